@@ -1,0 +1,37 @@
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+TYPED := src tests $(wildcard demo.py desk.py worker.py workflows/*.py activities/*.py)
+# What runs against the built wheel: tests of the library alone, which need no application around them.
+WHEEL_TESTS ?= tests/unit
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-crash test check clean
+
+help: ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## Watch an agent ask before it deletes something (ARGS="..." for its options)
+	@$(BIN)/python demo.py $(ARGS)
+
+demo-crash: $(READY) ## The same, with the worker killed twice on the way
+	@$(BIN)/python demo.py --crash $(ARGS)
+
+test: check ## Run every check and every test, and the tests against the built wheel
+	$(BIN)/pytest
+	$(BIN)/python tests/wheel/check_wheel.py $(WHEEL_TESTS)
+
+check: $(READY) ## Types, lint, format, import rules
+	$(BIN)/mypy --explicit-package-bases $(TYPED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+clean: ## Remove the environment, caches and built files (the data in .holdfast stays)
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml constraints.txt .ci/prepare
+	@.ci/prepare $(PYTHON)
+	@touch $@

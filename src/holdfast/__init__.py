@@ -1,0 +1,113 @@
+"""Holdfast: AI agents as Temporal workflows, with a person's yes or no that reaches exactly one call, once.
+
+Names are loaded when they are first used, so that a workflow, a tool or a client loads only what it needs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdfast.agent import Agent, Rejection
+    from holdfast.approval import Approval
+    from holdfast.client import Holdfast, OpenRequest, RunInfo
+    from holdfast.context import RunContext, ToolContext
+    from holdfast.errors import HoldfastError, RefusalError, WaitingForPeople
+    from holdfast.handle import Run
+    from holdfast.payloads.requests import (
+        Answer,
+        Approve,
+        Decision,
+        GiveUp,
+        Ran,
+        Receipt,
+        Reject,
+        Request,
+        RunAgain,
+    )
+    from holdfast.payloads.runs import RunResult, RunStatus
+    from holdfast.payloads.usage import Usage
+    from holdfast.plugin import HoldfastPlugin
+    from holdfast.tools import Tool, tool
+    from holdfast.workflows.host import AgentHost, AgentRef
+    from holdfast.workflows.run import AgentRun
+
+_HOMES = {
+    "Agent": "agent",
+    "AgentHost": "workflows.host",
+    "AgentRef": "workflows.host",
+    "AgentRun": "workflows.run",
+    "Answer": "payloads.requests",
+    "Approval": "approval",
+    "Approve": "payloads.requests",
+    "Decision": "payloads.requests",
+    "GiveUp": "payloads.requests",
+    "Holdfast": "client",
+    "HoldfastError": "errors",
+    "HoldfastPlugin": "plugin",
+    "OpenRequest": "client",
+    "Ran": "payloads.requests",
+    "Receipt": "payloads.requests",
+    "RefusalError": "errors",
+    "Reject": "payloads.requests",
+    "Rejection": "agent",
+    "Request": "payloads.requests",
+    "Run": "handle",
+    "RunAgain": "payloads.requests",
+    "RunContext": "context",
+    "RunInfo": "client",
+    "RunResult": "payloads.runs",
+    "RunStatus": "payloads.runs",
+    "Tool": "tools",
+    "ToolContext": "context",
+    "Usage": "payloads.usage",
+    "WaitingForPeople": "errors",
+    "tool": "tools",
+}
+
+__all__ = [
+    "Agent",
+    "AgentHost",
+    "AgentRef",
+    "AgentRun",
+    "Answer",
+    "Approval",
+    "Approve",
+    "Decision",
+    "GiveUp",
+    "Holdfast",
+    "HoldfastError",
+    "HoldfastPlugin",
+    "OpenRequest",
+    "Ran",
+    "Receipt",
+    "RefusalError",
+    "Reject",
+    "Rejection",
+    "Request",
+    "Run",
+    "RunAgain",
+    "RunContext",
+    "RunInfo",
+    "RunResult",
+    "RunStatus",
+    "Tool",
+    "ToolContext",
+    "Usage",
+    "WaitingForPeople",
+    "tool",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'holdfast' has no attribute {name!r}")
+    value = getattr(import_module(f"holdfast.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

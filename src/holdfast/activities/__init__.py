@@ -1,0 +1,1 @@
+"""Side effects: model calls, tools, and all other user code."""

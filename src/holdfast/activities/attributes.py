@@ -1,0 +1,52 @@
+"""Finds out which of our search attributes a namespace has: an upsert of a missing one stops a workflow for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from holdfast.payloads.search_attributes import SEARCH_ATTRIBUTES
+
+logger = logging.getLogger(__name__)
+
+ASK_AGAIN_S: Final = 60.0
+
+
+class AttributeProbe:
+    """Asks once for all runs; what is missing is asked for again a minute later."""
+
+    def __init__(self) -> None:
+        self._known: list[str] | None = None
+        self._asked_at = 0.0
+        self._warned = False
+
+    async def existing(self, client: Client) -> list[str]:
+        """Names of ours that the namespace has; none where it will not say."""
+        now = asyncio.get_running_loop().time()
+        if self._known is not None and (
+            len(self._known) == len(SEARCH_ATTRIBUTES) or now - self._asked_at < ASK_AGAIN_S
+        ):
+            return self._known
+        try:
+            response = await client.operator_service.list_search_attributes(
+                ListSearchAttributesRequest(namespace=client.namespace)
+            )
+            present = set(response.custom_attributes)
+        except RPCError as error:
+            logger.debug("the search attributes could not be listed: %s", error)
+            present = set()
+        self._known = [name for name in SEARCH_ATTRIBUTES if name in present]
+        self._asked_at = now
+        if len(self._known) < len(SEARCH_ATTRIBUTES) and not self._warned:
+            self._warned = True
+            logger.warning(
+                "namespace %s lacks search attributes of Holdfast; runs work, lists across runs do not: "
+                "see `holdfast setup --print`",
+                client.namespace,
+            )
+        return self._known

@@ -1,0 +1,156 @@
+"""The transcript as activities see it: fetched from the workflow once, then kept by block id."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, Final
+
+from temporalio import activity
+from temporalio.client import WorkflowQueryFailedError, WorkflowQueryRejectedError
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+
+from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.model_call import Origin
+from holdfast.payloads.transcript import TranscriptPage, TranscriptQuery
+
+CACHE_BYTES: Final = 64 * 1024 * 1024
+KEPT_ORDERS: Final = 2000
+QUERY_PATIENCE_S: Final = 60.0
+
+
+class BlockCache:
+    """Blocks by id, least recently used first out; and the order of each frame's blocks.
+
+    Never by position: the lost reply of an attempt that stalled would be taken for what the workflow recorded. An id
+    that the workflow never heard of is never asked for.
+    """
+
+    def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
+        self._blocks: OrderedDict[str, tuple[list[JsonObject], int]] = OrderedDict()
+        self._orders: OrderedDict[tuple[str, ...], list[str]] = OrderedDict()
+        self._room = max_bytes
+
+    def get(self, block_id: str) -> list[JsonObject] | None:
+        """The items of a block, if they are here."""
+        known = self._blocks.get(block_id)
+        if known is None:
+            return None
+        self._blocks.move_to_end(block_id)
+        return known[0]
+
+    def put(self, block_id: str, items: list[JsonObject]) -> None:
+        """Keep a block; older ones make room."""
+        if block_id in self._blocks:
+            return
+        size = len(json.dumps(items)) + 200
+        self._blocks[block_id] = (items, size)
+        self._room -= size
+        while self._room < 0 and len(self._blocks) > 1:
+            _, (_, freed) = self._blocks.popitem(last=False)
+            self._room += freed
+
+    def order(self, frame: tuple[str, ...], after: str) -> list[str] | None:
+        """The frame's block ids up to and including *after*, if they are known here."""
+        known = self._orders.get(frame)
+        if known is None or after not in known:
+            return None
+        return known[: known.index(after) + 1]
+
+    def put_order(self, frame: tuple[str, ...], order: list[str]) -> None:
+        """Keep the order of a frame's blocks."""
+        self._orders[frame] = order
+        self._orders.move_to_end(frame)
+        while len(self._orders) > KEPT_ORDERS:
+            self._orders.popitem(last=False)
+
+
+class Blocks:
+    """Fetches what the cache lacks, by the workflow's own paged query."""
+
+    def __init__(self, cache: BlockCache) -> None:
+        self.cache = cache
+
+    async def transcript(self, origin: Origin, after: str | None, ids: Sequence[str]) -> list[JsonObject]:
+        """All items that the model has to see, in order.
+
+        Args:
+            origin: Whose transcript.
+            after: The last block of the previous call, None for the first.
+            ids: The blocks since then.
+
+        Raises:
+            ApplicationError: ``TranscriptUnavailable``, where the workflow did not answer for a minute.
+        """
+        info = activity.info()
+        frame = (info.workflow_id or "", origin.workflow_run, origin.frame, str(origin.epoch))
+        before: list[str] | None = [] if after is None else self.cache.order(frame, after)
+        found: dict[str, list[JsonObject]] = {}
+        if before is None:
+            found = await self._fetch(origin, None)
+            before = list(found)
+            assert after is not None
+            before = before[: before.index(after) + 1]
+        order = [*before, *ids]
+        items = await self._items(origin, order, found)
+        self.cache.put_order(frame, order)
+        return items
+
+    async def block(self, origin: Origin, block_id: str) -> list[JsonObject]:
+        """The items of one block."""
+        return await self._items(origin, [block_id], {})
+
+    async def _items(
+        self, origin: Origin, order: Sequence[str], found: dict[str, list[JsonObject]]
+    ) -> list[JsonObject]:
+        for block_id in order:
+            if block_id not in found and (known := self.cache.get(block_id)) is not None:
+                found[block_id] = known
+        missing = [block_id for block_id in order if block_id not in found]
+        if missing:
+            found.update(await self._fetch(origin, missing))
+        items: list[JsonObject] = []
+        for block_id in order:
+            if block_id not in found:
+                raise ApplicationError(f"block {block_id} is not in the transcript", type="TranscriptUnavailable")
+            items.extend(found[block_id])
+        return items
+
+    async def _fetch(self, origin: Origin, ids: Sequence[str] | None) -> dict[str, list[JsonObject]]:
+        """Page through the query: the blocks *ids*, or all of them in order."""
+        found: dict[str, list[JsonObject]] = {}
+        more = True
+        while more:
+            query = TranscriptQuery(
+                frame=origin.frame,
+                epoch=origin.epoch,
+                after=next(reversed(found), None) if ids is None else None,
+                ids=None if ids is None else [block_id for block_id in ids if block_id not in found],
+            )
+            page = TranscriptPage.from_wire(await _query(origin.query, query.to_wire()))
+            for block in page.blocks:
+                found[block.id] = block.items
+                self.cache.put(block.id, block.items)
+            more = page.more and bool(page.blocks)
+        return found
+
+
+async def _query(name: str, arg: JsonObject) -> Any:
+    """Ask the activity's own workflow. Retried here: a query that fails is no attempt of the model call."""
+    info, client = activity.info(), activity.client()
+    handle = client.get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
+    deadline = asyncio.get_running_loop().time() + QUERY_PATIENCE_S
+    pause = 0.1
+    while True:
+        try:
+            return await handle.query(name, arg)
+        except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise ApplicationError(
+                    f"the workflow did not answer its transcript query: {error}", type="TranscriptUnavailable"
+                ) from error
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 2.0)

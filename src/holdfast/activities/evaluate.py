@@ -1,0 +1,75 @@
+"""The activity `holdfast.evaluate`: user code that is neither a model call nor a tool."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+
+from pydantic import ValidationError
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from holdfast.activities.runtime import Runtime
+from holdfast.agent import Rejection
+from holdfast.errors import ArgumentsInvalidError, UnknownAgentError, UnknownToolError
+from holdfast.payloads.base import problems_of
+from holdfast.payloads.evaluation import EVALUATION, CheckArguments, Evaluated, WordRejection
+from holdfast.payloads.json_profile import JsonObject, parse_json, scrub
+
+logger = logging.getLogger(__name__)
+
+
+class Evaluate:
+    """Holds what the activity needs; `run` is the activity."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    @activity.defn(name="holdfast.evaluate")
+    async def run(self, arg: object) -> JsonObject:
+        """Evaluate one piece of user code by name.
+
+        Raises:
+            ApplicationError: This worker lacks the agent or tool (retried, another may have it).
+        """
+        try:
+            evaluation = EVALUATION.validate_python(arg)
+        except ValidationError as error:
+            raise ApplicationError("; ".join(problems_of(error)), type="PayloadInvalid", non_retryable=True) from None
+        try:
+            match evaluation:
+                case WordRejection():
+                    return (await self._word_rejection(evaluation)).to_wire()
+                case CheckArguments():
+                    return self._check_arguments(evaluation).to_wire()
+        except (UnknownAgentError, UnknownToolError) as error:
+            raise ApplicationError(str(error), type="Missing") from None
+
+    async def _word_rejection(self, asked: WordRejection) -> Evaluated:
+        """A formatter that raises, or answers anything but a text, leaves the default text in place."""
+        agent = self._runtime.registry.agent(asked.origin.agent)
+        if agent.rejection_text is None:
+            return Evaluated()
+        arguments = asked.arguments
+        if arguments is None and asked.at is not None:
+            items = await self._runtime.blocks.block(asked.origin, asked.at.block)
+            parsed = parse_json(items[asked.at.index]["arguments"])
+            arguments = parsed if isinstance(parsed, dict) else {}
+        context = await self._runtime.run_context(asked.origin, agent.context_type)
+        try:
+            text: object = agent.rejection_text(
+                context, Rejection(tool=asked.tool, arguments=arguments or {}, decided_by=asked.decided_by)
+            )
+            if inspect.isawaitable(text):
+                text = await text
+        except Exception:
+            logger.exception("rejection_text of agent %s raised; the default text is used", agent.name)
+            return Evaluated()
+        return Evaluated(text=scrub(text)) if isinstance(text, str) else Evaluated()
+
+    def _check_arguments(self, asked: CheckArguments) -> Evaluated:
+        try:
+            self._runtime.registry.tool(asked.tool).validate(asked.arguments)
+        except ArgumentsInvalidError as error:
+            return Evaluated(problem=str(error))
+        return Evaluated()

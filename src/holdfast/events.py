@@ -1,0 +1,85 @@
+"""Reads a run's Temporal history: what opened, what closed, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from temporalio.api.common.v1 import Payload
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.converter import DataConverter
+
+from holdfast.errors import PayloadInvalidError
+from holdfast.payloads.requests import MEMO_LOG, MEMO_REQUEST, Request, Transition
+
+CLOSING = frozenset(
+    {
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW,
+    }
+)
+
+
+async def ledger_changes(
+    event: HistoryEvent, converter: DataConverter
+) -> tuple[list[Request], set[str], list[Transition]]:
+    """What one event says of the ledger.
+
+    Returns:
+        Requests that opened, ids of those that closed, and the logged transitions.
+    """
+    if event.event_type != EventType.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED:
+        return [], set(), []
+    fields = event.workflow_properties_modified_event_attributes.upserted_memo.fields
+    opened: list[Request] = []
+    closed: set[str] = set()
+    log: list[Transition] = []
+    for key, payload in fields.items():
+        if key == MEMO_LOG:
+            entries = await _decode(payload, converter)
+            log = [Transition.from_wire(entry) for entry in entries or []]
+        elif key.startswith(MEMO_REQUEST):
+            request = read_request(await _decode(payload, converter))
+            if request is not None:
+                opened.append(request)
+    shown = {request.id for request in opened}
+    closed = {
+        step.request
+        for step in log
+        if step.what in ("decided", "expired", "withdrawn") and step.request and step.request not in shown
+    }
+    return sorted(opened, key=lambda request: request.requested_at), closed, log
+
+
+def requests_in_memo(memo: dict[str, Any]) -> list[Request]:
+    """The open requests of a run, from its memo, oldest first."""
+    found = [read_request(value) for key, value in memo.items() if key.startswith(MEMO_REQUEST)]
+    return sorted((request for request in found if request), key=lambda request: request.requested_at)
+
+
+def read_request(value: object) -> Request | None:
+    """Read one memo value; None where it was cleared, or written by a version that we cannot read."""
+    if not isinstance(value, dict):
+        return None
+    try:
+        return Request.from_wire(value)
+    except PayloadInvalidError:
+        return None
+
+
+def cancel_reason(events: Sequence[HistoryEvent]) -> str:
+    """Why a run was cancelled: the SDK's cancel command carries no reason, the request's event does."""
+    for event in reversed(events):
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
+            return event.workflow_execution_cancel_requested_event_attributes.cause
+    return ""
+
+
+async def _decode(payload: Payload, converter: DataConverter) -> Any:
+    [value] = await converter.decode([payload])
+    return value

@@ -1,0 +1,318 @@
+"""`Run`: one run, as a client sees it."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any, Final
+
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from holdfast.converter import tolerant
+from holdfast.errors import (
+    REFUSALS,
+    RefusalError,
+    RunCancelledError,
+    RunEndedError,
+    RunFailedError,
+    RunNotFoundError,
+    WaitingForPeople,
+)
+from holdfast.events import cancel_reason, ledger_changes, requests_in_memo
+from holdfast.payloads.json_profile import JsonObject, JsonValue
+from holdfast.payloads.requests import (
+    Answer,
+    Approve,
+    Decision,
+    DecisionOutcome,
+    Receipt,
+    Reject,
+    Request,
+    Verdict,
+)
+from holdfast.payloads.runs import RunPhase, RunResult, RunStatus
+
+ANSWER_WITHIN: Final = timedelta(seconds=5)
+"""How long an update may take before the decision is stored by signal instead."""
+OWN_WORKFLOWS: Final = frozenset({"AgentRun", "AgentSession"})
+"""Workflows whose handlers have no prefix."""
+
+_ENDED: Final[dict[WorkflowExecutionStatus, RunPhase]] = {
+    WorkflowExecutionStatus.COMPLETED: "completed",
+    WorkflowExecutionStatus.FAILED: "failed",
+    WorkflowExecutionStatus.TIMED_OUT: "failed",
+    WorkflowExecutionStatus.TERMINATED: "failed",
+    WorkflowExecutionStatus.CANCELED: "cancelled",
+}
+
+
+class Run:
+    """One run: watch it, decide what it asks, cancel it, take its result.
+
+    Attributes:
+        id: The workflow id.
+    """
+
+    def __init__(self, client: Client, workflow_id: str, run_id: str | None = None) -> None:
+        """Name a run; nothing is asked of the server before the first method is awaited."""
+        self.id = workflow_id
+        self._client = client
+        self._handle: WorkflowHandle[Any, Any] = client.get_workflow_handle(workflow_id, run_id=run_id)
+        self._converter = tolerant(client.data_converter)
+        self._known_prefix: str | None = None
+
+    # --- watching ---
+
+    async def requests(self) -> AsyncIterator[Request]:
+        """Yield each request as it opens, until the run ends; first those that are open now.
+
+        Reads the history by long poll: no worker is needed, and nothing is polled.
+
+        Raises:
+            RunNotFoundError: The server does not know the run.
+        """
+        closed: set[str] = set()
+        async for event in self._events(wait=False):
+            closed |= (await ledger_changes(event, self._converter))[1]
+        async for event in self._events(wait=True):
+            for request in (await ledger_changes(event, self._converter))[0]:
+                if request.id not in closed:
+                    yield request
+
+    async def pending(self) -> list[Request]:
+        """The requests that are open now, oldest first. Needs no worker; empty until the model's first reply."""
+        description = await self._describe()
+        if description.status is not WorkflowExecutionStatus.RUNNING:
+            return []
+        return requests_in_memo(dict(await description.memo()))
+
+    async def status(self) -> RunStatus:
+        """Where the run stands: from the run itself, or from the server where no worker answers."""
+        description = await self._describe()
+        ended = _ENDED.get(description.status) if description.status else None
+        try:
+            answer = await self._handle.query(f"{self._prefix(description)}status", rpc_timeout=ANSWER_WITHIN)
+            status = RunStatus.from_wire(answer)
+        except (RPCError, WorkflowQueryFailedError):
+            pending = [] if ended else requests_in_memo(dict(await description.memo()))
+            status = RunStatus(status="waiting" if pending else "running", pending=len(pending))
+        if ended is not None:
+            return status.model_copy(update={"status": ended, "pending": 0, "problem": None})
+        return status.model_copy(update={"problem": status.problem or _trouble(description)})
+
+    async def result(self, *, wait_for_people: bool = True, timeout: timedelta | None = None) -> RunResult:
+        """Wait for the run's end.
+
+        Args:
+            wait_for_people: False raises instead of waiting for a decision.
+            timeout: Longest wait; the run goes on after it.
+
+        Raises:
+            RunFailedError: It ended without an answer.
+            RunCancelledError: It was cancelled.
+            WaitingForPeople: A request is open, and *wait_for_people* is False.
+            TimeoutError: *timeout* passed.
+            RunNotFoundError: The server does not know the run.
+        """
+        if not wait_for_people:
+            async for request in self.requests():
+                raise WaitingForPeople(self.id, [request.id])
+        try:
+            return RunResult.from_wire(await self._handle.result(rpc_timeout=timeout))
+        except WorkflowFailureError as error:
+            raise await self._failure(error) from error
+        except RPCError as error:
+            if error.status is RPCStatusCode.DEADLINE_EXCEEDED or error.status is RPCStatusCode.CANCELLED:
+                raise TimeoutError(f"{self.id} did not end in time; it goes on") from error
+            raise self._unknown(error) from error
+
+    # --- deciding ---
+
+    async def approve(
+        self,
+        request: Request | str,
+        *,
+        decided_by: str,
+        note: str | None = None,
+        arguments: JsonObject | None = None,
+        decision_id: str | None = None,
+    ) -> Receipt:
+        """Let a call run; with *arguments*, run it with these instead. See `decide`."""
+        verdict = Approve(arguments=arguments)
+        return await self.decide(request, verdict, decided_by=decided_by, note=note, decision_id=decision_id)
+
+    async def reject(
+        self,
+        request: Request | str,
+        *,
+        decided_by: str,
+        reason: str | None = None,
+        decision_id: str | None = None,
+    ) -> Receipt:
+        """Do not let a call run; the model reads *reason* word for word. See `decide`."""
+        return await self.decide(request, Reject(reason=reason), decided_by=decided_by, decision_id=decision_id)
+
+    async def answer(
+        self,
+        request: Request | str,
+        output: JsonValue,
+        *,
+        decided_by: str,
+        decision_id: str | None = None,
+    ) -> Receipt:
+        """Give the model *output* instead of running the call. See `decide`."""
+        return await self.decide(request, Answer(output=output), decided_by=decided_by, decision_id=decision_id)
+
+    async def decide(
+        self,
+        request: Request | str,
+        verdict: Verdict,
+        *,
+        decided_by: str,
+        note: str | None = None,
+        digest: str | None = None,
+        decision_id: str | None = None,
+    ) -> Receipt:
+        """Decide one request.
+
+        Where no worker answers within five seconds the decision is stored as a signal under the same id: it takes
+        effect when a worker returns, and the receipt's state is *stored*.
+
+        Args:
+            request: The request, or its id. A `Request` also sends its digest along.
+            verdict: What is decided.
+            decided_by: A claimed name, recorded.
+            note: Recorded beside it.
+            digest: Refuse unless the request still has this digest.
+            decision_id: Makes a repetition harmless; random by default.
+
+        Raises:
+            RefusalError: One of its subclasses says why nothing was recorded (`RequestClosedError`,
+            `UnknownRequestError`, …). RunNotFoundError: The server does not know the run.
+        """
+        decision = Decision(
+            id=request if isinstance(request, str) else request.id,
+            verdict=verdict,
+            decided_by=decided_by,
+            digest=digest if digest or isinstance(request, str) else request.digest,
+            decision_id=decision_id or str(uuid.uuid4()),
+            note=note,
+        )
+        prefix = self._prefix(await self._describe())
+        try:
+            answer = await self._handle.execute_update(
+                f"{prefix}decide", decision.to_wire(), id=_update_id(decision), rpc_timeout=ANSWER_WITHIN
+            )
+            return Receipt.from_wire(answer)
+        except WorkflowUpdateFailedError as error:
+            raise _refusal(error.cause) from error
+        except WorkflowUpdateRPCTimeoutOrCancelledError:
+            pass
+        except RPCError as error:
+            if error.status is not RPCStatusCode.DEADLINE_EXCEEDED:
+                raise await self._ended(error) from error
+        try:
+            await self._handle.signal(f"{prefix}decide", decision.to_wire())
+        except RPCError as error:
+            raise await self._ended(error) from error
+        return Receipt(
+            id=decision.id,
+            verdict=decision.verdict.kind,
+            decided_by=decided_by,
+            decision_id=decision.decision_id,
+            state="stored",
+        )
+
+    async def decision(self, decision_id: str) -> DecisionOutcome:
+        """What became of a decision: recorded, refused, or unknown yet."""
+        prefix = self._prefix(await self._describe())
+        answer = await self._handle.query(f"{prefix}decision", {"decision_id": decision_id})
+        return DecisionOutcome.from_wire(answer)
+
+    async def cancel(self, reason: str = "") -> bool:
+        """Cancel the run; False where it had ended already.
+
+        Raises:
+            RunNotFoundError: The server does not know the run.
+        """
+        try:
+            await self._handle.cancel(reason=reason)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                await self._describe()
+                return False
+            raise
+        return True
+
+    # --- inside ---
+
+    async def _events(self, *, wait: bool) -> AsyncIterator[Any]:
+        try:
+            async for event in self._handle.fetch_history_events(wait_new_event=wait):
+                yield event
+        except RPCError as error:
+            raise self._unknown(error) from error
+
+    async def _describe(self) -> WorkflowExecutionDescription:
+        try:
+            return await self._handle.describe()
+        except RPCError as error:
+            raise self._unknown(error) from error
+
+    def _prefix(self, description: WorkflowExecutionDescription) -> str:
+        return "" if description.workflow_type in OWN_WORKFLOWS else "holdfast."
+
+    def _unknown(self, error: RPCError) -> Exception:
+        return RunNotFoundError(self.id) if error.status is RPCStatusCode.NOT_FOUND else error
+
+    async def _ended(self, error: RPCError) -> Exception:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            return error
+        description = await self._describe()
+        state = _ENDED.get(description.status, "ended") if description.status else "ended"
+        return RunEndedError(f"{self.id} has ended ({state}); nothing of it waits any longer", run=self.id, state=state)
+
+    async def _failure(self, error: WorkflowFailureError) -> Exception:
+        cause = error.cause
+        if isinstance(cause, CancelledError):
+            history = await self._handle.fetch_history()
+            return RunCancelledError(self.id, cancel_reason(history.events))
+        if isinstance(cause, ApplicationError):
+            return RunFailedError(self.id, cause.type or "ApplicationError", cause.message)
+        if isinstance(cause, TerminatedError):
+            return RunFailedError(self.id, "Terminated", "terminated; a call under way may have taken effect")
+        return RunFailedError(self.id, type(cause).__name__, str(cause))
+
+
+def _update_id(decision: Decision) -> str:
+    """The server answers a repeated update id with its first result, whatever the content: so the id covers it."""
+    content = hashlib.sha256(decision.model_dump_json().encode()).hexdigest()
+    return f"{decision.decision_id}:{content[:16]}"
+
+
+def _refusal(cause: BaseException | None) -> Exception:
+    if isinstance(cause, ApplicationError) and cause.type in REFUSALS:
+        facts = cause.details[0] if cause.details else {}
+        return REFUSALS[cause.type](cause.message, **(facts if isinstance(facts, dict) else {}))
+    return RefusalError(str(cause))
+
+
+def _trouble(description: WorkflowExecutionDescription) -> str | None:
+    """What an activity under way has run into, as the server sees it."""
+    for pending in description.raw_description.pending_activities:
+        if pending.attempt > 1 and pending.HasField("last_failure"):
+            return f"{pending.activity_type.name}, attempt {pending.attempt}: {pending.last_failure.message}"
+    return None

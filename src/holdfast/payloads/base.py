@@ -1,0 +1,58 @@
+"""The base of all payloads, and the field types they share."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from holdfast.errors import PayloadInvalidError
+from holdfast.payloads.json_profile import JsonObject
+
+
+def _aware_utc(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("a time needs a UTC offset")
+    return value.astimezone(UTC)
+
+
+Instant = Annotated[datetime, Field(strict=False), AfterValidator(_aware_utc)]
+"""A point in time: ISO 8601 with an offset on the wire, UTC inside."""
+
+
+class Payload(BaseModel):
+    """One frozen model in, one out.
+
+    Values are never coerced (``"yes"`` is no bool, ``"5"`` no int), unknown fields are ignored so that old and new
+    workers can share a run, and a validation error never repeats the input it refused.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
+
+    @classmethod
+    def from_wire(cls, value: object) -> Self:
+        """Validate one decoded JSON value.
+
+        Raises:
+            PayloadInvalidError: The value is no such payload; the text names the fields, never their contents.
+        """
+        if isinstance(value, cls):
+            return value
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise PayloadInvalidError(cls.__name__, problems_of(error)) from None
+
+    def to_wire(self) -> JsonObject:
+        """Return plain JSON types; fields that are None are left out."""
+        wire: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
+        return wire
+
+
+def problems_of(error: ValidationError) -> list[str]:
+    """Say what is wrong, field by field, without the refused input."""
+    return [
+        f"{'.'.join(str(part) for part in problem['loc']) or 'value'}: {problem['msg']}"
+        for problem in error.errors(include_url=False, include_context=False, include_input=False)
+    ]

@@ -1,0 +1,99 @@
+"""One model call: what the activity is told, and what it answers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from holdfast.payloads.base import Payload
+from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.requests import DeadlineDefault
+from holdfast.payloads.usage import Usage
+
+Effect = Literal["read_only", "idempotent", "at_most_once"]
+UnknownPolicy = Literal["ask", "tell_model", "fail"]
+
+
+class Origin(Payload):
+    """Where an activity belongs: names and ids only, the conversation stays in the workflow.
+
+    Attributes:
+        workflow_run: Run id of the first run of this workflow, stable over continue-as-new.
+        query: Name of the transcript query on the workflow.
+        context: Block that holds the run's context, if the run has one.
+    """
+
+    workflow_run: str
+    agent: str
+    agent_path: list[str]
+    frame: str
+    epoch: int = 0
+    turn: int
+    query: str = "transcript"
+    context: str | None = None
+    labels: dict[str, str] = {}
+    requested_by: str | None = None
+
+
+class ModelCall(Payload):
+    """Input of the activity `holdfast.call_model`.
+
+    Attributes:
+        after: Last block that the previous model call of this frame saw; None on the first.
+        ids: Blocks since then, in order.
+        probe: Also report which search attributes exist and the agent's own limits.
+    """
+
+    origin: Origin
+    after: str | None = None
+    ids: list[str]
+    probe: bool = False
+
+
+class ApprovalPlan(Payload):
+    """How to ask, as the agent's rule said when it was evaluated: rules are never asked twice."""
+
+    deadline_s: Annotated[float, Field(gt=0)] | None = None
+    on_deadline: DeadlineDefault | None = None
+    reason: str | None = None
+
+
+class PlannedCall(Payload):
+    """What to do with one call of a reply. None stands for the default, to keep the history small.
+
+    Attributes:
+        index: Position of the call among the reply's items.
+        text: Output for the model where nothing runs (*unknown*, *invalid*).
+        worded: The agent words its rejections itself.
+    """
+
+    index: int
+    kind: Literal["run", "ask", "unknown", "invalid"]
+    text: str | None = None
+    approval: ApprovalPlan | None = None
+    effect: Effect | None = None
+    on_unknown: UnknownPolicy | None = None
+    on_error: Literal["tell_model", "fail"] | None = None
+    timeout_s: float | None = None
+    key: str | None = None
+    worded: bool | None = None
+
+
+class ModelReply(Payload):
+    """Output of the activity `holdfast.call_model`.
+
+    Attributes:
+        block: Id of the block that `items` form.
+        calls: Plan for every call among the items, by index.
+        attributes: On a probe: search attributes of ours that the namespace has.
+        max_turns: On a probe: the agent's own limit; 0 means none.
+    """
+
+    block: str
+    items: list[JsonObject]
+    calls: list[PlannedCall] = []
+    usage: Usage = Usage()
+    response_id: str | None = None
+    attributes: list[str] | None = None
+    max_turns: int | None = None

@@ -1,0 +1,168 @@
+"""What waits for a person, and what a person may answer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from holdfast.payloads.base import Instant, Payload
+from holdfast.payloads.json_profile import JsonObject, JsonValue
+
+RequestKind = Literal["approval", "question", "budget", "handoff", "in_doubt"]
+DeadlineDefault = Literal["reject", "approve", "fail"]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+DEFAULT_REJECTION = "A person rejected this call. It did not run."
+"""What the model reads when a call was rejected without a reason."""
+
+
+class Request(Payload):
+    """One thing that waits for a person.
+
+    Attributes:
+        id: Random, never reused.
+        arguments: As the model wrote them; None when they are above 16 KB (`arguments_preview` then shows their start
+            and `arguments_bytes` their size) or when the request is not about a call.
+        digest: Binds a decision to exactly this request, tool and arguments.
+        agent_path: From the root agent down to the one that asks.
+        deadline: When `on_deadline` applies by itself.
+        reason: Why a person is asked, as far as it is known.
+        verdicts: Kinds of verdict that this request takes.
+        facts: For *in_doubt*: what is known of the attempt (attempt, started_at, worker, how it ended).
+    """
+
+    id: str
+    kind: RequestKind
+    agent: str
+    agent_path: list[str]
+    tool: str | None = None
+    call_id: str | None = None
+    arguments: JsonObject | None = None
+    arguments_preview: str | None = None
+    arguments_bytes: int | None = None
+    digest: str
+    frame: str
+    turn: int
+    requested_at: Instant
+    requested_by: str | None = None
+    deadline: Instant | None = None
+    on_deadline: DeadlineDefault = "reject"
+    reason: str | None = None
+    verdicts: list[str]
+    facts: JsonObject | None = None
+
+
+class Approve(Payload):
+    """Let the call run; with `arguments`, run it with these instead (validated first)."""
+
+    kind: Literal["approve"] = "approve"
+    arguments: JsonObject | None = None
+
+
+class Reject(Payload):
+    """Do not run the call. The model reads `reason` word for word; None takes the run's default text."""
+
+    kind: Literal["reject"] = "reject"
+    reason: str | None = None
+
+
+class Answer(Payload):
+    """Do not run the call; the model gets `output` as its result."""
+
+    kind: Literal["answer"] = "answer"
+    output: JsonValue
+
+
+class Ran(Payload):
+    """An in-doubt call did take effect; the model gets `output` as its result."""
+
+    kind: Literal["ran"] = "ran"
+    output: JsonValue = "The call took effect; its output was lost."
+
+
+class RunAgain(Payload):
+    """An in-doubt call did not take effect: run it again."""
+
+    kind: Literal["run_again"] = "run_again"
+
+
+class GiveUp(Payload):
+    """Leave an in-doubt call as it is; the model reads that its outcome is unknown."""
+
+    kind: Literal["give_up"] = "give_up"
+
+
+class Grant(Payload):
+    """More turns or tokens for an exhausted budget."""
+
+    kind: Literal["grant"] = "grant"
+    turns: Annotated[int, Field(ge=1)] | None = None
+    tokens: Annotated[int, Field(ge=1)] | None = None
+
+
+Verdict = Annotated[
+    Approve | Reject | Answer | Ran | RunAgain | GiveUp | Grant,
+    Field(discriminator="kind"),
+]
+
+
+class Decision(Payload):
+    """A verdict on one request: the argument of the update and the signal `decide`.
+
+    `decided_by` is a *claimed* name until decisions are signed. `digest`, when given, must be the request's.
+    """
+
+    id: Name
+    verdict: Verdict
+    decided_by: Name | None = None
+    digest: str | None = None
+    decision_id: Name | None = None
+    note: Annotated[str, StringConstraints(max_length=4096)] | None = None
+    remember: JsonValue = None
+
+
+class Receipt(Payload):
+    """The answer to a decision.
+
+    Attributes:
+        state: *recorded*: in the run's history, it counts. *stored*: the server keeps it until a worker returns; ask
+            the query `decision` with the same id.
+        duplicate: The same decision had been recorded before; this is its answer.
+    """
+
+    id: str
+    verdict: str
+    decided_by: str | None = None
+    decision_id: str | None = None
+    state: Literal["recorded", "stored"] = "recorded"
+    duplicate: bool = False
+    at: Instant | None = None
+
+
+class DecisionOutcome(Payload):
+    """The answer of the query `decision`: recorded, refused, or unknown yet."""
+
+    decision_id: str
+    state: Literal["unknown", "recorded", "refused"]
+    receipt: Receipt | None = None
+    error: str | None = None
+    message: str | None = None
+
+
+class Transition(Payload):
+    """One step of the ledger, as it is written to the history in the memo."""
+
+    what: Literal["opened", "decided", "refused", "expired", "withdrawn"]
+    at: Instant
+    request: str | None = None
+    verdict: str | None = None
+    by: str | None = None
+    decision_id: str | None = None
+    why: str | None = None
+
+
+MEMO_REQUEST = "holdfast.request."
+"""Memo key of one open request, followed by its id; set when it opens, cleared when it closes."""
+MEMO_LOG = "holdfast.log"
+"""Memo key of the ledger transitions of the workflow task that wrote it."""

@@ -1,0 +1,85 @@
+"""Starting a run, its state, and how it ends."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from holdfast.payloads.base import Payload
+from holdfast.payloads.json_profile import JsonObject, JsonValue
+from holdfast.payloads.usage import Usage
+
+Label = Annotated[str, StringConstraints(pattern=r"^[^=\s]{1,64}$")]
+
+RunPhase = Literal["running", "waiting", "idle", "completed", "failed", "cancelled"]
+"""*waiting*: at least one request is open. *idle*: an `AgentHost` with nothing to do."""
+
+
+class RunInput(Payload):
+    """The one argument of the workflow `AgentRun`.
+
+    `input` is a text, or items as the Responses API takes them (messages of the user, earlier output). Leaving out
+    `max_turns` takes the agent's own limit; an explicit null means no limit.
+    """
+
+    agent: Annotated[str, Field(min_length=1)]
+    input: str | list[JsonObject]
+    context: JsonObject | None = None
+    max_turns: Annotated[int, Field(ge=1)] | None = None
+    labels: Annotated[dict[Label, Annotated[str, StringConstraints(max_length=128)]], Field(max_length=20)] = {}
+    requested_by: str | None = None
+
+    @model_validator(mode="after")
+    def _something_to_read(self) -> RunInput:
+        if not self.input:
+            raise ValueError("input is empty; give the agent a text or a list of items")
+        return self
+
+    @property
+    def limits_turns(self) -> bool:
+        """Whether `max_turns` was given, null included."""
+        return "max_turns" in self.model_fields_set
+
+
+class RunResult(Payload):
+    """What a finished run answers.
+
+    Attributes:
+        output: The last reply's text.
+        agent: The agent that gave it.
+        turns: Model replies of this run.
+    """
+
+    output: JsonValue
+    agent: str
+    turns: int
+    usage: Usage = Usage()
+
+
+class CallStatus(Payload):
+    """One call of the turn under way."""
+
+    call_id: str
+    tool: str
+    state: str
+    request: str | None = None
+
+
+class RunStatus(Payload):
+    """The answer of the query `status`.
+
+    Attributes:
+        status: Where the run stands.
+        pending: How many requests wait for a person.
+        calls: Calls of the turn under way, in the model's order.
+        problem: Why the run cannot go on without a person or a deploy, if so.
+    """
+
+    status: RunPhase
+    agent: str | None = None
+    turn: int = 0
+    pending: int = 0
+    usage: Usage = Usage()
+    calls: list[CallStatus] = []
+    problem: str | None = None

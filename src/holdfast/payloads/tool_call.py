@@ -1,0 +1,64 @@
+"""One tool call: what the activity is told, and what it answers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from holdfast.payloads.base import Payload
+from holdfast.payloads.json_profile import JsonObject, JsonValue
+from holdfast.payloads.model_call import Effect, Origin
+
+INLINE_ARGUMENTS_BYTES = 16 * 1024
+"""Arguments up to this size travel in the activity's input; larger ones are fetched from their block."""
+RESULT_BYTES = 256 * 1024
+"""Largest tool output that enters the history."""
+ERROR_TEXT_BYTES = 8 * 1024
+"""Largest error text that enters the history."""
+
+
+class ArgumentsAt(Payload):
+    """Where arguments stand that are too large to travel: a call item of a reply block."""
+
+    block: str
+    index: int
+
+
+class ToolCall(Payload):
+    """Input of the activities `holdfast.tool.<name>`.
+
+    Attributes:
+        arguments: Inline arguments, else None with `at` set.
+        request: The request that released this call, if a person was asked; `digest` then binds the arguments.
+        key: Idempotency key, stable over every attempt of this call.
+    """
+
+    origin: Origin
+    tool: str
+    call_id: str
+    arguments: JsonObject | None = None
+    at: ArgumentsAt | None = None
+    effect: Effect
+    timeout_s: float
+    key: str
+    request: str | None = None
+    digest: str | None = None
+
+
+class ToolOutcome(Payload):
+    """Output of the activities `holdfast.tool.<name>`: every ending has a type, none is an exception.
+
+    Attributes:
+        kind: *ok*; *error*: the tool failed and says so in `output`; *cancelled*: stopped on request; *not_begun*: the
+            body was never entered; *unknown*: it was entered and may have taken effect; *refused*: the arguments in
+            hand are not those that were approved.
+        block: Id for the output's block, made by this attempt.
+        output: For the model: a text, or content parts as the Responses API takes them.
+        bytes: Size of the output before it was cut to `RESULT_BYTES`, when it was.
+    """
+
+    kind: Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused"]
+    block: str
+    output: JsonValue = None
+    reason: str | None = None
+    bytes: int | None = None
+    worker: str | None = None

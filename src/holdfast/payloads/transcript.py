@@ -1,0 +1,40 @@
+"""Blocks of the transcript, and the query that fetches them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from holdfast.payloads.base import Payload
+from holdfast.payloads.json_profile import JsonObject
+
+PAGE_BYTES = 900_000
+"""Most bytes of items in one page: below the 1 MB at which gRPC queries start to hurt."""
+
+
+class Block(Payload):
+    """A part of the conversation that is never changed: a reply, an output, a message.
+
+    Its id is made by whoever produced it, so that a lost attempt's block can never stand in for a recorded one.
+    """
+
+    id: str
+    items: list[JsonObject]
+
+
+class TranscriptQuery(Payload):
+    """Either the blocks after one (None: from the start), or exactly `ids`."""
+
+    frame: str = "0"
+    epoch: int = 0
+    after: str | None = None
+    ids: list[str] | None = None
+    max_bytes: Annotated[int, Field(ge=1, le=PAGE_BYTES)] = PAGE_BYTES
+
+
+class TranscriptPage(Payload):
+    """Blocks in transcript order (or in the order of `ids`), at least one where any is left."""
+
+    blocks: list[Block]
+    more: bool = False

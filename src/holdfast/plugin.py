@@ -1,0 +1,174 @@
+"""`HoldfastPlugin`: everything that a client and a worker need, and nothing else of theirs is touched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+
+import openai
+from temporalio.client import Client, ClientConfig, WorkflowHistory
+from temporalio.client import Plugin as ClientPlugin
+from temporalio.service import ConnectConfig, ServiceClient
+from temporalio.worker import Plugin as WorkerPlugin
+from temporalio.worker import Replayer, ReplayerConfig, Worker, WorkerConfig, WorkflowReplayResult
+
+from holdfast.activities.evaluate import Evaluate
+from holdfast.activities.model import CallModel
+from holdfast.activities.runtime import Runtime
+from holdfast.activities.tools import ToolActivities
+from holdfast.agent import Agent
+from holdfast.converter import tolerant
+from holdfast.errors import DefinitionError
+from holdfast.interceptor import BeatGuard
+from holdfast.models.port import ModelPort
+from holdfast.models.responses import ResponsesModel
+from holdfast.registry import Registry
+from holdfast.workflows.run import AgentRun
+
+Resources = Callable[[], AbstractAsyncContextManager[Any]]
+
+WORKFLOWS: Final[tuple[type, ...]] = (AgentRun,)
+
+
+class HoldfastPlugin(ClientPlugin, WorkerPlugin):
+    """Give it to ``Client.connect(plugins=[…])``, or to a ``Worker`` alone; both work.
+
+    It adds the workflow `AgentRun` and the activities ``holdfast.*``, and extends the client's payload converter so
+    that an undecodable message cannot stop a run. Codec, failure types and worker options stay yours.
+    """
+
+    def __init__(
+        self,
+        agents: Sequence[Agent] = (),
+        *,
+        models: Mapping[str, openai.AsyncOpenAI | ModelPort] | None = None,
+        default_model: str | None = None,
+        resources: Resources | None = None,
+    ) -> None:
+        """Check the definitions.
+
+        Args:
+            agents: The agents of this worker; a client that only starts and decides needs none.
+            models: Model clients by the name that agents use in ``client=``; None makes an ``AsyncOpenAI()`` from
+                the environment when a worker starts that has agents.
+            default_model: Name of the model for agents that name none; ``HOLDFAST_MODEL`` by default.
+            resources: An async context manager, entered once per worker: what it yields is every tool's
+                ``ctx.resources``.
+
+        Raises:
+            DefinitionError: Agents or tools cannot work together.
+        """
+        self.registry = Registry(agents)
+        self._models = models
+        self._default_model = default_model or os.environ.get("HOLDFAST_MODEL") or None
+        self._resources = resources
+        self._runtimes: dict[BeatGuard, Runtime] = {}
+        self._made: dict[str, openai.AsyncOpenAI] = {}
+
+    def name(self) -> str:
+        """See base class."""
+        return "holdfast.HoldfastPlugin"
+
+    # --- client ---
+
+    def configure_client(self, config: ClientConfig) -> ClientConfig:
+        """Extend the data converter."""
+        config["data_converter"] = tolerant(config.get("data_converter"))
+        return config
+
+    async def connect_service_client(
+        self,
+        config: ConnectConfig,
+        next: Callable[[ConnectConfig], Awaitable[ServiceClient]],
+    ) -> ServiceClient:
+        """Connect as without the plugin."""
+        return await next(config)
+
+    # --- worker ---
+
+    def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
+        """Add our workflow, our activities, and the guard of the begun mark."""
+        client = config.get("client")
+        assert client is not None
+        runtime = Runtime(self.registry, self._ports(), self._default_model)
+        config["client"] = with_tolerant_converter(client)
+        config["workflows"] = [*config.get("workflows", []), *WORKFLOWS]
+        config["activities"] = [
+            *config.get("activities", []),
+            CallModel(runtime).run,
+            Evaluate(runtime).run,
+            *ToolActivities(runtime).all(),
+        ]
+        guard = BeatGuard()
+        config["interceptors"] = [*config.get("interceptors", []), guard]
+        self._runtimes[guard] = runtime
+        return config
+
+    async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
+        """Hold the resources while the worker runs."""
+        guards = [
+            each for each in worker.config(active_config=True).get("interceptors", []) if isinstance(each, BeatGuard)
+        ]
+        [runtime] = [self._runtimes.pop(each) for each in guards if each in self._runtimes]
+        async with AsyncExitStack() as stack:
+            runtime.open()
+            stack.callback(runtime.close)
+            for made in self._made.values():
+                stack.push_async_callback(made.close)
+            if self._resources is not None:
+                runtime.resources = await stack.enter_async_context(self._resources())
+            await next(worker)
+
+    # --- replayer ---
+
+    def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
+        """Replay our workflow beside the others."""
+        config["data_converter"] = tolerant(config.get("data_converter"))
+        config["workflows"] = [*config.get("workflows", []), *WORKFLOWS]
+        return config
+
+    @asynccontextmanager
+    async def run_replayer(
+        self,
+        replayer: Replayer,
+        histories: AsyncIterator[WorkflowHistory],
+        next: Callable[
+            [Replayer, AsyncIterator[WorkflowHistory]],
+            AbstractAsyncContextManager[AsyncIterator[WorkflowReplayResult]],
+        ],
+    ) -> AsyncIterator[AsyncIterator[WorkflowReplayResult]]:
+        """Replay as without the plugin."""
+        async with next(replayer, histories) as results:
+            yield results
+
+    # --- inside ---
+
+    def _ports(self) -> dict[str, ModelPort]:
+        models = self._models
+        if models is None:
+            if not self.registry.agents:
+                return {}
+            try:
+                models = self._made = {"default": openai.AsyncOpenAI()}
+            except openai.OpenAIError:
+                raise DefinitionError(
+                    "HoldfastPlugin",
+                    "no model client; set OPENAI_API_KEY or give models={'default': AsyncOpenAI(…)}",
+                ) from None
+        return {
+            name: ResponsesModel(model) if isinstance(model, openai.AsyncOpenAI) else model
+            for name, model in models.items()
+        }
+
+
+def with_tolerant_converter(client: Client) -> Client:
+    """Return *client* with our converter around its own; the same one where it has it already."""
+    converter = tolerant(client.data_converter)
+    if converter is client.data_converter:
+        return client
+    config = client.config(active_config=True)
+    config["data_converter"] = converter
+    config["plugins"] = []  # they have had their say when the given client was made
+    return Client(**config)

@@ -1,0 +1,73 @@
+"""For users' own tests: a strict scripted model, and a lab with a real server and a worker that can be killed.
+
+Names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdfast.testing.lab import Lab
+    from holdfast.testing.responses_server import ResponsesServer
+    from holdfast.testing.script import (
+        Delay,
+        Drop,
+        Fail,
+        Gate,
+        Hang,
+        Reply,
+        Script,
+        When,
+        call,
+        raw,
+        reasoning,
+        refusal,
+        text,
+    )
+
+_HOMES = {
+    "Delay": "script",
+    "Drop": "script",
+    "Fail": "script",
+    "Gate": "script",
+    "Hang": "script",
+    "Lab": "lab",
+    "Reply": "script",
+    "ResponsesServer": "responses_server",
+    "Script": "script",
+    "When": "script",
+    "call": "script",
+    "raw": "script",
+    "reasoning": "script",
+    "refusal": "script",
+    "text": "script",
+}
+
+__all__ = [
+    "Delay",
+    "Drop",
+    "Fail",
+    "Gate",
+    "Hang",
+    "Lab",
+    "Reply",
+    "ResponsesServer",
+    "Script",
+    "When",
+    "call",
+    "raw",
+    "reasoning",
+    "refusal",
+    "text",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'holdfast.testing' has no attribute {name!r}")
+    value = getattr(import_module(f"holdfast.testing.{home}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,284 @@
+"""The steps of a script: what the model puts out, and what the server does with one request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+from pydantic import ConfigDict, Field
+
+from holdfast.testing._responses_record import Json, RecordedRequest
+
+_CLOSED = ConfigDict(extra="forbid", strict=True)
+
+
+# --- what the model puts out ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Text:
+    """A message by the assistant. Made by `text`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+    text: str
+    kind: Literal["text"] = "text"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A message in which the model declines. Made by `refusal`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+    text: str
+    kind: Literal["refusal"] = "refusal"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function call. Made by `call`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+    name: str
+    arguments: Json | str = field(default_factory=dict)
+    call_id: str | None = None
+    kind: Literal["call"] = "call"
+
+    @property
+    def arguments_text(self) -> str:
+        """The arguments as the model writes them: compact JSON, or the raw string of the script."""
+        if isinstance(self.arguments, str):
+            return self.arguments
+        return json.dumps(self.arguments, separators=(",", ":"))
+
+
+@dataclass(frozen=True)
+class Reasoning:
+    """A reasoning item. Made by `reasoning`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+    summary: str = ""
+    encrypted: str | None = None
+    kind: Literal["reasoning"] = "reasoning"
+
+
+@dataclass(frozen=True)
+class Raw:
+    """An output item sent exactly as written. Made by `raw`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+    item: Json
+    kind: Literal["raw"] = "raw"
+
+
+Output: TypeAlias = Annotated[Text | Refusal | Call | Reasoning | Raw, Field(discriminator="kind")]
+
+
+def text(text: str) -> Text:
+    """Let the model say *text*."""
+    return Text(text)
+
+
+def refusal(text: str) -> Refusal:
+    """Let the model decline with *text*."""
+    return Refusal(text)
+
+
+def call(name: str, arguments: Mapping[str, object] | str | None = None, call_id: str | None = None) -> Call:
+    """Let the model call a function.
+
+    Args:
+        name: The function's name; need not be one that was offered.
+        arguments: An object, or a string that is sent as it is (to script broken JSON).
+        call_id: By default `call_<n>`, the first number that is free in the conversation: a retried request
+            gets the same ids again.
+    """
+    return Call(name, arguments if isinstance(arguments, str) else dict(arguments or {}), call_id)
+
+
+def reasoning(summary: str = "", encrypted: str | None = None) -> Reasoning:
+    """Let the model think; the item must come back in front of what follows it.
+
+    Args:
+        summary: The summary's text; none where empty.
+        encrypted: The encrypted content; made up where None, absent where empty.
+    """
+    return Reasoning(summary, encrypted)
+
+
+def raw(item: Mapping[str, object]) -> Raw:
+    """Put *item* into the output as it is, without a check: for malformed and for rare items."""
+    return Raw(dict(item))
+
+
+# --- what the server does with one request --------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Token counts of a reply."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+@dataclass(frozen=True, init=False)
+class Reply:
+    """Answer with a response.
+
+    Args:
+        outputs: What the model puts out, in order; none is an empty reply, several calls are parallel calls.
+        usage: Token counts; by default about a quarter of the characters.
+        status: `incomplete` for a reply that was cut off, `failed` for one that the provider gave up.
+        incomplete_reason: Why; `max_output_tokens` where *status* is `incomplete` and nothing else is said.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+    outputs: tuple[Output, ...] = ()
+    usage: Usage | None = None
+    status: Literal["completed", "incomplete", "failed"] = "completed"
+    incomplete_reason: Literal["max_output_tokens", "content_filter"] | None = None
+    kind: Literal["reply"] = "reply"
+
+    def __init__(
+        self,
+        *outputs: Output,
+        usage: Usage | None = None,
+        status: Literal["completed", "incomplete", "failed"] = "completed",
+        incomplete_reason: Literal["max_output_tokens", "content_filter"] | None = None,
+    ) -> None:
+        fields = {
+            "outputs": outputs,
+            "usage": usage,
+            "status": status,
+            "incomplete_reason": incomplete_reason,
+        }
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)  # the way into a frozen dataclass
+
+
+@dataclass(frozen=True)
+class Fail:
+    """Answer with an error.
+
+    Args:
+        status: HTTP status from 400 to 599.
+        message: The error's text; a sentence that fits *status* where None.
+        code: The error's code; one that fits *status* where None.
+        retry_after: Seconds for the `retry-after` header; no header where None.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+    status: int
+    message: str | None = None
+    code: str | None = None
+    retry_after: float | None = None
+    kind: Literal["fail"] = "fail"
+
+    def __post_init__(self) -> None:
+        if not 400 <= self.status <= 599:
+            raise ValueError(f"{self.status} is no failure: use a status from 400 to 599")
+
+
+@dataclass(frozen=True)
+class Hang:
+    """Accept the request and never answer, until the client goes away or the server closes.
+
+    Args:
+        seconds: Close the connection after this time instead.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+    seconds: float | None = None
+    kind: Literal["hang"] = "hang"
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Close the connection in the middle.
+
+    Args:
+        after_bytes: How much of the reply's *body* is sent before; with 0 not even the status line.
+        then: The reply that is begun.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+    after_bytes: int = 0
+    then: Reply = field(default_factory=lambda: Reply(Text("This never arrives as a whole.")))
+    kind: Literal["drop"] = "drop"
+
+
+@dataclass(frozen=True)
+class Delay:
+    """Wait, then go on with another step.
+
+    Args:
+        seconds: How long.
+        then: The step that follows.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+    seconds: float
+    then: Step
+    kind: Literal["delay"] = "delay"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Wait until the test calls `ResponsesServer.open`, then go on with another step.
+
+    Args:
+        name: The gate's name; several steps may wait at one gate, and once open it stays open.
+        then: The step that follows.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+    name: str
+    then: Step
+    kind: Literal["gate"] = "gate"
+
+
+Step: TypeAlias = Annotated[Reply | Fail | Hang | Drop | Delay | Gate, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True)
+class When:
+    """A rule: play *then* for a request for which every given condition holds.
+
+    Args:
+        predicate: Decides by the whole request.
+        then: The step to play, each time that the rule matches.
+        contains: Found anywhere in the texts of the effective input.
+        first_user: Found in the first user message.
+        latest: Found in what came after the model's last turn (new messages and tool outputs).
+        instructions: Found in the instructions: tells agents apart.
+        model: The model's name.
+        turn: How many turns the model already had.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+    predicate: Callable[[RecordedRequest], bool] | None = None
+    then: Step = field(kw_only=True)
+    contains: str | None = field(default=None, kw_only=True)
+    first_user: str | None = field(default=None, kw_only=True)
+    latest: str | None = field(default=None, kw_only=True)
+    instructions: str | None = field(default=None, kw_only=True)
+    model: str | None = field(default=None, kw_only=True)
+    turn: int | None = field(default=None, kw_only=True)
+    kind: Literal["when"] = field(default="when", kw_only=True)
+
+    def matches(self, request: RecordedRequest) -> bool:
+        """Tell whether every given condition holds for *request*."""
+        return (
+            (self.predicate is None or self.predicate(request))
+            and (self.contains is None or self.contains in request.text)
+            and (self.first_user is None or self.first_user in request.first_user_text)
+            and (self.latest is None or self.latest in request.latest_text)
+            and (self.instructions is None or self.instructions in request.instructions)
+            and (self.model is None or self.model == request.model)
+            and (self.turn is None or self.turn == request.turns)
+        )

@@ -1,0 +1,275 @@
+"""`Lab`: a real server, a scripted model and a replaceable worker for one test."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import openai
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError
+from temporalio.worker import Replayer, Worker
+
+from holdfast.agent import Agent
+from holdfast.client import Holdfast
+from holdfast.handle import Run
+from holdfast.payloads.requests import Request
+from holdfast.plugin import HoldfastPlugin, Resources
+from holdfast.server import EmbeddedServer
+from holdfast.testing.responses_server import ResponsesServer
+from holdfast.testing.script import Script, Step
+from holdfast.worker import make_worker
+
+WAIT_S = 30.0
+"""Deadline of every wait that names none."""
+
+
+class Lab:
+    """Everything that a test of agents needs, with nothing mocked.
+
+    ::
+
+        async with Lab([desk], script=[Reply(call("wipe", {"target": "tmp"})), Reply(text("done"))]) as lab:
+            run = await lab.start("desk", "clean up")
+            request = await lab.next_request(run)
+            await lab.replace_worker()
+            await run.approve(request, decided_by="lead")
+            assert (await run.result()).output == "done"
+
+    When it is left, every history that it made is replayed on today's code.
+
+    Attributes:
+        model: The scripted model server; its ``requests`` are what the model was sent.
+        hf: The client.
+        task_queue: A random one, so that labs on one server do not meet.
+    """
+
+    def __init__(
+        self,
+        agents: Sequence[Agent] | str,
+        *,
+        script: Script | Sequence[Step] = (),
+        server: EmbeddedServer | None = None,
+        client: Client | None = None,
+        workflows: Sequence[type] = (),
+        activities: Sequence[Callable[..., Any]] = (),
+        resources: Resources | None = None,
+        max_cached_workflows: int = 1000,
+        environment: Mapping[str, str] | None = None,
+        directory: Path | None = None,
+        replay: bool = True,
+    ) -> None:
+        """Describe the lab.
+
+        Args:
+            agents: Agents for a worker in this process, or ``MODULE[:NAME]`` for workers that are processes of their
+                own, which can be killed.
+            script: What the model answers.
+            server: A server to share; None starts one in memory.
+            client: A client with a converter or codec of its own, in place of a plain one.
+            workflows: The user's own workflows, served beside the agents (in-process workers).
+            activities: The user's own activities, likewise.
+            resources: As `HoldfastPlugin`.
+            max_cached_workflows: 0 replays each run at every one of its tasks.
+            environment: Further variables for worker processes.
+            directory: Working directory of worker processes.
+            replay: Replay every history at the end.
+        """
+        self._agents = agents
+        self.model = ResponsesServer(script)
+        self._server = server
+        self._given_client = client
+        self._workflows = list(workflows)
+        self._activities = list(activities)
+        self._resources = resources
+        self._cache = max_cached_workflows
+        self._environment = dict(environment or {})
+        self._directory = directory
+        self._replay = replay
+        self.task_queue = f"lab-{uuid.uuid4().hex[:12]}"
+        self._stack = AsyncExitStack()
+        self._worker: Worker | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._processes: list[asyncio.subprocess.Process] = []
+        self._runs: list[Run] = []
+
+    # --- lifecycle ---
+
+    async def __aenter__(self) -> Self:
+        """Start server, model and worker."""
+        if self._server is None:
+            self._server = await self._stack.enter_async_context(
+                await EmbeddedServer.start(persistent=False, port=0, ui=False)
+            )
+        await self._stack.enter_async_context(self.model)
+        self._openai = openai.AsyncOpenAI(base_url=self.model.base_url, api_key="test")
+        self._stack.push_async_callback(self._openai.close)
+        self.client = self._given_client or await Client.connect(self._server.address)
+        self.hf = Holdfast(self.client, task_queue=self.task_queue)
+        self._stack.push_async_callback(self.stop_worker)
+        await self.start_worker()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop everything, and replay the histories unless the test failed already."""
+        try:
+            if self._replay and error is None:
+                await self.replay()
+            await self._end_runs()
+        finally:
+            await self._stack.aclose()
+
+    # --- workers ---
+
+    def plugin(self) -> HoldfastPlugin:
+        """A plugin with the lab's agents and scripted model."""
+        assert not isinstance(self._agents, str)
+        return HoldfastPlugin(
+            self._agents, models={"default": self._openai}, default_model="scripted", resources=self._resources
+        )
+
+    async def start_worker(self, agents: Sequence[Agent] | None = None) -> None:
+        """Start a worker; with *agents*, one of another deploy."""
+        if isinstance(self._agents, str):
+            await self.spawn_worker(self._agents)
+            return
+        if agents is not None:
+            self._agents = agents
+        self._worker = make_worker(
+            self.client,
+            self.plugin(),
+            task_queue=self.task_queue,
+            workflows=self._workflows,
+            activities=self._activities,
+            grace=timedelta(seconds=2),
+            max_cached_workflows=self._cache,
+        )
+        self._running = asyncio.create_task(self._worker.run())
+
+    async def spawn_worker(
+        self, target: str, environment: Mapping[str, str] | None = None
+    ) -> asyncio.subprocess.Process:
+        """Start one more worker as a process of its own, and wait until it polls."""
+        assert self._server is not None
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *(
+                "-m",
+                "holdfast",
+                "worker",
+                target,
+                "--task-queue",
+                self.task_queue,
+                "--address",
+                self._server.address,
+            ),
+            cwd=self._directory,
+            env={
+                **os.environ,
+                "OPENAI_API_KEY": "test",
+                "OPENAI_BASE_URL": self.model.base_url,
+                "HOLDFAST_MODEL": "scripted",
+                **self._environment,
+                **(environment or {}),
+            },
+            stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._processes.append(process)
+        assert process.stdout is not None
+        async with asyncio.timeout(WAIT_S):
+            line = await process.stdout.readline()
+        if b"ready" not in line:
+            raise AssertionError(f"the worker {target} did not start: {line.decode()!r}")
+        return process
+
+    async def stop_worker(self) -> None:
+        """Stop every worker in an orderly way."""
+        if self._worker is not None and self._running is not None:
+            await self._worker.shutdown()
+            await self._running
+            self._worker, self._running = None, None
+        for process in self._processes:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+        await self._reap()
+
+    async def kill_worker(self) -> None:
+        """Kill every worker process with SIGKILL, children included, in the middle of whatever it does."""
+        for process in self._processes:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+        await self._reap()
+
+    async def replace_worker(self) -> None:
+        """Stop the worker and start a fresh one, which has to replay what it takes over."""
+        await self.stop_worker()
+        await self.start_worker()
+
+    async def _reap(self) -> None:
+        for process in self._processes:
+            async with asyncio.timeout(WAIT_S):
+                await process.communicate()
+        self._processes.clear()
+
+    # --- runs ---
+
+    async def start(self, agent: str, input: str = "go", **options: Any) -> Run:
+        """Start a run; options as `Holdfast.start`."""
+        run = await self.hf.start(agent, input, **options)
+        return self.watch(run)
+
+    def watch(self, run: Run) -> Run:
+        """Count a run that was started elsewhere among the lab's own."""
+        self._runs.append(run)
+        return run
+
+    async def next_request(self, run: Run, timeout: float = WAIT_S) -> Request:
+        """The first request of *run* that is open."""
+        return (await self.open_requests(run, 1, timeout))[0]
+
+    async def open_requests(self, run: Run, count: int, timeout: float = WAIT_S) -> list[Request]:
+        """Wait until *count* requests of *run* are open at the same time."""
+        async with asyncio.timeout(timeout):
+            async for _ in run.requests():
+                pending = await run.pending()
+                if len(pending) >= count:
+                    return pending
+        raise AssertionError(f"{run.id} ended with fewer than {count} open requests")
+
+    # --- the end ---
+
+    async def replay(self) -> None:
+        """Replay every history of this lab on today's code.
+
+        Raises:
+            Exception: A replay failed: whatever the SDK says of it.
+        """
+        plugin = HoldfastPlugin()
+        replayer = Replayer(workflows=self._workflows, plugins=[plugin], data_converter=self.client.data_converter)
+        for run in self._runs:
+            history = await self.client.get_workflow_handle(run.id).fetch_history()
+            await replayer.replay_workflow(history)
+
+    async def _end_runs(self) -> None:
+        for run in self._runs:
+            handle = self.client.get_workflow_handle(run.id)
+            try:
+                if (await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
+                    await handle.terminate("the lab closes")
+            except RPCError:
+                continue  # it ended in between

@@ -1,0 +1,261 @@
+"""Tools: typed Python functions that a model may call."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final, Generic, Literal, TypeAlias, cast, get_args, overload
+
+from pydantic import BaseModel, ValidationError
+from typing_extensions import ParamSpec, TypeVar
+
+from holdfast._refusal import problems_of_arguments
+from holdfast._schema import drop_default_nulls, drop_titles, strict_schema
+from holdfast._signature import read_signature, require_positional
+from holdfast.approval import Approval, ApprovalRule
+from holdfast.context import RunContext
+from holdfast.errors import ArgumentsInvalidError, DefinitionError, JsonProfileError
+from holdfast.payloads.json_profile import JsonObject, check_json, parse_json
+from holdfast.payloads.model_call import Effect, UnknownPolicy
+
+__all__ = ["Effect", "IdempotencyKey", "OnError", "Tool", "UnknownPolicy", "tool"]
+
+P = ParamSpec("P", default=...)
+R = TypeVar("R", default=Any)
+
+OnError: TypeAlias = Literal["tell_model", "fail"]
+IdempotencyKey: TypeAlias = Callable[[RunContext[Any], Any], str]
+
+NAME_PATTERN: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+"""What the Responses API takes as the name of a function; agents follow it too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool(Generic[P, R]):
+    """A function with all that a model, an approver and the runtime need to know of it. Made by `tool`.
+
+    Two tools are equal when they wrap the same function with the same options. Called like its function.
+
+    Attributes:
+        function: The wrapped function.
+        parameters: JSON schema of the arguments, in strict form where `strict` is True.
+        strict: Whether the schema could be expressed in strict form; free-form dicts cannot.
+        arguments_model: pydantic model with one attribute per parameter.
+        takes_context: Whether the function wants a `ToolContext` as first argument.
+        context_type: The C of ``ToolContext[C]``, None where there is none.
+    """
+
+    function: Callable[P, R]
+    name: str
+    description: str
+    effect: Effect
+    approval: ApprovalRule
+    on_unknown: UnknownPolicy | None
+    timeout: timedelta
+    on_error: OnError
+    idempotency_key: IdempotencyKey | None
+    is_async: bool
+    takes_context: bool
+    context_type: type[Any] | None
+    arguments_model: type[BaseModel] = field(compare=False, repr=False)
+    parameters: JsonObject = field(compare=False, repr=False)
+    strict: bool = field(compare=False)
+    _schema: JsonObject = field(compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # functools.update_wrapper assigns, which a frozen dataclass refuses.
+        for attribute in ("__module__", "__qualname__", "__doc__"):
+            object.__setattr__(self, attribute, getattr(self.function, attribute, None))
+        object.__setattr__(self, "__wrapped__", self.function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function directly: no validation, no approval, no record."""
+        return self.function(*args, **kwargs)
+
+    @property
+    def __name__(self) -> str:
+        """The function's name, which may differ from the tool's."""
+        return self.function.__name__
+
+    @property
+    def may_be_gated(self) -> bool:
+        """Whether a call may have to wait for a person; a rule decides for each call."""
+        return self.approval is not False
+
+    def unknown_policy(self, gated: bool) -> UnknownPolicy:
+        """Return what follows when it is unknown whether a call took effect.
+
+        Args:
+            gated: Whether a person was asked before the call.
+        """
+        return self.on_unknown or ("ask" if gated else "tell_model")
+
+    def parse_text(self, arguments: str) -> JsonObject:
+        """Decode and validate what the model wrote; the decoded object is returned unchanged.
+
+        Raises:
+            ArgumentsInvalidError: It is no JSON object, or the function does not take it.
+        """
+        try:
+            decoded = parse_json(arguments)
+        except JsonProfileError as error:
+            raise ArgumentsInvalidError(self.name, [error.problem]) from None
+        if not isinstance(decoded, dict):
+            raise ArgumentsInvalidError(self.name, ["arguments: Input should be a JSON object"])
+        self.validate(decoded)
+        return decoded
+
+    def validate(self, arguments: JsonObject) -> BaseModel:
+        """Return *arguments* as the arguments model.
+
+        Scalars are never coerced (``"5"`` is no int); texts become dates, UUIDs and the like where declared.
+        A null for a parameter that has a default and takes no null means the default.
+
+        Raises:
+            ArgumentsInvalidError: The text says where and what was expected, without the values.
+        """
+        try:
+            check_json(arguments)
+            meant = drop_default_nulls(arguments, self._schema, self._schema)
+            return self.arguments_model.model_validate_json(json.dumps(meant), strict=True)
+        except JsonProfileError as error:
+            raise ArgumentsInvalidError(self.name, [error.problem]) from None
+        except ValidationError as error:
+            raise ArgumentsInvalidError(self.name, problems_of_arguments(error)) from None
+
+    def bind(self, arguments: JsonObject) -> dict[str, Any]:
+        """Return the keyword arguments for the function, as real Python values; without the context.
+
+        Raises:
+            ArgumentsInvalidError: As `validate`.
+        """
+        model = self.validate(arguments)
+        return {name: getattr(model, name) for name in self.arguments_model.model_fields}
+
+
+@overload
+def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
+
+
+@overload
+def tool(
+    *,
+    effect: Effect = ...,
+    approval: ApprovalRule = ...,
+    name: str | None = ...,
+    description: str | None = ...,
+    on_unknown: UnknownPolicy | None = ...,
+    timeout: timedelta = ...,
+    on_error: OnError = ...,
+    idempotency_key: IdempotencyKey | None = ...,
+) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
+
+
+def tool(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    effect: Effect = "at_most_once",
+    approval: ApprovalRule = False,
+    name: str | None = None,
+    description: str | None = None,
+    on_unknown: UnknownPolicy | None = None,
+    timeout: timedelta = timedelta(minutes=10),
+    on_error: OnError = "tell_model",
+    idempotency_key: IdempotencyKey | None = None,
+) -> Any:
+    """Make a tool of a sync or async function. Used as ``@tool`` or ``@tool(...)``.
+
+    Every parameter needs an annotation that pydantic can build; a `ToolContext` may come first. A
+    Google-style docstring gives the model the description and, from ``Args:``, a line for each parameter.
+
+    Args:
+        effect: ``"read_only"`` and ``"idempotent"`` calls are retried; ``"at_most_once"`` gets one attempt.
+        approval: True or an `Approval`: ask a person always. A function of run context and arguments: ask it.
+        name: For the model, and part of the activity's type; the function's name by default.
+        description: In place of the docstring's.
+        on_unknown: What follows when a call may or may not have taken effect. None: ask a person where the
+            call was gated, else tell the model.
+        timeout: For one attempt, from the start of the body.
+        on_error: Whether an exception becomes text for the model or fails the run.
+        idempotency_key: A function of run context and arguments, where the business has a better key.
+
+    Raises:
+        DefinitionError: The function or an option cannot work.
+    """
+
+    def define(function: Callable[P, R]) -> Tool[P, R]:
+        chosen = _checked_name(function, name)
+        subject = f"tool {chosen!r}"
+        _check_options(subject, effect, on_unknown, on_error, timeout)
+        _check_rules(subject, approval, idempotency_key)
+        signature = read_signature(function, subject)
+        strict = strict_schema(signature.schema)
+        return Tool(
+            function=function,
+            name=chosen,
+            description=signature.description if description is None else description,
+            effect=effect,
+            approval=approval,
+            on_unknown=on_unknown,
+            timeout=timeout,
+            on_error=on_error,
+            idempotency_key=idempotency_key,
+            is_async=inspect.iscoroutinefunction(function),
+            takes_context=signature.takes_context,
+            context_type=signature.context_type,
+            arguments_model=signature.arguments_model,
+            parameters=drop_titles(signature.schema) if strict is None else strict,
+            strict=strict is not None,
+            _schema=signature.schema,
+        )
+
+    return define if function is None else define(function)
+
+
+def _checked_name(function: Callable[..., Any], name: str | None) -> str:
+    own_name = getattr(function, "__name__", type(function).__name__)
+    chosen = own_name if name is None else name
+    if not isinstance(chosen, str) or not NAME_PATTERN.fullmatch(chosen):
+        raise DefinitionError(f"tool {chosen!r}", "the name must be 1 to 64 letters, digits, '_' or '-'")
+    subject = f"tool {chosen!r}"
+    if isinstance(function, Tool):
+        raise DefinitionError(subject, "is a tool already")
+    if not (inspect.isfunction(function) or inspect.ismethod(function)):
+        raise DefinitionError(subject, f"must be made of a function, not of a {type(function).__name__}")
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        raise DefinitionError(subject, "is a generator; return one value instead of yielding")
+    return chosen
+
+
+def _check_options(subject: str, effect: object, on_unknown: object, on_error: object, timeout: object) -> None:
+    choices: list[tuple[str, object, tuple[object, ...]]] = [
+        ("effect", effect, get_args(Effect)),
+        ("on_unknown", on_unknown, (*get_args(UnknownPolicy), None)),
+        ("on_error", on_error, get_args(OnError)),
+    ]
+    for option, value, allowed in choices:
+        if value not in allowed:
+            raise DefinitionError(subject, f"{option} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
+    if not isinstance(timeout, timedelta) or timeout <= timedelta(0):
+        raise DefinitionError(subject, "timeout must be a positive timedelta")
+
+
+def _check_rules(subject: str, approval: object, idempotency_key: object) -> None:
+    if not isinstance(approval, bool | Approval):
+        if not callable(approval):
+            raise DefinitionError(subject, "approval must be True, False, an Approval, or a function")
+        require_positional(approval, 2, subject, "the approval rule, given run context and arguments,")
+    if idempotency_key is not None:
+        if not callable(idempotency_key):
+            raise DefinitionError(subject, "idempotency_key must be a function")
+        require_positional(
+            cast(Callable[..., Any], idempotency_key),
+            2,
+            subject,
+            "the idempotency_key function, given run context and arguments,",
+        )

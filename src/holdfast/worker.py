@@ -1,0 +1,125 @@
+"""A worker for agents: the options that suit them, and a shutdown that drains."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from holdfast.agent import Agent
+from holdfast.errors import TargetError
+from holdfast.plugin import HoldfastPlugin, with_tolerant_converter
+
+logger = logging.getLogger(__name__)
+
+STICKY_TIMEOUT: Final = timedelta(seconds=1)
+"""After a ``kill -9`` the next task waits this long for the dead worker before another one gets it."""
+GRACE: Final = timedelta(seconds=30)
+"""How long a worker that was told to stop lets its tools finish."""
+
+
+def make_worker(
+    client: Client,
+    plugin: HoldfastPlugin,
+    *,
+    task_queue: str,
+    workflows: Sequence[type] = (),
+    activities: Sequence[Callable[..., Any]] = (),
+    grace: timedelta = GRACE,
+    max_cached_workflows: int = 1000,
+) -> Worker:
+    """Make a worker on the agents' own task queue.
+
+    Args:
+        client: With or without the plugin's converter.
+        plugin: The agents.
+        task_queue: Where runs are started.
+        workflows: Workflows of yours beside them.
+        activities: Activities of yours beside them.
+        grace: How long running tools may go on after a stop was asked for.
+        max_cached_workflows: 0 replays every run at each of its tasks: slow, and good for tests.
+    """
+    return Worker(
+        with_tolerant_converter(client),
+        task_queue=task_queue,
+        plugins=[plugin],
+        workflows=list(workflows),
+        activities=list(activities),
+        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+        graceful_shutdown_timeout=grace,
+        max_cached_workflows=max_cached_workflows,
+    )
+
+
+async def serve(worker: Worker, on_ready: Callable[[], None] = lambda: None) -> None:
+    """Run *worker* until SIGTERM or SIGINT, then drain it."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        running = asyncio.create_task(worker.run())
+        stopping = asyncio.create_task(stop.wait())
+        on_ready()
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            logger.info("draining: running tools may finish")
+            await worker.shutdown()
+        stopping.cancel()
+        await running
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def load_plugin(target: str) -> HoldfastPlugin:
+    """Find agents by ``MODULE[:NAME]``, from the current directory too.
+
+    NAME is a `HoldfastPlugin`, an `Agent`, or a sequence of agents. Without it the module's ``plugin`` is taken,
+    else its ``agents``, else every agent at its top level.
+
+    Raises:
+        TargetError: There is no such module or name, or it holds no agents.
+    """
+    module_name, _, name = target.partition(":")
+    module = _module(target, module_name)
+    if name:
+        try:
+            found = getattr(module, name)
+        except AttributeError:
+            raise TargetError(target, f"module {module_name} has no {name}") from None
+    else:
+        found = getattr(module, "plugin", None) or getattr(module, "agents", None) or _agents_of(module)
+    if isinstance(found, HoldfastPlugin):
+        return found
+    agents = [found] if isinstance(found, Agent) else found
+    if not isinstance(agents, Sequence) or not agents or not all(isinstance(each, Agent) for each in agents):
+        raise TargetError(target, "it holds no agents; name a HoldfastPlugin, an Agent, or a list of agents")
+    return HoldfastPlugin(list(agents))
+
+
+def _module(target: str, name: str) -> ModuleType:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise TargetError(target, f"there is no module {name} here or on the path") from None
+        raise TargetError(target, f"importing it failed: {error}") from error
+
+
+def _agents_of(module: ModuleType) -> list[Agent]:
+    found = {id(value): value for value in vars(module).values() if isinstance(value, Agent)}
+    return list(found.values())

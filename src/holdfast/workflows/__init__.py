@@ -1,0 +1,1 @@
+"""Deterministic code only: frames, the ledger, and the workflows that interpret them."""

@@ -1,0 +1,90 @@
+"""Reading what comes in from outside: by hand, so that no argument can stop a workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from temporalio.exceptions import ApplicationError
+
+from holdfast.errors import DecisionInvalidError, JsonProfileError, PayloadInvalidError, RefusalError
+from holdfast.payloads.base import Payload
+from holdfast.payloads.json_profile import JsonValue, check_json
+from holdfast.payloads.requests import Approve, Decision, Reject
+from holdfast.payloads.undecodable import Undecodable
+
+PayloadT = TypeVar("PayloadT", bound=Payload)
+
+DECISION_BYTES = 64 * 1024
+"""Largest decision that is taken: an approver writes a note, not a book."""
+
+
+def only_argument(args: Sequence[object], expected: str) -> object:
+    """Return the one argument that a handler takes.
+
+    Raises:
+        DecisionInvalidError: None or several came, or it could not be decoded.
+    """
+    if len(args) != 1:
+        raise DecisionInvalidError(f"expected one argument, {expected}; got {len(args)}")
+    if isinstance(args[0], Undecodable):
+        raise DecisionInvalidError(f"the argument could not be decoded: {args[0].problem}")
+    return args[0]
+
+
+def read_decision(args: Sequence[object]) -> Decision:
+    """Read the argument of the update or signal `decide`.
+
+    Raises:
+        DecisionInvalidError: It is none; the text says what was expected.
+    """
+    value = only_argument(args, '{"id", "verdict": {"kind"}, "decided_by"}')
+    return _decision(value)
+
+
+def read_shorthand(kind: str, args: Sequence[object]) -> Decision:
+    """Read the argument of the signals `approve` and `reject`: an object, or just the request's id.
+
+    Raises:
+        DecisionInvalidError: It is none of the two.
+    """
+    value = only_argument(args, 'a request id or {"id", "decided_by"}')
+    if isinstance(value, str):
+        value = {"id": value}
+    if not isinstance(value, dict):
+        raise DecisionInvalidError(f"expected a request id or an object, got {type(value).__name__}")
+    verdict: dict[str, JsonValue] = {"kind": kind}
+    for field in ("arguments", "reason"):
+        if field in value and field in (Approve if kind == "approve" else Reject).model_fields:
+            verdict[field] = value[field]
+    kept = {key: item for key, item in value.items() if key not in ("arguments", "reason", "verdict")}
+    return _decision({**kept, "verdict": verdict})
+
+
+def _decision(value: object) -> Decision:
+    try:
+        check_json(value)
+        decision = Decision.from_wire(value)
+    except (JsonProfileError, PayloadInvalidError) as error:
+        raise DecisionInvalidError(str(error)) from None
+    if len(decision.model_dump_json()) > DECISION_BYTES:
+        raise DecisionInvalidError(f"a decision may have {DECISION_BYTES // 1024} KiB at most")
+    return decision
+
+
+def read_optional(kind: type[PayloadT], args: Sequence[object]) -> PayloadT:
+    """Read a query's argument; none at all stands for the defaults.
+
+    Raises:
+        ApplicationError: It is no such payload.
+    """
+    try:
+        return kind.from_wire(args[0] if args else {})
+    except PayloadInvalidError as error:
+        raise ApplicationError(str(error), type="QueryInvalid", non_retryable=True) from None
+
+
+def refusal_to_wire(refusal: RefusalError) -> ApplicationError:
+    """Shape a refusal so that a client in any language can react to its type and facts."""
+    facts: dict[str, Any] = {key: value for key, value in refusal.facts.items() if value is not None}
+    return ApplicationError(refusal.message, facts, type=type(refusal).__name__, non_retryable=True)

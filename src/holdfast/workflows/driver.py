@@ -1,0 +1,410 @@
+"""Drives one frame: starts what is missing, waits for what comes, and writes it into the frame."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError
+
+from holdfast.payloads.evaluation import Evaluated, WordRejection
+from holdfast.payloads.json_profile import JsonObject, JsonValue
+from holdfast.payloads.model_call import ModelCall, ModelReply
+from holdfast.payloads.requests import DEFAULT_REJECTION
+from holdfast.payloads.runs import RunResult
+from holdfast.payloads.tool_call import ToolCall, ToolOutcome
+from holdfast.workflows import asking, loop
+from holdfast.workflows.frames import Call, Failure, Frame
+from holdfast.workflows.settle import Cancelled, Done, Failed, Settled, settle_activity, start_activity
+
+if TYPE_CHECKING:
+    from holdfast.workflows.host import AgentHost
+
+NEVER_RETRIED: Final = ["PayloadsTooLarge", "TypeError", "ValidationError"]
+"""Error types whose repetition would repeat the work, not mend it."""
+
+MODEL_CALL: Final = workflow.ActivityConfig(
+    start_to_close_timeout=timedelta(minutes=10),
+    schedule_to_close_timeout=timedelta(hours=1),
+    heartbeat_timeout=timedelta(seconds=15),
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=1),
+        maximum_interval=timedelta(seconds=60),
+        non_retryable_error_types=NEVER_RETRIED,
+    ),
+    cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+)
+"""A model call is bounded by time, not by attempts: a provider's bad hour must not end a run of weeks."""
+
+EVALUATION: Final = workflow.ActivityConfig(
+    start_to_close_timeout=timedelta(seconds=30),
+    schedule_to_close_timeout=timedelta(minutes=2),
+    retry_policy=RetryPolicy(maximum_attempts=5, non_retryable_error_types=NEVER_RETRIED),
+)
+
+TOOL_HEARTBEAT: Final = timedelta(seconds=3)
+TOOL_GRACE: Final = timedelta(seconds=90)
+"""Beyond the tool's own timeout, which its worker enforces: the server's is only the net below."""
+ONE_ATTEMPT: Final = RetryPolicy(maximum_attempts=1)
+SEVERAL_ATTEMPTS: Final = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    maximum_interval=timedelta(seconds=10),
+    maximum_attempts=5,
+    non_retryable_error_types=NEVER_RETRIED,
+)
+DEFAULT_TOOL_TIMEOUT_S: Final = 600.0
+
+
+class Driver:
+    """Owns the activities of one frame; everything that has to last is in the frame itself."""
+
+    def __init__(self, host: AgentHost, frame: Frame) -> None:
+        self._host = host
+        self._frame = frame
+        self._tasks: list[asyncio.Task[None]] = []
+        self._handles: list[workflow.ActivityHandle[Any]] = []
+        self._timer: tuple[datetime, asyncio.Task[None]] | None = None
+        self._ending = False
+
+    async def run(self) -> RunResult:
+        """Drive the frame to its end.
+
+        Raises:
+            ApplicationError: The run failed; its type says how.
+            asyncio.CancelledError: Cancelled; everything open has been withdrawn and every tool has ended.
+        """
+        frame = self._frame
+        try:
+            while True:
+                self._advance()
+                if frame.failure is not None:
+                    await self._abandon("the run failed")
+                    raise ApplicationError(frame.failure.message, type=frame.failure.type, non_retryable=True)
+                if frame.phase == "finished":
+                    break
+                await self._wait()
+        except asyncio.CancelledError:
+            await self._abandon("the run was cancelled")
+            raise
+        finally:
+            self._set_timer(None)
+        return RunResult(output=frame.output, agent=frame.agent, turns=frame.turn, usage=frame.usage)
+
+    # --- the loop ---
+
+    def _advance(self) -> None:
+        """Start everything that is missing, until nothing is."""
+        self._host.ledger.expire(workflow.now())
+        while steps := loop.next_steps(self._frame, self._host.ledger.entries, workflow.now()):
+            for step in steps:
+                self._take(step)
+        self._host.publish()
+
+    def _take(self, step: loop.Step) -> None:
+        match step:
+            case loop.CallModel():
+                self._frame.phase = "thinking"
+                self._spawn(self._call_model())
+            case loop.StartTool(call):
+                call.state = "running"
+                self._spawn(self._run_tool(call))
+            case loop.AskPerson(call):
+                call.state = "asking"
+                call.request = self._host.open_request(
+                    asking.approval(self._frame, call, self._item_of(call), self._host.asker)
+                )
+            case loop.WordRejection(call, decided_by):
+                call.state = "wording"
+                self._spawn(self._word_rejection(call, decided_by))
+            case loop.Settle(call, output):
+                self._settle(call, str(workflow.uuid4()), output)
+            case loop.FinishTurn():
+                self._finish_turn()
+
+    def _finish_turn(self) -> None:
+        self._frame.blocks.extend(call.output for call in self._frame.calls if call.output is not None)
+        self._frame.calls = []
+        self._frame.phase = "model"
+
+    async def _wait(self) -> None:
+        """Sleep until an activity ends, a decision comes, or a time is reached."""
+        seen = self._host.ledger_version
+        self._set_timer(self._next_wake())
+        await workflow.wait_condition(
+            lambda: (
+                self._host.ledger_version != seen
+                or any(task.done() for task in self._tasks)
+                or (self._timer is not None and self._timer[1].done())
+            )
+        )
+        for task in [task for task in self._tasks if task.done()]:
+            self._tasks.remove(task)
+            task.result()
+
+    def _next_wake(self) -> datetime | None:
+        times = [self._host.ledger.next_deadline(self._frame.id), loop.wake_at(self._frame)]
+        return min((time for time in times if time is not None), default=None)
+
+    def _set_timer(self, at: datetime | None) -> None:
+        """Keep one timer, for the nearest time, and leave it alone while that stays the same."""
+        if self._timer is not None:
+            if self._timer[0] == at and not self._timer[1].done():
+                return
+            self._timer[1].cancel()
+            self._timer = None
+        if at is not None:
+            pause = max((at - workflow.now()).total_seconds(), 0.001)
+            self._timer = (at, asyncio.create_task(asyncio.sleep(pause)))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    async def _abandon(self, why: str) -> None:
+        """End everything of this frame: withdraw its requests, cancel its activities, wait until they have ended."""
+        self._ending = True
+        self._set_timer(None)
+        self._host.withdraw_requests(self._frame.id, why)
+        self._host.publish()
+        for handle in self._handles:
+            handle.cancel()
+        if self._tasks:
+            # A task of its own: on cache eviction it cannot be created, which ends this here instead of waiting.
+            ended = asyncio.create_task(_all(self._tasks))
+            while not ended.done():
+                try:
+                    await asyncio.shield(ended)
+                except asyncio.CancelledError:
+                    continue  # a second cancel changes nothing: tools that are ending are waited for
+            ended.result()
+        for call in self._frame.calls:
+            if call.state != "settled":
+                self._settle(call, str(workflow.uuid4()), loop.CANCELLED)
+        self._host.publish()
+
+    # --- the model ---
+
+    async def _call_model(self) -> None:
+        frame = self._frame
+        arg = ModelCall(
+            origin=self._host.origin(frame),
+            after=frame.seen,
+            ids=frame.blocks[frame.cursor :],
+            probe=not frame.limit_known,
+        )
+        settled = await self._activity(
+            "holdfast.call_model", arg.to_wire(), f"{frame.agent} · turn {frame.turn + 1}", MODEL_CALL
+        )
+        match settled:
+            case Done(value):
+                self._take_reply(ModelReply.from_wire(value))
+            case Cancelled():
+                frame.failure = Failure(type="Cancelled", message="the model call was cancelled")
+            case Failed() as failed if failed.type == "AgentMissing" or failed.not_registered:
+                self._agent_missing()
+            case Failed(type="TimeoutScheduleToClose", message=message):
+                frame.failure = Failure(type="ModelUnavailable", message=message)
+            case Failed(type=kind, message=message):
+                frame.failure = Failure(type=kind, message=message)
+
+    def _take_reply(self, reply: ModelReply) -> None:
+        frame = self._frame
+        frame.missing_since, frame.resume_at = None, None
+        if not frame.limit_known:
+            frame.limit_known = True
+            if frame.max_turns is None and not self._host.unlimited(frame):
+                frame.max_turns = reply.max_turns or None
+        if reply.attributes is not None:
+            self._host.publisher.attributes_exist(reply.attributes)
+        self._host.transcript.add(reply.block, reply.items)
+        frame.cursor = len(frame.blocks)
+        frame.blocks.append(reply.block)
+        frame.seen = frame.blocks[frame.cursor - 1] if frame.cursor else None
+        frame.turn += 1
+        frame.reply = reply.block
+        frame.usage = frame.usage.plus(reply.usage)
+        frame.calls = [
+            Call(
+                plan=plan,
+                call_id=str(reply.items[plan.index]["call_id"]),
+                tool=str(reply.items[plan.index]["name"]),
+            )
+            for plan in reply.calls
+        ]
+        if frame.calls:
+            frame.phase = "calls"
+        else:
+            frame.output = loop.text_of_reply(reply.items)
+            frame.phase = "finished"
+
+    def _agent_missing(self) -> None:
+        frame, now = self._frame, workflow.now()
+        frame.missing_since = frame.missing_since or now
+        if now - frame.missing_since < loop.MISSING_PATIENCE:
+            frame.phase, frame.resume_at = "backoff", now + loop.BACKOFF_MISSING
+            return
+        if self._ending:
+            return
+        frame.phase = "stuck"
+        frame.request = self._host.open_request(asking.missing_agent(frame, self._host.asker))
+
+    # --- tools ---
+
+    async def _run_tool(self, call: Call) -> None:
+        frame, plan = self._frame, call.plan
+        effect = plan.effect or "at_most_once"
+        timeout = timedelta(seconds=plan.timeout_s or DEFAULT_TOOL_TIMEOUT_S)
+        arguments, at = asking.inline_or_at(frame, call, self._item_of(call))
+        arg = ToolCall(
+            origin=self._host.origin(frame),
+            tool=call.tool,
+            call_id=call.call_id,
+            arguments=arguments,
+            at=at,
+            effect=effect,
+            timeout_s=timeout.total_seconds(),
+            key=plan.key or asking.idempotency_key(self._host.asker, frame, call),
+            request=call.released_by,
+            digest=call.digest,
+        )
+        settled = await self._activity(
+            f"holdfast.tool.{call.tool}",
+            arg.to_wire(),
+            f"{frame.agent} · turn {frame.turn} · {call.tool}",
+            workflow.ActivityConfig(
+                start_to_close_timeout=timeout + TOOL_GRACE,
+                heartbeat_timeout=TOOL_HEARTBEAT,
+                retry_policy=ONE_ATTEMPT if effect == "at_most_once" else SEVERAL_ATTEMPTS,
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            ),
+        )
+        self._take_outcome(call, settled)
+
+    def _take_outcome(self, call: Call, settled: Settled) -> None:
+        """Write the ending of a tool call into the frame: every one leads somewhere a person or the model sees."""
+        at_most_once = (call.plan.effect or "at_most_once") == "at_most_once"
+        match settled:
+            case Done(value):
+                self._take_typed(call, ToolOutcome.from_wire(value))
+            case Cancelled():
+                self._settle(call, str(workflow.uuid4()), loop.CANCELLED)
+            case Failed(not_registered=True):
+                self._not_begun(call, missing=True)
+            case Failed(timed_out=True, begun=False) if at_most_once:
+                self._not_begun(call)
+            case Failed(type=kind, message=message) if at_most_once:
+                self._in_doubt(call, {"ended": kind, "detail": message})
+            case Failed(message=message):
+                self._tool_failed(call, str(workflow.uuid4()), f"The tool failed: {message}")
+
+    def _take_typed(self, call: Call, outcome: ToolOutcome) -> None:
+        match outcome.kind:
+            case "ok":
+                self._settle(call, outcome.block, outcome.output)
+            case "error":
+                self._tool_failed(call, outcome.block, outcome.output)
+            case "cancelled":
+                self._settle(call, outcome.block, outcome.output or loop.CANCELLED)
+            case "not_begun":
+                self._not_begun(call)
+            case "unknown":
+                self._in_doubt(call, {"ended": outcome.reason or "unknown", "worker": outcome.worker or "unknown"})
+            case "refused":
+                self._frame.failure = Failure(
+                    type="ApprovalMismatch",
+                    message=f"{call.tool} was not run: {outcome.reason or 'its arguments are not those approved'}",
+                )
+
+    def _tool_failed(self, call: Call, block: str, output: JsonValue) -> None:
+        self._settle(call, block, output)
+        if call.plan.on_error == "fail":
+            self._frame.failure = Failure(type="ToolFailed", message=f"{call.tool}: {output}")
+
+    def _not_begun(self, call: Call, *, missing: bool = False) -> None:
+        now = workflow.now()
+        if missing:
+            call.missing_since = call.missing_since or now
+            if now - call.missing_since < loop.MISSING_PATIENCE:
+                call.state, call.resume_at = "backoff", now + loop.BACKOFF_MISSING
+                return
+        else:
+            call.starts += 1
+            if call.starts < loop.MOST_STARTS:
+                call.state, call.resume_at = "backoff", now + loop.delay_of(call.starts - 1)
+                return
+        self._ask_doubt(
+            call,
+            "no worker has this tool; it has not run" if missing else "no worker could start this call; it has not run",
+            {"ended": "not_registered" if missing else "not_begun", "starts": call.starts},
+        )
+
+    def _in_doubt(self, call: Call, facts: JsonObject) -> None:
+        gated = call.released_by is not None
+        policy = call.plan.on_unknown or ("ask" if gated else "tell_model")
+        if self._ending or policy == "tell_model":
+            self._settle(call, str(workflow.uuid4()), loop.OUTCOME_UNKNOWN)
+        elif policy == "fail":
+            self._settle(call, str(workflow.uuid4()), loop.OUTCOME_UNKNOWN)
+            self._frame.failure = Failure(
+                type="OutcomeUnknown", message=f"{call.tool} may or may not have taken effect"
+            )
+        else:
+            self._ask_doubt(call, "the call began, and how it ended is unknown", facts)
+
+    def _ask_doubt(self, call: Call, reason: str, facts: JsonObject) -> None:
+        if self._ending:
+            return
+        call.state = "asking"
+        call.request = self._host.open_request(
+            asking.in_doubt(self._frame, call, self._item_of(call), self._host.asker, reason=reason, facts=facts)
+        )
+
+    async def _word_rejection(self, call: Call, decided_by: str | None) -> None:
+        arguments, at = asking.inline_or_at(self._frame, call, self._item_of(call))
+        arg = WordRejection(
+            origin=self._host.origin(self._frame),
+            tool=call.tool,
+            arguments=arguments,
+            at=at,
+            decided_by=decided_by,
+        )
+        text = DEFAULT_REJECTION
+        match await self._activity(
+            "holdfast.evaluate", arg.to_wire(), f"{self._frame.agent} · wording the rejection", EVALUATION
+        ):
+            case Done(value):
+                worded = Evaluated.from_wire(value).text
+                text = DEFAULT_REJECTION if worded is None else worded
+        self._settle(call, str(workflow.uuid4()), text)
+
+    # --- shared ---
+
+    async def _activity(self, name: str, arg: JsonObject, summary: str, config: workflow.ActivityConfig) -> Settled:
+        handle = start_activity(name, arg, summary, config)
+        self._handles.append(handle)
+        try:
+            return await settle_activity(handle)
+        finally:
+            self._handles.remove(handle)
+
+    def _settle(self, call: Call, block: str, output: JsonValue) -> None:
+        """Keep a call's one output. It reaches the model when every call of the turn has its own."""
+        if call.arguments is not None and isinstance(output, str):
+            ran = json.dumps(call.arguments, ensure_ascii=False)
+            output = f"A person changed the arguments before this ran; they were {ran}.\n\n{output}"
+        item: JsonObject = {"type": "function_call_output", "call_id": call.call_id, "output": output}
+        call.output = self._host.transcript.add(block, [item])
+        call.state = "settled"
+
+    def _item_of(self, call: Call) -> JsonObject:
+        assert self._frame.reply is not None
+        return self._host.transcript.items(self._frame.reply)[call.plan.index]
+
+
+async def _all(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        await task

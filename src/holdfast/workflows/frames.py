@@ -1,0 +1,82 @@
+"""A frame is one agent loop as data: it can be entered at any point, carried, and replayed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel
+
+from holdfast.payloads.json_profile import JsonObject, JsonValue
+from holdfast.payloads.model_call import PlannedCall
+from holdfast.payloads.usage import Usage
+
+CallState = Literal["planned", "asking", "ready", "running", "backoff", "wording", "settled"]
+
+
+class Call(BaseModel):
+    """One call of the turn under way.
+
+    Attributes:
+        request: The request that is open for it, or was last.
+        released_by: The request whose approval released the call; `digest` binds what it may run with.
+        arguments: What a person put in place of the model's arguments.
+        starts: Starts that are known never to have entered the tool's body.
+        missing_since: Since when no worker was found that has the tool.
+        output: Block that holds its output, once settled.
+    """
+
+    plan: PlannedCall
+    call_id: str
+    tool: str
+    state: CallState = "planned"
+    request: str | None = None
+    released_by: str | None = None
+    digest: str | None = None
+    arguments: JsonObject | None = None
+    starts: int = 0
+    missing_since: datetime | None = None
+    resume_at: datetime | None = None
+    output: str | None = None
+
+
+class Failure(BaseModel):
+    """Why a frame cannot go on: the type and text of the failure that its run ends with."""
+
+    type: str
+    message: str
+
+
+class Frame(BaseModel):
+    """One agent loop.
+
+    Attributes:
+        blocks: The transcript, in the order in which the model reads it.
+        cursor: How many of them the last completed model call had seen.
+        turn: Model replies so far.
+        phase: *model*: the next thing is a model call. *calls*: calls of the last reply are being settled. *backoff*
+            and *stuck*: no worker knows the agent; the latter waits for a person.
+        reply: Block of the last reply.
+    """
+
+    id: str
+    agent: str
+    agent_path: list[str]
+    epoch: int = 0
+    blocks: list[str] = []
+    cursor: int = 0
+    seen: str | None = None
+    turn: int = 0
+    max_turns: int | None = None
+    limit_known: bool = False
+    phase: Literal["model", "thinking", "calls", "backoff", "stuck", "finished"] = "model"
+    reply: str | None = None
+    calls: list[Call] = []
+    context: str | None = None
+    requested_by: str | None = None
+    usage: Usage = Usage()
+    request: str | None = None
+    missing_since: datetime | None = None
+    resume_at: datetime | None = None
+    output: JsonValue = None
+    failure: Failure | None = None

@@ -1,0 +1,289 @@
+"""The ledger: one book of everything that waits for a person.
+
+Pure: the time and new ids are given to it, so that it can be tested, and replayed, without a server.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel
+
+from holdfast.errors import (
+    DeadlinePassedError,
+    DecisionConflictError,
+    DecisionInvalidError,
+    RefusalError,
+    RequestClosedError,
+    StaleDigestError,
+    UnknownRequestError,
+    VerdictNotAllowedError,
+)
+from holdfast.payloads.requests import (
+    Approve,
+    Decision,
+    DecisionOutcome,
+    Receipt,
+    Reject,
+    Request,
+    Transition,
+    Verdict,
+)
+
+KEPT_OUTCOMES = 1000
+"""Decision ids whose outcome is remembered, the newest ones."""
+KEPT_REFUSALS_PER_TASK = 50
+"""Refused signals that are logged in one go: a flood must not grow the memo without bound."""
+
+
+class Entry(BaseModel):
+    """A request, and how it closed.
+
+    Attributes:
+        digest: What the call may run with; not the request's where a person edited the arguments.
+    """
+
+    request: Request
+    digest: str
+    state: Literal["open", "checking", "decided", "expired", "withdrawn"] = "open"
+    verdict: Verdict | None = None
+    closed_by: str | None = None
+    closed_at: datetime | None = None
+    note: str | None = None
+
+
+class Ledger:
+    """Opens requests, takes decisions, and logs each transition once."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.log: list[Transition] = []
+        self.unpublished: dict[str, Request | None] = {}
+        self._outcomes: OrderedDict[str, tuple[str, DecisionOutcome]] = OrderedDict()
+
+    # --- reading ---
+
+    def open_requests(self) -> list[Request]:
+        """Requests that wait, in the order in which they opened."""
+        return [entry.request for entry in self.entries.values() if entry.state in ("open", "checking")]
+
+    def next_deadline(self, frame: str | None = None) -> datetime | None:
+        """The nearest deadline among the open requests, of one frame or of all."""
+        deadlines = [
+            entry.request.deadline
+            for entry in self.entries.values()
+            if entry.state == "open" and entry.request.deadline is not None and frame in (None, entry.request.frame)
+        ]
+        return min(deadlines, default=None)
+
+    def outcome(self, decision_id: str) -> DecisionOutcome:
+        """What became of a decision."""
+        known = self._outcomes.get(decision_id)
+        return known[1] if known else DecisionOutcome(decision_id=decision_id, state="unknown")
+
+    # --- requests ---
+
+    def open(self, request: Request) -> None:
+        """Enter a new request."""
+        self.entries[request.id] = Entry(request=request, digest=request.digest)
+        self.unpublished[request.id] = request
+        self._note(Transition(what="opened", at=request.requested_at, request=request.id))
+
+    def expire(self, now: datetime) -> list[Entry]:
+        """Close what is past its deadline; each request's `on_deadline` says what that means."""
+        due = [
+            entry
+            for entry in self.entries.values()
+            if entry.state == "open" and entry.request.deadline is not None and now >= entry.request.deadline
+        ]
+        for entry in due:
+            default = entry.request.on_deadline
+            entry.verdict = Approve() if default == "approve" else Reject(reason="Nobody decided in time.")
+            self._close(entry, "expired", "deadline", now)
+            self._note(Transition(what="expired", at=now, request=entry.request.id, verdict=default, why="deadline"))
+        return due
+
+    def withdraw(self, request_id: str, now: datetime, why: str) -> None:
+        """Close a request that nobody has to answer any more."""
+        entry = self.entries[request_id]
+        if entry.state in ("open", "checking"):
+            self._close(entry, "withdrawn", why, now)
+            self._note(Transition(what="withdrawn", at=now, request=request_id, why=why))
+
+    # --- decisions ---
+
+    def check(self, decision: Decision, now: datetime) -> None:
+        """Raise the refusal that *decision* would get; change nothing.
+
+        Raises:
+            RefusalError: One of its subclasses.
+        """
+        if self.repeated(decision) is not None:
+            return
+        entry = self.entries.get(decision.id)
+        if entry is None:
+            raise UnknownRequestError(
+                f"no request {decision.id} in this run; list them with pending_approvals", request=decision.id
+            )
+        if entry.state == "checking":
+            raise RequestClosedError(
+                f"{decision.id} is being decided by {entry.closed_by or 'someone'}; reload the list",
+                request=decision.id,
+                closed_by=entry.closed_by,
+            )
+        if entry.state != "open":
+            raise _closed(entry)
+        _check_verdict(entry.request, decision)
+        if decision.digest is not None and decision.digest != entry.request.digest:
+            raise StaleDigestError(
+                f"the digest is not that of {decision.id}; reload the request and decide again",
+                request=decision.id,
+                digest=entry.request.digest,
+            )
+        deadline = entry.request.deadline
+        if deadline is not None and now >= deadline and not isinstance(decision.verdict, Reject):
+            raise DeadlinePassedError(
+                f"{decision.id} was to be approved before {deadline.isoformat()}",
+                request=decision.id,
+                deadline=deadline.isoformat(),
+            )
+
+    def repeated(self, decision: Decision) -> Receipt | None:
+        """The receipt of the same decision, if it was recorded before.
+
+        Raises:
+            DecisionConflictError: Its decision id was used with other content.
+        """
+        known = self._outcomes.get(decision.decision_id) if decision.decision_id else None
+        if known is None:
+            return None
+        content, outcome = known
+        if content != _content(decision):
+            raise DecisionConflictError(
+                f"decision id {decision.decision_id} was used before with other content; make a new one",
+                decision_id=decision.decision_id,
+            )
+        if outcome.receipt is None:
+            return None
+        return outcome.receipt.model_copy(update={"duplicate": True})
+
+    def hold(self, decision: Decision) -> Entry:
+        """Keep a request for one decision whose arguments are being checked."""
+        entry = self.entries[decision.id]
+        entry.state = "checking"
+        entry.closed_by = decision.decided_by
+        return entry
+
+    def release(self, decision: Decision) -> None:
+        """Open a held request again."""
+        entry = self.entries[decision.id]
+        if entry.state == "checking":
+            entry.state = "open"
+            entry.closed_by = None
+
+    def record(self, decision: Decision, now: datetime) -> Receipt:
+        """Close a request by a decision that `check` let pass."""
+        entry = self.entries[decision.id]
+        entry.verdict = decision.verdict
+        entry.note = decision.note
+        self._close(entry, "decided", decision.decided_by, now)
+        receipt = Receipt(
+            id=decision.id,
+            verdict=decision.verdict.kind,
+            decided_by=decision.decided_by,
+            decision_id=decision.decision_id,
+            at=now,
+        )
+        self._remember(decision, DecisionOutcome(decision_id="", state="recorded", receipt=receipt))
+        self._note(
+            Transition(
+                what="decided",
+                at=now,
+                request=decision.id,
+                verdict=decision.verdict.kind,
+                by=decision.decided_by,
+                decision_id=decision.decision_id,
+                why=decision.note or getattr(decision.verdict, "reason", None),
+            )
+        )
+        return receipt
+
+    def refuse(self, decision: Decision | None, refusal: RefusalError, now: datetime) -> None:
+        """Log a decision that came by signal, where its sender cannot be answered."""
+        kind = type(refusal).__name__
+        if decision is not None and not isinstance(refusal, DecisionConflictError):
+            self._remember(
+                decision,
+                DecisionOutcome(decision_id="", state="refused", error=kind, message=refusal.message),
+            )
+        if len(self.log) < KEPT_REFUSALS_PER_TASK:
+            self._note(
+                Transition(
+                    what="refused",
+                    at=now,
+                    request=decision.id if decision else None,
+                    verdict=decision.verdict.kind if decision else None,
+                    by=decision.decided_by if decision else None,
+                    decision_id=decision.decision_id if decision else None,
+                    why=f"{kind}: {refusal.message}"[:512],
+                )
+            )
+
+    # --- inside ---
+
+    def _close(
+        self, entry: Entry, state: Literal["decided", "expired", "withdrawn"], by: str | None, now: datetime
+    ) -> None:
+        entry.state = state
+        entry.closed_by = by
+        entry.closed_at = now
+        self.unpublished[entry.request.id] = None
+
+    def _remember(self, decision: Decision, outcome: DecisionOutcome) -> None:
+        if decision.decision_id is None:
+            return
+        self._outcomes[decision.decision_id] = (
+            _content(decision),
+            outcome.model_copy(update={"decision_id": decision.decision_id}),
+        )
+        while len(self._outcomes) > KEPT_OUTCOMES:
+            self._outcomes.popitem(last=False)
+
+    def _note(self, transition: Transition) -> None:
+        self.log.append(transition)
+
+
+def _content(decision: Decision) -> str:
+    return decision.model_dump_json(exclude={"decision_id"})
+
+
+def _closed(entry: Entry) -> RequestClosedError:
+    by, at = entry.closed_by or "someone unnamed", entry.closed_at
+    how = {
+        "decided": f"was decided ({entry.verdict.kind if entry.verdict else '?'}) by {by}",
+        "expired": "expired",
+        "withdrawn": f"was withdrawn ({by})",
+    }[entry.state]
+    return RequestClosedError(
+        f"{entry.request.id} {how} at {at:%Y-%m-%d %H:%M:%S} UTC; reload the list",
+        request=entry.request.id,
+        state=entry.state,
+        closed_by=entry.closed_by,
+        closed_at=at.isoformat() if at else None,
+        verdict=entry.verdict.kind if entry.verdict else None,
+    )
+
+
+def _check_verdict(request: Request, decision: Decision) -> None:
+    kind = decision.verdict.kind
+    if kind not in request.verdicts:
+        raise VerdictNotAllowedError(
+            f"{request.id} ({request.kind}) takes {', '.join(request.verdicts)}, not {kind}",
+            request=request.id,
+            verdict=kind,
+            allowed=request.verdicts,
+        )
+    if decision.remember is not None:
+        raise DecisionInvalidError("remember is not known to this version; decide this call alone", request=request.id)

@@ -1,0 +1,88 @@
+"""The one way in which our workflows await an activity, and what its ending means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError, TimeoutType
+
+from holdfast.payloads.json_profile import JsonObject
+
+NOT_REGISTERED: Final = "NotFoundError"
+
+
+@dataclass(frozen=True)
+class Done:
+    """The activity answered."""
+
+    value: object
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The activity failed.
+
+    Attributes:
+        type: Our error type, or the kind of timeout.
+        begun: A timed-out attempt had said that it entered the tool's body.
+        not_registered: The worker that took it does not know this activity.
+    """
+
+    type: str
+    message: str
+    begun: bool = False
+    timed_out: bool = False
+    not_registered: bool = False
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """The activity ended because we cancelled it."""
+
+
+Settled = Done | Failed | Cancelled
+
+
+def start_activity(
+    name: str, arg: JsonObject, summary: str, config: workflow.ActivityConfig
+) -> workflow.ActivityHandle[Any]:
+    """Start an activity by its wire name; the summary is what Temporal's web page shows of it."""
+    return workflow.start_activity(name, arg, **workflow.ActivityConfig(**{**config, "summary": summary}))
+
+
+async def settle_activity(handle: workflow.ActivityHandle[Any]) -> Settled:
+    """Wait for an activity and tell its endings apart. Cancellation of the waiting task propagates."""
+    try:
+        return Done(await handle)
+    except ActivityError as error:
+        return _ending(error)
+
+
+def _ending(error: ActivityError) -> Settled:
+    cause = error.cause
+    if isinstance(cause, CancelledError):
+        return Cancelled()
+    if isinstance(cause, TimeoutError):
+        kind = cause.type or TimeoutType.START_TO_CLOSE
+        under = cause.cause
+        told = f": {under}" if under is not None else ""
+        return Failed(
+            type=f"Timeout{kind.name.title().replace('_', '')}",
+            message=f"{error.activity_type} timed out ({kind.name.lower().replace('_', ' ')}){told}",
+            begun=_has_mark(cause.last_heartbeat_details),
+            timed_out=True,
+        )
+    if isinstance(cause, ApplicationError):
+        text = cause.message
+        return Failed(
+            type=cause.type or "ApplicationError",
+            message=text,
+            not_registered=cause.type == NOT_REGISTERED and "is not registered" in text,
+        )
+    return Failed(type=type(cause).__name__ if cause else "ActivityError", message=str(cause or error))
+
+
+def _has_mark(details: Any) -> bool:
+    return any(isinstance(detail, dict) and detail.get("begun") for detail in details or ())

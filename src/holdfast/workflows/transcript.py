@@ -1,0 +1,50 @@
+"""The conversation as the workflow holds it: blocks by id, paged to the activities that lack them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.transcript import Block, TranscriptPage, TranscriptQuery
+
+
+class Transcript:
+    """Blocks by id. A block is added once and never changed."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[str, list[JsonObject]] = {}
+
+    def add(self, block_id: str, items: Sequence[JsonObject]) -> str:
+        """Keep a block; return its id."""
+        self._blocks.setdefault(block_id, list(items))
+        return block_id
+
+    def items(self, block_id: str) -> list[JsonObject]:
+        """The items of one block."""
+        return self._blocks[block_id]
+
+    def page(self, order: Sequence[str], query: TranscriptQuery) -> TranscriptPage:
+        """Answer the transcript query.
+
+        Args:
+            order: Block ids of the frame, in the order in which the model reads them.
+            query: What is asked for; an `after` or id that is not known leads to an empty page.
+        """
+        if query.ids is not None:
+            wanted: Iterable[str] = (block for block in query.ids if block in self._blocks)
+        elif query.after is None:
+            wanted = order
+        elif query.after in order:
+            wanted = order[order.index(query.after) + 1 :]
+        else:
+            wanted = ()
+        blocks: list[Block] = []
+        room = query.max_bytes
+        for block_id in wanted:
+            items = self._blocks[block_id]
+            room -= len(json.dumps(items)) + len(block_id) + 32
+            if blocks and room < 0:
+                return TranscriptPage(blocks=blocks, more=True)
+            blocks.append(Block(id=block_id, items=items))
+        return TranscriptPage(blocks=blocks)

@@ -1,0 +1,57 @@
+"""One Temporal server for the whole session; every lab on it has a task queue of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Protocol
+
+import pytest
+import pytest_asyncio
+
+from holdfast import Agent
+from holdfast.server import EmbeddedServer
+from holdfast.testing import Lab
+
+pytest_plugins = ["_no_skips"]
+
+
+class MakeLab(Protocol):
+    """Opens a lab that is closed, and replayed, when the test ends."""
+
+    async def __call__(self, agents: Sequence[Agent] | str, **options: Any) -> Lab: ...
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def server() -> AsyncIterator[EmbeddedServer]:
+    """A real server in memory, shared by all tests that need no server of their own."""
+    async with await EmbeddedServer.start(persistent=False, port=0, ui=False) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def make_lab(server: EmbeddedServer) -> AsyncIterator[MakeLab]:
+    """Make labs on the shared server. Leaving one replays every history that it made."""
+    async with AsyncExitStack() as stack:
+
+        async def make(agents: Sequence[Agent] | str, **options: Any) -> Lab:
+            options.setdefault("server", server)
+            return await stack.enter_async_context(Lab(agents, **options))
+
+        yield make
+
+
+@pytest.fixture(params=[pytest.param(1000, id="cached"), pytest.param(0, id="replayed")])
+def cache(request: pytest.FixtureRequest) -> int:
+    """For ``Lab(max_cached_workflows=…)``: 0 replays a run at every one of its tasks."""
+    size: int = request.param
+    return size
+
+
+Effects = list[str]
+
+
+@pytest.fixture
+def effects() -> Effects:
+    """What the tools of a test did, in order."""
+    return []
