@@ -234,7 +234,7 @@ class Holdfast:
             async for execution in self._list(" AND ".join(clauses), limit)
             for request in requests_in_memo(dict(await execution.memo()))
         ]
-        return sorted(found, key=lambda item: item.request.requested_at)
+        return sorted(found, key=lambda item: item.request.order)
 
     # --- inside ---
 

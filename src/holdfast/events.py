@@ -53,13 +53,13 @@ async def ledger_changes(
         for step in log
         if step.what in ("decided", "expired", "withdrawn") and step.request and step.request not in shown
     }
-    return sorted(opened, key=lambda request: request.requested_at), closed, log
+    return sorted(opened, key=lambda request: request.order), closed, log
 
 
 def requests_in_memo(memo: dict[str, Any]) -> list[Request]:
     """The open requests of a run, from its memo, oldest first."""
     found = [read_request(value) for key, value in memo.items() if key.startswith(MEMO_REQUEST)]
-    return sorted((request for request in found if request), key=lambda request: request.requested_at)
+    return sorted((request for request in found if request), key=lambda request: request.order)
 
 
 def read_request(value: object) -> Request | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
@@ -26,6 +27,7 @@ class Request(Payload):
             and `arguments_bytes` their size) or when the request is not about a call.
         digest: Binds a decision to exactly this request, tool and arguments.
         agent_path: From the root agent down to the one that asks.
+        position: Of the call among the reply's items: requests that opened together are listed in this order.
         deadline: When `on_deadline` applies by itself.
         reason: Why a person is asked, as far as it is known.
         verdicts: Kinds of verdict that this request takes.
@@ -44,6 +46,7 @@ class Request(Payload):
     digest: str
     frame: str
     turn: int
+    position: int = 0
     requested_at: Instant
     requested_by: str | None = None
     deadline: Instant | None = None
@@ -51,6 +54,11 @@ class Request(Payload):
     reason: str | None = None
     verdicts: list[str]
     facts: JsonObject | None = None
+
+    @property
+    def order(self) -> tuple[datetime, int, int]:
+        """Sorts requests of one run: oldest first, then as the model made the calls."""
+        return self.requested_at, self.turn, self.position
 
 
 class Approve(Payload):

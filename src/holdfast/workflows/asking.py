@@ -103,6 +103,7 @@ def _about_call(frame: Frame, call: Call, item: JsonObject, asker: Asker, now: d
         digest=digest_of(request_id, frame.agent_path, call.tool, arguments, asker.workflow_run),
         frame=frame.id,
         turn=frame.turn,
+        position=call.plan.index,
         requested_at=now,
         requested_by=frame.requested_by,
         verdicts=["ran", "run_again", "give_up"],
