@@ -248,11 +248,12 @@ class Run:
         Raises:
             RunNotFoundError: The server does not know the run.
         """
+        if (await self._describe()).status is not WorkflowExecutionStatus.RUNNING:
+            return False
         try:
             await self._handle.cancel(reason=reason)
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
-                await self._describe()
                 return False
             raise
         return True

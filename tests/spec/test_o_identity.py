@@ -1,0 +1,181 @@
+"""Scenario rows O: identity, durability, trust."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from conftest import Effects, MakeLab
+from holdfast import Agent, Approval, Approve, Reject, tool
+from holdfast.errors import RequestClosedError, RunEndedError, RunFailedError
+from holdfast.payloads.json_profile import JsonObject
+from holdfast.testing import Lab, Reply, call, text
+from holdfast.workflows import asking
+from spec.test_a_parallel_approvals import DONE, desk, outputs
+
+WIPE = Reply(call("wipe", {"target": "t"}, "c1"))
+
+
+@pytest.mark.parametrize("changed", ["arguments", "tool"])
+async def test_o1_what_runs_is_what_was_shown(
+    make_lab: MakeLab, effects: Effects, changed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O1: where the arguments or the tool differ from what was approved, nothing runs and the run says so."""
+    original = asking.inline_or_at
+
+    def tampered(frame: Any, subject: Any, item: JsonObject) -> Any:
+        arguments, at = original(frame, subject, item)
+        if changed == "tool":
+            subject.tool = "erase"
+        return ({"target": "everything"} if changed == "arguments" else arguments), at
+
+    @tool(approval=True)
+    async def erase(target: str) -> str:
+        """Another tool with the same parameters."""
+        effects.append(f"erase {target}")
+        return "erased"
+
+    agent = Agent("desk", model="m", tools=[*desk(effects).tools, erase])
+    lab = await make_lab([agent], script=[WIPE, DONE], replay=False)
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    monkeypatch.setattr(asking, "inline_or_at", tampered)
+    await run.approve(request, decided_by="lead")
+    with pytest.raises(RunFailedError) as failed:
+        await run.result()
+    assert failed.value.kind == "ApprovalMismatch"
+    assert effects == []
+
+
+async def test_o2_a_decision_names_a_request_and_a_verdict_and_nothing_else(
+    make_lab: MakeLab, effects: Effects
+) -> None:
+    """O2: a client that sends state along (another tool, other arguments, a call id) changes nothing by it."""
+    lab = await make_lab([desk(effects)], script=[WIPE, DONE])
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    smuggled = {
+        "id": request.id,
+        "verdict": {"kind": "approve"},
+        "decided_by": "lead",
+        "tool": "look",
+        "call_id": "c9",
+        "agent": "other",
+        "state": {"calls": []},
+        "frame": "7",
+    }
+    await lab.client.get_workflow_handle(run.id).execute_update("decide", smuggled)
+    await run.result()
+    assert effects == ["wipe t"]
+
+
+async def test_o3_every_delivery_of_one_decision_is_one_effect(
+    make_lab: MakeLab, effects: Effects, cache: int
+) -> None:
+    """O3: forty deliveries of one decision by update and by signal run the tool once; each is told what became of it."""
+    lab = await make_lab([desk(effects)], script=[WIPE, DONE], max_cached_workflows=cache)
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    handle = lab.client.get_workflow_handle(run.id)
+    same = {
+        "id": request.id,
+        "verdict": {"kind": "approve"},
+        "decided_by": "lead",
+        "decision_id": "one",
+    }
+    receipts = await asyncio.gather(
+        *(handle.execute_update("decide", same) for _ in range(8)), *(handle.signal("decide", same) for _ in range(8))
+    )
+    assert sum(1 for receipt in receipts[:8] if not receipt["duplicate"]) <= 1
+    with pytest.raises((RequestClosedError, RunEndedError)):
+        await run.approve(request, decided_by="someone else", decision_id="two")
+    await run.result()
+    assert effects == ["wipe t"]
+    assert outputs(lab) == [("c1", "wiped t")]
+
+
+async def test_o3_racing_verdicts_have_one_winner(make_lab: MakeLab, effects: Effects, cache: int) -> None:
+    """O3: approve and reject at the same moment: one wins, and the others are told who it was."""
+    lab = await make_lab([desk(effects)], script=[WIPE, DONE], max_cached_workflows=cache)
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    answers = await asyncio.gather(
+        *(
+            run.decide(request, Approve() if n % 2 else Reject(reason="no"), decided_by=f"person {n}")
+            for n in range(8)
+        ),
+        return_exceptions=True,
+    )
+    winners = [answer for answer in answers if not isinstance(answer, BaseException)]
+    assert len(winners) == 1
+    for answer in answers:
+        if isinstance(answer, RequestClosedError):
+            assert answer.facts["closed_by"] == winners[0].decided_by
+    await run.result()
+    assert effects == (["wipe t"] if winners[0].verdict == "approve" else [])
+
+
+@pytest.mark.parametrize("mode", ["tell_model", "fail"])
+async def test_o5_an_approved_tool_that_raises_is_not_repeated(
+    make_lab: MakeLab, effects: Effects, mode: Any
+) -> None:
+    """O5: by default the model reads the error; in raise mode the run fails; either way the call ran once."""
+
+    @tool(approval=True, on_error=mode)
+    async def wipe(target: str) -> str:
+        """Delete a target."""
+        effects.append(target)
+        raise OSError("the disk is read-only")
+
+    [look] = [each for each in desk(effects).tools if each.name == "look"]
+    lab = await make_lab(
+        [Agent("desk", model="m", tools=[wipe, look])],
+        script=[Reply(call("wipe", {"target": "t"}, "c1"), call("look", {"check": "fans"}, "c2")), DONE],
+    )
+    run = await lab.start("desk")
+    await run.approve(await lab.next_request(run), decided_by="lead")
+    if mode == "tell_model":
+        await run.result()
+        assert outputs(lab) == [("c1", "Error: OSError: the disk is read-only"), ("c2", "fans is fine")]
+    else:
+        with pytest.raises(RunFailedError, match="the disk is read-only") as failed:
+            await run.result()
+        assert failed.value.kind == "ToolFailed"
+    assert effects.count("t") == 1
+
+
+async def test_a_deadline_decides_by_itself(make_lab: MakeLab, effects: Effects) -> None:
+    """A request past its deadline is decided by its default, and a later approval is refused."""
+    @tool(approval=Approval(deadline=timedelta(seconds=1)))
+    async def wipe(target: str) -> str:
+        """Delete a target."""
+        effects.append(target)
+        return "wiped"
+
+    lab = await make_lab([Agent("desk", model="m", tools=[wipe])], script=[WIPE, DONE])
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    assert request.deadline is not None
+    await run.result()
+    assert outputs(lab) == [("c1", "Nobody decided in time.")]
+    assert effects == []
+
+
+async def test_a_plain_temporal_client_starts_lists_and_decides(make_lab: MakeLab, effects: Effects) -> None:
+    """A client without anything of ours starts a run, lists what is pending and decides, with JSON alone."""
+    lab: Lab = await make_lab([desk(effects)], script=[WIPE, Reply(text("done"))])
+    client: Client = lab.client
+    handle = await client.start_workflow(
+        "AgentRun", {"agent": "desk", "input": "clean"}, id=f"plain-{lab.task_queue}", task_queue=lab.task_queue
+    )
+    run = lab.watch(lab.hf.run(handle.id))
+    request = await lab.next_request(run)
+    [listed] = await handle.query("pending_approvals")
+    assert listed["id"] == request.id
+    await handle.signal("approve", request.id)
+    assert (await handle.result())["output"] == "done"
+    assert effects == ["wipe t"]
