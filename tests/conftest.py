@@ -8,9 +8,11 @@ from typing import Any, Protocol
 
 import pytest
 import pytest_asyncio
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
 
 from holdfast import Agent
-from holdfast.server import EmbeddedServer
+from holdfast.server import EmbeddedServer, find_binary
 from holdfast.testing import Lab
 
 pytest_plugins = ["_no_skips"]
@@ -35,10 +37,22 @@ async def make_lab(server: EmbeddedServer) -> AsyncIterator[MakeLab]:
     async with AsyncExitStack() as stack:
 
         async def make(agents: Sequence[Agent] | str, **options: Any) -> Lab:
-            options.setdefault("server", server)
+            if "client" not in options:
+                options.setdefault("server", server)
             return await stack.enter_async_context(Lab(agents, **options))
 
         yield make
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def skipping_client() -> AsyncIterator[Client]:
+    """A client of a server that skips time while nothing but timers is left: days pass in milliseconds."""
+    environment = await WorkflowEnvironment.start_time_skipping_v2(
+        dev_server_existing_path=str(find_binary()),
+        dev_server_extra_args=["--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"],
+    )
+    async with environment:
+        yield environment.client
 
 
 @pytest.fixture(params=[pytest.param(1000, id="cached"), pytest.param(0, id="replayed")])

@@ -47,9 +47,12 @@ class _Tolerant(PayloadConverter):
         payloads: Sequence[temporalio.api.common.v1.Payload],
         type_hints: list[type] | None = None,
     ) -> list[Any]:
-        if type_hints is not None and any(hint is not object for hint in type_hints):
+        try:
             return super().from_payloads(payloads, type_hints)  # type: ignore[safe-super]
-        return [self._one(payload) for payload in payloads]
+        except Exception:
+            if type_hints is not None and any(hint is not object for hint in type_hints):
+                raise
+            return [self._one(payload) for payload in payloads]
 
     def _one(self, payload: temporalio.api.common.v1.Payload) -> Any:
         try:

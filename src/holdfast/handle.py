@@ -24,6 +24,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from holdfast.converter import tolerant
 from holdfast.errors import (
     REFUSALS,
+    DecisionInvalidError,
     RefusalError,
     RunCancelledError,
     RunEndedError,
@@ -34,6 +35,7 @@ from holdfast.errors import (
 from holdfast.events import cancel_reason, ledger_changes, requests_in_memo
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.requests import (
+    DECISION_BYTES,
     Answer,
     Approve,
     Decision,
@@ -211,6 +213,8 @@ class Run:
             decision_id=decision_id or str(uuid.uuid4()),
             note=note,
         )
+        if decision.size > DECISION_BYTES:
+            raise DecisionInvalidError(f"a decision may have {DECISION_BYTES // 1024} KiB at most", request=decision.id)
         prefix = self._prefix(await self._describe())
         try:
             answer = await self._handle.execute_update(

@@ -71,6 +71,14 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         """See base class."""
         return "holdfast.HoldfastPlugin"
 
+    def check_models(self) -> None:
+        """Make sure that a worker would have its model clients, before anything is started.
+
+        Raises:
+            DefinitionError: There is none, and no OPENAI_API_KEY to make one from.
+        """
+        self._ports()
+
     # --- client ---
 
     def configure_client(self, config: ClientConfig) -> ClientConfig:
@@ -151,7 +159,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
             if not self.registry.agents:
                 return {}
             try:
-                models = self._made = {"default": openai.AsyncOpenAI()}
+                models = self._made = self._made or {"default": openai.AsyncOpenAI()}
             except openai.OpenAIError:
                 raise DefinitionError(
                     "HoldfastPlugin",

@@ -36,6 +36,7 @@ def make_worker(
     workflows: Sequence[type] = (),
     activities: Sequence[Callable[..., Any]] = (),
     grace: timedelta = GRACE,
+    concurrency: int | None = None,
     max_cached_workflows: int = 1000,
 ) -> Worker:
     """Make a worker on the agents' own task queue.
@@ -47,6 +48,7 @@ def make_worker(
         workflows: Workflows of yours beside them.
         activities: Activities of yours beside them.
         grace: How long running tools may go on after a stop was asked for.
+        concurrency: Tools and model calls that run at a time; None is the SDK's default.
         max_cached_workflows: 0 replays every run at each of its tasks: slow, and good for tests.
     """
     return Worker(
@@ -57,6 +59,7 @@ def make_worker(
         activities=list(activities),
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         graceful_shutdown_timeout=grace,
+        max_concurrent_activities=concurrency,
         max_cached_workflows=max_cached_workflows,
     )
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 
 from pydantic import ValidationError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from holdfast.activities.outputs import bounded_error
 from holdfast.activities.runtime import Runtime
+from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.agent import Rejection
 from holdfast.errors import ArgumentsInvalidError, UnknownAgentError, UnknownToolError
 from holdfast.payloads.base import problems_of
@@ -57,13 +58,13 @@ class Evaluate:
             arguments = parsed if isinstance(parsed, dict) else {}
         context = await self._runtime.run_context(asked.origin, agent.context_type)
         try:
-            text: object = agent.rejection_text(
-                context, Rejection(tool=asked.tool, arguments=arguments or {}, decided_by=asked.decided_by)
+            text: object = await call_user_code(
+                agent.rejection_text,
+                context,
+                Rejection(tool=asked.tool, arguments=arguments or {}, decided_by=asked.decided_by),
             )
-            if inspect.isawaitable(text):
-                text = await text
-        except Exception:
-            logger.exception("rejection_text of agent %s raised; the default text is used", agent.name)
+        except UserCodeError as error:
+            logger.error("rejection_text of agent %s raised, the default text is used: %s", agent.name, error)
             return Evaluated()
         return Evaluated(text=scrub(text)) if isinstance(text, str) else Evaluated()
 
@@ -72,4 +73,6 @@ class Evaluate:
             self._runtime.registry.tool(asked.tool).validate(asked.arguments)
         except ArgumentsInvalidError as error:
             return Evaluated(problem=str(error))
+        except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
+            return Evaluated(problem=bounded_error(error))
         return Evaluated()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 import uuid
 from typing import Any, Final
@@ -15,11 +14,12 @@ from holdfast.activities.attributes import AttributeProbe
 from holdfast.activities.beats import NotAcknowledgedError
 from holdfast.activities.planning import Planner, answerable
 from holdfast.activities.runtime import Runtime
+from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.agent import Agent
 from holdfast.context import RunContext
 from holdfast.errors import PayloadInvalidError, UnknownAgentError
 from holdfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest
-from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.json_profile import JsonObject, scrub
 from holdfast.payloads.model_call import ModelCall, ModelReply
 from holdfast.tools import Tool
 
@@ -121,7 +121,8 @@ class CallModel:
         except NotAcknowledgedError as error:
             raise ApplicationError(str(error), type="ModelUnavailable") from error
         except ModelCallError as error:
-            raise _to_application_error(error) from error
+            # Without its cause: a vendor's error quotes the body, and one that cannot be recorded would be retried.
+            raise _to_application_error(error) from None
         finally:
             calling.cancel()
 
@@ -148,16 +149,12 @@ async def _instructions(agent: Agent, context: RunContext[Any]) -> str:
     if isinstance(agent.instructions, str):
         return agent.instructions
     try:
-        text = agent.instructions(context)
-        if inspect.isawaitable(text):
-            text = await text
-    except Exception as error:
+        text = await call_user_code(agent.instructions, context)
+    except UserCodeError as error:
         raise ApplicationError(
-            f"the instructions of {agent.name} raised {type(error).__name__}: {error}",
-            type="InstructionsFailed",
-            non_retryable=True,
-        ) from error
-    return str(text)
+            f"the instructions of {agent.name} raised {error}", type="InstructionsFailed", non_retryable=True
+        ) from None
+    return scrub(str(text))
 
 
 def _whole(answer: ModelAnswer) -> list[JsonObject]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import traceback
+from collections.abc import Iterator
 from typing import Any, Final
 
-import pydantic_core
 from pydantic import TypeAdapter
 
 from holdfast.errors import JsonProfileError
-from holdfast.payloads.json_profile import check_json, scrub
+from holdfast.payloads.json_profile import MAX_DEPTH, check_json, scrub
 from holdfast.payloads.tool_call import ERROR_TEXT_BYTES, RESULT_BYTES
 
 _ANY: Final[TypeAdapter[Any]] = TypeAdapter(Any)
@@ -32,16 +32,11 @@ def bounded_output(value: object) -> tuple[str | None, int | None, str | None]:
         text = scrub(value)
     else:
         try:
+            _refuse_iterators(value, 0)
             plain = _ANY.dump_python(value, mode="json", warnings="error")
             check_json(plain)
             text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
-        except (
-            pydantic_core.PydanticSerializationError,
-            JsonProfileError,
-            ValueError,
-            TypeError,
-            RecursionError,
-        ) as error:
+        except Exception as error:  # noqa: BLE001 - the result is an object of the user's: its code runs here
             why = error.problem if isinstance(error, JsonProfileError) else type(error).__name__
             return (
                 None,
@@ -52,7 +47,12 @@ def bounded_output(value: object) -> tuple[str | None, int | None, str | None]:
 
 
 def bounded_error(error: object) -> str:
-    """Describe an exception to the model, in 8 KiB at most."""
+    """Tell the model of an exception, in 8 KiB at most."""
+    return _cut(f"Error: {described(error)}", ERROR_TEXT_BYTES)[0]
+
+
+def described(error: object) -> str:
+    """Name an exception and what it says, in 8 KiB at most and as text that can be recorded."""
     name = type(error).__name__
     try:
         said = scrub(str(error))
@@ -60,7 +60,20 @@ def bounded_error(error: object) -> str:
         said = ""
     if not said and isinstance(error, BaseException):
         said = "".join(traceback.format_exception_only(error)).strip()[:200]
-    return _cut(f"Error: {name}: {said}" if said else f"Error: {name}", ERROR_TEXT_BYTES)[0]
+    return _cut(f"{name}: {said}" if said else name, ERROR_TEXT_BYTES)[0]
+
+
+def _refuse_iterators(value: object, depth: int) -> None:
+    """Refuse what can be read only once: it may never end, and reading it is work that the tool left undone."""
+    if isinstance(value, Iterator):
+        raise JsonProfileError("it is an iterator; return a list")
+    if depth >= MAX_DEPTH:
+        return
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            _refuse_iterators(item, depth + 1)
 
 
 def _cut(text: str, limit: int) -> tuple[str, int | None]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import Any, Final
 
 from temporalio.exceptions import ApplicationError
 
+from holdfast.activities.outputs import bounded_error
+from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.agent import Agent
 from holdfast.approval import Approval
 from holdfast.context import RunContext
@@ -22,6 +23,8 @@ RULE_S: Final = 5.0
 """How long an approval rule may take before a person is asked instead."""
 MOST_CALLS: Final = 256
 """Calls of one reply that are carried out; the others are sent back to the model."""
+LONGEST_CALL_ID: Final = 256
+"""The id travels in every activity and request of the call; providers stay below 64 characters."""
 UNANSWERABLE: Final = frozenset(
     {
         "custom_tool_call",
@@ -55,8 +58,14 @@ def answerable(items: Sequence[JsonObject]) -> list[JsonObject]:
         call_id, name, arguments = item.get("call_id"), item.get("name"), item.get("arguments")
         if not isinstance(call_id, str) or not call_id or not isinstance(name, str):
             raise _invalid("the model made a call without an id or a name")
+        if len(call_id) > LONGEST_CALL_ID:
+            raise _invalid(f"the model made a call with an id of {len(call_id):,} characters")
         if not isinstance(arguments, str):
             raise _invalid(f"the arguments of call {call_id} are no text")
+        if not arguments:
+            # How some models call a function without parameters; sent back like this, the API would refuse it.
+            arguments = "{}"
+            item = {**item, "arguments": arguments}
         known = seen.setdefault(call_id, item)
         if known is item:
             kept.append(item)
@@ -102,15 +111,17 @@ class Planner:
             model = tool.validate(arguments)
         except ArgumentsInvalidError as error:
             return PlannedCall(index=index, kind="invalid", text=f"Error: {error}")
+        except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
+            return PlannedCall(index=index, kind="invalid", text=bounded_error(error))
         key: str | None = None
         if tool.idempotency_key is not None:
             try:
-                key = str(tool.idempotency_key(self._context, model))
-            except Exception as error:  # noqa: BLE001 - user code; the call must not run under a wrong key
+                key = str(await call_user_code(tool.idempotency_key, self._context, model))
+            except UserCodeError as error:  # the call must not run under a wrong key
                 return PlannedCall(
                     index=index,
                     kind="invalid",
-                    text=f"Error: the idempotency key raised {type(error).__name__}",
+                    text=f"Error: the idempotency key raised {error.kind}",
                 )
         approval = await self._approval(tool, model)
         return PlannedCall(
@@ -135,11 +146,12 @@ class Planner:
         if isinstance(rule, Approval):
             return _as_plan(rule)
         try:
-            answer = await asyncio.wait_for(self._ask_rule(rule, model), RULE_S)
+            asking = call_user_code(rule, self._context, model, threads=self._threads)
+            answer = await asyncio.wait_for(asking, RULE_S)
         except TimeoutError:
             return ApprovalPlan(reason=f"the approval rule took longer than {RULE_S:g} s")
-        except Exception as error:  # noqa: BLE001 - user code; whatever it raises, a person is asked
-            return ApprovalPlan(reason=f"the approval rule raised {type(error).__name__}")
+        except UserCodeError as error:
+            return ApprovalPlan(reason=f"the approval rule raised {error.kind}")
         if answer is None or answer is False:
             return None
         if answer is True:
@@ -147,12 +159,6 @@ class Planner:
         if isinstance(answer, Approval):
             return _as_plan(answer)
         return ApprovalPlan(reason=f"the approval rule answered {type(answer).__name__}, not an Approval or None")
-
-    async def _ask_rule(self, rule: Any, model: Any) -> object:
-        if inspect.iscoroutinefunction(rule):
-            return await rule(self._context, model)
-        answer = await asyncio.get_running_loop().run_in_executor(self._threads, rule, self._context, model)
-        return await answer if inspect.isawaitable(answer) else answer
 
 
 def _as_plan(approval: Approval) -> ApprovalPlan:

@@ -64,6 +64,12 @@ class ToolActivities:
             context = await self._context(call, tool, arguments)
         except ArgumentsInvalidError as error:
             return _outcome("error", output=f"Error: {error}")
+        except ApplicationError as error:
+            if error.non_retryable:
+                return _outcome("error", output=f"Error: {error.message}")
+            return _outcome("not_begun", reason=error.message)
+        except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
+            return _outcome("error", output=bounded_error(error))
         if call.digest is not None and call.digest != _digest(call, arguments):
             return _outcome("refused", reason="the arguments in hand are not those that were approved")
         body = _Body(tool, context, bound, self._runtime)

@@ -11,8 +11,9 @@ from typing import Any, Final
 import httpx2
 import openai
 
+from holdfast.errors import JsonProfileError
 from holdfast.models.port import ModelAnswer, ModelCallError, ModelRequest
-from holdfast.payloads.json_profile import JsonObject, scrub, scrub_json
+from holdfast.payloads.json_profile import JsonObject, check_json, scrub, scrub_json
 from holdfast.payloads.usage import Usage
 
 ERROR_TEXT_CHARS: Final = 4000
@@ -55,7 +56,7 @@ class ResponsesModel:
             raise _from_status(error) from error
         except openai.APIConnectionError as error:
             raise ModelCallError(
-                "ModelUnavailable", f"the model could not be reached: {error.message}", retryable=True
+                "ModelUnavailable", f"the model could not be reached: {_text(error.message)}", retryable=True
             ) from error
         except openai.OpenAIError as error:
             raise ModelCallError("ModelRefused", _text(str(error)), retryable=False) from error
@@ -70,8 +71,11 @@ def read_answer(content: bytes) -> ModelAnswer:
     """
     try:
         body = scrub_json(json.loads(content))
-    except (ValueError, RecursionError) as error:
-        raise _broken("the model's reply is not JSON") from error
+        check_json(body)
+    except JsonProfileError as error:
+        raise _broken(f"the model's reply is not JSON that can be recorded: {error.problem}") from None
+    except (ValueError, RecursionError):
+        raise _broken("the model's reply is not JSON") from None
     output = body.get("output") if isinstance(body, dict) else None
     if not isinstance(body, dict) or not isinstance(output, list):
         raise _broken("the model's reply has no output")

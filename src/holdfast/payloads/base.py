@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from holdfast.errors import PayloadInvalidError
 from holdfast.payloads.json_profile import JsonObject
+
+_SHOWN_PROBLEMS: Final = 10
+_SHOWN_PARTS: Final = 8
+_SHOWN_PART_CHARS: Final = 64
+_SHOWN_TEXT_CHARS: Final = 300
 
 
 def _aware_utc(value: datetime) -> datetime:
@@ -51,8 +56,13 @@ class Payload(BaseModel):
 
 
 def problems_of(error: ValidationError) -> list[str]:
-    """Say what is wrong, field by field, without the refused input."""
-    return [
-        f"{'.'.join(str(part) for part in problem['loc']) or 'value'}: {problem['msg']}"
-        for problem in error.errors(include_url=False, include_context=False, include_input=False)
+    """Say what is wrong, field by field, without the refused input: ten problems at most, and names cut short."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    problems = [
+        f"{'.'.join(str(part)[:_SHOWN_PART_CHARS] for part in problem['loc'][:_SHOWN_PARTS]) or 'value'}: "
+        f"{problem['msg'][:_SHOWN_TEXT_CHARS]}"
+        for problem in found[:_SHOWN_PROBLEMS]
     ]
+    if len(found) > _SHOWN_PROBLEMS:
+        problems.append(f"and {len(found) - _SHOWN_PROBLEMS} more")
+    return problems

@@ -14,6 +14,8 @@ RequestKind = Literal["approval", "question", "budget", "handoff", "in_doubt"]
 DeadlineDefault = Literal["reject", "approve", "fail"]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
+DECISION_BYTES = 64 * 1024
+"""Largest decision that is taken: an approver writes a note, not a book."""
 DEFAULT_REJECTION = "A person rejected this call. It did not run."
 """What the model reads when a call was rejected without a reason."""
 
@@ -128,6 +130,11 @@ class Decision(Payload):
     decision_id: Name | None = None
     note: Annotated[str, StringConstraints(max_length=4096)] | None = None
     remember: JsonValue = None
+
+    @property
+    def size(self) -> int:
+        """Bytes on the wire; at most `DECISION_BYTES` are taken."""
+        return len(self.model_dump_json(exclude_none=True).encode())
 
 
 class Receipt(Payload):

@@ -23,12 +23,12 @@ class RunInput(Payload):
     `max_turns` takes the agent's own limit; an explicit null means no limit.
     """
 
-    agent: Annotated[str, Field(min_length=1)]
+    agent: Annotated[str, Field(min_length=1, max_length=64)]
     input: str | list[JsonObject]
     context: JsonObject | None = None
     max_turns: Annotated[int, Field(ge=1)] | None = None
     labels: Annotated[dict[Label, Annotated[str, StringConstraints(max_length=128)]], Field(max_length=20)] = {}
-    requested_by: str | None = None
+    requested_by: Annotated[str, StringConstraints(max_length=256)] | None = None
 
     @model_validator(mode="after")
     def _something_to_read(self) -> RunInput:

@@ -51,6 +51,7 @@ class Lab:
         model: The scripted model server; its ``requests`` are what the model was sent.
         hf: The client.
         task_queue: A random one, so that labs on one server do not meet.
+        processes: The worker processes, where the workers are processes.
     """
 
     def __init__(
@@ -74,8 +75,8 @@ class Lab:
             agents: Agents for a worker in this process, or ``MODULE[:NAME]`` for workers that are processes of their
                 own, which can be killed.
             script: What the model answers.
-            server: A server to share; None starts one in memory.
-            client: A client with a converter or codec of its own, in place of a plain one.
+            server: A server to share; None starts one in memory, unless a client is given.
+            client: A client with a converter or codec of its own, or of a server of its own (time skipping, say).
             workflows: The user's own workflows, served beside the agents (in-process workers).
             activities: The user's own activities, likewise.
             resources: As `HoldfastPlugin`.
@@ -99,21 +100,25 @@ class Lab:
         self._stack = AsyncExitStack()
         self._worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None
-        self._processes: list[asyncio.subprocess.Process] = []
+        self.processes: list[asyncio.subprocess.Process] = []
         self._runs: list[Run] = []
 
     # --- lifecycle ---
 
     async def __aenter__(self) -> Self:
         """Start server, model and worker."""
-        if self._server is None:
+        if self._server is None and self._given_client is None:
             self._server = await self._stack.enter_async_context(
                 await EmbeddedServer.start(persistent=False, port=0, ui=False)
             )
         await self._stack.enter_async_context(self.model)
         self._openai = openai.AsyncOpenAI(base_url=self.model.base_url, api_key="test")
         self._stack.push_async_callback(self._openai.close)
-        self.client = self._given_client or await Client.connect(self._server.address)
+        if self._given_client is not None:
+            self.client = self._given_client
+        else:
+            assert self._server is not None
+            self.client = await Client.connect(self._server.address)
         self.hf = Holdfast(self.client, task_queue=self.task_queue)
         self._stack.push_async_callback(self.stop_worker)
         await self.start_worker()
@@ -164,7 +169,7 @@ class Lab:
         self, target: str, environment: Mapping[str, str] | None = None
     ) -> asyncio.subprocess.Process:
         """Start one more worker as a process of its own, and wait until it polls."""
-        assert self._server is not None
+        address = self.client.service_client.config.target_host
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *(
@@ -175,7 +180,7 @@ class Lab:
                 "--task-queue",
                 self.task_queue,
                 "--address",
-                self._server.address,
+                address,
             ),
             cwd=self._directory,
             env={
@@ -189,7 +194,7 @@ class Lab:
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
-        self._processes.append(process)
+        self.processes.append(process)
         assert process.stdout is not None
         async with asyncio.timeout(WAIT_S):
             line = await process.stdout.readline()
@@ -203,14 +208,14 @@ class Lab:
             await self._worker.shutdown()
             await self._running
             self._worker, self._running = None, None
-        for process in self._processes:
+        for process in self.processes:
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
         await self._reap()
 
     async def kill_worker(self) -> None:
         """Kill every worker process with SIGKILL, children included, in the middle of whatever it does."""
-        for process in self._processes:
+        for process in self.processes:
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
         await self._reap()
@@ -221,10 +226,10 @@ class Lab:
         await self.start_worker()
 
     async def _reap(self) -> None:
-        for process in self._processes:
+        for process in self.processes:
             async with asyncio.timeout(WAIT_S):
                 await process.communicate()
-        self._processes.clear()
+        self.processes.clear()
 
     # --- runs ---
 

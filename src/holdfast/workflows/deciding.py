@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from temporalio import workflow
+from temporalio.common import RawValue
 
 from holdfast.errors import DecisionInvalidError, EditRefusedError, RefusalError
 from holdfast.payloads.evaluation import CheckArguments, Evaluated
-from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.json_profile import JsonObject, scrub
 from holdfast.payloads.requests import Approve, Decision, DecisionOutcome, Receipt
 from holdfast.workflows.asking import digest_of
 from holdfast.workflows.doors import only_argument, read_decision, read_shorthand, refusal_to_wire
@@ -39,6 +41,10 @@ class Decider:
     async def decide_by_signal(self, *args: object) -> None:
         """Signal `decide`, the update's fallback."""
         await self._by_signal(None, args)
+
+    async def unknown_signal(self, name: str, args: Sequence[RawValue]) -> None:
+        """Every other signal; its arguments stay undecoded."""
+        self._log(None, DecisionInvalidError(f"there is no signal {scrub(name[:64])!r} here"))
 
     # --- the update ---
 
@@ -77,8 +83,11 @@ class Decider:
             decision = read_decision(args) if shorthand is None else read_shorthand(shorthand, args)
             await self._take(decision)
         except RefusalError as refusal:
-            self._host.ledger.refuse(decision, refusal, workflow.now())
-            self._changed()
+            self._log(decision, refusal)
+
+    def _log(self, decision: Decision | None, refusal: RefusalError) -> None:
+        self._host.ledger.refuse(decision, refusal, workflow.now())
+        self._changed()
 
     async def _take(self, decision: Decision) -> Receipt:
         ledger = self._host.ledger

@@ -10,13 +10,11 @@ from temporalio.exceptions import ApplicationError
 from holdfast.errors import DecisionInvalidError, JsonProfileError, PayloadInvalidError, RefusalError
 from holdfast.payloads.base import Payload
 from holdfast.payloads.json_profile import JsonValue, check_json
-from holdfast.payloads.requests import Approve, Decision, Reject
+from holdfast.payloads.requests import DECISION_BYTES, Approve, Decision, Reject
+from holdfast.payloads.runs import RunInput
 from holdfast.payloads.undecodable import Undecodable
 
 PayloadT = TypeVar("PayloadT", bound=Payload)
-
-DECISION_BYTES = 64 * 1024
-"""Largest decision that is taken: an approver writes a note, not a book."""
 
 
 def only_argument(args: Sequence[object], expected: str) -> object:
@@ -67,9 +65,36 @@ def _decision(value: object) -> Decision:
         decision = Decision.from_wire(value)
     except (JsonProfileError, PayloadInvalidError) as error:
         raise DecisionInvalidError(str(error)) from None
-    if len(decision.model_dump_json()) > DECISION_BYTES:
+    if decision.size > DECISION_BYTES:
         raise DecisionInvalidError(f"a decision may have {DECISION_BYTES // 1024} KiB at most")
     return decision
+
+
+def read_start(args: Sequence[object], expected: str) -> RunInput:
+    """Read what a run starts with.
+
+    Args:
+        args: All arguments that came.
+        expected: How the error begins.
+
+    Raises:
+        ApplicationError: ``StartInvalid``, saying what was expected.
+    """
+    if len(args) != 1:
+        raise _start_invalid(f"{expected}; got {len(args)} arguments")
+    if isinstance(args[0], Undecodable):
+        raise _start_invalid(f"{expected}; the argument could not be decoded: {args[0].problem}")
+    try:
+        check_json(args[0])
+        return RunInput.from_wire(args[0])
+    except PayloadInvalidError as error:
+        raise _start_invalid(f"{expected}; {'; '.join(error.problems)}") from None
+    except JsonProfileError as error:
+        raise _start_invalid(f"{expected}; {error.problem}") from None
+
+
+def _start_invalid(message: str) -> ApplicationError:
+    return ApplicationError(message, type="StartInvalid", non_retryable=True)
 
 
 def read_optional(kind: type[PayloadT], args: Sequence[object]) -> PayloadT:

@@ -245,7 +245,8 @@ class Driver:
         frame, now = self._frame, workflow.now()
         frame.missing_since = frame.missing_since or now
         if now - frame.missing_since < loop.MISSING_PATIENCE:
-            frame.phase, frame.resume_at = "backoff", now + loop.BACKOFF_MISSING
+            frame.phase = "backoff"
+            frame.resume_at = now + loop.pause_of_missing(frame.missing_since, now)
             return
         if self._ending:
             return
@@ -329,7 +330,8 @@ class Driver:
         if missing:
             call.missing_since = call.missing_since or now
             if now - call.missing_since < loop.MISSING_PATIENCE:
-                call.state, call.resume_at = "backoff", now + loop.BACKOFF_MISSING
+                call.state = "backoff"
+                call.resume_at = now + loop.pause_of_missing(call.missing_since, now)
                 return
         else:
             call.starts += 1

@@ -16,7 +16,7 @@ from holdfast.payloads.transcript import TranscriptQuery
 from holdfast.payloads.usage import Usage
 from holdfast.workflows.asking import Asker
 from holdfast.workflows.deciding import Decider
-from holdfast.workflows.doors import read_optional
+from holdfast.workflows.doors import read_optional, read_start
 from holdfast.workflows.driver import Driver
 from holdfast.workflows.frames import Frame
 from holdfast.workflows.ledger import Ledger
@@ -93,7 +93,8 @@ class AgentHost:
             requested_by: Who asked for this run: a claimed name.
 
         Raises:
-            ApplicationError: The run failed; its type says how (``UnknownAgent``, ``ModelRefused``, …).
+            ApplicationError: The run failed; its type says how (``StartInvalid``, ``UnknownAgent``, ``ModelRefused``,
+                …).
             asyncio.CancelledError: The workflow, or the task that awaits this, was cancelled.
         """
         given: dict[str, Any] = {
@@ -105,7 +106,7 @@ class AgentHost:
         }
         if max_turns is not None:
             given["max_turns"] = max_turns
-        return await self.run_input(RunInput.from_wire(given))
+        return await self.run_input(read_start([given], "AgentHost.run takes an agent's name and a text or items"))
 
     async def run_input(self, given: RunInput) -> RunResult:
         """Run an agent from a validated input, as `AgentRun` does."""
@@ -115,6 +116,10 @@ class AgentHost:
             return await Driver(self, frame).run()
         finally:
             self._active.discard(frame.id)
+
+    def refuse_other_signals(self) -> None:
+        """Log signals of any other name as refused, instead of leaving them unread: for a workflow of our own."""
+        workflow.set_dynamic_signal_handler(self._decider.unknown_signal)
 
     def close(self, how: RunPhase) -> None:
         """Publish the last state of a workflow that ends with its host."""

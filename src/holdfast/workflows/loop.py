@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,13 +28,14 @@ MOST_STARTS: Final = 5
 BACKOFF: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds between starts; the last one repeats."""
 
-BACKOFF_MISSING: Final = timedelta(seconds=5)
-"""Between two tries to find a worker that has the agent or tool."""
+MISSING_PAUSE: Final = (timedelta(seconds=1), timedelta(seconds=15))
+"""Shortest and longest pause between two tries to find a worker that has the agent or tool."""
 
 OUTCOME_UNKNOWN: Final = (
     "The outcome of this call is unknown: it may or may not have taken effect. "
     "Do not assume either; find out before you repeat it."
 )
+NOT_RUN: Final = "This call could not be started. It did not run."
 CANCELLED: Final = "This call was cancelled before it finished."
 
 
@@ -154,12 +156,13 @@ def _decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
         case Reject(reason=reason):
             return Settle(call, reason)
         case Answer(output=output) | Ran(output=output):
-            return Settle(call, output)
+            return Settle(call, as_output(output))
         case RunAgain():
             call.state, call.starts, call.missing_since = "ready", 0, None
             return StartTool(call)
         case GiveUp():
-            return Settle(call, OUTCOME_UNKNOWN)
+            ended = (entry.request.facts or {}).get("ended")
+            return Settle(call, NOT_RUN if ended in ("not_registered", "not_begun") else OUTCOME_UNKNOWN)
     raise AssertionError(f"{entry.request.id} closed without a verdict")
 
 
@@ -177,6 +180,12 @@ def _leave_missing(frame: Frame, entries: Mapping[str, Entry], now: datetime) ->
             )
 
 
+def pause_of_missing(since: datetime, now: datetime) -> timedelta:
+    """How long to wait for a worker that has the agent or tool: as long again as it has been missing."""
+    shortest, longest = MISSING_PAUSE
+    return min(max(now - since, shortest), longest)
+
+
 def delay_of(start: int) -> timedelta:
     """How long to wait before start number *start* (from 0)."""
     return timedelta(seconds=BACKOFF[min(start, len(BACKOFF) - 1)])
@@ -187,10 +196,20 @@ def text_of_reply(items: list[JsonObject]) -> str:
     return "".join(
         str(part.get("text", ""))
         for item in items
-        if item.get("type") == "message"
-        for part in item.get("content") or []
+        if item.get("type") == "message" and isinstance(item.get("content"), list)
+        for part in item["content"]
         if isinstance(part, dict) and part.get("type") == "output_text"
     )
+
+
+def as_output(value: JsonValue) -> JsonValue:
+    """Shape what a person answered as the model reads it: a text or content parts stay, other JSON becomes text."""
+    parts = isinstance(value, list) and bool(value) and all(_is_part(part) for part in value)
+    return value if isinstance(value, str) or parts else json.dumps(value, ensure_ascii=False)
+
+
+def _is_part(value: JsonValue) -> bool:
+    return isinstance(value, dict) and value.get("type") in ("input_text", "input_image", "input_file")
 
 
 def wake_at(frame: Frame) -> datetime | None:

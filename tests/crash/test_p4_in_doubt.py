@@ -1,0 +1,97 @@
+"""Scenario rows P4 and P5: the worker is killed in the middle of a tool."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import MakeLab
+from crash.judge import Judge
+from holdfast import GiveUp, Ran, RunAgain
+from holdfast.errors import VerdictNotAllowedError
+from holdfast.testing import Lab, Reply, call, text
+from holdfast.workflows.loop import OUTCOME_UNKNOWN
+from spec.test_a_parallel_approvals import outputs
+
+DONE = Reply(text("done"))
+TESTS = Path(__file__).parent.parent
+
+
+async def till(make_lab: MakeLab, judge: Judge, *steps: Any, **options: Any) -> Lab:
+    """A lab whose worker is a process of its own."""
+    path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
+    environment = {**judge.environment, "PYTHONPATH": path, **options.pop("environment", {})}
+    options.setdefault("script", steps)
+    return await make_lab("crash.till:till", environment=environment, directory=TESTS, **options)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "output", "begun"),
+    [
+        pytest.param(Ran(output="charged, says the bank"), "charged, says the bank", 1, id="it-ran"),
+        pytest.param(RunAgain(), "charged 7", 2, id="run-it-again"),
+        pytest.param(GiveUp(), OUTCOME_UNKNOWN, 1, id="give-up"),
+    ],
+)
+async def test_p4_a_gated_call_killed_in_the_middle_asks_a_person(
+    make_lab: MakeLab, judge: Judge, verdict: Any, output: str, begun: int
+) -> None:
+    """P4: the call is not repeated; a person says whether it ran; its sibling went on meanwhile."""
+    lab = await till(
+        make_lab, judge, Reply(call("charge", {"order": "7"}, "c1"), call("look", {"order": "7"}, "c2")), DONE
+    )
+    judge.hold("begin charge 7")
+    run = await lab.start("till")
+    approval = await lab.next_request(run)
+    await run.approve(approval, decided_by="lead")
+    await judge.heard("begin charge 7")
+    await lab.kill_worker()
+    judge.release("begin charge 7")
+    await lab.start_worker()
+    doubt = await lab.next_request(run)
+    assert (doubt.kind, doubt.tool, doubt.arguments) == ("in_doubt", "charge", {"order": "7"})
+    assert doubt.verdicts == ["ran", "run_again", "give_up"]
+    assert doubt.facts is not None
+    assert doubt.facts["ended"] == "TimeoutHeartbeat"
+    with pytest.raises(VerdictNotAllowedError, match="takes ran, run_again, give_up, not approve"):
+        await run.approve(doubt, decided_by="lead")
+    await run.decide(doubt, verdict, decided_by="lead")
+    await run.result()
+    assert outputs(lab) == [("c1", output), ("c2", "paid")]
+    assert judge.lines.count("begin charge 7") == begun
+    assert judge.lines.count("effect charge 7") == begun - 1
+    assert judge.lines.count("look 7") == 1
+
+
+async def test_p4_an_ungated_call_killed_in_the_middle_is_told_to_the_model(make_lab: MakeLab, judge: Judge) -> None:
+    """P4: without a gate nobody is asked: the model reads that the outcome is unknown, and nothing is repeated."""
+    lab = await till(make_lab, judge, Reply(call("ship", {"order": "7"}, "c1")), DONE)
+    judge.hold("begin ship 7")
+    run = await lab.start("till")
+    await judge.heard("begin ship 7")
+    await lab.kill_worker()
+    judge.release("begin ship 7")
+    await lab.start_worker()
+    await run.result()
+    assert outputs(lab) == [("c1", OUTCOME_UNKNOWN)]
+    assert judge.lines == ["begin ship 7"]
+
+
+async def test_p5_an_idempotent_call_is_retried_with_the_same_key(make_lab: MakeLab, judge: Judge) -> None:
+    """P5: the same kill on an idempotent tool repeats it by itself, under the same idempotency key."""
+    lab = await till(make_lab, judge, Reply(call("sync", {"order": "7"}, "c1")), DONE)
+    judge.hold("effect sync 7")
+    run = await lab.start("till")
+    await judge.heard("effect sync 7")
+    await lab.kill_worker()
+    judge.release("effect sync 7")
+    await lab.start_worker()
+    await run.result()
+    [(_, output)] = outputs(lab)
+    assert output == "synced in attempt 2"
+    begins = [line for line in judge.lines if line.startswith("begin sync")]
+    assert len(begins) == 2
+    assert len(set(begins)) == 1

@@ -1,0 +1,213 @@
+"""Records one history of each wait state: ``python tests/replay/record.py`` writes them beside this file.
+
+They are kept for good: a run that waits under one release must go on under every later one. Record into a new folder when a
+release adds a state; never record over an old one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from holdfast import Agent, Answer, Approval, Approve, Run, tool  # noqa: E402
+from holdfast.server import EmbeddedServer  # noqa: E402
+from holdfast.testing import Gate, Hang, Lab, Reply, call, refusal, text  # noqa: E402
+from replay.two_runs import TwoRuns  # noqa: E402
+
+RELEASE = "0.1.0"
+DONE = Reply(text("done"))
+started = asyncio.Event()
+
+
+@tool(approval=True)
+async def wipe(target: str) -> str:
+    """Delete a target."""
+    return f"wiped {target}"
+
+
+@tool(approval=Approval(deadline=timedelta(days=3), on_deadline="fail"))
+async def pay(amount: int) -> str:
+    """Pay an amount."""
+    return f"paid {amount}"
+
+
+@tool(effect="read_only")
+async def look(check: str) -> str:
+    """Look at something."""
+    return f"{check} is fine"
+
+
+@tool
+async def hang() -> str:
+    """Never end by itself."""
+    started.set()
+    await asyncio.Event().wait()
+    return "never"
+
+
+@tool(timeout=timedelta(seconds=0.2), on_unknown="ask")
+async def lose() -> str:
+    """End with an unknown outcome."""
+    await asyncio.Event().wait()
+    return "never"
+
+
+@tool
+async def break_down() -> str:
+    """Raise."""
+    raise OSError("no disk")
+
+
+TOOLS = [wipe, pay, look, hang, lose, break_down]
+desk = Agent("desk", instructions="Help.", model="m", tools=TOOLS)
+older = Agent("desk", instructions="Help.", model="m")
+
+WIPE = call("wipe", {"target": "temp"}, "c1")
+Scene = tuple[list[Any], Callable[[Lab, Run], Awaitable[None]]]
+
+
+async def until(lab: Lab, run: Run, field: str) -> None:
+    """Wait until the history has an event with *field*."""
+    async for event in lab.client.get_workflow_handle(run.id).fetch_history_events(wait_new_event=True):
+        if event.HasField(field):  # type: ignore[arg-type]
+            return
+
+
+async def thinking(lab: Lab, run: Run) -> None:
+    """A model call is under way."""
+    await lab.model.wait_for_request(1)
+
+
+async def asking(lab: Lab, run: Run) -> None:
+    """Approvals are open, a free call has ended."""
+    await lab.open_requests(run, 2)
+    await until(lab, run, "activity_task_completed_event_attributes")
+
+
+async def deadline(lab: Lab, run: Run) -> None:
+    """An approval with a deadline is open."""
+    await lab.next_request(run)
+
+
+async def running(lab: Lab, run: Run) -> None:
+    """A tool is running."""
+    await asyncio.wait_for(started.wait(), 30)
+
+
+async def in_doubt(lab: Lab, run: Run) -> None:
+    """A call's outcome is unknown, a person is asked."""
+    await lab.next_request(run)
+
+
+async def backoff(lab: Lab, run: Run) -> None:
+    """No worker has the tool; the run waits before it tries again."""
+    request = await lab.next_request(run)
+    await lab.stop_worker()
+    await lab.start_worker([older])
+    await run.approve(request, decided_by="lead")
+    await until(lab, run, "timer_started_event_attributes")
+
+
+async def decided(lab: Lab, run: Run) -> None:
+    """Approved with edited arguments, answered, rejected, refused by signal; completed."""
+    first, second, third = await lab.open_requests(run, 3)
+    handle = lab.client.get_workflow_handle(run.id)
+    await handle.signal("approve", args=["too", "many"])
+    await handle.signal("approve", "no such request")
+    await run.decide(first, Approve(arguments={"target": "logs"}), decided_by="lead", decision_id="edit")
+    await run.decide(second, Answer(output="paid by hand"), decided_by="lead", decision_id="answer")
+    await handle.signal("reject", {"id": third.id, "reason": "keep it", "decided_by": "lead"})
+    await run.result()
+
+
+async def failed(lab: Lab, run: Run) -> None:
+    """The model refused."""
+    await until(lab, run, "workflow_execution_failed_event_attributes")
+
+
+async def tool_failed(lab: Lab, run: Run) -> None:
+    """A tool raised, the model read it, the run completed."""
+    await run.result()
+
+
+async def cancelled(lab: Lab, run: Run) -> None:
+    """Cancelled with a request open and a tool running."""
+    await lab.next_request(run)
+    await asyncio.wait_for(started.wait(), 30)
+    await run.cancel("recorded")
+    await until(lab, run, "workflow_execution_canceled_event_attributes")
+
+
+async def hosted(lab: Lab, run: Run) -> None:
+    """Two agent runs in a user's own workflow, the second one waiting."""
+    first = await lab.next_request(run)
+    await run.approve(first, decided_by="lead")
+    async for request in run.requests():
+        if request.id != first.id:
+            return
+
+
+SCENES: dict[str, Scene] = {
+    "thinking": ([Hang()], thinking),
+    "asking": ([Reply(WIPE, call("look", {"check": "fans"}, "c2"), call("wipe", {"target": "b"}, "c3"))], asking),
+    "deadline": ([Reply(call("pay", {"amount": 7}, "c1"))], deadline),
+    "running": ([Reply(call("hang", {}, "c1"))], running),
+    "in_doubt": ([Reply(call("lose", {}, "c1"))], in_doubt),
+    "backoff": ([Reply(WIPE)], backoff),
+    "decided": (
+        [Reply(WIPE, call("pay", {"amount": 7}, "c2"), call("wipe", {"target": "b"}, "c3"), call("no", {}, "c4")), DONE],
+        decided,
+    ),
+    "failed": ([Reply(refusal("I will not"))], failed),
+    "tool_failed": ([Reply(call("break_down", {}, "c1")), DONE], tool_failed),
+    "cancelled": ([Reply(WIPE, call("hang", {}, "c2"))], cancelled),
+    "hosted": ([Reply(WIPE), DONE, Reply(WIPE), Gate("never", DONE)], hosted),
+}
+
+
+def scrubbed(history: str) -> str:
+    """Take out where it was recorded: stack traces, identities, build ids."""
+    plain = re.sub(r'("stackTrace": )"(?:[^"\\]|\\.)*"', r'\1""', history)
+    return re.sub(r'("(?:identity|binaryChecksum|buildId|workerInstanceKey)": )"[^"]*"', r'\1"recorded"', plain)
+
+
+async def record(server: EmbeddedServer, folder: Path, name: str) -> None:
+    """Record one scene."""
+    started.clear()
+    script, play = SCENES[name]
+    client = await Client.connect(server.address, identity="recorder")
+    async with Lab([desk], script=script, client=client, workflows=[TwoRuns]) as lab:
+        if name == "hosted":
+            handle = await client.start_workflow(TwoRuns.run, "desk", id="hosted", task_queue=lab.task_queue)
+            run = lab.watch(lab.hf.run(handle.id))
+        else:
+            run = await lab.start("desk", "Clean up, please", labels={"team": "it"}, id=name)
+        await play(lab, run)
+        history = await client.get_workflow_handle(run.id).fetch_history()
+        document = json.loads(scrubbed(history.to_json()))
+    (folder / f"{name}.json").write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+    print(f"{name}: {len(document['events'])} events")  # noqa: T201 - a script's progress
+
+
+async def main() -> None:
+    """Record every scene."""
+    folder = HERE / "histories" / RELEASE
+    folder.mkdir(parents=True, exist_ok=True)
+    async with await EmbeddedServer.start(persistent=False, port=0, ui=False) as server:
+        for name in SCENES:
+            await record(server, folder, name)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

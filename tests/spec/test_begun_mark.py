@@ -1,0 +1,103 @@
+"""DESIGN §6: a call that is known not to have begun is run; one that began is never run again by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from conftest import Effects, MakeLab
+from holdfast import Agent, RunAgain, tool
+from holdfast.activities.beats import Beats, NotAcknowledgedError
+from holdfast.activities.tools import ToolActivities
+from holdfast.testing import Reply, call, text
+from spec.test_a_parallel_approvals import DONE, desk, outputs
+
+WIPE = Reply(call("wipe", {"target": "t"}, "c1"))
+
+
+def unacknowledged(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Lose the answer to the first *times* first beats."""
+    original = Beats.kept
+    left = [times]
+
+    @asynccontextmanager
+    async def kept(self: Beats, details: Sequence[Any], *args: Any, **options: Any) -> AsyncIterator[None]:
+        if details and left[0] > 0:
+            left[0] -= 1
+            raise NotAcknowledgedError("no answer in time")
+        async with original(self, details, *args, **options):
+            yield
+
+    monkeypatch.setattr(Beats, "kept", kept)
+
+
+async def test_a_call_whose_first_beat_is_lost_is_scheduled_again(
+    make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the server's acknowledgement the body does not start; the call is run a moment later, once."""
+    unacknowledged(monkeypatch, 2)
+    lab = await make_lab([desk(effects)], script=[WIPE, DONE])
+    run = await lab.start("desk")
+    await run.approve(await lab.next_request(run), decided_by="lead")
+    await run.result()
+    assert effects == ["wipe t"]
+    assert outputs(lab) == [("c1", "wiped t")]
+
+
+async def test_a_call_that_never_begins_becomes_a_request(
+    make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch, skipping_client: Client
+) -> None:
+    """Five starts that never began ask a person; running again then runs it once."""
+    unacknowledged(monkeypatch, 5)
+    lab = await make_lab([desk(effects)], script=[WIPE, DONE], client=skipping_client)
+    run = await lab.start("desk")
+    await run.approve(await lab.next_request(run), decided_by="lead")
+    doubt = await lab.next_request(run)
+    assert (doubt.kind, doubt.facts) == ("in_doubt", {"ended": "not_begun", "starts": 5})
+    await run.decide(doubt, RunAgain(), decided_by="lead")
+    await run.result()
+    assert effects == ["wipe t"]
+
+
+async def test_an_attempt_lost_before_it_began_is_run_elsewhere(
+    make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt that vanishes before its first beat times out without the mark, and the call is run again."""
+    original = ToolActivities._run
+    lost = [True]
+
+    async def run_or_vanish(self: ToolActivities, arg: object) -> Any:
+        if lost.pop() if lost else False:
+            await asyncio.Event().wait()
+        return await original(self, arg)
+
+    monkeypatch.setattr(ToolActivities, "_run", run_or_vanish)
+    lab = await make_lab([desk(effects)], script=[WIPE, DONE])
+    run = await lab.start("desk")
+    await run.approve(await lab.next_request(run), decided_by="lead")
+    await run.result()
+    assert effects == ["wipe t"]
+    assert outputs(lab) == [("c1", "wiped t")]
+
+
+async def test_a_tool_that_blocks_the_loop_keeps_beating(make_lab: MakeLab, effects: Effects) -> None:
+    """An async tool that blocks its event loop for longer than the heartbeat timeout still ends as it should."""
+
+    @tool
+    async def block() -> str:
+        """Block the loop for four seconds."""
+        effects.append("begun")
+        threading.Event().wait(4)
+        return "finished"
+
+    lab = await make_lab([Agent("desk", model="m", tools=[block])], script=[Reply(call("block")), Reply(text("ok"))])
+    run = await lab.start("desk")
+    await run.result()
+    assert effects == ["begun"]
+    assert outputs(lab) == [("call_1", "finished")]
