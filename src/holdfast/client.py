@@ -33,7 +33,7 @@ from holdfast.payloads.search_attributes import AGENT, DUE, LABELS, PENDING, STA
 logger = logging.getLogger(__name__)
 
 DEFAULT_TASK_QUEUE: Final = "agents"
-SUMMARY_CHARS: Final = 120
+SUMMARY_BYTES: Final = 240
 
 _STATUS: Final = SearchAttributeKey.for_keyword(STATUS)
 _AGENT: Final = SearchAttributeKey.for_keyword(AGENT)
@@ -274,9 +274,10 @@ def _quoted(values: Sequence[str]) -> str:
 
 
 def _summary(given: RunInput) -> str:
+    """One line for Temporal's own page, which takes 400 bytes."""
     text = given.input if isinstance(given.input, str) else f"{len(given.input)} items"
-    line = " ".join(text.split())
-    return f"{given.agent}: {line[:SUMMARY_CHARS]}{'…' if len(line) > SUMMARY_CHARS else ''}"
+    line = f"{given.agent}: {' '.join(text.split())}".encode("utf-8", "replace")
+    return line.decode() if len(line) <= SUMMARY_BYTES else line[:SUMMARY_BYTES].decode(errors="ignore") + "…"
 
 
 def _info(execution: WorkflowExecution) -> RunInfo:

@@ -1,7 +1,7 @@
 """Records one history of each wait state: ``python tests/replay/record.py`` writes them beside this file.
 
-They are kept for good: a run that waits under one release must go on under every later one. Record into a new folder when a
-release adds a state; never record over an old one.
+They are kept for good: a run that waits under one release must go on under every later one. Record into a new
+folder when a release adds a state; never record over an old one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from temporalio.client import Client
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from holdfast import Agent, Answer, Approval, Approve, Run, tool  # noqa: E402
+from holdfast import Agent, Answer, Approval, Approve, Run, Tool, tool  # noqa: E402
 from holdfast.server import EmbeddedServer  # noqa: E402
 from holdfast.testing import Gate, Hang, Lab, Reply, call, refusal, text  # noqa: E402
 from replay.two_runs import TwoRuns  # noqa: E402
@@ -69,7 +69,7 @@ async def break_down() -> str:
     raise OSError("no disk")
 
 
-TOOLS = [wipe, pay, look, hang, lose, break_down]
+TOOLS: list[Tool] = [wipe, pay, look, hang, lose, break_down]
 desk = Agent("desk", instructions="Help.", model="m", tools=TOOLS)
 older = Agent("desk", instructions="Help.", model="m")
 
@@ -166,7 +166,10 @@ SCENES: dict[str, Scene] = {
     "in_doubt": ([Reply(call("lose", {}, "c1"))], in_doubt),
     "backoff": ([Reply(WIPE)], backoff),
     "decided": (
-        [Reply(WIPE, call("pay", {"amount": 7}, "c2"), call("wipe", {"target": "b"}, "c3"), call("no", {}, "c4")), DONE],
+        [
+            Reply(WIPE, call("pay", {"amount": 7}, "c2"), call("wipe", {"target": "b"}, "c3"), call("no", {}, "c4")),
+            DONE,
+        ],
         decided,
     ),
     "failed": ([Reply(refusal("I will not"))], failed),

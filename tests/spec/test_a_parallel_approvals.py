@@ -107,9 +107,7 @@ async def test_a3_rejecting_both_after_a_restart_gives_three_outputs(
     assert effects == ["look fans"]
 
 
-async def test_a5_each_call_of_one_tool_needs_its_own_decision(
-    make_lab: MakeLab, effects: Effects, cache: int
-) -> None:
+async def test_a5_each_call_of_one_tool_needs_its_own_decision(make_lab: MakeLab, effects: Effects, cache: int) -> None:
     """A5: five gated calls to the same tool: approving one leaves four that ask."""
     reply = Reply(*(call("wipe", {"target": f"t{n}"}, f"c{n}") for n in range(5)))
     lab = await make_lab([desk(effects)], script=[reply, DONE], max_cached_workflows=cache)

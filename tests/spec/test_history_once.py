@@ -16,9 +16,7 @@ async def read(page: int) -> str:
 def reader(turns: int) -> Script:
     """A model that reads one page a turn."""
     return Script.of(
-        lambda request: (
-            Reply(text("done")) if request.turns >= turns else Reply(call("read", {"page": request.turns}))
-        )
+        lambda request: Reply(text("done")) if request.turns >= turns else Reply(call("read", {"page": request.turns}))
     )
 
 

@@ -79,9 +79,7 @@ async def test_k3_cancel_withdraws_what_is_pending(make_lab: MakeLab, effects: E
     assert effects == []
 
 
-async def test_k8_any_process_can_cancel_by_id_with_a_reason(
-    make_lab: MakeLab, effects: Effects, cache: int
-) -> None:
+async def test_k8_any_process_can_cancel_by_id_with_a_reason(make_lab: MakeLab, effects: Effects, cache: int) -> None:
     """K8: another client, knowing the id only, cancels the run; everyone who asks reads the reason."""
     lab = await make_lab([gated(effects)], script=[Reply(call("wipe", {"target": "t"}))], max_cached_workflows=cache)
     run = await lab.start("desk", id=f"k8-{lab.task_queue}")

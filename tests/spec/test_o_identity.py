@@ -73,9 +73,7 @@ async def test_o2_a_decision_names_a_request_and_a_verdict_and_nothing_else(
     assert effects == ["wipe t"]
 
 
-async def test_o3_every_delivery_of_one_decision_is_one_effect(
-    make_lab: MakeLab, effects: Effects, cache: int
-) -> None:
+async def test_o3_every_delivery_of_one_decision_is_one_effect(make_lab: MakeLab, effects: Effects, cache: int) -> None:
     """O3: forty deliveries of one decision by update and by signal run the tool once; each is told what became of it."""
     lab = await make_lab([desk(effects)], script=[WIPE, DONE], max_cached_workflows=cache)
     run = await lab.start("desk")
@@ -104,10 +102,7 @@ async def test_o3_racing_verdicts_have_one_winner(make_lab: MakeLab, effects: Ef
     run = await lab.start("desk")
     request = await lab.next_request(run)
     answers = await asyncio.gather(
-        *(
-            run.decide(request, Approve() if n % 2 else Reject(reason="no"), decided_by=f"person {n}")
-            for n in range(8)
-        ),
+        *(run.decide(request, Approve() if n % 2 else Reject(reason="no"), decided_by=f"person {n}") for n in range(8)),
         return_exceptions=True,
     )
     winners = [answer for answer in answers if not isinstance(answer, BaseException)]
@@ -120,9 +115,7 @@ async def test_o3_racing_verdicts_have_one_winner(make_lab: MakeLab, effects: Ef
 
 
 @pytest.mark.parametrize("mode", ["tell_model", "fail"])
-async def test_o5_an_approved_tool_that_raises_is_not_repeated(
-    make_lab: MakeLab, effects: Effects, mode: Any
-) -> None:
+async def test_o5_an_approved_tool_that_raises_is_not_repeated(make_lab: MakeLab, effects: Effects, mode: Any) -> None:
     """O5: by default the model reads the error; in raise mode the run fails; either way the call ran once."""
 
     @tool(approval=True, on_error=mode)
@@ -150,6 +143,7 @@ async def test_o5_an_approved_tool_that_raises_is_not_repeated(
 
 async def test_a_deadline_decides_by_itself(make_lab: MakeLab, effects: Effects) -> None:
     """A request past its deadline is decided by its default, and a later approval is refused."""
+
     @tool(approval=Approval(deadline=timedelta(seconds=1)))
     async def wipe(target: str) -> str:
         """Delete a target."""

@@ -19,6 +19,7 @@ from holdfast.models.port import ModelPort
 from holdfast.payloads.base import problems_of
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import Origin
+from holdfast.payloads.runs import RunFacts
 from holdfast.registry import Registry
 
 THREADS = 64
@@ -58,20 +59,23 @@ class Runtime:
 
         Args:
             origin: The run.
-            kind: pydantic model of the context, None for a plain dict.
+            kind: pydantic model of the context, None for plain JSON.
 
         Raises:
             ApplicationError: ``ContextInvalid``, where the run's context does not fit *kind*.
         """
-        raw = (await self.blocks.block(origin, origin.context))[0] if origin.context else None
+        facts = RunFacts()
+        if origin.facts is not None:
+            [stored] = await self.blocks.block(origin, origin.facts)
+            facts = RunFacts.from_wire(stored)
         return RunContext(
-            context=read_context(raw, kind),
+            context=read_context(facts.context, kind),
             run_id=activity.info().workflow_id or "",
             agent=origin.agent,
             agent_path=tuple(origin.agent_path),
             turn=origin.turn,
-            labels=origin.labels,
-            requested_by=origin.requested_by,
+            labels=facts.labels,
+            requested_by=facts.requested_by,
         )
 
 

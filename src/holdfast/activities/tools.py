@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import dataclasses
 import inspect
 import threading
 import uuid
@@ -15,7 +16,7 @@ from temporalio.exceptions import ApplicationError
 
 from holdfast.activities.beats import NotAcknowledgedError
 from holdfast.activities.outputs import bounded_error, bounded_output
-from holdfast.activities.runtime import Runtime, read_context
+from holdfast.activities.runtime import Runtime
 from holdfast.context import ToolContext
 from holdfast.errors import ArgumentsInvalidError, JsonProfileError, PayloadInvalidError, UnknownToolError
 from holdfast.payloads.canonical import sha256_digest
@@ -96,19 +97,11 @@ class ToolActivities:
     async def _context(self, call: ToolCall, tool: Tool[..., Any], arguments: JsonObject) -> ToolContext[Any] | None:
         if not tool.takes_context:
             return None
-        origin = call.origin
-        raw = (await self._runtime.blocks.block(origin, origin.context))[0] if origin.context else None
-        agent = self._runtime.registry.agents.get(origin.agent)
-        kind = tool.context_type or (agent.context_type if agent else None)
+        agent = self._runtime.registry.agents.get(call.origin.agent)
+        run = await self._runtime.run_context(call.origin, tool.context_type or (agent.context_type if agent else None))
         info = activity.info()
         return ToolContext(
-            context=read_context(raw, kind),
-            run_id=info.workflow_id or "",
-            agent=origin.agent,
-            agent_path=tuple(origin.agent_path),
-            turn=origin.turn,
-            labels=origin.labels,
-            requested_by=origin.requested_by,
+            **{field.name: getattr(run, field.name) for field in dataclasses.fields(run)},
             tool=call.tool,
             call_id=call.call_id,
             arguments=arguments,

@@ -21,7 +21,7 @@ class Origin(Payload):
     Attributes:
         workflow_run: Run id of the first run of this workflow, stable over continue-as-new.
         query: Name of the transcript query on the workflow.
-        context: Block that holds the run's context, if the run has one.
+        facts: Block that holds the run's `RunFacts`, where it has any.
     """
 
     workflow_run: str
@@ -31,9 +31,7 @@ class Origin(Payload):
     epoch: int = 0
     turn: int
     query: str = "transcript"
-    context: str | None = None
-    labels: dict[str, str] = {}
-    requested_by: str | None = None
+    facts: str | None = None
 
 
 class ModelCall(Payload):

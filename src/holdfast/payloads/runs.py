@@ -42,6 +42,14 @@ class RunInput(Payload):
         return "max_turns" in self.model_fields_set
 
 
+class RunFacts(Payload):
+    """What agent code may want to know of its run: a block of its own, so that no activity input repeats it."""
+
+    context: JsonObject | None = None
+    labels: dict[str, str] = {}
+    requested_by: str | None = None
+
+
 class RunResult(Payload):
     """What a finished run answers.
 

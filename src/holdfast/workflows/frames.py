@@ -72,7 +72,7 @@ class Frame(BaseModel):
     phase: Literal["model", "thinking", "calls", "backoff", "stuck", "finished"] = "model"
     reply: str | None = None
     calls: list[Call] = []
-    context: str | None = None
+    facts: str | None = None
     requested_by: str | None = None
     usage: Usage = Usage()
     request: str | None = None

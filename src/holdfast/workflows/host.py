@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import Origin
 from holdfast.payloads.requests import Request
-from holdfast.payloads.runs import CallStatus, RunInput, RunPhase, RunResult, RunStatus
+from holdfast.payloads.runs import CallStatus, RunFacts, RunInput, RunPhase, RunResult, RunStatus
 from holdfast.payloads.transcript import TranscriptQuery
 from holdfast.payloads.usage import Usage
 from holdfast.workflows.asking import Asker
@@ -143,9 +143,7 @@ class AgentHost:
             epoch=frame.epoch,
             turn=frame.turn,
             query=f"{self._prefix}transcript",
-            context=frame.context,
-            labels=self._labels,
-            requested_by=frame.requested_by,
+            facts=frame.facts,
         )
 
     def origin_of(self, request: Request) -> Origin:
@@ -189,8 +187,9 @@ class AgentHost:
         )
         if given.limits_turns and given.max_turns is None:
             self._unlimited.add(frame.id)
-        if given.context is not None:
-            frame.context = self.transcript.add(str(workflow.uuid4()), [given.context])
+        facts = RunFacts(context=given.context, labels=given.labels, requested_by=given.requested_by)
+        if facts != RunFacts():
+            frame.facts = self.transcript.add(str(workflow.uuid4()), [facts.to_wire()])
         items: list[JsonObject] = (
             [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": given.input}]}]
             if isinstance(given.input, str)
