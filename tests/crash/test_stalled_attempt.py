@@ -22,7 +22,7 @@ def played(request: RecordedRequest) -> Step:
 
 
 async def test_a_lost_reply_never_gets_into_a_later_request(make_lab: MakeLab, judge: Judge) -> None:
-    """A worker stalls with a model reply, another's retry is recorded: back again, the first sends what was recorded."""
+    """A worker stalls with a model reply, another's retry is recorded: back, the first sends what was recorded."""
     lab = await till(make_lab, judge, script=Script.of(played), environment={"HOLDFAST_CONCURRENCY": "1"})
     [stalled] = lab.processes
     run = await lab.start("till")

@@ -91,7 +91,7 @@ async def test_a2_one_decision_releases_one_call(make_lab: MakeLab, effects: Eff
 async def test_a3_rejecting_both_after_a_restart_gives_three_outputs(
     make_lab: MakeLab, effects: Effects, cache: int
 ) -> None:
-    """A3: rejected by a new worker, the next request carries three outputs: the free call's real one and two refusals."""
+    """A3: rejected by a new worker, the next request carries three outputs: the free call's real one and refusals."""
     lab = await make_lab([desk(effects)], script=[MIXED, DONE], max_cached_workflows=cache)
     run = await lab.start("desk")
     pending = await lab.open_requests(run, 2)
@@ -195,7 +195,7 @@ async def test_a7_outputs_go_back_in_the_order_of_the_calls(make_lab: MakeLab, e
     ],
 )
 async def test_a8_invalid_arguments_ask_nobody(make_lab: MakeLab, effects: Effects, arguments: str) -> None:
-    """A8: with arguments that break the schema the rule is not called, nobody is asked, and the model gets the error."""
+    """A8: with arguments that break the schema the rule is not called, nobody is asked, and the model reads why."""
 
     def rule(_context: RunContext, _arguments: object) -> bool:
         effects.append("rule")

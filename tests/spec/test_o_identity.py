@@ -74,7 +74,7 @@ async def test_o2_a_decision_names_a_request_and_a_verdict_and_nothing_else(
 
 
 async def test_o3_every_delivery_of_one_decision_is_one_effect(make_lab: MakeLab, effects: Effects, cache: int) -> None:
-    """O3: forty deliveries of one decision by update and by signal run the tool once; each is told what became of it."""
+    """O3: many deliveries of a decision by update and by signal run the tool once; each is told what became of it."""
     lab = await make_lab([desk(effects)], script=[WIPE, DONE], max_cached_workflows=cache)
     run = await lab.start("desk")
     request = await lab.next_request(run)

@@ -19,7 +19,7 @@ def older() -> Agent:
 
 
 async def test_p15_the_call_goes_to_a_worker_that_has_the_tool(make_lab: MakeLab, effects: Effects) -> None:
-    """P15: approved while only an older worker runs, the call waits for one that has the tool; the model never knows."""
+    """P15: approved while only an older worker runs, the call waits for one that has it; the model never knows."""
     lab = await make_lab([desk(effects)], script=[WIPE, DONE])
     run = await lab.start("desk")
     request = await lab.next_request(run)
@@ -39,7 +39,7 @@ async def test_p15_the_call_goes_to_a_worker_that_has_the_tool(make_lab: MakeLab
 async def test_p15_after_two_minutes_a_person_is_told(
     make_lab: MakeLab, effects: Effects, skipping_client: Client
 ) -> None:
-    """P15: no worker has the tool for two minutes: a request says so; running again finds the worker that came since."""
+    """P15: no worker has the tool for two minutes: a request says so; running again finds the worker that came."""
     lab = await make_lab([desk(effects)], script=[WIPE, DONE], client=skipping_client)
     run = await lab.start("desk")
     request = await lab.next_request(run)
