@@ -1,0 +1,1 @@
+"""The service desk's tools: each a function with a real effect, run as a Temporal activity."""

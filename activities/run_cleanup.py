@@ -1,0 +1,48 @@
+"""The tool `run_cleanup`: deletes files for good, so a person is asked first, and it never runs twice by itself."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TypedDict
+
+from activities.pause import pause
+from activities.workspace import Workspace
+from holdfast import Approval, ToolContext, tool
+
+
+class Cleanup(TypedDict):
+    """What one cleanup did."""
+
+    target: str
+    deleted_files: int
+    freed_bytes: int
+
+
+@tool(
+    effect="at_most_once",
+    approval=Approval(
+        deadline=timedelta(hours=4),
+        on_deadline="reject",
+        reason="It deletes files for good.",
+    ),
+)
+def run_cleanup(ctx: ToolContext, target: str) -> Cleanup:
+    """Delete everything in one cleanup target. This cannot be undone.
+
+    Args:
+        target: Name of the target, e.g. "temp_files".
+    """
+    workspace: Workspace = ctx.resources
+    pause("before")
+    removed = workspace.empty(target)
+    workspace.record(
+        tool=ctx.tool,
+        target=target,
+        files=removed.files,
+        bytes=removed.bytes,
+        run=ctx.run_id,
+        call=ctx.call_id,
+        key=ctx.idempotency_key,
+    )
+    pause("after")
+    return {"target": target, "deleted_files": removed.files, "freed_bytes": removed.bytes}

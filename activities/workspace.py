@@ -1,0 +1,123 @@
+"""The folder that the service desk may clean: its targets, its journal of effects, and nothing outside of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+JOURNAL: Final = "effects.log"
+"""One line of JSON per cleanup that took effect, in the workspace itself."""
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+class TargetRefusedError(Exception):
+    """No folder of this workspace has that name. The text is for the model to read."""
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What was deleted."""
+
+    files: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Removed) -> Removed:
+        """Count both."""
+        return Removed(self.files + other.files, self.bytes + other.bytes)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder whose direct subfolders are the cleanup targets."""
+
+    root: Path
+
+    def targets(self) -> list[str]:
+        """Names of the targets."""
+        return sorted(path.name for path in self.root.iterdir() if path.is_dir() and not path.is_symlink())
+
+    def size_of(self, target: str) -> Removed:
+        """Count the files of a target and their bytes; links count as files and are not followed."""
+        with self._opened(target) as folder:
+            return _count(folder)
+
+    def empty(self, target: str) -> Removed:
+        """Delete everything in a target; its folder stays. A link is deleted, never what it points to.
+
+        Raises:
+            TargetRefusedError: *target* is no direct subfolder of the workspace, or a link.
+        """
+        with self._opened(target) as folder:
+            return _empty(folder)
+
+    def record(self, **facts: str | int) -> None:
+        """Append one line to the journal, and have it on the disk before returning."""
+        line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts}) + "\n"
+        journal = os.open(self.root / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+        try:
+            os.write(journal, line.encode())
+            os.fsync(journal)
+        finally:
+            os.close(journal)
+
+    @contextmanager
+    def _opened(self, target: str) -> Iterator[int]:
+        """Open a target by its place in the open root: no link can be slipped in between a check and its use."""
+        if target in ("", ".", "..") or "/" in target or "\\" in target or "\0" in target:
+            raise self._refused(target, "a target is the name of one folder, not a path")
+        root = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            folder = os.open(target, _FOLDER, dir_fd=root)
+        except OSError:  # it is not there, or it is a file or a link
+            raise self._refused(target, "there is no such folder in the workspace") from None
+        finally:
+            os.close(root)
+        try:
+            yield folder
+        finally:
+            os.close(folder)
+
+    def _refused(self, target: str, why: str) -> TargetRefusedError:
+        return TargetRefusedError(f"{target!r} was refused: {why}; targets: {', '.join(self.targets()) or 'none'}")
+
+
+def _empty(folder: int) -> Removed:
+    removed = Removed()
+    for entry in _entries(folder):
+        if entry.is_dir(follow_symlinks=False):
+            inner = os.open(entry.name, _FOLDER, dir_fd=folder)
+            try:
+                removed += _empty(inner)
+            finally:
+                os.close(inner)
+            os.rmdir(entry.name, dir_fd=folder)
+        else:
+            size = entry.stat(follow_symlinks=False).st_size
+            os.unlink(entry.name, dir_fd=folder)
+            removed += Removed(1, size)
+    return removed
+
+
+def _count(folder: int) -> Removed:
+    counted = Removed()
+    for entry in _entries(folder):
+        if entry.is_dir(follow_symlinks=False):
+            inner = os.open(entry.name, _FOLDER, dir_fd=folder)
+            try:
+                counted += _count(inner)
+            finally:
+                os.close(inner)
+        else:
+            counted += Removed(1, entry.stat(follow_symlinks=False).st_size)
+    return counted
+
+
+def _entries(folder: int) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return list(entries)

@@ -1,0 +1,1 @@
+"""The service desk's workflows: agent runs composed into a business process."""
