@@ -27,7 +27,7 @@ from holdfast.events import requests_in_memo
 from holdfast.handle import OWN_WORKFLOWS, Run
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.requests import Request
-from holdfast.payloads.runs import RunInput, RunPhase
+from holdfast.payloads.runs import RunInput, RunPhase, published_labels
 from holdfast.payloads.search_attributes import AGENT, DUE, LABELS, PENDING, STATUS
 
 logger = logging.getLogger(__name__)
@@ -197,7 +197,7 @@ class Holdfast:
         label: str | None = None,
         limit: int = 100,
     ) -> list[RunInfo]:
-        """List runs, newest first.
+        """List runs: those that go on first, then those that ended, the newest of each first.
 
         Args:
             status: Only those that stand there.
@@ -254,8 +254,7 @@ class Holdfast:
             SearchAttributePair(_PENDING, 0),
         ]
         if given.labels:
-            labels = sorted(f"{key}={value}" for key, value in given.labels.items())
-            pairs.append(SearchAttributePair(_LABELS, labels))
+            pairs.append(SearchAttributePair(_LABELS, published_labels(given.labels)))
         return TypedSearchAttributes(pairs)
 
     def _warn(self) -> None:

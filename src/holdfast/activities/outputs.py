@@ -8,13 +8,14 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, Final
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from holdfast.errors import JsonProfileError
 from holdfast.payloads.json_profile import MAX_DEPTH, check_json, scrub
 from holdfast.payloads.tool_call import ERROR_TEXT_BYTES, RESULT_BYTES
 
-_ANY: Final[TypeAdapter[Any]] = TypeAdapter(Any)
+_ANY: Final[TypeAdapter[Any]] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
+"""Keeps NaN and infinity, so that they are refused: pydantic alone would turn them into null without a word."""
 
 
 def bounded_output(value: object) -> tuple[str | None, int | None, str | None]:
@@ -48,10 +49,10 @@ def bounded_output(value: object) -> tuple[str | None, int | None, str | None]:
 
 def bounded_error(error: object) -> str:
     """Tell the model of an exception, in 8 KiB at most."""
-    return _cut(f"Error: {described(error)}", ERROR_TEXT_BYTES)[0]
+    return described(error, prefix="Error: ")
 
 
-def described(error: object) -> str:
+def described(error: object, *, prefix: str = "") -> str:
     """Name an exception and what it says, in 8 KiB at most and as text that can be recorded."""
     name = type(error).__name__
     try:
@@ -60,7 +61,7 @@ def described(error: object) -> str:
         said = ""
     if not said and isinstance(error, BaseException):
         said = "".join(traceback.format_exception_only(error)).strip()[:200]
-    return _cut(f"{name}: {said}" if said else name, ERROR_TEXT_BYTES)[0]
+    return _cut(f"{prefix}{name}: {said}" if said else f"{prefix}{name}", ERROR_TEXT_BYTES)[0]
 
 
 def _refuse_iterators(value: object, depth: int) -> None:

@@ -65,7 +65,7 @@ def answerable(items: Sequence[JsonObject]) -> list[JsonObject]:
         if not arguments:
             # How some models call a function without parameters; sent back like this, the API would refuse it.
             arguments = "{}"
-            item = {**item, "arguments": arguments}
+            item = {**item, "arguments": arguments}  # noqa: PLW2901 - the call as it is kept
         known = seen.setdefault(call_id, item)
         if known is item:
             kept.append(item)

@@ -1,6 +1,24 @@
 """The command `holdfast`."""
 
+from __future__ import annotations
+
+import os
+import sys
+
+__all__ = ["main"]
+
 
 def main() -> None:
-    """Run the command line."""
-    raise SystemExit("holdfast: the command line is not there yet")
+    """Run the command line and leave the process; `holdfast.cli.exits` lists the codes."""
+    try:
+        import rich  # noqa: F401, PLC0415 it and typer are an optional extra
+
+        from holdfast.cli.process import run_and_leave  # noqa: PLC0415 likewise
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("typer", "rich"):
+            raise
+        sys.stderr.write("holdfast: the command line needs typer and rich: pip install 'holdfast[cli]'\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        os._exit(130)
+    run_and_leave(sys.argv[1:])

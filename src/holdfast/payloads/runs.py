@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from holdfast.payloads.base import Payload
 from holdfast.payloads.json_profile import JsonObject, JsonValue
@@ -14,6 +16,22 @@ Label = Annotated[str, StringConstraints(pattern=r"^[^=\s]{1,64}$")]
 
 RunPhase = Literal["running", "waiting", "idle", "completed", "failed", "cancelled"]
 """*waiting*: at least one request is open. *idle*: an `AgentHost` with nothing to do."""
+
+
+LABELS_BYTES = 2000
+"""Most bytes of all labels: the server ends a run that publishes a search attribute above 2,048."""
+
+
+def published_labels(labels: Mapping[str, str]) -> list[str]:
+    """Labels as the search attribute holds them: ``key=value``, sorted, as many as fit."""
+    shown: list[str] = []
+    room = LABELS_BYTES
+    for label in sorted(f"{key}={value}" for key, value in labels.items()):
+        room -= len(json.dumps(label)) + 2
+        if room < 0:
+            break
+        shown.append(label)
+    return shown
 
 
 class RunInput(Payload):
@@ -29,6 +47,13 @@ class RunInput(Payload):
     max_turns: Annotated[int, Field(ge=1)] | None = None
     labels: Annotated[dict[Label, Annotated[str, StringConstraints(max_length=128)]], Field(max_length=20)] = {}
     requested_by: Annotated[str, StringConstraints(max_length=256)] | None = None
+
+    @field_validator("labels")
+    @classmethod
+    def _publishable(cls, labels: dict[str, str]) -> dict[str, str]:
+        if len(published_labels(labels)) < len(labels):
+            raise ValueError(f"all labels together may take {LABELS_BYTES} bytes as a JSON list of key=value")
+        return labels
 
     @model_validator(mode="after")
     def _something_to_read(self) -> RunInput:

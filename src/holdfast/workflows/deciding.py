@@ -13,8 +13,8 @@ from holdfast.payloads.evaluation import CheckArguments, Evaluated
 from holdfast.payloads.json_profile import JsonObject, scrub
 from holdfast.payloads.requests import Approve, Decision, DecisionOutcome, Receipt
 from holdfast.workflows.asking import digest_of
+from holdfast.workflows.budgets import EVALUATION
 from holdfast.workflows.doors import only_argument, read_decision, read_shorthand, refusal_to_wire
-from holdfast.workflows.driver import EVALUATION
 from holdfast.workflows.settle import Done, settle_activity, start_activity
 
 if TYPE_CHECKING:

@@ -3,61 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Coroutine
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
 from holdfast.payloads.evaluation import Evaluated, WordRejection
-from holdfast.payloads.json_profile import JsonObject, JsonValue
+from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import ModelCall, ModelReply
 from holdfast.payloads.requests import DEFAULT_REJECTION
 from holdfast.payloads.runs import RunResult
-from holdfast.payloads.tool_call import ToolCall, ToolOutcome
-from holdfast.workflows import asking, loop
+from holdfast.payloads.tool_call import ToolCall
+from holdfast.workflows import asking, budgets, loop
+from holdfast.workflows.endings import CallEndings
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.settle import Cancelled, Done, Failed, Settled, settle_activity, start_activity
 
 if TYPE_CHECKING:
     from holdfast.workflows.host import AgentHost
-
-NEVER_RETRIED: Final = ["PayloadsTooLarge", "TypeError", "ValidationError"]
-"""Error types whose repetition would repeat the work, not mend it."""
-
-MODEL_CALL: Final = workflow.ActivityConfig(
-    start_to_close_timeout=timedelta(minutes=10),
-    schedule_to_close_timeout=timedelta(hours=1),
-    heartbeat_timeout=timedelta(seconds=15),
-    retry_policy=RetryPolicy(
-        initial_interval=timedelta(seconds=1),
-        maximum_interval=timedelta(seconds=60),
-        non_retryable_error_types=NEVER_RETRIED,
-    ),
-    cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-)
-"""A model call is bounded by time, not by attempts: a provider's bad hour must not end a run of weeks."""
-
-EVALUATION: Final = workflow.ActivityConfig(
-    start_to_close_timeout=timedelta(seconds=30),
-    schedule_to_close_timeout=timedelta(minutes=2),
-    retry_policy=RetryPolicy(maximum_attempts=5, non_retryable_error_types=NEVER_RETRIED),
-)
-
-TOOL_HEARTBEAT: Final = timedelta(seconds=3)
-TOOL_GRACE: Final = timedelta(seconds=90)
-"""Beyond the tool's own timeout, which its worker enforces: the server's is only the net below."""
-ONE_ATTEMPT: Final = RetryPolicy(maximum_attempts=1)
-SEVERAL_ATTEMPTS: Final = RetryPolicy(
-    initial_interval=timedelta(seconds=1),
-    maximum_interval=timedelta(seconds=10),
-    maximum_attempts=5,
-    non_retryable_error_types=NEVER_RETRIED,
-)
-DEFAULT_TOOL_TIMEOUT_S: Final = 600.0
 
 
 class Driver:
@@ -69,7 +34,7 @@ class Driver:
         self._tasks: list[asyncio.Task[None]] = []
         self._handles: list[workflow.ActivityHandle[Any]] = []
         self._timer: tuple[datetime, asyncio.Task[None]] | None = None
-        self._ending = False
+        self._endings = CallEndings(host, frame)
 
     async def run(self) -> RunResult:
         """Drive the frame to its end.
@@ -91,8 +56,7 @@ class Driver:
         except asyncio.CancelledError:
             await self._abandon("the run was cancelled")
             raise
-        finally:
-            self._set_timer(None)
+        self._set_timer(None)
         return RunResult(output=frame.output, agent=frame.agent, turns=frame.turn, usage=frame.usage)
 
     # --- the loop ---
@@ -116,13 +80,13 @@ class Driver:
             case loop.AskPerson(call):
                 call.state = "asking"
                 call.request = self._host.open_request(
-                    asking.approval(self._frame, call, self._item_of(call), self._host.asker)
+                    asking.approval(self._frame, call, self._host.item_of(self._frame, call), self._host.asker)
                 )
             case loop.WordRejection(call, decided_by):
                 call.state = "wording"
                 self._spawn(self._word_rejection(call, decided_by))
             case loop.Settle(call, output):
-                self._settle(call, str(workflow.uuid4()), output)
+                self._endings.settle(call, output)
             case loop.FinishTurn():
                 self._finish_turn()
 
@@ -166,7 +130,7 @@ class Driver:
 
     async def _abandon(self, why: str) -> None:
         """End everything of this frame: withdraw its requests, cancel its activities, wait until they have ended."""
-        self._ending = True
+        self._endings.run_is_ending = True
         self._set_timer(None)
         self._host.withdraw_requests(self._frame.id, why)
         self._host.publish()
@@ -183,7 +147,7 @@ class Driver:
             ended.result()
         for call in self._frame.calls:
             if call.state != "settled":
-                self._settle(call, str(workflow.uuid4()), loop.CANCELLED)
+                self._endings.settle(call, loop.CANCELLED)
         self._host.publish()
 
     # --- the model ---
@@ -197,7 +161,7 @@ class Driver:
             probe=not frame.limit_known,
         )
         settled = await self._activity(
-            "holdfast.call_model", arg.to_wire(), f"{frame.agent} · turn {frame.turn + 1}", MODEL_CALL
+            "holdfast.call_model", arg.to_wire(), f"{frame.agent} · turn {frame.turn + 1}", budgets.MODEL_CALL
         )
         match settled:
             case Done(value):
@@ -248,7 +212,7 @@ class Driver:
             frame.phase = "backoff"
             frame.resume_at = now + loop.pause_of_missing(frame.missing_since, now)
             return
-        if self._ending:
+        if self._endings.run_is_ending:
             return
         frame.phase = "stuck"
         frame.request = self._host.open_request(asking.missing_agent(frame, self._host.asker))
@@ -258,8 +222,8 @@ class Driver:
     async def _run_tool(self, call: Call) -> None:
         frame, plan = self._frame, call.plan
         effect = plan.effect or "at_most_once"
-        timeout = timedelta(seconds=plan.timeout_s or DEFAULT_TOOL_TIMEOUT_S)
-        arguments, at = asking.inline_or_at(frame, call, self._item_of(call))
+        timeout = timedelta(seconds=plan.timeout_s or budgets.DEFAULT_TOOL_TIMEOUT_S)
+        arguments, at = asking.inline_or_at(frame, call, self._host.item_of(self._frame, call))
         arg = ToolCall(
             origin=self._host.origin(frame),
             tool=call.tool,
@@ -276,97 +240,12 @@ class Driver:
             f"holdfast.tool.{call.tool}",
             arg.to_wire(),
             f"{frame.agent} · turn {frame.turn} · {call.tool}",
-            workflow.ActivityConfig(
-                start_to_close_timeout=timeout + TOOL_GRACE,
-                heartbeat_timeout=TOOL_HEARTBEAT,
-                retry_policy=ONE_ATTEMPT if effect == "at_most_once" else SEVERAL_ATTEMPTS,
-                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            ),
+            budgets.tool_call(timeout, effect),
         )
-        self._take_outcome(call, settled)
-
-    def _take_outcome(self, call: Call, settled: Settled) -> None:
-        """Write the ending of a tool call into the frame: every one leads somewhere a person or the model sees."""
-        at_most_once = (call.plan.effect or "at_most_once") == "at_most_once"
-        match settled:
-            case Done(value):
-                self._take_typed(call, ToolOutcome.from_wire(value))
-            case Cancelled():
-                self._settle(call, str(workflow.uuid4()), loop.CANCELLED)
-            case Failed(not_registered=True):
-                self._not_begun(call, missing=True)
-            case Failed(timed_out=True, begun=False) if at_most_once:
-                self._not_begun(call)
-            case Failed(type=kind, message=message) if at_most_once:
-                self._in_doubt(call, {"ended": kind, "detail": message})
-            case Failed(message=message):
-                self._tool_failed(call, str(workflow.uuid4()), f"The tool failed: {message}")
-
-    def _take_typed(self, call: Call, outcome: ToolOutcome) -> None:
-        match outcome.kind:
-            case "ok":
-                self._settle(call, outcome.block, outcome.output)
-            case "error":
-                self._tool_failed(call, outcome.block, outcome.output)
-            case "cancelled":
-                self._settle(call, outcome.block, outcome.output or loop.CANCELLED)
-            case "not_begun":
-                self._not_begun(call)
-            case "unknown":
-                self._in_doubt(call, {"ended": outcome.reason or "unknown", "worker": outcome.worker or "unknown"})
-            case "refused":
-                self._frame.failure = Failure(
-                    type="ApprovalMismatch",
-                    message=f"{call.tool} was not run: {outcome.reason or 'its arguments are not those approved'}",
-                )
-
-    def _tool_failed(self, call: Call, block: str, output: JsonValue) -> None:
-        self._settle(call, block, output)
-        if call.plan.on_error == "fail":
-            self._frame.failure = Failure(type="ToolFailed", message=f"{call.tool}: {output}")
-
-    def _not_begun(self, call: Call, *, missing: bool = False) -> None:
-        now = workflow.now()
-        if missing:
-            call.missing_since = call.missing_since or now
-            if now - call.missing_since < loop.MISSING_PATIENCE:
-                call.state = "backoff"
-                call.resume_at = now + loop.pause_of_missing(call.missing_since, now)
-                return
-        else:
-            call.starts += 1
-            if call.starts < loop.MOST_STARTS:
-                call.state, call.resume_at = "backoff", now + loop.delay_of(call.starts - 1)
-                return
-        self._ask_doubt(
-            call,
-            "no worker has this tool; it has not run" if missing else "no worker could start this call; it has not run",
-            {"ended": "not_registered" if missing else "not_begun", "starts": call.starts},
-        )
-
-    def _in_doubt(self, call: Call, facts: JsonObject) -> None:
-        gated = call.released_by is not None
-        policy = call.plan.on_unknown or ("ask" if gated else "tell_model")
-        if self._ending or policy == "tell_model":
-            self._settle(call, str(workflow.uuid4()), loop.OUTCOME_UNKNOWN)
-        elif policy == "fail":
-            self._settle(call, str(workflow.uuid4()), loop.OUTCOME_UNKNOWN)
-            self._frame.failure = Failure(
-                type="OutcomeUnknown", message=f"{call.tool} may or may not have taken effect"
-            )
-        else:
-            self._ask_doubt(call, "the call began, and how it ended is unknown", facts)
-
-    def _ask_doubt(self, call: Call, reason: str, facts: JsonObject) -> None:
-        if self._ending:
-            return
-        call.state = "asking"
-        call.request = self._host.open_request(
-            asking.in_doubt(self._frame, call, self._item_of(call), self._host.asker, reason=reason, facts=facts)
-        )
+        self._endings.take(call, settled)
 
     async def _word_rejection(self, call: Call, decided_by: str | None) -> None:
-        arguments, at = asking.inline_or_at(self._frame, call, self._item_of(call))
+        arguments, at = asking.inline_or_at(self._frame, call, self._host.item_of(self._frame, call))
         arg = WordRejection(
             origin=self._host.origin(self._frame),
             tool=call.tool,
@@ -376,12 +255,12 @@ class Driver:
         )
         text = DEFAULT_REJECTION
         match await self._activity(
-            "holdfast.evaluate", arg.to_wire(), f"{self._frame.agent} · wording the rejection", EVALUATION
+            "holdfast.evaluate", arg.to_wire(), f"{self._frame.agent} · wording the rejection", budgets.EVALUATION
         ):
             case Done(value):
                 worded = Evaluated.from_wire(value).text
                 text = DEFAULT_REJECTION if worded is None else worded
-        self._settle(call, str(workflow.uuid4()), text)
+        self._endings.settle(call, text)
 
     # --- shared ---
 
@@ -392,19 +271,6 @@ class Driver:
             return await settle_activity(handle)
         finally:
             self._handles.remove(handle)
-
-    def _settle(self, call: Call, block: str, output: JsonValue) -> None:
-        """Keep a call's one output. It reaches the model when every call of the turn has its own."""
-        if call.arguments is not None and isinstance(output, str):
-            ran = json.dumps(call.arguments, ensure_ascii=False)
-            output = f"A person changed the arguments before this ran; they were {ran}.\n\n{output}"
-        item: JsonObject = {"type": "function_call_output", "call_id": call.call_id, "output": output}
-        call.output = self._host.transcript.add(block, [item])
-        call.state = "settled"
-
-    def _item_of(self, call: Call) -> JsonObject:
-        assert self._frame.reply is not None
-        return self._host.transcript.items(self._frame.reply)[call.plan.index]
 
 
 async def _all(tasks: list[asyncio.Task[None]]) -> None:

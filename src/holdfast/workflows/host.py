@@ -18,7 +18,7 @@ from holdfast.workflows.asking import Asker
 from holdfast.workflows.deciding import Decider
 from holdfast.workflows.doors import read_optional, read_start
 from holdfast.workflows.driver import Driver
-from holdfast.workflows.frames import Frame
+from holdfast.workflows.frames import Call, Frame
 from holdfast.workflows.ledger import Ledger
 from holdfast.workflows.publish import Publisher
 from holdfast.workflows.transcript import Transcript
@@ -149,6 +149,11 @@ class AgentHost:
     def origin_of(self, request: Request) -> Origin:
         """Where an activity that serves *request* belongs."""
         return self.origin(next(frame for frame in self._frames if frame.id == request.frame))
+
+    def item_of(self, frame: Frame, call: Call) -> JsonObject:
+        """The item of the reply that made *call*."""
+        assert frame.reply is not None
+        return self.transcript.items(frame.reply)[call.plan.index]
 
     def unlimited(self, frame: Frame) -> bool:
         """Whether the caller lifted the agent's own turn limit."""

@@ -10,6 +10,7 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 
 from holdfast.payloads.requests import MEMO_LOG, MEMO_REQUEST, Request
+from holdfast.payloads.runs import published_labels
 from holdfast.workflows.ledger import Ledger
 
 MEMO_ARGUMENTS_BYTES: Final = 2048
@@ -53,7 +54,7 @@ class Publisher:
         if agent is not None:
             wanted.append((AGENT, agent))
         if labels:
-            wanted.append((LABELS, sorted(f"{key}={value}" for key, value in labels.items())))
+            wanted.append((LABELS, published_labels(labels)))
         updates: list[SearchAttributeUpdate[Any]] = []
         for key, value in wanted:
             if key.name in self._known and self._published.get(key.name, _UNSET.get(key.name)) != value:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from temporalio import workflow
+from temporalio.exceptions import ApplicationError
 
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.runs import RunPhase
@@ -35,14 +36,19 @@ class AgentRun:
             ApplicationError: ``StartInvalid`` for wrong arguments, or whatever ended the run.
         """
         given = read_start(args, EXPECTED)
-        ending: RunPhase = "failed"
+        # No `finally`: a worker that shuts down leaves its cached runs to the garbage collector, which would run it in
+        # whatever workflow is under way by then, and publish there.
         try:
             result = await self._host.run_input(given)
-            ending = "completed"
         except asyncio.CancelledError:
-            ending = "cancelled"
+            await self._end("cancelled")
             raise
-        finally:
-            self._host.close(ending)
-            await workflow.wait_condition(workflow.all_handlers_finished)
+        except ApplicationError:
+            await self._end("failed")
+            raise
+        await self._end("completed")
         return result.to_wire()
+
+    async def _end(self, how: RunPhase) -> None:
+        self._host.close(how)
+        await workflow.wait_condition(workflow.all_handlers_finished)

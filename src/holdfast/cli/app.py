@@ -1,0 +1,49 @@
+"""The commands by name."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.commands import deciding, running, serving, settings
+
+app = typer.Typer(
+    name="holdfast",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"holdfast {version('holdfast')}")
+        raise typer.Exit
+
+
+@app.callback()
+def holdfast(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """AI agents as Temporal workflows, and a person's yes or no that reaches exactly one call, once."""
+
+
+for _command in (
+    serving.dev,
+    serving.worker,
+    running.start,
+    running.runs,
+    running.show,
+    running.cancel,
+    deciding.approvals,
+    deciding.approve,
+    deciding.reject,
+    deciding.decide,
+    settings.setup,
+):
+    app.command()(_command)

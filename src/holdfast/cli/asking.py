@@ -1,0 +1,111 @@
+"""Asks a person at this terminal about one approval after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from contextlib import suppress
+
+from rich.console import Console
+from rich.text import Text
+
+from holdfast.cli.output import one_line
+from holdfast.cli.progress import Progress
+from holdfast.cli.show import print_request
+from holdfast.cli.tables import utc_now
+from holdfast.errors import RefusalError
+from holdfast.handle import Run
+from holdfast.payloads.requests import Approve, Reject, Request, Verdict
+
+
+class Asker:
+    """Shows each approval with its tool and arguments, and takes a yes or no."""
+
+    def __init__(self, run: Run, console: Console, by: str) -> None:
+        """Ask on *console*; decisions are recorded as made by *by*."""
+        self._run = run
+        self._console = console
+        self._by = by
+        self._left_alone: set[str] = set()
+
+    def next_of(self, progress: Progress) -> Request | None:
+        """The oldest approval that has not been asked about here."""
+        for request in sorted(progress.pending.values(), key=lambda each: each.order):
+            if request.id not in self._left_alone and "approve" in request.verdicts:
+                return request
+        return None
+
+    async def ask(self, request: Request, progress: Progress, changed: asyncio.Event) -> None:
+        """Ask about one; give way when somebody else decides it meanwhile."""
+        self._left_alone.add(request.id)  # whatever comes: nobody is asked the same thing twice
+        self._console.print()
+        print_request(self._console, request, utc_now())
+        verdict = await self._verdict(request, progress, changed)
+        if verdict is None:
+            return
+        try:
+            receipt = await self._run.decide(request, verdict, decided_by=self._by)
+        except RefusalError as error:
+            self._note(str(error))
+            return
+        if receipt.state == "stored":
+            self._note("no worker answers; the decision is kept until one returns")
+
+    async def _verdict(self, request: Request, progress: Progress, changed: asyncio.Event) -> Verdict | None:
+        while True:
+            answer = await self._line("approve? [y]es, [n]o, [l]eave it: ", request, progress, changed)
+            match answer.strip().lower() if answer is not None else None:
+                case None:
+                    return None
+                case "y" | "yes":
+                    return Approve()
+                case "n" | "no":
+                    reason = await self._line("why? (the agent reads it; may be empty) ", request, progress, changed)
+                    return None if reason is None else Reject(reason=reason.strip() or None)
+                case "l" | "leave":
+                    self._note("left; `holdfast approve` and `holdfast reject` decide it from anywhere")
+                    return None
+                case _:
+                    continue
+
+    async def _line(self, prompt: str, request: Request, progress: Progress, changed: asyncio.Event) -> str | None:
+        """Read one line; None at the end of the input, or once the request is closed elsewhere."""
+        self._console.print(Text(prompt, style="bold"), end="")
+        reading = asyncio.create_task(_read_line())
+        try:
+            while not reading.done():
+                if request.id not in progress.pending:
+                    self._console.print()
+                    self._note("closed meanwhile")
+                    return None
+                changing = asyncio.create_task(changed.wait())
+                await asyncio.wait({reading, changing}, return_when=asyncio.FIRST_COMPLETED)
+                changing.cancel()
+                changed.clear()
+            return reading.result()
+        finally:
+            reading.cancel()
+            with suppress(asyncio.CancelledError):
+                await reading
+
+    def _note(self, line: str) -> None:
+        self._console.print(Text(one_line(line), style="dim"))
+
+
+async def _read_line() -> str | None:
+    """Read a line from the terminal without a thread, which could not be interrupted."""
+    loop = asyncio.get_running_loop()
+    line: asyncio.Future[bytes] = loop.create_future()
+    descriptor = sys.stdin.fileno()
+
+    def readable() -> None:
+        if not line.done():
+            line.set_result(os.read(descriptor, 4096))  # a terminal hands over whole lines
+
+    loop.add_reader(descriptor, readable)
+    try:
+        data = await line
+    finally:
+        loop.remove_reader(descriptor)
+    return data.decode(errors="replace") if data else None

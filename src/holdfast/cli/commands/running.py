@@ -1,0 +1,126 @@
+"""`start`, `runs`, `show`, `cancel`: runs as a whole."""
+
+# ruff: noqa: PLC0415 what a command does is imported when it runs: see the package
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Literal
+
+import typer
+
+from holdfast.cli import options
+
+
+def start(
+    *,
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name.")],
+    input: Annotated[str, typer.Argument(metavar="INPUT", help="What to tell it; - reads it from stdin.")],
+    id: Annotated[str | None, typer.Option("--id", metavar="RUN", help="The run's id; random by default.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="To find the run by; repeatable.")
+    ] = None,
+    context: Annotated[str | None, typer.Option(metavar="JSON", help="The run's own data, an object.")] = None,
+    max_turns: Annotated[
+        int | None, typer.Option(min=1, help="Most model replies; by default the agent's own limit.")
+    ] = None,
+    requested_by: Annotated[
+        str | None, typer.Option(metavar="NAME", envvar=options.USER, help="Who asks for it: a claimed name.")
+    ] = None,
+    attach: Annotated[bool, typer.Option("--attach", help="Watch the run of this --id if one goes on.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the run to its end, or only start it.")] = True,
+    ask: Annotated[
+        bool | None,
+        typer.Option(
+            "--ask/--no-ask",
+            help="Ask for each approval in this terminal; or leave with code 6 as soon as a person is needed. "
+            "By default the command waits until somebody decides elsewhere.",
+        ),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0, help="Stop following after this time; the run goes on.")
+    ] = None,
+    agents: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE[:NAME]",
+            envvar="HOLDFAST_AGENTS",
+            help="Check AGENT and --context against these agents first, and start nothing if they do not fit.",
+        ),
+    ] = None,
+    task_queue: options.TaskQueue = options.TASK_QUEUE,
+    address: options.Address = None,
+    namespace: options.Namespace = None,
+    profile: options.Profile = None,
+    by: options.By = None,
+    json: options.Json = False,
+) -> int:
+    """Start a run, follow it, and print its answer."""
+    from holdfast.cli import start as starting
+
+    given = starting.Given(
+        agent=agent,
+        input=starting.text_of(input),
+        id=id,
+        labels=options.label_pairs(label or []),
+        context=options.json_object("--context", context) if context is not None else None,
+        max_turns=max_turns,
+        requested_by=requested_by,
+        attach=attach,
+    )
+    how = starting.Following(wait=wait, ask=ask, timeout_s=timeout, by=options.user(by), as_json=json)
+    starting.check(given, how, agents)
+    where = options.Where(address, namespace, profile)
+    return asyncio.run(starting.start(given, how, where, task_queue))
+
+
+def runs(
+    *,
+    status: Annotated[
+        Literal["running", "waiting", "idle", "completed", "failed", "cancelled"] | None,
+        typer.Option(help="Only runs that stand there."),
+    ] = None,
+    agent: Annotated[str | None, typer.Option(metavar="NAME", help="Only runs of this agent.")] = None,
+    label: Annotated[str | None, typer.Option(metavar="KEY=VALUE", help="Only runs with this label.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most lines.")] = 100,
+    address: options.Address = None,
+    namespace: options.Namespace = None,
+    profile: options.Profile = None,
+    json: options.Json = False,
+) -> int:
+    """List runs: those that go on, then those that ended, newest first."""
+    from holdfast.cli import listing
+
+    if label is not None:
+        options.label_pairs([label])
+    where = options.Where(address, namespace, profile)
+    return asyncio.run(listing.runs(where, status=status, agent=agent, label=label, limit=limit, as_json=json))
+
+
+def show(
+    *,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")],
+    address: options.Address = None,
+    namespace: options.Namespace = None,
+    profile: options.Profile = None,
+    json: options.Json = False,
+) -> int:
+    """Show one run: where it stands, what waits with its full arguments, its answer or what went wrong."""
+    from holdfast.cli import show as showing
+
+    return asyncio.run(showing.show(options.Where(address, namespace, profile), run, as_json=json))
+
+
+def cancel(
+    *,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Recorded, and shown to whoever waits for it.")] = "",
+    address: options.Address = None,
+    namespace: options.Namespace = None,
+    profile: options.Profile = None,
+    json: options.Json = False,
+) -> int:
+    """Cancel a run: requests are withdrawn, running tools are cancelled."""
+    from holdfast.cli import decide
+
+    return asyncio.run(decide.cancel(options.Where(address, namespace, profile), run, reason, as_json=json))

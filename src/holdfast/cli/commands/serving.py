@@ -1,0 +1,69 @@
+"""`dev` and `worker`: processes that serve until they are told to stop."""
+
+# ruff: noqa: PLC0415 what a command does is imported when it runs: see the package
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from holdfast.cli import options
+
+Grace = Annotated[
+    float,
+    typer.Option(metavar="SECONDS", min=0, help="How long running tools may go on after SIGTERM or Ctrl-C."),
+]
+Concurrency = Annotated[
+    int | None,
+    typer.Option(
+        min=1, envvar="HOLDFAST_CONCURRENCY", help="Tools and model calls that run at a time; 100 by default."
+    ),
+]
+
+
+def dev(
+    *,
+    target: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODULE[:NAME]]", help="Agents to serve as well; without it only the server runs."),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="For Temporal's clients; 0 takes any free one.")] = 7233,
+    ui_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="For Temporal's page; by default 1000 above --port.")
+    ] = None,
+    task_queue: options.TaskQueue = options.TASK_QUEUE,
+    grace: Grace = 30,
+    concurrency: Concurrency = None,
+    json: options.Json = False,
+) -> int:
+    """Run a Temporal server on this machine, and a worker for your agents.
+
+    The server keeps its data under .holdfast in this folder. A second start uses the one that runs already.
+    """
+    from holdfast.cli import serve
+
+    serving = serve.Serving(task_queue, grace, concurrency, as_json=json)
+    return asyncio.run(serve.dev(target, serving, port=port, ui_port=ui_port))
+
+
+def worker(
+    *,
+    target: Annotated[
+        str,
+        typer.Argument(metavar="MODULE[:NAME]", help="Where the agents are: a module, and a name in it if need be."),
+    ],
+    task_queue: options.TaskQueue = options.TASK_QUEUE,
+    grace: Grace = 30,
+    concurrency: Concurrency = None,
+    address: options.Address = None,
+    namespace: options.Namespace = None,
+    profile: options.Profile = None,
+    json: options.Json = False,
+) -> int:
+    """Serve your agents until SIGTERM or Ctrl-C, then let running tools finish."""
+    from holdfast.cli import serve
+
+    where = options.Where(address, namespace, profile)
+    return asyncio.run(serve.worker(target, where, serve.Serving(task_queue, grace, concurrency, as_json=json)))

@@ -1,0 +1,155 @@
+"""Follows a run: shows what it does while it does it, and asks where that is wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import suppress
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
+from temporalio.service import RPCError
+
+from holdfast.cli.asking import Asker
+from holdfast.cli.output import one_line, warn
+from holdfast.cli.place import trouble
+from holdfast.cli.progress import MODEL, TOOL, Progress
+from holdfast.cli.tables import arguments_text
+from holdfast.cli.terminal import cell, console
+from holdfast.client import Holdfast
+from holdfast.converter import tolerant
+from holdfast.errors import WaitingForPeople
+from holdfast.handle import Run
+
+PATIENCE_S: Final = 3.0
+"""How long nothing may happen before the command looks for the cause."""
+
+
+class Follower:
+    """Follows one run by its history; no worker is asked.
+
+    Attributes:
+        progress: What is known so far.
+    """
+
+    def __init__(self, hf: Holdfast, run: Run, *, ask_as: str | None, quiet: bool) -> None:
+        """Prepare.
+
+        Args:
+            ask_as: The name under which decisions made here are recorded; None asks nothing.
+            quiet: Show no progress unless a person watches stderr.
+        """
+        self.progress = Progress()
+        self._run = run
+        self._client = hf.client
+        self._changed = asyncio.Event()
+        self._trouble: str | None = None
+        self._terminal = sys.stderr.isatty()
+        self._quiet = quiet and not self._terminal
+        self._console = console(stderr=True)
+        self._spinner = Spinner("dots")
+        self._live: Live | None = None
+        self._asker = Asker(run, self._console, ask_as) if ask_as is not None else None
+
+    async def follow(self, *, leave_for_people: bool) -> None:
+        """Follow the run until it has ended.
+
+        Raises:
+            WaitingForPeople: A person is needed, and *leave_for_people*.
+            RunNotFoundError: The server does not know the run.
+        """
+        reading = asyncio.create_task(self._read())
+        self._say(f"run {self._run.id}")
+        self._watch()
+        try:
+            while not reading.done():
+                self._tell_news()
+                if leave_for_people and self.progress.pending:
+                    raise WaitingForPeople(self._run.id, list(self.progress.pending))
+                await self._ask(reading)
+                await self._next_change(reading)
+            self._tell_news()
+            await reading
+        finally:
+            self._unwatch()
+            reading.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await reading
+
+    async def _read(self) -> None:
+        converter = tolerant(self._client.data_converter)
+        try:
+            handle = self._client.get_workflow_handle(self._run.id)
+            async for event in handle.fetch_history_events(wait_new_event=True):
+                await self.progress.take(event, converter)
+                self._changed.set()
+        finally:
+            self._changed.set()
+
+    async def _next_change(self, reading: asyncio.Task[None]) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._changed.wait()
+        except TimeoutError:
+            if not self.progress.pending:
+                await self._look_for_trouble()
+        else:
+            self._changed.clear()
+            self._trouble = None
+
+    async def _look_for_trouble(self) -> None:
+        with suppress(RPCError):  # the reader says so when the server is gone
+            described = await self._client.get_workflow_handle(self._run.id).describe()
+            found = await trouble(self._client, described)
+            if found is not None and found != self._trouble and self._live is None:
+                warn(found)
+            self._trouble = found
+
+    async def _ask(self, reading: asyncio.Task[None]) -> None:
+        if self._asker is None:
+            return
+        while (request := self._asker.next_of(self.progress)) is not None and not reading.done():
+            self._unwatch()
+            await self._asker.ask(request, self.progress, self._changed)
+            self._tell_news()
+            self._watch()
+
+    # --- showing ---
+
+    def _watch(self) -> None:
+        if self._terminal:
+            self._live = Live(console=self._console, transient=True, get_renderable=self._picture, refresh_per_second=8)
+            self._live.start()
+
+    def _unwatch(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _tell_news(self) -> None:
+        for line in self.progress.news:
+            self._say(line)
+        self.progress.news.clear()
+
+    def _say(self, line: str) -> None:
+        if not self._quiet:
+            self._console.print(Text(one_line(line), style="dim"), soft_wrap=True)
+
+    def _picture(self) -> RenderableType:
+        progress = self.progress
+        head = f"turn {progress.turn} {progress.agent}" if progress.begun else "waiting for a worker"
+        self._spinner.update(text=cell(head))
+        lines: list[RenderableType] = [self._spinner]
+        for step in progress.current:
+            name = "the model" if step.kind == MODEL else step.kind.removeprefix(TOOL)
+            lines.append(Text.assemble("  ", cell(name, "bold"), "  ", cell(step.state)))
+        for request in progress.pending.values():
+            what = cell(request.tool or request.kind, "yellow")
+            lines.append(Text.assemble("  ", what, "  waits for a person  ", arguments_text(request)))
+            lines.append(Text(f"    holdfast approve {request.id[:8]}", style="dim"))
+        if self._trouble is not None:
+            lines.append(cell(f"  {self._trouble}", "red"))
+        return Group(*lines)

@@ -1,0 +1,94 @@
+"""Options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+import typer
+
+from holdfast.cli.exits import InputError
+from holdfast.errors import JsonProfileError
+from holdfast.payloads.json_profile import JsonObject, parse_json
+
+USER: Final = "HOLDFAST_USER"
+TASK_QUEUE: Final = "agents"
+
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Temporal's address. By default TEMPORAL_ADDRESS, the profile's, the server of `holdfast dev` in this "
+        "folder or above, or localhost:7233.",
+    ),
+]
+Namespace = Annotated[str | None, typer.Option(help="By default TEMPORAL_NAMESPACE, the profile's, or 'default'.")]
+Profile = Annotated[str | None, typer.Option(help="A profile of Temporal's configuration file.")]
+Json = Annotated[bool, typer.Option("--json", help="Write exactly one JSON document to stdout.")]
+TaskQueue = Annotated[
+    str,
+    typer.Option(envvar="HOLDFAST_TASK_QUEUE", help="The queue that connects runs and their workers."),
+]
+By = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        envvar=USER,
+        help="Who decides: a claimed name, recorded and not verified. By default the name of the OS user.",
+    ),
+]
+RunOption = Annotated[
+    str | None,
+    typer.Option("--run", metavar="RUN", help="Look in this run only: exact at once, and needs no search attributes."),
+]
+
+
+@dataclass(frozen=True)
+class Where:
+    """Which server a command talks to: what was typed, before environment and profile."""
+
+    address: str | None
+    namespace: str | None
+    profile: str | None
+
+
+def user(given: str | None) -> str:
+    """Return the claimed name of whoever sits here."""
+    if given:
+        return given
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run under an id without a name
+        return f"uid-{os.getuid()}"
+
+
+def json_object(option: str, text: str) -> JsonObject:
+    """Read an option's JSON object.
+
+    Raises:
+        InputError: It is none.
+    """
+    try:
+        value = parse_json(text)
+    except JsonProfileError as error:
+        raise InputError(f"{option} is not JSON: {error.problem}") from None
+    if not isinstance(value, dict):
+        raise InputError(f'{option} takes a JSON object, as in {{"target": "temp_files"}}')
+    return value
+
+
+def label_pairs(given: list[str]) -> dict[str, str]:
+    """Read ``key=value`` options.
+
+    Raises:
+        InputError: One is not of that shape.
+    """
+    pairs: dict[str, str] = {}
+    for each in given:
+        key, equals, value = each.partition("=")
+        if not equals or not key:
+            raise InputError(f"--label takes key=value, not {each!r}")
+        pairs[key] = value
+    return pairs

@@ -1,0 +1,156 @@
+"""One run in full."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from holdfast.cli import exits
+from holdfast.cli.options import Where
+from holdfast.cli.output import json_text, plain, visible, write_json
+from holdfast.cli.place import holdfast, trouble, whole
+from holdfast.cli.tables import ago, arguments_text, calls_table, status_text, until, utc_now
+from holdfast.cli.terminal import cell, console
+from holdfast.client import Holdfast
+from holdfast.errors import RunCancelledError, RunFailedError
+from holdfast.handle import Run
+from holdfast.payloads.requests import Request
+from holdfast.payloads.runs import RunResult, RunStatus
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is known of a run.
+
+    Attributes:
+        trouble: Why it does not get on, as far as the server can tell.
+        failure: What ended it: a type and a text.
+        cancelled: The reason that was given.
+    """
+
+    id: str
+    run_id: str
+    workflow: str
+    task_queue: str
+    started_at: datetime
+    ended_at: datetime | None
+    status: RunStatus
+    pending: list[Request]
+    trouble: str | None = None
+    result: RunResult | None = None
+    failure: dict[str, str] | None = None
+    cancelled: str | None = None
+
+
+async def show(where: Where, run_id: str, *, as_json: bool) -> int:
+    """Show one run.
+
+    Raises:
+        RunNotFoundError: There is no such run.
+    """
+    hf = await holdfast(where)
+    shown = await look(hf, run_id)
+    if as_json:
+        write_json({key: value for key, value in plain(shown).items() if value is not None})
+    else:
+        _print(console(), shown)
+    return exits.OK
+
+
+async def look(hf: Holdfast, run_id: str) -> Shown:
+    """Read everything that is known of a run.
+
+    Raises:
+        RunNotFoundError: There is no such run.
+    """
+    run = hf.run(run_id)
+    pending = await run.pending()
+    described = await hf.client.get_workflow_handle(run_id).describe()
+    status = await run.status()
+    facts: dict[str, Any] = {}
+    if described.close_time is None:
+        pending = await whole(hf.client, run_id, described.workflow_type, pending)
+        facts["trouble"] = status.problem or await trouble(hf.client, described)
+    else:
+        facts = await _ending(run, ours=described.workflow_type == "AgentRun")
+    return Shown(
+        id=run_id,
+        run_id=described.run_id,
+        workflow=described.workflow_type,
+        task_queue=described.task_queue,
+        started_at=described.start_time,
+        ended_at=described.close_time,
+        status=status,
+        pending=pending,
+        **facts,
+    )
+
+
+async def _ending(run: Run, *, ours: bool) -> dict[str, Any]:
+    try:
+        return {"result": await run.result()} if ours else {}
+    except RunFailedError as error:
+        return {"failure": {"type": error.kind, "message": error.message}}
+    except RunCancelledError as error:
+        return {"cancelled": error.reason}
+
+
+def _print(out: Console, shown: Shown) -> None:
+    now, status = utc_now(), shown.status
+    usage = status.usage if shown.result is None else shown.result.usage
+    turn = status.turn if shown.result is None else shown.result.turns
+    _line(out, "run", cell(shown.id, "bold"))
+    _line(out, "status", status_text(status.status))
+    _line(out, "agent", cell(status.agent or (shown.result.agent if shown.result else "not known yet")))
+    _line(out, "turn", cell(turn))
+    _line(out, "tokens", cell(f"{usage.input_tokens} in, {usage.output_tokens} out, {usage.requests} model replies"))
+    _line(out, "started", cell(ago(shown.started_at, now)))
+    if shown.ended_at is not None:
+        _line(out, "ended", cell(ago(shown.ended_at, now)))
+    if shown.trouble is not None:
+        _line(out, "trouble", cell(shown.trouble, "red"))
+    if shown.failure is not None:
+        _line(out, "failure", cell(f"{shown.failure['type']}: {shown.failure['message']}", "red"))
+    if shown.cancelled is not None:
+        _line(out, "cancelled", cell(shown.cancelled or "no reason given"))
+    if status.calls and shown.ended_at is None:
+        out.print()
+        out.print(calls_table(status.calls))
+    for request in shown.pending:
+        out.print()
+        print_request(out, request, now)
+    if shown.result is not None:
+        out.print()
+        out.print(Text(answer_text(shown.result)))
+
+
+def print_request(out: Console, request: Request, now: datetime) -> None:
+    """Show a request with everything that a person needs to decide it."""
+    _line(out, "waits", cell(f"{request.kind} {request.id}", "yellow"))
+    if request.tool is not None:
+        _line(out, "  tool", cell(request.tool, "bold"))
+        _line(out, "  arguments", arguments_text(request, indent=2))
+    _line(out, "  agent", cell(" > ".join(request.agent_path) or request.agent))
+    _line(out, "  asked", cell(ago(request.requested_at, now)))
+    if request.deadline is not None:
+        _line(out, "  due", cell(f"{until(request.deadline, now)}, then {request.on_deadline}"))
+    if request.reason:
+        _line(out, "  why", cell(request.reason))
+    if request.facts:
+        _line(out, "  known", cell(json_text(request.facts)))
+    _line(out, "  verdicts", cell(", ".join(request.verdicts)))
+
+
+def answer_text(result: RunResult) -> str:
+    """The answer for people: a text as it is, anything else as JSON."""
+    if isinstance(result.output, str):
+        return visible(result.output)
+    return json_text(result.output, indent=2)
+
+
+def _line(out: Console, label: str, text: Text) -> None:
+    out.print(Text.assemble((f"{label:<12}", "dim"), text), soft_wrap=True)

@@ -1,0 +1,55 @@
+"""How long activities may take, and how often they are tried."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+
+from holdfast.payloads.model_call import Effect
+
+NEVER_RETRIED: Final = ["PayloadsTooLarge", "TypeError", "ValidationError"]
+"""Error types whose repetition would repeat the work, not mend it."""
+
+MODEL_CALL: Final = workflow.ActivityConfig(
+    start_to_close_timeout=timedelta(minutes=10),
+    schedule_to_close_timeout=timedelta(hours=1),
+    heartbeat_timeout=timedelta(seconds=15),
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=1),
+        maximum_interval=timedelta(seconds=60),
+        non_retryable_error_types=NEVER_RETRIED,
+    ),
+    cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+)
+"""A model call is bounded by time, not by attempts: a provider's bad hour must not end a run of weeks."""
+
+EVALUATION: Final = workflow.ActivityConfig(
+    start_to_close_timeout=timedelta(seconds=30),
+    schedule_to_close_timeout=timedelta(minutes=2),
+    retry_policy=RetryPolicy(maximum_attempts=5, non_retryable_error_types=NEVER_RETRIED),
+)
+
+TOOL_HEARTBEAT: Final = timedelta(seconds=3)
+TOOL_GRACE: Final = timedelta(seconds=90)
+"""Beyond the tool's own timeout, which its worker enforces: the server's is only the net below."""
+ONE_ATTEMPT: Final = RetryPolicy(maximum_attempts=1)
+SEVERAL_ATTEMPTS: Final = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    maximum_interval=timedelta(seconds=10),
+    maximum_attempts=5,
+    non_retryable_error_types=NEVER_RETRIED,
+)
+DEFAULT_TOOL_TIMEOUT_S: Final = 600.0
+
+
+def tool_call(timeout: timedelta, effect: Effect) -> workflow.ActivityConfig:
+    """The budget of one tool call: one attempt where a second could repeat an effect."""
+    return workflow.ActivityConfig(
+        start_to_close_timeout=timeout + TOOL_GRACE,
+        heartbeat_timeout=TOOL_HEARTBEAT,
+        retry_policy=ONE_ATTEMPT if effect == "at_most_once" else SEVERAL_ATTEMPTS,
+        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    )

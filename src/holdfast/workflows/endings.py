@@ -1,0 +1,121 @@
+"""What the ending of a tool call means: every one leads somewhere that a person or the model sees."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from temporalio import workflow
+
+from holdfast.payloads.json_profile import JsonObject, JsonValue
+from holdfast.payloads.tool_call import ToolOutcome
+from holdfast.workflows import asking, loop
+from holdfast.workflows.frames import Call, Failure, Frame
+from holdfast.workflows.settle import Cancelled, Done, Failed, Settled
+
+if TYPE_CHECKING:
+    from holdfast.workflows.host import AgentHost
+
+
+class CallEndings:
+    """Writes the endings of one frame's calls into it.
+
+    Attributes:
+        run_is_ending: Nobody will be asked any more; what is unknown is said to be.
+    """
+
+    def __init__(self, host: AgentHost, frame: Frame) -> None:
+        self._host = host
+        self._frame = frame
+        self.run_is_ending = False
+
+    def take(self, call: Call, settled: Settled) -> None:
+        """Write the ending of a tool call into the frame: every one leads somewhere a person or the model sees."""
+        at_most_once = (call.plan.effect or "at_most_once") == "at_most_once"
+        match settled:
+            case Done(value):
+                self._typed(call, ToolOutcome.from_wire(value))
+            case Cancelled():
+                self.settle(call, loop.CANCELLED)
+            case Failed(not_registered=True):
+                self._not_begun(call, missing=True)
+            case Failed(timed_out=True, begun=False) if at_most_once:
+                self._not_begun(call)
+            case Failed(type=kind, message=message) if at_most_once:
+                self._in_doubt(call, {"ended": kind, "detail": message})
+            case Failed(message=message):
+                self._tool_failed(call, f"The tool failed: {message}")
+
+    def _typed(self, call: Call, outcome: ToolOutcome) -> None:
+        match outcome.kind:
+            case "ok":
+                self.settle(call, outcome.output, outcome.block)
+            case "error":
+                self._tool_failed(call, outcome.output, outcome.block)
+            case "cancelled":
+                self.settle(call, outcome.output or loop.CANCELLED, outcome.block)
+            case "not_begun":
+                self._not_begun(call)
+            case "unknown":
+                self._in_doubt(call, {"ended": outcome.reason or "unknown", "worker": outcome.worker or "unknown"})
+            case "refused":
+                self._frame.failure = Failure(
+                    type="ApprovalMismatch",
+                    message=f"{call.tool} was not run: {outcome.reason or 'its arguments are not those approved'}",
+                )
+
+    def _tool_failed(self, call: Call, output: JsonValue, block: str | None = None) -> None:
+        self.settle(call, output, block)
+        if call.plan.on_error == "fail":
+            self._frame.failure = Failure(type="ToolFailed", message=f"{call.tool}: {output}")
+
+    def _not_begun(self, call: Call, *, missing: bool = False) -> None:
+        now = workflow.now()
+        if missing:
+            call.missing_since = call.missing_since or now
+            if now - call.missing_since < loop.MISSING_PATIENCE:
+                call.state = "backoff"
+                call.resume_at = now + loop.pause_of_missing(call.missing_since, now)
+                return
+        else:
+            call.starts += 1
+            if call.starts < loop.MOST_STARTS:
+                call.state, call.resume_at = "backoff", now + loop.delay_of(call.starts - 1)
+                return
+        self._ask_doubt(
+            call,
+            "no worker has this tool; it has not run" if missing else "no worker could start this call; it has not run",
+            {"ended": "not_registered" if missing else "not_begun", "starts": call.starts},
+        )
+
+    def _in_doubt(self, call: Call, facts: JsonObject) -> None:
+        gated = call.released_by is not None
+        policy = call.plan.on_unknown or ("ask" if gated else "tell_model")
+        if self.run_is_ending or policy == "tell_model":
+            self.settle(call, loop.OUTCOME_UNKNOWN)
+        elif policy == "fail":
+            self.settle(call, loop.OUTCOME_UNKNOWN)
+            self._frame.failure = Failure(
+                type="OutcomeUnknown", message=f"{call.tool} may or may not have taken effect"
+            )
+        else:
+            self._ask_doubt(call, "the call began, and how it ended is unknown", facts)
+
+    def _ask_doubt(self, call: Call, reason: str, facts: JsonObject) -> None:
+        if self.run_is_ending:
+            return
+        call.state = "asking"
+        call.request = self._host.open_request(
+            asking.in_doubt(
+                self._frame, call, self._host.item_of(self._frame, call), self._host.asker, reason=reason, facts=facts
+            )
+        )
+
+    def settle(self, call: Call, output: JsonValue, block: str | None = None) -> None:
+        """Keep a call's one output. It reaches the model when every call of the turn has its own."""
+        if call.arguments is not None and isinstance(output, str):
+            ran = json.dumps(call.arguments, ensure_ascii=False)
+            output = f"A person changed the arguments before this ran; they were {ran}.\n\n{output}"
+        item: JsonObject = {"type": "function_call_output", "call_id": call.call_id, "output": output}
+        call.output = self._host.transcript.add(block or str(workflow.uuid4()), [item])
+        call.state = "settled"

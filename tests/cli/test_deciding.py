@@ -1,0 +1,215 @@
+"""Deciding from the command line: by prefix, across runs, and refused where nothing was recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from cli.conftest import DEADLINE_S, Cli, finish
+from cli.test_runs import ASKS, DESK, DONE, on
+from conftest import MakeLab
+from holdfast import Run
+from holdfast.cli import exits
+from holdfast.testing import Lab, Reply, call
+
+
+async def waiting(lab: Lab, run_id: str) -> tuple[Run, str]:
+    """A run that waits for one approval, and the request's id."""
+    run = await lab.start("desk", id=run_id)
+    return run, (await lab.next_request(run)).id
+
+
+async def test_approve_by_the_start_of_an_id(make_lab: MakeLab, cli: Cli) -> None:
+    """`approvals` lists across runs, and the start of an id is enough to approve; the claimed name is recorded."""
+    lab = await make_lab([DESK], script=[ASKS, DONE])
+    run, request = await waiting(lab, "cli-prefix")
+    listed = [each for each in (await cli("approvals", "--json")).document if each["run"] == run.id]
+    assert [each["request"]["id"] for each in listed] == [request]
+    table = await cli("approvals")
+    assert request[:8] in table.out
+    assert '{"target": "temp"}' in table.out
+    approved = await cli("approve", request[:8], "--note", "fine", "--json", HOLDFAST_USER="lead")
+    assert approved.code == exits.OK
+    assert approved.document["run"] == run.id
+    assert approved.document["receipt"]["decided_by"] == "lead"
+    assert approved.document["receipt"]["state"] == "recorded"
+    assert (await run.result()).output == "all done"
+
+
+async def test_reject_hands_the_reason_to_the_agent(make_lab: MakeLab, cli: Cli) -> None:
+    """`reject --reason` reaches the model word for word, and the tool does not run."""
+    lab = await make_lab([DESK], script=[ASKS, DONE])
+    run, request = await waiting(lab, "cli-reject")
+    rejected = await cli("reject", request, "--reason", "not on a Friday")
+    assert rejected.code == exits.OK
+    assert "rejected" in rejected.out
+    await run.result()
+    assert "not on a Friday" in str(lab.model.requests[-1].body)
+
+
+async def test_approve_with_other_arguments(make_lab: MakeLab, cli: Cli) -> None:
+    """`approve --arguments` runs the call with these; such that do not fit are refused with 4, and it stays open."""
+    lab = await make_lab([DESK], script=[ASKS, DONE])
+    run, request = await waiting(lab, "cli-edit")
+    refused = await cli("approve", request, "--run", run.id, "--arguments", '{"target": 5}')
+    assert refused.code == exits.REFUSED
+    assert "target" in refused.line
+    assert len(await run.pending()) == 1
+    assert (await cli("approve", request, "--run", run.id, "--arguments", '{"target": "logs"}')).code == exits.OK
+    await run.result()
+    assert "wiped logs" in str(lab.model.requests[-1].body)
+
+
+async def test_what_is_closed_is_refused(make_lab: MakeLab, cli: Cli) -> None:
+    """A second decision is refused with 4 and says who decided; after the run's end too; an unknown id is 3."""
+    lab = await make_lab([DESK], script=[Reply(*ASKS.outputs, call("wipe", {"target": "logs"}, "c2")), DONE])
+    run = await lab.start("desk", id="cli-closed")
+    first, second = await lab.open_requests(run, 2)
+    assert (await cli("approve", first.id, "--by", "lead")).code == exits.OK
+    again = await cli("reject", first.id, "--by", "deputy", "--run", run.id)
+    assert again.code == exits.REFUSED
+    assert "lead" in again.line
+    unknown = await cli("approve", "0000000000", "--run", run.id, "--json")
+    assert unknown.code == exits.NOT_FOUND
+    assert unknown.document["error"]["type"] == "UnknownRequestError"
+    wrong = await cli("decide", second.id, "--verdict", "run_again")
+    assert wrong.code == exits.REFUSED
+    assert (await cli("decide", second.id, "--verdict", "answer", "--output", "done by hand")).code == exits.OK
+    await run.result()
+    assert "done by hand" in str(lab.model.requests[-1].body)
+    ended = await cli("approve", first.id, "--run", run.id)
+    assert ended.code == exits.REFUSED
+    assert "ended" in ended.line
+
+
+async def test_a_prefix_of_several_requests_decides_none(make_lab: MakeLab, cli: Cli) -> None:
+    """A prefix that fits several requests is refused with 2 and names them; none is decided."""
+    many = Reply(*(call("wipe", {"target": str(number)}, f"c{number}") for number in range(24)))
+    lab = await make_lab([DESK], script=[many, DONE])
+    run = await lab.start("desk", id="cli-ambiguous")
+    pending = await lab.open_requests(run, 24)
+    [(start, count), *_] = Counter(request.id[0] for request in pending).most_common(1)
+    finished = await cli("approve", start, "--run", run.id)
+    assert finished.code == exits.BAD_INPUT
+    assert f"fits {count} requests" in finished.line
+    assert len(await run.pending()) == 24
+    await run.cancel()
+
+
+async def test_a_decision_without_a_worker_is_stored(make_lab: MakeLab, cli: Cli) -> None:
+    """With no worker the decision is kept by the server: code 9 and the word *stored*; it counts once one returns."""
+    lab = await make_lab([DESK], script=[ASKS, DONE])
+    run, request = await waiting(lab, "cli-stored")
+    await lab.stop_worker()
+    stored = await cli("approve", request[:8], "--by", "lead", "--json")
+    assert stored.code == exits.UNCONFIRMED
+    assert stored.document["receipt"]["state"] == "stored"
+    assert "no worker answered" in stored.line
+    await lab.start_worker()
+    assert (await run.result()).output == "all done"
+
+
+class Screen:
+    """The other end of a command's terminal."""
+
+    def __init__(self) -> None:
+        """Open it, and read all the time: a command must not wait for us."""
+        self._ours, self.theirs = pty.openpty()
+        self._text = ""
+        self._changed = asyncio.Event()
+        asyncio.get_running_loop().add_reader(self._ours, self._read)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._ours, 65536)
+        except OSError:  # the command has ended
+            asyncio.get_running_loop().remove_reader(self._ours)
+            return
+        self._text += data.decode(errors="replace")
+        self._changed.set()
+
+    async def shows(self, words: str) -> str:
+        """Wait until *words* are there; return everything so far, and forget it."""
+        async with asyncio.timeout(DEADLINE_S):
+            while words not in self._text:
+                self._changed.clear()
+                await self._changed.wait()
+        shown, self._text = self._text, ""
+        return shown
+
+    def type(self, line: str) -> None:
+        """Type a line."""
+        os.write(self._ours, f"{line}\n".encode())
+
+    def close(self) -> None:
+        """Close it."""
+        asyncio.get_running_loop().remove_reader(self._ours)
+        os.close(self._ours)
+        os.close(self.theirs)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def screen() -> AsyncIterator[Screen]:
+    """A terminal."""
+    made = Screen()
+    yield made
+    made.close()
+
+
+async def test_ask_takes_yes_or_no_in_the_terminal(make_lab: MakeLab, cli: Cli, screen: Screen) -> None:
+    """`start --ask` shows tool and arguments of each approval, takes y or n with a reason, and prints the answer."""
+    both = Reply(call("wipe", {"target": "temp"}, "c1"), call("wipe", {"target": "logs"}, "c2"))
+    lab = await make_lab([DESK], script=[both, DONE])
+    process = await cli.with_({"TERM": "xterm"}).start(
+        *("start", "desk", "hello", *on(lab), "--id", "cli-ask", "--ask", "--by", "lead"),
+        stdin=screen.theirs,
+        stderr=screen.theirs,
+    )
+    shown = await screen.shows("[l]eave it")
+    assert "wipe" in shown
+    assert '"target": "temp"' in shown
+    screen.type("y")
+    assert '"target": "logs"' in await screen.shows("[l]eave it")
+    screen.type("n")
+    await screen.shows("why?")
+    screen.type("keep them")
+    finished = await finish(process)
+    assert (finished.code, finished.out) == (exits.OK, "all done\n")
+    told = str(lab.model.requests[-1].body)
+    assert "wiped temp" in told
+    assert "keep them" in told
+
+
+async def test_ask_gives_way_to_a_decision_made_elsewhere(make_lab: MakeLab, cli: Cli, screen: Screen) -> None:
+    """While `start --ask` waits for an answer, a decision made elsewhere closes the question and the run goes on."""
+    lab = await make_lab([DESK], script=[ASKS, DONE])
+    process = await cli.with_({"TERM": "xterm"}).start(
+        *("start", "desk", "hello", *on(lab), "--id", "cli-gives-way", "--ask"),
+        stdin=screen.theirs,
+        stderr=screen.theirs,
+    )
+    await screen.shows("[l]eave it")
+    run = lab.watch(lab.hf.run("cli-gives-way"))
+    await run.approve((await run.pending())[0], decided_by="deputy")
+    await screen.shows("closed meanwhile")
+    assert (await finish(process)).code == exits.OK
+
+
+async def test_nothing_a_model_writes_can_paint_the_terminal(make_lab: MakeLab, cli: Cli) -> None:
+    """Escape sequences and changes of direction in arguments are written out: what is approved is what is seen."""
+    nasty = "\x1b[2Jsafe\u202egnp.exe [bold]"
+    lab = await make_lab([DESK], script=[Reply(call("wipe", {"target": nasty}, "c1")), DONE])
+    run, request = await waiting(lab, "cli-nasty")
+    for shown in (await cli("approvals", "--run", run.id), await cli("show", run.id)):
+        assert shown.code == exits.OK
+        assert "\x1b" not in shown.out
+        assert "\u202e" not in shown.out
+        assert "\\u202egnp.exe [bold]" in shown.out
+    assert (await cli("show", run.id, "--json")).document["pending"][0]["arguments"] == {"target": nasty}
+    await run.reject(request, decided_by="lead")
+    await run.result()

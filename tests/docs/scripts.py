@@ -1,0 +1,33 @@
+"""What the model says while a page of the documentation is run, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from holdfast.testing import Reply, Script, call, text
+
+
+def _refund(order: int, amount: float) -> Reply:
+    return Reply(call("refund", {"order": order, "amount": amount}))
+
+
+SCRIPTS: Final[Mapping[str, Script]] = {
+    "shop": Script.per_conversation(
+        {
+            "order 7": [
+                Reply(call("look_up_order", {"order": 7})),
+                _refund(7, 250),
+                Reply(text("Order 7 was refunded.")),
+            ],
+            "order 8": [_refund(8, 300), Reply(text("I offered a voucher for order 8."))],
+            "order 9": [_refund(9, 400), Reply(text("Order 9 was refunded."))],
+            "order 10": [_refund(10, 500), Reply(text("Order 10 was refunded."))],
+            "order 11": [_refund(11, 60), Reply(text("Order 11 was refunded."))],
+            "transfer": [
+                Reply(call("transfer", {"to": "Ana", "amount": 20})),
+                Reply(text("Ana has her money.")),
+            ],
+        }
+    ),
+}

@@ -1,0 +1,122 @@
+"""The documentation is run: every Python block, every command line, every payload."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import AsyncIterator
+from functools import cache
+
+import pytest
+import pytest_asyncio
+import typer
+
+from docs.pages import ROOT, Block, Reader, all_blocks
+from holdfast.cli.app import app
+from holdfast.client import Holdfast
+from holdfast.errors import REFUSALS
+from holdfast.handle import Run
+from holdfast.payloads import requests, runs, search_attributes
+from holdfast.payloads.base import Payload
+from holdfast.server import EmbeddedServer, find_binary
+from holdfast.workflows import loop
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def reader(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Reader]:
+    """Somebody who types in what the pages show, on a server of their own."""
+    async with await EmbeddedServer.start(persistent=False, port=0, ui=False) as own:
+        reading = Reader(own, tmp_path_factory.mktemp("pages"))
+        try:
+            yield reading
+        finally:
+            await reading.close()
+
+
+@pytest.mark.parametrize("block", all_blocks("python"), ids=str)
+async def test_python_in_the_documentation_runs(reader: Reader, block: Block) -> None:
+    """What a page shows can be typed in as it stands, from the top of the page, and works."""
+    await reader.run(block)
+
+
+def command_lines(program: str) -> list[object]:
+    """Every line of the pages' bash blocks that calls *program*, continuation lines joined."""
+    return [
+        pytest.param(shlex.split(line, comments=True)[1:], id=f"{block}-{line[:40]}")
+        for block in all_blocks("bash")
+        for line in block.source.replace("\\\n", " ").split("\n")
+        if line.startswith(f"{program} ")
+    ]
+
+
+@pytest.mark.parametrize("line", command_lines("holdfast"))
+def test_command_lines_of_ours_are_valid(line: list[str]) -> None:
+    """Each `holdfast` line names a command that exists, with options and values that it takes."""
+    group = typer.main.get_command(app)
+    with group.make_context("holdfast", line, resilient_parsing=True):
+        command = group.commands[line[0]]  # type: ignore[attr-defined] # typer's own subclass of click's group
+        with command.make_context(line[0], line[1:]):
+            pass
+
+
+@cache
+def temporal_help(*command: str) -> str:
+    """What `temporal … --help` says."""
+    binary = find_binary()
+    assert binary is not None
+    return subprocess.run([binary, *command, "--help"], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("line", command_lines("temporal"))
+def test_command_lines_of_temporal_are_valid(line: list[str]) -> None:
+    """Each `temporal` line names a command of the stock binary, with options that it has."""
+    words = 0
+    while words < len(line) and not line[words].startswith("-"):
+        words += 1
+    command = line[:words]
+    text = temporal_help(*command)
+    assert f"temporal {' '.join(command)} [flags]" in text
+    for option in [word for word in line if word.startswith("-")]:
+        assert re.search(rf"(^|\s){re.escape(option.partition('=')[0])}[\s,]", text), option
+
+
+@pytest.mark.parametrize("block", all_blocks("json"), ids=str)
+def test_json_in_the_documentation_is_what_it_claims_to_be(block: Block) -> None:
+    """Each JSON example is read by the model behind it, without a field that it does not know."""
+    value = json.loads(block.source)
+    if block.note is None:
+        return
+    assert block.note[0] == "payload"
+    kind = getattr(requests, block.note[1], None) or getattr(runs, block.note[1])
+    assert issubclass(kind, Payload)
+    for each in value if isinstance(value, list) else [value]:
+        assert each.keys() <= kind.model_fields.keys()
+        kind.from_wire(each)
+
+
+def test_the_guide_quotes_what_the_model_reads() -> None:
+    """The texts that the guide gives are those that the model gets."""
+    guide = (ROOT / "docs/guide.md").read_text()
+    for text in (requests.DEFAULT_REJECTION, loop.OUTCOME_UNKNOWN, loop.NOT_RUN, loop.CANCELLED):
+        assert text in guide
+
+
+def test_the_guide_names_every_method_of_the_client() -> None:
+    """No method of `Holdfast` and `Run` is left out of the guide."""
+    guide = (ROOT / "docs/guide.md").read_text()
+    missing = [
+        f"{kind.__name__}.{name}"
+        for kind in (Holdfast, Run)
+        for name in vars(kind)
+        if not name.startswith("_") and f"{name}(" not in guide
+    ]
+    assert missing == []
+
+
+def test_the_wire_page_names_what_travels() -> None:
+    """Every refusal, search attribute and memo key stands on the page about the wire."""
+    page = (ROOT / "docs/wire.md").read_text()
+    names = [*REFUSALS, *search_attributes.SEARCH_ATTRIBUTES, requests.MEMO_REQUEST, requests.MEMO_LOG]
+    assert [name for name in names if name not in page] == []

@@ -1,0 +1,106 @@
+"""Fault row XC3: checking a decision changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from holdfast.errors import RefusalError
+from holdfast.payloads.requests import Approve, Decision, Reject, Request
+from holdfast.payloads.undecodable import Undecodable
+from holdfast.workflows.doors import read_decision, read_shorthand
+from holdfast.workflows.ledger import Ledger
+
+NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
+IDS: Final = ("open", "due", "doubt", "checking", "approved", "withdrawn", "expired", "unknown")
+
+
+def request(request_id: str, **changes: Any) -> Request:
+    """A request as the workflow opens it."""
+    fields: dict[str, Any] = {
+        "id": request_id,
+        "kind": "approval",
+        "agent": "desk",
+        "agent_path": ["desk"],
+        "tool": "wipe",
+        "arguments": {"target": "temp"},
+        "digest": f"v1:{request_id}",
+        "frame": "0",
+        "turn": 1,
+        "requested_at": NOW,
+        "verdicts": ["approve", "reject", "answer"],
+    }
+    return Request(**{**fields, **changes})
+
+
+def book() -> Ledger:
+    """A ledger with a request in every state, and decision ids that are taken."""
+    ledger = Ledger()
+    ledger.open(request("open"))
+    ledger.open(request("due", deadline=NOW + timedelta(hours=2)))
+    ledger.open(request("doubt", kind="in_doubt", verdicts=["ran", "run_again", "give_up"]))
+    ledger.open(request("checking"))
+    ledger.hold(Decision(id="checking", verdict=Approve(arguments={"target": "x"}), decided_by="lead"))
+    ledger.open(request("approved"))
+    ledger.record(Decision(id="approved", verdict=Approve(), decided_by="lead", decision_id="d1"), NOW)
+    ledger.open(request("withdrawn"))
+    ledger.withdraw("withdrawn", NOW, "the run was cancelled")
+    ledger.open(request("expired", deadline=NOW + timedelta(hours=1)))
+    ledger.expire(NOW + timedelta(hours=1))
+    late = Decision(id="unknown", verdict=Reject(), decided_by="lead", decision_id="d2")
+    with suppress(RefusalError):
+        ledger.check(late, NOW)
+    ledger.refuse(late, RefusalError("there is no such request"), NOW)
+    return ledger
+
+
+def state_digest(ledger: Ledger) -> str:
+    """Everything that the ledger holds, as one hash."""
+    return hashlib.sha256(repr(sorted(vars(ledger).items())).encode()).hexdigest()
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.just(Undecodable("x"))
+anything = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12)
+kinds = ("approve", "reject", "answer", "ran", "run_again", "give_up", "grant", "levitate")
+verdicts = st.fixed_dictionaries(
+    {"kind": st.sampled_from(kinds)},
+    optional={"arguments": anything, "reason": st.text(), "output": anything, "turns": st.integers()},
+)
+decisions = st.fixed_dictionaries(
+    {"id": st.sampled_from(IDS), "verdict": verdicts},
+    optional={
+        "decided_by": st.text(max_size=300),
+        "digest": st.sampled_from([f"v1:{name}" for name in IDS]),
+        "decision_id": st.sampled_from(["d1", "d2", "d3", ""]),
+        "note": st.text(),
+        "remember": anything,
+    },
+)
+arguments = st.one_of(decisions.map(lambda one: [one]), anything.map(lambda one: [one]), st.lists(anything))
+times = st.sampled_from([NOW, NOW + timedelta(hours=2), NOW + timedelta(days=9)])
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(args=arguments, now=times)
+def test_xc3_checking_a_decision_changes_nothing(args: list[object], now: datetime) -> None:
+    """XC3: the validator leaves the ledger as it was, and answers with nothing but typed refusals."""
+    ledger = book()
+    before = state_digest(ledger)
+    with suppress(RefusalError):
+        ledger.check(read_decision(args), now)
+    with suppress(RefusalError):
+        ledger.check(read_shorthand("approve", args), now)
+    assert state_digest(ledger) == before
+
+
+def test_xc3_the_digest_sees_a_recorded_decision() -> None:
+    """XC3: what this row compares would show it if a check recorded something."""
+    ledger = book()
+    before = state_digest(ledger)
+    ledger.record(Decision(id="open", verdict=Approve(), decided_by="lead"), NOW)
+    assert state_digest(ledger) != before

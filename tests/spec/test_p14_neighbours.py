@@ -1,0 +1,209 @@
+"""Scenario row P14: Holdfast beside a user's own workflows, activities, converter and codec."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+import openai
+import pytest
+from pydantic import BaseModel
+from temporalio.api.common.v1 import Payload
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.converter import DataConverter, PayloadConverter
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import Worker
+
+from _evidence import events_of, failed_tasks
+from _neighbour import CONVERTER, Careless, Order, Shipment, Shipping, TooLate, notify
+from conftest import Effects, MakeLab
+from holdfast import Agent, AgentRun, Holdfast, HoldfastPlugin, tool
+from holdfast.converter import tolerant
+from holdfast.errors import ConverterIncompatibleError, RunFailedError
+from holdfast.server import EmbeddedServer
+from holdfast.testing import Lab, Reply, ResponsesServer, call, text
+
+SCRIPT = [Reply(call("wipe", {"target": "temp"}, "c1")), Reply(text("done"))]
+
+
+def desk(effects: Effects) -> Agent:
+    """An agent with one gated tool."""
+
+    @tool(approval=True)
+    async def wipe(target: str) -> str:
+        """Delete a target."""
+        effects.append(target)
+        return "wiped"
+
+    return Agent("desk", instructions="Help.", model="m", tools=[wipe])
+
+
+async def start_own(lab: Lab, workflow: Any, *args: Any) -> WorkflowHandle[Any, Any]:
+    """Start a workflow of the user's, as the user would."""
+    handle = await lab.client.start_workflow(
+        workflow, args=args, id=f"own-{uuid.uuid4().hex}", task_queue=lab.task_queue
+    )
+    lab.watch(lab.hf.run(handle.id))
+    return handle
+
+
+async def test_p14_a_host_in_a_users_workflow_collides_with_nothing(
+    make_lab: MakeLab, server: EmbeddedServer, effects: Effects, cache: int
+) -> None:
+    """P14: the user's own approve, status, notify, converter and codec work as ever; requests are decided as usual."""
+    client = await Client.connect(server.address, data_converter=CONVERTER)
+    lab = await make_lab(
+        [desk(effects)],
+        script=SCRIPT,
+        client=client,
+        workflows=[Shipping],
+        activities=[notify],
+        max_cached_workflows=cache,
+    )
+    order = Order(number=7, text="ship it")
+    own = await start_own(lab, Shipping.run, order)
+    run = lab.hf.run(own.id)
+    request = await lab.next_request(run)
+    assert (request.tool, request.arguments, effects) == ("wipe", {"target": "temp"}, [])
+    await own.signal(Shipping.approve, "the user's own approver")
+    assert await own.query(Shipping.status) == "approved by 1"
+    assert ((await run.status()).status, (await run.status()).pending) == ("waiting", 1)
+    assert effects == []
+    await run.approve(request, decided_by="lead")
+    assert await own.result() == Shipment(
+        order=order, approved_by=["the user's own approver"], told="told about 7", answer="done"
+    )
+    assert effects == ["temp"]
+    assert await failed_tasks(lab, run) == 0
+    encodings = {
+        payload.metadata["encoding"]
+        for event in await events_of(lab, run)
+        for payload in event.activity_task_scheduled_event_attributes.input.payloads
+    }
+    assert encodings == {b"binary/mirror"}
+
+
+async def test_p14_requests_of_a_host_are_listed_across_runs(
+    make_lab: MakeLab, server: EmbeddedServer, effects: Effects
+) -> None:
+    """P14: the inbox across runs holds the requests of a user's workflow beside those of plain runs."""
+    client = await Client.connect(server.address, data_converter=CONVERTER)
+    lab = await make_lab(
+        [desk(effects)], script=[SCRIPT[0]] * 2, client=client, workflows=[Shipping], activities=[notify]
+    )
+    own = await start_own(lab, Shipping.run, Order(number=8, text="ship it"))
+    plain = await lab.start("desk")
+    expected = {(run.id, (await lab.next_request(run)).id) for run in (lab.hf.run(own.id), plain)}
+    async with asyncio.timeout(30):
+        while not expected <= {(found.run, found.request.id) for found in await lab.hf.requests(agent="desk")}:
+            await asyncio.sleep(0)  # visibility has no event to wait for; each look is a round trip
+    waiting = {info.id: (info.workflow, info.labels) for info in await lab.hf.runs(status="waiting", agent="desk")}
+    assert waiting[own.id] == ("Shipping", ("order=8",))
+    assert waiting[plain.id] == ("AgentRun", ())
+
+
+async def test_p14_a_host_made_too_late_is_a_typed_failure(make_lab: MakeLab, effects: Effects, cache: int) -> None:
+    """P14: an AgentHost made in run() ends the workflow with `HostTooLate`, instead of losing messages now and then."""
+    lab = await make_lab([desk(effects)], workflows=[TooLate], max_cached_workflows=cache)
+    own = await start_own(lab, TooLate.run)
+    with pytest.raises(WorkflowFailureError) as failed:
+        await own.result()
+    assert isinstance(failed.value.cause, ApplicationError)
+    assert failed.value.cause.type == "HostTooLate"
+    assert "@workflow.init" in failed.value.cause.message
+    assert await failed_tasks(lab, lab.hf.run(own.id)) == 0
+
+
+async def test_p14_a_bad_input_inside_a_users_workflow_is_a_typed_failure(
+    make_lab: MakeLab, effects: Effects, cache: int
+) -> None:
+    """P14: an input that no agent can take fails the user's workflow with `StartInvalid`; it never gets stuck."""
+    lab = await make_lab([desk(effects)], workflows=[Careless], max_cached_workflows=cache)
+    run = lab.hf.run((await start_own(lab, Careless.run, "")).id)
+    with pytest.raises(RunFailedError) as failed:
+        await run.result()
+    assert (failed.value.kind, "input is empty" in failed.value.message) == ("StartInvalid", True)
+    assert await failed_tasks(lab, run) == 0
+
+
+@pytest.mark.parametrize("where", ["client", "worker", "both"])
+async def test_p14_the_plugin_works_wherever_it_is_given(server: EmbeddedServer, effects: Effects, where: str) -> None:
+    """P14: the plugin on the client alone, on the worker alone, or on both, makes a worker of agents."""
+    queue = f"p14-{uuid.uuid4().hex}"
+    async with ResponsesServer(SCRIPT) as model, openai.AsyncOpenAI(base_url=model.base_url, api_key="k") as api:
+        plugin = HoldfastPlugin([desk(effects)], models={"default": api})
+        client = await Client.connect(server.address, plugins=[plugin] if where != "worker" else [])
+        async with Worker(client, task_queue=queue, plugins=[plugin] if where != "client" else []):
+            run = await Holdfast(client, task_queue=queue).start("desk", "go")
+            async for request in run.requests():
+                await run.approve(request, decided_by="lead")
+            assert (await run.result()).output == "done"
+    assert effects == ["temp"]
+
+
+async def test_p14_the_plugin_leaves_the_workers_options_alone(server: EmbeddedServer, effects: Effects) -> None:
+    """P14: workflows, activities and interceptors are added; every other option of the worker stays the user's."""
+    client = await Client.connect(server.address, data_converter=CONVERTER)
+    own: dict[str, Any] = {"task_queue": "p14-options", "workflows": [Shipping], "activities": [notify]}
+    without = Worker(client, **own).config(active_config=True)
+    api = openai.AsyncOpenAI(api_key="k")
+    plugin = HoldfastPlugin([desk(effects)], models={"default": api})
+    with_plugin = Worker(client, plugins=[plugin], **own).config(active_config=True)
+    await api.close()
+    changed = {
+        name
+        for name in {*without, *with_plugin}
+        if name != "activity_executor" and without.get(name) != with_plugin.get(name)  # type: ignore[misc]
+    }
+    assert changed <= {"client", "workflows", "activities", "interceptors", "plugins"}
+    assert with_plugin["workflows"] == [Shipping, AgentRun]
+    assert list(with_plugin["workflow_failure_exception_types"]) == []
+    extended = with_plugin["client"].data_converter
+    assert extended.payload_codec is CONVERTER.payload_codec
+    assert issubclass(extended.payload_converter_class, CONVERTER.payload_converter_class)
+    assert client.data_converter is CONVERTER
+
+
+class TextsOnly(PayloadConverter):
+    """A converter that carries nothing but text."""
+
+    def to_payloads(self, values: Any) -> list[Payload]:
+        """Encode texts."""
+        return [Payload(data=value.encode()) for value in values]
+
+    def from_payloads(self, payloads: Any, type_hints: list[type] | None = None) -> list[Any]:
+        """Decode texts."""
+        return [payload.data.decode() for payload in payloads]
+
+
+async def test_p14_an_incompatible_converter_is_one_line(server: EmbeddedServer) -> None:
+    """P14: a converter that cannot carry plain JSON is refused when the client is made, in one line with the remedy."""
+    with pytest.raises(ConverterIncompatibleError) as refused:
+        await Client.connect(
+            server.address,
+            data_converter=DataConverter(payload_converter_class=TextsOnly),
+            plugins=[HoldfastPlugin()],
+        )
+    assert "\n" not in str(refused.value)
+    assert "TextsOnly" in str(refused.value)
+    assert "temporalio.contrib.pydantic" in str(refused.value)
+
+
+class Point(BaseModel):
+    """A model of the user's."""
+
+    x: int
+
+
+def test_p14_the_users_converter_decodes_as_before() -> None:
+    """P14: with the plugin's extension a typed payload is decoded, and refused, exactly as without it."""
+    plain, extended = pydantic_data_converter.payload_converter, tolerant(pydantic_data_converter).payload_converter
+    [payload] = plain.to_payloads([Point(x=1)])
+    assert extended.from_payloads([payload], [Point]) == [Point(x=1)]
+    assert extended.from_payloads([payload]) == plain.from_payloads([payload]) == [{"x": 1}]
+    bad = Payload(metadata={"encoding": b"json/plain"}, data=b'{"x": "y"}')
+    for converter in (plain, extended):
+        with pytest.raises(ValueError, match="valid integer"):
+            converter.from_payloads([bad], [Point])
