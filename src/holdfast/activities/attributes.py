@@ -6,10 +6,10 @@ import asyncio
 import logging
 from typing import Final
 
-from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from holdfast._namespace import missing_search_attributes
 from holdfast.payloads.search_attributes import SEARCH_ATTRIBUTES
 
 logger = logging.getLogger(__name__)
@@ -33,14 +33,11 @@ class AttributeProbe:
         ):
             return self._known
         try:
-            response = await client.operator_service.list_search_attributes(
-                ListSearchAttributesRequest(namespace=client.namespace)
-            )
-            present = set(response.custom_attributes)
+            missing = set(await missing_search_attributes(client))
         except RPCError as error:
             logger.debug("the search attributes could not be listed: %s", error)
-            present = set()
-        self._known = [name for name in SEARCH_ATTRIBUTES if name in present]
+            missing = set(SEARCH_ATTRIBUTES)
+        self._known = [name for name in SEARCH_ATTRIBUTES if name not in missing]
         self._asked_at = now
         if len(self._known) < len(SEARCH_ATTRIBUTES) and not self._warned:
             self._warned = True
