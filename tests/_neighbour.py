@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -12,8 +13,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import PayloadCodec
 
-with workflow.unsafe.imports_passed_through():
-    from holdfast import AgentHost, AgentRef
+from holdfast import AgentHost, AgentRef
 
 
 class Order(BaseModel):
@@ -93,12 +93,24 @@ class Careless:
         return str((await self.agents.run("desk", text)).output)
 
 
+@workflow.defn(sandboxed=False)
+class Collector:
+    """Happens to run while Python collects its garbage."""
+
+    @workflow.run
+    async def run(self) -> int:
+        """Collect it."""
+        return gc.collect()
+
+
 class MirrorCodec(PayloadCodec):
     """Turns every payload's bytes around; reversible, and nothing reads it by accident."""
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Mirror."""
-        return [Payload(metadata={"encoding": b"binary/mirror"}, data=each.SerializeToString()[::-1]) for each in payloads]
+        return [
+            Payload(metadata={"encoding": b"binary/mirror"}, data=each.SerializeToString()[::-1]) for each in payloads
+        ]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Mirror back."""

@@ -56,7 +56,7 @@ class Agent:
         client: Which entry of ``HoldfastPlugin(models={...})`` is asked.
         tools: What the model may call; plain functions were wrapped by `holdfast.tools.tool`.
         model_settings: Further fields of the request: ``temperature``, ``reasoning``, ``max_output_tokens``…
-        max_turns: Model calls before a person must grant more; None is no limit.
+        max_turns: Most model replies; beyond it the run fails (``MaxTurnsExceeded``). None is no limit.
         rejection_text: Words the output that the model reads for a rejected call.
         context_type: pydantic model of the run's context.
     """

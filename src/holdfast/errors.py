@@ -209,6 +209,7 @@ class ConverterIncompatibleError(HoldfastError):
             "use the default or temporalio.contrib.pydantic, and put encryption into the codec"
         )
         self.converter = converter
+        self.problem = problem
 
 
 # --- runs, as a client sees them --------------------------------------------------------------------------------

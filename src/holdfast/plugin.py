@@ -64,8 +64,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         self._models = models
         self._default_model = default_model or os.environ.get("HOLDFAST_MODEL") or None
         self._resources = resources
-        self._runtimes: dict[BeatGuard, Runtime] = {}
-        self._made: dict[str, openai.AsyncOpenAI] = {}
+        self._runtimes: dict[BeatGuard, tuple[Runtime, Sequence[openai.AsyncOpenAI]]] = {}
 
     def name(self) -> str:
         """See base class."""
@@ -77,7 +76,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         Raises:
             DefinitionError: There is none, and no OPENAI_API_KEY to make one from.
         """
-        self._ports()
+        self._clients()
 
     # --- client ---
 
@@ -100,7 +99,8 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         """Add our workflow, our activities, and the guard of the begun mark."""
         client = config.get("client")
         assert client is not None
-        runtime = Runtime(self.registry, self._ports(), self._default_model)
+        clients, made = self._clients()
+        runtime = Runtime(self.registry, _ports(clients), self._default_model)
         config["client"] = with_tolerant_converter(client)
         config["workflows"] = [*config.get("workflows", []), *WORKFLOWS]
         config["activities"] = [
@@ -111,7 +111,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         ]
         guard = BeatGuard()
         config["interceptors"] = [*config.get("interceptors", []), guard]
-        self._runtimes[guard] = runtime
+        self._runtimes[guard] = runtime, made
         return config
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
@@ -119,12 +119,12 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         guards = [
             each for each in worker.config(active_config=True).get("interceptors", []) if isinstance(each, BeatGuard)
         ]
-        [runtime] = [self._runtimes.pop(each) for each in guards if each in self._runtimes]
+        [(runtime, made)] = [self._runtimes.pop(each) for each in guards if each in self._runtimes]
         async with AsyncExitStack() as stack:
             runtime.open()
             stack.callback(runtime.close)
-            for made in self._made.values():
-                stack.push_async_callback(made.close)
+            for each in made:
+                stack.push_async_callback(each.close)
             if self._resources is not None:
                 runtime.resources = await stack.enter_async_context(self._resources())
             await next(worker)
@@ -153,22 +153,27 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
 
     # --- inside ---
 
-    def _ports(self) -> dict[str, ModelPort]:
-        models = self._models
-        if models is None:
-            if not self.registry.agents:
-                return {}
-            try:
-                models = self._made = self._made or {"default": openai.AsyncOpenAI()}
-            except openai.OpenAIError:
-                raise DefinitionError(
-                    "HoldfastPlugin",
-                    "no model client; set OPENAI_API_KEY or give models={'default': AsyncOpenAI(…)}",
-                ) from None
-        return {
-            name: ResponsesModel(model) if isinstance(model, openai.AsyncOpenAI) else model
-            for name, model in models.items()
-        }
+    def _clients(self) -> tuple[Mapping[str, openai.AsyncOpenAI | ModelPort], Sequence[openai.AsyncOpenAI]]:
+        """The model clients for one worker, and those that were made for it alone: they end with it."""
+        if self._models is not None:
+            return self._models, ()
+        if not self.registry.agents:
+            return {}, ()
+        try:
+            made = openai.AsyncOpenAI()
+        except openai.OpenAIError:
+            raise DefinitionError(
+                "HoldfastPlugin",
+                "no model client; set OPENAI_API_KEY or give models={'default': AsyncOpenAI(…)}",
+            ) from None
+        return {"default": made}, (made,)
+
+
+def _ports(clients: Mapping[str, openai.AsyncOpenAI | ModelPort]) -> dict[str, ModelPort]:
+    return {
+        name: ResponsesModel(client) if isinstance(client, openai.AsyncOpenAI) else client
+        for name, client in clients.items()
+    }
 
 
 def with_tolerant_converter(client: Client) -> Client:

@@ -6,8 +6,9 @@ How a page is written so that its code runs as it stands:
   real server and a scripted model, so the code connects as a reader's would.
 - A block that begins with ``# name.py`` is a file: it is written under that name into the page's folder, where later
   blocks import it. A file called ``test_….py`` is run by pytest, in a process of its own.
-- ``<!-- run: NAME -->`` before a block names what the model plays from there on: an entry of `scripts.SCRIPTS`, or a
-  script as JSON. ``<!-- run: NAME, worker -->`` also serves the page's ``plugin`` on the task queue ``agents``.
+- ``<!-- model: Reply(…), Reply(…) -->`` before a block says what the model plays from there on, and ``<!-- model: NAME -->``
+  names an entry of `scripts.SCRIPTS`. From there on a worker serves the agents of the page's last file that has some, on
+  the task queue ``agents``; ``<!-- model, no worker: … -->`` leaves that to the page.
 - ``<!-- payload: NAME -->`` before a JSON block says which payload it is.
 """
 
@@ -29,19 +30,20 @@ from typing import Final
 import pytest
 
 from docs.scripts import SCRIPTS
-from holdfast import HoldfastPlugin
+from holdfast import Agent, testing
 from holdfast.connection import connect
 from holdfast.server import EmbeddedServer
 from holdfast.testing import ResponsesServer, Script
 from holdfast.testing.script import RecordedRequest, Step
-from holdfast.worker import make_worker
+from holdfast.worker import load_plugin, make_worker
 
 ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+BLOCK_S: Final = 30.0
 TEST_FILE_S: Final = 120.0
 
 _FENCE: Final = re.compile(r"^(?P<indent> *)```(?P<language>[a-z]+)?[^`]*$")
-_COMMENT: Final = re.compile(r"^\s*<!--\s*(?P<key>run|payload):\s*(?P<value>.*?)\s*-->\s*$")
+_COMMENT: Final = re.compile(r"^\s*<!--\s*(?P<key>model|model, no worker|payload):\s*(?P<value>.*?)\s*-->\s*$")
 _FILE: Final = re.compile(r"^# (?P<name>[a-z_/]+\.py)$")
 
 
@@ -140,6 +142,7 @@ class Page:
         self._stack = AsyncExitStack()
         self._worker = AsyncExitStack()
         self._failed: Block | None = None
+        self._agents: str | None = None
 
     async def open(self, server: EmbeddedServer) -> None:
         """Give the page a folder, an environment and a model."""
@@ -168,15 +171,19 @@ class Page:
             each = self._left.pop(0)
             if self._failed is None:
                 self._failed = each
-                await self._run(each)
+                async with asyncio.timeout(BLOCK_S if each.file is None else TEST_FILE_S):
+                    await self._run(each)
                 self._failed = None
         if self._failed is not None:
             pytest.fail(f"an earlier block of this page does not run: {self._failed}")
 
     async def _run(self, block: Block) -> None:
         if block.note is not None:
-            assert block.note[0] == "run", f"{block}: a Python block takes <!-- run: … -->"
-            await self._prepare(block.note[1])
+            key, value = block.note
+            self._play = _script(value).player()
+            await self._worker.aclose()
+            if key == "model":
+                await self._serve()
         if block.file is not None:
             await self._run_file(block.file, block.source)
         else:
@@ -200,7 +207,8 @@ class Page:
         module = name.removesuffix(".py").replace("/", ".")
         self._remember(module)
         importlib.invalidate_caches()
-        importlib.import_module(module)
+        if any(isinstance(value, Agent) for value in vars(importlib.import_module(module)).values()):
+            self._agents = module
 
     def _remember(self, module: str) -> None:
         """Put a module's namesake aside until the page is closed."""
@@ -213,21 +221,21 @@ class Page:
 
         self._stack.callback(restore)
 
-    async def _prepare(self, note: str) -> None:
-        if note.startswith(("[", "{")):
-            self._play = Script.from_json(note).player()
-            return
-        name, _, worker = note.partition(",")
-        self._play = SCRIPTS[name].player()
-        if worker.strip() == "worker":
-            plugin = vars(self._module)["plugin"]
-            assert isinstance(plugin, HoldfastPlugin)
-            await self._worker.aclose()
-            client = await connect()
-            await self._worker.enter_async_context(make_worker(client, plugin, task_queue="agents"))
+    async def _serve(self) -> None:
+        assert self._agents is not None, "no file of this page has agents that a worker could serve"
+        worker = make_worker(await connect(), load_plugin(self._agents), task_queue="agents")
+        await self._worker.enter_async_context(worker)
 
     def _choose(self, request: RecordedRequest) -> Step | None:
         return self._play(request)
+
+
+def _script(note: str) -> Script:
+    if note in SCRIPTS:
+        return SCRIPTS[note]
+    names = {name: getattr(testing, name) for name in testing.__all__}
+    steps = FunctionType(compile(f"({note},)", "<model>", "eval"), names)()
+    return Script(steps)
 
 
 async def _execute(code: CodeType, module: ModuleType) -> None:
@@ -239,14 +247,14 @@ async def _execute(code: CodeType, module: ModuleType) -> None:
 async def _run_tests(file: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "pytest", "-q", "--rootdir", str(file.parent), "-p", "no:cacheprovider"),
-        *("-W", "error", "-o", "asyncio_mode=auto", str(file)),
+        *("-W", "error", "-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function", str(file)),
         cwd=file.parent,
         env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), TEST_FILE_S)
+        output, _ = await process.communicate()
     finally:
         with suppress(ProcessLookupError):
             process.kill()

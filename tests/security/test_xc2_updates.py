@@ -19,6 +19,7 @@ from holdfast.errors import (
     UnknownRequestError,
     VerdictNotAllowedError,
 )
+from holdfast.payloads.json_profile import JsonValue
 from holdfast.payloads.requests import Verdict
 from holdfast.testing import Lab, Reply, call, text
 
@@ -157,3 +158,26 @@ async def test_xc2_the_client_raises_what_was_refused(
     assert len(await events_of(lab, run)) == before
     assert [each.id for each in await run.pending()] == [request.id]
     assert effects == []
+
+
+@pytest.mark.parametrize(
+    ("output", "read"),
+    [
+        pytest.param("wiped by hand", "wiped by hand", id="text"),
+        pytest.param({"wiped": 3}, '{"wiped": 3}', id="object"),
+        pytest.param([1, 2], "[1, 2]", id="list"),
+        pytest.param([], "[]", id="empty-list"),
+        pytest.param(5, "5", id="number"),
+        pytest.param([{"type": "input_text", "text": "seen"}], "seen", id="content-parts"),
+    ],
+)
+async def test_xc2_an_answer_of_any_shape_is_readable(
+    make_lab: MakeLab, effects: Effects, output: JsonValue, read: str
+) -> None:
+    """XC2: whatever JSON a person answers in a tool's place, the model reads it, and the API takes it."""
+    lab = await make_lab([desk(effects)], script=[Reply(call("wipe", {"target": "temp"}, "c1")), Reply(text("done"))])
+    run = await lab.start("desk")
+    await run.answer(await lab.next_request(run), output, decided_by="lead")
+    assert (await run.result()).output == "done"
+    assert lab.model.requests[1].tool_outputs == {"c1": read}
+    assert (lab.model.violations, effects) == ([], [])

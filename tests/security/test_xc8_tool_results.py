@@ -7,13 +7,15 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import pytest
+from pydantic import AfterValidator
 
 from _evidence import failed_tasks
 from conftest import Effects, MakeLab
 from holdfast import Agent, Tool, ToolContext, tool
+from holdfast.errors import RunFailedError
 from holdfast.testing import Reply, call, text
 from holdfast.tools import Effect
 from holdfast.workflows.loop import OUTCOME_UNKNOWN
@@ -226,3 +228,64 @@ async def test_xc8_other_agent_code_that_raises_cannot_stop_a_worker(
     assert lab.model.requests[1].tool_outputs == {"c1": "A person rejected this call. It did not run."}
     assert (effects, len(lab.model.requests)) == ([], 2)
     assert await failed_tasks(lab, run) == 0
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit, asyncio.CancelledError])
+async def test_xc8_instructions_that_raise_end_the_run_with_a_reason(
+    make_lab: MakeLab, effects: Effects, error: type[BaseException]
+) -> None:
+    """XC8: instructions that raise, whatever they say, fail the run once and cost no model call."""
+
+    def instructions(ctx: object) -> str:
+        effects.append("asked")
+        raise error("a\ud800b" + "x" * 3_000_000)
+
+    lab = await make_lab([Agent("desk", instructions=instructions, model="m")])
+    run = await lab.start("desk")
+    with pytest.raises(RunFailedError) as failed:
+        await run.result()
+    assert failed.value.kind == "InstructionsFailed"
+    assert f"raised {error.__name__}: a\ufffdb" in failed.value.message
+    assert (effects, lab.model.requests) == (["asked"], [])
+
+
+async def test_xc8_checks_of_arguments_that_raise_are_told_to_the_model(make_lab: MakeLab, effects: Effects) -> None:
+    """XC8: a validator or an idempotency key that raises anything keeps its call from running, and no other."""
+
+    def check(value: str) -> str:
+        raise KeyError(value)
+
+    def key(ctx: object, arguments: object) -> str:
+        raise SystemExit(1)
+
+    @tool
+    async def checked(value: Annotated[str, AfterValidator(check)]) -> str:
+        """Take a value."""
+        effects.append("checked")
+        return value
+
+    @tool(idempotency_key=key)
+    async def keyed(value: str) -> str:
+        """Take a value."""
+        effects.append("keyed")
+        return value
+
+    @tool
+    async def sound(value: str) -> str:
+        """Take a value."""
+        effects.append("sound")
+        return value
+
+    names = ("checked", "keyed", "sound")
+    lab = await make_lab(
+        [Agent("desk", instructions="Help.", model="m", tools=[checked, keyed, sound])],
+        script=[Reply(*(call(name, {"value": "v"}, name) for name in names)), Reply(text("done"))],
+    )
+    run = await lab.start("desk")
+    assert (await run.result()).output == "done"
+    assert (effects, len(lab.model.requests)) == (["sound"], 2)
+    assert lab.model.requests[1].tool_outputs == {
+        "checked": "Error: KeyError: 'v'",
+        "keyed": "Error: the idempotency key raised SystemExit",
+        "sound": "v",
+    }

@@ -142,11 +142,11 @@ async def test_xd1_a_large_input_starts_a_run(make_lab: MakeLab, effects: Effect
 
 async def test_xd1_labels_of_every_size_do_no_harm(make_lab: MakeLab, effects: Effects, cache: int) -> None:
     """XD1: the longest labels that are taken can be published; longer ones are refused before a run starts."""
-    labels = {f"key{n:02d}": "ü" * 14 for n in range(20)}  # 1,980 bytes: each letter takes six
+    labels = {f"key{n:02d}": "ü" * 14 for n in range(20)}  # 1,880 bytes: each letter takes six
     script = Script.per_conversation({"": [Reply(text("done"))]})
     lab = await make_lab([desk(effects)], script=script, max_cached_workflows=cache)
     run = await lab.start("desk", labels=labels)
     assert (await run.result()).output == "done"
     assert await failed_tasks(lab, run) == 0
     with pytest.raises(PayloadInvalidError):
-        await lab.start("desk", labels={**labels, "key00": "ü" * 20})
+        await lab.start("desk", labels={**labels, "key00": "ü" * 40})

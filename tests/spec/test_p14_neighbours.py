@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import openai
 import pytest
 from pydantic import BaseModel
 from temporalio.api.common.v1 import Payload
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter, PayloadConverter
 from temporalio.exceptions import ApplicationError
-from temporalio.worker import Worker
+from temporalio.worker import Worker, WorkerConfig
 
-from _evidence import events_of, failed_tasks
-from _neighbour import CONVERTER, Careless, Order, Shipment, Shipping, TooLate, notify
+from _evidence import events_of, failed_tasks, logged, plain, raw, send_signal
+from _neighbour import CONVERTER, Careless, Collector, Order, Shipment, Shipping, TooLate, notify
 from conftest import Effects, MakeLab
 from holdfast import Agent, AgentRun, Holdfast, HoldfastPlugin, tool
 from holdfast.converter import tolerant
@@ -42,7 +45,7 @@ def desk(effects: Effects) -> Agent:
 
 async def start_own(lab: Lab, workflow: Any, *args: Any) -> WorkflowHandle[Any, Any]:
     """Start a workflow of the user's, as the user would."""
-    handle = await lab.client.start_workflow(
+    handle: WorkflowHandle[Any, Any] = await lab.client.start_workflow(
         workflow, args=args, id=f"own-{uuid.uuid4().hex}", task_queue=lab.task_queue
     )
     lab.watch(lab.hf.run(handle.id))
@@ -70,6 +73,9 @@ async def test_p14_a_host_in_a_users_workflow_collides_with_nothing(
     await own.signal(Shipping.approve, "the user's own approver")
     assert await own.query(Shipping.status) == "approved by 1"
     assert ((await run.status()).status, (await run.status()).pending) == ("waiting", 1)
+    for arguments in ([], [raw(b"{")], [plain(5)], [plain("no-such-request")] * 2):
+        await send_signal(lab, run, "holdfast.approve", arguments)
+    assert len(await logged(lab, run, "refused", 4)) == 4
     assert effects == []
     await run.approve(request, decided_by="lead")
     assert await own.result() == Shipment(
@@ -94,14 +100,15 @@ async def test_p14_requests_of_a_host_are_listed_across_runs(
         [desk(effects)], script=[SCRIPT[0]] * 2, client=client, workflows=[Shipping], activities=[notify]
     )
     own = await start_own(lab, Shipping.run, Order(number=8, text="ship it"))
-    plain = await lab.start("desk")
-    expected = {(run.id, (await lab.next_request(run)).id) for run in (lab.hf.run(own.id), plain)}
+    other = await lab.start("desk")
+    expected = {(run.id, (await lab.next_request(run)).id) for run in (lab.hf.run(own.id), other)}
     async with asyncio.timeout(30):
-        while not expected <= {(found.run, found.request.id) for found in await lab.hf.requests(agent="desk")}:
-            await asyncio.sleep(0)  # visibility has no event to wait for; each look is a round trip
+        listed: set[tuple[str, str]] = set()
+        while not expected <= listed:  # visibility has no event to wait for; each look is a round trip
+            listed = {(found.run, found.request.id) for found in await lab.hf.requests(agent="desk")}
     waiting = {info.id: (info.workflow, info.labels) for info in await lab.hf.runs(status="waiting", agent="desk")}
     assert waiting[own.id] == ("Shipping", ("order=8",))
-    assert waiting[plain.id] == ("AgentRun", ())
+    assert waiting[other.id] == ("AgentRun", ())
 
 
 async def test_p14_a_host_made_too_late_is_a_typed_failure(make_lab: MakeLab, effects: Effects, cache: int) -> None:
@@ -128,14 +135,33 @@ async def test_p14_a_bad_input_inside_a_users_workflow_is_a_typed_failure(
     assert await failed_tasks(lab, run) == 0
 
 
-@pytest.mark.parametrize("where", ["client", "worker", "both"])
+async def test_p14_runs_of_a_worker_that_stopped_write_into_no_other_workflow(
+    make_lab: MakeLab, effects: Effects
+) -> None:
+    """P14: runs that a stopped worker had in its cache leave no trace in whatever this process runs next."""
+    lab = await make_lab([desk(effects)], script=[SCRIPT[0]] * 3, workflows=[Collector])
+    for _ in range(3):
+        await lab.next_request(await lab.start("desk"))
+    gc.disable()  # so that the next workflow is where it happens
+    try:
+        await lab.replace_worker()
+        own = await start_own(lab, Collector.run)
+        assert await own.result() > 0
+    finally:
+        gc.enable()
+    kinds = [EventType.Name(event.event_type) for event in await events_of(lab, lab.hf.run(own.id))]
+    assert [kind for kind in kinds if "UPSERT" in kind or "MODIFIED" in kind] == []
+    assert len(kinds) == 5
+
+
+@pytest.mark.parametrize("where", ["client", "worker"])
 async def test_p14_the_plugin_works_wherever_it_is_given(server: EmbeddedServer, effects: Effects, where: str) -> None:
-    """P14: the plugin on the client alone, on the worker alone, or on both, makes a worker of agents."""
+    """P14: the plugin on the client alone, or on the worker alone, makes a worker of agents."""
     queue = f"p14-{uuid.uuid4().hex}"
     async with ResponsesServer(SCRIPT) as model, openai.AsyncOpenAI(base_url=model.base_url, api_key="k") as api:
         plugin = HoldfastPlugin([desk(effects)], models={"default": api})
-        client = await Client.connect(server.address, plugins=[plugin] if where != "worker" else [])
-        async with Worker(client, task_queue=queue, plugins=[plugin] if where != "client" else []):
+        client = await Client.connect(server.address, plugins=[plugin] if where == "client" else [])
+        async with Worker(client, task_queue=queue, plugins=[plugin] if where == "worker" else []):
             run = await Holdfast(client, task_queue=queue).start("desk", "go")
             async for request in run.requests():
                 await run.approve(request, decided_by="lead")
@@ -146,21 +172,24 @@ async def test_p14_the_plugin_works_wherever_it_is_given(server: EmbeddedServer,
 async def test_p14_the_plugin_leaves_the_workers_options_alone(server: EmbeddedServer, effects: Effects) -> None:
     """P14: workflows, activities and interceptors are added; every other option of the worker stays the user's."""
     client = await Client.connect(server.address, data_converter=CONVERTER)
-    own: dict[str, Any] = {"task_queue": "p14-options", "workflows": [Shipping], "activities": [notify]}
-    without = Worker(client, **own).config(active_config=True)
-    api = openai.AsyncOpenAI(api_key="k")
-    plugin = HoldfastPlugin([desk(effects)], models={"default": api})
-    with_plugin = Worker(client, plugins=[plugin], **own).config(active_config=True)
-    await api.close()
-    changed = {
-        name
-        for name in {*without, *with_plugin}
-        if name != "activity_executor" and without.get(name) != with_plugin.get(name)  # type: ignore[misc]
+    given: WorkerConfig = {
+        "client": client,
+        "task_queue": "own",
+        "workflows": [Shipping],
+        "activities": [notify],
+        "workflow_failure_exception_types": [KeyError],
+        "max_concurrent_activities": 3,
+        "graceful_shutdown_timeout": timedelta(seconds=9),
     }
-    assert changed <= {"client", "workflows", "activities", "interceptors", "plugins"}
-    assert with_plugin["workflows"] == [Shipping, AgentRun]
-    assert list(with_plugin["workflow_failure_exception_types"]) == []
-    extended = with_plugin["client"].data_converter
+    async with openai.AsyncOpenAI(api_key="k") as api:
+        made = HoldfastPlugin([desk(effects)], models={"default": api}).configure_worker(given.copy())
+    touched = {"client", "workflows", "activities", "interceptors"}
+    assert {name: value for name, value in made.items() if name not in touched} == {
+        name: value for name, value in given.items() if name not in touched
+    }
+    assert made["workflows"] == [Shipping, AgentRun]
+    assert made["activities"][0] is notify
+    extended = made["client"].data_converter
     assert extended.payload_codec is CONVERTER.payload_codec
     assert issubclass(extended.payload_converter_class, CONVERTER.payload_converter_class)
     assert client.data_converter is CONVERTER

@@ -37,12 +37,10 @@ class NotAcknowledgedError(Exception):
 class Beats:
     """One thread with an event loop of its own, for every activity of a worker."""
 
-    def __init__(self) -> None:
+    def start(self) -> None:
+        """Start the thread. Not before: a worker that is made and never run would leave an open loop."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="holdfast-beats", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:

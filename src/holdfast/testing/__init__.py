@@ -71,3 +71,7 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f"holdfast.testing.{home}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,130 @@
+"""What users may import, and what they can rely on of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+import pytest
+
+import holdfast
+import holdfast.testing
+from holdfast import errors
+from holdfast.errors import REFUSALS, HoldfastError, RefusalError
+
+PUBLIC: Final = (
+    *("Agent", "AgentHost", "AgentRef", "AgentRun", "Answer", "Approval", "Approve", "Decision", "GiveUp", "Holdfast"),
+    *("HoldfastError", "HoldfastPlugin", "OpenRequest", "Ran", "Receipt", "RefusalError", "Reject", "Rejection"),
+    *("Request", "Run", "RunAgain", "RunContext", "RunInfo", "RunResult", "RunStatus", "Tool", "ToolContext", "Usage"),
+    *("WaitingForPeople", "tool"),
+)
+PUBLIC_IN_TESTING: Final = (
+    *("Delay", "Drop", "Fail", "Gate", "Hang", "Lab", "Reply", "ResponsesServer", "Script", "When"),
+    *("call", "raw", "reasoning", "refusal", "text"),
+)
+SURFACE: Final = [(holdfast, name) for name in PUBLIC] + [(holdfast.testing, name) for name in PUBLIC_IN_TESTING]
+
+SAMPLES: Final[dict[str, object]] = {
+    "str": "something",
+    "int": 7233,
+    "Sequence[str]": ["one", "two"],
+    "Path": Path("server.log"),
+}
+"""A value for each type that an error takes."""
+
+
+@pytest.mark.parametrize(("module", "names"), [(holdfast, PUBLIC), (holdfast.testing, PUBLIC_IN_TESTING)])
+def test_the_public_names_are_pinned(module: ModuleType, names: tuple[str, ...]) -> None:
+    """A public name appears or goes only on purpose, and the list stays sorted."""
+    assert tuple(module.__all__) == names
+    assert sorted(names) == list(names)
+    assert set(names) <= set(dir(module))
+
+
+@pytest.mark.parametrize("module", [holdfast, holdfast.testing])
+def test_a_name_that_does_not_exist_is_an_attribute_error(module: ModuleType) -> None:
+    """A mistyped name is refused as Python does it."""
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        _ = module.nothing_like_it
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        pytest.param("import holdfast", ["temporalio", "openai", "pydantic"], id="package"),
+        pytest.param("import holdfast.testing", ["temporalio", "openai", "pydantic"], id="testing"),
+        pytest.param(
+            "from holdfast import Agent, Approval, RunContext, ToolContext, tool", ["temporalio", "openai"], id="definitions"
+        ),
+        pytest.param("from holdfast import AgentHost, AgentRef, AgentRun", ["openai"], id="workflows"),
+        pytest.param("from holdfast import Holdfast, Run", ["openai"], id="client"),
+    ],
+)
+def test_importing_loads_only_what_is_needed(statement: str, absent: list[str]) -> None:
+    """Defining agents loads neither Temporal nor OpenAI; workflows and clients never load OpenAI."""
+    code = f"import sys; {statement}; print([name for name in {absent!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("module", "name"), SURFACE, ids=[f"{module.__name__}.{name}" for module, name in SURFACE])
+def test_every_public_name_is_documented(module: ModuleType, name: str) -> None:
+    """Every public name, and every public method and property of it, says what it is for."""
+    found = getattr(module, name)
+    assert _documented(found), f"{name} has no docstring"
+    if isinstance(found, type):
+        bare = [
+            member
+            for member, value in vars(found).items()
+            if not member.startswith("_") and _is_code(value) and not inspect.getdoc(getattr(found, member))
+        ]
+        assert bare == []
+
+
+def _documented(found: object) -> bool:
+    text = inspect.getdoc(found) or ""
+    generated = dataclasses.is_dataclass(found) and text.startswith(f"{getattr(found, '__name__', '')}(")
+    return bool(text) and not generated
+
+
+def _is_code(value: object) -> bool:
+    return inspect.isfunction(value) or isinstance(value, classmethod | staticmethod | property)
+
+
+def error_classes() -> list[type[HoldfastError]]:
+    """Every error class of the tree, but for its two bases."""
+    return [
+        found
+        for found in vars(import_module("holdfast.errors")).values()
+        if isinstance(found, type) and issubclass(found, HoldfastError) and found not in (HoldfastError, RefusalError)
+    ]
+
+
+@pytest.mark.parametrize("kind", error_classes())
+def test_every_error_carries_its_facts_and_one_line(kind: type[HoldfastError]) -> None:
+    """An error says in one line what happened, and a program finds each fact of it as an attribute."""
+    assert inspect.getdoc(kind)
+    if issubclass(kind, RefusalError):
+        refusal = kind("it was refused", request="r-1")
+        assert (str(refusal), refusal.message, refusal.facts) == ("it was refused",) * 2 + ({"request": "r-1"},)
+        return
+    parameters = [name for name in inspect.signature(kind).parameters]
+    given = {name: SAMPLES[str(inspect.signature(kind).parameters[name].annotation)] for name in parameters}
+    error = kind(**given)
+    assert str(error)
+    assert "\n" not in str(error)
+    for name, value in given.items():
+        assert getattr(error, name) == (tuple(value) if isinstance(value, list) else value)
+
+
+def test_every_refusal_travels_under_its_own_name() -> None:
+    """A refusal that was answered over the wire is raised again as the class that it was."""
+    refusals = {kind.__name__: kind for kind in error_classes() if issubclass(kind, RefusalError)}
+    assert refusals == REFUSALS
+    assert errors.REFUSALS is REFUSALS
