@@ -24,10 +24,6 @@ SCRIPTS: Final[Mapping[str, Script]] = {
             "order 9": [_refund(9, 400), Reply(text("Order 9 was refunded."))],
             "order 10": [_refund(10, 500), Reply(text("Order 10 was refunded."))],
             "order 11": [_refund(11, 60), Reply(text("Order 11 was refunded."))],
-            "transfer": [
-                Reply(call("transfer", {"to": "Ana", "amount": 20})),
-                Reply(text("Ana has her money.")),
-            ],
         }
     ),
 }

@@ -211,8 +211,7 @@ def said(ctx: RunContext) -> str:
 
 async def fetched(ctx: RunContext) -> str:
     """Instructions that have to be waited for."""
-    await asyncio.sleep(0)
-    return said(ctx)
+    return await asyncio.to_thread(said, ctx)
 
 
 @pytest.mark.parametrize("instructions", [pytest.param(said, id="sync"), pytest.param(fetched, id="async")])

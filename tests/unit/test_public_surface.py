@@ -60,7 +60,9 @@ def test_a_name_that_does_not_exist_is_an_attribute_error(module: ModuleType) ->
         pytest.param("import holdfast", ["temporalio", "openai", "pydantic"], id="package"),
         pytest.param("import holdfast.testing", ["temporalio", "openai", "pydantic"], id="testing"),
         pytest.param(
-            "from holdfast import Agent, Approval, RunContext, ToolContext, tool", ["temporalio", "openai"], id="definitions"
+            "from holdfast import Agent, Approval, RunContext, ToolContext, tool",
+            ["temporalio", "openai"],
+            id="definitions",
         ),
         pytest.param("from holdfast import AgentHost, AgentRef, AgentRun", ["openai"], id="workflows"),
         pytest.param("from holdfast import Holdfast, Run", ["openai"], id="client"),
@@ -114,8 +116,8 @@ def test_every_error_carries_its_facts_and_one_line(kind: type[HoldfastError]) -
         refusal = kind("it was refused", request="r-1")
         assert (str(refusal), refusal.message, refusal.facts) == ("it was refused",) * 2 + ({"request": "r-1"},)
         return
-    parameters = [name for name in inspect.signature(kind).parameters]
-    given = {name: SAMPLES[str(inspect.signature(kind).parameters[name].annotation)] for name in parameters}
+    parameters = inspect.signature(kind).parameters
+    given = {name: SAMPLES[str(parameter.annotation)] for name, parameter in parameters.items()}
     error = kind(**given)
     assert str(error)
     assert "\n" not in str(error)
