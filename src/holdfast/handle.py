@@ -131,7 +131,8 @@ class Run:
         """
         if not wait_for_people:
             async for request in self.requests():
-                raise WaitingForPeople(self.id, [request.id])
+                waiting = [each.id for each in await self.pending()] or [request.id]
+                raise WaitingForPeople(self.id, waiting)
         try:
             return RunResult.from_wire(await self._handle.result(rpc_timeout=timeout))
         except WorkflowFailureError as error:

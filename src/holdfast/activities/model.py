@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from collections.abc import Coroutine
 from typing import Any, Final
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from holdfast.activities.attributes import AttributeProbe
-from holdfast.activities.beats import NotAcknowledgedError
 from holdfast.activities.planning import Planner, answerable
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.user_code import UserCodeError, call_user_code
@@ -25,6 +25,8 @@ from holdfast.tools import Tool
 
 REPLY_BYTES: Final = 1_800_000
 """Largest reply that is recorded. Above 2 MB the server would refuse it, and the paid call would be made again."""
+INSTRUCTIONS_S: Final = 30.0
+"""How long instructions that are a function may take."""
 EMPTY_REPLIES: Final = 3
 """How often a reply that says nothing is asked for again."""
 
@@ -44,12 +46,14 @@ class CallModel:
             ApplicationError: Typed; each kind says whether a retry can help.
         """
         call = _read(arg)
-        agent = self._agent(call)
+        return await self._beating(self._reply(call, self._agent(call)))
+
+    async def _reply(self, call: ModelCall, agent: Agent) -> JsonObject:
         context = await self._runtime.run_context(call.origin, agent.context_type)
         context.turn += 1
         request = ModelRequest(
             model=self._model_name(agent),
-            instructions=await _instructions(agent, context),
+            instructions=await self._instructions(agent, context),
             items=await self._runtime.blocks.transcript(call.origin, call.after, call.ids),
             tools=[definition(tool) for tool in agent.tools],
             settings=agent.model_settings,
@@ -101,30 +105,47 @@ class CallModel:
         return port
 
     async def _answer(self, agent: Agent, request: ModelRequest) -> ModelAnswer:
-        """Call the model while beating; a cancel closes the connection."""
-        calling: asyncio.Task[ModelAnswer] = asyncio.create_task(self._port(agent).answer(request))
+        try:
+            return await self._port(agent).answer(request)
+        except ModelCallError as error:
+            # Without its cause: a vendor's error quotes the body, and one that cannot be recorded would be retried.
+            raise _to_application_error(error) from None
+
+    async def _instructions(self, agent: Agent, context: RunContext[Any]) -> str:
+        if isinstance(agent.instructions, str):
+            return agent.instructions
+        try:
+            asking = call_user_code(agent.instructions, context, threads=self._runtime.threads)
+            text = await asyncio.wait_for(asking, INSTRUCTIONS_S)
+        except TimeoutError:
+            problem = f"took longer than {INSTRUCTIONS_S:g} s"
+        except UserCodeError as error:
+            problem = f"raised {error}"
+        else:
+            return scrub(str(text))
+        raise ApplicationError(
+            f"the instructions of {agent.name} {problem}", type="InstructionsFailed", non_retryable=True
+        )
+
+    async def _beating(self, work: Coroutine[Any, Any, JsonObject]) -> JsonObject:
+        """Beat while *work* goes on; a cancel ends it, whatever it is at, and closes the model's connection."""
+        working = asyncio.create_task(work)
         stopped: list[str] = []
 
         def stop(why: str) -> None:
             stopped.append(why)
-            calling.cancel()
+            working.cancel()
 
         try:
             async with self._runtime.beats.kept([], stop, first=False):
-                return await calling
+                return await working
         except asyncio.CancelledError:
+            working.cancel()
             if not stopped:
                 raise
             raise ApplicationError(
                 "the model call was cancelled", type="ModelCallCancelled", non_retryable=True
             ) from None
-        except NotAcknowledgedError as error:
-            raise ApplicationError(str(error), type="ModelUnavailable") from error
-        except ModelCallError as error:
-            # Without its cause: a vendor's error quotes the body, and one that cannot be recorded would be retried.
-            raise _to_application_error(error) from None
-        finally:
-            calling.cancel()
 
 
 def definition(tool: Tool[..., Any]) -> JsonObject:
@@ -143,18 +164,6 @@ def _read(arg: object) -> ModelCall:
         return ModelCall.from_wire(arg)
     except PayloadInvalidError as error:
         raise ApplicationError(str(error), type="PayloadInvalid", non_retryable=True) from None
-
-
-async def _instructions(agent: Agent, context: RunContext[Any]) -> str:
-    if isinstance(agent.instructions, str):
-        return agent.instructions
-    try:
-        text = await call_user_code(agent.instructions, context)
-    except UserCodeError as error:
-        raise ApplicationError(
-            f"the instructions of {agent.name} raised {error}", type="InstructionsFailed", non_retryable=True
-        ) from None
-    return scrub(str(text))
 
 
 def _whole(answer: ModelAnswer) -> list[JsonObject]:

@@ -116,13 +116,11 @@ class Planner:
         key: str | None = None
         if tool.idempotency_key is not None:
             try:
-                key = str(await call_user_code(tool.idempotency_key, self._context, model))
-            except UserCodeError as error:  # the call must not run under a wrong key
-                return PlannedCall(
-                    index=index,
-                    kind="invalid",
-                    text=f"Error: the idempotency key raised {error.kind}",
-                )
+                asking = call_user_code(tool.idempotency_key, self._context, model, threads=self._threads)
+                key = str(await asyncio.wait_for(asking, RULE_S))
+            except (TimeoutError, UserCodeError) as error:  # the call must not run under a wrong key
+                problem = f"raised {error.kind}" if isinstance(error, UserCodeError) else f"took over {RULE_S:g} s"
+                return PlannedCall(index=index, kind="invalid", text=f"Error: the idempotency key {problem}")
         approval = await self._approval(tool, model)
         return PlannedCall(
             index=index,
