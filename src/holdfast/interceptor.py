@@ -7,6 +7,8 @@ from typing import Any
 from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ActivityOutboundInterceptor, Interceptor
 
+from holdfast.activities.beats import OUR_BEAT
+
 
 class BeatGuard(Interceptor):
     """Swallows ``activity.heartbeat()`` inside tools, and nowhere else.
@@ -27,5 +29,5 @@ class _Inbound(ActivityInboundInterceptor):
 
 class _Outbound(ActivityOutboundInterceptor):
     def heartbeat(self, *details: Any) -> None:
-        if not activity.info().activity_type.startswith("holdfast.tool."):
+        if OUR_BEAT.get() or not activity.info().activity_type.startswith("holdfast.tool."):
             super().heartbeat(*details)

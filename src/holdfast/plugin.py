@@ -121,7 +121,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         ]
         [(runtime, made)] = [self._runtimes.pop(each) for each in guards if each in self._runtimes]
         async with AsyncExitStack() as stack:
-            runtime.open()
+            runtime.open(worker)
             stack.callback(runtime.close)
             for each in made:
                 stack.push_async_callback(each.close)

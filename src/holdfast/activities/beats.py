@@ -13,13 +13,16 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any, Final
 
 from temporalio import activity
-from temporalio.api.common.v1 import Payloads
+from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.workflowservice.v1 import RecordActivityTaskHeartbeatRequest
+from temporalio.bridge.proto import ActivityHeartbeat
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +33,13 @@ GONE: Final = frozenset({RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDIT
 """The server no longer waits for this attempt."""
 
 
+Feed = Callable[[bytes, Sequence[Payload]], None]
+"""Tells the SDK's core that an attempt is alive: task token and heartbeat details."""
+
+OUR_BEAT: Final[ContextVar[bool]] = ContextVar("holdfast_our_beat", default=False)
+"""Set where ``activity.heartbeat`` is called by us: the guard of the mark lets it pass."""
+
+
 class NotAcknowledgedError(Exception):
     """The first beat got no answer in time, or the server no longer waits for this attempt."""
 
@@ -37,8 +47,13 @@ class NotAcknowledgedError(Exception):
 class Beats:
     """One thread with an event loop of its own, for every activity of a worker."""
 
-    def start(self) -> None:
-        """Start the thread. Not before: a worker that is made and never run would leave an open loop."""
+    def start(self, feed: Feed | None = None) -> None:
+        """Start the thread. Not before: a worker that is made and never run would leave an open loop.
+
+        Args:
+            feed: Resets the SDK core's own timer from any thread; None does it from the worker's event loop.
+        """
+        self._feed = feed
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="holdfast-beats", daemon=True)
         self._thread.start()
@@ -79,11 +94,14 @@ class Beats:
 
         if first:
             await self._first(client, request)
-        beating = asyncio.run_coroutine_threadsafe(_beat(client, request, tell), self._loop)
+        feeding = asyncio.create_task(_feed_from_loop(details)) if self._feed is None else None
+        beating = asyncio.run_coroutine_threadsafe(_beat(client, request, tell, self._feed), self._loop)
         try:
             yield
         finally:
             beating.cancel()
+            if feeding is not None:
+                feeding.cancel()
 
     async def _first(self, client: Client, request: RecordActivityTaskHeartbeatRequest) -> None:
         answered: Future[bool] = asyncio.run_coroutine_threadsafe(_send(client, request), self._loop)
@@ -101,9 +119,16 @@ async def _send(client: Client, request: RecordActivityTaskHeartbeatRequest) -> 
     return bool(response.cancel_requested)
 
 
-async def _beat(client: Client, request: RecordActivityTaskHeartbeatRequest, tell: Callable[[str], None]) -> None:
+async def _beat(
+    client: Client,
+    request: RecordActivityTaskHeartbeatRequest,
+    tell: Callable[[str], None],
+    feed: Feed | None,
+) -> None:
     while True:
         await asyncio.sleep(EVERY_S)
+        if feed is not None:
+            feed(request.task_token, request.details.payloads)
         try:
             cancelled = await asyncio.wait_for(_send(client, request), FIRST_BEAT_S)
         except (TimeoutError, RPCError) as error:
@@ -115,3 +140,32 @@ async def _beat(client: Client, request: RecordActivityTaskHeartbeatRequest, tel
         if cancelled:
             tell("cancel")
             return
+
+
+async def _feed_from_loop(details: Sequence[Any]) -> None:
+    """The public way to keep the core's timer from ending an attempt; a tool that blocks the loop holds it up."""
+    OUR_BEAT.set(True)
+    while True:
+        await asyncio.sleep(EVERY_S)
+        activity.heartbeat(*details)
+
+
+def core_feed(worker: Worker) -> Feed | None:
+    """How a thread tells *worker*'s core that an attempt is alive.
+
+    The core ends an attempt, and drops what it answers, when it was not told anything for the heartbeat timeout and
+    five seconds
+    more; beats that go to the server directly do not count there. The SDK's public heartbeat needs the event loop,
+    which a tool may block: this takes the way below it where it is there.
+    """
+    record = getattr(getattr(worker, "_bridge_worker", None), "record_activity_heartbeat", None)
+    if record is None:
+        return None
+
+    def feed(task_token: bytes, details: Sequence[Payload]) -> None:
+        try:
+            record(ActivityHeartbeat(task_token=task_token, details=details))
+        except Exception as error:  # noqa: BLE001 - the attempt has just ended, or the worker is closing
+            logger.debug("the core took no heartbeat: %s", error)
+
+    return feed

@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
+from temporalio.worker import Worker
 
-from holdfast.activities.beats import Beats
+from holdfast.activities.beats import Beats, core_feed
 from holdfast.activities.blocks import BlockCache, Blocks
 from holdfast.context import RunContext
 from holdfast.models.port import ModelPort
@@ -22,8 +23,10 @@ from holdfast.payloads.model_call import Origin
 from holdfast.payloads.runs import RunFacts
 from holdfast.registry import Registry
 
-THREADS = 64
-"""Sync tools that one worker runs at a time."""
+TOOL_THREADS = 1000
+"""More than any worker's activity slots: a call that has said *begun* must not wait for a thread."""
+RULE_THREADS = 32
+"""For rules, instructions and keys: of their own, so that hung ones cannot hold up a tool."""
 
 
 @dataclass
@@ -41,18 +44,22 @@ class Runtime:
     resources: Any = None
     blocks: Blocks = field(default_factory=lambda: Blocks(BlockCache()))
     beats: Beats = field(default_factory=Beats)
+    tool_threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(TOOL_THREADS, thread_name_prefix="holdfast-tool")
+    )
     threads: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(THREADS, thread_name_prefix="holdfast-tool")
+        default_factory=lambda: ThreadPoolExecutor(RULE_THREADS, thread_name_prefix="holdfast-rule")
     )
 
-    def open(self) -> None:
-        """Start the thread that beats."""
-        self.beats.start()
+    def open(self, worker: Worker) -> None:
+        """Start the thread that beats for *worker*."""
+        self.beats.start(core_feed(worker))
 
     def close(self) -> None:
         """Stop the threads; a sync tool that is still running is left to end by itself."""
         self.beats.close()
-        self.threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self.tool_threads, self.threads):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     async def run_context(self, origin: Origin, kind: type[Any] | None) -> RunContext[Any]:
         """What agent code is told about its run.

@@ -1,0 +1,168 @@
+"""One execution of a tool's function, and the ways in which it can end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import threading
+import uuid
+from typing import Any, Final, Literal
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from holdfast.activities.outputs import bounded_error, bounded_output
+from holdfast.activities.runtime import Runtime
+from holdfast.context import ToolContext
+from holdfast.payloads.json_profile import JsonValue
+from holdfast.payloads.tool_call import ToolOutcome
+from holdfast.tools import Tool
+
+SETTLE_S: Final = 60.0
+"""How long a tool that ignores its cancellation is waited for."""
+
+OutcomeKind = Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused"]
+
+
+class ToolBody:
+    """Runs the function in a task or thread of its own, and watches it until it has ended one way or another."""
+
+    def __init__(
+        self,
+        tool: Tool[..., Any],
+        context: ToolContext[Any] | None,
+        arguments: dict[str, Any],
+        runtime: Runtime,
+    ) -> None:
+        """Take everything that the function needs; nothing starts yet."""
+        self._tool = tool
+        self._args = () if context is None else (context,)
+        self._kwargs = arguments
+        self._runtime = runtime
+        self._cancelled = context.cancel_event if context is not None else threading.Event()
+        self._stop = asyncio.Event()
+
+    def stop(self, _why: str) -> None:
+        """The server wants this call to end."""
+        self._cancelled.set()
+        self._stop.set()
+
+    async def run(self, timeout_s: float, *, at_most_once: bool) -> ToolOutcome:
+        """Run the function to its end.
+
+        Raises:
+            ApplicationError: ``WorkerShutdown``, where the call may be retried on another worker.
+        """
+        running = asyncio.create_task(self._guarded())
+        watching = asyncio.create_task(self._watch(running, timeout_s, at_most_once=at_most_once))
+        while not watching.done():
+            try:
+                await asyncio.wait({watching})
+            except asyncio.CancelledError:
+                # The SDK's word: of a cancel, which our beats mostly heard first, or of a worker whose grace is over.
+                details = activity.cancellation_details()
+                if details is None or details.worker_shutdown:
+                    self._cancelled.set()
+                    running.cancel()
+                    watching.cancel()
+                    return _shut_down(at_most_once=at_most_once)
+                if details.cancel_requested or details.not_found or details.timed_out:
+                    self.stop("cancel")
+        return watching.result()
+
+    async def _watch(
+        self, running: asyncio.Task[tuple[bool, object]], timeout_s: float, *, at_most_once: bool
+    ) -> ToolOutcome:
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({running, stopping}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+        if running.done():
+            return self._ended(running.result())
+        if self._stop.is_set():
+            return await self._stopped(running)
+        return self._timed_out(running, timeout_s, at_most_once=at_most_once)
+
+    async def _guarded(self) -> tuple[bool, object]:
+        """Run the function: whether it returned, and what. No exception leaves: SystemExit would end the loop."""
+        try:
+            return True, await self._call()
+        except BaseException as error:  # noqa: BLE001 - every ending of user code becomes an outcome
+            return False, error
+
+    async def _call(self) -> object:
+        if self._tool.is_async:
+            return await self._tool.function(*self._args, **self._kwargs)
+        context = contextvars.copy_context()
+
+        def in_thread() -> tuple[bool, object]:
+            try:
+                return True, context.run(self._tool.function, *self._args, **self._kwargs)
+            except BaseException as error:  # noqa: BLE001 - a thread's exception would be lost or end the loop
+                return False, error
+
+        returned, value = await asyncio.get_running_loop().run_in_executor(self._runtime.tool_threads, in_thread)
+        if not returned:
+            raise _InThreadError(value)
+        return await value if inspect.isawaitable(value) else value
+
+    def _ended(self, result: tuple[bool, object]) -> ToolOutcome:
+        returned, value = result
+        if returned:
+            output, size, problem = bounded_output(value)
+            if problem is not None:
+                return outcome("error", output=problem)
+            return outcome("ok", output=output, size=size)
+        error = value.error if isinstance(value, _InThreadError) else value
+        if isinstance(error, asyncio.CancelledError) and self._stop.is_set():
+            return outcome("cancelled", reason="cancelled while it was running")
+        return outcome("error", output=bounded_error(error))
+
+    async def _stopped(self, running: asyncio.Task[tuple[bool, object]]) -> ToolOutcome:
+        """End a cancelled call. What finishes all the same is kept; a thread cannot be interrupted, only asked."""
+        if self._tool.is_async:
+            running.cancel()
+        done, _ = await asyncio.wait({running}, timeout=SETTLE_S)
+        if done:
+            return self._ended(running.result())
+        return outcome("unknown", reason=f"unsettled: it ignored its cancellation for {SETTLE_S:g} s")
+
+    def _timed_out(
+        self, running: asyncio.Task[tuple[bool, object]], timeout_s: float, *, at_most_once: bool
+    ) -> ToolOutcome:
+        self._cancelled.set()
+        running.cancel()
+        text = f"it took longer than its {timeout_s:g} s"
+        if at_most_once:
+            return outcome("unknown", reason=text)
+        return outcome("error", output=f"Error: {self._tool.name} was stopped: {text}")
+
+
+def _shut_down(*, at_most_once: bool) -> ToolOutcome:
+    if at_most_once:
+        return outcome("unknown", reason="the worker shut down while the tool was running")
+    raise ApplicationError("the worker shut down while the tool was running", type="WorkerShutdown")
+
+
+class _InThreadError(Exception):
+    """Carries what a sync tool raised over to the loop."""
+
+    def __init__(self, error: object) -> None:
+        super().__init__()
+        self.error = error
+
+
+def outcome(
+    kind: OutcomeKind, *, output: JsonValue = None, reason: str | None = None, size: int | None = None
+) -> ToolOutcome:
+    """Shape an outcome of this attempt."""
+    return ToolOutcome(
+        kind=kind,
+        block=uuid.uuid4().hex,
+        output=output,
+        reason=reason,
+        bytes=size,
+        worker=activity.client().identity if kind == "unknown" else None,
+    )
