@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.common import (
     SearchAttributeKey,
@@ -17,12 +18,14 @@ from temporalio.common import (
     TypedSearchAttributes,
     WorkflowIDConflictPolicy,
 )
+from temporalio.converter import WorkflowSerializationContext
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from holdfast._rpc import typed_errors
 from holdfast.connection import connect
 from holdfast.converter import tolerant
-from holdfast.errors import RunExistsError, SearchAttributesMissingError
+from holdfast.errors import PayloadInvalidError, RunExistsError, SearchAttributesMissingError
 from holdfast.events import requests_in_memo
 from holdfast.handle import OWN_WORKFLOWS, Run
 from holdfast.payloads.json_profile import JsonObject
@@ -34,6 +37,10 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_TASK_QUEUE: Final = "agents"
 SUMMARY_BYTES: Final = 240
+START_BYTES: Final = 1_900_000
+"""Most that a start may have, as it is sent: the server takes 2 MiB in one payload."""
+ENCODING_ROOM: Final = 900_000
+"""What a codec may add in all: only a start that could reach the limit with it is encoded twice."""
 
 _STATUS: Final = SearchAttributeKey.for_keyword(STATUS)
 _AGENT: Final = SearchAttributeKey.for_keyword(AGENT)
@@ -142,8 +149,9 @@ class Holdfast:
             if_exists: What to do when a run of this id goes on.
 
         Raises:
-            PayloadInvalidError: The input is none; nothing was started.
+            PayloadInvalidError: The input is none, or above 1.9 MB; nothing was started.
             RunExistsError: It goes on already, and *if_exists* is "fail".
+            ServerUnavailableError: The server is away. NamespaceNotFoundError: It lacks the client's namespace.
         """
         given: dict[str, Any] = {
             "agent": agent,
@@ -157,31 +165,10 @@ class Holdfast:
         checked = RunInput.from_wire(given)
         wire = {**checked.to_wire(), **({"max_turns": max_turns} if "max_turns" in given else {})}
         workflow_id = id or f"{agent}-{uuid.uuid4().hex[:12]}"
-        attributes: TypedSearchAttributes | None = self._attributes(checked)
-        while True:
-            try:
-                handle = await self.client.start_workflow(
-                    "AgentRun",
-                    wire,
-                    id=workflow_id,
-                    task_queue=self.task_queue,
-                    id_conflict_policy=(
-                        WorkflowIDConflictPolicy.USE_EXISTING
-                        if if_exists == "attach"
-                        else WorkflowIDConflictPolicy.FAIL
-                    ),
-                    search_attributes=attributes,
-                    static_summary=_summary(checked),
-                )
-            except WorkflowAlreadyStartedError:
-                raise RunExistsError(workflow_id) from None
-            except RPCError as error:
-                if attributes is None or not _about_attributes(error):
-                    raise
-                attributes = None
-                self._warn()
-                continue
-            return Run(self.client, workflow_id, handle.result_run_id)
+        await self._check_size(wire, workflow_id)
+        with typed_errors(self.client):
+            run_id = await self._start(checked, wire, workflow_id, if_exists)
+        return Run(self.client, workflow_id, run_id)
 
     def run(self, id: str) -> Run:
         """Name a run that exists, the newest one of that id."""
@@ -207,6 +194,7 @@ class Holdfast:
 
         Raises:
             SearchAttributesMissingError: The namespace lacks our search attributes.
+            ServerUnavailableError: The server is away. NamespaceNotFoundError: It lacks the client's namespace.
         """
         clauses = [f"(WorkflowType IN ({_quoted(sorted(OWN_WORKFLOWS))}) OR {STATUS} IS NOT NULL)"]
         ended = _BY_EXECUTION.get(status) if status is not None else None
@@ -225,6 +213,7 @@ class Holdfast:
 
         Raises:
             SearchAttributesMissingError: The namespace lacks our search attributes.
+            ServerUnavailableError: The server is away. NamespaceNotFoundError: It lacks the client's namespace.
         """
         clauses = [f"{PENDING} > 0 AND ExecutionStatus = 'Running'"]
         if agent is not None:
@@ -238,14 +227,61 @@ class Holdfast:
 
     # --- inside ---
 
+    async def _start(
+        self, given: RunInput, wire: JsonObject, workflow_id: str, if_exists: Literal["fail", "attach"]
+    ) -> str | None:
+        attributes: TypedSearchAttributes | None = self._attributes(given)
+        while True:
+            try:
+                handle = await self.client.start_workflow(
+                    "AgentRun",
+                    wire,
+                    id=workflow_id,
+                    task_queue=self.task_queue,
+                    id_conflict_policy=(
+                        WorkflowIDConflictPolicy.USE_EXISTING
+                        if if_exists == "attach"
+                        else WorkflowIDConflictPolicy.FAIL
+                    ),
+                    search_attributes=attributes,
+                    static_summary=_summary(given),
+                )
+            except WorkflowAlreadyStartedError:
+                raise RunExistsError(workflow_id) from None
+            except RPCError as error:
+                if attributes is None or not _about_attributes(error):
+                    raise
+                attributes = None
+                self._warn()
+                continue
+            return handle.result_run_id
+
+    async def _check_size(self, wire: JsonObject, workflow_id: str) -> None:
+        """Refuse here what the server would refuse, and say what to do."""
+        converter = self.client.data_converter.with_context(
+            WorkflowSerializationContext(namespace=self.client.namespace, workflow_id=workflow_id)
+        )
+        if converter.external_storage is not None:
+            return  # the payload itself does not go to the server
+        payloads: Sequence[Payload] = converter.payload_converter.to_payloads([wire])
+        codec = converter.payload_codec
+        if codec is not None and sum(each.ByteSize() for each in payloads) > START_BYTES - ENCODING_ROOM:
+            payloads = await codec.encode(payloads)
+        size = sum(each.ByteSize() for each in payloads)
+        if size > START_BYTES:
+            raise PayloadInvalidError(
+                "start", [f"{size:,} bytes encoded, {START_BYTES:,} at most; give a reference and a tool that reads it"]
+            )
+
     async def _list(self, query: str, limit: int) -> AsyncIterator[WorkflowExecution]:
-        try:
-            async for execution in self.client.list_workflows(query, limit=limit):
-                yield execution
-        except RPCError as error:
-            if _about_attributes(error):
-                raise SearchAttributesMissingError(self.client.namespace) from error
-            raise
+        with typed_errors(self.client):
+            try:
+                async for execution in self.client.list_workflows(query, limit=limit):
+                    yield execution
+            except RPCError as error:
+                if _about_attributes(error):
+                    raise SearchAttributesMissingError(self.client.namespace) from error
+                raise
 
     def _attributes(self, given: RunInput) -> TypedSearchAttributes:
         pairs: list[SearchAttributePair[Any]] = [

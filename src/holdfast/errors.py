@@ -187,6 +187,14 @@ class ServerUnavailableError(HoldfastError):
         self.reason = reason
 
 
+class NamespaceNotFoundError(HoldfastError):
+    """The server does not have the client's namespace."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(f"there is no namespace {namespace}; create it, or name another one with TEMPORAL_NAMESPACE")
+        self.namespace = namespace
+
+
 class ConnectionProfileError(HoldfastError):
     """Temporal's configuration file or environment cannot be used to connect."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import uuid
 from collections.abc import AsyncIterator
@@ -21,6 +22,7 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from holdfast._rpc import is_update_limit, typed_errors
 from holdfast.converter import tolerant
 from holdfast.errors import (
     REFUSALS,
@@ -52,6 +54,10 @@ ANSWER_WITHIN: Final = timedelta(seconds=5)
 OWN_WORKFLOWS: Final = frozenset({"AgentRun", "AgentSession"})
 """Workflows whose handlers have no prefix."""
 
+_NO_WORKER: Final = frozenset(
+    {RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.FAILED_PRECONDITION}
+)
+"""What a query meets where no worker polls: our deadline, the server's, or that nobody polled for a while."""
 _ENDED: Final[dict[WorkflowExecutionStatus, RunPhase]] = {
     WorkflowExecutionStatus.COMPLETED: "completed",
     WorkflowExecutionStatus.FAILED: "failed",
@@ -63,6 +69,9 @@ _ENDED: Final[dict[WorkflowExecutionStatus, RunPhase]] = {
 
 class Run:
     """One run: watch it, decide what it asks, cancel it, take its result.
+
+    Every method raises `ServerUnavailableError` with the server away, and `NamespaceNotFoundError` in a missing
+    namespace.
 
     Attributes:
         id: The workflow id.
@@ -129,18 +138,19 @@ class Run:
             TimeoutError: *timeout* passed.
             RunNotFoundError: The server does not know the run.
         """
-        if not wait_for_people:
-            async for request in self.requests():
-                waiting = [each.id for each in await self.pending()] or [request.id]
-                raise WaitingForPeople(self.id, waiting)
+        bound_s = None if timeout is None else timeout.total_seconds()
         try:
-            return RunResult.from_wire(await self._handle.result(rpc_timeout=timeout))
+            async with asyncio.timeout(bound_s) as bound:
+                if not wait_for_people:
+                    await self._until_a_request()
+                with typed_errors(self._client, self.id):
+                    return RunResult.from_wire(await self._handle.result())
         except WorkflowFailureError as error:
             raise await self._failure(error) from error
-        except RPCError as error:
-            if error.status is RPCStatusCode.DEADLINE_EXCEEDED or error.status is RPCStatusCode.CANCELLED:
-                raise TimeoutError(f"{self.id} did not end in time; it goes on") from error
-            raise self._unknown(error) from error
+        except TimeoutError as error:
+            if not bound.expired():
+                raise
+            raise TimeoutError(f"{self.id} did not end in time; it goes on") from error
 
     # --- deciding ---
 
@@ -191,8 +201,10 @@ class Run:
     ) -> Receipt:
         """Decide one request.
 
-        Where no worker answers within five seconds the decision is stored as a signal under the same id: it takes
-        effect when a worker returns, and the receipt's state is *stored*.
+        Where no worker answers within five seconds, or the run takes no further update (the server's limit is 2,000),
+        the decision is stored as a signal under the same id: it takes effect when a worker takes it, and the
+        receipt's state is *stored*. For a caller who is cancelled nothing is stored; what was sent before may still
+        count, and `decision` says whether it did.
 
         Args:
             request: The request, or its id. A `Request` also sends its digest along.
@@ -217,22 +229,16 @@ class Run:
         if decision.size > DECISION_BYTES:
             raise DecisionInvalidError(f"a decision may have {DECISION_BYTES // 1024} KiB at most", request=decision.id)
         prefix = self._prefix(await self._describe())
-        try:
-            answer = await self._handle.execute_update(
-                f"{prefix}decide", decision.to_wire(), id=_update_id(decision), rpc_timeout=ANSWER_WITHIN
-            )
-            return Receipt.from_wire(answer)
-        except WorkflowUpdateFailedError as error:
-            raise _refusal(error.cause) from error
-        except WorkflowUpdateRPCTimeoutOrCancelledError:
-            pass
-        except RPCError as error:
-            if error.status is not RPCStatusCode.DEADLINE_EXCEEDED:
-                raise await self._ended(error) from error
-        try:
-            await self._handle.signal(f"{prefix}decide", decision.to_wire())
-        except RPCError as error:
-            raise await self._ended(error) from error
+        with typed_errors(self._client, self.id):
+            try:
+                receipt = await self._by_update(f"{prefix}decide", decision)
+                if receipt is not None:
+                    return receipt
+                await self._handle.signal(f"{prefix}decide", decision.to_wire())
+            except RPCError as error:
+                if error.status is RPCStatusCode.NOT_FOUND:
+                    raise self._ended(await self._describe()) from error
+                raise
         return Receipt(
             id=decision.id,
             verdict=decision.verdict.kind,
@@ -242,9 +248,22 @@ class Run:
         )
 
     async def decision(self, decision_id: str) -> DecisionOutcome:
-        """What became of a decision: recorded, refused, or unknown yet."""
+        """What became of a decision: recorded, refused, or unknown yet.
+
+        Raises:
+            TimeoutError: No worker answered; the decision is not lost.
+            RunNotFoundError: The server does not know the run.
+        """
         prefix = self._prefix(await self._describe())
-        answer = await self._handle.query(f"{prefix}decision", {"decision_id": decision_id})
+        with typed_errors(self._client, self.id):
+            try:
+                answer = await self._handle.query(
+                    f"{prefix}decision", {"decision_id": decision_id}, rpc_timeout=ANSWER_WITHIN
+                )
+            except RPCError as error:
+                if error.status not in _NO_WORKER:
+                    raise
+                raise TimeoutError(f"no worker of {self.id} answered; ask again when one is back") from error
         return DecisionOutcome.from_wire(answer)
 
     async def cancel(self, reason: str = "") -> bool:
@@ -256,45 +275,58 @@ class Run:
         if (await self._describe()).status is not WorkflowExecutionStatus.RUNNING:
             return False
         try:
-            await self._handle.cancel(reason=reason)
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return False
-            raise
+            with typed_errors(self._client, self.id):
+                await self._handle.cancel(reason=reason)
+        except RunNotFoundError:
+            return False  # it ended in between
         return True
 
     # --- inside ---
 
+    async def _until_a_request(self) -> None:
+        async for request in self.requests():
+            waiting = [each.id for each in await self.pending()] or [request.id]
+            raise WaitingForPeople(self.id, waiting)
+
     async def _events(self, *, wait: bool) -> AsyncIterator[Any]:
-        try:
+        with typed_errors(self._client, self.id):
             async for event in self._handle.fetch_history_events(wait_new_event=wait):
                 yield event
-        except RPCError as error:
-            raise self._unknown(error) from error
 
     async def _describe(self) -> WorkflowExecutionDescription:
-        try:
+        with typed_errors(self._client, self.id):
             return await self._handle.describe()
-        except RPCError as error:
-            raise self._unknown(error) from error
 
     def _prefix(self, description: WorkflowExecutionDescription) -> str:
         return "" if description.workflow_type in OWN_WORKFLOWS else "holdfast."
 
-    def _unknown(self, error: RPCError) -> Exception:
-        return RunNotFoundError(self.id) if error.status is RPCStatusCode.NOT_FOUND else error
+    async def _by_update(self, name: str, decision: Decision) -> Receipt | None:
+        """Decide by the update, which answers; None where only the signal is left."""
+        try:
+            answer = await self._handle.execute_update(
+                name, decision.to_wire(), id=_update_id(decision), rpc_timeout=ANSWER_WITHIN
+            )
+        except WorkflowUpdateFailedError as error:
+            raise _refusal(error.cause) from error
+        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            if isinstance(error.__cause__, asyncio.CancelledError):
+                raise error.__cause__ from None  # the caller's own cancellation: nothing more is sent
+            return None
+        except RPCError as error:
+            if is_update_limit(error):
+                return None
+            raise
+        return Receipt.from_wire(answer)
 
-    async def _ended(self, error: RPCError) -> Exception:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            return error
-        description = await self._describe()
+    def _ended(self, description: WorkflowExecutionDescription) -> RunEndedError:
         state = _ENDED.get(description.status, "ended") if description.status else "ended"
         return RunEndedError(f"{self.id} has ended ({state}); nothing of it waits any longer", run=self.id, state=state)
 
     async def _failure(self, error: WorkflowFailureError) -> Exception:
         cause = error.cause
         if isinstance(cause, CancelledError):
-            history = await self._handle.fetch_history()
+            with typed_errors(self._client, self.id):
+                history = await self._handle.fetch_history()
             return RunCancelledError(self.id, cancel_reason(history.events))
         if isinstance(cause, ApplicationError):
             return RunFailedError(self.id, cause.type or "ApplicationError", cause.message)

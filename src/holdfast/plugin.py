@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import openai
@@ -33,7 +34,7 @@ WORKFLOWS: Final[tuple[type, ...]] = (AgentRun,)
 
 
 class HoldfastPlugin(ClientPlugin, WorkerPlugin):
-    """Give it to ``Client.connect(plugins=[…])``, or to a ``Worker`` alone; both work.
+    """Give it to ``Client.connect(plugins=[…])``, or to a ``Worker`` alone; both work, and both at once.
 
     It adds the workflow `AgentRun` and the activities ``holdfast.*``, and extends the client's payload converter so
     that an undecodable message cannot stop a run. Codec, failure types and worker options stay yours.
@@ -64,7 +65,6 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         self._models = models
         self._default_model = default_model or os.environ.get("HOLDFAST_MODEL") or None
         self._resources = resources
-        self._runtimes: dict[BeatGuard, tuple[Runtime, Sequence[openai.AsyncOpenAI]]] = {}
 
     def name(self) -> str:
         """See base class."""
@@ -96,37 +96,46 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
     # --- worker ---
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
-        """Add our workflow, our activities, and the guard of the begun mark."""
+        """Add our workflow, our activities, and the guard of the begun mark; once, wherever the plugin was given.
+
+        Raises:
+            DefinitionError: The client's plugin and the worker's have agents both, and are not the same.
+        """
+        earlier = _parts_in(config)
+        if earlier is not None:
+            if earlier.plugin is self or not self.registry.agents:
+                return config
+            if earlier.plugin.registry.agents:
+                raise DefinitionError(
+                    "HoldfastPlugin",
+                    "the worker has two with agents (its client's plugins count too); give all agents to one of them",
+                )
+            earlier.take_out(config)
         client = config.get("client")
         assert client is not None
         clients, made = self._clients()
         runtime = Runtime(self.registry, _ports(clients), self._default_model)
+        activities = [CallModel(runtime).run, Evaluate(runtime).run, *ToolActivities(runtime).all()]
         config["client"] = with_tolerant_converter(client)
         config["workflows"] = [*config.get("workflows", []), *WORKFLOWS]
-        config["activities"] = [
-            *config.get("activities", []),
-            CallModel(runtime).run,
-            Evaluate(runtime).run,
-            *ToolActivities(runtime).all(),
-        ]
-        guard = BeatGuard()
-        config["interceptors"] = [*config.get("interceptors", []), guard]
-        self._runtimes[guard] = runtime, made
+        config["activities"] = [*config.get("activities", []), *activities]
+        config["interceptors"] = [*config.get("interceptors", []), _Parts(self, runtime, made, activities)]
         return config
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
         """Hold the resources while the worker runs."""
-        guards = [
-            each for each in worker.config(active_config=True).get("interceptors", []) if isinstance(each, BeatGuard)
-        ]
-        [(runtime, made)] = [self._runtimes.pop(each) for each in guards if each in self._runtimes]
+        parts = _parts_in(worker.config(active_config=True))
+        if parts is None or parts.plugin is not self or parts.held:
+            await next(worker)  # another one's, or the same plugin once more
+            return
+        parts.held = True
         async with AsyncExitStack() as stack:
-            runtime.open(worker)
-            stack.callback(runtime.close)
-            for each in made:
+            parts.runtime.open(worker)
+            stack.callback(parts.runtime.close)
+            for each in parts.made:
                 stack.push_async_callback(each.close)
             if self._resources is not None:
-                runtime.resources = await stack.enter_async_context(self._resources())
+                parts.runtime.resources = await stack.enter_async_context(self._resources())
             await next(worker)
 
     # --- replayer ---
@@ -167,6 +176,32 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
                 "no model client; set OPENAI_API_KEY or give models={'default': AsyncOpenAI(…)}",
             ) from None
         return {"default": made}, (made,)
+
+
+@dataclass(eq=False)
+class _Parts(BeatGuard):
+    """What a plugin put into one worker. Being an interceptor of it, they are found by whoever gets its config.
+
+    Attributes:
+        made: Model clients that were made for this worker alone.
+        held: The worker runs, with its resources.
+    """
+
+    plugin: HoldfastPlugin
+    runtime: Runtime
+    made: Sequence[openai.AsyncOpenAI]
+    activities: Sequence[Callable[..., Any]]
+    held: bool = False
+
+    def take_out(self, config: WorkerConfig) -> None:
+        """Remove them again; the client keeps its converter."""
+        config["workflows"] = [each for each in config.get("workflows", []) if each not in WORKFLOWS]
+        config["activities"] = [each for each in config.get("activities", []) if each not in self.activities]
+        config["interceptors"] = [each for each in config.get("interceptors", []) if each is not self]
+
+
+def _parts_in(config: WorkerConfig) -> _Parts | None:
+    return next((each for each in config.get("interceptors", []) if isinstance(each, _Parts)), None)
 
 
 def _ports(clients: Mapping[str, openai.AsyncOpenAI | ModelPort]) -> dict[str, ModelPort]:

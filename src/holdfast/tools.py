@@ -30,6 +30,7 @@ R = TypeVar("R", default=Any)
 OnError: TypeAlias = Literal["tell_model", "fail"]
 IdempotencyKey: TypeAlias = Callable[[RunContext[Any], Any], str]
 
+LONGEST_TIMEOUT: Final = timedelta(days=365)
 NAME_PATTERN: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 """What the Responses API takes as the name of a function; agents follow it too."""
 
@@ -243,6 +244,8 @@ def _check_options(subject: str, effect: object, on_unknown: object, on_error: o
             raise DefinitionError(subject, f"{option} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
     if not isinstance(timeout, timedelta) or timeout <= timedelta(0):
         raise DefinitionError(subject, "timeout must be a positive timedelta")
+    if timeout > LONGEST_TIMEOUT:
+        raise DefinitionError(subject, f"timeout must be at most {LONGEST_TIMEOUT.days} days")
 
 
 def _check_rules(subject: str, approval: object, idempotency_key: object) -> None:

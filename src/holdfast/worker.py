@@ -7,6 +7,7 @@ import importlib
 import logging
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from temporalio.worker import Worker
 
 from holdfast.agent import Agent
 from holdfast.errors import TargetError
-from holdfast.plugin import HoldfastPlugin, with_tolerant_converter
+from holdfast.plugin import HoldfastPlugin
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def make_worker(
     """Make a worker on the agents' own task queue.
 
     Args:
-        client: With or without the plugin's converter.
+        client: Any; its own plugins have their say in the worker too, and one of ours among them does no harm.
         plugin: The agents.
         task_queue: Where runs are started.
         workflows: Workflows of yours beside them.
@@ -50,18 +51,24 @@ def make_worker(
         grace: How long running tools may go on after a stop was asked for.
         concurrency: Tools and model calls that run at a time; None is the SDK's default.
         max_cached_workflows: 0 replays every run at each of its tasks: slow, and good for tests.
+
+    Raises:
+        DefinitionError: The client has a plugin with agents that is not *plugin*.
     """
-    return Worker(
-        with_tolerant_converter(client),
-        task_queue=task_queue,
-        plugins=[plugin],
-        workflows=list(workflows),
-        activities=list(activities),
-        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
-        graceful_shutdown_timeout=grace,
-        max_concurrent_activities=concurrency,
-        max_cached_workflows=max_cached_workflows,
-    )
+    with warnings.catch_warnings():
+        # The SDK cannot know that ours is skipped the second time.
+        warnings.filterwarnings("ignore", "The same plugin type .*HoldfastPlugin", UserWarning)
+        return Worker(
+            client,
+            task_queue=task_queue,
+            plugins=[plugin],
+            workflows=list(workflows),
+            activities=list(activities),
+            sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+            graceful_shutdown_timeout=grace,
+            max_concurrent_activities=concurrency,
+            max_cached_workflows=max_cached_workflows,
+        )
 
 
 async def serve(worker: Worker, on_ready: Callable[[], None] = lambda: None) -> None:

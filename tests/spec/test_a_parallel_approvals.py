@@ -278,3 +278,14 @@ async def test_a9_a_rule_is_asked_once(make_lab: MakeLab, effects: Effects, cach
     lab.model.open("hold")
     await run.result()
     assert sorted(effects) == ["rule big", "rule small", "wipe big", "wipe small"]
+
+
+async def test_a6_a_call_id_of_an_earlier_turn_is_a_new_call(make_lab: MakeLab, effects: Effects) -> None:
+    """A6: a model that takes the same call id again in a later turn makes a new call, with an output of its own."""
+    script = [Reply(call("look", {"check": "a"}, "c1")), Reply(call("look", {"check": "b"}, "c1")), DONE]
+    lab = await make_lab([desk(effects)], script=script)
+    run = await lab.start("desk")
+    assert (await run.result()).output == "done"
+    assert effects == ["look a", "look b"]
+    assert [output for _, output in outputs(lab, 3)] == ["a is fine", "b is fine"]
+    assert lab.model.violations == []

@@ -6,16 +6,24 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from temporalio.client import Client
+from temporalio.exceptions import ActivityError, TimeoutType
+from temporalio.exceptions import TimeoutError as TimeoutError_
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, RunAgain, tool
+from holdfast import Agent, RunAgain, ToolContext, tool
 from holdfast.activities.beats import Beats, NotAcknowledgedError
+from holdfast.activities.blocks import Blocks
 from holdfast.activities.tools import ToolActivities
+from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.model_call import Origin
+from holdfast.payloads.undecodable import Undecodable
 from holdfast.testing import Reply, call, text
+from holdfast.workflows.settle import Failed, ending_of
 from spec.test_a_parallel_approvals import DONE, desk, outputs
 
 WIPE = Reply(call("wipe", {"target": "t"}, "c1"))
@@ -101,3 +109,75 @@ async def test_a_tool_that_blocks_the_loop_keeps_beating(make_lab: MakeLab, effe
     await run.result()
     assert effects == ["begun"]
     assert outputs(lab) == [("call_1", "finished")]
+
+
+async def test_a_call_that_says_begun_has_a_thread(make_lab: MakeLab, effects: Effects) -> None:
+    """With eighty sync tools busy, an approved one still runs at once instead of being called begun in a queue."""
+    release = threading.Event()
+
+    @tool(effect="read_only")
+    def occupy(number: int) -> str:
+        """Hold a thread."""
+        release.wait(30)
+        return "held"
+
+    @tool(approval=True, timeout=timedelta(seconds=5))
+    def quick() -> str:
+        """Be quick."""
+        effects.append("quick")
+        release.set()
+        return "quick"
+
+    reply = Reply(*(call("occupy", {"number": n}, f"c{n}") for n in range(80)), call("quick", {}, "q"))
+    lab = await make_lab([Agent("desk", model="m", tools=[occupy, quick])], script=[reply, DONE])
+    run = await lab.start("desk")
+    await run.approve(await lab.next_request(run), decided_by="lead")
+    await run.result()
+    assert effects == ["quick"]
+    assert ("q", "quick") in outputs(lab)
+
+
+async def test_a_slow_transcript_does_not_cost_a_call(
+    make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a cold worker waits for the run's data longer than the heartbeat allows, the call is run a moment later."""
+    original = Blocks.block
+    asked: list[str] = []
+
+    async def slow_at_first(self: Blocks, origin: Origin, block_id: str) -> list[JsonObject]:
+        asked.append(block_id)
+        if len(asked) == 2:
+            await asyncio.get_running_loop().run_in_executor(None, threading.Event().wait, 4)
+        return await original(self, origin, block_id)
+
+    @tool
+    async def greet(ctx: ToolContext[Any]) -> str:
+        """Greet."""
+        effects.append(ctx.context["name"])
+        return "greeted"
+
+    monkeypatch.setattr(Blocks, "block", slow_at_first)
+    lab = await make_lab([Agent("desk", model="m", tools=[greet])], script=[Reply(call("greet", {}, "c1")), DONE])
+    run = await lab.start("desk", context={"name": "Ana"})
+    await run.result()
+    assert effects == ["Ana"]
+    assert outputs(lab) == [("c1", "greeted")]
+
+
+@pytest.mark.parametrize("details", [[{"begun": 1}], [Undecodable("ValueError")], ["something else"]])
+async def test_any_beat_means_begun(details: list[Any]) -> None:
+    """A mark that comes back in a form that cannot be read is still a mark: the call is in doubt, not run again."""
+    timeout = TimeoutError_("heartbeat", type=TimeoutType.HEARTBEAT, last_heartbeat_details=details)
+    error = ActivityError(
+        "activity",
+        scheduled_event_id=1,
+        started_event_id=2,
+        identity="",
+        activity_type="holdfast.tool.x",
+        activity_id="1",
+        retry_state=None,
+    )
+    error.__cause__ = timeout
+    ending = ending_of(error)
+    assert isinstance(ending, Failed)
+    assert ending.begun

@@ -25,13 +25,12 @@ async def test_o1_what_runs_is_what_was_shown(
     make_lab: MakeLab, effects: Effects, changed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """O1: where the arguments or the tool differ from what was approved, nothing runs and the run says so."""
-    original = asking.inline_or_at
+    original = asking.arguments_of
 
-    def tampered(frame: Any, subject: Any, item: JsonObject) -> Any:
-        arguments, at = original(frame, subject, item)
+    def tampered(subject: Any, item: JsonObject) -> JsonObject:
         if changed == "tool":
             subject.tool = "erase"
-        return ({"target": "everything"} if changed == "arguments" else arguments), at
+        return {"target": "everything"} if changed == "arguments" else original(subject, item)
 
     @tool(approval=True)
     async def erase(target: str) -> str:
@@ -43,7 +42,7 @@ async def test_o1_what_runs_is_what_was_shown(
     lab = await make_lab([agent], script=[WIPE, DONE], replay=False)
     run = await lab.start("desk")
     request = await lab.next_request(run)
-    monkeypatch.setattr(asking, "inline_or_at", tampered)
+    monkeypatch.setattr(asking, "arguments_of", tampered)
     await run.approve(request, decided_by="lead")
     with pytest.raises(RunFailedError) as failed:
         await run.result()

@@ -24,9 +24,10 @@ class AttributeProbe:
         self._known: list[str] | None = None
         self._asked_at = 0.0
         self._warned = False
+        self._refused = False
 
-    async def existing(self, client: Client) -> list[str]:
-        """Names of ours that the namespace has; none where it will not say."""
+    async def existing(self, client: Client) -> list[str] | None:
+        """Names of ours that the namespace has; None where it did not say: ask again."""
         now = asyncio.get_running_loop().time()
         if self._known is not None and (
             len(self._known) == len(SEARCH_ATTRIBUTES) or now - self._asked_at < ASK_AGAIN_S
@@ -35,8 +36,10 @@ class AttributeProbe:
         try:
             missing = set(await missing_search_attributes(client))
         except RPCError as error:
-            logger.debug("the search attributes could not be listed: %s", error)
-            missing = set(SEARCH_ATTRIBUTES)
+            log = logger.debug if self._refused else logger.warning
+            self._refused = True
+            log("the search attributes of namespace %s could not be listed: %s", client.namespace, error)
+            return None
         self._known = [name for name in SEARCH_ATTRIBUTES if name not in missing]
         self._asked_at = now
         if len(self._known) < len(SEARCH_ATTRIBUTES) and not self._warned:

@@ -60,7 +60,9 @@ class Beats:
 
     def close(self) -> None:
         """Stop the thread."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        asyncio.run_coroutine_threadsafe(_end_all(), self._loop).add_done_callback(
+            lambda _: self._loop.call_soon_threadsafe(self._loop.stop)
+        )
         self._thread.join(timeout=5)
         if not self._thread.is_alive():
             self._loop.close()
@@ -111,6 +113,14 @@ class Beats:
             raise NotAcknowledgedError(str(error) or "no answer in time") from error
         if cancelled:
             raise NotAcknowledgedError("the call was cancelled before it began")
+
+
+async def _end_all() -> None:
+    """Let every beat that was told to stop come to its end, before the loop does."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 async def _send(client: Client, request: RecordActivityTaskHeartbeatRequest) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Final
@@ -20,6 +21,8 @@ from holdfast.payloads.transcript import TranscriptPage, TranscriptQuery
 CACHE_BYTES: Final = 64 * 1024 * 1024
 KEPT_ORDERS: Final = 2000
 QUERY_PATIENCE_S: Final = 60.0
+TOO_LARGE: Final = re.compile("size exceeds limit|size that exceeded the error limit|larger than max|length too large")
+"""How the server ("Blob data size exceeds limit."), the SDK and gRPC say that an answer is too large."""
 
 
 class BlockCache:
@@ -148,6 +151,12 @@ async def _query(name: str, arg: JsonObject) -> Any:
         try:
             return await handle.query(name, arg)
         except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
+            if TOO_LARGE.search(str(error)):
+                raise ApplicationError(
+                    f"the transcript holds a block that is too large for a query: {error}",
+                    type="TranscriptUnavailable",
+                    non_retryable=True,
+                ) from error
             if asyncio.get_running_loop().time() > deadline:
                 raise ApplicationError(
                     f"the workflow did not answer its transcript query: {error}", type="TranscriptUnavailable"

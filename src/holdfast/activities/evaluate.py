@@ -42,7 +42,7 @@ class Evaluate:
                 case WordRejection():
                     return (await self._word_rejection(evaluation)).to_wire()
                 case CheckArguments():
-                    return self._check_arguments(evaluation).to_wire()
+                    return (await self._check_arguments(evaluation)).to_wire()
         except (UnknownAgentError, UnknownToolError) as error:
             raise ApplicationError(str(error), type="Missing") from None
 
@@ -51,26 +51,31 @@ class Evaluate:
         agent = self._runtime.registry.agent(asked.origin.agent)
         if agent.rejection_text is None:
             return Evaluated()
-        arguments = asked.arguments
-        if arguments is None and asked.at is not None:
-            items = await self._runtime.blocks.block(asked.origin, asked.at.block)
-            parsed = parse_json(items[asked.at.index]["arguments"])
-            arguments = parsed if isinstance(parsed, dict) else {}
+        arguments = await self._arguments(asked)
         context = await self._runtime.run_context(asked.origin, agent.context_type)
         try:
             text: object = await call_user_code(
                 agent.rejection_text,
                 context,
-                Rejection(tool=asked.tool, arguments=arguments or {}, decided_by=asked.decided_by),
+                Rejection(tool=asked.tool, arguments=arguments, decided_by=asked.decided_by),
             )
         except UserCodeError as error:
             logger.error("rejection_text of agent %s raised, the default text is used: %s", agent.name, error)
             return Evaluated()
         return Evaluated(text=scrub(text)) if isinstance(text, str) else Evaluated()
 
-    def _check_arguments(self, asked: CheckArguments) -> Evaluated:
+    async def _arguments(self, asked: WordRejection | CheckArguments) -> JsonObject:
+        if asked.arguments is not None or asked.at is None:
+            return asked.arguments or {}
+        items = await self._runtime.blocks.block(asked.origin, asked.at.block)
+        parsed = parse_json(items[asked.at.index]["arguments"])
+        return parsed if isinstance(parsed, dict) else {}
+
+    async def _check_arguments(self, asked: CheckArguments) -> Evaluated:
+        tool = self._runtime.registry.tool(asked.tool)
+        arguments = await self._arguments(asked)
         try:
-            self._runtime.registry.tool(asked.tool).validate(asked.arguments)
+            tool.validate(arguments)
         except ArgumentsInvalidError as error:
             return Evaluated(problem=str(error))
         except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything

@@ -20,15 +20,13 @@ from holdfast.context import RunContext
 from holdfast.errors import PayloadInvalidError, UnknownAgentError
 from holdfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest
 from holdfast.payloads.json_profile import JsonObject, scrub
-from holdfast.payloads.model_call import ModelCall, ModelReply
+from holdfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
 from holdfast.tools import Tool
 
 REPLY_BYTES: Final = 1_800_000
 """Largest reply that is recorded. Above 2 MB the server would refuse it, and the paid call would be made again."""
 INSTRUCTIONS_S: Final = 30.0
 """How long instructions that are a function may take."""
-EMPTY_REPLIES: Final = 3
-"""How often a reply that says nothing is asked for again."""
 
 
 class CallModel:
@@ -59,7 +57,8 @@ class CallModel:
             settings=agent.model_settings,
         )
         answer = await self._answer(agent, request)
-        items = answerable(_whole(answer))
+        used = {str(item.get("call_id")) for item in request.items if item.get("type") == "function_call"}
+        items = answerable(_whole(answer), used)
         planner = Planner(agent, context, self._runtime.threads)
         reply = ModelReply(
             block=uuid.uuid4().hex,
@@ -190,18 +189,19 @@ def _whole(answer: ModelAnswer) -> list[JsonObject]:
     if not any(item.get("type") != "reasoning" for item in answer.items):
         raise ApplicationError(
             "the model's reply is empty",
-            type="ModelReplyInvalid",
-            non_retryable=activity.info().attempt >= EMPTY_REPLIES,
+            type=REPLY_BROKEN,
+            non_retryable=True,
         )
     return answer.items
 
 
 def _to_application_error(error: ModelCallError) -> ApplicationError:
-    exhausted = error.attempts is not None and activity.info().attempt >= error.attempts
+    if error.kind == "ModelReplyInvalid" and error.retryable:
+        return ApplicationError(error.message, type=REPLY_BROKEN, non_retryable=True)
     return ApplicationError(
         error.message,
         type=error.kind,
-        non_retryable=not error.retryable or exhausted,
+        non_retryable=not error.retryable,
         next_retry_delay=error.retry_after,
     )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import uuid
+from collections.abc import Collection, Sequence
 from concurrent.futures import Executor
 from typing import Any, Final
 
@@ -21,6 +22,8 @@ from holdfast.tools import Tool
 
 RULE_S: Final = 5.0
 """How long an approval rule may take before a person is asked instead."""
+REASON_CHARACTERS: Final = 2000
+"""Of a rule's reason that a person is shown."""
 MOST_CALLS: Final = 256
 """Calls of one reply that are carried out; the others are sent back to the model."""
 LONGEST_CALL_ID: Final = 256
@@ -38,13 +41,16 @@ UNANSWERABLE: Final = frozenset(
 """Calls that wait for an answer of a kind that no tool of ours gives."""
 
 
-def answerable(items: Sequence[JsonObject]) -> list[JsonObject]:
+def answerable(items: Sequence[JsonObject], used: Collection[str] = ()) -> list[JsonObject]:
     """Drop calls that repeat another word for word; refuse a reply whose calls cannot be told apart.
+
+    Args:
+        items: The reply.
+        used: Call ids of earlier turns: a call that takes one again gets a new one, as an id may be answered once only.
 
     Raises:
         ApplicationError: ``ModelReplyInvalid``: two different calls share an id, a call has none, or it is of a kind
-        that was
-            never offered.
+            that was never offered.
     """
     seen: dict[str, JsonObject] = {}
     kept: list[JsonObject] = []
@@ -68,7 +74,7 @@ def answerable(items: Sequence[JsonObject]) -> list[JsonObject]:
             item = {**item, "arguments": arguments}  # noqa: PLW2901 - the call as it is kept
         known = seen.setdefault(call_id, item)
         if known is item:
-            kept.append(item)
+            kept.append(item if call_id not in used else {**item, "call_id": f"call_{uuid.uuid4().hex}"})
         elif (known["name"], known["arguments"]) != (name, arguments):
             raise _invalid(f"two different calls have the id {call_id}; none of this reply was run")
     return kept
@@ -163,7 +169,7 @@ def _as_plan(approval: Approval) -> ApprovalPlan:
     return ApprovalPlan(
         deadline_s=approval.deadline.total_seconds() if approval.deadline is not None else None,
         on_deadline=None if approval.on_deadline == "reject" else approval.on_deadline,
-        reason=approval.reason,
+        reason=approval.reason[:REASON_CHARACTERS] if approval.reason is not None else None,
     )
 
 

@@ -63,6 +63,7 @@ CODES: Final[Mapping[type[errors.HoldfastError], int]] = {
     errors.RunFailedError: RUN_FAILED,
     errors.RunCancelledError: CANCELLED,
     errors.WaitingForPeople: WAITS,
+    errors.NamespaceNotFoundError: NOT_SET_UP,
     errors.SearchAttributesMissingError: NOT_SET_UP,
 }
 

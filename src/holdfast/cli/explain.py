@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from temporalio.service import RPCError, RPCStatusCode
 
+from holdfast._rpc import is_missing_namespace
 from holdfast.cli import exits
-from holdfast.errors import HoldfastError, RunExistsError, RunNotFoundError
+from holdfast.errors import HoldfastError, RunExistsError
 
 
 def explain(error: Exception) -> tuple[int, str]:
     """Return the exit code and the line for *error*."""
-    if isinstance(error, RunNotFoundError) and isinstance(error.__cause__, RPCError):
-        code, text = explain_rpc(error.__cause__)
-        return (code, text) if code == exits.NOT_SET_UP else (exits.NOT_FOUND, str(error))
     if isinstance(error, RunExistsError):
         return exits.code_of(error), f"a run with the id {error.run_id} is going on; add --attach, or take another --id"
     if isinstance(error, HoldfastError):
@@ -29,7 +27,7 @@ def explain(error: Exception) -> tuple[int, str]:
 def explain_rpc(error: RPCError) -> tuple[int, str]:
     """The same for what Temporal's server answers."""
     text = error.message
-    if _names_namespace(error):
+    if is_missing_namespace(error):
         return exits.NOT_SET_UP, f"{text}; create the namespace, or name another one with --namespace"
     match error.status:
         case RPCStatusCode.UNAVAILABLE | RPCStatusCode.CANCELLED:
@@ -46,7 +44,3 @@ def explain_rpc(error: RPCError) -> tuple[int, str]:
             return exits.BAD_INPUT, f"the Temporal server does not take it: {text}"
         case _:
             return exits.BUG, f"unexpected answer of the Temporal server ({error.status.name}): {text}"
-
-
-def _names_namespace(error: RPCError) -> bool:
-    return error.status is RPCStatusCode.NOT_FOUND and "namespace" in error.message.lower()

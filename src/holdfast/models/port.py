@@ -48,9 +48,11 @@ ModelErrorKind = Literal["ModelBusy", "ModelUnavailable", "ModelRefused", "Model
 class ModelCallError(Exception):
     """A model call failed; says whether a retry can help.
 
+    Retries are bounded by time, except that a run asks three times at most for a reply that can be read
+    (``ModelReplyInvalid``).
+
     Attributes:
         retry_after: What the provider asked for.
-        attempts: Most attempts of this kind; None is bounded by time alone.
     """
 
     def __init__(
@@ -60,14 +62,12 @@ class ModelCallError(Exception):
         *,
         retryable: bool,
         retry_after: timedelta | None = None,
-        attempts: int | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
         self.message = message
         self.retryable = retryable
         self.retry_after = retry_after
-        self.attempts = attempts
 
 
 class ModelPort(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -13,12 +14,12 @@ import openai
 
 from holdfast.errors import JsonProfileError
 from holdfast.models.port import ModelAnswer, ModelCallError, ModelRequest
-from holdfast.payloads.json_profile import JsonObject, check_json, scrub, scrub_json
+from holdfast.payloads.json_profile import MAX_INTEGER, JsonObject, check_json, scrub, scrub_json
 from holdfast.payloads.usage import Usage
 
 ERROR_TEXT_CHARS: Final = 4000
-BROKEN_REPLIES: Final = 3
-"""How often a reply that is none is asked for again."""
+LONGEST_INTEGER: Final = 20
+"""Digits of an integer that is read at all: thousands of them cost quadratic time."""
 RETRYABLE_STATUS: Final = frozenset({408, 409, 429})
 LONGEST_RETRY_AFTER: Final = timedelta(minutes=10)
 
@@ -64,19 +65,19 @@ class ResponsesModel:
 
 
 def read_answer(content: bytes) -> ModelAnswer:
-    """Read the body of a reply.
+    """Read the body of a reply. Only its output is recorded, so nothing around that can spoil a paid reply.
 
     Raises:
         ModelCallError: It is no reply, or says that the provider failed.
     """
     try:
-        body = scrub_json(json.loads(content))
-        check_json(body)
+        body = json.loads(content, parse_int=_integer)
+        output = scrub_json(body.get("output")) if isinstance(body, dict) else None
+        check_json(output)
     except JsonProfileError as error:
         raise _broken(f"the model's reply is not JSON that can be recorded: {error.problem}") from None
     except (ValueError, RecursionError):
         raise _broken("the model's reply is not JSON") from None
-    output = body.get("output") if isinstance(body, dict) else None
     if not isinstance(body, dict) or not isinstance(output, list):
         raise _broken("the model's reply has no output")
     status = body.get("status")
@@ -92,8 +93,8 @@ def read_answer(content: bytes) -> ModelAnswer:
     return ModelAnswer(
         items=items,
         usage=_usage(body.get("usage")),
-        response_id=body["id"] if isinstance(body.get("id"), str) else None,
-        incomplete=str(reason or "unknown") if status == "incomplete" else None,
+        response_id=_text(body["id"]) if isinstance(body.get("id"), str) else None,
+        incomplete=_text(str(reason or "unknown")) if status == "incomplete" else None,
     )
 
 
@@ -112,11 +113,15 @@ def _usage(raw: object) -> Usage:
 
 def _count(usage: object, name: str) -> int:
     value = usage.get(name) if isinstance(usage, dict) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INTEGER else 0
+
+
+def _integer(digits: str) -> float:
+    return int(digits) if len(digits) <= LONGEST_INTEGER else math.inf
 
 
 def _broken(message: str) -> ModelCallError:
-    return ModelCallError("ModelReplyInvalid", message, retryable=True, attempts=BROKEN_REPLIES)
+    return ModelCallError("ModelReplyInvalid", message, retryable=True)
 
 
 def _from_failed(body: Mapping[str, Any]) -> ModelCallError:
@@ -126,7 +131,7 @@ def _from_failed(body: Mapping[str, Any]) -> ModelCallError:
     transient = code in ("server_error", "rate_limit_exceeded", None)
     return ModelCallError(
         "ModelUnavailable" if transient else "ModelRefused",
-        f"the model failed ({code or 'no code'}): {message}",
+        f"the model failed ({_text(str(code or 'no code'))}): {message}",
         retryable=transient,
     )
 

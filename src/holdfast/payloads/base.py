@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Self
 
@@ -53,6 +54,11 @@ class Payload(BaseModel):
         """Return plain JSON types; fields that are None are left out."""
         wire: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
         return wire
+
+
+def json_size(value: object) -> int:
+    """Bytes of *value* as the payload converter writes it: every character outside ASCII takes six or twelve."""
+    return len(json.dumps(value, separators=(",", ":")))
 
 
 def problems_of(error: ValidationError) -> list[str]:

@@ -29,7 +29,8 @@ class CheckArguments(Payload):
     kind: Literal["check_arguments"] = "check_arguments"
     origin: Origin
     tool: str
-    arguments: JsonObject
+    arguments: JsonObject | None = None
+    at: ArgumentsAt | None = None
 
 
 Evaluation = Annotated[WordRejection | CheckArguments, Field(discriminator="kind")]

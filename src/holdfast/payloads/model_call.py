@@ -14,6 +14,10 @@ from holdfast.payloads.usage import Usage
 Effect = Literal["read_only", "idempotent", "at_most_once"]
 UnknownPolicy = Literal["ask", "tell_model", "fail"]
 
+REPLY_BROKEN = "ModelReplyBroken"
+"""Type of the failure of `holdfast.call_model` whose reply was empty or none at all. Not retried by Temporal, whose
+count of attempts includes those at which the provider was busy: the workflow counts these, and asks again."""
+
 
 class Origin(Payload):
     """Where an activity belongs: names and ids only, the conversation stays in the workflow.
@@ -84,7 +88,7 @@ class ModelReply(Payload):
     Attributes:
         block: Id of the block that `items` form.
         calls: Plan for every call among the items, by index.
-        attributes: On a probe: search attributes of ours that the namespace has.
+        attributes: On a probe: search attributes of ours that the namespace has; None where it did not say.
         max_turns: On a probe: the agent's own limit; 0 means none.
     """
 

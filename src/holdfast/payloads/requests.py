@@ -168,7 +168,7 @@ class DecisionOutcome(Payload):
 class Transition(Payload):
     """One step of the ledger, as it is written to the history in the memo."""
 
-    what: Literal["opened", "decided", "refused", "expired", "withdrawn"]
+    what: Literal["opened", "decided", "refused", "expired", "withdrawn", "in_doubt"]
     at: Instant
     request: str | None = None
     verdict: str | None = None

@@ -12,6 +12,9 @@ from holdfast.payloads.json_profile import JsonObject
 PAGE_BYTES = 900_000
 """Most bytes of items in one page: below the 1 MB at which gRPC queries start to hurt."""
 
+BLOCK_BYTES = 1_900_000
+"""Most bytes of one block: a page holds at least one, and above 2 MB the server refuses the answer of a query."""
+
 
 class Block(Payload):
     """A part of the conversation that is never changed: a reply, an output, a message.

@@ -166,9 +166,15 @@ class Lab:
         self._running = asyncio.create_task(self._worker.run())
 
     async def spawn_worker(
-        self, target: str, environment: Mapping[str, str] | None = None
+        self, target: str, environment: Mapping[str, str] | None = None, options: Sequence[str] = ()
     ) -> asyncio.subprocess.Process:
-        """Start one more worker as a process of its own, and wait until it polls."""
+        """Start one more worker as a process of its own, and wait until it polls.
+
+        Args:
+            target: ``MODULE[:NAME]``.
+            environment: Further variables.
+            options: Further options of ``holdfast worker``.
+        """
         address = self.client.service_client.config.target_host
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -181,6 +187,7 @@ class Lab:
                 self.task_queue,
                 "--address",
                 address,
+                *options,
             ),
             cwd=self._directory,
             env={

@@ -118,12 +118,11 @@ def arguments_of(call: Call, item: JsonObject) -> JsonObject:
     return arguments
 
 
-def inline_or_at(frame: Frame, call: Call, item: JsonObject) -> tuple[JsonObject | None, ArgumentsAt | None]:
-    """Arguments as an activity gets them: inline while small, else by the block where they stand."""
-    if call.arguments is None and len(item["arguments"]) > INLINE_ARGUMENTS_BYTES:
-        assert frame.reply is not None
-        return None, ArgumentsAt(block=frame.reply, index=call.plan.index)
-    return arguments_of(call, item), None
+def place_of(frame: Frame, call: Call) -> ArgumentsAt | None:
+    """Where the model's arguments of *call* stand in the transcript; None for those that a person wrote."""
+    if call.arguments is not None or frame.reply is None:
+        return None
+    return ArgumentsAt(block=frame.reply, index=call.plan.index)
 
 
 def idempotency_key(asker: Asker, frame: Frame, call: Call) -> str:

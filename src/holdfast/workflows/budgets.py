@@ -26,6 +26,9 @@ MODEL_CALL: Final = workflow.ActivityConfig(
 )
 """A model call is bounded by time, not by attempts: a provider's bad hour must not end a run of weeks."""
 
+MOST_WAITS: Final = 24 * 14
+"""How often an hour without any worker is waited out for one model call: two weeks."""
+
 EVALUATION: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=30),
     schedule_to_close_timeout=timedelta(minutes=2),
@@ -43,6 +46,13 @@ SEVERAL_ATTEMPTS: Final = RetryPolicy(
     non_retryable_error_types=NEVER_RETRIED,
 )
 DEFAULT_TOOL_TIMEOUT_S: Final = 600.0
+LONGEST_TOOL_TIMEOUT_S: Final = 365 * 86400.0
+"""What a recorded plan may ask for at most: beyond it no clock can say when it ends."""
+
+
+def tool_timeout(planned_s: float | None) -> timedelta:
+    """How long a tool's body may take."""
+    return timedelta(seconds=min(planned_s or DEFAULT_TOOL_TIMEOUT_S, LONGEST_TOOL_TIMEOUT_S))
 
 
 def tool_call(timeout: timedelta, effect: Effect) -> workflow.ActivityConfig:

@@ -81,7 +81,8 @@ class Decider:
         decision: Decision | None = None
         try:
             decision = read_decision(args) if shorthand is None else read_shorthand(shorthand, args)
-            await self._take(decision)
+            if not self._host.ledger.holds(decision):
+                await self._take(decision)
         except RefusalError as refusal:
             self._log(decision, refusal)
 
@@ -106,7 +107,8 @@ class Decider:
         ledger = self._host.ledger
         entry = ledger.hold(decision)
         request = entry.request
-        arg = CheckArguments(origin=self._host.origin_of(request), tool=request.tool or "", arguments=arguments)
+        inline, at = self._host.placed(arguments, None)
+        arg = CheckArguments(origin=self._host.origin_of(request), tool=request.tool or "", arguments=inline, at=at)
         settled = await settle_activity(
             start_activity(
                 "holdfast.evaluate",

@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 from temporalio.exceptions import ApplicationError
 
 from holdfast.errors import DecisionInvalidError, JsonProfileError, PayloadInvalidError, RefusalError
-from holdfast.payloads.base import Payload
+from holdfast.payloads.base import Payload, json_size
 from holdfast.payloads.json_profile import JsonValue, check_json
 from holdfast.payloads.requests import DECISION_BYTES, Approve, Decision, Reject
 from holdfast.payloads.runs import RunInput
+from holdfast.payloads.transcript import BLOCK_BYTES
 from holdfast.payloads.undecodable import Undecodable
 
 PayloadT = TypeVar("PayloadT", bound=Payload)
@@ -86,11 +87,18 @@ def read_start(args: Sequence[object], expected: str) -> RunInput:
         raise _start_invalid(f"{expected}; the argument could not be decoded: {args[0].problem}")
     try:
         check_json(args[0])
-        return RunInput.from_wire(args[0])
+        given = RunInput.from_wire(args[0])
     except PayloadInvalidError as error:
         raise _start_invalid(f"{expected}; {'; '.join(error.problems)}") from None
     except JsonProfileError as error:
         raise _start_invalid(f"{expected}; {error.problem}") from None
+    for name, value in (("input", given.input), ("context", given.context)):
+        if (size := json_size(value)) > BLOCK_BYTES:
+            raise _start_invalid(
+                f"{expected}; {name}: takes {size:,} bytes as JSON in ASCII, and at most {BLOCK_BYTES:,} can reach the "
+                "agent; store it elsewhere and give the agent a tool that reads it"
+            )
+    return given
 
 
 def _start_invalid(message: str) -> ApplicationError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from temporalio import workflow
@@ -12,10 +12,10 @@ from temporalio.exceptions import ApplicationError
 
 from holdfast.payloads.evaluation import Evaluated, WordRejection
 from holdfast.payloads.json_profile import JsonObject
-from holdfast.payloads.model_call import ModelCall, ModelReply
+from holdfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
 from holdfast.payloads.requests import DEFAULT_REJECTION
 from holdfast.payloads.runs import RunResult
-from holdfast.payloads.tool_call import ToolCall
+from holdfast.payloads.tool_call import ArgumentsAt, ToolCall
 from holdfast.workflows import asking, budgets, loop
 from holdfast.workflows.endings import CallEndings
 from holdfast.workflows.frames import Call, Failure, Frame
@@ -112,6 +112,8 @@ class Driver:
 
     def _next_wake(self) -> datetime | None:
         times = [self._host.ledger.next_deadline(self._frame.id), loop.wake_at(self._frame)]
+        if self._host.ledger.log or self._host.ledger.unpublished:
+            times.append(workflow.now())  # more than one task's commands can carry: the next one publishes the rest
         return min((time for time in times if time is not None), default=None)
 
     def _set_timer(self, at: datetime | None) -> None:
@@ -158,7 +160,7 @@ class Driver:
             origin=self._host.origin(frame),
             after=frame.seen,
             ids=frame.blocks[frame.cursor :],
-            probe=not frame.limit_known,
+            probe=not (frame.limit_known and self._host.publisher.attributes_known),
         )
         settled = await self._activity(
             "holdfast.call_model", arg.to_wire(), f"{frame.agent} · turn {frame.turn + 1}", budgets.MODEL_CALL
@@ -170,14 +172,16 @@ class Driver:
                 frame.failure = Failure(type="Cancelled", message="the model call was cancelled")
             case Failed() as failed if failed.type == "AgentMissing" or failed.not_registered:
                 self._agent_missing()
-            case Failed(type="TimeoutScheduleToClose", message=message):
-                frame.failure = Failure(type="ModelUnavailable", message=message)
+            case Failed(type=kind, message=message) if kind == REPLY_BROKEN:
+                self._reply_broken(message)
+            case Failed(type="TimeoutScheduleToClose", under=under, message=message):
+                self._out_of_patience(under, message)
             case Failed(type=kind, message=message):
                 frame.failure = Failure(type=kind, message=message)
 
     def _take_reply(self, reply: ModelReply) -> None:
         frame = self._frame
-        frame.missing_since, frame.resume_at = None, None
+        frame.missing_since, frame.resume_at, frame.broken_replies, frame.waits = None, None, 0, 0
         if not frame.limit_known:
             frame.limit_known = True
             if frame.max_turns is None and not self._host.unlimited(frame):
@@ -205,6 +209,25 @@ class Driver:
             frame.output = loop.text_of_reply(reply.items)
             frame.phase = "finished"
 
+    def _reply_broken(self, message: str) -> None:
+        frame = self._frame
+        frame.missing_since = None
+        frame.broken_replies += 1
+        if frame.broken_replies == loop.MOST_BROKEN_REPLIES:
+            frame.failure = Failure(type="ModelReplyInvalid", message=message)
+            return
+        frame.phase = "backoff"
+        frame.resume_at = workflow.now() + loop.delay_of(frame.broken_replies - 1)
+
+    def _out_of_patience(self, under: str | None, message: str) -> None:
+        """An hour has passed. Where the model was never heard of in it, no worker was there: that is waited for."""
+        frame = self._frame
+        frame.waits += 1
+        if (under is not None and under.startswith("Model")) or frame.waits > budgets.MOST_WAITS:
+            frame.failure = Failure(type="ModelUnavailable", message=message)
+        else:
+            frame.phase = "model"
+
     def _agent_missing(self) -> None:
         frame, now = self._frame, workflow.now()
         frame.missing_since = frame.missing_since or now
@@ -222,8 +245,8 @@ class Driver:
     async def _run_tool(self, call: Call) -> None:
         frame, plan = self._frame, call.plan
         effect = plan.effect or "at_most_once"
-        timeout = timedelta(seconds=plan.timeout_s or budgets.DEFAULT_TOOL_TIMEOUT_S)
-        arguments, at = asking.inline_or_at(frame, call, self._host.item_of(self._frame, call))
+        timeout = budgets.tool_timeout(plan.timeout_s)
+        arguments, at = self._arguments(call)
         arg = ToolCall(
             origin=self._host.origin(frame),
             tool=call.tool,
@@ -245,7 +268,7 @@ class Driver:
         self._endings.take(call, settled)
 
     async def _word_rejection(self, call: Call, decided_by: str | None) -> None:
-        arguments, at = asking.inline_or_at(self._frame, call, self._host.item_of(self._frame, call))
+        arguments, at = self._arguments(call)
         arg = WordRejection(
             origin=self._host.origin(self._frame),
             tool=call.tool,
@@ -263,6 +286,10 @@ class Driver:
         self._endings.settle(call, text)
 
     # --- shared ---
+
+    def _arguments(self, call: Call) -> tuple[JsonObject | None, ArgumentsAt | None]:
+        arguments = asking.arguments_of(call, self._host.item_of(self._frame, call))
+        return self._host.placed(arguments, asking.place_of(self._frame, call))
 
     async def _activity(self, name: str, arg: JsonObject, summary: str, config: workflow.ActivityConfig) -> Settled:
         handle = start_activity(name, arg, summary, config)

@@ -91,6 +91,9 @@ class CallEndings:
     def _in_doubt(self, call: Call, facts: JsonObject) -> None:
         gated = call.released_by is not None
         policy = call.plan.on_unknown or ("ask" if gated else "tell_model")
+        if self.run_is_ending or policy != "ask":
+            ended = str(facts.get("ended"))
+            self._host.ledger.note_doubt(f"{call.tool} {call.call_id}", ended, workflow.now())
         if self.run_is_ending or policy == "tell_model":
             self.settle(call, loop.OUTCOME_UNKNOWN)
         elif policy == "fail":

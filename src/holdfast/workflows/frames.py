@@ -54,9 +54,11 @@ class Frame(BaseModel):
         blocks: The transcript, in the order in which the model reads it.
         cursor: How many of them the last completed model call had seen.
         turn: Model replies so far.
-        phase: *model*: the next thing is a model call. *calls*: calls of the last reply are being settled. *backoff*
-            and *stuck*: no worker knows the agent; the latter waits for a person.
+        phase: *model*: the next thing is a model call. *calls*: calls of the last reply are being settled. *backoff*:
+            until `resume_at`, as no worker knows the agent or a reply was broken. *stuck*: no worker knows the agent,
+            which waits for a person.
         reply: Block of the last reply.
+        broken_replies: Replies in a row that were empty or none at all.
     """
 
     id: str
@@ -77,6 +79,8 @@ class Frame(BaseModel):
     usage: Usage = Usage()
     request: str | None = None
     missing_since: datetime | None = None
+    broken_replies: int = 0
     resume_at: datetime | None = None
+    waits: int = 0
     output: JsonValue = None
     failure: Failure | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +14,7 @@ from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import Origin
 from holdfast.payloads.requests import Request
 from holdfast.payloads.runs import CallStatus, RunFacts, RunInput, RunPhase, RunResult, RunStatus
+from holdfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
 from holdfast.payloads.transcript import TranscriptQuery
 from holdfast.payloads.usage import Usage
 from holdfast.workflows.asking import Asker
@@ -20,9 +23,11 @@ from holdfast.workflows.doors import read_optional, read_start
 from holdfast.workflows.driver import Driver
 from holdfast.workflows.frames import Call, Frame
 from holdfast.workflows.ledger import Ledger
-from holdfast.workflows.publish import Publisher
+from holdfast.workflows.publish import Publisher, listed
 from holdfast.workflows.transcript import Transcript
 
+INLINE_BYTES_PER_TASK: Final = 1_500_000
+"""Arguments that the commands of one workflow task carry inline, together: 4 MB would end the run."""
 PREFIX: Final = "holdfast."
 """Before every handler name of a host inside a user's own workflow."""
 
@@ -69,6 +74,9 @@ class AgentHost:
         self._unlimited: set[str] = set()
         self._labels: dict[str, str] = {}
         self._ended: RunPhase = "idle"
+        self._idling: asyncio.Task[None] | None = None
+        self._task = 0
+        self._inlined = 0
         self._decider = Decider(self)
         self._register()
 
@@ -112,10 +120,23 @@ class AgentHost:
         """Run an agent from a validated input, as `AgentRun` does."""
         frame = self._new_frame(given)
         self._active.add(frame.id)
+        # No `finally`: see `AgentRun.run`.
         try:
-            return await Driver(self, frame).run()
-        finally:
-            self._active.discard(frame.id)
+            result = await Driver(self, frame).run()
+        except (ApplicationError, asyncio.CancelledError):
+            self._leave(frame)
+            raise
+        self._leave(frame)
+        return result
+
+    def _leave(self, frame: Frame) -> None:
+        self._active.discard(frame.id)
+        if self._prefix:
+            # Later in this task: the user's code may start the next agent first, and then nothing has changed.
+            self._idling = asyncio.create_task(self._publish_idle())
+
+    async def _publish_idle(self) -> None:
+        self.publish_if_idle()
 
     def refuse_other_signals(self) -> None:
         """Log signals of any other name as refused, instead of leaving them unread: for a workflow of our own."""
@@ -154,6 +175,23 @@ class AgentHost:
         """The item of the reply that made *call*."""
         assert frame.reply is not None
         return self.transcript.items(frame.reply)[call.plan.index]
+
+    def placed(self, arguments: JsonObject, at: ArgumentsAt | None) -> tuple[JsonObject | None, ArgumentsAt | None]:
+        """Arguments as an activity gets them: inline while small, else by the block where they stand.
+
+        The commands of one workflow task may not be too large together, so beyond a budget even small ones go by block.
+        """
+        size = len(json.dumps(arguments))
+        task = workflow.info().get_current_history_length()
+        if task != self._task:
+            self._task, self._inlined = task, 0
+        if size <= INLINE_ARGUMENTS_BYTES and self._inlined + size <= INLINE_BYTES_PER_TASK:
+            self._inlined += size
+            return arguments, None
+        if at is None:
+            item: JsonObject = {"type": "edited_arguments", "arguments": json.dumps(arguments)}
+            at = ArgumentsAt(block=self.transcript.add(str(workflow.uuid4()), [item]), index=0)
+        return None, at
 
     def unlimited(self, frame: Frame) -> bool:
         """Whether the caller lifted the agent's own turn limit."""
@@ -223,7 +261,7 @@ class AgentHost:
         workflow.set_query_handler(f"{name}transcript", self._transcript)
 
     def _pending(self, *_: object) -> list[JsonObject]:
-        return [request.to_wire() for request in self.ledger.open_requests()]
+        return listed(self.ledger.open_requests())
 
     def _status(self, *_: object) -> JsonObject:
         frame = self._frames[-1] if self._frames else None

@@ -37,6 +37,9 @@ KEPT_OUTCOMES = 1000
 KEPT_REFUSALS_PER_TASK = 50
 """Refused signals that are logged in one go: a flood must not grow the memo without bound."""
 
+WHY_CHARACTERS = 512
+"""Of a reason or note that the log repeats; whole it stands where it came in, and in the call's output."""
+
 
 class Entry(BaseModel):
     """A request, and how it closed.
@@ -62,6 +65,7 @@ class Ledger:
         self.log: list[Transition] = []
         self.unpublished: dict[str, Request | None] = {}
         self._outcomes: OrderedDict[str, tuple[str, DecisionOutcome]] = OrderedDict()
+        self._held: dict[str, tuple[str | None, str]] = {}
 
     # --- reading ---
 
@@ -112,6 +116,10 @@ class Ledger:
             self._close(entry, "withdrawn", why, now)
             self._note(Transition(what="withdrawn", at=now, request=request_id, why=why))
 
+    def note_doubt(self, call: str, why: str, now: datetime) -> None:
+        """Log that it is unknown whether a call took effect, where nobody is asked."""
+        self._note(Transition(what="in_doubt", at=now, why=f"{call}: {why}"[:WHY_CHARACTERS]))
+
     # --- decisions ---
 
     def check(self, decision: Decision, now: datetime) -> None:
@@ -127,13 +135,13 @@ class Ledger:
             raise UnknownRequestError(
                 f"no request {decision.id} in this run; list them with pending_approvals", request=decision.id
             )
-        if entry.state == "checking":
+        if entry.state == "checking" and not isinstance(decision.verdict, Reject):
             raise RequestClosedError(
                 f"{decision.id} is being decided by {entry.closed_by or 'someone'}; reload the list",
                 request=decision.id,
                 closed_by=entry.closed_by,
             )
-        if entry.state != "open":
+        if entry.state not in ("open", "checking"):
             raise _closed(entry)
         _check_verdict(entry.request, decision)
         if decision.digest is not None and decision.digest != entry.request.digest:
@@ -169,9 +177,14 @@ class Ledger:
             return None
         return outcome.receipt.model_copy(update={"duplicate": True})
 
+    def holds(self, decision: Decision) -> bool:
+        """Whether this very decision is being checked: it came a second time, by another way."""
+        return self._held.get(decision.id) == (decision.decision_id, _content(decision))
+
     def hold(self, decision: Decision) -> Entry:
-        """Keep a request for one decision whose arguments are being checked."""
+        """Keep a request for one decision whose arguments are being checked. A reject still closes it."""
         entry = self.entries[decision.id]
+        self._held[decision.id] = (decision.decision_id, _content(decision))
         entry.state = "checking"
         entry.closed_by = decision.decided_by
         return entry
@@ -179,6 +192,7 @@ class Ledger:
     def release(self, decision: Decision) -> None:
         """Open a held request again."""
         entry = self.entries[decision.id]
+        self._held.pop(decision.id, None)
         if entry.state == "checking":
             entry.state = "open"
             entry.closed_by = None
@@ -205,7 +219,7 @@ class Ledger:
                 verdict=decision.verdict.kind,
                 by=decision.decided_by,
                 decision_id=decision.decision_id,
-                why=decision.note or getattr(decision.verdict, "reason", None),
+                why=(decision.note or getattr(decision.verdict, "reason", None) or "")[:WHY_CHARACTERS] or None,
             )
         )
         return receipt
@@ -218,7 +232,8 @@ class Ledger:
                 decision,
                 DecisionOutcome(decision_id="", state="refused", error=kind, message=refusal.message),
             )
-        if len(self.log) < KEPT_REFUSALS_PER_TASK:
+        logged = sum(1 for transition in self.log if transition.what == "refused")
+        if logged < KEPT_REFUSALS_PER_TASK:
             self._note(
                 Transition(
                     what="refused",
@@ -227,7 +242,7 @@ class Ledger:
                     verdict=decision.verdict.kind if decision else None,
                     by=decision.decided_by if decision else None,
                     decision_id=decision.decision_id if decision else None,
-                    why=f"{kind}: {refusal.message}"[:512],
+                    why=f"{kind}: {refusal.message}"[:WHY_CHARACTERS],
                 )
             )
 

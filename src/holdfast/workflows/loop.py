@@ -18,6 +18,7 @@ from holdfast.payloads.requests import (
     Reject,
     RunAgain,
 )
+from holdfast.workflows.content_parts import is_part
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.ledger import Entry
 
@@ -25,6 +26,8 @@ MISSING_PATIENCE: Final = timedelta(minutes=2)
 """How long a call waits for a worker that has its tool, before a person is told."""
 MOST_STARTS: Final = 5
 """How often a call that never began is scheduled before a person is told."""
+MOST_BROKEN_REPLIES: Final = 3
+"""How many replies in a row may be empty or none at all."""
 BACKOFF: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds between starts; the last one repeats."""
 
@@ -204,12 +207,8 @@ def text_of_reply(items: list[JsonObject]) -> str:
 
 def as_output(value: JsonValue) -> JsonValue:
     """Shape what a person answered as the model reads it: a text or content parts stay, other JSON becomes text."""
-    parts = isinstance(value, list) and bool(value) and all(_is_part(part) for part in value)
+    parts = isinstance(value, list) and bool(value) and all(is_part(part) for part in value)
     return value if isinstance(value, str) or parts else json.dumps(value, ensure_ascii=False)
-
-
-def _is_part(value: JsonValue) -> bool:
-    return isinstance(value, dict) and value.get("type") in ("input_text", "input_image", "input_file")
 
 
 def wake_at(frame: Frame) -> datetime | None:

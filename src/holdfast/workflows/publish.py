@@ -9,12 +9,24 @@ from typing import Any, Final
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 
+from holdfast.payloads.base import json_size
+from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.requests import MEMO_LOG, MEMO_REQUEST, Request
 from holdfast.payloads.runs import published_labels
+from holdfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES
 from holdfast.workflows.ledger import Ledger
 
+MEMO_BYTES_PER_TASK: Final = 1_000_000
+"""What one upsert carries; above 2 MB it would stop the workflow for ever."""
+MEMO_FULL: Final = 1_000_000
+"""Bytes of open requests beyond which the memo, which a run may have 2 MB of, shows further ones shorter."""
+MEMO_ARGUMENTS_BYTES_FULL: Final = 64
 MEMO_ARGUMENTS_BYTES: Final = 2048
 """Arguments above this size are shown by their start in the memo; the query has them whole."""
+LISTED_BYTES: Final = 1_500_000
+"""Most bytes of open requests in the answer of one query: above 2 MB the server refuses it."""
+SHORTEST_BYTES: Final = 64
+"""How far arguments are shortened for it at most."""
 
 STATUS: Final = SearchAttributeKey.for_keyword("HoldfastStatus")
 AGENT: Final = SearchAttributeKey.for_keyword("HoldfastAgent")
@@ -31,11 +43,16 @@ class Publisher:
     """
 
     def __init__(self) -> None:
-        self._known: frozenset[str] = frozenset()
+        self._known: frozenset[str] | None = None
         self._published: dict[str, Any] = {}
-        self._shown: set[str] = set()
+        self._shown: dict[str, int] = {}
         for pair in workflow.info().typed_search_attributes:
             self._published[pair.key.name] = pair.value
+
+    @property
+    def attributes_known(self) -> bool:
+        """Whether an activity has reported which attributes the namespace has."""
+        return self._known is not None
 
     def attributes_exist(self, names: Sequence[str]) -> None:
         """Take over which attributes the namespace has."""
@@ -64,37 +81,64 @@ class Publisher:
             workflow.upsert_search_attributes(updates)
 
     def _publish_memo(self, ledger: Ledger) -> None:
-        if not ledger.log:
-            return
-        memo: dict[str, Any] = {
-            MEMO_REQUEST + request_id: for_memo(request) if request else None
-            for request_id, request in ledger.unpublished.items()
-            if request is not None or request_id in self._shown
-        }
-        self._shown |= {request_id for request_id, request in ledger.unpublished.items() if request}
-        self._shown -= {request_id for request_id, request in ledger.unpublished.items() if not request}
-        memo[MEMO_LOG] = [transition.to_wire() for transition in ledger.log]
-        workflow.upsert_memo(memo)
-        ledger.unpublished.clear()
-        ledger.log.clear()
+        """Write as much as one task's commands can carry; the driver comes back for the rest."""
+        memo: dict[str, Any] = {}
+        room = MEMO_BYTES_PER_TASK
+        for request_id, request in list(ledger.unpublished.items()):
+            if room <= 0:
+                break
+            del ledger.unpublished[request_id]
+            if request is not None:
+                memo[MEMO_REQUEST + request_id] = shown = for_memo(request, full=sum(self._shown.values()) > MEMO_FULL)
+                self._shown[request_id] = len(json.dumps(shown))
+                room -= self._shown[request_id]
+            elif request_id in self._shown:
+                memo[MEMO_REQUEST + request_id] = None
+                del self._shown[request_id]
+        log: list[Any] = []
+        while ledger.log and room > 0:
+            log.append(ledger.log.pop(0).to_wire())
+            room -= len(json.dumps(log[-1]))
+        if log or memo:
+            workflow.upsert_memo({**memo, MEMO_LOG: log})
 
 
 _UNSET: Final[dict[str, Any]] = {PENDING.name: 0}
 
 
-def for_memo(request: Request) -> dict[str, Any]:
-    """Shape a request for the memo: large arguments by their start and size."""
-    return shortened(request, MEMO_ARGUMENTS_BYTES).to_wire()
+def for_memo(request: Request, *, full: bool = False) -> dict[str, Any]:
+    """Shape a request for the memo: large arguments by their start and size, hardly more than that once it is full."""
+    return shortened(request, MEMO_ARGUMENTS_BYTES if not full else MEMO_ARGUMENTS_BYTES_FULL).to_wire()
+
+
+def listed(requests: Sequence[Request]) -> list[JsonObject]:
+    """Shape requests for the query; together too large, they show the longest arguments by their start."""
+    wires = [request.to_wire() for request in requests]
+    limit = INLINE_ARGUMENTS_BYTES
+    while limit > SHORTEST_BYTES and json_size(wires) > LISTED_BYTES:
+        limit //= 2
+        wires = [shortened(request, limit).to_wire() for request in requests]
+    return wires
 
 
 def shortened(request: Request, limit: int) -> Request:
-    """Replace arguments above *limit* bytes by their start and size."""
+    """Replace arguments that take more than *limit* bytes on the wire by their start and size."""
     if request.arguments is None:
-        if request.arguments_preview is None or len(request.arguments_preview) <= limit:
+        if request.arguments_preview is None:
             return request
-        return request.model_copy(update={"arguments_preview": request.arguments_preview[:limit]})
+        return request.model_copy(update={"arguments_preview": _start(request.arguments_preview, limit)})
+    if json_size(request.arguments) <= limit:
+        return request
     text = json.dumps(request.arguments, ensure_ascii=False)
     size = len(text.encode("utf-8", "replace"))
-    if size <= limit:
-        return request
-    return request.model_copy(update={"arguments": None, "arguments_preview": text[:limit], "arguments_bytes": size})
+    return request.model_copy(
+        update={"arguments": None, "arguments_preview": _start(text, limit), "arguments_bytes": size}
+    )
+
+
+def _start(text: str, limit: int) -> str:
+    """As much of *text* as takes *limit* bytes on the wire, where a character may take twelve."""
+    start = text[:limit]
+    while (size := json_size(start)) > limit:
+        start = start[: len(start) * limit // size]
+    return start

@@ -26,13 +26,16 @@ class Failed:
 
     Attributes:
         type: Our error type, or the kind of timeout.
-        begun: A timed-out attempt had said that it entered the tool's body.
+        begun: A timed-out attempt had beaten, which it does only in the tool's body. What its details say does not
+            matter: they may come back in a form that cannot be read.
+        under: Our error type of the last attempt, where a timeout over all attempts ended it.
         not_registered: The worker that took it does not know this activity.
     """
 
     type: str
     message: str
     begun: bool = False
+    under: str | None = None
     timed_out: bool = False
     not_registered: bool = False
 
@@ -57,10 +60,11 @@ async def settle_activity(handle: workflow.ActivityHandle[Any]) -> Settled:
     try:
         return Done(await handle)
     except ActivityError as error:
-        return _ending(error)
+        return ending_of(error)
 
 
-def _ending(error: ActivityError) -> Settled:
+def ending_of(error: ActivityError) -> Settled:
+    """Tell why an activity failed."""
     cause = error.cause
     if isinstance(cause, CancelledError):
         return Cancelled()
@@ -71,7 +75,8 @@ def _ending(error: ActivityError) -> Settled:
         return Failed(
             type=f"Timeout{kind.name.title().replace('_', '')}",
             message=f"{error.activity_type} timed out ({kind.name.lower().replace('_', ' ')}){told}",
-            begun=_has_mark(cause.last_heartbeat_details),
+            begun=bool(cause.last_heartbeat_details),
+            under=under.type if isinstance(under, ApplicationError) else None,
             timed_out=True,
         )
     if isinstance(cause, ApplicationError):
@@ -82,7 +87,3 @@ def _ending(error: ActivityError) -> Settled:
             not_registered=cause.type == NOT_REGISTERED and "is not registered" in text,
         )
     return Failed(type=type(cause).__name__ if cause else "ActivityError", message=str(cause or error))
-
-
-def _has_mark(details: Any) -> bool:
-    return any(isinstance(detail, dict) and detail.get("begun") for detail in details or ())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 
+from holdfast.payloads.base import json_size
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.transcript import Block, TranscriptPage, TranscriptQuery
 
@@ -43,7 +43,7 @@ class Transcript:
         room = query.max_bytes
         for block_id in wanted:
             items = self._blocks[block_id]
-            room -= len(json.dumps(items)) + len(block_id) + 32
+            room -= json_size(items) + len(block_id) + 32
             if blocks and room < 0:
                 return TranscriptPage(blocks=blocks, more=True)
             blocks.append(Block(id=block_id, items=items))

@@ -1,0 +1,89 @@
+"""What the server cannot do for a client comes as one typed error, in one line, from every call."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable
+
+import pytest
+from temporalio.client import Client
+from temporalio.converter import DataConverter
+
+from _neighbour import MirrorCodec
+from holdfast import Holdfast, Run
+from holdfast.errors import NamespaceNotFoundError, PayloadInvalidError, RunNotFoundError, ServerUnavailableError
+from holdfast.server import EmbeddedServer
+
+
+async def first(stream: AsyncIterator[object]) -> object:
+    """The first element, or None."""
+    return await anext(stream, None)
+
+
+def every_call(hf: Holdfast, run: Run) -> dict[str, Awaitable[object]]:
+    """Each call of the library that asks the server something."""
+    return {
+        "start": hf.start("desk", "hello"),
+        "runs": hf.runs(),
+        "requests across runs": hf.requests(),
+        "status": run.status(),
+        "pending": run.pending(),
+        "requests": first(run.requests()),
+        "approve": run.approve("some-request", decided_by="lead"),
+        "decision": run.decision("some-decision"),
+        "cancel": run.cancel(),
+        "result": run.result(),
+        "result without people": run.result(wait_for_people=False),
+    }
+
+
+async def endings(calls: dict[str, Awaitable[object]]) -> dict[str, object]:
+    """How each call ended."""
+    return dict(zip(calls, await asyncio.gather(*calls.values(), return_exceptions=True), strict=True))
+
+
+async def test_with_the_server_away_every_call_says_so() -> None:
+    """A server that goes away after the client connected is one typed error with the remedy, whatever is called."""
+    async with await EmbeddedServer.start(persistent=False, port=0, ui=False) as server:
+        hf = Holdfast(await Client.connect(server.address))
+        run = await hf.start("desk", "hello")
+    ended = await endings(every_call(hf, run))
+    assert {name: type(error) for name, error in ended.items()} == dict.fromkeys(ended, ServerUnavailableError)
+    for error in ended.values():
+        assert server.address in str(error)
+        assert "`holdfast dev`" in str(error)
+        assert "\n" not in str(error)
+
+
+async def test_a_missing_namespace_is_no_missing_run(server: EmbeddedServer) -> None:
+    """In a namespace that the server does not have, every call names the namespace and the remedy."""
+    hf = Holdfast(await Client.connect(server.address, namespace="nowhere"))
+    ended = await endings(every_call(hf, hf.run("some-run")))
+    assert {name: type(error) for name, error in ended.items()} == dict.fromkeys(ended, NamespaceNotFoundError)
+    assert str(ended["start"]).startswith("there is no namespace nowhere; create it")
+
+
+async def test_a_missing_run_is_told_from_a_missing_namespace(server: EmbeddedServer) -> None:
+    """A run that the server does not know is not found, whatever words its id is made of."""
+    hf = Holdfast(await Client.connect(server.address))
+    run = hf.run("namespace-not-found")
+    for ask in (run.status(), run.pending(), run.cancel(), run.approve("r", decided_by="lead"), run.result()):
+        with pytest.raises(RunNotFoundError, match="there is no run namespace-not-found"):
+            await ask
+
+
+@pytest.mark.parametrize("codec", [pytest.param(None, id="plain"), pytest.param(MirrorCodec(), id="codec")])
+async def test_an_input_that_the_server_would_not_take_is_not_sent(
+    server: EmbeddedServer, codec: MirrorCodec | None
+) -> None:
+    """An input above 1.9 MB, as it is encoded, is refused with its size and a way out; one below is started."""
+    client = await Client.connect(server.address, data_converter=DataConverter(payload_codec=codec))
+    hf = Holdfast(client, task_queue="nobody-serves-it")
+    refused = f"large-{uuid.uuid4().hex}"
+    with pytest.raises(PayloadInvalidError, match=r"1,900,\d{3} bytes encoded, 1,900,000 at most; give a reference"):
+        await hf.start("desk", "x" * 1_899_990, id=refused)
+    with pytest.raises(RunNotFoundError):
+        await hf.run(refused).status()
+    run = await hf.start("desk", "x" * 1_890_000)
+    await client.get_workflow_handle(run.id).terminate()
