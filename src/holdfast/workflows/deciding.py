@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from temporalio import workflow
 from temporalio.common import RawValue
@@ -16,17 +15,14 @@ from holdfast.workflows.asking import digest_of
 from holdfast.workflows.budgets import EVALUATION
 from holdfast.workflows.doors import only_argument, read_decision, read_shorthand, refusal_to_wire
 from holdfast.workflows.settle import Done, settle_activity, start_activity
-
-if TYPE_CHECKING:
-    from holdfast.workflows.host import AgentHost
+from holdfast.workflows.state import RunState
 
 
 class Decider:
     """Every handler takes ``*args``: a handler whose arity does not fit the message stops a workflow for ever."""
 
-    def __init__(self, host: AgentHost) -> None:
-        self._host = host
-        self.version = 0
+    def __init__(self, state: RunState) -> None:
+        self._state = state
 
     # --- signals: they cannot be answered, so a bad one is logged and changes nothing ---
 
@@ -51,7 +47,7 @@ class Decider:
     def refuse(self, *args: object) -> None:
         """Validate the update `decide`: a refusal leaves no trace in the history."""
         try:
-            self._host.ledger.check(_named(read_decision(args)), workflow.now())
+            self._state.ledger.check(_named(read_decision(args)), workflow.now())
         except RefusalError as refusal:
             raise refusal_to_wire(refusal) from None
 
@@ -73,7 +69,7 @@ class Decider:
         decision_id = value.get("decision_id") if isinstance(value, dict) else value
         if not isinstance(decision_id, str):
             return DecisionOutcome(decision_id="", state="unknown").to_wire()
-        return self._host.ledger.outcome(decision_id).to_wire()
+        return self._state.ledger.outcome(decision_id).to_wire()
 
     # --- inside ---
 
@@ -81,17 +77,17 @@ class Decider:
         decision: Decision | None = None
         try:
             decision = read_decision(args) if shorthand is None else read_shorthand(shorthand, args)
-            if not self._host.ledger.holds(decision):
+            if not self._state.ledger.holds(decision):
                 await self._take(decision)
         except RefusalError as refusal:
             self._log(decision, refusal)
 
     def _log(self, decision: Decision | None, refusal: RefusalError) -> None:
-        self._host.ledger.refuse(decision, refusal, workflow.now())
-        self._changed()
+        self._state.ledger.refuse(decision, refusal, workflow.now())
+        self._state.ledger_changed()
 
     async def _take(self, decision: Decision) -> Receipt:
-        ledger = self._host.ledger
+        ledger = self._state.ledger
         repeated = ledger.repeated(decision)
         if repeated is not None:
             return repeated
@@ -99,16 +95,16 @@ class Decider:
         if isinstance(decision.verdict, Approve) and decision.verdict.arguments is not None:
             await self._check_edit(decision, decision.verdict.arguments)
         receipt = ledger.record(decision, workflow.now())
-        self._changed()
+        self._state.ledger_changed()
         return receipt
 
     async def _check_edit(self, decision: Decision, arguments: JsonObject) -> None:
         """Hold the request while the tool's schema is asked; leave it open again where the edit is refused."""
-        ledger = self._host.ledger
+        ledger = self._state.ledger
         entry = ledger.hold(decision)
         request = entry.request
-        inline, at = self._host.placed(arguments, None)
-        arg = CheckArguments(origin=self._host.origin_of(request), tool=request.tool or "", arguments=inline, at=at)
+        inline, at = self._state.placed(arguments, None)
+        arg = CheckArguments(origin=self._state.origin_of(request), tool=request.tool or "", arguments=inline, at=at)
         settled = await settle_activity(
             start_activity(
                 "holdfast.evaluate",
@@ -123,15 +119,13 @@ class Decider:
             else "the arguments could not be checked; try again"
         )
         ledger.release(decision)
-        self._changed()
+        self._state.ledger_changed()
         ledger.check(decision, workflow.now())
         if problem is not None:
             raise EditRefusedError(problem, request=request.id)
-        entry.digest = digest_of(request.id, request.agent_path, request.tool, arguments, self._host.asker.workflow_run)
-
-    def _changed(self) -> None:
-        self.version += 1
-        self._host.publish_if_idle()
+        entry.digest = digest_of(
+            request.id, request.agent_path, request.tool, arguments, self._state.asker.workflow_run
+        )
 
 
 def _named(decision: Decision) -> Decision:

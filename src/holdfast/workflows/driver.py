@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
@@ -20,21 +20,19 @@ from holdfast.workflows import asking, budgets, loop
 from holdfast.workflows.endings import CallEndings
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.settle import Cancelled, Done, Failed, Settled, settle_activity, start_activity
-
-if TYPE_CHECKING:
-    from holdfast.workflows.host import AgentHost
+from holdfast.workflows.state import RunState
 
 
 class Driver:
     """Owns the activities of one frame; everything that has to last is in the frame itself."""
 
-    def __init__(self, host: AgentHost, frame: Frame) -> None:
-        self._host = host
+    def __init__(self, state: RunState, frame: Frame) -> None:
+        self._state = state
         self._frame = frame
         self._tasks: list[asyncio.Task[None]] = []
         self._handles: list[workflow.ActivityHandle[Any]] = []
         self._timer: tuple[datetime, asyncio.Task[None]] | None = None
-        self._endings = CallEndings(host, frame)
+        self._endings = CallEndings(state, frame)
 
     async def run(self) -> RunResult:
         """Drive the frame to its end.
@@ -63,11 +61,11 @@ class Driver:
 
     def _advance(self) -> None:
         """Start everything that is missing, until nothing is."""
-        self._host.ledger.expire(workflow.now())
-        while steps := loop.next_steps(self._frame, self._host.ledger.entries, workflow.now()):
+        self._state.ledger.expire(workflow.now())
+        while steps := loop.next_steps(self._frame, self._state.ledger.entries, workflow.now()):
             for step in steps:
                 self._take(step)
-        self._host.publish()
+        self._state.publish()
 
     def _take(self, step: loop.Step) -> None:
         match step:
@@ -79,8 +77,8 @@ class Driver:
                 self._spawn(self._run_tool(call))
             case loop.AskPerson(call):
                 call.state = "asking"
-                call.request = self._host.open_request(
-                    asking.approval(self._frame, call, self._host.item_of(self._frame, call), self._host.asker)
+                call.request = self._state.open_request(
+                    asking.approval(self._frame, call, self._state.item_of(self._frame, call), self._state.asker)
                 )
             case loop.WordRejection(call, decided_by):
                 call.state = "wording"
@@ -97,11 +95,11 @@ class Driver:
 
     async def _wait(self) -> None:
         """Sleep until an activity ends, a decision comes, or a time is reached."""
-        seen = self._host.ledger_version
+        seen = self._state.ledger_version
         self._set_timer(self._next_wake())
         await workflow.wait_condition(
             lambda: (
-                self._host.ledger_version != seen
+                self._state.ledger_version != seen
                 or any(task.done() for task in self._tasks)
                 or (self._timer is not None and self._timer[1].done())
             )
@@ -111,8 +109,8 @@ class Driver:
             task.result()
 
     def _next_wake(self) -> datetime | None:
-        times = [self._host.ledger.next_deadline(self._frame.id), loop.wake_at(self._frame)]
-        if self._host.ledger.log or self._host.ledger.unpublished:
+        times = [self._state.ledger.next_deadline(self._frame.id), loop.wake_at(self._frame)]
+        if self._state.ledger.log or self._state.ledger.unpublished:
             times.append(workflow.now())  # more than one task's commands can carry: the next one publishes the rest
         return min((time for time in times if time is not None), default=None)
 
@@ -134,8 +132,8 @@ class Driver:
         """End everything of this frame: withdraw its requests, cancel its activities, wait until they have ended."""
         self._endings.run_is_ending = True
         self._set_timer(None)
-        self._host.withdraw_requests(self._frame.id, why)
-        self._host.publish()
+        self._state.withdraw_requests(self._frame.id, why)
+        self._state.publish()
         for handle in self._handles:
             handle.cancel()
         if self._tasks:
@@ -150,17 +148,17 @@ class Driver:
         for call in self._frame.calls:
             if call.state != "settled":
                 self._endings.settle(call, loop.CANCELLED)
-        self._host.publish()
+        self._state.publish()
 
     # --- the model ---
 
     async def _call_model(self) -> None:
         frame = self._frame
         arg = ModelCall(
-            origin=self._host.origin(frame),
+            origin=self._state.origin(frame),
             after=frame.seen,
             ids=frame.blocks[frame.cursor :],
-            probe=not (frame.limit_known and self._host.publisher.attributes_known),
+            probe=not (frame.limit_known and self._state.publisher.attributes_known),
         )
         settled = await self._activity(
             "holdfast.call_model", arg.to_wire(), f"{frame.agent} · turn {frame.turn + 1}", budgets.MODEL_CALL
@@ -184,11 +182,11 @@ class Driver:
         frame.missing_since, frame.resume_at, frame.broken_replies, frame.waits = None, None, 0, 0
         if not frame.limit_known:
             frame.limit_known = True
-            if frame.max_turns is None and not self._host.unlimited(frame):
+            if frame.max_turns is None and not self._state.unlimited(frame):
                 frame.max_turns = reply.max_turns or None
         if reply.attributes is not None:
-            self._host.publisher.attributes_exist(reply.attributes)
-        self._host.transcript.add(reply.block, reply.items)
+            self._state.publisher.attributes_exist(reply.attributes)
+        self._state.transcript.add(reply.block, reply.items)
         frame.cursor = len(frame.blocks)
         frame.blocks.append(reply.block)
         frame.seen = frame.blocks[frame.cursor - 1] if frame.cursor else None
@@ -238,7 +236,7 @@ class Driver:
         if self._endings.run_is_ending:
             return
         frame.phase = "stuck"
-        frame.request = self._host.open_request(asking.missing_agent(frame, self._host.asker))
+        frame.request = self._state.open_request(asking.missing_agent(frame, self._state.asker))
 
     # --- tools ---
 
@@ -248,14 +246,14 @@ class Driver:
         timeout = budgets.tool_timeout(plan.timeout_s)
         arguments, at = self._arguments(call)
         arg = ToolCall(
-            origin=self._host.origin(frame),
+            origin=self._state.origin(frame),
             tool=call.tool,
             call_id=call.call_id,
             arguments=arguments,
             at=at,
             effect=effect,
             timeout_s=timeout.total_seconds(),
-            key=plan.key or asking.idempotency_key(self._host.asker, frame, call),
+            key=plan.key or asking.idempotency_key(self._state.asker, frame, call),
             request=call.released_by,
             digest=call.digest,
         )
@@ -270,7 +268,7 @@ class Driver:
     async def _word_rejection(self, call: Call, decided_by: str | None) -> None:
         arguments, at = self._arguments(call)
         arg = WordRejection(
-            origin=self._host.origin(self._frame),
+            origin=self._state.origin(self._frame),
             tool=call.tool,
             arguments=arguments,
             at=at,
@@ -288,8 +286,8 @@ class Driver:
     # --- shared ---
 
     def _arguments(self, call: Call) -> tuple[JsonObject | None, ArgumentsAt | None]:
-        arguments = asking.arguments_of(call, self._host.item_of(self._frame, call))
-        return self._host.placed(arguments, asking.place_of(self._frame, call))
+        arguments = asking.arguments_of(call, self._state.item_of(self._frame, call))
+        return self._state.placed(arguments, asking.place_of(self._frame, call))
 
     async def _activity(self, name: str, arg: JsonObject, summary: str, config: workflow.ActivityConfig) -> Settled:
         handle = start_activity(name, arg, summary, config)

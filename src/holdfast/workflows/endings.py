@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from temporalio import workflow
 
@@ -12,9 +11,7 @@ from holdfast.payloads.tool_call import ToolOutcome
 from holdfast.workflows import asking, loop
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.settle import Cancelled, Done, Failed, Settled
-
-if TYPE_CHECKING:
-    from holdfast.workflows.host import AgentHost
+from holdfast.workflows.state import RunState
 
 
 class CallEndings:
@@ -24,8 +21,8 @@ class CallEndings:
         run_is_ending: Nobody will be asked any more; what is unknown is said to be.
     """
 
-    def __init__(self, host: AgentHost, frame: Frame) -> None:
-        self._host = host
+    def __init__(self, state: RunState, frame: Frame) -> None:
+        self._state = state
         self._frame = frame
         self.run_is_ending = False
 
@@ -93,7 +90,7 @@ class CallEndings:
         policy = call.plan.on_unknown or ("ask" if gated else "tell_model")
         if self.run_is_ending or policy != "ask":
             ended = str(facts.get("ended"))
-            self._host.ledger.note_doubt(f"{call.tool} {call.call_id}", ended, workflow.now())
+            self._state.ledger.note_doubt(f"{call.tool} {call.call_id}", ended, workflow.now())
         if self.run_is_ending or policy == "tell_model":
             self.settle(call, loop.OUTCOME_UNKNOWN)
         elif policy == "fail":
@@ -108,9 +105,9 @@ class CallEndings:
         if self.run_is_ending:
             return
         call.state = "asking"
-        call.request = self._host.open_request(
+        call.request = self._state.open_request(
             asking.in_doubt(
-                self._frame, call, self._host.item_of(self._frame, call), self._host.asker, reason=reason, facts=facts
+                self._frame, call, self._state.item_of(self._frame, call), self._state.asker, reason=reason, facts=facts
             )
         )
 
@@ -120,5 +117,5 @@ class CallEndings:
             ran = json.dumps(call.arguments, ensure_ascii=False)
             output = f"A person changed the arguments before this ran; they were {ran}.\n\n{output}"
         item: JsonObject = {"type": "function_call_output", "call_id": call.call_id, "output": output}
-        call.output = self._host.transcript.add(block or str(workflow.uuid4()), [item])
+        call.output = self._state.transcript.add(block or str(workflow.uuid4()), [item])
         call.state = "settled"

@@ -1,0 +1,162 @@
+"""What all frames of one workflow share: ledger, transcript, and what the world may see of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from temporalio import workflow
+
+from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.model_call import Origin
+from holdfast.payloads.requests import Request
+from holdfast.payloads.runs import RunFacts, RunInput, RunPhase
+from holdfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
+from holdfast.workflows.asking import Asker
+from holdfast.workflows.frames import Call, Frame
+from holdfast.workflows.ledger import Ledger
+from holdfast.workflows.publish import Publisher
+from holdfast.workflows.transcript import Transcript
+
+INLINE_BYTES_PER_TASK: Final = 1_500_000
+"""Arguments that the commands of one workflow task carry inline, together: 4 MB would end the run."""
+
+
+class RunState:
+    """One table of frames, one ledger, one transcript.
+
+    Attributes:
+        active: Ids of the frames that a driver is at work on.
+        ledger_version: Changes whenever a decision changes the ledger; drivers wait for it.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        """Begin empty.
+
+        Args:
+            prefix: Before the names of the workflow's handlers.
+        """
+        info = workflow.info()
+        self.ledger = Ledger()
+        self.transcript = Transcript()
+        self.publisher = Publisher()
+        self.asker = Asker(
+            workflow_id=info.workflow_id,
+            workflow_run=info.first_execution_run_id,
+            now=workflow.now,
+            new_id=lambda: str(workflow.uuid4()),
+        )
+        self.frames: list[Frame] = []
+        self.active: set[str] = set()
+        self.ledger_version = 0
+        self._prefix = prefix
+        self._unlimited: set[str] = set()
+        self._labels: dict[str, str] = {}
+        self._ended: RunPhase = "idle"
+        self._task = 0
+        self._inlined = 0
+
+    def ledger_changed(self) -> None:
+        """Wake the drivers; where there is none, publish in their place."""
+        self.ledger_version += 1
+        self.publish_if_idle()
+
+    @property
+    def phase(self) -> RunPhase:
+        """Where the workflow stands."""
+        if not self.active:
+            return self._ended
+        return "waiting" if self.ledger.open_requests() else "running"
+
+    def close(self, how: RunPhase) -> None:
+        """Publish the last state of a workflow that ends with its run."""
+        self._ended = how
+        self.publish()
+
+    def new_frame(self, given: RunInput) -> Frame:
+        """Enter a frame for a run from *given*."""
+        frame = Frame(
+            id=str(len(self.frames)),
+            agent=given.agent,
+            agent_path=[given.agent],
+            max_turns=given.max_turns,
+            requested_by=given.requested_by,
+        )
+        if given.limits_turns and given.max_turns is None:
+            self._unlimited.add(frame.id)
+        facts = RunFacts(context=given.context, labels=given.labels, requested_by=given.requested_by)
+        if facts != RunFacts():
+            frame.facts = self.transcript.add(str(workflow.uuid4()), [facts.to_wire()])
+        items: list[JsonObject] = (
+            [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": given.input}]}]
+            if isinstance(given.input, str)
+            else given.input
+        )
+        frame.blocks.append(self.transcript.add(str(workflow.uuid4()), items))
+        self._labels = {**self._labels, **given.labels}
+        self.frames.append(frame)
+        return frame
+
+    def origin(self, frame: Frame) -> Origin:
+        """Where an activity of *frame* belongs."""
+        return Origin(
+            workflow_run=self.asker.workflow_run,
+            agent=frame.agent,
+            agent_path=frame.agent_path,
+            frame=frame.id,
+            epoch=frame.epoch,
+            turn=frame.turn,
+            query=f"{self._prefix}transcript",
+            facts=frame.facts,
+        )
+
+    def origin_of(self, request: Request) -> Origin:
+        """Where an activity that serves *request* belongs."""
+        return self.origin(next(frame for frame in self.frames if frame.id == request.frame))
+
+    def item_of(self, frame: Frame, call: Call) -> JsonObject:
+        """The item of the reply that made *call*."""
+        assert frame.reply is not None
+        return self.transcript.items(frame.reply)[call.plan.index]
+
+    def placed(self, arguments: JsonObject, at: ArgumentsAt | None) -> tuple[JsonObject | None, ArgumentsAt | None]:
+        """Arguments as an activity gets them: inline while small, else by the block where they stand.
+
+        The commands of one workflow task may not be too large together, so beyond a budget even small ones go by block.
+        """
+        size = len(json.dumps(arguments))
+        task = workflow.info().get_current_history_length()
+        if task != self._task:
+            self._task, self._inlined = task, 0
+        if size <= INLINE_ARGUMENTS_BYTES and self._inlined + size <= INLINE_BYTES_PER_TASK:
+            self._inlined += size
+            return arguments, None
+        if at is None:
+            item: JsonObject = {"type": "edited_arguments", "arguments": json.dumps(arguments)}
+            at = ArgumentsAt(block=self.transcript.add(str(workflow.uuid4()), [item]), index=0)
+        return None, at
+
+    def unlimited(self, frame: Frame) -> bool:
+        """Whether the caller lifted the agent's own turn limit."""
+        return frame.id in self._unlimited
+
+    def open_request(self, request: Request) -> str:
+        """Enter a request in the ledger; return its id."""
+        self.ledger.open(request)
+        return request.id
+
+    def withdraw_requests(self, frame: str, why: str) -> None:
+        """Close every open request of one frame."""
+        for request in self.ledger.open_requests():
+            if request.frame == frame:
+                self.ledger.withdraw(request.id, workflow.now(), why)
+
+    def publish(self) -> None:
+        """Write what changed to memo and search attributes."""
+        agent = self.frames[-1].agent if self.frames else None
+        self.publisher.publish(self.ledger, self.phase, agent, self._labels)
+
+    def publish_if_idle(self) -> None:
+        """Publish where no driver is there to do it in the same task."""
+        if not self.active:
+            self.publish()
