@@ -194,9 +194,7 @@ async def test_a7_outputs_go_back_in_the_order_of_the_calls(make_lab: MakeLab, e
         pytest.param('{"target": "t", "force": true}', id="extra"),
     ],
 )
-async def test_a8_invalid_arguments_ask_nobody(
-    make_lab: MakeLab, effects: Effects, arguments: str, cache: int
-) -> None:
+async def test_a8_invalid_arguments_ask_nobody(make_lab: MakeLab, effects: Effects, arguments: str, cache: int) -> None:
     """A8: with arguments that break the schema the rule is not called, nobody is asked, and the model reads why."""
 
     def rule(_context: RunContext, _arguments: object) -> bool:
@@ -227,7 +225,7 @@ async def test_a8_invalid_arguments_ask_nobody(
     ],
 )
 async def test_a8_a_rule_that_fails_asks_a_person(
-    make_lab: MakeLab, effects: Effects, kind: str, reason: str, cache: int, monkeypatch: pytest.MonkeyPatch
+    make_lab: MakeLab, effects: Effects, *, kind: str, reason: str, cache: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A8: a rule that raises, hangs or answers nonsense asks a person, and the request says why."""
     monkeypatch.setattr("holdfast.activities.planning.RULE_S", 0.2)
@@ -283,9 +281,7 @@ async def test_a9_a_rule_is_asked_once(make_lab: MakeLab, effects: Effects, cach
     assert sorted(effects) == ["rule big", "rule small", "wipe big", "wipe small"]
 
 
-async def test_a6_a_call_id_of_an_earlier_turn_is_a_new_call(
-    make_lab: MakeLab, effects: Effects, cache: int
-) -> None:
+async def test_a6_a_call_id_of_an_earlier_turn_is_a_new_call(make_lab: MakeLab, effects: Effects, cache: int) -> None:
     """A6: a model that takes the same call id again in a later turn makes a new call, with an output of its own."""
     script = [Reply(call("look", {"check": "a"}, "c1")), Reply(call("look", {"check": "b"}, "c1")), DONE]
     lab = await make_lab([desk(effects)], script=script, max_cached_workflows=cache)
