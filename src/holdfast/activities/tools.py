@@ -16,10 +16,10 @@ from holdfast.activities.runtime import Runtime
 from holdfast.activities.tool_body import ToolBody, outcome
 from holdfast.context import ToolContext
 from holdfast.errors import ArgumentsInvalidError, JsonProfileError, PayloadInvalidError, UnknownToolError
-from holdfast.payloads.canonical import sha256_digest
 from holdfast.payloads.json_profile import JsonObject, parse_json
 from holdfast.payloads.tool_call import ToolCall, ToolOutcome
 from holdfast.tools import Tool
+from holdfast.workflows.asking import digest_of
 
 MARK: Final[list[JsonObject]] = [{"begun": 1}]
 """Heartbeat details that say: the body was entered. The same with every beat, so that none erases it."""
@@ -72,7 +72,10 @@ class ToolActivities:
             return outcome("not_begun", reason=error.message)
         except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
             return outcome("error", output=bounded_error(error))
-        if call.digest is not None and call.digest != _digest(call, arguments):
+        origin = call.origin
+        if call.digest is not None and call.digest != digest_of(
+            call.request or "", origin.agent_path, call.tool, arguments, origin.workflow_run
+        ):
             return outcome("refused", reason="the arguments in hand are not those that were approved")
         body = ToolBody(tool, context, bound, self._runtime)
         try:
@@ -120,15 +123,3 @@ def _heard(fetching: asyncio.Future[Any]) -> None:
     """Take notice of how an abandoned fetch ended, so that nobody complains that nobody did."""
     if not fetching.cancelled():
         fetching.exception()
-
-
-def _digest(call: ToolCall, arguments: JsonObject) -> str:
-    return sha256_digest(
-        {
-            "request": call.request,
-            "agent_path": call.origin.agent_path,
-            "tool": call.tool,
-            "arguments": arguments,
-            "run": call.origin.workflow_run,
-        }
-    )
