@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
@@ -16,6 +17,10 @@ from holdfast.server import EmbeddedServer, find_binary
 from holdfast.testing import Lab
 
 pytest_plugins = ["_no_skips"]
+
+# How long one example takes says more about the machine's load than about the code; pytest-timeout is the bound.
+settings.register_profile("holdfast", deadline=None)
+settings.load_profile("holdfast")
 
 
 class MakeLab(Protocol):

@@ -12,8 +12,9 @@ from pydantic import BaseModel
 from holdfast._signature import require_positional
 from holdfast.context import RunContext
 from holdfast.errors import DefinitionError, JsonProfileError
+from holdfast.offered import NAME_PATTERN, Offered
 from holdfast.payloads.json_profile import JsonObject, check_json
-from holdfast.tools import NAME_PATTERN, Tool, tool
+from holdfast.tools import Tool, tool
 
 __all__ = ["Agent", "Instructions", "Rejection", "RejectionText"]
 
@@ -107,6 +108,11 @@ class Agent:
         for attribute, value in values.items():
             object.__setattr__(self, attribute, value)
         self._check_context(subject)
+
+    @property
+    def offered(self) -> Mapping[str, Offered]:
+        """What the model may call, by name: the only place where a call's name is looked up."""
+        return {each.name: each for each in self.tools}
 
     def _check_context(self, subject: str) -> None:
         own = self.context_type

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import inspect
-import json
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Generic, Literal, TypeAlias, cast, get_args, overload
 
-from pydantic import BaseModel, ValidationError
 from typing_extensions import ParamSpec, TypeVar
 
-from holdfast._refusal import problems_of_arguments
-from holdfast._schema import drop_default_nulls, drop_titles, strict_schema
 from holdfast._signature import read_signature, require_positional
 from holdfast.approval import Approval, ApprovalRule
 from holdfast.context import RunContext
-from holdfast.errors import ArgumentsInvalidError, DefinitionError, JsonProfileError
-from holdfast.payloads.json_profile import JsonObject, check_json, parse_json
+from holdfast.errors import DefinitionError
+from holdfast.offered import NAME_PATTERN, Offered, offered_schema
+from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import Effect, UnknownPolicy
 
 __all__ = ["Effect", "IdempotencyKey", "OnError", "Tool", "UnknownPolicy", "tool"]
@@ -31,30 +27,22 @@ OnError: TypeAlias = Literal["tell_model", "fail"]
 IdempotencyKey: TypeAlias = Callable[[RunContext[Any], Any], str]
 
 LONGEST_TIMEOUT: Final = timedelta(days=365)
-NAME_PATTERN: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-"""What the Responses API takes as the name of a function; agents follow it too."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tool(Generic[P, R]):
+class Tool(Offered, Generic[P, R]):
     """A function with all that a model, an approver and the runtime need to know of it. Made by `tool`.
 
     Two tools are equal when they wrap the same function with the same options. Called like its function.
 
     Attributes:
         function: The wrapped function.
-        parameters: JSON schema of the arguments, in strict form where `strict` is True.
-        strict: Whether the schema could be expressed in strict form; free-form dicts cannot.
-        arguments_model: pydantic model with one attribute per parameter.
         takes_context: Whether the function wants a `ToolContext` as first argument.
         context_type: The C of ``ToolContext[C]``, None where there is none.
     """
 
     function: Callable[P, R]
-    name: str
-    description: str
     effect: Effect
-    approval: ApprovalRule
     on_unknown: UnknownPolicy | None
     timeout: timedelta
     on_error: OnError
@@ -62,10 +50,6 @@ class Tool(Generic[P, R]):
     is_async: bool
     takes_context: bool
     context_type: type[Any] | None
-    arguments_model: type[BaseModel] = field(compare=False, repr=False)
-    parameters: JsonObject = field(compare=False, repr=False)
-    strict: bool = field(compare=False)
-    _schema: JsonObject = field(compare=False, repr=False)
 
     def __post_init__(self) -> None:
         # functools.update_wrapper assigns, which a frozen dataclass refuses.
@@ -82,11 +66,6 @@ class Tool(Generic[P, R]):
         """The function's name, which may differ from the tool's."""
         return self.function.__name__
 
-    @property
-    def may_be_gated(self) -> bool:
-        """Whether a call may have to wait for a person; a rule decides for each call."""
-        return self.approval is not False
-
     def unknown_policy(self, gated: bool) -> UnknownPolicy:
         """Return what follows when it is unknown whether a call took effect.
 
@@ -94,39 +73,6 @@ class Tool(Generic[P, R]):
             gated: Whether a person was asked before the call.
         """
         return self.on_unknown or ("ask" if gated else "tell_model")
-
-    def parse_text(self, arguments: str) -> JsonObject:
-        """Decode and validate what the model wrote; the decoded object is returned unchanged.
-
-        Raises:
-            ArgumentsInvalidError: It is no JSON object, or the function does not take it.
-        """
-        try:
-            decoded = parse_json(arguments)
-        except JsonProfileError as error:
-            raise ArgumentsInvalidError(self.name, [error.problem]) from None
-        if not isinstance(decoded, dict):
-            raise ArgumentsInvalidError(self.name, ["arguments: Input should be a JSON object"])
-        self.validate(decoded)
-        return decoded
-
-    def validate(self, arguments: JsonObject) -> BaseModel:
-        """Return *arguments* as the arguments model.
-
-        Scalars are never coerced (``"5"`` is no int); texts become dates, UUIDs and the like where declared.
-        A null for a parameter that has a default and takes no null means the default.
-
-        Raises:
-            ArgumentsInvalidError: The text says where and what was expected, without the values.
-        """
-        try:
-            check_json(arguments)
-            meant = drop_default_nulls(arguments, self._schema, self._schema)
-            return self.arguments_model.model_validate_json(json.dumps(meant), strict=True)
-        except JsonProfileError as error:
-            raise ArgumentsInvalidError(self.name, [error.problem]) from None
-        except ValidationError as error:
-            raise ArgumentsInvalidError(self.name, problems_of_arguments(error)) from None
 
     def bind(self, arguments: JsonObject) -> dict[str, Any]:
         """Return the keyword arguments for the function, as real Python values; without the context.
@@ -195,7 +141,6 @@ def tool(
         _check_options(subject, effect, on_unknown, on_error, timeout)
         _check_rules(subject, approval, idempotency_key)
         signature = read_signature(function, subject)
-        strict = strict_schema(signature.schema)
         return Tool(
             function=function,
             name=chosen,
@@ -209,10 +154,7 @@ def tool(
             is_async=inspect.iscoroutinefunction(function),
             takes_context=signature.takes_context,
             context_type=signature.context_type,
-            arguments_model=signature.arguments_model,
-            parameters=drop_titles(signature.schema) if strict is None else strict,
-            strict=strict is not None,
-            _schema=signature.schema,
+            **offered_schema(signature.arguments_model, signature.schema),
         )
 
     return define if function is None else define(function)

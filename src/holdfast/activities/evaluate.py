@@ -72,10 +72,12 @@ class Evaluate:
         return parsed if isinstance(parsed, dict) else {}
 
     async def _check_arguments(self, asked: CheckArguments) -> Evaluated:
-        tool = self._runtime.registry.tool(asked.tool)
+        offered = self._runtime.registry.agent(asked.origin.agent).offered.get(asked.tool)
+        if offered is None:
+            raise UnknownToolError(asked.tool, sorted(self._runtime.registry.agent(asked.origin.agent).offered))
         arguments = await self._arguments(asked)
         try:
-            tool.validate(arguments)
+            offered.validate(arguments)
         except ArgumentsInvalidError as error:
             return Evaluated(problem=str(error))
         except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything

@@ -21,7 +21,6 @@ from holdfast.errors import PayloadInvalidError, UnknownAgentError
 from holdfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest
 from holdfast.payloads.json_profile import JsonObject, scrub
 from holdfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
-from holdfast.tools import Tool
 
 REPLY_BYTES: Final = 1_800_000
 """Largest reply that is recorded. Above 2 MB the server would refuse it, and the paid call would be made again."""
@@ -53,7 +52,7 @@ class CallModel:
             model=self._model_name(agent),
             instructions=await self._instructions(agent, context),
             items=await self._runtime.blocks.transcript(call.origin, call.after, call.ids),
-            tools=[definition(tool) for tool in agent.tools],
+            tools=[each.definition() for each in agent.offered.values()],
             settings=agent.model_settings,
         )
         answer = await self._answer(agent, request)
@@ -145,17 +144,6 @@ class CallModel:
             raise ApplicationError(
                 "the model call was cancelled", type="ModelCallCancelled", non_retryable=True
             ) from None
-
-
-def definition(tool: Tool[..., Any]) -> JsonObject:
-    """Describe a tool to the model."""
-    return {
-        "type": "function",
-        "name": tool.name,
-        "description": tool.description,
-        "parameters": tool.parameters,
-        "strict": tool.strict,
-    }
 
 
 def _read(arg: object) -> ModelCall:

@@ -8,22 +8,20 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import Executor
 from typing import Any, Final
 
+from pydantic import BaseModel
 from temporalio.exceptions import ApplicationError
 
 from holdfast.activities.outputs import bounded_error
+from holdfast.activities.rules import RULE_S, ask_rule
 from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.agent import Agent
-from holdfast.approval import Approval
 from holdfast.context import RunContext
 from holdfast.errors import ArgumentsInvalidError
+from holdfast.offered import Offered
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import ApprovalPlan, PlannedCall
 from holdfast.tools import Tool
 
-RULE_S: Final = 5.0
-"""How long an approval rule may take before a person is asked instead."""
-REASON_CHARACTERS: Final = 2000
-"""Of a rule's reason that a person is shown."""
 MOST_CALLS: Final = 256
 """Calls of one reply that are carried out; the others are sent back to the model."""
 LONGEST_CALL_ID: Final = 256
@@ -88,7 +86,7 @@ class Planner:
         self._agent = agent
         self._context = context
         self._threads = threads
-        self._tools = {tool.name: tool for tool in agent.tools}
+        self._offered = agent.offered
 
     async def plan(self, items: Sequence[JsonObject]) -> list[PlannedCall]:
         """Plan every call among *items*, in their order; rules of one reply are asked side by side."""
@@ -104,30 +102,35 @@ class Planner:
                 kind="invalid",
                 text=f"Error: more than {MOST_CALLS} calls in one reply; this one was not run.",
             )
-        tool = self._tools.get(item["name"])
-        if tool is None:
-            known = ", ".join(sorted(self._tools)) or "none"
+        offered = self._offered.get(item["name"])
+        if offered is None:
+            known = ", ".join(sorted(self._offered)) or "none"
             return PlannedCall(
                 index=index,
                 kind="unknown",
                 text=f"Error: there is no tool {item['name'][:64]!r}; there are: {known}",
             )
         try:
-            arguments = tool.parse_text(item["arguments"])
-            model = tool.validate(arguments)
+            model = offered.validate(offered.parse_text(item["arguments"]))
         except ArgumentsInvalidError as error:
             return PlannedCall(index=index, kind="invalid", text=f"Error: {error}")
         except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
             return PlannedCall(index=index, kind="invalid", text=bounded_error(error))
+        match offered:
+            case Tool():
+                return await self._tool(index, offered, model)
+        raise AssertionError(f"{type(offered).__name__} has no plan")
+
+    async def _tool(self, index: int, tool: Tool[..., Any], arguments: BaseModel) -> PlannedCall:
         key: str | None = None
         if tool.idempotency_key is not None:
             try:
-                asking = call_user_code(tool.idempotency_key, self._context, model, threads=self._threads)
+                asking = call_user_code(tool.idempotency_key, self._context, arguments, threads=self._threads)
                 key = str(await asyncio.wait_for(asking, RULE_S))
             except (TimeoutError, UserCodeError) as error:  # the call must not run under a wrong key
                 problem = f"raised {error.kind}" if isinstance(error, UserCodeError) else f"took over {RULE_S:g} s"
                 return PlannedCall(index=index, kind="invalid", text=f"Error: the idempotency key {problem}")
-        approval = await self._approval(tool, model)
+        approval = await self._approval(tool, arguments)
         return PlannedCall(
             index=index,
             kind="run" if approval is None else "ask",
@@ -137,40 +140,14 @@ class Planner:
             on_error=None if tool.on_error == "tell_model" else tool.on_error,
             timeout_s=tool.timeout.total_seconds() if tool.timeout.total_seconds() != 600 else None,
             key=key,
-            worded=True if approval is not None and self._agent.rejection_text is not None else None,
+            worded=self._worded(approval),
         )
 
-    async def _approval(self, tool: Tool[..., Any], model: Any) -> ApprovalPlan | None:
-        """Evaluate the tool's rule. A rule that raises, hangs or answers nonsense asks a person: fail closed."""
-        rule = tool.approval
-        if rule is False:
-            return None
-        if rule is True:
-            return ApprovalPlan()
-        if isinstance(rule, Approval):
-            return _as_plan(rule)
-        try:
-            asking = call_user_code(rule, self._context, model, threads=self._threads)
-            answer = await asyncio.wait_for(asking, RULE_S)
-        except TimeoutError:
-            return ApprovalPlan(reason=f"the approval rule took longer than {RULE_S:g} s")
-        except UserCodeError as error:
-            return ApprovalPlan(reason=f"the approval rule raised {error.kind}")
-        if answer is None or answer is False:
-            return None
-        if answer is True:
-            return ApprovalPlan()
-        if isinstance(answer, Approval):
-            return _as_plan(answer)
-        return ApprovalPlan(reason=f"the approval rule answered {type(answer).__name__}, not an Approval or None")
+    def _worded(self, approval: ApprovalPlan | None) -> bool | None:
+        return True if approval is not None and self._agent.rejection_text is not None else None
 
-
-def _as_plan(approval: Approval) -> ApprovalPlan:
-    return ApprovalPlan(
-        deadline_s=approval.deadline.total_seconds() if approval.deadline is not None else None,
-        on_deadline=None if approval.on_deadline == "reject" else approval.on_deadline,
-        reason=approval.reason[:REASON_CHARACTERS] if approval.reason is not None else None,
-    )
+    async def _approval(self, offered: Offered, arguments: BaseModel) -> ApprovalPlan | None:
+        return await ask_rule(offered.approval, self._context, arguments, self._threads)
 
 
 def _invalid(message: str) -> ApplicationError:

@@ -12,19 +12,16 @@ from holdfast.workflows import asking, loop
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.settle import Cancelled, Done, Failed, Settled
 from holdfast.workflows.state import RunState
+from holdfast.workflows.work import Work
 
 
 class CallEndings:
-    """Writes the endings of one frame's calls into it.
+    """Writes the endings of one frame's calls into it."""
 
-    Attributes:
-        run_is_ending: Nobody will be asked any more; what is unknown is said to be.
-    """
-
-    def __init__(self, state: RunState, frame: Frame) -> None:
+    def __init__(self, state: RunState, frame: Frame, work: Work) -> None:
         self._state = state
         self._frame = frame
-        self.run_is_ending = False
+        self._work = work
 
     def take(self, call: Call, settled: Settled) -> None:
         """Write the ending of a tool call into the frame: every one leads somewhere a person or the model sees."""
@@ -88,10 +85,10 @@ class CallEndings:
     def _in_doubt(self, call: Call, facts: JsonObject) -> None:
         gated = call.released_by is not None
         policy = call.plan.on_unknown or ("ask" if gated else "tell_model")
-        if self.run_is_ending or policy != "ask":
+        if self._work.ending or policy != "ask":
             ended = str(facts.get("ended"))
             self._state.ledger.note_doubt(f"{call.tool} {call.call_id}", ended, workflow.now())
-        if self.run_is_ending or policy == "tell_model":
+        if self._work.ending or policy == "tell_model":
             self.settle(call, loop.OUTCOME_UNKNOWN)
         elif policy == "fail":
             self.settle(call, loop.OUTCOME_UNKNOWN)
@@ -102,7 +99,7 @@ class CallEndings:
             self._ask_doubt(call, "the call began, and how it ended is unknown", facts)
 
     def _ask_doubt(self, call: Call, reason: str, facts: JsonObject) -> None:
-        if self.run_is_ending:
+        if self._work.ending:
             return
         call.state = "asking"
         call.request = self._state.open_request(

@@ -1,0 +1,50 @@
+"""Asks an approval rule whether a call needs a person: once per call, and its answer is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Executor
+from typing import Any, Final
+
+from holdfast.activities.user_code import UserCodeError, call_user_code
+from holdfast.approval import Approval, ApprovalRule
+from holdfast.context import RunContext
+from holdfast.payloads.model_call import ApprovalPlan
+
+RULE_S: Final = 5.0
+"""How long an approval rule may take before a person is asked instead."""
+REASON_CHARACTERS: Final = 2000
+"""Of a rule's reason that a person is shown."""
+
+
+async def ask_rule(
+    rule: ApprovalRule, context: RunContext[Any], arguments: object, threads: Executor
+) -> ApprovalPlan | None:
+    """Evaluate a rule; None means: go ahead.
+
+    A rule that raises, hangs or answers nonsense asks a person: fail closed.
+    """
+    if not callable(rule):
+        return _read(rule)
+    try:
+        asking = call_user_code(rule, context, arguments, threads=threads)
+        answer = await asyncio.wait_for(asking, RULE_S)
+    except TimeoutError:
+        return ApprovalPlan(reason=f"the approval rule took longer than {RULE_S:g} s")
+    except UserCodeError as error:
+        return ApprovalPlan(reason=f"the approval rule raised {error.kind}")
+    return _read(answer)
+
+
+def _read(answer: object) -> ApprovalPlan | None:
+    if answer is None or answer is False:
+        return None
+    if answer is True:
+        return ApprovalPlan()
+    if isinstance(answer, Approval):
+        return ApprovalPlan(
+            deadline_s=answer.deadline.total_seconds() if answer.deadline is not None else None,
+            on_deadline=None if answer.on_deadline == "reject" else answer.on_deadline,
+            reason=answer.reason[:REASON_CHARACTERS] if answer.reason is not None else None,
+        )
+    return ApprovalPlan(reason=f"the approval rule answered {type(answer).__name__}, not an Approval or None")

@@ -1,0 +1,101 @@
+"""What a model is offered to call: a name, a description, and a schema that its arguments must satisfy."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+
+from holdfast._refusal import problems_of_arguments
+from holdfast._schema import drop_default_nulls, drop_titles, strict_schema
+from holdfast.approval import ApprovalRule
+from holdfast.errors import ArgumentsInvalidError, JsonProfileError
+from holdfast.payloads.json_profile import JsonObject, check_json, parse_json
+
+__all__ = ["NAME_PATTERN", "Offered", "offered_schema"]
+
+NAME_PATTERN: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+"""What the Responses API takes as the name of a function; agents follow it too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offered:
+    """One thing that a model may call.
+
+    Attributes:
+        name: As the model calls it; unique among what one agent offers.
+        approval: Whether a call waits for a person.
+        arguments_model: pydantic model with one attribute per parameter.
+        parameters: JSON schema of the arguments, in strict form where `strict` is True.
+        strict: Whether the schema could be expressed in strict form; free-form dicts cannot.
+    """
+
+    name: str
+    description: str
+    approval: ApprovalRule
+    arguments_model: type[BaseModel] = field(compare=False, repr=False)
+    parameters: JsonObject = field(compare=False, repr=False)
+    strict: bool = field(compare=False)
+    _schema: JsonObject = field(compare=False, repr=False)
+
+    @property
+    def may_be_gated(self) -> bool:
+        """Whether a call may have to wait for a person; a rule decides for each call."""
+        return self.approval is not False
+
+    def definition(self) -> JsonObject:
+        """Describe it to the model, as a tool of a Responses request."""
+        return {
+            "type": "function",
+            "name": self.name,
+            "description": self.description,
+            "parameters": self.parameters,
+            "strict": self.strict,
+        }
+
+    def parse_text(self, arguments: str) -> JsonObject:
+        """Decode and validate what the model wrote; the decoded object is returned unchanged.
+
+        Raises:
+            ArgumentsInvalidError: It is no JSON object, or does not satisfy the schema.
+        """
+        try:
+            decoded = parse_json(arguments)
+        except JsonProfileError as error:
+            raise ArgumentsInvalidError(self.name, [error.problem]) from None
+        if not isinstance(decoded, dict):
+            raise ArgumentsInvalidError(self.name, ["arguments: Input should be a JSON object"])
+        self.validate(decoded)
+        return decoded
+
+    def validate(self, arguments: JsonObject) -> BaseModel:
+        """Return *arguments* as the arguments model.
+
+        Scalars are never coerced (``"5"`` is no int); texts become dates, UUIDs and the like where declared.
+        A null for a parameter that has a default and takes no null means the default.
+
+        Raises:
+            ArgumentsInvalidError: The text says where and what was expected, without the values.
+        """
+        try:
+            check_json(arguments)
+            meant = drop_default_nulls(arguments, self._schema, self._schema)
+            return self.arguments_model.model_validate_json(json.dumps(meant), strict=True)
+        except JsonProfileError as error:
+            raise ArgumentsInvalidError(self.name, [error.problem]) from None
+        except ValidationError as error:
+            raise ArgumentsInvalidError(self.name, problems_of_arguments(error)) from None
+
+
+def offered_schema(model: type[BaseModel], schema: JsonObject) -> dict[str, Any]:
+    """The fields of `Offered` that follow from an arguments model and pydantic's own schema of it."""
+    strict = strict_schema(schema)
+    return {
+        "arguments_model": model,
+        "parameters": drop_titles(schema) if strict is None else strict,
+        "strict": strict is not None,
+        "_schema": schema,
+    }

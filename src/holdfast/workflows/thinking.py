@@ -1,0 +1,108 @@
+"""One frame's model calls: what is asked, and what becomes of every ending."""
+
+from __future__ import annotations
+
+from temporalio import workflow
+
+from holdfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
+from holdfast.workflows import asking, budgets, loop
+from holdfast.workflows.frames import Call, Failure, Frame
+from holdfast.workflows.settle import Cancelled, Done, Failed
+from holdfast.workflows.state import RunState
+from holdfast.workflows.work import Work
+
+
+class ModelTurns:
+    """Asks the model, and writes its reply into the frame."""
+
+    def __init__(self, state: RunState, frame: Frame, work: Work) -> None:
+        self._state = state
+        self._frame = frame
+        self._work = work
+
+    async def call(self) -> None:
+        """Make one model call, to its end."""
+        frame = self._frame
+        arg = ModelCall(
+            origin=self._state.origin(frame),
+            after=frame.seen,
+            ids=frame.blocks[frame.cursor :],
+            probe=not (frame.limit_known and self._state.publisher.attributes_known),
+        )
+        settled = await self._work.activity(
+            "holdfast.call_model", arg.to_wire(), f"{frame.agent} · turn {frame.turn + 1}", budgets.MODEL_CALL
+        )
+        match settled:
+            case Done(value):
+                self._take_reply(ModelReply.from_wire(value))
+            case Cancelled():
+                frame.failure = Failure(type="Cancelled", message="the model call was cancelled")
+            case Failed() as failed if failed.type == "AgentMissing" or failed.not_registered:
+                self._agent_missing()
+            case Failed(type=kind, message=message) if kind == REPLY_BROKEN:
+                self._reply_broken(message)
+            case Failed(type="TimeoutScheduleToClose", under=under, message=message):
+                self._out_of_patience(under, message)
+            case Failed(type=kind, message=message):
+                frame.failure = Failure(type=kind, message=message)
+
+    def _take_reply(self, reply: ModelReply) -> None:
+        frame = self._frame
+        frame.missing_since, frame.resume_at, frame.broken_replies, frame.waits = None, None, 0, 0
+        if not frame.limit_known:
+            frame.limit_known = True
+            if frame.max_turns is None and not self._state.unlimited(frame):
+                frame.max_turns = reply.max_turns or None
+        if reply.attributes is not None:
+            self._state.publisher.attributes_exist(reply.attributes)
+        self._state.transcript.add(reply.block, reply.items)
+        frame.cursor = len(frame.blocks)
+        frame.blocks.append(reply.block)
+        frame.seen = frame.blocks[frame.cursor - 1] if frame.cursor else None
+        frame.turn += 1
+        frame.reply = reply.block
+        frame.usage = frame.usage.plus(reply.usage)
+        frame.calls = [
+            Call(
+                plan=plan,
+                call_id=str(reply.items[plan.index]["call_id"]),
+                tool=str(reply.items[plan.index]["name"]),
+            )
+            for plan in reply.calls
+        ]
+        if frame.calls:
+            frame.phase = "calls"
+        else:
+            frame.output = loop.text_of_reply(reply.items)
+            frame.phase = "finished"
+
+    def _reply_broken(self, message: str) -> None:
+        frame = self._frame
+        frame.missing_since = None
+        frame.broken_replies += 1
+        if frame.broken_replies == loop.MOST_BROKEN_REPLIES:
+            frame.failure = Failure(type="ModelReplyInvalid", message=message)
+            return
+        frame.phase = "backoff"
+        frame.resume_at = workflow.now() + loop.delay_of(frame.broken_replies - 1)
+
+    def _out_of_patience(self, under: str | None, message: str) -> None:
+        """An hour has passed. Where the model was never heard of in it, no worker was there: that is waited for."""
+        frame = self._frame
+        frame.waits += 1
+        if (under is not None and under.startswith("Model")) or frame.waits > budgets.MOST_WAITS:
+            frame.failure = Failure(type="ModelUnavailable", message=message)
+        else:
+            frame.phase = "model"
+
+    def _agent_missing(self) -> None:
+        frame, now = self._frame, workflow.now()
+        frame.missing_since = frame.missing_since or now
+        if now - frame.missing_since < loop.MISSING_PATIENCE:
+            frame.phase = "backoff"
+            frame.resume_at = now + loop.pause_of_missing(frame.missing_since, now)
+            return
+        if self._work.ending:
+            return
+        frame.phase = "stuck"
+        frame.request = self._state.open_request(asking.missing_agent(frame, self._state.asker))
