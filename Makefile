@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 TYPED := src tests $(wildcard demo.py desk.py worker.py workflows/*.py activities/*.py)
 # What runs against the built wheel: tests of the library alone, which need no application around them.
 WHEEL_TESTS ?= tests/unit
+# Tests mostly wait for a server, a timer or a process: more of them run at a time than a small machine has cores. A file
+# stays in one process, and files go in their own order: the slow ones (app, cli, crash) are not left for the end.
+JOBS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-crash test check clean
@@ -19,7 +22,7 @@ demo-crash: $(READY) ## The same, with the worker killed twice on the way
 	@$(BIN)/python demo.py --crash $(ARGS)
 
 test: check ## Run every check and every test, and the tests against the built wheel
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 	$(BIN)/python tests/wheel/check_wheel.py $(WHEEL_TESTS)
 
 check: $(READY) ## Types, lint, format, import rules

@@ -18,7 +18,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 CONSTRAINTS: Final = ROOT / "constraints.txt"
-TEST_TOOLS: Final = ("pytest", "pytest-asyncio", "pytest-timeout", "hypothesis", "psutil")
+TEST_TOOLS: Final = ("pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "hypothesis", "psutil")
 
 
 def build(into: Path) -> Path:
