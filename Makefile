@@ -10,7 +10,7 @@ WHEEL_TESTS ?= tests/unit
 JOBS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-crash test check clean
+.PHONY: help demo demo-crash test check scenarios clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ check: $(READY) ## Types, lint, format, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+
+scenarios: $(READY) ## Write docs/scenarios.md from the tests
+	$(BIN)/python -m tests.scenarios
 
 clean: ## Remove the environment, caches and built files (the data in .holdfast stays)
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

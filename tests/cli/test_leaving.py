@@ -43,7 +43,7 @@ async def test_ctrl_c_is_silent_and_the_run_goes_on(cli: Cli, server: EmbeddedSe
     await run.cancel()
 
 
-async def test_fifty_commands_none_aborts(cli: Cli) -> None:
+async def test_xc5_fifty_commands_none_aborts(cli: Cli) -> None:
     """XC5: fifty commands against a real server, four at a time, end with 0 each; none aborts with 134."""
     turns = asyncio.Semaphore(4)
 

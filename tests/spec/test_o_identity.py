@@ -51,10 +51,10 @@ async def test_o1_what_runs_is_what_was_shown(
 
 
 async def test_o2_a_decision_names_a_request_and_a_verdict_and_nothing_else(
-    make_lab: MakeLab, effects: Effects
+    make_lab: MakeLab, effects: Effects, cache: int
 ) -> None:
     """O2: a client that sends state along (another tool, other arguments, a call id) changes nothing by it."""
-    lab = await make_lab([desk(effects)], script=[WIPE, DONE])
+    lab = await make_lab([desk(effects)], script=[WIPE, DONE], max_cached_workflows=cache)
     run = await lab.start("desk")
     request = await lab.next_request(run)
     smuggled = {
@@ -114,7 +114,9 @@ async def test_o3_racing_verdicts_have_one_winner(make_lab: MakeLab, effects: Ef
 
 
 @pytest.mark.parametrize("mode", ["tell_model", "fail"])
-async def test_o5_an_approved_tool_that_raises_is_not_repeated(make_lab: MakeLab, effects: Effects, mode: Any) -> None:
+async def test_o5_an_approved_tool_that_raises_is_not_repeated(
+    make_lab: MakeLab, effects: Effects, cache: int, mode: Any
+) -> None:
     """O5: by default the model reads the error; in raise mode the run fails; either way the call ran once."""
 
     @tool(approval=True, on_error=mode)
@@ -127,6 +129,7 @@ async def test_o5_an_approved_tool_that_raises_is_not_repeated(make_lab: MakeLab
     lab = await make_lab(
         [Agent("desk", model="m", tools=[wipe, look])],
         script=[Reply(call("wipe", {"target": "t"}, "c1"), call("look", {"check": "fans"}, "c2")), DONE],
+        max_cached_workflows=cache,
     )
     run = await lab.start("desk")
     await run.approve(await lab.next_request(run), decided_by="lead")

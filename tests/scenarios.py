@@ -1,0 +1,176 @@
+"""Writes docs/scenarios.md: which scenario is promised, and which tests hold it. `make scenarios` runs it.
+
+The page is made from the tests alone: a test called ``test_<row>_<promise>`` has a docstring that begins ``<ROW>: ``,
+and what follows is the promise. Nothing is imported.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+TESTS: Final = ROOT / "tests"
+PAGE: Final = ROOT / "docs" / "scenarios.md"
+
+
+def _rows(letter: str, first: int, last: int) -> set[str]:
+    return {f"{letter}{number}" for number in range(first, last + 1)}
+
+
+MUST_BE_HELD: Final = frozenset().union(
+    *(_rows("A", 1, 9), _rows("B", 1, 6), _rows("C", 1, 6), _rows("D", 1, 9), _rows("E", 1, 5), _rows("I", 1, 5)),
+    *(_rows("J", 1, 6), _rows("M", 1, 4), _rows("N", 1, 4), _rows("O", 1, 8), _rows("P", 1, 16)),
+)
+_WITHOUT_A_TEST: Final = """
+    A4
+    B5 B6
+    C1 C2 C3 C4 C5 C6
+    D1 D2 D3 D4 D5 D6 D7 D8 D9
+    E1 E2 E3 E4 E5
+    I1 I2 I3 I4 I5
+    J1 J2 J3 J4 J5 J6
+    M1 M2 M3 M4
+    N1 N2 N3 N4
+    O4 O6 O7 O8
+    P1 P2 P3 P6 P7 P8 P9 P10 P11 P12 P13 P16
+"""
+NOT_YET: Final = frozenset(_WITHOUT_A_TEST.split())
+"""Rows that must be held and have no test: exactly those, so a row leaves this list with its first test."""
+REPLAYED: Final = ("A", "D", "O")
+"""Rows of these letters are also held with the worker's cache off: a run is then replayed at every one of its tasks."""
+CACHED_ONLY: Final = frozenset({"O1"})
+"""Rows of those letters whose tests change the workflow under a run, which a replay would notice."""
+
+HEAD: Final = """\
+# Scenarios
+
+What Holdfast promises around a person's decision, and the tests that hold it, on a real Temporal server. The table is
+made from the tests by `make scenarios`, and a test fails when it is out of date. A promise is a test's own words;
+*replayed* says that the row is also held with the worker's cache off, where a run is replayed from its history at every
+step. Every history that a test makes is replayed on today's code when the test ends.
+
+A: approvals of parallel calls · B: rejections · C: decisions that last · D: approvals inside agents used as tools ·
+E: handoffs · F: sessions · G: history at the model's provider · H: streaming · I: turns · J: structured outputs ·
+K: cancelling · L: messages to a run · M: guardrails · N: usage · O: identity, errors, trust ·
+P: deadlines, effects, people, deploys, neighbours · XC: hostile input · XD: sizes
+
+| row | promises | replayed | tests |
+|---|---|---|---|
+"""
+_NAME: Final = re.compile(r"test_(?P<row>x?[a-p]\d+)_")
+_DOCSTRING: Final = re.compile(r"(?P<row>X?[A-P]\d+):\s+(?P<promise>.+?)(?:\n\s*\n|\Z)", re.DOTALL)
+_ROW: Final = re.compile(r"(?P<letters>[A-Z]+)(?P<number>\d+)")
+
+
+@dataclass(frozen=True)
+class Bearer:
+    """A test as far as this page goes.
+
+    Attributes:
+        named: The row that its name bears.
+        told: The row that its docstring bears.
+        replayed: It runs with the worker's cache off as well.
+    """
+
+    path: Path
+    name: str
+    named: str | None
+    told: str | None
+    promise: str
+    replayed: bool
+
+
+def bearers() -> list[Bearer]:
+    """Every test whose name or docstring bears a row, by file and line."""
+    return [each for path in sorted(TESTS.rglob("test_*.py")) for each in bearers_in(path, path.read_text())]
+
+
+def bearers_in(path: Path, source: str) -> Iterator[Bearer]:
+    """The same of one file."""
+    for node in ast.walk(ast.parse(source, str(path))):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or not node.name.startswith("test_"):
+            continue
+        named = _NAME.match(node.name)
+        told = _DOCSTRING.match(ast.get_docstring(node) or "")
+        if named or told:
+            yield Bearer(
+                path,
+                node.name,
+                named["row"].upper() if named else None,
+                told["row"] if told else None,
+                " ".join(told["promise"].split()) if told else "",
+                any(argument.arg == "cache" for argument in node.args.args),
+            )
+
+
+def problems(found: Iterable[Bearer]) -> list[str]:
+    """What is wrong with the tests themselves, a line each, with the remedy."""
+    found = list(found)
+    wrong = [
+        f"{each.path.name}: {each.name} bears {each.named} in its name and {each.told} in its docstring"
+        for each in found
+        if each.named != each.told
+    ]
+    held = {each.named for each in found}
+    wrong += [f"{row} has no test: write it" for row in ordered(MUST_BE_HELD - NOT_YET - held)]
+    wrong += [f"{row} has a test now: take it out of _WITHOUT_A_TEST" for row in ordered(NOT_YET & held)]
+    wrong += [f"{row} is in _WITHOUT_A_TEST, and need not be held" for row in ordered(NOT_YET - MUST_BE_HELD)]
+    replayed = {each.named for each in found if each.replayed}
+    wrong += [
+        f"{row} has no test with the fixture `cache`: rows {', '.join(REPLAYED)} run with the cache off too"
+        for row in ordered({row for row in held if row and row.startswith(REPLAYED)} - replayed - CACHED_ONLY)
+    ]
+    return wrong
+
+
+def page(found: Iterable[Bearer]) -> str:
+    """The page: one line a row, in order."""
+    rows: dict[str, list[Bearer]] = {row: [] for row in MUST_BE_HELD}
+    for each in found:
+        if each.named is not None:
+            rows.setdefault(each.named, []).append(each)
+    return HEAD + "".join(_line(row, rows[row]) for row in ordered(rows))
+
+
+def _line(row: str, held_by: list[Bearer]) -> str:
+    if not held_by:
+        return f"| {row} | *no test yet* | | |\n"
+    promises = "<br>".join(_escaped(each.promise) for each in held_by)
+    files = dict.fromkeys(each.path.relative_to(ROOT).as_posix() for each in held_by)
+    links = "<br>".join(f"[{file.removeprefix('tests/')}](../{file})" for file in files)
+    return f"| {row} | {promises} | {'yes' if any(each.replayed for each in held_by) else ''} | {links} |\n"
+
+
+def _escaped(promise: str) -> str:
+    text = promise.replace("|", "\\|").replace("<", "&lt;")
+    return text[0].upper() + text[1:] if text else text
+
+
+def ordered(rows: Iterable[str]) -> list[str]:
+    """Rows by letter, then number; those of two letters last."""
+
+    def key(row: str) -> tuple[int, str, int]:
+        parts = _ROW.fullmatch(row)
+        assert parts is not None
+        return len(parts["letters"]), parts["letters"], int(parts["number"])
+
+    return sorted(rows, key=key)
+
+
+def main() -> int:
+    """Write the page; 1 where something is wrong with the tests themselves, which is said."""
+    found = bearers()
+    PAGE.write_text(page(found))
+    wrong = problems(found)
+    sys.stderr.writelines(f"{line}\n" for line in wrong)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
