@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from holdfast.client import Holdfast, OpenRequest, RunInfo
     from holdfast.context import RunContext, ToolContext
     from holdfast.errors import HoldfastError, RefusalError, WaitingForPeople
+    from holdfast.guardrail import Allow, Fail, Replace
     from holdfast.handle import Run
     from holdfast.payloads.requests import (
         Answer,
@@ -38,10 +39,12 @@ _HOMES = {
     "AgentHost": "workflows.host",
     "AgentRef": "workflows.host",
     "AgentRun": "workflows.run",
+    "Allow": "guardrail",
     "Answer": "payloads.requests",
     "Approval": "approval",
     "Approve": "payloads.requests",
     "Decision": "payloads.requests",
+    "Fail": "guardrail",
     "GiveUp": "payloads.requests",
     "Holdfast": "client",
     "HoldfastError": "errors",
@@ -52,6 +55,7 @@ _HOMES = {
     "RefusalError": "errors",
     "Reject": "payloads.requests",
     "Rejection": "agent",
+    "Replace": "guardrail",
     "Request": "payloads.requests",
     "Run": "handle",
     "RunAgain": "payloads.requests",
@@ -71,10 +75,12 @@ __all__ = [
     "AgentHost",
     "AgentRef",
     "AgentRun",
+    "Allow",
     "Answer",
     "Approval",
     "Approve",
     "Decision",
+    "Fail",
     "GiveUp",
     "Holdfast",
     "HoldfastError",
@@ -85,6 +91,7 @@ __all__ = [
     "RefusalError",
     "Reject",
     "Rejection",
+    "Replace",
     "Request",
     "Run",
     "RunAgain",

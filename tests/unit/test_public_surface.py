@@ -19,10 +19,10 @@ from holdfast import errors
 from holdfast.errors import REFUSALS, HoldfastError, RefusalError
 
 PUBLIC: Final = (
-    *("Agent", "AgentHost", "AgentRef", "AgentRun", "Answer", "Approval", "Approve", "Decision", "GiveUp", "Holdfast"),
-    *("HoldfastError", "HoldfastPlugin", "OpenRequest", "Ran", "Receipt", "RefusalError", "Reject", "Rejection"),
-    *("Request", "Run", "RunAgain", "RunContext", "RunInfo", "RunResult", "RunStatus", "Tool", "ToolContext", "Usage"),
-    *("WaitingForPeople", "tool"),
+    *("Agent", "AgentHost", "AgentRef", "AgentRun", "Allow", "Answer", "Approval", "Approve", "Decision", "Fail"),
+    *("GiveUp", "Holdfast", "HoldfastError", "HoldfastPlugin", "OpenRequest", "Ran", "Receipt", "RefusalError"),
+    *("Reject", "Rejection", "Replace", "Request", "Run", "RunAgain", "RunContext", "RunInfo", "RunResult"),
+    *("RunStatus", "Tool", "ToolContext", "Usage", "WaitingForPeople", "tool"),
 )
 PUBLIC_IN_TESTING: Final = (
     *("Delay", "Drop", "Fail", "Gate", "Hang", "Lab", "Reply", "ResponsesServer", "Script", "When"),
