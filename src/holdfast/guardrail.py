@@ -15,7 +15,13 @@ REASON_CHARACTERS: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """Nothing is wrong: go on. A guardrail that returns None says the same."""
+    """Nothing is wrong: go on. A guardrail that returns None says the same.
+
+    Attributes:
+        info: What was found, kept in the run's result: anything that pydantic can turn into JSON.
+    """
+
+    info: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +30,11 @@ class Replace:
 
     Attributes:
         value: What stands in its place: a text, or what the place takes otherwise (a tool's output: any JSON).
+        info: What was found, kept in the run's result: anything that pydantic can turn into JSON.
     """
 
     value: Any
+    info: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +43,11 @@ class Fail:
 
     Attributes:
         reason: Why, in the failure's message; cut after 2,000 characters.
+        info: What was found, kept in the run's result: anything that pydantic can turn into JSON.
     """
 
     reason: str
+    info: Any = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.reason, str):
