@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from holdfast.agent import Agent, Rejection
     from holdfast.approval import Approval
     from holdfast.client import Holdfast, OpenRequest, RunInfo
+    from holdfast.content import File, Image, Text
     from holdfast.context import RunContext, ToolContext
     from holdfast.errors import HoldfastError, RefusalError, WaitingForPeople
     from holdfast.guardrail import Allow, Fail, Replace
@@ -45,10 +46,12 @@ _HOMES = {
     "Approve": "payloads.requests",
     "Decision": "payloads.requests",
     "Fail": "guardrail",
+    "File": "content",
     "GiveUp": "payloads.requests",
     "Holdfast": "client",
     "HoldfastError": "errors",
     "HoldfastPlugin": "plugin",
+    "Image": "content",
     "OpenRequest": "client",
     "Ran": "payloads.requests",
     "Receipt": "payloads.requests",
@@ -63,6 +66,7 @@ _HOMES = {
     "RunInfo": "client",
     "RunResult": "payloads.runs",
     "RunStatus": "payloads.runs",
+    "Text": "content",
     "Tool": "tools",
     "ToolContext": "context",
     "Usage": "payloads.usage",
@@ -81,10 +85,12 @@ __all__ = [
     "Approve",
     "Decision",
     "Fail",
+    "File",
     "GiveUp",
     "Holdfast",
     "HoldfastError",
     "HoldfastPlugin",
+    "Image",
     "OpenRequest",
     "Ran",
     "Receipt",
@@ -99,6 +105,7 @@ __all__ = [
     "RunInfo",
     "RunResult",
     "RunStatus",
+    "Text",
     "Tool",
     "ToolContext",
     "Usage",

@@ -20,9 +20,9 @@ from holdfast.errors import REFUSALS, HoldfastError, RefusalError
 
 PUBLIC: Final = (
     *("Agent", "AgentHost", "AgentRef", "AgentRun", "Allow", "Answer", "Approval", "Approve", "Decision", "Fail"),
-    *("GiveUp", "Holdfast", "HoldfastError", "HoldfastPlugin", "OpenRequest", "Ran", "Receipt", "RefusalError"),
-    *("Reject", "Rejection", "Replace", "Request", "Run", "RunAgain", "RunContext", "RunInfo", "RunResult"),
-    *("RunStatus", "Tool", "ToolContext", "Usage", "WaitingForPeople", "tool"),
+    *("File", "GiveUp", "Holdfast", "HoldfastError", "HoldfastPlugin", "Image", "OpenRequest", "Ran", "Receipt"),
+    *("RefusalError", "Reject", "Rejection", "Replace", "Request", "Run", "RunAgain", "RunContext", "RunInfo"),
+    *("RunResult", "RunStatus", "Text", "Tool", "ToolContext", "Usage", "WaitingForPeople", "tool"),
 )
 PUBLIC_IN_TESTING: Final = (
     *("Delay", "Drop", "Fail", "Gate", "Hang", "Lab", "Reply", "ResponsesServer", "Script", "When"),

@@ -6,45 +6,70 @@ import hashlib
 import json
 import traceback
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import ConfigDict, TypeAdapter
 
+from holdfast.content import File, Image, Text, parts_of
 from holdfast.errors import JsonProfileError
-from holdfast.payloads.json_profile import MAX_DEPTH, check_json, scrub
+from holdfast.payloads.base import json_size
+from holdfast.payloads.json_profile import MAX_DEPTH, JsonValue, check_json, scrub
 from holdfast.payloads.tool_call import ERROR_TEXT_BYTES, RESULT_BYTES
 
 _ANY: Final[TypeAdapter[Any]] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
 """Keeps NaN and infinity, so that they are refused: pydantic alone would turn them into null without a word."""
+_PARTS_TOO_LARGE: Final = (
+    "Error: the tool ran, but the images and files that it returned take {size:,} bytes, and at most {most:,} can be "
+    "given to you; it should return their addresses (url=…) instead"
+)
 
 
-def bounded_output(value: object) -> tuple[str | None, int | None, str | None]:
-    """Turn a tool's result into the text that the model reads.
+@dataclass(frozen=True)
+class Shaped:
+    """A tool's result as it can be recorded.
 
-    A text stays as it is; everything else becomes JSON. Beyond 256 KiB it is cut, and says so with a digest of the
-    whole.
+    Attributes:
+        output: A text, or content parts.
+        json: The text is JSON, of a value that was no text.
+        size: Bytes before it was cut, None where it was not.
+        problem: Why it is no output at all; then there is none.
+    """
 
-    Returns:
-        The output, its size before it was cut (None where it was not), and the problem where it is no output at all.
+    output: JsonValue = None
+    json: bool = False
+    size: int | None = None
+    problem: str | None = None
+
+
+def bounded_output(value: object) -> Shaped:
+    """Turn a tool's result into what the model reads.
+
+    A text stays as it is; content parts become what the Responses API takes; everything else becomes JSON. Beyond 256
+    KiB a text is cut, and says so with a digest of the whole; parts are refused, as half an image is none.
     """
     if value is None:
-        return "", None, None
+        return Shaped(output="")
+    parts = parts_of(value)
+    if parts is not None:
+        size = json_size(parts)
+        if size > RESULT_BYTES:
+            return Shaped(problem=_PARTS_TOO_LARGE.format(size=size, most=RESULT_BYTES))
+        return Shaped(output=parts)
     if isinstance(value, str):
-        text = scrub(value)
-    else:
-        try:
-            _refuse_iterators(value, 0)
-            plain = _ANY.dump_python(value, mode="json", warnings="error")
-            check_json(plain)
-            text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
-        except Exception as error:  # noqa: BLE001 - the result is an object of the user's: its code runs here
-            why = error.problem if isinstance(error, JsonProfileError) else type(error).__name__
-            return (
-                None,
-                None,
-                (f"Error: the tool ran, but its result ({type(value).__name__}) cannot be given to you as JSON: {why}"),
-            )
-    return *_cut(text, RESULT_BYTES), None
+        text, size_before = _cut(scrub(value), RESULT_BYTES)
+        return Shaped(output=text, size=size_before)
+    try:
+        _refuse_unreadable(value, 0)
+        plain = _ANY.dump_python(value, mode="json", warnings="error")
+        check_json(plain)
+        text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
+    except Exception as error:  # noqa: BLE001 - the result is an object of the user's: its code runs here
+        why = error.problem if isinstance(error, JsonProfileError) else type(error).__name__
+        kind = type(value).__name__
+        return Shaped(problem=f"Error: the tool ran, but its result ({kind}) cannot be given to you as JSON: {why}")
+    text, size_before = _cut(text, RESULT_BYTES)
+    return Shaped(output=text, json=size_before is None, size=size_before)
 
 
 def bounded_error(error: object) -> str:
@@ -64,17 +89,23 @@ def described(error: object, *, prefix: str = "") -> str:
     return _cut(f"{prefix}{name}: {said}" if said else f"{prefix}{name}", ERROR_TEXT_BYTES)[0]
 
 
-def _refuse_iterators(value: object, depth: int) -> None:
-    """Refuse what can be read only once: it may never end, and reading it is work that the tool left undone."""
+def _refuse_unreadable(value: object, depth: int) -> None:
+    """Refuse what no JSON stands for although pydantic would try.
+
+    An iterator may never end, and reading it is work that the tool left undone; a content part is one for the model
+    only where it stands alone or in a list.
+    """
     if isinstance(value, Iterator):
         raise JsonProfileError("it is an iterator; return a list")
+    if isinstance(value, Image | File | Text):
+        raise JsonProfileError("content parts stand alone, or in one list with nothing else but texts")
     if depth >= MAX_DEPTH:
         return
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list | tuple | set | frozenset):
         for item in value:
-            _refuse_iterators(item, depth + 1)
+            _refuse_unreadable(item, depth + 1)
 
 
 def _cut(text: str, limit: int) -> tuple[str, int | None]:

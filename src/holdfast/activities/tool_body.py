@@ -111,10 +111,10 @@ class ToolBody:
     def _ended(self, result: tuple[bool, object]) -> ToolOutcome:
         returned, value = result
         if returned:
-            output, size, problem = bounded_output(value)
-            if problem is not None:
-                return outcome("error", output=problem)
-            return outcome("ok", output=output, size=size)
+            shaped = bounded_output(value)
+            if shaped.problem is not None:
+                return outcome("error", output=shaped.problem)
+            return outcome("ok", output=shaped.output, size=shaped.size, json=shaped.json)
         error = value.error if isinstance(value, _InThreadError) else value
         if isinstance(error, asyncio.CancelledError) and self._stop.is_set():
             return outcome("cancelled", reason="cancelled while it was running")
@@ -155,13 +155,19 @@ class _InThreadError(Exception):
 
 
 def outcome(
-    kind: OutcomeKind, *, output: JsonValue = None, reason: str | None = None, size: int | None = None
+    kind: OutcomeKind,
+    *,
+    output: JsonValue = None,
+    reason: str | None = None,
+    size: int | None = None,
+    json: bool = False,
 ) -> ToolOutcome:
     """Shape an outcome of this attempt."""
     return ToolOutcome(
         kind=kind,
         block=uuid.uuid4().hex,
         output=output,
+        form="json" if json else None,
         reason=reason,
         bytes=size,
         worker=activity.client().identity if kind == "unknown" else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Literal
 
 from holdfast.payloads.base import Payload
@@ -53,12 +54,23 @@ class ToolOutcome(Payload):
             hand are not those that were approved.
         block: Id for the output's block, made by this attempt.
         output: For the model: a text, or content parts as the Responses API takes them.
+        form: *json*: the text is JSON, of a value that was no text. As text and not as the value itself, because
+            converters sort an object's keys, and the model reads them in the order in which the tool gave them.
         bytes: Size of the output before it was cut to `RESULT_BYTES`, when it was.
     """
 
     kind: Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused"]
     block: str
     output: JsonValue = None
+    form: Literal["json"] | None = None
     reason: str | None = None
     bytes: int | None = None
     worker: str | None = None
+
+    @property
+    def value(self) -> JsonValue:
+        """What the tool returned: the value where the output is JSON text, else the text or parts."""
+        if self.form == "json" and isinstance(self.output, str):
+            value: JsonValue = json.loads(self.output)
+            return value
+        return self.output

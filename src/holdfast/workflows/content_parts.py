@@ -52,6 +52,13 @@ def is_part(value: JsonValue) -> bool:
     return all(field == "type" or _fits(kind, field, item) for field, item in value.items())
 
 
+def prefixed(text: str, output: JsonValue) -> JsonValue:
+    """Put *text* before an output that is a text or content parts."""
+    if isinstance(output, list):
+        return [{"type": "input_text", "text": text}, *output]
+    return f"{text}\n\n{output}"
+
+
 def _fits(kind: _Kind, field: str, item: JsonValue) -> bool:
     if field in kind.texts:
         return isinstance(item, str) or (item is None and kind.optional)

@@ -9,6 +9,7 @@ from temporalio import workflow
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.tool_call import ToolOutcome
 from holdfast.workflows import asking, loop
+from holdfast.workflows.content_parts import prefixed
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.settle import Cancelled, Done, Failed, Settled
 from holdfast.workflows.state import RunState
@@ -110,9 +111,9 @@ class CallEndings:
 
     def settle(self, call: Call, output: JsonValue, block: str | None = None) -> None:
         """Keep a call's one output. It reaches the model when every call of the turn has its own."""
-        if call.arguments is not None and isinstance(output, str):
+        if call.arguments is not None:
             ran = json.dumps(call.arguments, ensure_ascii=False)
-            output = f"A person changed the arguments before this ran; they were {ran}.\n\n{output}"
+            output = prefixed(f"A person changed the arguments before this ran; they were {ran}.", output)
         item: JsonObject = {"type": "function_call_output", "call_id": call.call_id, "output": output}
         call.output = self._state.transcript.add(block or str(workflow.uuid4()), [item])
         call.state = "settled"
