@@ -32,13 +32,14 @@ if TYPE_CHECKING:
     from holdfast.payloads.usage import Usage
     from holdfast.plugin import HoldfastPlugin
     from holdfast.tools import Tool, tool
-    from holdfast.workflows.host import AgentHost, AgentRef
+    from holdfast.workflows.agent_ref import AgentRef
+    from holdfast.workflows.host import AgentHost
     from holdfast.workflows.run import AgentRun
 
 _HOMES = {
     "Agent": "agent",
     "AgentHost": "workflows.host",
-    "AgentRef": "workflows.host",
+    "AgentRef": "workflows.agent_ref",
     "AgentRun": "workflows.run",
     "Allow": "guardrail",
     "Answer": "payloads.requests",

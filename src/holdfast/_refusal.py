@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
-__all__ = ["problems_of_arguments"]
+__all__ = ["problems_of_arguments", "problems_of_values"]
 
 _MOST_PROBLEMS: Final = 10
 _MOST_PART_CHARS: Final = 64
@@ -23,15 +23,20 @@ _REPLACED: Final = {"uuid_parsing": "Input should be a valid UUID"}
 
 def problems_of_arguments(error: ValidationError) -> list[str]:
     """Return one sentence per problem, at most ten."""
+    return problems_of_values(error, "arguments")
+
+
+def problems_of_values(error: ValidationError, root: str) -> list[str]:
+    """Return one sentence per problem, at most ten; *root* names the value as a whole."""
     details = error.errors(include_url=False)
-    problems = [f"{_path(detail)}: {_sentence(detail)}" for detail in details[:_MOST_PROBLEMS]]
+    problems = [f"{_path(detail, root)}: {_sentence(detail)}" for detail in details[:_MOST_PROBLEMS]]
     if len(details) > _MOST_PROBLEMS:
         problems.append(f"and {len(details) - _MOST_PROBLEMS} more")
     return problems
 
 
-def _path(detail: ErrorDetails) -> str:
-    return ".".join(_part(part) for part in detail["loc"]) or "arguments"
+def _path(detail: ErrorDetails, root: str) -> str:
+    return ".".join(_part(part) for part in detail["loc"]) or root
 
 
 def _part(part: int | str) -> str:

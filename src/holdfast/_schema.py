@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
 from holdfast.payloads.json_profile import JsonObject
 
-__all__ = ["arguments_schema", "drop_default_nulls", "drop_titles", "strict_schema"]
+__all__ = ["arguments_schema", "drop_default_nulls", "drop_titles", "strict_schema", "type_schema"]
 
 _NULL: Final[JsonObject] = {"type": "null"}
 
@@ -53,6 +53,11 @@ class _QuietJsonSchema(GenerateJsonSchema):
 def arguments_schema(model: type[BaseModel]) -> JsonObject:
     """Return pydantic's own schema of *model*, for validation."""
     return model.model_json_schema(schema_generator=_QuietJsonSchema)
+
+
+def type_schema(adapter: TypeAdapter[Any]) -> JsonObject:
+    """Return pydantic's own schema of any type, for validation."""
+    return adapter.json_schema(schema_generator=_QuietJsonSchema)
 
 
 def strict_schema(schema: JsonObject) -> JsonObject | None:

@@ -13,6 +13,7 @@ from holdfast._signature import require_positional
 from holdfast.context import RunContext
 from holdfast.errors import DefinitionError, JsonProfileError
 from holdfast.offered import NAME_PATTERN, Offered
+from holdfast.output_type import OutputType, output_type_of
 from holdfast.payloads.json_profile import JsonObject, check_json
 from holdfast.tools import Tool, tool
 
@@ -60,6 +61,8 @@ class Agent:
         max_turns: Most model replies; beyond it the run fails (``MaxTurnsExceeded``). None is no limit.
         rejection_text: Words the output that the model reads for a rejected call.
         context_type: pydantic model of the run's context.
+        output_type: Type of the final answer: anything that pydantic can build. None and ``str`` are plain text.
+        output: How the final answer is read, where it is no plain text.
     """
 
     name: str
@@ -71,6 +74,8 @@ class Agent:
     max_turns: int | None
     rejection_text: RejectionText | None
     context_type: type[BaseModel] | None
+    output_type: Any = field(hash=False)
+    output: OutputType | None = field(init=False, hash=False, compare=False, repr=False)
 
     def __init__(
         self,
@@ -84,6 +89,7 @@ class Agent:
         max_turns: int | None = 100,
         rejection_text: RejectionText | None = None,
         context_type: type[BaseModel] | None = None,
+        output_type: Any = None,
     ) -> None:
         """Define an agent.
 
@@ -94,16 +100,19 @@ class Agent:
         _check_name(subject, name)
         _check_texts(subject, instructions, rejection_text)
         _check_model(subject, model, client, max_turns)
+        output = output_type_of(output_type, subject)
         values: dict[str, object] = {
             "name": name,
             "instructions": instructions,
             "model": model,
             "client": client,
             "tools": _wrapped(subject, tools),
-            "model_settings": MappingProxyType(_checked_settings(subject, model_settings)),
+            "model_settings": MappingProxyType(_checked_settings(subject, model_settings, output)),
             "max_turns": max_turns,
             "rejection_text": rejection_text,
             "context_type": context_type,
+            "output_type": output_type,
+            "output": output,
         }
         for attribute, value in values.items():
             object.__setattr__(self, attribute, value)
@@ -170,7 +179,7 @@ def _wrapped(subject: str, tools: Sequence[Tool | Callable[..., Any]]) -> tuple[
     return tuple(wrapped.values())
 
 
-def _checked_settings(subject: str, settings: Mapping[str, Any]) -> JsonObject:
+def _checked_settings(subject: str, settings: Mapping[str, Any], output: OutputType | None) -> JsonObject:
     copied = dict(settings)
     owned = sorted(OWNED_SETTINGS & copied.keys())
     if owned:
@@ -179,4 +188,6 @@ def _checked_settings(subject: str, settings: Mapping[str, Any]) -> JsonObject:
         check_json(copied)
     except JsonProfileError as error:
         raise DefinitionError(subject, f"model_settings must be JSON: {error.problem}") from None
+    if output is not None:
+        output.settings(copied, subject)
     return copied

@@ -32,6 +32,15 @@ class ArgumentsInvalidError(HoldfastError):
         self.problems = tuple(problems)
 
 
+class OutputInvalidError(HoldfastError):
+    """A run's answer does not fit the type that was asked for. The text is written for the model to read."""
+
+    def __init__(self, name: str, problems: Sequence[str]) -> None:
+        super().__init__(f"the output is no {name}: {'; '.join(problems)}")
+        self.name = name
+        self.problems = tuple(problems)
+
+
 class JsonProfileError(HoldfastError):
     """A text is not JSON as Holdfast accepts it (RFC 8259 with the limits of `payloads.json_profile`)."""
 

@@ -7,7 +7,7 @@ import hashlib
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar, overload
 
 from temporalio.client import (
     Client,
@@ -35,6 +35,7 @@ from holdfast.errors import (
     WaitingForPeople,
 )
 from holdfast.events import cancel_reason, ledger_changes, requests_in_memo
+from holdfast.output_type import built, typed_result
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.requests import (
     DECISION_BYTES,
@@ -65,6 +66,8 @@ _ENDED: Final[dict[WorkflowExecutionStatus, RunPhase]] = {
     WorkflowExecutionStatus.TERMINATED: "failed",
     WorkflowExecutionStatus.CANCELED: "cancelled",
 }
+
+T = TypeVar("T")
 
 
 class Run:
@@ -124,27 +127,46 @@ class Run:
             return status.model_copy(update={"status": ended, "pending": 0, "problem": None})
         return status.model_copy(update={"problem": status.problem or _trouble(description)})
 
-    async def result(self, *, wait_for_people: bool = True, timeout: timedelta | None = None) -> RunResult:
+    @overload
+    async def result(self, *, wait_for_people: bool = ..., timeout: timedelta | None = ...) -> RunResult: ...
+
+    @overload
+    async def result(
+        self, *, output_type: type[T], wait_for_people: bool = ..., timeout: timedelta | None = ...
+    ) -> RunResult[T]: ...
+
+    @overload
+    async def result(
+        self, *, output_type: Any, wait_for_people: bool = ..., timeout: timedelta | None = ...
+    ) -> RunResult[Any]: ...
+
+    async def result(
+        self, *, output_type: Any = None, wait_for_people: bool = True, timeout: timedelta | None = None
+    ) -> RunResult[Any]:
         """Wait for the run's end.
 
         Args:
+            output_type: Type of the output, as the agent's `output_type`; None leaves it the JSON that it is.
             wait_for_people: False raises instead of waiting for a decision.
             timeout: Longest wait; the run goes on after it.
 
         Raises:
+            OutputInvalidError: The output is no *output_type*. DefinitionError: *output_type* is no type.
             RunFailedError: It ended without an answer.
             RunCancelledError: It was cancelled.
             WaitingForPeople: A request is open, and *wait_for_people* is False.
             TimeoutError: *timeout* passed.
             RunNotFoundError: The server does not know the run.
         """
+        kind = None if output_type is None else built(output_type, "result")
         bound_s = None if timeout is None else timeout.total_seconds()
         try:
             async with asyncio.timeout(bound_s) as bound:
                 if not wait_for_people:
                     await self._until_a_request()
                 with typed_errors(self._client, self.id):
-                    return RunResult.from_wire(await self._handle.result())
+                    result = RunResult.from_wire(await self._handle.result())
+                return result if kind is None else typed_result(result, kind)
         except WorkflowFailureError as error:
             raise await self._failure(error) from error
         except TimeoutError as error:

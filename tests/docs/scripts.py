@@ -13,6 +13,12 @@ def _refund(order: int, amount: float) -> Reply:
 
 
 SCRIPTS: Final[Mapping[str, Script]] = {
+    "assessor": Script(
+        [
+            Reply(text('{"order": 7, "risk": "low", "reasons": []}')),
+            Reply(text('{"order": 7, "risk": 0.1, "reasons": ["a known customer"]}')),
+        ]
+    ),
     "shop": Script.per_conversation(
         {
             "order 7": [

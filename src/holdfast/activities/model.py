@@ -12,6 +12,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from holdfast.activities.attributes import AttributeProbe
+from holdfast.activities.final import request_settings, structured
 from holdfast.activities.planning import Planner, answerable
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.user_code import UserCodeError, call_user_code
@@ -53,20 +54,21 @@ class CallModel:
             instructions=await self._instructions(agent, context),
             items=await self._runtime.blocks.transcript(call.origin, call.after, call.ids),
             tools=[each.definition() for each in agent.offered.values()],
-            settings=agent.model_settings,
+            settings=request_settings(agent),
         )
         answer = await self._answer(agent, request)
         used = {str(item.get("call_id")) for item in request.items if item.get("type") == "function_call"}
         items = answerable(_whole(answer), used)
-        planner = Planner(agent, context, self._runtime.threads)
+        calls = await Planner(agent, context, self._runtime.threads).plan(items)
         reply = ModelReply(
             block=uuid.uuid4().hex,
             items=items,
-            calls=await planner.plan(items),
+            calls=calls,
             usage=answer.usage,
             response_id=answer.response_id,
             attributes=await self._attributes.existing(activity.client()) if call.probe else None,
             max_turns=(agent.max_turns or 0) if call.probe else None,
+            structured=None if calls else structured(agent, items),
         )
         self._runtime.blocks.cache.put(reply.block, items)
         return _bounded(reply)

@@ -82,6 +82,18 @@ class PlannedCall(Payload):
     worded: bool | None = None
 
 
+class StructuredOutput(Payload):
+    """How the text of a reply without calls reads as the agent's output type. The text itself is among the items.
+
+    Attributes:
+        wrapped: The value stands in an object around it, as `holdfast.output_type` says.
+        problem: Why it does not fit, for the model to read; None where it fits.
+    """
+
+    wrapped: bool | None = None
+    problem: str | None = None
+
+
 class ModelReply(Payload):
     """Output of the activity `holdfast.call_model`.
 
@@ -90,6 +102,7 @@ class ModelReply(Payload):
         calls: Plan for every call among the items, by index.
         attributes: On a probe: search attributes of ours that the namespace has; None where it did not say.
         max_turns: On a probe: the agent's own limit; 0 means none.
+        structured: For a final answer of an agent with an output type.
     """
 
     block: str
@@ -99,3 +112,4 @@ class ModelReply(Payload):
     response_id: str | None = None
     attributes: list[str] | None = None
     max_turns: int | None = None
+    structured: StructuredOutput | None = None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Generic, Literal, cast
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, StringConstraints, field_validator, model_validator
+from typing_extensions import TypeVar
 
 from holdfast.payloads.base import Payload
 from holdfast.payloads.json_profile import JsonObject, JsonValue
@@ -75,16 +76,20 @@ class RunFacts(Payload):
     requested_by: str | None = None
 
 
-class RunResult(Payload):
+Output = TypeVar("Output", default=JsonValue)
+
+
+class RunResult(Payload, Generic[Output]):
     """What a finished run answers.
 
     Attributes:
-        output: The last reply's text.
+        output: The last reply's text; for an agent with an `output_type` its JSON value, or the type itself where it
+            was asked for.
         agent: The agent that gave it.
         turns: Model replies of this run.
     """
 
-    output: JsonValue
+    output: SerializeAsAny[Output] = cast(Any, None)  # a null is left out on the wire
     agent: str
     turns: int
     usage: Usage = Usage()

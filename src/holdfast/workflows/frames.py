@@ -59,6 +59,7 @@ class Frame(BaseModel):
             which waits for a person.
         reply: Block of the last reply.
         broken_replies: Replies in a row that were empty or none at all.
+        invalid_outputs: Answers that did not fit the agent's output type.
     """
 
     id: str
@@ -80,6 +81,7 @@ class Frame(BaseModel):
     request: str | None = None
     missing_since: datetime | None = None
     broken_replies: int = 0
+    invalid_outputs: int = 0
     resume_at: datetime | None = None
     waits: int = 0
     output: JsonValue = None

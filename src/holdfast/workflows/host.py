@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any, Final
 
 from temporalio import workflow
@@ -13,6 +12,7 @@ from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.runs import CallStatus, RunInput, RunPhase, RunResult, RunStatus
 from holdfast.payloads.transcript import TranscriptQuery
 from holdfast.payloads.usage import Usage
+from holdfast.workflows.agent_ref import AgentRef, Output, read_output
 from holdfast.workflows.deciding import Decider
 from holdfast.workflows.doors import read_optional, read_start
 from holdfast.workflows.driver import Driver
@@ -22,13 +22,6 @@ from holdfast.workflows.state import RunState
 
 PREFIX: Final = "holdfast."
 """Before every handler name of a host inside a user's own workflow."""
-
-
-@dataclass(frozen=True)
-class AgentRef:
-    """An agent by name: workflows know no more of it, so that a deploy of agent code cannot break them."""
-
-    name: str
 
 
 class AgentHost:
@@ -58,18 +51,19 @@ class AgentHost:
 
     async def run(
         self,
-        agent: AgentRef | str,
+        agent: AgentRef[Output] | str,
         input: str | list[JsonObject],
         *,
         context: JsonObject | None = None,
         max_turns: int | None = None,
         labels: dict[str, str] | None = None,
         requested_by: str | None = None,
-    ) -> RunResult:
+    ) -> RunResult[Output]:
         """Run an agent to its final answer; as often as you like, in parallel too.
 
         Args:
-            agent: By name; it must be known to the workers of this task queue.
+            agent: By name; it must be known to the workers of this task queue. An `AgentRef` may say as what type its
+                output is read.
             input: A text, or items as the Responses API takes them.
             context: The run's context, as the agent's `context_type` reads it.
             max_turns: Most model replies; None takes the agent's own limit.
@@ -78,9 +72,10 @@ class AgentHost:
 
         Raises:
             ApplicationError: The run failed; its type says how (``StartInvalid``, ``UnknownAgent``, ``ModelRefused``,
-                …).
+                ``OutputInvalid``, …).
             asyncio.CancelledError: The workflow, or the task that awaits this, was cancelled.
         """
+        reader = agent.reader() if isinstance(agent, AgentRef) else None
         given: dict[str, Any] = {
             "agent": agent.name if isinstance(agent, AgentRef) else agent,
             "input": input,
@@ -90,7 +85,8 @@ class AgentHost:
         }
         if max_turns is not None:
             given["max_turns"] = max_turns
-        return await self.run_input(read_start([given], "AgentHost.run takes an agent's name and a text or items"))
+        start = read_start([given], "AgentHost.run takes an agent's name and a text or items")
+        return read_output(await self.run_input(start), reader)
 
     async def run_input(self, given: RunInput) -> RunResult:
         """Run an agent from a validated input, as `AgentRun` does."""

@@ -6,6 +6,7 @@ from temporalio import workflow
 
 from holdfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
 from holdfast.workflows import asking, budgets, loop
+from holdfast.workflows.answers import Answers
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.settle import Cancelled, Done, Failed
 from holdfast.workflows.state import RunState
@@ -19,6 +20,7 @@ class ModelTurns:
         self._state = state
         self._frame = frame
         self._work = work
+        self._answers = Answers(state, frame)
 
     async def call(self) -> None:
         """Make one model call, to its end."""
@@ -73,8 +75,7 @@ class ModelTurns:
         if frame.calls:
             frame.phase = "calls"
         else:
-            frame.output = loop.text_of_reply(reply.items)
-            frame.phase = "finished"
+            self._answers.take(reply)
 
     def _reply_broken(self, message: str) -> None:
         frame = self._frame

@@ -1,0 +1,33 @@
+"""What a final answer has to be: asked of the model, and checked when it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from holdfast.agent import Agent
+from holdfast.errors import OutputInvalidError
+from holdfast.payloads.json_profile import JsonObject, scrub
+from holdfast.payloads.model_call import StructuredOutput
+from holdfast.workflows.answers import answer_text
+
+PROBLEM_CHARACTERS: Final = 4000
+
+
+def request_settings(agent: Agent) -> Mapping[str, Any]:
+    """The settings of the agent's requests, with the format of its answer where it has an output type."""
+    if agent.output is None:
+        return agent.model_settings
+    return agent.output.settings(agent.model_settings, f"agent {agent.name!r}")
+
+
+def structured(agent: Agent, items: Sequence[JsonObject]) -> StructuredOutput | None:
+    """Check a final answer against the agent's output type, if it has one."""
+    output = agent.output
+    if output is None:
+        return None
+    try:
+        output.check_text(answer_text(items))
+    except OutputInvalidError as error:
+        return StructuredOutput(problem=scrub(str(error))[:PROBLEM_CHARACTERS])
+    return StructuredOutput(wrapped=output.wrapped or None)
