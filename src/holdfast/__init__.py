@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from holdfast.client import Holdfast, OpenRequest, RunInfo
     from holdfast.content import File, Image, Text
     from holdfast.context import RunContext, ToolContext
+    from holdfast.custom_tool import custom_tool
     from holdfast.errors import HoldfastError, RefusalError, WaitingForPeople
     from holdfast.guardrail import Allow, Fail, Replace
     from holdfast.handle import Run
@@ -72,6 +73,7 @@ _HOMES = {
     "ToolContext": "context",
     "Usage": "payloads.usage",
     "WaitingForPeople": "errors",
+    "custom_tool": "custom_tool",
     "tool": "tools",
 }
 
@@ -111,6 +113,7 @@ __all__ = [
     "ToolContext",
     "Usage",
     "WaitingForPeople",
+    "custom_tool",
     "tool",
 ]
 

@@ -69,7 +69,7 @@ class Agent:
     instructions: Instructions
     model: str | None
     client: str
-    tools: tuple[Tool, ...]
+    tools: tuple[Offered, ...]
     model_settings: Mapping[str, Any] = field(hash=False)
     max_turns: int | None
     rejection_text: RejectionText | None
@@ -84,7 +84,7 @@ class Agent:
         instructions: Instructions = "",
         model: str | None = None,
         client: str = "default",
-        tools: Sequence[Tool | Callable[..., Any]] = (),
+        tools: Sequence[Offered | Callable[..., Any]] = (),
         model_settings: Mapping[str, Any] = MappingProxyType({}),
         max_turns: int | None = 100,
         rejection_text: RejectionText | None = None,
@@ -130,7 +130,7 @@ class Agent:
         if not _is_model(own):
             raise DefinitionError(subject, "context_type must be a pydantic model class")
         for each in self.tools:
-            wanted = each.context_type
+            wanted = each.context_type if isinstance(each, Tool) else None
             if _is_model(wanted) and not issubclass(own, wanted):
                 raise DefinitionError(
                     subject,
@@ -167,12 +167,12 @@ def _check_model(subject: str, model: object, client: object, max_turns: object)
         raise DefinitionError(subject, "max_turns must be an integer of at least 1, or None for no limit")
 
 
-def _wrapped(subject: str, tools: Sequence[Tool | Callable[..., Any]]) -> tuple[Tool, ...]:
-    wrapped: dict[str, Tool] = {}
+def _wrapped(subject: str, tools: Sequence[Offered | Callable[..., Any]]) -> tuple[Offered, ...]:
+    wrapped: dict[str, Offered] = {}
     for given in tools:
-        if not callable(given):
+        if not isinstance(given, Offered) and not callable(given):
             raise DefinitionError(subject, f"tools must hold tools and functions, not a {type(given).__name__}")
-        each = given if isinstance(given, Tool) else tool(given)
+        each = given if isinstance(given, Offered) else tool(given)
         if each.name in wrapped:
             raise DefinitionError(subject, f"two of its tools are named {each.name!r}; give one of them name=…")
         wrapped[each.name] = each

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ValidationError
 
@@ -13,6 +13,7 @@ from holdfast._refusal import problems_of_arguments
 from holdfast._schema import drop_default_nulls, drop_titles, strict_schema
 from holdfast.approval import ApprovalRule
 from holdfast.errors import ArgumentsInvalidError, JsonProfileError
+from holdfast.payloads.call_items import FUNCTION_CALL
 from holdfast.payloads.json_profile import JsonObject, check_json, parse_json
 
 __all__ = ["NAME_PATTERN", "Offered", "offered_schema"]
@@ -31,7 +32,10 @@ class Offered:
         arguments_model: pydantic model with one attribute per parameter.
         parameters: JSON schema of the arguments, in strict form where `strict` is True.
         strict: Whether the schema could be expressed in strict form; free-form dicts cannot.
+        call_type: Kind of item with which the model calls it.
     """
+
+    call_type: ClassVar[str] = FUNCTION_CALL
 
     name: str
     description: str

@@ -72,6 +72,8 @@ def _collect_tools(agents: Sequence[Agent]) -> dict[str, Tool]:
     owners: dict[str, str] = {}
     for agent in agents:
         for tool in agent.tools:
+            if not isinstance(tool, Tool):
+                continue  # it has no code here
             if tools.setdefault(tool.name, tool) != tool:
                 raise DefinitionError(
                     f"tool {tool.name!r}",

@@ -22,11 +22,12 @@ PUBLIC: Final = (
     *("Agent", "AgentHost", "AgentRef", "AgentRun", "Allow", "Answer", "Approval", "Approve", "Decision", "Fail"),
     *("File", "GiveUp", "Holdfast", "HoldfastError", "HoldfastPlugin", "Image", "OpenRequest", "Ran", "Receipt"),
     *("RefusalError", "Reject", "Rejection", "Replace", "Request", "Run", "RunAgain", "RunContext", "RunInfo"),
-    *("RunResult", "RunStatus", "Text", "Tool", "ToolContext", "Usage", "WaitingForPeople", "tool"),
+    *("RunResult", "RunStatus", "Text", "Tool", "ToolContext", "Usage", "WaitingForPeople", "custom_tool", "tool"),
 )
 PUBLIC_IN_TESTING: Final = (
-    *("Delay", "Drop", "Fail", "Gate", "Hang", "Lab", "Reply", "ResponsesServer", "Script", "When"),
-    *("call", "raw", "reasoning", "refusal", "text"),
+    *("Delay", "Drop", "Fail", "Gate", "Hang", "Lab", "Reply", "ResponsesServer", "Script", "When", "call"),
+    *("code_interpreter_item", "custom_call", "file_search_item", "image_generation_item", "mcp_approval"),
+    *("mcp_call_item", "mcp_tools_item", "raw", "reasoning", "refusal", "text", "web_search_item"),
 )
 SURFACE: Final = [(holdfast, name) for name in PUBLIC] + [(holdfast.testing, name) for name in PUBLIC_IN_TESTING]
 

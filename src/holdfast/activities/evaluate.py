@@ -14,6 +14,7 @@ from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.agent import Rejection
 from holdfast.errors import ArgumentsInvalidError, UnknownAgentError, UnknownToolError
 from holdfast.payloads.base import problems_of
+from holdfast.payloads.call_items import arguments_text
 from holdfast.payloads.evaluation import EVALUATION, CheckArguments, Evaluated, WordRejection
 from holdfast.payloads.json_profile import JsonObject, parse_json, scrub
 
@@ -68,7 +69,7 @@ class Evaluate:
         if asked.arguments is not None or asked.at is None:
             return asked.arguments or {}
         items = await self._runtime.blocks.block(asked.origin, asked.at.block)
-        parsed = parse_json(items[asked.at.index]["arguments"])
+        parsed = parse_json(arguments_text(items[asked.at.index]))
         return parsed if isinstance(parsed, dict) else {}
 
     async def _check_arguments(self, asked: CheckArguments) -> Evaluated:

@@ -11,9 +11,10 @@ from typing import Any, Final
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from holdfast.activities.answerable import answerable, offered_kinds, used_ids
 from holdfast.activities.attributes import AttributeProbe
 from holdfast.activities.final import request_settings, structured
-from holdfast.activities.planning import Planner, answerable
+from holdfast.activities.planning import Planner
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.agent import Agent
@@ -57,8 +58,7 @@ class CallModel:
             settings=request_settings(agent),
         )
         answer = await self._answer(agent, request)
-        used = {str(item.get("call_id")) for item in request.items if item.get("type") == "function_call"}
-        items = answerable(_whole(answer), used)
+        items = answerable(_whole(answer), used_ids(request.items), offered_kinds(agent))
         calls = await Planner(agent, context, self._runtime.threads).plan(items)
         reply = ModelReply(
             block=uuid.uuid4().hex,

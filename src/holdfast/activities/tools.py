@@ -16,6 +16,7 @@ from holdfast.activities.runtime import Runtime
 from holdfast.activities.tool_body import ToolBody, outcome
 from holdfast.context import ToolContext
 from holdfast.errors import ArgumentsInvalidError, JsonProfileError, PayloadInvalidError, UnknownToolError
+from holdfast.payloads.call_items import arguments_text
 from holdfast.payloads.json_profile import JsonObject, parse_json
 from holdfast.payloads.tool_call import ToolCall, ToolOutcome
 from holdfast.tools import Tool
@@ -95,7 +96,7 @@ class ToolActivities:
             raise ArgumentsInvalidError(call.tool, ["no arguments came with the call"])
         items = await self._runtime.blocks.block(call.origin, call.at.block)
         try:
-            arguments = parse_json(items[call.at.index]["arguments"])
+            arguments = parse_json(arguments_text(items[call.at.index]))
         except JsonProfileError as error:
             raise ArgumentsInvalidError(call.tool, [error.problem]) from None
         if not isinstance(arguments, dict):

@@ -21,10 +21,18 @@ if TYPE_CHECKING:
         Script,
         When,
         call,
+        code_interpreter_item,
+        custom_call,
+        file_search_item,
+        image_generation_item,
+        mcp_approval,
+        mcp_call_item,
+        mcp_tools_item,
         raw,
         reasoning,
         refusal,
         text,
+        web_search_item,
     )
 
 _HOMES = {
@@ -39,10 +47,18 @@ _HOMES = {
     "Script": "script",
     "When": "script",
     "call": "script",
+    "code_interpreter_item": "script",
+    "custom_call": "script",
+    "file_search_item": "script",
+    "image_generation_item": "script",
+    "mcp_approval": "script",
+    "mcp_call_item": "script",
+    "mcp_tools_item": "script",
     "raw": "script",
     "reasoning": "script",
     "refusal": "script",
     "text": "script",
+    "web_search_item": "script",
 }
 
 __all__ = [
@@ -57,10 +73,18 @@ __all__ = [
     "Script",
     "When",
     "call",
+    "code_interpreter_item",
+    "custom_call",
+    "file_search_item",
+    "image_generation_item",
+    "mcp_approval",
+    "mcp_call_item",
+    "mcp_tools_item",
     "raw",
     "reasoning",
     "refusal",
     "text",
+    "web_search_item",
 ]
 
 

@@ -10,7 +10,19 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from holdfast.testing._responses_record import Json
-from holdfast.testing._script_steps import Call, Output, Raw, Reasoning, Refusal, Reply, Text, Usage
+from holdfast.testing._script_outputs import (
+    HOSTED_ID_PREFIXES,
+    Call,
+    CustomCall,
+    Hosted,
+    McpApproval,
+    Output,
+    Raw,
+    Reasoning,
+    Refusal,
+    Text,
+)
+from holdfast.testing._script_steps import Reply, Usage
 
 _DEFAULTS: Final[Json] = {
     "background": False,
@@ -63,9 +75,13 @@ def build_response(reply: Reply, body: Json, items: Sequence[Json]) -> Json:
         "output": output,
         "reasoning": {"effort": None, "summary": None, **(body.get("reasoning") or {})},
         "text": {"format": {"type": "text"}, "verbosity": "medium", **(body.get("text") or {})},
-        "tools": [{"strict": None, "parameters": None, **tool} for tool in echoed["tools"]],
+        "tools": [_echoed_tool(tool) for tool in echoed["tools"]],
         "usage": _usage(reply.usage or _estimate(body, items, output)),
     }
+
+
+def _echoed_tool(tool: Json) -> Json:
+    return {"strict": None, "parameters": None, **tool} if tool["type"] == "function" else tool
 
 
 def _error(reply: Reply) -> Json | None:
@@ -81,7 +97,8 @@ def _incomplete(reply: Reply) -> Json | None:
 
 
 def _free_call_ids(items: Sequence[Json], outputs: Sequence[Output]) -> Iterator[str]:
-    used = {item.get("call_id") for item in items} | {part.call_id for part in outputs if isinstance(part, Call)}
+    scripted = {part.call_id for part in outputs if isinstance(part, Call | CustomCall)}
+    used = {item.get("call_id") for item in items} | scripted
     number = 0
     while True:
         number += 1
@@ -105,6 +122,25 @@ def _item(part: Output, token: str, call_ids: Iterator[str], status: str) -> Jso
                 "call_id": next(call_ids) if part.call_id is None else part.call_id,
                 "name": part.name,
             }
+        case CustomCall():
+            return {
+                "id": f"ctc_{token}",
+                "type": "custom_tool_call",
+                "status": status,
+                "call_id": next(call_ids) if part.call_id is None else part.call_id,
+                "name": part.name,
+                "input": part.input,
+            }
+        case McpApproval():
+            return {
+                "id": f"mcpr_{token}" if part.id is None else part.id,
+                "type": "mcp_approval_request",
+                "server_label": part.server_label,
+                "name": part.name,
+                "arguments": part.arguments_text,
+            }
+        case Hosted():
+            return {"id": f"{HOSTED_ID_PREFIXES[part.item['type']]}_{token}", **part.item}
         case Reasoning():
             summary = [{"type": "summary_text", "text": part.summary}] if part.summary else []
             item: Json = {"id": f"rs_{token}", "type": "reasoning", "summary": summary}

@@ -11,8 +11,14 @@ from holdfast.testing._responses_record import Json, is_from_model, text_of
 from holdfast.testing._responses_refusal import ApiRefusal, wrong_type
 from holdfast.testing._responses_values import string
 
-_PAIRS: Final = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
-_CALLS: Final = {output: call for call, output in _PAIRS.items()}
+_CALLS: Final = {"function_call": "call_id", "custom_tool_call": "call_id", "mcp_approval_request": "id"}
+"""What must be answered, and the field that holds its id."""
+_OUTPUTS: Final = {
+    "function_call_output": ("function_call", "call_id"),
+    "custom_tool_call_output": ("custom_tool_call", "call_id"),
+    "mcp_approval_response": ("mcp_approval_request", "approval_request_id"),
+}
+"""What answers it, and the field that names it."""
 
 
 @dataclass
@@ -113,19 +119,22 @@ def _check_pairs(items: Sequence[Json]) -> None:
     """Refuse calls without output, outputs without an earlier call, and either of them twice."""
     calls: dict[tuple[str, str], bool] = {}
     for item in items:
-        kind, call_id = str(item.get("type")), str(item.get("call_id"))
-        if kind in _PAIRS:
+        kind = str(item.get("type"))
+        if kind in _CALLS:
+            call_id = str(item.get(_CALLS[kind]))
             if (kind, call_id) in calls:
                 raise ApiRefusal(f"Duplicate function call found with call_id {call_id}.", "input")
             calls[kind, call_id] = False
-        elif kind in _CALLS:
-            answered = calls.get((_CALLS[kind], call_id))
+        elif kind in _OUTPUTS:
+            call, named = _OUTPUTS[kind]
+            call_id = str(item.get(named))
+            answered = calls.get((call, call_id))
             if answered is None:
-                message = f"No tool call found for {_CALLS[kind].replace('_', ' ')} output with call_id {call_id}."
+                message = f"No tool call found for {call.replace('_', ' ')} output with call_id {call_id}."
                 raise ApiRefusal(message, "input")
             if answered:
                 raise ApiRefusal(f"Duplicate tool output found for call_id {call_id}.", "input")
-            calls[_CALLS[kind], call_id] = True
+            calls[call, call_id] = True
     for (kind, call_id), answered in calls.items():
         if not answered:
             raise ApiRefusal(f"No tool output found for {kind.replace('_', ' ')} {call_id}.", "input")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
+from holdfast.testing._responses_hosted import HOSTED_ITEMS, Shape
 from holdfast.testing._responses_record import Json
 from holdfast.testing._responses_refusal import ApiRefusal, missing, wrong_type, wrong_value
 from holdfast.testing._responses_values import (
@@ -31,30 +32,20 @@ _HOSTED_TYPES: Final = [
     "additional_tools",
     "apply_patch_call",
     "apply_patch_call_output",
-    "code_interpreter_call",
     "compaction",
     "compaction_trigger",
     "computer_call",
     "computer_call_output",
     "configuration_update",
-    "custom_tool_call",
-    "custom_tool_call_output",
-    "file_search_call",
-    "image_generation_call",
     "item_reference",
     "local_shell_call",
     "local_shell_call_output",
-    "mcp_approval_request",
-    "mcp_approval_response",
-    "mcp_call",
-    "mcp_list_tools",
     "program",
     "program_output",
     "shell_call",
     "shell_call_output",
     "tool_search_call",
     "tool_search_output",
-    "web_search_call",
 ]
 """Item types that are accepted without a look inside."""
 
@@ -204,6 +195,39 @@ def _function_call_output(item: Json, param: str) -> None:
     fields(item, param, known, ("call_id", "output"))
 
 
+def _custom_tool_call(item: Json, param: str) -> None:
+    known: dict[str, Check] = {
+        "type": anything,
+        "id": _item_id("ctc"),
+        "call_id": _call_id,
+        "name": _function_name,
+        "input": _TEXT,
+        "status": _STATUS,
+        "namespace": text(),
+        "caller": nullable(mapping),
+        "async": boolean,
+    }
+    fields(item, param, known, ("call_id", "name", "input"))
+
+
+def _custom_tool_call_output(item: Json, param: str) -> None:
+    known: dict[str, Check] = {
+        "type": anything,
+        "id": nullable(_item_id("ctc")),
+        "call_id": _call_id,
+        "output": _parts(_INPUT_PARTS),
+        "caller": nullable(mapping),
+    }
+    fields(item, param, known, ("call_id", "output"))
+
+
+def _hosted(shape: Shape) -> Check:
+    prefix, known, required = shape
+    return lambda value, param: fields(
+        mapping(value, param), param, {**known, "id": nullable(_item_id(prefix))}, required
+    )
+
+
 def _texts(kind: str) -> Check:
     def check(value: object, param: str) -> None:
         for index, entry in enumerate(array(value, param)):
@@ -230,5 +254,8 @@ _CHECKS: Final[dict[str, Check]] = {
     "message": lambda value, param: _message(mapping(value, param), param),
     "function_call": lambda value, param: _function_call(mapping(value, param), param),
     "function_call_output": lambda value, param: _function_call_output(mapping(value, param), param),
+    "custom_tool_call": lambda value, param: _custom_tool_call(mapping(value, param), param),
+    "custom_tool_call_output": lambda value, param: _custom_tool_call_output(mapping(value, param), param),
     "reasoning": lambda value, param: _reasoning(mapping(value, param), param),
+    **{kind: _hosted(shape) for kind, shape in HOSTED_ITEMS.items()},
 }

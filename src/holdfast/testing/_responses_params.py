@@ -8,6 +8,7 @@ from holdfast.testing._responses_items import MAX_TEXT
 from holdfast.testing._responses_record import Json
 from holdfast.testing._responses_refusal import ApiRefusal, missing, unknown, wrong_type, wrong_value
 from holdfast.testing._responses_schema import schema_problem
+from holdfast.testing._responses_tools import HOSTED_TOOLS, check_tools
 from holdfast.testing._responses_values import (
     Check,
     anything,
@@ -25,26 +26,6 @@ from holdfast.testing._responses_values import (
 )
 
 _NAME: Final = "^[a-zA-Z0-9_-]+$"
-_MAX_TOOLS: Final = 128
-_HOSTED_TOOLS: Final = [
-    "apply_patch",
-    "code_interpreter",
-    "computer",
-    "computer_use_preview",
-    "custom",
-    "file_search",
-    "image_generation",
-    "local_shell",
-    "mcp",
-    "namespace",
-    "programmatic_tool_calling",
-    "shell",
-    "tool_search",
-    "web_search",
-    "web_search_2025_08_26",
-    "web_search_preview",
-    "web_search_preview_2025_03_11",
-]
 _UNSUPPORTED: Final = ("background", "context_management", "moderation", "prompt")
 """Parameters of the real API that nothing here can play: refused where they ask for something."""
 
@@ -129,53 +110,6 @@ def _format(value: object, param: str) -> None:
         raise ApiRefusal(message, f"{param}.schema", "invalid_json_schema")
 
 
-def _tools(value: object, param: str) -> None:
-    tools = array(value, param)
-    if len(tools) > _MAX_TOOLS:
-        message = (
-            f"Invalid '{param}': array too long. Expected an array with maximum length {_MAX_TOOLS}, "
-            f"but got an array with length {len(tools)} instead."
-        )
-        raise ApiRefusal(message, param, "array_above_max_length")
-    names: set[str] = set()
-    for index, entry in enumerate(tools):
-        place = f"{param}[{index}]"
-        tool = mapping(entry, place)
-        if "type" not in tool:
-            raise missing(f"{place}.type")
-        if tool["type"] != "function":
-            one_of("function", *_HOSTED_TOOLS)(tool["type"], f"{place}.type")
-            continue
-        _function_tool(tool, place)
-        if tool["name"] in names:
-            message = f"Invalid '{param}': duplicate function name '{tool['name']}'. Function names must be unique."
-            raise ApiRefusal(message, f"{place}.name", "invalid_value")
-        names.add(tool["name"])
-
-
-def _function_tool(tool: Json, param: str) -> None:
-    known: dict[str, Check] = {
-        "type": anything,
-        "name": lambda entry, place: string(entry, place, minimum=1, maximum=64, pattern=_NAME),
-        "description": nullable(text()),
-        "parameters": nullable(mapping),
-        "strict": nullable(boolean),
-        "allowed_callers": nullable(strings("direct", "programmatic")),
-        "async": boolean,
-        "defer_loading": boolean,
-        "output_schema": nullable(mapping),
-    }
-    fields(tool, param, known, ("name",))
-    parameters = tool.get("parameters")
-    strict = tool.get("strict") is True
-    if parameters is None and not strict:
-        return
-    problem = schema_problem(parameters, strict=strict)
-    if problem is not None:
-        message = f"Invalid schema for function '{tool['name']}': {problem}"
-        raise ApiRefusal(message, f"{param}.parameters", "invalid_function_parameters")
-
-
 def _choice_shape(value: object, param: str) -> None:
     if isinstance(value, str):
         one_of("none", "auto", "required")(value, param)
@@ -188,8 +122,8 @@ def _choice_shape(value: object, param: str) -> None:
     elif value["type"] == "allowed_tools":
         known: dict[str, Check] = {"type": anything, "mode": one_of("auto", "required"), "tools": array}
         fields(value, param, known, ("mode", "tools"))
-    elif value["type"] not in _HOSTED_TOOLS:
-        raise wrong_value(f"{param}.type", value["type"], ("allowed_tools", "function", *_HOSTED_TOOLS))
+    elif value["type"] not in HOSTED_TOOLS:
+        raise wrong_value(f"{param}.type", value["type"], ("allowed_tools", "function", *HOSTED_TOOLS))
 
 
 def _tool_choice(choice: object, tools: list[Json]) -> None:
@@ -250,7 +184,7 @@ _PARAMS: Final[dict[str, Check]] = {
     "temperature": nullable(decimal(0, 2)),
     "text": _text,
     "tool_choice": _choice_shape,
-    "tools": _tools,
+    "tools": check_tools,
     "top_logprobs": nullable(integer(0, 20)),
     "top_p": nullable(decimal(0, 1)),
     "truncation": nullable(one_of("auto", "disabled")),

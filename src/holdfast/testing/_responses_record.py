@@ -10,7 +10,13 @@ from typing import Any, Literal, TypeAlias
 Json: TypeAlias = dict[str, Any]  # Any: foreign JSON, which tests index into without a cast at each step
 State: TypeAlias = Literal["open", "answered", "failed", "refused", "dropped", "client_closed", "server_closed"]
 
-_MODEL_ITEMS = frozenset({"function_call", "reasoning", "custom_tool_call"})
+_MODEL_ITEMS = frozenset(
+    {
+        *("function_call", "reasoning", "custom_tool_call", "mcp_approval_request", "mcp_call", "mcp_list_tools"),
+        *("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"),
+    }
+)
+_OUTPUT_ITEMS = frozenset({"function_call_output", "custom_tool_call_output"})
 
 
 @dataclass(eq=False)
@@ -87,14 +93,12 @@ class RecordedRequest:
     @property
     def tool_outputs(self) -> dict[str, str]:
         """The text of each tool output in the effective input, by call id."""
-        return {
-            str(item.get("call_id")): text_of(item) for item in self.items if item.get("type") == "function_call_output"
-        }
+        return {str(item.get("call_id")): text_of(item) for item in self.items if item.get("type") in _OUTPUT_ITEMS}
 
     @property
     def tool_names(self) -> list[str]:
-        """Names of the function tools offered in this request."""
-        return [tool["name"] for tool in self.body.get("tools") or () if tool.get("type") == "function"]
+        """Names of the function tools and custom tools offered in this request."""
+        return [tool["name"] for tool in self.body.get("tools") or () if tool.get("type") in ("function", "custom")]
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,8 @@ def text_of(item: Mapping[str, object]) -> str:
     """Return the text in an item: of a message, a call's name and arguments, a tool's output, a summary."""
     if item.get("type") == "function_call":
         return f"{item.get('name')} {item.get('arguments')}"
+    if item.get("type") == "custom_tool_call":
+        return f"{item.get('name')} {item.get('input')}"
     return "\n".join(text for key in ("content", "output", "summary") for text in _texts(item.get(key)))
 
 

@@ -1,118 +1,17 @@
-"""The steps of a script: what the model puts out, and what the server does with one request."""
+"""The steps of a script: what the server does with one request."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field
 
-from holdfast.testing._responses_record import Json, RecordedRequest
+from holdfast.testing._responses_record import RecordedRequest
+from holdfast.testing._script_outputs import Output, Text
 
 _CLOSED = ConfigDict(extra="forbid", strict=True)
-
-
-# --- what the model puts out ----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Text:
-    """A message by the assistant. Made by `text`."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
-    text: str
-    kind: Literal["text"] = "text"
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A message in which the model declines. Made by `refusal`."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
-    text: str
-    kind: Literal["refusal"] = "refusal"
-
-
-@dataclass(frozen=True)
-class Call:
-    """A function call. Made by `call`."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
-    name: str
-    arguments: Json | str = field(default_factory=dict)
-    call_id: str | None = None
-    kind: Literal["call"] = "call"
-
-    @property
-    def arguments_text(self) -> str:
-        """The arguments as the model writes them: compact JSON, or the raw string of the script."""
-        if isinstance(self.arguments, str):
-            return self.arguments
-        return json.dumps(self.arguments, separators=(",", ":"))
-
-
-@dataclass(frozen=True)
-class Reasoning:
-    """A reasoning item. Made by `reasoning`."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
-    summary: str = ""
-    encrypted: str | None = None
-    kind: Literal["reasoning"] = "reasoning"
-
-
-@dataclass(frozen=True)
-class Raw:
-    """An output item sent exactly as written. Made by `raw`."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
-    item: Json
-    kind: Literal["raw"] = "raw"
-
-
-Output: TypeAlias = Annotated[Text | Refusal | Call | Reasoning | Raw, Field(discriminator="kind")]
-
-
-def text(text: str) -> Text:
-    """Let the model say *text*."""
-    return Text(text)
-
-
-def refusal(text: str) -> Refusal:
-    """Let the model decline with *text*."""
-    return Refusal(text)
-
-
-def call(name: str, arguments: Mapping[str, object] | str | None = None, call_id: str | None = None) -> Call:
-    """Let the model call a function.
-
-    Args:
-        name: The function's name; need not be one that was offered.
-        arguments: An object, or a string that is sent as it is (to script broken JSON).
-        call_id: By default `call_<n>`, the first number that is free in the conversation: a retried request
-            gets the same ids again.
-    """
-    return Call(name, arguments if isinstance(arguments, str) else dict(arguments or {}), call_id)
-
-
-def reasoning(summary: str = "", encrypted: str | None = None) -> Reasoning:
-    """Let the model think; the item must come back in front of what follows it.
-
-    Args:
-        summary: The summary's text; none where empty.
-        encrypted: The encrypted content; made up where None, absent where empty.
-    """
-    return Reasoning(summary, encrypted)
-
-
-def raw(item: Mapping[str, object]) -> Raw:
-    """Put *item* into the output as it is, without a check: for malformed and for rare items."""
-    return Raw(dict(item))
-
-
-# --- what the server does with one request --------------------------------------------------------
 
 
 @dataclass(frozen=True)

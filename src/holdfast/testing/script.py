@@ -34,36 +34,42 @@ from pydantic import ConfigDict, Discriminator, Tag, TypeAdapter, ValidationErro
 
 from holdfast.errors import HoldfastError
 from holdfast.testing._responses_record import RecordedRequest
-from holdfast.testing._script_steps import (
+from holdfast.testing._script_outputs import (
     Call,
-    Delay,
-    Drop,
-    Fail,
-    Gate,
-    Hang,
+    CustomCall,
+    Hosted,
+    McpApproval,
     Output,
     Raw,
     Reasoning,
     Refusal,
-    Reply,
-    Step,
     Text,
-    Usage,
-    When,
     call,
+    code_interpreter_item,
+    custom_call,
+    file_search_item,
+    image_generation_item,
+    mcp_approval,
+    mcp_call_item,
+    mcp_tools_item,
     raw,
     reasoning,
     refusal,
     text,
+    web_search_item,
 )
+from holdfast.testing._script_steps import Delay, Drop, Fail, Gate, Hang, Reply, Step, Usage, When
 
 __all__ = [
     "Call",
+    "CustomCall",
     "Delay",
     "Drop",
     "Fail",
     "Gate",
     "Hang",
+    "Hosted",
+    "McpApproval",
     "Output",
     "Raw",
     "Reasoning",
@@ -77,10 +83,18 @@ __all__ = [
     "Usage",
     "When",
     "call",
+    "code_interpreter_item",
+    "custom_call",
+    "file_search_item",
+    "image_generation_item",
+    "mcp_approval",
+    "mcp_call_item",
+    "mcp_tools_item",
     "raw",
     "reasoning",
     "refusal",
     "text",
+    "web_search_item",
 ]
 
 Choose: TypeAlias = Callable[[RecordedRequest], Step | None]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from holdfast.payloads import call_items
 from holdfast.payloads.canonical import sha256_digest
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import ApprovalPlan
@@ -114,8 +115,7 @@ def arguments_of(call: Call, item: JsonObject) -> JsonObject:
     """What the call runs with: a person's arguments, else the model's (checked when the reply was planned)."""
     if call.arguments is not None:
         return call.arguments
-    arguments: JsonObject = json.loads(item["arguments"])
-    return arguments
+    return call_items.arguments_of(item)
 
 
 def place_of(frame: Frame, call: Call) -> ArgumentsAt | None:

@@ -11,6 +11,7 @@ from holdfast.payloads.tool_call import ToolOutcome
 from holdfast.workflows import asking, loop
 from holdfast.workflows.content_parts import prefixed
 from holdfast.workflows.frames import Call, Failure, Frame
+from holdfast.workflows.output_items import output_item
 from holdfast.workflows.settle import Cancelled, Done, Failed, Settled
 from holdfast.workflows.state import RunState
 from holdfast.workflows.work import Work
@@ -114,6 +115,6 @@ class CallEndings:
         if call.arguments is not None:
             ran = json.dumps(call.arguments, ensure_ascii=False)
             output = prefixed(f"A person changed the arguments before this ran; they were {ran}.", output)
-        item: JsonObject = {"type": "function_call_output", "call_id": call.call_id, "output": output}
+        item = output_item(self._state.item_of(self._frame, call), output)
         call.output = self._state.transcript.add(block or str(workflow.uuid4()), [item])
         call.state = "settled"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from temporalio import workflow
 
+from holdfast.payloads import call_items
 from holdfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
 from holdfast.workflows import asking, budgets, loop
 from holdfast.workflows.answers import Answers
@@ -67,8 +68,8 @@ class ModelTurns:
         frame.calls = [
             Call(
                 plan=plan,
-                call_id=str(reply.items[plan.index]["call_id"]),
-                tool=str(reply.items[plan.index]["name"]),
+                call_id=call_items.id_of(reply.items[plan.index]),
+                tool=call_items.tool_of(reply.items[plan.index]),
             )
             for plan in reply.calls
         ]
