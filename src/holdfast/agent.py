@@ -12,9 +12,11 @@ from pydantic import BaseModel
 from holdfast._signature import require_positional
 from holdfast.context import RunContext
 from holdfast.errors import DefinitionError, JsonProfileError
+from holdfast.limits import check_limits
 from holdfast.offered import NAME_PATTERN, Offered
 from holdfast.output_type import OutputType, output_type_of
 from holdfast.payloads.json_profile import JsonObject, check_json
+from holdfast.payloads.requests import LimitPolicy
 from holdfast.tools import Tool, tool
 
 __all__ = ["Agent", "Instructions", "Rejection", "RejectionText"]
@@ -58,7 +60,10 @@ class Agent:
         client: Which entry of ``HoldfastPlugin(models={...})`` is asked.
         tools: What the model may call; plain functions were wrapped by `holdfast.tools.tool`.
         model_settings: Further fields of the request: ``temperature``, ``reasoning``, ``max_output_tokens``…
-        max_turns: Most model replies; beyond it the run fails (``MaxTurnsExceeded``). None is no limit.
+        max_turns: Most model replies; None is no limit.
+        max_tokens: Most tokens, of this agent's loop and of every agent that it uses as a tool; None is no limit. A
+            reply that was begun is taken, so a run may end a reply above it.
+        on_limit: At a limit the run fails (``MaxTurnsExceeded``, ``MaxTokensExceeded``), or a person is asked for more.
         rejection_text: Words the output that the model reads for a rejected call.
         context_type: pydantic model of the run's context.
         output_type: Type of the final answer: anything that pydantic can build. None and ``str`` are plain text.
@@ -72,6 +77,8 @@ class Agent:
     tools: tuple[Offered, ...]
     model_settings: Mapping[str, Any] = field(hash=False)
     max_turns: int | None
+    max_tokens: int | None
+    on_limit: LimitPolicy
     rejection_text: RejectionText | None
     context_type: type[BaseModel] | None
     output_type: Any = field(hash=False)
@@ -87,6 +94,8 @@ class Agent:
         tools: Sequence[Offered | Callable[..., Any]] = (),
         model_settings: Mapping[str, Any] = MappingProxyType({}),
         max_turns: int | None = 100,
+        max_tokens: int | None = None,
+        on_limit: LimitPolicy = "fail",
         rejection_text: RejectionText | None = None,
         context_type: type[BaseModel] | None = None,
         output_type: Any = None,
@@ -99,8 +108,9 @@ class Agent:
         subject = f"agent {name!r}"
         _check_name(subject, name)
         _check_texts(subject, instructions, rejection_text)
-        _check_model(subject, model, client, max_turns)
         output = output_type_of(output_type, subject)
+        _check_model(subject, model, client)
+        check_limits(subject, max_turns, max_tokens, on_limit)
         values: dict[str, object] = {
             "name": name,
             "instructions": instructions,
@@ -109,6 +119,8 @@ class Agent:
             "tools": _wrapped(subject, tools),
             "model_settings": MappingProxyType(_checked_settings(subject, model_settings, output)),
             "max_turns": max_turns,
+            "max_tokens": max_tokens,
+            "on_limit": on_limit,
             "rejection_text": rejection_text,
             "context_type": context_type,
             "output_type": output_type,
@@ -158,13 +170,11 @@ def _check_texts(subject: str, instructions: object, rejection_text: object) -> 
         require_positional(rejection_text, 2, subject, "rejection_text, given run context and rejection,")
 
 
-def _check_model(subject: str, model: object, client: object, max_turns: object) -> None:
+def _check_model(subject: str, model: object, client: object) -> None:
     if model is not None and not (isinstance(model, str) and model):
         raise DefinitionError(subject, "model must be a model's name or None")
     if not (isinstance(client, str) and client):
         raise DefinitionError(subject, "client must name an entry of the plugin's models")
-    if max_turns is not None and (isinstance(max_turns, bool) or not isinstance(max_turns, int) or max_turns < 1):
-        raise DefinitionError(subject, "max_turns must be an integer of at least 1, or None for no limit")
 
 
 def _wrapped(subject: str, tools: Sequence[Offered | Callable[..., Any]]) -> tuple[Offered, ...]:

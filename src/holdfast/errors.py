@@ -134,6 +134,10 @@ class EditRefusedError(RefusalError):
     """The edited arguments do not satisfy the tool's schema; the request stays open."""
 
 
+class GrantRefusedError(RefusalError):
+    """What was granted would not let the run go on, or raises a limit that there is none of; nothing was changed."""
+
+
 class RunEndedError(RefusalError):
     """The run has ended; nothing of it waits any longer."""
 
@@ -149,6 +153,7 @@ REFUSALS: dict[str, type[RefusalError]] = {
         VerdictNotAllowedError,
         DecisionConflictError,
         EditRefusedError,
+        GrantRefusedError,
         RunEndedError,
     )
 }

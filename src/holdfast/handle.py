@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any, Final, TypeVar, overload
 
+from pydantic import ValidationError
 from temporalio.client import (
     Client,
     WorkflowExecutionDescription,
@@ -36,6 +37,7 @@ from holdfast.errors import (
 )
 from holdfast.events import cancel_reason, ledger_changes, requests_in_memo
 from holdfast.output_type import built, typed_result
+from holdfast.payloads.base import problems_of
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.requests import (
     DECISION_BYTES,
@@ -43,6 +45,9 @@ from holdfast.payloads.requests import (
     Approve,
     Decision,
     DecisionOutcome,
+    Grant,
+    LimitsRaised,
+    RaiseLimits,
     Receipt,
     Reject,
     Request,
@@ -211,6 +216,19 @@ class Run:
         """Give the model *output* instead of running the call. See `decide`."""
         return await self.decide(request, Answer(output=output), decided_by=decided_by, decision_id=decision_id)
 
+    async def grant(
+        self,
+        request: Request | str,
+        *,
+        decided_by: str,
+        turns: int | None = None,
+        tokens: int | None = None,
+        decision_id: str | None = None,
+    ) -> Receipt:
+        """Grant an exhausted run more turns or tokens; it goes on where it stopped. See `decide`."""
+        verdict = Grant(turns=turns, tokens=tokens)
+        return await self.decide(request, verdict, decided_by=decided_by, decision_id=decision_id)
+
     async def decide(
         self,
         request: Request | str,
@@ -268,6 +286,49 @@ class Run:
             decision_id=decision.decision_id,
             state="stored",
         )
+
+    async def raise_limits(
+        self,
+        *,
+        turns: int | None = None,
+        tokens: int | None = None,
+        by: str | None = None,
+        frame: str | None = None,
+    ) -> LimitsRaised:
+        """Give a run that goes on more turns or tokens; one that waits for a budget goes on where it stopped.
+
+        Args:
+            turns: Model replies to add.
+            tokens: Tokens to add.
+            by: Who raises the limits: a claimed name, recorded.
+            frame: Which loop, where several are at work; `Request.frame` says it.
+
+        Raises:
+            GrantRefusedError: It would not let the run go on, or there is no such limit.
+            DecisionInvalidError: Nothing is added, or several agents are at work and *frame* names none.
+            RunEndedError: The run has ended.
+            TimeoutError: No worker answered; nothing was raised, unless one had just taken it.
+            RunNotFoundError: The server does not know the run.
+        """
+        try:
+            given = RaiseLimits(turns=turns, tokens=tokens, by=by, frame=frame)
+        except ValidationError as error:
+            raise DecisionInvalidError("; ".join(problems_of(error))) from None
+        description = await self._describe()
+        if description.status is not WorkflowExecutionStatus.RUNNING:
+            raise self._ended(description)
+        with typed_errors(self._client, self.id):
+            try:
+                answer = await self._handle.execute_update(
+                    f"{self._prefix(description)}raise_limits", given.to_wire(), rpc_timeout=ANSWER_WITHIN
+                )
+            except WorkflowUpdateFailedError as error:
+                raise _refusal(error.cause) from error
+            except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+                if isinstance(error.__cause__, asyncio.CancelledError):
+                    raise error.__cause__ from None
+                raise TimeoutError(f"no worker of {self.id} answered; look at its status, then try again") from error
+        return LimitsRaised.from_wire(answer)
 
     async def decision(self, decision_id: str) -> DecisionOutcome:
         """What became of a decision: recorded, refused, or unknown yet.

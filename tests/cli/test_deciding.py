@@ -13,7 +13,7 @@ import pytest_asyncio
 from cli.conftest import DEADLINE_S, Cli, finish
 from cli.test_runs import ASKS, DESK, DONE, on
 from conftest import MakeLab
-from holdfast import Run
+from holdfast import Agent, Run
 from holdfast.cli import exits
 from holdfast.testing import Lab, Reply, call
 
@@ -213,3 +213,27 @@ async def test_nothing_a_model_writes_can_paint_the_terminal(make_lab: MakeLab, 
     assert (await cli("show", run.id, "--json")).document["pending"][0]["arguments"] == {"target": nasty}
     await run.reject(request, decided_by="lead")
     await run.result()
+
+
+async def test_grant_and_raise_let_a_run_go_on(make_lab: MakeLab, cli: Cli) -> None:
+    """`grant` answers a budget request, `raise` adds to the limits; what would not help is refused with 4."""
+    agent = Agent("looker", model="m", tools=DESK.tools, max_turns=1, on_limit="ask")
+    lab = await make_lab([agent], script=[ASKS, ASKS, DONE])
+    run = await lab.start("looker", id="cli-budget")
+    await run.reject(await lab.next_request(run), decided_by="lead")
+    async for request in run.requests():
+        if request.kind == "budget":
+            break
+    listed = await cli("show", run.id)
+    assert '"what": "turns"' in listed.out
+    useless = await cli("grant", request.id, "--run", run.id, "--tokens", "5")
+    assert useless.code == exits.REFUSED
+    assert "at least 1 turns" in useless.err
+    granted = await cli("grant", request.id, "--run", run.id, "--turns", "1", "--by", "lead")
+    assert granted.code == exits.OK
+    assert "the budget of looker granted by lead" in granted.out
+    raised = await cli("raise", run.id, "--turns", "3")
+    assert raised.code == exits.OK
+    assert "at most 5 turns" in raised.out
+    await run.reject((await lab.open_requests(run, 1))[0], decided_by="lead")
+    assert (await run.result()).output == "all done"

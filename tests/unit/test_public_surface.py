@@ -23,6 +23,10 @@ PUBLIC: Final = (
     *("File", "GiveUp", "Holdfast", "HoldfastError", "HoldfastPlugin", "Image", "OpenRequest", "Ran", "Receipt"),
     *("RefusalError", "Reject", "Rejection", "Replace", "Request", "Run", "RunAgain", "RunContext", "RunInfo"),
     *("RunResult", "RunStatus", "Text", "Tool", "ToolContext", "Usage", "WaitingForPeople", "custom_tool", "tool"),
+    *("File", "GiveUp", "Grant", "Holdfast", "HoldfastError", "HoldfastPlugin", "Image", "LimitsRaised"),
+    *("OpenRequest", "Ran", "Receipt", "RefusalError", "Reject", "Rejection", "Replace", "Request", "Run"),
+    *("RunAgain", "RunContext", "RunInfo", "RunResult", "RunStatus", "Text", "Tool", "ToolContext", "Usage"),
+    *("WaitingForPeople", "tool"),
 )
 PUBLIC_IN_TESTING: Final = (
     *("Delay", "Drop", "Fail", "Gate", "Hang", "Lab", "Reply", "ResponsesServer", "Script", "When", "call"),

@@ -69,6 +69,8 @@ class CallModel:
             attributes=await self._attributes.existing(activity.client()) if call.probe else None,
             max_turns=(agent.max_turns or 0) if call.probe else None,
             structured=None if calls else structured(agent, items),
+            max_tokens=agent.max_tokens if call.probe else None,
+            on_limit="ask" if call.probe and agent.on_limit == "ask" else None,
         )
         self._runtime.blocks.cache.put(reply.block, items)
         return _bounded(reply)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.commands import deciding, running, serving, settings
+from holdfast.cli.commands import answering, deciding, running, serving, settings
 
 app = typer.Typer(
     name="holdfast",
@@ -44,6 +44,8 @@ for _command in (
     deciding.approve,
     deciding.reject,
     deciding.decide,
+    answering.grant,
     settings.setup,
 ):
     app.command()(_command)
+app.command("raise")(answering.raise_limits)

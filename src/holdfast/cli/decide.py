@@ -15,7 +15,13 @@ from holdfast.payloads.requests import Answer, GiveUp, Ran, Receipt, Request, Ru
 
 SHORTEST_PREFIX: Final = 4
 
-_DONE: Final = {"approve": "approved", "reject": "rejected", "answer": "answered", "ran": "recorded as having run"}
+_DONE: Final = {
+    "approve": "approved",
+    "reject": "rejected",
+    "answer": "answered",
+    "grant": "granted",
+    "ran": "recorded as having run",
+}
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,8 @@ def _sentence(run_id: str, request: Request | str, receipt: Receipt) -> str:
     if isinstance(request, Request) and request.tool is not None:
         shown = json_text(request.arguments) if request.arguments is not None else request.arguments_preview or ""
         what = f"{request.tool} {shown}"
+    elif isinstance(request, Request) and request.kind == "budget":
+        what = f"the budget of {request.agent}"
     done = _DONE.get(receipt.verdict, receipt.verdict)
     again = " (it was decided so before)" if receipt.duplicate else ""
     return one_line(f"{run_id}: {what} {done} by {receipt.decided_by or 'somebody'}, {receipt.state}{again}")

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from holdfast.payloads.base import Payload
 from holdfast.payloads.json_profile import JsonObject
-from holdfast.payloads.requests import DeadlineDefault
+from holdfast.payloads.requests import DeadlineDefault, LimitPolicy
 from holdfast.payloads.usage import Usage
 
 Effect = Literal["read_only", "idempotent", "at_most_once"]
@@ -103,6 +103,8 @@ class ModelReply(Payload):
         attributes: On a probe: search attributes of ours that the namespace has; None where it did not say.
         max_turns: On a probe: the agent's own limit; 0 means none.
         structured: For a final answer of an agent with an output type.
+        max_tokens: On a probe: the agent's own limit, where it has one.
+        on_limit: On a probe: what follows at a limit; None stands for *fail*.
     """
 
     block: str
@@ -113,3 +115,5 @@ class ModelReply(Payload):
     attributes: list[str] | None = None
     max_turns: int | None = None
     structured: StructuredOutput | None = None
+    max_tokens: int | None = None
+    on_limit: LimitPolicy | None = None

@@ -12,7 +12,11 @@ from holdfast.payloads.json_profile import JsonObject, JsonValue
 
 RequestKind = Literal["approval", "question", "budget", "handoff", "in_doubt"]
 DeadlineDefault = Literal["reject", "approve", "fail"]
+LimitKind = Literal["turns", "tokens"]
+LimitPolicy = Literal["fail", "ask"]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+Turns = Annotated[int, Field(ge=1, le=1_000_000)]
+Tokens = Annotated[int, Field(ge=1, le=1_000_000_000_000)]
 
 DECISION_BYTES = 64 * 1024
 """Largest decision that is taken: an approver writes a note, not a book."""
@@ -33,7 +37,8 @@ class Request(Payload):
         deadline: When `on_deadline` applies by itself.
         reason: Why a person is asked, as far as it is known.
         verdicts: Kinds of verdict that this request takes.
-        facts: For *in_doubt*: what is known of the attempt (attempt, started_at, worker, how it ended).
+        facts: For *in_doubt*: what is known of the attempt (attempt, started_at, worker, how it ended). For *budget*:
+            `BudgetFacts`.
     """
 
     id: str
@@ -107,8 +112,48 @@ class Grant(Payload):
     """More turns or tokens for an exhausted budget."""
 
     kind: Literal["grant"] = "grant"
-    turns: Annotated[int, Field(ge=1)] | None = None
-    tokens: Annotated[int, Field(ge=1)] | None = None
+    turns: Turns | None = None
+    tokens: Tokens | None = None
+
+
+class BudgetFacts(Payload):
+    """Facts of a *budget* request: which limit was reached.
+
+    Attributes:
+        used: Model replies, or tokens of the loop and of everything below it.
+        limit: How many were allowed, granted ones included.
+    """
+
+    what: LimitKind
+    used: int
+    limit: int
+
+
+class RaiseLimits(Payload):
+    """The argument of the update `raise_limits`: more turns or tokens for a run that goes on.
+
+    Attributes:
+        frame: Which loop; None means the one that was started, where there is only one.
+        by: Who raises them, a claimed name.
+    """
+
+    turns: Turns | None = None
+    tokens: Tokens | None = None
+    frame: Name | None = None
+    by: Name | None = None
+
+
+class LimitsRaised(Payload):
+    """The answer of the update `raise_limits`: what now holds, None where there is no limit or none is known yet.
+
+    Attributes:
+        request: The budget request that was closed by it as granted.
+    """
+
+    frame: str
+    max_turns: int | None = None
+    max_tokens: int | None = None
+    request: str | None = None
 
 
 Verdict = Annotated[
@@ -168,7 +213,7 @@ class DecisionOutcome(Payload):
 class Transition(Payload):
     """One step of the ledger, as it is written to the history in the memo."""
 
-    what: Literal["opened", "decided", "refused", "expired", "withdrawn", "in_doubt"]
+    what: Literal["opened", "decided", "refused", "expired", "withdrawn", "in_doubt", "limits_raised"]
     at: Instant
     request: str | None = None
     verdict: str | None = None

@@ -12,9 +12,10 @@ from holdfast.payloads import call_items
 from holdfast.payloads.canonical import sha256_digest
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import ApprovalPlan
-from holdfast.payloads.requests import Request
+from holdfast.payloads.requests import BudgetFacts, Request, RequestKind
 from holdfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
 from holdfast.workflows.frames import Call, Frame
+from holdfast.workflows.limits import Reached
 
 PREVIEW_CHARACTERS = 2000
 
@@ -68,10 +69,35 @@ def in_doubt(frame: Frame, call: Call, item: JsonObject, asker: Asker, *, reason
 
 def missing_agent(frame: Frame, asker: Asker) -> Request:
     """The request of a frame whose agent no worker has."""
+    return _about_frame(
+        frame,
+        asker,
+        kind="in_doubt",
+        reason=f"no worker has the agent {frame.agent}; deploy one and run again, or give up",
+        verdicts=["run_again", "give_up"],
+        facts={"ended": "agent_missing"},
+    )
+
+
+def budget(frame: Frame, limit: Reached, asker: Asker) -> Request:
+    """The request of a frame that has no turns or tokens left."""
+    return _about_frame(
+        frame,
+        asker,
+        kind="budget",
+        reason=f"{frame.agent} has used {limit.used:,} of {limit.limit:,} {limit.what}; grant more, or reject",
+        verdicts=["grant", "reject"],
+        facts=BudgetFacts(what=limit.what, used=limit.used, limit=limit.limit).to_wire(),
+    )
+
+
+def _about_frame(
+    frame: Frame, asker: Asker, *, kind: RequestKind, reason: str, verdicts: list[str], facts: JsonObject
+) -> Request:
     request_id = asker.new_id()
     return Request(
         id=request_id,
-        kind="in_doubt",
+        kind=kind,
         agent=frame.agent,
         agent_path=frame.agent_path,
         digest=digest_of(request_id, frame.agent_path, None, None, asker.workflow_run),
@@ -79,9 +105,9 @@ def missing_agent(frame: Frame, asker: Asker) -> Request:
         turn=frame.turn,
         requested_at=asker.now(),
         requested_by=frame.requested_by,
-        reason=f"no worker has the agent {frame.agent}; deploy one and run again, or give up",
-        verdicts=["run_again", "give_up"],
-        facts={"ended": "agent_missing"},
+        reason=reason,
+        verdicts=verdicts,
+        facts=facts,
     )
 
 

@@ -9,7 +9,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from holdfast.payloads.runs import RunResult
-from holdfast.workflows import asking, loop
+from holdfast.workflows import asking, limits, loop
 from holdfast.workflows.calling import Calls
 from holdfast.workflows.frames import Frame
 from holdfast.workflows.state import RunState
@@ -56,10 +56,15 @@ class Driver:
     def _advance(self) -> None:
         """Start everything that is missing, until nothing is."""
         self._state.ledger.expire(workflow.now())
-        while steps := loop.next_steps(self._frame, self._state.ledger.entries, workflow.now()):
+        while steps := self._next_steps():
             for step in steps:
                 self._take(step)
         self._state.publish()
+
+    def _next_steps(self) -> list[loop.Step]:
+        state, frame = self._state, self._frame
+        tokens = 0 if frame.max_tokens is None else limits.sum_usage(limits.below(state.frames, frame)).total_tokens
+        return loop.next_steps(frame, state.ledger.entries, workflow.now(), tokens)
 
     def _take(self, step: loop.Step) -> None:
         match step:
@@ -81,6 +86,9 @@ class Driver:
                 self._calls.endings.settle(call, output)
             case loop.FinishTurn():
                 self._finish_turn()
+            case limits.AskBudget(limit):
+                self._frame.phase = "budget"
+                self._frame.request = self._state.open_request(asking.budget(self._frame, limit, self._state.asker))
 
     def _finish_turn(self) -> None:
         self._frame.blocks.extend(call.output for call in self._frame.calls if call.output is not None)

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.model_call import PlannedCall
+from holdfast.payloads.requests import LimitPolicy
 from holdfast.payloads.usage import Usage
 
 CallState = Literal["planned", "asking", "ready", "running", "backoff", "wording", "settled"]
@@ -51,18 +52,22 @@ class Frame(BaseModel):
     """One agent loop.
 
     Attributes:
+        parent: The frame whose call started this one; None for a run's own.
         blocks: The transcript, in the order in which the model reads it.
         cursor: How many of them the last completed model call had seen.
         turn: Model replies so far.
         phase: *model*: the next thing is a model call. *calls*: calls of the last reply are being settled. *backoff*:
             until `resume_at`, as no worker knows the agent or a reply was broken. *stuck*: no worker knows the agent,
-            which waits for a person.
+            which waits for a person. *budget*: a limit is reached, and a person is asked for more.
+        granted_turns: Beyond `max_turns`; `granted_tokens` likewise. Limits are never reset, only raised.
+        limit_refused: A person was asked for more, and refused.
         reply: Block of the last reply.
         broken_replies: Replies in a row that were empty or none at all.
         invalid_outputs: Answers that did not fit the agent's output type.
     """
 
     id: str
+    parent: str | None = None
     agent: str
     agent_path: list[str]
     epoch: int = 0
@@ -72,7 +77,13 @@ class Frame(BaseModel):
     turn: int = 0
     max_turns: int | None = None
     limit_known: bool = False
-    phase: Literal["model", "thinking", "calls", "backoff", "stuck", "finished"] = "model"
+    max_tokens: int | None = None
+    on_limit: LimitPolicy = "fail"
+    granted_turns: int = 0
+    granted_tokens: int = 0
+    limit_refused: bool = False
+    handles_max_turns: bool = False
+    phase: Literal["model", "thinking", "calls", "backoff", "stuck", "budget", "finished"] = "model"
     reply: str | None = None
     calls: list[Call] = []
     facts: str | None = None

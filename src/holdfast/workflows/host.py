@@ -11,13 +11,14 @@ from temporalio.exceptions import ApplicationError
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.runs import CallStatus, RunInput, RunPhase, RunResult, RunStatus
 from holdfast.payloads.transcript import TranscriptQuery
-from holdfast.payloads.usage import Usage
 from holdfast.workflows.agent_ref import AgentRef, Output, read_output
 from holdfast.workflows.deciding import Decider
 from holdfast.workflows.doors import read_optional, read_start
 from holdfast.workflows.driver import Driver
 from holdfast.workflows.frames import Frame
+from holdfast.workflows.limits import sum_usage
 from holdfast.workflows.publish import listed
+from holdfast.workflows.raising import Raiser
 from holdfast.workflows.state import RunState
 
 PREFIX: Final = "holdfast."
@@ -121,11 +122,12 @@ class AgentHost:
     # --- inside ---
 
     def _register(self) -> None:
-        name, decider = self._prefix, self._decider
+        name, decider, raiser = self._prefix, self._decider, Raiser(self._state)
         workflow.set_signal_handler(f"{name}approve", decider.approve)
         workflow.set_signal_handler(f"{name}reject", decider.reject)
         workflow.set_signal_handler(f"{name}decide", decider.decide_by_signal)
         workflow.set_update_handler(f"{name}decide", decider.decide, validator=decider.refuse)
+        workflow.set_update_handler(f"{name}raise_limits", raiser.raise_limits, validator=raiser.refuse)
         workflow.set_query_handler(f"{name}decision", decider.decision)
         workflow.set_query_handler(f"{name}pending_approvals", self._pending)
         workflow.set_query_handler(f"{name}pending_requests", self._pending)
@@ -157,14 +159,6 @@ class AgentHost:
         frame = next((frame for frame in self._state.frames if frame.id == query.frame), None)
         order = frame.blocks if frame is not None and frame.epoch == query.epoch else []
         return self._state.transcript.page(order, query).to_wire()
-
-
-def sum_usage(frames: list[Frame]) -> Usage:
-    """What all frames have spent together."""
-    total = Usage()
-    for frame in frames:
-        total = total.plus(frame.usage)
-    return total
 
 
 def _assert_in_init() -> None:

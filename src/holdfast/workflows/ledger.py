@@ -25,12 +25,14 @@ from holdfast.payloads.requests import (
     Approve,
     Decision,
     DecisionOutcome,
+    Grant,
     Receipt,
     Reject,
     Request,
     Transition,
     Verdict,
 )
+from holdfast.workflows.grants import refuse_useless
 
 KEPT_OUTCOMES = 1000
 """Decision ids whose outcome is remembered, the newest ones."""
@@ -119,6 +121,11 @@ class Ledger:
     def note_doubt(self, call: str, why: str, now: datetime) -> None:
         """Log that it is unknown whether a call took effect, where nobody is asked."""
         self._note(Transition(what="in_doubt", at=now, why=f"{call}: {why}"[:WHY_CHARACTERS]))
+
+    def note_raise(self, frame: str, more: Grant, by: str | None, now: datetime) -> None:
+        """Log that a loop got more turns or tokens without having asked."""
+        added = ", ".join(f"{count} {what}" for what, count in more.to_wire().items() if what != "kind")
+        self._note(Transition(what="limits_raised", at=now, by=by, why=f"loop {frame}: {added} more"))
 
     # --- decisions ---
 
@@ -300,5 +307,7 @@ def _check_verdict(request: Request, decision: Decision) -> None:
             verdict=kind,
             allowed=request.verdicts,
         )
+    if isinstance(decision.verdict, Grant):
+        refuse_useless(request, decision.verdict)
     if decision.remember is not None:
         raise DecisionInvalidError("remember is not known to this version; decide this call alone", request=request.id)

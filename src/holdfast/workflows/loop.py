@@ -18,9 +18,11 @@ from holdfast.payloads.requests import (
     Reject,
     RunAgain,
 )
+from holdfast.workflows import limits
 from holdfast.workflows.content_parts import is_part
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.ledger import Entry
+from holdfast.workflows.limits import AskBudget, HandleLimit
 
 MISSING_PATIENCE: Final = timedelta(minutes=2)
 """How long a call waits for a worker that has its tool, before a person is told."""
@@ -82,28 +84,24 @@ class FinishTurn:
     """Every call has its output: append them in the model's order."""
 
 
-Step = CallModel | StartTool | AskPerson | WordRejection | Settle | FinishTurn
+Step = CallModel | StartTool | AskPerson | WordRejection | Settle | FinishTurn | AskBudget | HandleLimit
 
 
-def next_steps(frame: Frame, entries: Mapping[str, Entry], now: datetime) -> list[Step]:
+def next_steps(frame: Frame, entries: Mapping[str, Entry], now: datetime, tokens: int) -> list[Step]:
     """Say what is missing in *frame*; an empty list means: wait.
 
     Args:
         frame: The loop; decisions that closed its requests are taken over into it.
         entries: The ledger's book.
         now: Workflow time, for backoffs.
+        tokens: What the frame and everything below it have spent.
     """
     if _over(frame):
         return []
     _leave_missing(frame, entries, now)
     if frame.phase == "model":
-        if frame.max_turns is not None and frame.turn >= frame.max_turns:
-            frame.failure = Failure(
-                type="MaxTurnsExceeded",
-                message=f"{frame.agent} used its {frame.max_turns} turns without an answer; raise max_turns",
-            )
-            return []
-        return [CallModel()]
+        limit = limits.reached(frame, tokens)
+        return [CallModel()] if limit is None else list(limits.at_limit(frame, limit))
     if frame.phase != "calls":
         return []
     steps: list[Step] = []
@@ -172,6 +170,8 @@ def _decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
 def _leave_missing(frame: Frame, entries: Mapping[str, Entry], now: datetime) -> None:
     if frame.phase == "backoff" and frame.resume_at is not None and now >= frame.resume_at:
         frame.phase = "model"
+    if frame.phase == "budget" and frame.request is not None:
+        limits.take_decision(frame, entries[frame.request])
     if frame.phase == "stuck" and frame.request is not None:
         entry = entries[frame.request]
         if isinstance(entry.verdict, RunAgain):

@@ -56,6 +56,7 @@ class ModelTurns:
             frame.limit_known = True
             if frame.max_turns is None and not self._state.unlimited(frame):
                 frame.max_turns = reply.max_turns or None
+            frame.max_tokens, frame.on_limit = reply.max_tokens, reply.on_limit or "fail"
         if reply.attributes is not None:
             self._state.publisher.attributes_exist(reply.attributes)
         self._state.transcript.add(reply.block, reply.items)

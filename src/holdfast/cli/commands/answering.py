@@ -1,0 +1,61 @@
+"""`grant`, `raise`: more turns or tokens."""
+
+# ruff: noqa: PLC0415 what a command does is imported when it runs: see the package
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from holdfast.cli import options
+from holdfast.cli.commands.deciding import Note, RequestArgument
+
+TurnsOption = Annotated[int | None, typer.Option(metavar="N", min=1, help="Model replies to add.")]
+TokensOption = Annotated[int | None, typer.Option(metavar="N", min=1, help="Tokens to add.")]
+
+
+def grant(
+    *,
+    request: RequestArgument,
+    turns: TurnsOption = None,
+    tokens: TokensOption = None,
+    run: options.RunOption = None,
+    by: options.By = None,
+    note: Note = None,
+    address: options.Address = None,
+    namespace: options.Namespace = None,
+    profile: options.Profile = None,
+    json: options.Json = False,
+) -> int:
+    """Grant what an exhausted run asks for; it goes on where it stopped."""
+    from holdfast.cli import decide as deciding
+    from holdfast.payloads.requests import Grant
+
+    where = options.Where(address, namespace, profile)
+    verdict = Grant(turns=turns, tokens=tokens)
+    decision = deciding.Wanted(request, verdict, by=options.user(by), run=run, note=note)
+    return asyncio.run(deciding.decide(where, decision, as_json=json))
+
+
+def raise_limits(
+    *,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")],
+    turns: TurnsOption = None,
+    tokens: TokensOption = None,
+    frame: Annotated[
+        str | None, typer.Option(metavar="ID", help="Which loop, where several agents are at work.")
+    ] = None,
+    by: options.By = None,
+    address: options.Address = None,
+    namespace: options.Namespace = None,
+    profile: options.Profile = None,
+    json: options.Json = False,
+) -> int:
+    """Give a run that goes on more turns or tokens, whether it waits for them or not."""
+    from holdfast.cli import limits
+
+    where = options.Where(address, namespace, profile)
+    more = limits.More(turns=turns, tokens=tokens, frame=frame, by=options.user(by))
+    return asyncio.run(limits.raise_limits(where, run, more, as_json=json))

@@ -1,0 +1,105 @@
+"""The handler through which a caller gives a run more turns or tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from temporalio import workflow
+
+from holdfast.errors import (
+    DecisionInvalidError,
+    GrantRefusedError,
+    JsonProfileError,
+    PayloadInvalidError,
+    RefusalError,
+    RunEndedError,
+)
+from holdfast.payloads.json_profile import JsonObject, check_json
+from holdfast.payloads.requests import Decision, Grant, LimitsRaised, RaiseLimits, Request
+from holdfast.workflows import limits
+from holdfast.workflows.doors import only_argument, refusal_to_wire
+from holdfast.workflows.frames import Frame
+from holdfast.workflows.state import RunState
+
+
+class Raiser:
+    """Every handler takes ``*args``: a handler whose arity does not fit the message stops a workflow for ever."""
+
+    def __init__(self, state: RunState) -> None:
+        self._state = state
+
+    def refuse(self, *args: object) -> None:
+        """Validate the update `raise_limits`: a refusal leaves no trace in the history."""
+        try:
+            self._checked(_read(args))
+        except RefusalError as refusal:
+            raise refusal_to_wire(refusal) from None
+
+    def raise_limits(self, *args: object) -> JsonObject:
+        """Update `raise_limits`: the loop goes on from where it is; an open budget request is granted by it."""
+        try:
+            given = _read(args)
+            frame, request = self._checked(given)
+        except RefusalError as refusal:
+            raise refusal_to_wire(refusal) from None
+        ledger, now, more = self._state.ledger, workflow.now(), Grant(turns=given.turns, tokens=given.tokens)
+        if request is not None:
+            ledger.record(Decision(id=request.id, verdict=more, decided_by=given.by), now)
+            limits.take_decision(frame, ledger.entries[request.id])
+        else:
+            limits.grant(frame, more)
+            ledger.note_raise(frame.id, more, given.by, now)
+        self._state.ledger_changed()
+        return LimitsRaised(
+            frame=frame.id,
+            max_turns=limits.turns_of(frame),
+            max_tokens=limits.tokens_of(frame),
+            request=request.id if request else None,
+        ).to_wire()
+
+    def _checked(self, given: RaiseLimits) -> tuple[Frame, Request | None]:
+        frame = self._frame(given)
+        known = frame.limit_known
+        for what, more, limit in (
+            ("turns", given.turns, frame.max_turns),
+            ("tokens", given.tokens, frame.max_tokens),
+        ):
+            if more is not None and limit is None and (known or self._state.unlimited(frame)):
+                raise GrantRefusedError(f"{frame.agent} has no limit of {what} that could be raised", limit=what)
+        request = next((each for each in self._budgets() if each.frame == frame.id), None)
+        if request is not None:
+            self._state.ledger.check(
+                Decision(id=request.id, verdict=Grant(turns=given.turns, tokens=given.tokens), decided_by=given.by),
+                workflow.now(),
+            )
+        return frame, request
+
+    def _budgets(self) -> list[Request]:
+        return [each for each in self._state.ledger.open_requests() if each.kind == "budget"]
+
+    def _frame(self, given: RaiseLimits) -> Frame:
+        going = [frame for frame in self._state.frames if frame.id in self._state.active]
+        if given.frame is not None:
+            found = next((frame for frame in going if frame.id == given.frame), None)
+            if found is None:
+                raise DecisionInvalidError(f"no loop {given.frame!r} is going on here")
+            return found
+        tops = [frame for frame in going if frame.parent is None]
+        if not tops:
+            raise RunEndedError("no agent is at work here; there is nothing to raise")
+        if len(tops) > 1:
+            names = ", ".join(f"{frame.id} ({frame.agent})" for frame in tops[:20])
+            raise DecisionInvalidError(f"several agents are at work here; name one as frame: {names}")
+        return tops[0]
+
+
+def _read(args: Sequence[object]) -> RaiseLimits:
+    value = only_argument(args, '{"turns"?, "tokens"?}')
+    try:
+        check_json(value)
+        given = RaiseLimits.from_wire(value)
+    except (JsonProfileError, PayloadInvalidError) as error:
+        raise DecisionInvalidError(str(error)) from None
+    if given.turns is None and given.tokens is None:
+        raise DecisionInvalidError("say how many turns or tokens are added")
+    return given
