@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from pydantic import BaseModel
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.common import (
@@ -30,7 +31,7 @@ from holdfast.events import requests_in_memo
 from holdfast.handle import OWN_WORKFLOWS, Run
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.requests import Request
-from holdfast.payloads.runs import RunInput, RunPhase, published_labels
+from holdfast.payloads.runs import RunInput, RunPhase, context_to_wire, published_labels
 from holdfast.payloads.search_attributes import AGENT, DUE, LABELS, PENDING, STATUS
 
 logger = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ class Holdfast:
         input: str | list[JsonObject],
         *,
         id: str | None = None,
-        context: JsonObject | None = None,
+        context: JsonObject | BaseModel | None = None,
         max_turns: int | _Unset | None = UNSET,
         labels: Mapping[str, str] | None = None,
         requested_by: str | None = None,
@@ -142,21 +143,22 @@ class Holdfast:
             agent: Its name; an unknown one fails the run at once.
             input: A text, or items as the Responses API takes them.
             id: The workflow id; random by default. At most one run of an id goes on at a time.
-            context: The run's own data, as the agent's `context_type` reads it.
+            context: The run's own data, as the agent's `context_type` reads it: a JSON object or a pydantic model. It
+                is recorded, so no secrets.
             max_turns: Most model replies; None lifts the agent's own limit.
             labels: Up to 20, to find the run by.
             requested_by: Who asked: a claimed name, recorded.
             if_exists: What to do when a run of this id goes on.
 
         Raises:
-            PayloadInvalidError: The input is none, or above 1.9 MB; nothing was started.
+            PayloadInvalidError: The input is none, or above 1.9 MB, or the context is no JSON; nothing was started.
             RunExistsError: It goes on already, and *if_exists* is "fail".
             ServerUnavailableError: The server is away. NamespaceNotFoundError: It lacks the client's namespace.
         """
         given: dict[str, Any] = {
             "agent": agent,
             "input": input,
-            "context": context,
+            "context": context_to_wire(context),
             "labels": dict(labels or {}),
             "requested_by": requested_by,
         }

@@ -61,6 +61,13 @@ class Runtime:
         for threads in (self.tool_threads, self.threads):
             threads.shutdown(wait=False, cancel_futures=True)
 
+    async def facts(self, origin: Origin) -> RunFacts:
+        """What the run was started with, its context as tools have left it."""
+        if origin.facts is None:
+            return RunFacts()
+        [stored] = await self.blocks.block(origin, origin.facts)
+        return RunFacts.from_wire(stored)
+
     async def run_context(self, origin: Origin, kind: type[Any] | None) -> RunContext[Any]:
         """What agent code is told about its run.
 
@@ -71,10 +78,7 @@ class Runtime:
         Raises:
             ApplicationError: ``ContextInvalid``, where the run's context does not fit *kind*.
         """
-        facts = RunFacts()
-        if origin.facts is not None:
-            [stored] = await self.blocks.block(origin, origin.facts)
-            facts = RunFacts.from_wire(stored)
+        facts = await self.facts(origin)
         return RunContext(
             context=read_context(facts.context, kind),
             run_id=activity.info().workflow_id or "",

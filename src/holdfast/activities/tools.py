@@ -11,6 +11,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from holdfast.activities.beats import NotAcknowledgedError
+from holdfast.activities.context_watch import ContextWatch
 from holdfast.activities.outputs import bounded_error
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.tool_body import ToolBody, outcome
@@ -78,10 +79,12 @@ class ToolActivities:
             call.request or "", origin.agent_path, call.tool, arguments, origin.workflow_run
         ):
             return outcome("refused", reason="the arguments in hand are not those that were approved")
+        watch = None if context is None else ContextWatch((await self._runtime.facts(origin)).context, context.context)
         body = ToolBody(tool, context, bound, self._runtime)
         try:
             async with self._runtime.beats.kept(MARK, body.stop):
-                return await body.run(call.timeout_s, at_most_once=at_most_once)
+                ended = await body.run(call.timeout_s, at_most_once=at_most_once)
+                return ended if context is None or watch is None else _with_change(ended, watch, context)
         except NotAcknowledgedError as error:
             return outcome("not_begun", reason=str(error))
 
@@ -118,6 +121,14 @@ class ToolActivities:
             idempotency_key=call.key,
             attempt=info.attempt,
         )
+
+
+def _with_change(ended: ToolOutcome, watch: ContextWatch, context: ToolContext[Any]) -> ToolOutcome:
+    """Add what a tool that returned has changed in the run's context."""
+    if ended.kind != "ok":
+        return ended
+    change = watch.change(context.context)
+    return ended.model_copy(update={"context": change.edits or None, "context_refused": change.refused})
 
 
 def _heard(fetching: asyncio.Future[Any]) -> None:

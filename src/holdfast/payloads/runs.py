@@ -6,11 +6,21 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Generic, Literal, cast
 
-from pydantic import Field, SerializeAsAny, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    SerializeAsAny,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticSerializationError
 from typing_extensions import TypeVar
 
-from holdfast.payloads.base import Payload
-from holdfast.payloads.json_profile import JsonObject, JsonValue
+from holdfast.errors import JsonProfileError, PayloadInvalidError
+from holdfast.payloads.base import Payload, problems_of
+from holdfast.payloads.json_profile import JsonObject, JsonValue, check_json
 from holdfast.payloads.usage import Usage
 
 Label = Annotated[str, StringConstraints(pattern=r"^[^=\s]{1,64}$")]
@@ -68,6 +78,49 @@ class RunInput(Payload):
         return "max_turns" in self.model_fields_set
 
 
+def context_to_wire(context: object) -> JsonObject | None:
+    """The context that a run is started with, as JSON; nothing is converted that would not read back the same.
+
+    Args:
+        context: None, a JSON object, or a pydantic model.
+
+    Raises:
+        PayloadInvalidError: It is something else, or holds what is no JSON (for a model: or is masked in it).
+    """
+    if context is None:
+        return None
+    if isinstance(context, BaseModel):
+        return _model_to_wire(context)
+    if not isinstance(context, dict):
+        raise _no_context(f"is a {type(context).__name__}, and must be a JSON object or a pydantic model")
+    try:
+        check_json(context)
+    except JsonProfileError as error:
+        raise _no_context(error.problem) from None
+    return context
+
+
+def _model_to_wire(context: BaseModel) -> JsonObject:
+    name = type(context).__name__
+    try:
+        plain = context.model_dump(mode="json", by_alias=True, round_trip=True, warnings="error")
+        check_json(plain)
+        read = type(context).model_validate(plain)
+    except JsonProfileError as error:
+        raise _no_context(error.problem) from None
+    except ValidationError as error:
+        raise _no_context(f"{name} does not read its own JSON: {'; '.join(problems_of(error))}") from None
+    except PydanticSerializationError:
+        raise _no_context(f"{name} holds what has no JSON; keep it in the worker's resources") from None
+    if read.model_dump(round_trip=True) != context.model_dump(round_trip=True):
+        raise _no_context(f"{name} is not the same when it is read back from JSON (does it hold a secret?)")
+    return plain
+
+
+def _no_context(problem: str) -> PayloadInvalidError:
+    return PayloadInvalidError(RunInput.__name__, [f"context: {problem}"])
+
+
 class RunFacts(Payload):
     """What agent code may want to know of its run: a block of its own, so that no activity input repeats it."""
 
@@ -87,12 +140,15 @@ class RunResult(Payload, Generic[Output]):
             was asked for.
         agent: The agent that gave it.
         turns: Model replies of this run.
+        context: The run's context as its tools left it; None where none of them changed it, or where it would not fit
+            into the result beside the output.
     """
 
     output: SerializeAsAny[Output] = cast(Any, None)  # a null is left out on the wire
     agent: str
     turns: int
     usage: Usage = Usage()
+    context: JsonObject | None = None
 
 
 class CallStatus(Payload):

@@ -6,6 +6,7 @@ import json
 from typing import Literal
 
 from holdfast.payloads.base import Payload
+from holdfast.payloads.context_edits import ContextEdit
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.model_call import Effect, Origin
 
@@ -57,6 +58,8 @@ class ToolOutcome(Payload):
         form: *json*: the text is JSON, of a value that was no text. As text and not as the value itself, because
             converters sort an object's keys, and the model reads them in the order in which the tool gave them.
         bytes: Size of the output before it was cut to `RESULT_BYTES`, when it was.
+        context: What the tool changed in the run's context.
+        context_refused: Why a change of the run's context cannot be kept.
     """
 
     kind: Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused"]
@@ -66,6 +69,8 @@ class ToolOutcome(Payload):
     reason: str | None = None
     bytes: int | None = None
     worker: str | None = None
+    context: list[ContextEdit] | None = None
+    context_refused: str | None = None
 
     @property
     def value(self) -> JsonValue:

@@ -59,6 +59,13 @@ def prefixed(text: str, output: JsonValue) -> JsonValue:
     return f"{text}\n\n{output}"
 
 
+def suffixed(output: JsonValue, text: str) -> JsonValue:
+    """Put *text* after an output that is a text or content parts."""
+    if isinstance(output, list):
+        return [*output, {"type": "input_text", "text": text}]
+    return f"{output}\n\n{text}" if output else text
+
+
 def _fits(kind: _Kind, field: str, item: JsonValue) -> bool:
     if field in kind.texts:
         return isinstance(item, str) or (item is None and kind.optional)

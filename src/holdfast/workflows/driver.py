@@ -12,6 +12,7 @@ from holdfast.payloads.runs import RunResult
 from holdfast.workflows import asking, limits, loop
 from holdfast.workflows.calling import Calls
 from holdfast.workflows.frames import Frame
+from holdfast.workflows.shared_context import keep_edits, with_context
 from holdfast.workflows.state import RunState
 from holdfast.workflows.thinking import ModelTurns
 from holdfast.workflows.work import Work
@@ -49,7 +50,8 @@ class Driver:
             await self._abandon("the run was cancelled")
             raise
         self._set_timer(None)
-        return RunResult(output=frame.output, agent=frame.agent, turns=frame.turn, usage=frame.usage)
+        result = RunResult(output=frame.output, agent=frame.agent, turns=frame.turn, usage=frame.usage)
+        return with_context(self._state, frame, result)
 
     # --- the loop ---
 
@@ -92,6 +94,7 @@ class Driver:
 
     def _finish_turn(self) -> None:
         self._frame.blocks.extend(call.output for call in self._frame.calls if call.output is not None)
+        self._frame.failure = keep_edits(self._state, self._frame)
         self._frame.calls = []
         self._frame.phase = "model"
 

@@ -9,7 +9,7 @@ from temporalio import workflow
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.tool_call import ToolOutcome
 from holdfast.workflows import asking, loop
-from holdfast.workflows.content_parts import prefixed
+from holdfast.workflows.content_parts import prefixed, suffixed
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.output_items import output_item
 from holdfast.workflows.settle import Cancelled, Done, Failed, Settled
@@ -45,7 +45,8 @@ class CallEndings:
     def _typed(self, call: Call, outcome: ToolOutcome) -> None:
         match outcome.kind:
             case "ok":
-                self.settle(call, outcome.output, outcome.block)
+                call.context = outcome.context
+                self.settle(call, _with_notes(outcome), outcome.block)
             case "error":
                 self._tool_failed(call, outcome.output, outcome.block)
             case "cancelled":
@@ -118,3 +119,10 @@ class CallEndings:
         item = output_item(self._state.item_of(self._frame, call), output)
         call.output = self._state.transcript.add(block or str(workflow.uuid4()), [item])
         call.state = "settled"
+
+
+def _with_notes(outcome: ToolOutcome) -> JsonValue:
+    if outcome.context_refused is None:
+        return outcome.output
+    refused = f"What this tool changed in the run's context was not kept: {outcome.context_refused}."
+    return suffixed(outcome.output, refused)

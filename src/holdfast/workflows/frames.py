@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from holdfast.payloads.context_edits import ContextEdit
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.model_call import PlannedCall
 from holdfast.payloads.requests import LimitPolicy
@@ -25,6 +26,7 @@ class Call(BaseModel):
         starts: Starts that are known never to have entered the tool's body.
         missing_since: Since when no worker was found that has the tool.
         output: Block that holds its output, once settled.
+        context: What it changed in the run's context; kept when the turn is finished.
     """
 
     plan: PlannedCall
@@ -39,6 +41,7 @@ class Call(BaseModel):
     missing_since: datetime | None = None
     resume_at: datetime | None = None
     output: str | None = None
+    context: list[ContextEdit] | None = None
 
 
 class Failure(BaseModel):
@@ -62,6 +65,8 @@ class Frame(BaseModel):
         granted_turns: Beyond `max_turns`; `granted_tokens` likewise. Limits are never reset, only raised.
         limit_refused: A person was asked for more, and refused.
         reply: Block of the last reply.
+        facts: Block that holds the run's `RunFacts`.
+        context_changed: A tool has changed the context in it.
         broken_replies: Replies in a row that were empty or none at all.
         invalid_outputs: Answers that did not fit the agent's output type.
     """
@@ -87,6 +92,7 @@ class Frame(BaseModel):
     reply: str | None = None
     calls: list[Call] = []
     facts: str | None = None
+    context_changed: bool = False
     requested_by: str | None = None
     usage: Usage = Usage()
     request: str | None = None

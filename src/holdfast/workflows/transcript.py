@@ -20,6 +20,10 @@ class Transcript:
         self._blocks.setdefault(block_id, list(items))
         return block_id
 
+    def redirect(self, old: str, new: str) -> None:
+        """Let a block that nobody needs as it was lead to the one that came in its place, for those under way."""
+        self._blocks[old] = self._blocks[new]
+
     def items(self, block_id: str) -> list[JsonObject]:
         """The items of one block."""
         return self._blocks[block_id]
