@@ -3,8 +3,8 @@ VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 TYPED := src tests $(wildcard demo.py desk.py worker.py workflows/*.py activities/*.py)
-# What runs against the built wheel: tests of the library alone, which need no application around them.
-WHEEL_TESTS ?= tests/unit
+# What runs against the built wheel: tests of the library alone, and of an application that it makes.
+WHEEL_TESTS ?= tests/unit tests/cli/test_init.py
 # Tests mostly wait for a server, a timer or a process: more of them run at a time than a small machine has cores. A file
 # stays in one process, and files go in their own order: the slow ones (app, cli, crash) are not left for the end.
 JOBS ?= 3

@@ -1,6 +1,6 @@
 """The service desk's agents: names, instructions, tools. Approval rules stand beside the tools that they guard.
 
-``holdfast dev desk`` and ``python worker.py`` serve them.
+``holdfast dev`` and ``python worker.py`` serve them.
 """
 
 from __future__ import annotations

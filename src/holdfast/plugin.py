@@ -70,6 +70,11 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         """See base class."""
         return "holdfast.HoldfastPlugin"
 
+    @property
+    def models_from_environment(self) -> bool:
+        """No model clients were given: a worker makes one from OPENAI_API_KEY and OPENAI_BASE_URL."""
+        return self._models is None
+
     def check_models(self) -> None:
         """Make sure that a worker would have its model clients, before anything is started.
 

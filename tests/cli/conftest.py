@@ -85,6 +85,10 @@ class Cli:
         """The same with further variables."""
         return Cli(self.directory, {**self.environment, **environment}, self._stack)
 
+    def in_(self, folder: str) -> Cli:
+        """The same in a folder below."""
+        return Cli(self.directory / folder, self.environment, self._stack)
+
     async def start(
         self,
         *arguments: str,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 from typer.main import get_command
 
 from holdfast.cli import exits
 from holdfast.cli.app import app
+from holdfast.cli.application import Application
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 
@@ -25,3 +27,11 @@ def test_every_command_is_documented() -> None:
     commands = getattr(get_command(app), "commands", {})
     assert sorted(documented) == sorted(commands)
     assert all(command.help for command in commands.values())
+
+
+def test_the_table_of_an_application_is_documented() -> None:
+    """The page's [tool.holdfast] can be used as it stands, and leaves no key out."""
+    [block] = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    table = tomllib.loads(block)["tool"]["holdfast"]
+    assert table.keys() == Application.model_fields.keys()
+    Application.model_validate(table)

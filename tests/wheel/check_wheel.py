@@ -32,15 +32,18 @@ def build(into: Path) -> Path:
 
 
 def check_contents(wheel: Path) -> None:
-    """Refuse a wheel with any top-level name but ours, or without the marker for type checkers."""
+    """Refuse a wheel with any top-level name but ours, or without marker for type checkers and templates."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     metadata = f"{'-'.join(wheel.name.split('-')[:2])}.dist-info"
     strangers = {name.split("/")[0] for name in names} - {"holdfast", metadata}
     if strangers:
         sys.exit(f"{wheel.name} holds more than the library: {', '.join(sorted(strangers))}")
-    if "holdfast/py.typed" not in names:
-        sys.exit(f"{wheel.name} lacks holdfast/py.typed")
+    source = ROOT / "src"
+    templates = (path for path in (source / "holdfast/cli/template").rglob("*") if path.is_file())
+    wanted = {"holdfast/py.typed", *(path.relative_to(source).as_posix() for path in templates)}
+    if missing := wanted - set(names):
+        sys.exit(f"{wheel.name} lacks {', '.join(sorted(missing))}")
 
 
 def install(wheel: Path, environment: Path) -> Path:

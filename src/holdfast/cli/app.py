@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.commands import answering, deciding, running, serving, settings
+from holdfast.cli.commands import answering, creating, deciding, running, serving, settings
 
 app = typer.Typer(
     name="holdfast",
@@ -34,6 +34,7 @@ def holdfast(
 
 
 for _command in (
+    creating.init,
     serving.dev,
     serving.worker,
     running.start,

@@ -6,10 +6,11 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 from temporalio.api.enums.v1 import TaskQueueType
@@ -18,14 +19,14 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
 from holdfast.cli import exits
+from holdfast.cli.application import PROJECT, TABLE, Application, Served, find_application, import_application
 from holdfast.cli.options import Where
 from holdfast.cli.output import one_line, say, warn, write_json
 from holdfast.cli.place import pollers, quiet_core
+from holdfast.cli.rehearsal import Rehearsal, scripted_model
 from holdfast.connection import connect
-from holdfast.errors import TargetError
-from holdfast.plugin import HoldfastPlugin
 from holdfast.server import EmbeddedServer
-from holdfast.worker import load_plugin, make_worker, serve
+from holdfast.worker import make_worker, serve
 
 POLLING_WITHIN_S: Final = 10.0
 POLLING_LOOK_S: Final = 0.02
@@ -40,64 +41,78 @@ class Serving:
     concurrency: int | None
     as_json: bool
 
-    def worker(self, client: Client, plugin: HoldfastPlugin) -> Worker:
+    def worker(self, client: Client, served: Served) -> Worker:
         """Make it."""
         return make_worker(
             client,
-            plugin,
+            served.plugin,
+            workflows=served.workflows,
             task_queue=self.task_queue,
             grace=timedelta(seconds=self.grace),
             concurrency=self.concurrency,
         )
 
 
-async def worker(target: str, where: Where, serving: Serving) -> int:
-    """Serve the agents of *target*.
+async def worker(target: str | None, where: Where, serving: Serving) -> int:
+    """Serve the agents of *target*, or this folder's application.
 
     Raises:
+        InputError: No target is named, and this folder is no application.
         TargetError: There are none.
         DefinitionError: They cannot work, or there is no model client for them.
         ServerUnavailableError: Nobody answers there.
     """
     configure_logging()
-    plugin = agents_of(target)
+    application = _application(target)
+    if application is None:
+        raise exits.InputError(f"name MODULE[:NAME], or write it as agents under [{TABLE}] in {PROJECT}")
+    served = _import(application)
     client = await connect(where.address, profile=where.profile, namespace=where.namespace)
-    facts = {"agents": list(plugin.registry.agents), "task_queue": serving.task_queue, "address": _address(client)}
-    await _serve_aloud(serving.worker(client, plugin), lambda: _ready(facts, as_json=serving.as_json))
+    facts = {**_served_facts(served, serving), "address": _address(client)}
+
+    async def announce() -> None:
+        _ready(facts, as_json=serving.as_json)
+
+    await _serve_aloud(serving.worker(client, served), announce)
     return exits.OK
 
 
 async def dev(target: str | None, serving: Serving, *, port: int, ui_port: int | None) -> int:
-    """Run the embedded server, or use the one that runs, and serve the agents of *target* on it.
+    """Run the embedded server, or use the one that runs, and serve the agents of *target* or this folder's application.
 
     Raises:
+        InputError: This folder's application cannot be used; nothing was started.
         TargetError: There are no agents at *target*; nothing was started.
         DefinitionError: They cannot work, or there is no model client for them; nothing was started.
         PortBusyError: The port is taken.
     """
     configure_logging()
-    plugin = agents_of(target) if target is not None else None
+    application = _application(target)
     task = asyncio.current_task()
     assert task is not None
     up = False
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # whoever stops us stops the server too
     try:
-        async with await EmbeddedServer.start(port=port, ui_port=ui_port) as server:
-            up = True
-            _note_other_address(server)
-            if not serving.as_json:
-                _introduce(server)
-            facts = {"server": "started" if server.started_here else "attached", "ui": server.ui_url}
-            if plugin is not None:
-                await _serve_on(server, plugin, facts, serving)
-            else:
-                _ready({**facts, "address": server.address}, as_json=serving.as_json)
-                if server.started_here:
-                    await asyncio.Event().wait()  # until a signal
+        async with scripted_model(application) as offered:
+            served = _import(application) if application is not None else None
+            played = offered and served is not None and served.plugin.models_from_environment
+            rehearsal = Rehearsal(application, played, aloud=not serving.as_json)
+            rehearsal.introduce()
+            async with await EmbeddedServer.start(port=port, ui_port=ui_port) as server:
+                up = True
+                _note_other_address(server)
+                if not serving.as_json:
+                    _introduce(server)
+                await _serve_on(server, served, serving, rehearsal)
     except asyncio.CancelledError:
         if not up:
             raise
     return exits.OK
+
+
+def _application(target: str | None) -> Application | None:
+    """What was typed, alone; else what this folder names."""
+    return Application(agents=target) if target is not None else find_application(Path.cwd())
 
 
 def configure_logging() -> None:
@@ -106,52 +121,52 @@ def configure_logging() -> None:
     quiet_core(logging.getLogger("temporalio.core"))
 
 
-def agents_of(target: str) -> HoldfastPlugin:
-    """Import the agents that *target* names, and make sure that a worker could serve them.
+def _import(application: Application) -> Served:
+    """Import what is to be served, and make sure that a worker could serve it.
 
     Raises:
-        TargetError: There are none, or their module cannot be imported.
+        TargetError: There are no agents, or something cannot be imported.
         DefinitionError: They cannot work, or there is no model client for them.
     """
-    plugin = import_agents(target)
-    plugin.check_models()
-    return plugin
+    served = import_application(application)
+    served.plugin.check_models()
+    return served
 
 
-def import_agents(target: str) -> HoldfastPlugin:
-    """Import the agents that *target* names.
-
-    Raises:
-        TargetError: There are none, or their module cannot be imported.
-        DefinitionError: They cannot work.
-    """
-    module = target.partition(":")[0]
-    if module.endswith(".py"):
-        raise TargetError(target, f"name the module, not its file: {module.removesuffix('.py').replace('/', '.')}")
-    try:
-        return load_plugin(target)
-    except (TargetError, asyncio.CancelledError, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        raise TargetError(target, f"importing it failed: {type(error).__name__}: {error}") from error
-
-
-async def _serve_on(
-    server: EmbeddedServer, plugin: HoldfastPlugin, facts: dict[str, str | None], serving: Serving
-) -> None:
+async def _serve_on(server: EmbeddedServer, served: Served | None, serving: Serving, rehearsal: Rehearsal) -> None:
+    facts = {"server": "started" if server.started_here else "attached", "ui": server.ui_url}
+    if served is None:
+        _ready({**facts, "address": server.address}, as_json=serving.as_json)
+        if server.started_here:
+            await asyncio.Event().wait()  # until a signal
+        return
     client = await Client.connect(server.address, namespace=server.namespace)
-    served = {"agents": list(plugin.registry.agents), "task_queue": serving.task_queue, "address": server.address}
-    made = serving.worker(client, plugin)
-    await _serve_aloud(made, lambda: _ready({**served, **facts}, as_json=serving.as_json))
+
+    async def announce() -> None:
+        ready = {**_served_facts(served, serving), "address": server.address, **facts}
+        _ready({**ready, "model": rehearsal.model}, as_json=serving.as_json)
+        await rehearsal.play(client, serving.task_queue)
+
+    await _serve_aloud(serving.worker(client, served), announce)
 
 
-async def _serve_aloud(worker: Worker, announce: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT, and *announce* it once the server has seen the worker poll."""
+def _served_facts(served: Served, serving: Serving) -> dict[str, object]:
+    facts: dict[str, object] = {"agents": list(served.plugin.registry.agents), "task_queue": serving.task_queue}
+    if served.workflows:
+        facts["workflows"] = [workflow.__name__ for workflow in served.workflows]
+    return facts
+
+
+async def _serve_aloud(worker: Worker, announce: Callable[[], Awaitable[None]]) -> None:
+    """Serve until SIGTERM or SIGINT, and *announce* it once the server has seen the worker poll.
+
+    *announce* may go on for as long as it is served; it is cancelled then.
+    """
     announcing: list[asyncio.Task[None]] = []
 
     async def when_polling() -> None:
         await _polling(worker)
-        announce()
+        await announce()
 
     try:
         await serve(worker, lambda: announcing.append(asyncio.create_task(when_polling())))

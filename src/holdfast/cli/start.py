@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from holdfast.cli import exits
+from holdfast.cli.application import import_agents
 from holdfast.cli.live import Follower
 from holdfast.cli.options import Where
 from holdfast.cli.output import say, warn, write_json
 from holdfast.cli.place import holdfast
-from holdfast.cli.serve import import_agents
 from holdfast.cli.show import answer_text
 from holdfast.client import UNSET, Holdfast
 from holdfast.errors import HoldfastError, RunCancelledError, RunFailedError, WaitingForPeople

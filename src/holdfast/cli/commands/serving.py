@@ -27,7 +27,11 @@ def dev(
     *,
     target: Annotated[
         str | None,
-        typer.Argument(metavar="[MODULE[:NAME]]", help="Agents to serve as well; without it only the server runs."),
+        typer.Argument(
+            metavar="[MODULE[:NAME]]",
+            help="Agents to serve as well; by default what [tool.holdfast] in pyproject.toml names. "
+            "Without either only the server runs.",
+        ),
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="For Temporal's clients; 0 takes any free one.")] = 7233,
     ui_port: Annotated[
@@ -40,7 +44,8 @@ def dev(
 ) -> int:
     """Run a Temporal server on this machine, and a worker for your agents.
 
-    The server keeps its data under .holdfast in this folder. A second start uses the one that runs already.
+    The server keeps its data under .holdfast in this folder. A second start uses the one that runs already. Where
+    [tool.holdfast] names a script and OPENAI_API_KEY is not set, the script plays the model and a first run is started.
     """
     from holdfast.cli import serve
 
@@ -51,9 +56,13 @@ def dev(
 def worker(
     *,
     target: Annotated[
-        str,
-        typer.Argument(metavar="MODULE[:NAME]", help="Where the agents are: a module, and a name in it if need be."),
-    ],
+        str | None,
+        typer.Argument(
+            metavar="[MODULE[:NAME]]",
+            help="Where the agents are: a module, and a name in it if need be; by default what [tool.holdfast] in "
+            "pyproject.toml names.",
+        ),
+    ] = None,
     task_queue: options.TaskQueue = options.TASK_QUEUE,
     grace: Grace = 30,
     concurrency: Concurrency = None,
