@@ -31,11 +31,9 @@ _WITHOUT_A_TEST: Final = """
     A4
     B5 B6
     C1 C2 C3 C4 C5 C6
-    D1 D2 D3 D4 D5 D6 D7 D8 D9
-    E1 E2 E3 E4 E5
     I5
     M1 M2 M3 M4
-    N1 N2 N3 N4
+    N1 N3 N4
     O4 O6
     P1 P2 P3 P7 P8 P9 P10 P11 P13 P16
 """
@@ -104,7 +102,7 @@ def bearers_in(path: Path, source: str) -> Iterator[Bearer]:
                 named["row"].upper() if named else None,
                 told["row"] if told else None,
                 " ".join(told["promise"].split()) if told else "",
-                any(argument.arg == "cache" for argument in node.args.args),
+                any(argument.arg == "cache" for argument in (*node.args.args, *node.args.kwonlyargs)),
             )
 
 

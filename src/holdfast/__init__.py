@@ -9,15 +9,54 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holdfast.agent import Agent, Rejection
-    from holdfast.approval import Approval
-    from holdfast.client import Holdfast, OpenRequest, RunInfo
-    from holdfast.content import File, Image, Text
-    from holdfast.context import RunContext, ToolContext
-    from holdfast.custom_tool import custom_tool
-    from holdfast.errors import HoldfastError, RefusalError, WaitingForPeople
-    from holdfast.guardrail import Allow, Fail, Replace
-    from holdfast.handle import Run
+    from holdfast.agent import (
+        Agent,
+        Rejection,
+    )
+    from holdfast.agent_tool import (
+        AgentFailure,
+        AgentTool,
+        NestedRun,
+    )
+    from holdfast.approval import (
+        Approval,
+    )
+    from holdfast.client import (
+        Holdfast,
+        OpenRequest,
+        RunInfo,
+    )
+    from holdfast.content import (
+        File,
+        Image,
+        Text,
+    )
+    from holdfast.context import (
+        RunContext,
+        ToolContext,
+    )
+    from holdfast.custom_tool import (
+        custom_tool,
+    )
+    from holdfast.errors import (
+        HoldfastError,
+        RefusalError,
+        WaitingForPeople,
+    )
+    from holdfast.guardrail import (
+        Allow,
+        Fail,
+        Replace,
+    )
+    from holdfast.handle import (
+        Run,
+    )
+    from holdfast.handoffs import (
+        Handoff,
+        HandoffHistory,
+        handoff,
+        messages_only,
+    )
     from holdfast.payloads.requests import (
         Answer,
         Approve,
@@ -31,19 +70,37 @@ if TYPE_CHECKING:
         Request,
         RunAgain,
     )
-    from holdfast.payloads.runs import RunResult, RunStatus
-    from holdfast.payloads.usage import Usage
-    from holdfast.plugin import HoldfastPlugin
-    from holdfast.tools import Tool, tool
-    from holdfast.workflows.agent_ref import AgentRef
-    from holdfast.workflows.host import AgentHost
-    from holdfast.workflows.run import AgentRun
+    from holdfast.payloads.runs import (
+        RunResult,
+        RunStatus,
+    )
+    from holdfast.payloads.usage import (
+        Usage,
+    )
+    from holdfast.plugin import (
+        HoldfastPlugin,
+    )
+    from holdfast.tools import (
+        Tool,
+        tool,
+    )
+    from holdfast.workflows.agent_ref import (
+        AgentRef,
+    )
+    from holdfast.workflows.host import (
+        AgentHost,
+    )
+    from holdfast.workflows.run import (
+        AgentRun,
+    )
 
 _HOMES = {
     "Agent": "agent",
+    "AgentFailure": "agent_tool",
     "AgentHost": "workflows.host",
     "AgentRef": "workflows.agent_ref",
     "AgentRun": "workflows.run",
+    "AgentTool": "agent_tool",
     "Allow": "guardrail",
     "Answer": "payloads.requests",
     "Approval": "approval",
@@ -53,11 +110,14 @@ _HOMES = {
     "File": "content",
     "GiveUp": "payloads.requests",
     "Grant": "payloads.requests",
+    "Handoff": "handoffs",
+    "HandoffHistory": "handoffs",
     "Holdfast": "client",
     "HoldfastError": "errors",
     "HoldfastPlugin": "plugin",
     "Image": "content",
     "LimitsRaised": "payloads.requests",
+    "NestedRun": "agent_tool",
     "OpenRequest": "client",
     "Ran": "payloads.requests",
     "Receipt": "payloads.requests",
@@ -78,14 +138,18 @@ _HOMES = {
     "Usage": "payloads.usage",
     "WaitingForPeople": "errors",
     "custom_tool": "custom_tool",
+    "handoff": "handoffs",
+    "messages_only": "handoffs",
     "tool": "tools",
 }
 
 __all__ = [
     "Agent",
+    "AgentFailure",
     "AgentHost",
     "AgentRef",
     "AgentRun",
+    "AgentTool",
     "Allow",
     "Answer",
     "Approval",
@@ -95,11 +159,14 @@ __all__ = [
     "File",
     "GiveUp",
     "Grant",
+    "Handoff",
+    "HandoffHistory",
     "Holdfast",
     "HoldfastError",
     "HoldfastPlugin",
     "Image",
     "LimitsRaised",
+    "NestedRun",
     "OpenRequest",
     "Ran",
     "Receipt",
@@ -120,6 +187,8 @@ __all__ = [
     "Usage",
     "WaitingForPeople",
     "custom_tool",
+    "handoff",
+    "messages_only",
     "tool",
 ]
 

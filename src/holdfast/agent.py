@@ -10,10 +10,13 @@ from typing import Any, Final, TypeAlias, TypeGuard
 from pydantic import BaseModel
 
 from holdfast._signature import require_positional
+from holdfast.agent_tool import AgentTool, InputBuilder, OnAgentError, OutputExtractor, agent_tool
+from holdfast.approval import ApprovalRule
 from holdfast.context import RunContext
 from holdfast.errors import DefinitionError, JsonProfileError
+from holdfast.handoffs import Handoff, handoff
 from holdfast.limits import check_limits
-from holdfast.offered import NAME_PATTERN, Offered
+from holdfast.offered import Offered, check_name
 from holdfast.output_type import OutputType, output_type_of
 from holdfast.payloads.json_profile import JsonObject, check_json
 from holdfast.payloads.requests import LimitPolicy
@@ -58,7 +61,9 @@ class Agent:
         instructions: A text, or a function of the run context, evaluated before each model call.
         model: The model's name; None is the plugin's default.
         client: Which entry of ``HoldfastPlugin(models={...})`` is asked.
+        description: What the agent is for, as models read it that may call it or hand over to it.
         tools: What the model may call; plain functions were wrapped by `holdfast.tools.tool`.
+        handoffs: To whom it may give the conversation.
         model_settings: Further fields of the request: ``temperature``, ``reasoning``, ``max_output_tokens``…
         max_turns: Most model replies; None is no limit.
         max_tokens: Most tokens, of this agent's loop and of every agent that it uses as a tool; None is no limit. A
@@ -74,7 +79,9 @@ class Agent:
     instructions: Instructions
     model: str | None
     client: str
+    description: str
     tools: tuple[Offered, ...]
+    handoffs: tuple[Handoff, ...]
     model_settings: Mapping[str, Any] = field(hash=False)
     max_turns: int | None
     max_tokens: int | None
@@ -91,7 +98,9 @@ class Agent:
         instructions: Instructions = "",
         model: str | None = None,
         client: str = "default",
+        description: str = "",
         tools: Sequence[Offered | Callable[..., Any]] = (),
+        handoffs: Sequence[Handoff | Agent | str] = (),
         model_settings: Mapping[str, Any] = MappingProxyType({}),
         max_turns: int | None = 100,
         max_tokens: int | None = None,
@@ -106,7 +115,7 @@ class Agent:
             DefinitionError: Something about it cannot work.
         """
         subject = f"agent {name!r}"
-        _check_name(subject, name)
+        check_name(subject, name)
         _check_texts(subject, instructions, rejection_text)
         output = output_type_of(output_type, subject)
         _check_model(subject, model, client)
@@ -116,7 +125,9 @@ class Agent:
             "instructions": instructions,
             "model": model,
             "client": client,
+            "description": _checked_description(subject, description),
             "tools": _wrapped(subject, tools),
+            "handoffs": _handoffs(subject, handoffs),
             "model_settings": MappingProxyType(_checked_settings(subject, model_settings, output)),
             "max_turns": max_turns,
             "max_tokens": max_tokens,
@@ -128,12 +139,58 @@ class Agent:
         }
         for attribute, value in values.items():
             object.__setattr__(self, attribute, value)
+        _check_offered(subject, [*self.tools, *self.handoffs])
         self._check_context(subject)
 
     @property
     def offered(self) -> Mapping[str, Offered]:
         """What the model may call, by name: the only place where a call's name is looked up."""
-        return {each.name: each for each in self.tools}
+        return {each.name: each for each in (*self.tools, *self.handoffs)}
+
+    def as_tool(
+        self,
+        name: str | None = None,
+        description: str | None = None,
+        *,
+        parameters: type[BaseModel] | None = None,
+        input_builder: InputBuilder | None = None,
+        output_extractor: OutputExtractor | None = None,
+        max_turns: int | None = None,
+        approval: ApprovalRule = False,
+        on_error: OnAgentError = "tell_model",
+    ) -> AgentTool:
+        """Offer this agent to another one as a tool: a loop of its own inside the same run.
+
+        Its requests are listed and decided with the run's own, its usage counts for the run, and it shares the run's
+        context. Of the conversation it sees only its input.
+
+        Args:
+            name: For the model; the agent's name by default.
+            description: For the model; the agent's description by default.
+            parameters: pydantic model of the arguments; by default one text, ``input``. Without an `input_builder` the
+                agent reads them as JSON.
+            input_builder: A function of run context and arguments that returns the agent's input: a text, or items as
+                the Responses API takes them.
+            output_extractor: A function of run context and `NestedRun` that returns the call's output.
+            max_turns: Most model replies of one call; None takes the agent's own limit.
+            approval: True, an `Approval`, or a rule: whether a person is asked before the agent starts.
+            on_error: ``"tell_model"``, ``"fail"`` (the whole run), or a function of run context and `AgentFailure`
+                that words the failure for the model.
+
+        Raises:
+            DefinitionError: Something about it cannot work.
+        """
+        return agent_tool(
+            self,
+            name=name,
+            description=description,
+            parameters=parameters,
+            input_builder=input_builder,
+            output_extractor=output_extractor,
+            max_turns=max_turns,
+            approval=approval,
+            on_error=on_error,
+        )
 
     def _check_context(self, subject: str) -> None:
         own = self.context_type
@@ -154,11 +211,6 @@ def _is_model(candidate: object) -> TypeGuard[type[BaseModel]]:
     return isinstance(candidate, type) and issubclass(candidate, BaseModel)
 
 
-def _check_name(subject: str, name: object) -> None:
-    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
-        raise DefinitionError(subject, "the name must be 1 to 64 letters, digits, '_' or '-'")
-
-
 def _check_texts(subject: str, instructions: object, rejection_text: object) -> None:
     if not isinstance(instructions, str):
         if not callable(instructions):
@@ -177,16 +229,43 @@ def _check_model(subject: str, model: object, client: object) -> None:
         raise DefinitionError(subject, "client must name an entry of the plugin's models")
 
 
+def _checked_description(subject: str, description: object) -> str:
+    if not isinstance(description, str):
+        raise DefinitionError(subject, "description must be a string")
+    return description
+
+
 def _wrapped(subject: str, tools: Sequence[Offered | Callable[..., Any]]) -> tuple[Offered, ...]:
-    wrapped: dict[str, Offered] = {}
+    wrapped: list[Offered] = []
     for given in tools:
-        if not isinstance(given, Offered) and not callable(given):
+        if isinstance(given, Offered):
+            wrapped.append(given)
+        elif isinstance(given, Agent):
+            raise DefinitionError(subject, f"tools holds the agent {given.name!r}; offer it as {given.name}.as_tool()")
+        elif not callable(given):
             raise DefinitionError(subject, f"tools must hold tools and functions, not a {type(given).__name__}")
-        each = given if isinstance(given, Offered) else tool(given)
-        if each.name in wrapped:
+        else:
+            wrapped.append(tool(given))
+    return tuple(wrapped)
+
+
+def _handoffs(subject: str, handoffs: Sequence[Handoff | Agent | str]) -> tuple[Handoff, ...]:
+    made: list[Handoff] = []
+    for given in handoffs:
+        if not isinstance(given, Handoff | Agent | str):
+            raise DefinitionError(
+                subject, f"handoffs must hold agents, names and handoffs, not a {type(given).__name__}"
+            )
+        made.append(given if isinstance(given, Handoff) else handoff(given))
+    return tuple(made)
+
+
+def _check_offered(subject: str, offered: Sequence[Offered]) -> None:
+    seen: set[str] = set()
+    for each in offered:
+        if each.name in seen:
             raise DefinitionError(subject, f"two of its tools are named {each.name!r}; give one of them name=…")
-        wrapped[each.name] = each
-    return tuple(wrapped.values())
+        seen.add(each.name)
 
 
 def _checked_settings(subject: str, settings: Mapping[str, Any], output: OutputType | None) -> JsonObject:

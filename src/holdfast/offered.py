@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ValidationError
+from pydantic.errors import PydanticUserError
 
 from holdfast._refusal import problems_of_arguments
-from holdfast._schema import drop_default_nulls, drop_titles, strict_schema
-from holdfast.approval import ApprovalRule
-from holdfast.errors import ArgumentsInvalidError, JsonProfileError
+from holdfast._schema import arguments_schema, drop_default_nulls, drop_titles, strict_schema
+from holdfast._signature import require_positional
+from holdfast.approval import Approval, ApprovalRule
+from holdfast.errors import ArgumentsInvalidError, DefinitionError, JsonProfileError
 from holdfast.payloads.call_items import FUNCTION_CALL
 from holdfast.payloads.json_profile import JsonObject, check_json, parse_json
 
-__all__ = ["NAME_PATTERN", "Offered", "offered_schema"]
+__all__ = ["NAME_PATTERN", "Offered", "check_approval", "check_name", "check_turns", "offered_schema", "schema_of"]
 
 NAME_PATTERN: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 """What the Responses API takes as the name of a function; agents follow it too."""
@@ -92,6 +94,57 @@ class Offered:
             raise ArgumentsInvalidError(self.name, [error.problem]) from None
         except ValidationError as error:
             raise ArgumentsInvalidError(self.name, problems_of_arguments(error)) from None
+
+
+def check_name(subject: str, name: object) -> None:
+    """Refuse a name that the API would not take.
+
+    Raises:
+        DefinitionError: For *subject*.
+    """
+    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
+        raise DefinitionError(subject, "the name must be 1 to 64 letters, digits, '_' or '-'")
+
+
+def check_turns(subject: str, max_turns: object) -> None:
+    """Refuse what is no limit of turns.
+
+    Raises:
+        DefinitionError: For *subject*.
+    """
+    if max_turns is not None and (isinstance(max_turns, bool) or not isinstance(max_turns, int) or max_turns < 1):
+        raise DefinitionError(subject, "max_turns must be an integer of at least 1, or None")
+
+
+def check_approval(subject: str, approval: object) -> None:
+    """Refuse what is no approval rule.
+
+    Raises:
+        DefinitionError: For *subject*.
+    """
+    if isinstance(approval, bool | Approval):
+        return
+    if not callable(approval):
+        raise DefinitionError(subject, "approval must be True, False, an Approval, or a function")
+    require_positional(approval, 2, subject, "the approval rule, given run context and arguments,")
+
+
+def schema_of(model: object, subject: str, option: str) -> JsonObject:
+    """pydantic's own schema of a model that a user gave as *option*.
+
+    Raises:
+        DefinitionError: For *subject*: it is no pydantic model, or has no schema.
+    """
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise DefinitionError(subject, f"{option} must be a pydantic model class")
+    try:
+        schema = arguments_schema(model)
+    except (PydanticUserError, NameError, TypeError, ValueError, RecursionError) as error:
+        problem = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DefinitionError(subject, f"{option} has no JSON schema: {problem}") from error
+    if schema.get("type") != "object":
+        raise DefinitionError(subject, f"{option} must be a model with fields, not one of a bare value")
+    return schema
 
 
 def offered_schema(model: type[BaseModel], schema: JsonObject) -> dict[str, Any]:

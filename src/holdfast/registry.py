@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from holdfast.agent import Agent
+from holdfast.agent_tool import AgentTool
 from holdfast.errors import DefinitionError, UnknownAgentError, UnknownToolError
 from holdfast.tools import Tool
 
@@ -19,20 +20,24 @@ class Registry:
     """
 
     def __init__(self, agents: Sequence[Agent]) -> None:
-        """Register *agents* and every tool that they hold.
+        """Register *agents*, every agent that they call or hand over to, and every tool that these hold.
 
         Raises:
-            DefinitionError: Two agents have one name, or two different tools have one name.
+            DefinitionError: Two agents have one name, two different tools have one name, or a handoff leads nowhere.
         """
+        reachable = _reachable(agents)
         by_name: dict[str, Agent] = {}
-        for agent in agents:
-            if not isinstance(agent, Agent):
-                raise DefinitionError("registry", f"agents must be Agent objects, not a {type(agent).__name__}")
+        for agent in reachable:
             if agent.name in by_name:
                 raise DefinitionError(f"agent {agent.name!r}", "two agents have this name; rename one")
             by_name[agent.name] = agent
+        for agent in reachable:
+            for each in agent.handoffs:
+                if each.to not in by_name:
+                    error = UnknownAgentError(each.to, sorted(by_name))
+                    raise DefinitionError(f"agent {agent.name!r}", f"the handoff {each.name!r} leads nowhere: {error}")
         self._agents = MappingProxyType(dict(sorted(by_name.items())))
-        self._tools = MappingProxyType(dict(sorted(_collect_tools(agents).items())))
+        self._tools = MappingProxyType(dict(sorted(_collect_tools(reachable).items())))
 
     @property
     def agents(self) -> Mapping[str, Agent]:
@@ -67,13 +72,30 @@ class Registry:
             raise UnknownToolError(name, tuple(self._tools)) from None
 
 
+def _reachable(agents: Sequence[Agent]) -> list[Agent]:
+    """*agents* and whatever they lead to, each object once, in the order in which it is met."""
+    met: dict[int, Agent] = {}
+    waiting = list(agents)
+    for agent in agents:
+        if not isinstance(agent, Agent):
+            raise DefinitionError("registry", f"agents must be Agent objects, not a {type(agent).__name__}")
+        if id(agent) in met:
+            raise DefinitionError(f"agent {agent.name!r}", "it is given twice")
+        met[id(agent)] = agent
+    while waiting:
+        agent = waiting.pop(0)
+        met[id(agent)] = agent
+        nested = [each.agent for each in agent.tools if isinstance(each, AgentTool)]
+        targets = [each.target for each in agent.handoffs if each.target is not None]
+        waiting += [each for each in (*nested, *targets) if id(each) not in met]
+    return list(met.values())
+
+
 def _collect_tools(agents: Sequence[Agent]) -> dict[str, Tool]:
     tools: dict[str, Tool] = {}
     owners: dict[str, str] = {}
     for agent in agents:
-        for tool in agent.tools:
-            if not isinstance(tool, Tool):
-                continue  # it has no code here
+        for tool in (each for each in agent.tools if isinstance(each, Tool)):
             if tools.setdefault(tool.name, tool) != tool:
                 raise DefinitionError(
                     f"tool {tool.name!r}",

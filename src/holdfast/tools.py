@@ -11,10 +11,10 @@ from typing import Any, Final, Generic, Literal, TypeAlias, cast, get_args, over
 from typing_extensions import ParamSpec, TypeVar
 
 from holdfast._signature import read_signature, require_positional
-from holdfast.approval import Approval, ApprovalRule
+from holdfast.approval import ApprovalRule
 from holdfast.context import RunContext
 from holdfast.errors import DefinitionError
-from holdfast.offered import NAME_PATTERN, Offered, offered_schema
+from holdfast.offered import Offered, check_approval, check_name, offered_schema
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import Effect, UnknownPolicy
 
@@ -163,9 +163,8 @@ def tool(
 def _checked_name(function: Callable[..., Any], name: str | None) -> str:
     own_name = getattr(function, "__name__", type(function).__name__)
     chosen = own_name if name is None else name
-    if not isinstance(chosen, str) or not NAME_PATTERN.fullmatch(chosen):
-        raise DefinitionError(f"tool {chosen!r}", "the name must be 1 to 64 letters, digits, '_' or '-'")
     subject = f"tool {chosen!r}"
+    check_name(subject, chosen)
     if isinstance(function, Tool):
         raise DefinitionError(subject, "is a tool already")
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
@@ -191,10 +190,7 @@ def _check_options(subject: str, effect: object, on_unknown: object, on_error: o
 
 
 def _check_rules(subject: str, approval: object, idempotency_key: object) -> None:
-    if not isinstance(approval, bool | Approval):
-        if not callable(approval):
-            raise DefinitionError(subject, "approval must be True, False, an Approval, or a function")
-        require_positional(approval, 2, subject, "the approval rule, given run context and arguments,")
+    check_approval(subject, approval)
     if idempotency_key is not None:
         if not callable(idempotency_key):
             raise DefinitionError(subject, "idempotency_key must be a function")

@@ -13,7 +13,7 @@ from crash.judge import Judge
 from holdfast import GiveUp, Ran, RunAgain
 from holdfast.errors import VerdictNotAllowedError
 from holdfast.testing import Lab, Reply, call, text
-from holdfast.workflows.loop import OUTCOME_UNKNOWN
+from holdfast.workflows.decided import OUTCOME_UNKNOWN
 from spec.test_a_parallel_approvals import outputs
 
 DONE = Reply(text("done"))

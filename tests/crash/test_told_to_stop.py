@@ -10,7 +10,7 @@ from crash.judge import Judge
 from crash.test_p4_in_doubt import DONE, till
 from holdfast import GiveUp
 from holdfast.testing import Lab, Reply, call
-from holdfast.workflows.loop import OUTCOME_UNKNOWN
+from holdfast.workflows.decided import OUTCOME_UNKNOWN
 from spec.test_a_parallel_approvals import outputs
 
 TARGET = "crash.till:till"

@@ -21,7 +21,7 @@ from holdfast.handle import Run
 from holdfast.payloads import requests, runs, search_attributes
 from holdfast.payloads.base import Payload
 from holdfast.server import EmbeddedServer, find_binary
-from holdfast.workflows import loop
+from holdfast.workflows import decided
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -99,7 +99,7 @@ def test_json_in_the_documentation_is_what_it_claims_to_be(block: Block) -> None
 def test_the_guide_quotes_what_the_model_reads() -> None:
     """The texts that the guide gives are those that the model gets."""
     guide = (ROOT / "docs/guide.md").read_text()
-    for text in (requests.DEFAULT_REJECTION, loop.OUTCOME_UNKNOWN, loop.NOT_RUN, loop.CANCELLED):
+    for text in (requests.DEFAULT_REJECTION, decided.OUTCOME_UNKNOWN, decided.NOT_RUN, decided.CANCELLED):
         assert text in guide
 
 

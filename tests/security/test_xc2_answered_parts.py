@@ -10,7 +10,7 @@ import pytest
 from _evidence import failed_tasks
 from conftest import Effects, MakeLab
 from holdfast.testing import Reply, call
-from holdfast.workflows.loop import as_output
+from holdfast.workflows.decided import as_output
 from security.test_xc6_model_output import DONE, desk
 
 TEXT = {"type": "input_text", "text": "four"}

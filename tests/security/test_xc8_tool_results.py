@@ -18,7 +18,7 @@ from holdfast import Agent, Tool, ToolContext, tool
 from holdfast.errors import RunFailedError
 from holdfast.testing import Reply, call, text
 from holdfast.tools import Effect
-from holdfast.workflows.loop import OUTCOME_UNKNOWN
+from holdfast.workflows.decided import OUTCOME_UNKNOWN
 
 
 class Secretive:

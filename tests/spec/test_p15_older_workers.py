@@ -7,7 +7,7 @@ from temporalio.client import Client
 from conftest import Effects, MakeLab
 from holdfast import Agent, GiveUp, RunAgain, tool
 from holdfast.testing import Reply, Script, call, text
-from holdfast.workflows.loop import NOT_RUN
+from holdfast.workflows.decided import NOT_RUN
 from spec.test_a_parallel_approvals import DONE, desk, outputs
 
 WIPE = Reply(call("wipe", {"target": "t"}, "c1"))

@@ -12,7 +12,7 @@ from conftest import Effects, MakeLab
 from holdfast import Agent, Ran, tool
 from holdfast.errors import RunFailedError
 from holdfast.testing import Reply, call
-from holdfast.workflows.loop import OUTCOME_UNKNOWN
+from holdfast.workflows.decided import OUTCOME_UNKNOWN
 from spec.test_a_parallel_approvals import DONE, outputs
 
 PAY = Reply(call("pay", {"order": "7"}, "c1"))

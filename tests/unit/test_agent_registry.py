@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from pydantic import BaseModel
 from holdfast.agent import Agent, Rejection
 from holdfast.context import RunContext, ToolContext
 from holdfast.errors import DefinitionError, UnknownAgentError, UnknownToolError
+from holdfast.handoffs import handoff
 from holdfast.registry import Registry
 from holdfast.tools import Tool, tool
 
@@ -171,6 +173,71 @@ def test_an_unknown_tool_is_answered_with_those_that_exist() -> None:
     """The same holds for tools."""
     with pytest.raises(UnknownToolError, match="did you mean 'look_up'"):
         Registry([Agent("triage", tools=[look_up])]).tool("lookup")
+
+
+def of(**options: Any) -> Agent:
+    """An agent, with options that no type checker would let through."""
+    return Agent("a", **options)
+
+
+def nested(**options: Any) -> Any:
+    """An agent as a tool, likewise."""
+    return Agent("b").as_tool(**options)
+
+
+def over(**options: Any) -> Any:
+    """A handoff, likewise."""
+    return handoff("b", **options)
+
+
+def test_a_handoff_to_nowhere_is_refused() -> None:
+    """The error names the agent, the handoff, and the nearest agent that exists."""
+    with pytest.raises(
+        DefinitionError, match=r"agent 'triage': the handoff 'transfer_to_biling' leads nowhere.*'billing'"
+    ):
+        Registry([Agent("triage", handoffs=["biling"]), Agent("billing")])
+
+
+def test_agents_that_are_reached_are_registered() -> None:
+    """An agent used as a tool, or handed over to, comes with its own tools; one given by name has to be given."""
+    auditor = Agent("auditor", tools=[look_up])
+    billing = Agent("billing", tools=[close_ticket, auditor.as_tool()], handoffs=["triage"])
+    registry = Registry([Agent("triage", handoffs=[billing])])
+    assert list(registry.agents) == ["auditor", "billing", "triage"]
+    assert list(registry.tools) == ["close_ticket", "look_up"]
+
+
+def test_two_agents_of_one_name_are_refused_wherever_they_are_reached() -> None:
+    """A nested agent and another agent under one name would be two things that runs in flight call the same."""
+    with pytest.raises(DefinitionError, match="agent 'auditor': two agents have this name"):
+        Registry([Agent("triage", tools=[Agent("auditor").as_tool("ask")]), Agent("auditor", max_turns=3)])
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        pytest.param(lambda: of(tools=[Agent("b")]), "offer it as b.as_tool()", id="agent-as-tool"),
+        pytest.param(lambda: of(handoffs=[look_up]), "must hold agents, names and handoffs", id="tool-as-handoff"),
+        pytest.param(
+            lambda: Agent("a", tools=[tool(name="transfer_to_b")(close_ticket)], handoffs=["b"]),
+            "two of its tools are named 'transfer_to_b'",
+            id="name-taken",
+        ),
+        pytest.param(lambda: nested(parameters=dict), "must be a pydantic model class", id="parameters"),
+        pytest.param(lambda: nested(max_turns=0), "max_turns must be an integer of at least 1", id="turns"),
+        pytest.param(lambda: nested(input_builder=len), "input_builder, given run context", id="builder"),
+        pytest.param(lambda: nested(on_error="ignore"), "on_error must be", id="on-error"),
+        pytest.param(lambda: nested(name="no spaces"), "1 to 64 letters", id="name"),
+        pytest.param(lambda: over(filter=len), "the filter, given run context and history,", id="filter"),
+        pytest.param(lambda: over(on_handoff=lambda: None), "on_handoff, given the run context,", id="callback"),
+        pytest.param(lambda: over(approval="always"), "approval must be", id="approval"),
+        pytest.param(lambda: handoff(""), "give an agent, or an agent's name", id="nobody"),
+    ],
+)
+def test_a_definition_that_cannot_work_says_why(make: Any, problem: str) -> None:
+    """What is wrong with an agent tool or a handoff is told where it is written."""
+    with pytest.raises(DefinitionError, match=re.escape(problem)):
+        make()
 
 
 def test_an_empty_registry_says_so() -> None:

@@ -20,9 +20,11 @@ from holdfast.errors import REFUSALS, HoldfastError, RefusalError
 
 PUBLIC: Final = (
     "Agent",
+    "AgentFailure",
     "AgentHost",
     "AgentRef",
     "AgentRun",
+    "AgentTool",
     "Allow",
     "Answer",
     "Approval",
@@ -32,11 +34,14 @@ PUBLIC: Final = (
     "File",
     "GiveUp",
     "Grant",
+    "Handoff",
+    "HandoffHistory",
     "Holdfast",
     "HoldfastError",
     "HoldfastPlugin",
     "Image",
     "LimitsRaised",
+    "NestedRun",
     "OpenRequest",
     "Ran",
     "Receipt",
@@ -57,6 +62,8 @@ PUBLIC: Final = (
     "Usage",
     "WaitingForPeople",
     "custom_tool",
+    "handoff",
+    "messages_only",
     "tool",
 )
 PUBLIC_IN_TESTING: Final = (

@@ -102,6 +102,11 @@ class Blocks:
         self.cache.put_order(frame, order)
         return items
 
+    async def whole(self, origin: Origin) -> list[JsonObject]:
+        """All items of a frame, in order, as the workflow has them now."""
+        found = await self._fetch(origin, None)
+        return [item for items in found.values() for item in items]
+
     async def block(self, origin: Origin, block_id: str) -> list[JsonObject]:
         """The items of one block."""
         return await self._items(origin, [block_id], {})

@@ -8,15 +8,27 @@ from pydantic import ValidationError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from holdfast.activities.call_arguments import arguments_of
+from holdfast.activities.nesting import Nesting
 from holdfast.activities.outputs import bounded_error
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.agent import Rejection
 from holdfast.errors import ArgumentsInvalidError, UnknownAgentError, UnknownToolError
 from holdfast.payloads.base import problems_of
-from holdfast.payloads.call_items import arguments_text
-from holdfast.payloads.evaluation import EVALUATION, CheckArguments, Evaluated, WordRejection
-from holdfast.payloads.json_profile import JsonObject, parse_json, scrub
+from holdfast.payloads.evaluation import (
+    EVALUATION,
+    BuildInput,
+    CheckArguments,
+    Evaluated,
+    Evaluation,
+    ExtractOutput,
+    FilterHistory,
+    TellHandoff,
+    WordFailure,
+    WordRejection,
+)
+from holdfast.payloads.json_profile import JsonObject, scrub
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +38,7 @@ class Evaluate:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._nesting = Nesting(runtime)
 
     @activity.defn(name="holdfast.evaluate")
     async def run(self, arg: object) -> JsonObject:
@@ -39,20 +52,33 @@ class Evaluate:
         except ValidationError as error:
             raise ApplicationError("; ".join(problems_of(error)), type="PayloadInvalid", non_retryable=True) from None
         try:
-            match evaluation:
-                case WordRejection():
-                    return (await self._word_rejection(evaluation)).to_wire()
-                case CheckArguments():
-                    return (await self._check_arguments(evaluation)).to_wire()
+            return (await self._evaluated(evaluation)).to_wire()
         except (UnknownAgentError, UnknownToolError) as error:
             raise ApplicationError(str(error), type="Missing") from None
+
+    async def _evaluated(self, asked: Evaluation) -> Evaluated:
+        match asked:
+            case WordRejection():
+                return await self._word_rejection(asked)
+            case CheckArguments():
+                return await self._check_arguments(asked)
+            case BuildInput():
+                return await self._nesting.build_input(asked)
+            case ExtractOutput():
+                return await self._nesting.extract_output(asked)
+            case WordFailure():
+                return await self._nesting.word_failure(asked)
+            case TellHandoff():
+                return await self._nesting.tell_handoff(asked)
+            case FilterHistory():
+                return await self._nesting.filter_history(asked)
 
     async def _word_rejection(self, asked: WordRejection) -> Evaluated:
         """A formatter that raises, or answers anything but a text, leaves the default text in place."""
         agent = self._runtime.registry.agent(asked.origin.agent)
         if agent.rejection_text is None:
             return Evaluated()
-        arguments = await self._arguments(asked)
+        arguments = await arguments_of(self._runtime, asked)
         context = await self._runtime.run_context(asked.origin, agent.context_type)
         try:
             text: object = await call_user_code(
@@ -65,18 +91,11 @@ class Evaluate:
             return Evaluated()
         return Evaluated(text=scrub(text)) if isinstance(text, str) else Evaluated()
 
-    async def _arguments(self, asked: WordRejection | CheckArguments) -> JsonObject:
-        if asked.arguments is not None or asked.at is None:
-            return asked.arguments or {}
-        items = await self._runtime.blocks.block(asked.origin, asked.at.block)
-        parsed = parse_json(arguments_text(items[asked.at.index]))
-        return parsed if isinstance(parsed, dict) else {}
-
     async def _check_arguments(self, asked: CheckArguments) -> Evaluated:
         offered = self._runtime.registry.agent(asked.origin.agent).offered.get(asked.tool)
         if offered is None:
             raise UnknownToolError(asked.tool, sorted(self._runtime.registry.agent(asked.origin.agent).offered))
-        arguments = await self._arguments(asked)
+        arguments = await arguments_of(self._runtime, asked)
         try:
             offered.validate(arguments)
         except ArgumentsInvalidError as error:

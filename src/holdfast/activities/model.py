@@ -20,6 +20,7 @@ from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.agent import Agent
 from holdfast.context import RunContext
 from holdfast.errors import PayloadInvalidError, UnknownAgentError
+from holdfast.handoffs import Handoff
 from holdfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest
 from holdfast.payloads.json_profile import JsonObject, scrub
 from holdfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
@@ -54,7 +55,7 @@ class CallModel:
             model=self._model_name(agent),
             instructions=await self._instructions(agent, context),
             items=await self._runtime.blocks.transcript(call.origin, call.after, call.ids),
-            tools=[each.definition() for each in agent.offered.values()],
+            tools=self._definitions(agent),
             settings=request_settings(agent),
         )
         answer = await self._answer(agent, request)
@@ -84,6 +85,18 @@ class CallModel:
             raise ApplicationError(
                 str(error), type="UnknownAgent" if first else "AgentMissing", non_retryable=True
             ) from None
+
+    def _definitions(self, agent: Agent) -> list[JsonObject]:
+        """What the model is offered; a handoff by name says what its target's agent is for."""
+        definitions: list[JsonObject] = []
+        for each in agent.offered.values():
+            definition = each.definition()
+            if isinstance(each, Handoff) and not each.description:
+                target = self._runtime.registry.agents.get(each.to)
+                said = target.description if target is not None else ""
+                definition["description"] = said or f"Give the conversation to the agent {each.to}."
+            definitions.append(definition)
+        return definitions
 
     def _model_name(self, agent: Agent) -> str:
         name = agent.model or self._runtime.default_model

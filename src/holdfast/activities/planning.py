@@ -13,8 +13,10 @@ from holdfast.activities.outputs import bounded_error
 from holdfast.activities.rules import RULE_S, ask_rule
 from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.agent import Agent
+from holdfast.agent_tool import AgentTool
 from holdfast.context import RunContext
 from holdfast.errors import ArgumentsInvalidError
+from holdfast.handoffs import Handoff
 from holdfast.offered import Offered
 from holdfast.payloads.call_items import CALLS, arguments_text
 from holdfast.payloads.json_profile import JsonObject
@@ -66,6 +68,10 @@ class Planner:
         match offered:
             case Tool():
                 return await self._tool(index, offered, model)
+            case AgentTool():
+                return await self._agent_tool(index, offered, model)
+            case Handoff():
+                return await self._handoff(index, offered, model)
         raise AssertionError(f"{type(offered).__name__} has no plan")
 
     async def _tool(self, index: int, tool: Tool[..., Any], arguments: BaseModel) -> PlannedCall:
@@ -87,6 +93,33 @@ class Planner:
             on_error=None if tool.on_error == "tell_model" else tool.on_error,
             timeout_s=tool.timeout.total_seconds() if tool.timeout.total_seconds() != 600 else None,
             key=key,
+            worded=self._worded(approval),
+        )
+
+    async def _agent_tool(self, index: int, tool: AgentTool, arguments: BaseModel) -> PlannedCall:
+        approval = await self._approval(tool, arguments)
+        on_error = tool.on_error if isinstance(tool.on_error, str) else "word"
+        return PlannedCall(
+            index=index,
+            kind="agent",
+            approval=approval,
+            agent=tool.agent.name,
+            max_turns=tool.max_turns,
+            input="built" if tool.input_builder is not None else None if tool.takes_text else "json",
+            extracted=True if tool.output_extractor is not None else None,
+            on_error=None if on_error == "tell_model" else on_error,
+            worded=self._worded(approval),
+        )
+
+    async def _handoff(self, index: int, handoff: Handoff, arguments: BaseModel) -> PlannedCall:
+        approval = await self._approval(handoff, arguments)
+        return PlannedCall(
+            index=index,
+            kind="handoff",
+            approval=approval,
+            agent=handoff.to,
+            told=True if handoff.on_handoff is not None else None,
+            filtered=True if handoff.filter is not None else None,
             worded=self._worded(approval),
         )
 

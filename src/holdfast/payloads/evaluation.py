@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from holdfast.payloads.base import Payload
-from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.model_call import Origin
 from holdfast.payloads.tool_call import ArgumentsAt
 
@@ -33,12 +33,74 @@ class CheckArguments(Payload):
     at: ArgumentsAt | None = None
 
 
-Evaluation = Annotated[WordRejection | CheckArguments, Field(discriminator="kind")]
-EVALUATION: TypeAdapter[WordRejection | CheckArguments] = TypeAdapter(Evaluation)
+class BuildInput(Payload):
+    """Make a nested agent's input of a call's arguments."""
+
+    kind: Literal["build_input"] = "build_input"
+    origin: Origin
+    tool: str
+    arguments: JsonObject | None = None
+    at: ArgumentsAt | None = None
+
+
+class ExtractOutput(Payload):
+    """Make a call's output of a nested loop that has ended.
+
+    Attributes:
+        nested: The nested loop: its transcript is read from there.
+    """
+
+    kind: Literal["extract_output"] = "extract_output"
+    origin: Origin
+    tool: str
+    nested: Origin
+
+
+class WordFailure(Payload):
+    """Word the failure of a nested loop for the model."""
+
+    kind: Literal["word_failure"] = "word_failure"
+    origin: Origin
+    tool: str
+    agent: str
+    failure: str
+    message: str
+
+
+class TellHandoff(Payload):
+    """Call `on_handoff`: one attempt, as it may have an effect."""
+
+    kind: Literal["tell_handoff"] = "tell_handoff"
+    origin: Origin
+    tool: str
+    arguments: JsonObject | None = None
+    at: ArgumentsAt | None = None
+
+
+class FilterHistory(Payload):
+    """Ask a handoff's filter what the next agent sees of the transcript of `origin`, where the handoff is defined."""
+
+    kind: Literal["filter_history"] = "filter_history"
+    origin: Origin
+    tool: str
+
+
+Evaluation = WordRejection | CheckArguments | BuildInput | ExtractOutput | WordFailure | TellHandoff | FilterHistory
+EVALUATION: TypeAdapter[Evaluation] = TypeAdapter(Annotated[Evaluation, Field(discriminator="kind")])
 
 
 class Evaluated(Payload):
-    """The answer: `text` for the model, or `problem` where something is refused; both None means fine."""
+    """The answer: what was made, or `problem` where something is refused; all None means fine.
+
+    Attributes:
+        text: For the model.
+        output: A call's output: a text, or content parts as the Responses API takes them.
+        block: Id for `items`, made by this attempt.
+        items: A part of the conversation.
+    """
 
     text: str | None = None
     problem: str | None = None
+    output: JsonValue = None
+    block: str | None = None
+    items: list[JsonObject] | None = None

@@ -68,18 +68,31 @@ class PlannedCall(Payload):
         index: Position of the call among the reply's items.
         text: Output for the model where nothing runs (*unknown*, *invalid*).
         worded: The agent words its rejections itself.
+        agent: For *agent*: whose loop it starts; for *handoff*: who goes on. A person is asked first where `approval`
+            is there.
+        max_turns: Of the nested loop; None takes the agent's own limit.
+        input: How the nested loop's input comes about: the one text parameter, the arguments as JSON, or built.
+        extracted: The agent tool makes the call's output of the finished loop.
+        told: The handoff is told to user code before it takes place.
+        filtered: The handoff's filter says what the next agent sees.
     """
 
     index: int
-    kind: Literal["run", "ask", "unknown", "invalid"]
+    kind: Literal["run", "ask", "agent", "handoff", "unknown", "invalid"]
     text: str | None = None
     approval: ApprovalPlan | None = None
     effect: Effect | None = None
     on_unknown: UnknownPolicy | None = None
-    on_error: Literal["tell_model", "fail"] | None = None
+    on_error: Literal["tell_model", "fail", "word"] | None = None
     timeout_s: float | None = None
     key: str | None = None
     worded: bool | None = None
+    agent: str | None = None
+    max_turns: int | None = None
+    input: Literal["json", "built"] | None = None
+    extracted: bool | None = None
+    told: bool | None = None
+    filtered: bool | None = None
 
 
 class StructuredOutput(Payload):

@@ -139,9 +139,11 @@ class RunResult(Payload, Generic[Output]):
         output: The last reply's text; for an agent with an `output_type` its JSON value, or the type itself where it
             was asked for.
         agent: The agent that gave it.
-        turns: Model replies of this run.
         context: The run's context as its tools left it; None where none of them changed it, or where it would not fit
             into the result beside the output.
+        turns: Model replies of this run; those of nested agents are not among them.
+        usage: Of the run and everything below it.
+        stopped: Why it was told to end after a turn, if it was: `output` is then what had been said by then.
     """
 
     output: SerializeAsAny[Output] = cast(Any, None)  # a null is left out on the wire
@@ -149,15 +151,17 @@ class RunResult(Payload, Generic[Output]):
     turns: int
     usage: Usage = Usage()
     context: JsonObject | None = None
+    stopped: str | None = None
 
 
 class CallStatus(Payload):
-    """One call of the turn under way."""
+    """One call of the turn under way, of the run's agent or of one below it."""
 
     call_id: str
     tool: str
     state: str
     request: str | None = None
+    agent_path: list[str] = []
 
 
 class RunStatus(Payload):

@@ -27,12 +27,17 @@ class Block(Payload):
 
 
 class TranscriptQuery(Payload):
-    """Either the blocks after one (None: from the start), or exactly `ids`."""
+    """Either the blocks after one (None: from the start), or exactly `ids`.
+
+    Attributes:
+        whole: Also blocks that the model no longer reads, as a handoff's filter left them out.
+    """
 
     frame: str = "0"
     epoch: int = 0
     after: str | None = None
     ids: list[str] | None = None
+    whole: bool = False
     max_bytes: Annotated[int, Field(ge=1, le=PAGE_BYTES)] = PAGE_BYTES
 
 

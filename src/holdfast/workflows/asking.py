@@ -52,8 +52,8 @@ def approval(frame: Frame, call: Call, item: JsonObject, asker: Asker) -> Reques
     request = _about_call(frame, call, item, asker, now)
     return request.model_copy(
         update={
-            "kind": "approval",
-            "verdicts": ["approve", "reject", "answer"],
+            "kind": "handoff" if call.plan.kind == "handoff" else "approval",
+            "verdicts": ["approve", "reject"] if call.plan.kind == "handoff" else ["approve", "reject", "answer"],
             "reason": plan.reason,
             "deadline": None if plan.deadline_s is None else now + timedelta(seconds=plan.deadline_s),
             "on_deadline": plan.on_deadline or "reject",

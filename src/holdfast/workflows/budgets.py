@@ -35,6 +35,11 @@ EVALUATION: Final = workflow.ActivityConfig(
     retry_policy=RetryPolicy(maximum_attempts=5, non_retryable_error_types=NEVER_RETRIED),
 )
 
+TOLD_ONCE: Final = workflow.ActivityConfig(
+    start_to_close_timeout=timedelta(seconds=30), retry_policy=RetryPolicy(maximum_attempts=1)
+)
+"""For user code that may have an effect: whether it had one is not worth a repetition."""
+
 TOOL_HEARTBEAT: Final = timedelta(seconds=3)
 TOOL_GRACE: Final = timedelta(seconds=90)
 """Beyond the tool's own timeout, which its worker enforces: the server's is only the net below."""

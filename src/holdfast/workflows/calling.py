@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from holdfast.payloads.evaluation import Evaluated, WordRejection
-from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.requests import DEFAULT_REJECTION
-from holdfast.payloads.tool_call import ArgumentsAt, ToolCall
+from holdfast.payloads.tool_call import ToolCall
 from holdfast.workflows import asking, budgets
 from holdfast.workflows.endings import CallEndings
 from holdfast.workflows.frames import Call, Frame
@@ -32,7 +31,7 @@ class Calls:
         frame, plan = self._frame, call.plan
         effect = plan.effect or "at_most_once"
         timeout = budgets.tool_timeout(plan.timeout_s)
-        arguments, at = self._arguments(call)
+        arguments, at = self._state.placed_arguments(frame, call)
         arg = ToolCall(
             origin=self._state.origin(frame),
             tool=call.tool,
@@ -55,7 +54,7 @@ class Calls:
 
     async def word_rejection(self, call: Call, decided_by: str | None) -> None:
         """Let the agent word the output of a rejected call."""
-        arguments, at = self._arguments(call)
+        arguments, at = self._state.placed_arguments(self._frame, call)
         arg = WordRejection(
             origin=self._state.origin(self._frame),
             tool=call.tool,
@@ -71,7 +70,3 @@ class Calls:
                 worded = Evaluated.from_wire(value).text
                 text = DEFAULT_REJECTION if worded is None else worded
         self.endings.settle(call, text)
-
-    def _arguments(self, call: Call) -> tuple[JsonObject | None, ArgumentsAt | None]:
-        arguments = asking.arguments_of(call, self._state.item_of(self._frame, call))
-        return self._state.placed(arguments, asking.place_of(self._frame, call))

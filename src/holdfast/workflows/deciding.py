@@ -13,7 +13,7 @@ from holdfast.payloads.json_profile import JsonObject, scrub
 from holdfast.payloads.requests import Approve, Decision, DecisionOutcome, Receipt
 from holdfast.workflows.asking import digest_of
 from holdfast.workflows.budgets import EVALUATION
-from holdfast.workflows.doors import only_argument, read_decision, read_shorthand, refusal_to_wire
+from holdfast.workflows.doors import only_argument, read_decision, read_shorthand, read_stop, refusal_to_wire
 from holdfast.workflows.settle import Done, settle_activity, start_activity
 from holdfast.workflows.state import RunState
 
@@ -37,6 +37,15 @@ class Decider:
     async def decide_by_signal(self, *args: object) -> None:
         """Signal `decide`, the update's fallback."""
         await self._by_signal(None, args)
+
+    async def stop(self, *args: object) -> None:
+        """Signal `stop`: finish the turn under way, then end."""
+        try:
+            why = read_stop(args)
+        except RefusalError as refusal:
+            self._log(None, refusal)
+        else:
+            self._state.stop(why)
 
     async def unknown_signal(self, name: str, args: Sequence[RawValue]) -> None:
         """Every other signal; its arguments stay undecoded."""

@@ -9,11 +9,12 @@ from temporalio.exceptions import ApplicationError
 
 from holdfast.errors import DecisionInvalidError, JsonProfileError, PayloadInvalidError, RefusalError
 from holdfast.payloads.base import Payload, json_size
-from holdfast.payloads.json_profile import JsonValue, check_json
+from holdfast.payloads.json_profile import JsonValue, check_json, scrub
 from holdfast.payloads.requests import DECISION_BYTES, Approve, Decision, Reject
 from holdfast.payloads.runs import RunInput
 from holdfast.payloads.transcript import BLOCK_BYTES
 from holdfast.payloads.undecodable import Undecodable
+from holdfast.workflows.ledger import WHY_CHARACTERS
 
 PayloadT = TypeVar("PayloadT", bound=Payload)
 
@@ -58,6 +59,22 @@ def read_shorthand(kind: str, args: Sequence[object]) -> Decision:
             verdict[field] = value[field]
     kept = {key: item for key, item in value.items() if key not in ("arguments", "reason", "verdict")}
     return _decision({**kept, "verdict": verdict})
+
+
+def read_stop(args: Sequence[object]) -> str:
+    """Read the argument of the signal `stop`: nothing, a reason, or an object with one.
+
+    Raises:
+        DecisionInvalidError: It is none of these.
+    """
+    value = only_argument(args, '{"reason"}') if args else None
+    if isinstance(value, dict):
+        value = value.get("reason")
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise DecisionInvalidError("stop takes a reason as text, or nothing")
+    return scrub(value[:WHY_CHARACTERS])
 
 
 def _decision(value: object) -> Decision:

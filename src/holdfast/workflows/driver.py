@@ -9,9 +9,11 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from holdfast.payloads.runs import RunResult
-from holdfast.workflows import asking, limits, loop
+from holdfast.workflows import asking, decided, limits, loop, steps
 from holdfast.workflows.calling import Calls
 from holdfast.workflows.frames import Frame
+from holdfast.workflows.handing import Handoffs
+from holdfast.workflows.nesting import NestedAgents
 from holdfast.workflows.shared_context import keep_edits, with_context
 from holdfast.workflows.state import RunState
 from holdfast.workflows.thinking import ModelTurns
@@ -27,6 +29,8 @@ class Driver:
         self._work = Work()
         self._turns = ModelTurns(state, frame, self._work)
         self._calls = Calls(state, frame, self._work)
+        self._nested = NestedAgents(state, frame, self._work, self._calls.endings, self._drive_child)
+        self._handoffs = Handoffs(state, frame, self._work, self._calls.endings)
         self._timer: tuple[datetime, asyncio.Task[None]] | None = None
 
     async def run(self) -> RunResult:
@@ -37,12 +41,31 @@ class Driver:
             asyncio.CancelledError: Cancelled; everything open has been withdrawn and every tool has ended.
         """
         frame = self._frame
+        await self.drive()
+        if frame.failure is not None:
+            raise ApplicationError(frame.failure.message, type=frame.failure.type, non_retryable=True)
+        result = RunResult(
+            output=frame.output,
+            agent=frame.agent,
+            turns=frame.turn,
+            usage=self._state.usage_of(frame),
+            stopped=frame.stop,
+        )
+        return with_context(self._state, frame, result)
+
+    async def drive(self) -> None:
+        """Drive the frame until it has finished or failed.
+
+        Raises:
+            asyncio.CancelledError: As `run`.
+        """
+        frame = self._frame
         try:
             while True:
                 self._advance()
                 if frame.failure is not None:
                     await self._abandon("the run failed")
-                    raise ApplicationError(frame.failure.message, type=frame.failure.type, non_retryable=True)
+                    return
                 if frame.phase == "finished":
                     break
                 await self._wait()
@@ -50,8 +73,9 @@ class Driver:
             await self._abandon("the run was cancelled")
             raise
         self._set_timer(None)
-        result = RunResult(output=frame.output, agent=frame.agent, turns=frame.turn, usage=frame.usage)
-        return with_context(self._state, frame, result)
+
+    async def _drive_child(self, child: Frame) -> None:
+        await Driver(self._state, child).drive()
 
     # --- the loop ---
 
@@ -63,30 +87,43 @@ class Driver:
                 self._take(step)
         self._state.publish()
 
-    def _next_steps(self) -> list[loop.Step]:
+    def _next_steps(self) -> list[steps.Step]:
         state, frame = self._state, self._frame
         tokens = 0 if frame.max_tokens is None else limits.sum_usage(limits.below(state.frames, frame)).total_tokens
         return loop.next_steps(frame, state.ledger.entries, workflow.now(), tokens)
 
-    def _take(self, step: loop.Step) -> None:
+    def _take(self, step: steps.Step) -> None:
         match step:
-            case loop.CallModel():
+            case steps.CallModel():
                 self._frame.phase = "thinking"
                 self._work.spawn(self._turns.call())
-            case loop.StartTool(call):
+            case steps.Stop():
+                said = self._frame.reply
+                self._frame.output = loop.text_of_reply(self._state.transcript.items(said)) if said else None
+                self._frame.phase = "finished"
+            case steps.StartTool(call):
                 call.state = "running"
                 self._work.spawn(self._calls.run_tool(call))
-            case loop.AskPerson(call):
+            case steps.AskPerson(call):
                 call.state = "asking"
                 call.request = self._state.open_request(
                     asking.approval(self._frame, call, self._state.item_of(self._frame, call), self._state.asker)
                 )
-            case loop.WordRejection(call, decided_by):
+            case steps.StartAgent(call):
+                call.state = "running"
+                self._work.spawn(self._nested.run(call))
+            case steps.HandOver(call):
+                call.state = "running"
+                self._work.spawn(self._handoffs.hand_over(call))
+            case steps.FilterHistory():
+                self._frame.phase = "filtering"
+                self._work.spawn(self._handoffs.filter_history())
+            case steps.WordRejection(call, decided_by):
                 call.state = "wording"
                 self._work.spawn(self._calls.word_rejection(call, decided_by))
-            case loop.Settle(call, output):
+            case steps.Settle(call, output):
                 self._calls.endings.settle(call, output)
-            case loop.FinishTurn():
+            case steps.FinishTurn():
                 self._finish_turn()
             case limits.AskBudget(limit):
                 self._frame.phase = "budget"
@@ -97,6 +134,7 @@ class Driver:
         self._frame.failure = keep_edits(self._state, self._frame)
         self._frame.calls = []
         self._frame.phase = "model"
+        self._handoffs.finish()
 
     async def _wait(self) -> None:
         """Sleep until an activity ends, a decision comes, or a time is reached."""
@@ -137,5 +175,5 @@ class Driver:
         await self._work.end()
         for call in self._frame.calls:
             if call.state != "settled":
-                self._calls.endings.settle(call, loop.CANCELLED)
+                self._calls.endings.settle(call, decided.CANCELLED)
         self._state.publish()

@@ -8,7 +8,7 @@ from temporalio import workflow
 
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.tool_call import ToolOutcome
-from holdfast.workflows import asking, loop
+from holdfast.workflows import asking, decided, loop
 from holdfast.workflows.content_parts import prefixed, suffixed
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.output_items import output_item
@@ -32,7 +32,7 @@ class CallEndings:
             case Done(value):
                 self._typed(call, ToolOutcome.from_wire(value))
             case Cancelled():
-                self.settle(call, loop.CANCELLED)
+                self.settle(call, decided.CANCELLED)
             case Failed(not_registered=True):
                 self._not_begun(call, missing=True)
             case Failed(timed_out=True, begun=False) if at_most_once:
@@ -50,7 +50,7 @@ class CallEndings:
             case "error":
                 self._tool_failed(call, outcome.output, outcome.block)
             case "cancelled":
-                self.settle(call, outcome.output or loop.CANCELLED, outcome.block)
+                self.settle(call, outcome.output or decided.CANCELLED, outcome.block)
             case "not_begun":
                 self._not_begun(call)
             case "unknown":
@@ -92,9 +92,9 @@ class CallEndings:
             ended = str(facts.get("ended"))
             self._state.ledger.note_doubt(f"{call.tool} {call.call_id}", ended, workflow.now())
         if self._work.ending or policy == "tell_model":
-            self.settle(call, loop.OUTCOME_UNKNOWN)
+            self.settle(call, decided.OUTCOME_UNKNOWN)
         elif policy == "fail":
-            self.settle(call, loop.OUTCOME_UNKNOWN)
+            self.settle(call, decided.OUTCOME_UNKNOWN)
             self._frame.failure = Failure(
                 type="OutcomeUnknown", message=f"{call.tool} may or may not have taken effect"
             )

@@ -27,6 +27,7 @@ class Call(BaseModel):
         missing_since: Since when no worker was found that has the tool.
         output: Block that holds its output, once settled.
         context: What it changed in the run's context; kept when the turn is finished.
+        child: Frame of the nested loop that it started.
     """
 
     plan: PlannedCall
@@ -42,6 +43,23 @@ class Call(BaseModel):
     resume_at: datetime | None = None
     output: str | None = None
     context: list[ContextEdit] | None = None
+    child: str | None = None
+
+
+class HandedOver(BaseModel):
+    """A handoff that won its turn.
+
+    Attributes:
+        agent: Who goes on.
+        by: Who handed over: the handoff is defined there.
+        name: The handoff's own name.
+        filtered: What the next agent sees is yet to be said by the handoff's filter.
+    """
+
+    agent: str
+    by: str
+    name: str
+    filtered: bool = False
 
 
 class Failure(BaseModel):
@@ -61,12 +79,16 @@ class Frame(BaseModel):
         turn: Model replies so far.
         phase: *model*: the next thing is a model call. *calls*: calls of the last reply are being settled. *backoff*:
             until `resume_at`, as no worker knows the agent or a reply was broken. *stuck*: no worker knows the agent,
-            which waits for a person. *budget*: a limit is reached, and a person is asked for more.
+            which waits for a person. *budget*: a limit is reached, and a person is asked for more. *filter*,
+            *filtering*: a handoff's filter is to say, or says, what is seen.
         granted_turns: Beyond `max_turns`; `granted_tokens` likewise. Limits are never reset, only raised.
         limit_refused: A person was asked for more, and refused.
         reply: Block of the last reply.
         facts: Block that holds the run's `RunFacts`.
         context_changed: A tool has changed the context in it.
+        handoff: The one that won the turn under way.
+        stop: Why it is to end after the turn under way.
+        earlier: Blocks of former epochs, which the model no longer reads as they are.
         broken_replies: Replies in a row that were empty or none at all.
         invalid_outputs: Answers that did not fit the agent's output type.
     """
@@ -88,9 +110,14 @@ class Frame(BaseModel):
     granted_tokens: int = 0
     limit_refused: bool = False
     handles_max_turns: bool = False
-    phase: Literal["model", "thinking", "calls", "backoff", "stuck", "budget", "finished"] = "model"
+    phase: Literal["model", "thinking", "calls", "backoff", "stuck", "budget", "filter", "filtering", "finished"] = (
+        "model"
+    )
     reply: str | None = None
     calls: list[Call] = []
+    handoff: HandedOver | None = None
+    earlier: list[str] = []
+    stop: str | None = None
     facts: str | None = None
     context_changed: bool = False
     requested_by: str | None = None

@@ -126,6 +126,7 @@ class AgentHost:
         workflow.set_signal_handler(f"{name}approve", decider.approve)
         workflow.set_signal_handler(f"{name}reject", decider.reject)
         workflow.set_signal_handler(f"{name}decide", decider.decide_by_signal)
+        workflow.set_signal_handler(f"{name}stop", decider.stop)
         workflow.set_update_handler(f"{name}decide", decider.decide, validator=decider.refuse)
         workflow.set_update_handler(f"{name}raise_limits", raiser.raise_limits, validator=raiser.refuse)
         workflow.set_query_handler(f"{name}decision", decider.decision)
@@ -139,7 +140,7 @@ class AgentHost:
 
     def _status(self, *_: object) -> JsonObject:
         state = self._state
-        frame = state.frames[-1] if state.frames else None
+        frame = state.run_frame
         pending = state.ledger.open_requests()
         return RunStatus(
             status=state.phase,
@@ -148,8 +149,15 @@ class AgentHost:
             pending=len(pending),
             usage=sum_usage(state.frames),
             calls=[
-                CallStatus(call_id=call.call_id, tool=call.tool, state=call.state, request=call.request)
-                for call in (frame.calls if frame else [])
+                CallStatus(
+                    call_id=call.call_id,
+                    tool=call.tool,
+                    state=call.state,
+                    request=call.request,
+                    agent_path=each.agent_path,
+                )
+                for each in state.under(frame)
+                for call in each.calls
             ],
             problem=next((request.reason for request in pending if request.kind == "in_doubt"), None),
         ).to_wire()
@@ -157,7 +165,10 @@ class AgentHost:
     def _transcript(self, *args: object) -> JsonObject:
         query = read_optional(TranscriptQuery, args)
         frame = next((frame for frame in self._state.frames if frame.id == query.frame), None)
-        order = frame.blocks if frame is not None and frame.epoch == query.epoch else []
+        if frame is not None and query.whole:
+            order = [*frame.earlier, *frame.blocks]
+        else:
+            order = frame.blocks if frame is not None and frame.epoch == query.epoch else []
         return self._state.transcript.page(order, query).to_wire()
 
 

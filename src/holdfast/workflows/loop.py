@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from holdfast.payloads.json_profile import JsonObject, JsonValue
-from holdfast.payloads.requests import (
-    DEFAULT_REJECTION,
-    Answer,
-    Approve,
-    GiveUp,
-    Ran,
-    Reject,
-    RunAgain,
-)
+from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.requests import RunAgain
 from holdfast.workflows import limits
-from holdfast.workflows.content_parts import is_part
+from holdfast.workflows.decided import decided
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.ledger import Entry
-from holdfast.workflows.limits import AskBudget, HandleLimit
+from holdfast.workflows.steps import (
+    AskPerson,
+    CallModel,
+    FilterHistory,
+    FinishTurn,
+    HandOver,
+    Settle,
+    StartAgent,
+    StartTool,
+    Step,
+    Stop,
+)
 
 MISSING_PATIENCE: Final = timedelta(minutes=2)
 """How long a call waits for a worker that has its tool, before a person is told."""
@@ -33,58 +34,9 @@ MOST_BROKEN_REPLIES: Final = 3
 BACKOFF: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds between starts; the last one repeats."""
 
+HANDOFF_IGNORED: Final = "This handoff was ignored: another one of the same reply took place."
 MISSING_PAUSE: Final = (timedelta(seconds=1), timedelta(seconds=15))
 """Shortest and longest pause between two tries to find a worker that has the agent or tool."""
-
-OUTCOME_UNKNOWN: Final = (
-    "The outcome of this call is unknown: it may or may not have taken effect. "
-    "Do not assume either; find out before you repeat it."
-)
-NOT_RUN: Final = "This call could not be started. It did not run."
-CANCELLED: Final = "This call was cancelled before it finished."
-
-
-@dataclass(frozen=True)
-class CallModel:
-    """Ask the model for the next reply."""
-
-
-@dataclass(frozen=True)
-class StartTool:
-    """Start the activity of a call."""
-
-    call: Call
-
-
-@dataclass(frozen=True)
-class AskPerson:
-    """Open the approval request of a call."""
-
-    call: Call
-
-
-@dataclass(frozen=True)
-class WordRejection:
-    """Let the agent word the output of a rejected call."""
-
-    call: Call
-    decided_by: str | None
-
-
-@dataclass(frozen=True)
-class Settle:
-    """Give a call its output without running it."""
-
-    call: Call
-    output: JsonValue
-
-
-@dataclass(frozen=True)
-class FinishTurn:
-    """Every call has its output: append them in the model's order."""
-
-
-Step = CallModel | StartTool | AskPerson | WordRejection | Settle | FinishTurn | AskBudget | HandleLimit
 
 
 def next_steps(frame: Frame, entries: Mapping[str, Entry], now: datetime, tokens: int) -> list[Step]:
@@ -100,12 +52,16 @@ def next_steps(frame: Frame, entries: Mapping[str, Entry], now: datetime, tokens
         return []
     _leave_missing(frame, entries, now)
     if frame.phase == "model":
+        if frame.stop is not None:
+            return [Stop()]
         limit = limits.reached(frame, tokens)
         return [CallModel()] if limit is None else list(limits.at_limit(frame, limit))
+    if frame.phase == "filter":
+        return [FilterHistory()]
     if frame.phase != "calls":
         return []
     steps: list[Step] = []
-    for call in frame.calls:
+    for call in _next_calls(frame):
         step = _step_of(frame, call, entries, now)
         if _over(frame):
             return []
@@ -120,51 +76,44 @@ def _over(frame: Frame) -> bool:
     return frame.failure is not None or frame.phase == "finished"
 
 
+def _next_calls(frame: Frame) -> list[Call]:
+    """The calls that may move: all but handoffs, then the handoffs one by one, until one has won."""
+    handoffs = [call for call in frame.calls if call.plan.kind == "handoff"]
+    others = [call for call in frame.calls if call.plan.kind != "handoff" and call.state != "settled"]
+    if others or not handoffs:
+        return others
+    return [call for call in handoffs if call.state != "settled"][: None if frame.handoff else 1]
+
+
 def _step_of(frame: Frame, call: Call, entries: Mapping[str, Entry], now: datetime) -> Step | None:
     if call.state == "planned":
         match call.plan.kind:
-            case "run":
-                call.state = "ready"
+            case "handoff" if frame.handoff is not None:
+                return Settle(call, HANDOFF_IGNORED)
             case "ask":
                 return AskPerson(call)
+            case "agent" | "handoff" if call.plan.approval is not None:
+                return AskPerson(call)
+            case "run" | "agent" | "handoff":
+                call.state = "ready"
             case _:
                 return Settle(call, call.plan.text or "This call could not be run.")
     if call.state == "backoff" and call.resume_at is not None and now >= call.resume_at:
         call.state = "ready"
     if call.state == "asking" and call.request is not None:
-        return _decided(frame, call, entries[call.request])
-    return StartTool(call) if call.state == "ready" else None
+        step = decided(frame, call, entries[call.request])
+        if step is not None or frame.failure is not None:
+            return step
+    return _start(call) if call.state == "ready" else None
 
 
-def _decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
-    """Take a closed request over into its call."""
-    if entry.state in ("open", "checking"):
-        return None
-    if entry.state == "withdrawn":
-        return Settle(call, CANCELLED)
-    if entry.state == "expired" and entry.request.on_deadline == "fail":
-        frame.failure = Failure(type="DeadlineExpired", message=f"nobody decided on {call.tool} before its deadline")
-        return None
-    match entry.verdict:
-        case Approve(arguments=arguments):
-            call.released_by, call.digest, call.arguments = entry.request.id, entry.digest, arguments
-            call.state = "ready"
-            return StartTool(call)
-        case Reject(reason=None):
-            if call.plan.worded:
-                return WordRejection(call, entry.closed_by)
-            return Settle(call, DEFAULT_REJECTION)
-        case Reject(reason=reason):
-            return Settle(call, reason)
-        case Answer(output=output) | Ran(output=output):
-            return Settle(call, as_output(output))
-        case RunAgain():
-            call.state, call.starts, call.missing_since = "ready", 0, None
-            return StartTool(call)
-        case GiveUp():
-            ended = (entry.request.facts or {}).get("ended")
-            return Settle(call, NOT_RUN if ended in ("not_registered", "not_begun") else OUTCOME_UNKNOWN)
-    raise AssertionError(f"{entry.request.id} closed without a verdict")
+def _start(call: Call) -> Step:
+    match call.plan.kind:
+        case "agent":
+            return StartAgent(call)
+        case "handoff":
+            return HandOver(call)
+    return StartTool(call)
 
 
 def _leave_missing(frame: Frame, entries: Mapping[str, Entry], now: datetime) -> None:
@@ -203,12 +152,6 @@ def text_of_reply(items: list[JsonObject]) -> str:
         for part in item["content"]
         if isinstance(part, dict) and part.get("type") == "output_text"
     )
-
-
-def as_output(value: JsonValue) -> JsonValue:
-    """Shape what a person answered as the model reads it: a text or content parts stay, other JSON becomes text."""
-    parts = isinstance(value, list) and bool(value) and all(is_part(part) for part in value)
-    return value if isinstance(value, str) or parts else json.dumps(value, ensure_ascii=False)
 
 
 def wake_at(frame: Frame) -> datetime | None:

@@ -12,7 +12,9 @@ from holdfast.payloads.model_call import Origin
 from holdfast.payloads.requests import Request
 from holdfast.payloads.runs import RunFacts, RunInput, RunPhase
 from holdfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
-from holdfast.workflows.asking import Asker
+from holdfast.payloads.usage import Usage
+from holdfast.workflows import limits
+from holdfast.workflows.asking import Asker, arguments_of, place_of
 from holdfast.workflows.frames import Call, Frame
 from holdfast.workflows.ledger import Ledger
 from holdfast.workflows.publish import Publisher
@@ -87,15 +89,48 @@ class RunState:
         facts = RunFacts(context=given.context, labels=given.labels, requested_by=given.requested_by)
         if facts != RunFacts():
             frame.facts = self.transcript.add(str(workflow.uuid4()), [facts.to_wire()])
-        items: list[JsonObject] = (
-            [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": given.input}]}]
-            if isinstance(given.input, str)
-            else given.input
+        frame.blocks.append(
+            self.new_block([user_message(given.input)] if isinstance(given.input, str) else given.input)
         )
-        frame.blocks.append(self.transcript.add(str(workflow.uuid4()), items))
         self._labels = {**self._labels, **given.labels}
         self.frames.append(frame)
         return frame
+
+    def new_child(self, parent: Frame, agent: str, block: str) -> Frame:
+        """Enter a frame for a nested loop that reads *block*; it shares context and labels of the run."""
+        frame = Frame(
+            id=str(len(self.frames)),
+            parent=parent.id,
+            agent=agent,
+            agent_path=[*parent.agent_path, agent],
+            blocks=[block],
+            facts=parent.facts,
+            stop=parent.stop,
+            requested_by=parent.requested_by,
+        )
+        self.frames.append(frame)
+        return frame
+
+    def new_block(self, items: list[JsonObject]) -> str:
+        """Enter items that the workflow made itself; return their block's id."""
+        return self.transcript.add(str(workflow.uuid4()), items)
+
+    def frame(self, frame_id: str) -> Frame:
+        """The frame of that id."""
+        return next(frame for frame in self.frames if frame.id == frame_id)
+
+    def usage_of(self, frame: Frame) -> Usage:
+        """What a frame has spent, with all frames below it: each reply counted once."""
+        return limits.sum_usage(self.under(frame))
+
+    def under(self, frame: Frame | None) -> list[Frame]:
+        """A frame and all frames below it."""
+        return [] if frame is None else limits.below(self.frames, frame)
+
+    @property
+    def run_frame(self) -> Frame | None:
+        """The frame of the last run that began: never a nested one."""
+        return next((frame for frame in reversed(self.frames) if frame.parent is None), None)
 
     def origin(self, frame: Frame) -> Origin:
         """Where an activity of *frame* belongs."""
@@ -112,12 +147,20 @@ class RunState:
 
     def origin_of(self, request: Request) -> Origin:
         """Where an activity that serves *request* belongs."""
-        return self.origin(next(frame for frame in self.frames if frame.id == request.frame))
+        return self.origin(self.frame(request.frame))
 
     def item_of(self, frame: Frame, call: Call) -> JsonObject:
         """The item of the reply that made *call*."""
         assert frame.reply is not None
         return self.transcript.items(frame.reply)[call.plan.index]
+
+    def arguments_of(self, frame: Frame, call: Call) -> JsonObject:
+        """What *call* runs with."""
+        return arguments_of(call, self.item_of(frame, call))
+
+    def placed_arguments(self, frame: Frame, call: Call) -> tuple[JsonObject | None, ArgumentsAt | None]:
+        """What *call* runs with, as an activity gets it."""
+        return self.placed(self.arguments_of(frame, call), place_of(frame, call))
 
     def placed(self, arguments: JsonObject, at: ArgumentsAt | None) -> tuple[JsonObject | None, ArgumentsAt | None]:
         """Arguments as an activity gets them: inline while small, else by the block where they stand.
@@ -145,6 +188,13 @@ class RunState:
         self.ledger.open(request)
         return request.id
 
+    def stop(self, why: str) -> None:
+        """Let every loop under way end after its turn."""
+        for frame in self.frames:
+            if frame.phase != "finished" and frame.failure is None:
+                frame.stop = why
+        self.ledger_changed()
+
     def withdraw_requests(self, frame: str, why: str) -> None:
         """Close every open request of one frame."""
         for request in self.ledger.open_requests():
@@ -153,10 +203,15 @@ class RunState:
 
     def publish(self) -> None:
         """Write what changed to memo and search attributes."""
-        agent = self.frames[-1].agent if self.frames else None
-        self.publisher.publish(self.ledger, self.phase, agent, self._labels)
+        frame = self.run_frame
+        self.publisher.publish(self.ledger, self.phase, frame.agent if frame else None, self._labels)
 
     def publish_if_idle(self) -> None:
         """Publish where no driver is there to do it in the same task."""
         if not self.active:
             self.publish()
+
+
+def user_message(text: str) -> JsonObject:
+    """A user's message, as the Responses API takes it."""
+    return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}

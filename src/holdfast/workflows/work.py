@@ -24,7 +24,7 @@ class Work:
         self.ending = False
         self._tasks: list[asyncio.Task[None]] = []
         self._handles: list[workflow.ActivityHandle[Any]] = []
-        self._children: list[asyncio.Task[None]] = []
+        self._children: dict[str, asyncio.Task[None]] = {}
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Start a piece of work; `reap` hears of its end."""
@@ -50,24 +50,29 @@ class Work:
         finally:
             self._handles.remove(handle)
 
-    async def child(self, loop: Coroutine[Any, Any, None]) -> None:
-        """Run another frame's loop as part of this one's work.
+    async def child(self, call_id: str, loop: Coroutine[Any, Any, None]) -> None:
+        """Run a call's nested loop as part of this work.
 
         Raises:
             asyncio.CancelledError: It was cancelled, alone or with all of this work.
         """
         task = asyncio.create_task(loop)
-        self._children.append(task)
+        self._children[call_id] = task
         try:
             await asyncio.shield(task)
         finally:
-            self._children.remove(task)
+            del self._children[call_id]
+
+    def cancel_child(self, call_id: str) -> bool:
+        """Cancel a call's nested loop; whether there is one."""
+        task = self._children.get(call_id)
+        return task is not None and task.cancel()
 
     async def end(self) -> None:
         """Cancel everything and wait until it has ended."""
         for handle in self._handles:
             handle.cancel()
-        for child in self._children:
+        for child in self._children.values():
             child.cancel()
         if not self._tasks:
             return

@@ -1,0 +1,169 @@
+"""User code around nested agents and handoffs: inputs, outputs, failures, filters."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from holdfast.activities.call_arguments import arguments_of
+from holdfast.activities.outputs import bounded_output
+from holdfast.activities.runtime import Runtime
+from holdfast.activities.user_code import UserCodeError, call_user_code
+from holdfast.agent_tool import AgentFailure, AgentTool, NestedRun
+from holdfast.context import RunContext
+from holdfast.errors import JsonProfileError, UnknownToolError
+from holdfast.handoffs import Handoff, HandoffHistory
+from holdfast.offered import Offered
+from holdfast.payloads.base import json_size
+from holdfast.payloads.evaluation import (
+    BuildInput,
+    Evaluated,
+    ExtractOutput,
+    FilterHistory,
+    TellHandoff,
+    WordFailure,
+)
+from holdfast.payloads.json_profile import JsonObject, check_json, scrub
+from holdfast.payloads.model_call import Origin
+from holdfast.payloads.transcript import BLOCK_BYTES
+
+logger = logging.getLogger(__name__)
+
+OutputOf: Final = {
+    "function_call": "function_call_output",
+    "custom_tool_call": "custom_tool_call_output",
+}
+OfferedT = TypeVar("OfferedT", bound=Offered)
+
+
+class Nesting:
+    """Evaluates what agent tools and handoffs define."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        """Take what all activities share."""
+        self._runtime = runtime
+
+    async def build_input(self, asked: BuildInput) -> Evaluated:
+        """Make a nested agent's input."""
+        tool, context = await self._found(asked.origin, asked.tool, AgentTool)
+        arguments = tool.validate(await arguments_of(self._runtime, asked))
+        assert tool.input_builder is not None
+        try:
+            made = await self._called(tool.input_builder, context, arguments)
+        except UserCodeError as error:
+            return Evaluated(problem=f"the input builder of {asked.tool} raised {error}")
+        items: object = [message(made)] if isinstance(made, str) else made
+        return _items(items, f"the input builder of {asked.tool}")
+
+    async def extract_output(self, asked: ExtractOutput) -> Evaluated:
+        """Make a call's output of a nested loop that has ended."""
+        tool, context = await self._found(asked.origin, asked.tool, AgentTool)
+        assert tool.output_extractor is not None
+        items = await self._runtime.blocks.whole(asked.nested)
+        run = NestedRun(agent=asked.nested.agent, output=_final(items), items=items, turns=asked.nested.turn)
+        try:
+            value = await self._called(tool.output_extractor, context, run)
+        except UserCodeError as error:
+            return Evaluated(problem=f"Error: the output extractor of {asked.tool} raised {error}")
+        shaped = bounded_output(value)
+        return Evaluated(output=shaped.output, problem=shaped.problem)
+
+    async def word_failure(self, asked: WordFailure) -> Evaluated:
+        """Word the failure of a nested loop; a function that raises leaves the default in place."""
+        tool, context = await self._found(asked.origin, asked.tool, AgentTool)
+        assert callable(tool.on_error)
+        failure = AgentFailure(agent=asked.agent, kind=asked.failure, message=asked.message)
+        try:
+            text = await self._called(tool.on_error, context, failure)
+        except UserCodeError as error:
+            logger.error("on_error of %s raised, the default text is used: %s", asked.tool, error)
+            return Evaluated()
+        return Evaluated(text=scrub(text)) if isinstance(text, str) else Evaluated()
+
+    async def tell_handoff(self, asked: TellHandoff) -> Evaluated:
+        """Call `on_handoff`; where it raises, the handoff does not take place."""
+        handoff, context = await self._found(asked.origin, asked.tool, Handoff)
+        assert handoff.on_handoff is not None
+        given: list[Any] = [context]
+        if handoff.takes_input:
+            given.append(handoff.validate(await arguments_of(self._runtime, asked)))
+        try:
+            await self._called(handoff.on_handoff, *given)
+        except UserCodeError as error:
+            return Evaluated(problem=f"Error: the handoff did not take place: {error}")
+        return Evaluated()
+
+    async def filter_history(self, asked: FilterHistory) -> Evaluated:
+        """Ask a handoff's filter; without an answer the next agent must not see what it would have left out."""
+        handoff, context = await self._found(asked.origin, asked.tool, Handoff)
+        assert handoff.filter is not None
+        items = await self._runtime.blocks.whole(asked.origin)
+        history = HandoffHistory(items=items, by=asked.origin.agent, to=handoff.to)
+        try:
+            kept = await self._called(handoff.filter, context, history)
+        except UserCodeError as error:
+            return Evaluated(problem=f"the filter of {asked.tool} raised {error}")
+        return _items(kept, f"the filter of {asked.tool}", whole=False)
+
+    async def _found(self, origin: Origin, name: str, kind: type[OfferedT]) -> tuple[OfferedT, RunContext[Any]]:
+        agent = self._runtime.registry.agent(origin.agent)
+        offered = agent.offered.get(name)
+        if not isinstance(offered, kind):
+            raise UnknownToolError(name, sorted(agent.offered))
+        return offered, await self._runtime.run_context(origin, agent.context_type)
+
+    async def _called(self, function: Callable[..., Any], *args: Any) -> Any:
+        return await call_user_code(function, *args, threads=self._runtime.threads)
+
+
+def message(text: str) -> JsonObject:
+    """A user's message, as the Responses API takes it."""
+    return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": scrub(text)}]}
+
+
+def without_orphans(items: Sequence[JsonObject]) -> list[JsonObject]:
+    """Leave out calls without output and outputs without call, with the reasoning that led to such a call: the API
+    refuses all of them."""
+    called = {str(item.get("call_id")) for item in items if item.get("type") in OutputOf}
+    answered = {str(item.get("call_id")) for item in items if item.get("type") in OutputOf.values()}
+    whole = called & answered
+    kept: list[JsonObject] = []
+    for item in items:
+        if item.get("type") in (*OutputOf, *OutputOf.values()) and str(item.get("call_id")) not in whole:
+            while kept and kept[-1].get("type") == "reasoning":
+                kept.pop()
+            continue
+        kept.append(item)
+    while kept and kept[-1].get("type") == "reasoning":
+        kept.pop()
+    return kept
+
+
+def _items(value: object, who: str, *, whole: bool = True) -> Evaluated:
+    if isinstance(value, tuple):
+        value = list(value)
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        return Evaluated(problem=f"{who} must return items as the Responses API takes them (a list of dicts)")
+    try:
+        check_json(value)
+    except JsonProfileError as error:
+        return Evaluated(problem=f"{who} returned what is not JSON: {error.problem}")
+    items: list[JsonObject] = value if whole else without_orphans(value)
+    if not items:
+        return Evaluated(problem=f"{who} returned nothing that an agent could read")
+    if (size := json_size(items)) > BLOCK_BYTES:
+        return Evaluated(problem=f"{who} returned {size:,} bytes of items; at most {BLOCK_BYTES:,} can be recorded")
+    return Evaluated(block=uuid.uuid4().hex, items=items)
+
+
+def _final(items: Sequence[JsonObject]) -> str:
+    """The text of the last message of an agent."""
+    for item in reversed(items):
+        if item.get("type") == "message" and item.get("role") == "assistant":
+            content = item.get("content")
+            parts = content if isinstance(content, list) else []
+            return "".join(str(part.get("text", "")) for part in parts if isinstance(part, dict))
+    return json.dumps(None)

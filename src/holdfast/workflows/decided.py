@@ -1,0 +1,57 @@
+"""What a closed request means for its call. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from holdfast.payloads.json_profile import JsonValue
+from holdfast.payloads.requests import DEFAULT_REJECTION, Answer, Approve, GiveUp, Ran, Reject, RunAgain
+from holdfast.workflows.content_parts import is_part
+from holdfast.workflows.frames import Call, Failure, Frame
+from holdfast.workflows.ledger import Entry
+from holdfast.workflows.steps import Settle, Step, WordRejection
+
+OUTCOME_UNKNOWN: Final = (
+    "The outcome of this call is unknown: it may or may not have taken effect. "
+    "Do not assume either; find out before you repeat it."
+)
+NOT_RUN: Final = "This call could not be started. It did not run."
+CANCELLED: Final = "This call was cancelled before it finished."
+
+
+def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
+    """Take a closed request over into its call, which is *ready* where it may go on."""
+    if entry.state in ("open", "checking"):
+        return None
+    if entry.state == "withdrawn":
+        return Settle(call, CANCELLED)
+    if entry.state == "expired" and entry.request.on_deadline == "fail":
+        frame.failure = Failure(type="DeadlineExpired", message=f"nobody decided on {call.tool} before its deadline")
+        return None
+    match entry.verdict:
+        case Approve(arguments=arguments):
+            call.released_by, call.digest, call.arguments = entry.request.id, entry.digest, arguments
+            call.state = "ready"
+            return None
+        case Reject(reason=None):
+            if call.plan.worded:
+                return WordRejection(call, entry.closed_by)
+            return Settle(call, DEFAULT_REJECTION)
+        case Reject(reason=reason):
+            return Settle(call, reason)
+        case Answer(output=output) | Ran(output=output):
+            return Settle(call, as_output(output))
+        case RunAgain():
+            call.state, call.starts, call.missing_since = "ready", 0, None
+            return None
+        case GiveUp():
+            ended = (entry.request.facts or {}).get("ended")
+            return Settle(call, NOT_RUN if ended in ("not_registered", "not_begun") else OUTCOME_UNKNOWN)
+    raise AssertionError(f"{entry.request.id} closed without a verdict")
+
+
+def as_output(value: JsonValue) -> JsonValue:
+    """Shape what a person answered as the model reads it: a text or content parts stay, other JSON becomes text."""
+    parts = isinstance(value, list) and bool(value) and all(is_part(part) for part in value)
+    return value if isinstance(value, str) or parts else json.dumps(value, ensure_ascii=False)
