@@ -1,18 +1,21 @@
-"""When a call needs a person's yes."""
+"""When a call needs a person's yes, and whose."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Literal, TypeAlias, get_args
 
+from holdfast._signature import require_positional
 from holdfast.context import RunContext
 from holdfast.errors import DefinitionError
+from holdfast.payloads.people import APPROVER_CHARACTERS, GROUP, MOST_APPROVERS, groups_among, is_group, person
 
-__all__ = ["Approval", "ApprovalRule", "ApprovalRuleResult", "OnDeadline"]
+__all__ = ["Approval", "ApprovalRule", "ApprovalRuleResult", "Groups", "OnDeadline", "OnEdit"]
 
 OnDeadline: TypeAlias = Literal["reject", "approve", "fail"]
+OnEdit: TypeAlias = Literal["ask_again", "accept"]
 
 LONGEST_DEADLINE: Final = timedelta(days=3650)
 
@@ -21,25 +24,88 @@ LONGEST_DEADLINE: Final = timedelta(days=3650)
 class Approval:
     """A call waits for a person.
 
+    Names are *claimed*: they are compared, not verified, so these rules stop mistakes and not attackers.
+
     Attributes:
         deadline: How long the request stays open; None is for ever. At most ten years.
         on_deadline: What an unanswered request becomes: a rejection, an approval, or a failed run.
         reason: Why a person is asked, shown with the request.
+        approvers: Who may decide: people by name, groups as ``group:finance`` (looked up when a decision comes in, see
+            ``HoldfastPlugin(groups=…)``). Empty: anybody. At most 20.
+        quorum: How many different people have to approve.
+        exclude_requester: Whoever asked for the run, or edited the arguments, may not decide.
+        veto: One rejection closes the request; else rejections need the quorum too.
+        on_edit: What an approval with other arguments does: ``"accept"`` runs them, ``"ask_again"`` opens a new request
+            for them. None: ask again where there is a quorum or more than one approver, else accept.
     """
 
     deadline: timedelta | None = None
     on_deadline: OnDeadline = "reject"
     reason: str | None = None
+    approvers: Sequence[str] = ()
+    quorum: int = 1
+    exclude_requester: bool = False
+    veto: bool = True
+    on_edit: OnEdit | None = None
 
     def __post_init__(self) -> None:
+        self._check_deadline()
+        if self.reason is not None and not isinstance(self.reason, str):
+            raise DefinitionError("Approval", "reason must be a string or None")
+        object.__setattr__(self, "approvers", _checked_approvers(self.approvers))
+        self._check_quorum()
+        for name in ("exclude_requester", "veto"):
+            if not isinstance(getattr(self, name), bool):
+                raise DefinitionError("Approval", f"{name} must be True or False")
+        if self.on_edit not in (None, *get_args(OnEdit)):
+            raise DefinitionError("Approval", f"on_edit must be one of {', '.join(get_args(OnEdit))}, or None")
+        if self.on_edit == "accept" and self.quorum > 1:
+            raise DefinitionError(
+                "Approval", "on_edit='accept' with a quorum would count votes on different arguments; take 'ask_again'"
+            )
+
+    @property
+    def asks_again(self) -> bool:
+        """Whether an approval with other arguments opens a new request for them."""
+        if self.on_edit is not None:
+            return self.on_edit == "ask_again"
+        return self.quorum > 1 or len(self.approvers) > 1
+
+    def _check_deadline(self) -> None:
         if self.deadline is not None and not isinstance(self.deadline, timedelta):
             raise DefinitionError("Approval", "deadline must be a timedelta or None")
         if self.deadline is not None and not timedelta(0) < self.deadline <= LONGEST_DEADLINE:
             raise DefinitionError("Approval", f"deadline must be positive and at most ten years, not {self.deadline}")
         if self.on_deadline not in get_args(OnDeadline):
             raise DefinitionError("Approval", f"on_deadline must be one of {', '.join(get_args(OnDeadline))}")
-        if self.reason is not None and not isinstance(self.reason, str):
-            raise DefinitionError("Approval", "reason must be a string or None")
+
+    def _check_quorum(self) -> None:
+        quorum: object = self.quorum
+        if isinstance(quorum, bool) or not isinstance(quorum, int) or not 1 <= quorum <= MOST_APPROVERS:
+            raise DefinitionError("Approval", f"quorum must be a whole number from 1 to {MOST_APPROVERS}")
+        people = self.approvers
+        if people and not any(is_group(name) for name in people) and quorum > len(people):
+            raise DefinitionError("Approval", f"quorum is {quorum}, but only {len(people)} people may approve")
+
+
+def _checked_approvers(given: object) -> tuple[str, ...]:
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise DefinitionError("Approval", "approvers must be a list of names, as in ['ann', 'group:finance']")
+    if len(given) > MOST_APPROVERS:
+        raise DefinitionError("Approval", f"approvers may be {MOST_APPROVERS} at most; make a group of them")
+    known: dict[str, str] = {}
+    for name in given:
+        if not isinstance(name, str) or not person(name.removeprefix(GROUP)):
+            raise DefinitionError("Approval", f"approvers holds {name!r}, which is no name")
+        if len(name) > APPROVER_CHARACTERS or not name.isprintable():
+            raise DefinitionError(
+                "Approval", f"an approver's name must be printable, of at most {APPROVER_CHARACTERS} characters"
+            )
+        key = name if is_group(name) else person(name)
+        if key in known:
+            raise DefinitionError("Approval", f"approvers names {name!r} twice")
+        known[key] = name
+    return tuple(known.values())
 
 
 ApprovalRuleResult: TypeAlias = Approval | bool | None
@@ -49,3 +115,44 @@ ApprovalRule: TypeAlias = (
     bool | Approval | Callable[[RunContext[Any], Any], ApprovalRuleResult | Awaitable[ApprovalRuleResult]]
 )
 """True or an `Approval`: ask always. A function of run context and arguments, sync or async: it decides."""
+
+Groups: TypeAlias = Mapping[str, Collection[str]] | Callable[[str], Iterable[str] | Awaitable[Iterable[str]]]
+"""Members by group, or a function, sync or async, of a person's name: the groups that the person is in."""
+
+
+def check_groups(groups: Groups | None) -> None:
+    """Check what a plugin was given as its groups.
+
+    Raises:
+        DefinitionError: It is no mapping of names to members, and no function of one name.
+    """
+    if groups is None:
+        return
+    if callable(groups):
+        require_positional(groups, 1, "HoldfastPlugin", "groups, given a person's name,")
+        return
+    if not isinstance(groups, Mapping):
+        raise DefinitionError("HoldfastPlugin", "groups must be members by group, or a function of a person's name")
+    given: Mapping[Any, Any] = groups
+    for group, members in given.items():
+        if not isinstance(group, str) or not group.removeprefix(GROUP):
+            raise DefinitionError("HoldfastPlugin", f"groups holds {group!r}, which is no name")
+        listed = isinstance(members, Collection) and not isinstance(members, str)
+        if not listed or not all(isinstance(each, str) and person(each) for each in members):
+            raise DefinitionError("HoldfastPlugin", f"groups: the members of {group!r} must be a list of names")
+
+
+def check_asked_groups(subject: str, rule: ApprovalRule, groups: Groups | None) -> None:
+    """Check that the groups which an `Approval` names can be looked up; what a function answers is not known here.
+
+    Raises:
+        DefinitionError: Nobody could decide.
+    """
+    if not isinstance(rule, Approval) or callable(groups):
+        return
+    known = {group.removeprefix(GROUP) for group in groups or ()}
+    unknown = [group for group in groups_among(rule.approvers) if group.removeprefix(GROUP) not in known]
+    if unknown:
+        raise DefinitionError(
+            subject, f"its approvers name {', '.join(unknown)}; give HoldfastPlugin(groups=…) with the members"
+        )

@@ -30,9 +30,10 @@ from holdfast.errors import PayloadInvalidError, RunExistsError, SearchAttribute
 from holdfast.events import requests_in_memo
 from holdfast.handle import OWN_WORKFLOWS, Run
 from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.people import is_group, named
 from holdfast.payloads.requests import Request
 from holdfast.payloads.runs import RunInput, RunPhase, context_to_wire, published_labels
-from holdfast.payloads.search_attributes import AGENT, DUE, LABELS, PENDING, STATUS
+from holdfast.payloads.search_attributes import AGENT, APPROVERS, DUE, LABELS, PENDING, STATUS
 
 logger = logging.getLogger(__name__)
 
@@ -210,8 +211,16 @@ class Holdfast:
             clauses.append(f"{LABELS} = {_quoted([label])}")
         return [_info(execution) async for execution in self._list(" AND ".join(clauses), limit)]
 
-    async def requests(self, *, agent: str | None = None, limit: int = 1000) -> list[OpenRequest]:
+    async def requests(
+        self, *, agent: str | None = None, approver: str | None = None, limit: int = 1000
+    ) -> list[OpenRequest]:
         """Everything that waits for a person, across runs, oldest first. The inbox needs no worker.
+
+        Args:
+            agent: Only requests of runs of this agent.
+            approver: Only those that name this approver: a person, or a group as ``group:finance``. What anybody may
+                decide names nobody.
+            limit: Most runs that are read.
 
         Raises:
             SearchAttributesMissingError: The namespace lacks our search attributes.
@@ -220,10 +229,13 @@ class Holdfast:
         clauses = [f"{PENDING} > 0 AND ExecutionStatus = 'Running'"]
         if agent is not None:
             clauses.append(f"{AGENT} = {_quoted([agent])}")
+        if approver is not None and is_group(approver):
+            clauses.append(f"{APPROVERS} = {_quoted([approver])}")  # people are in the requests alone
         found = [
             OpenRequest(execution.id, request)
             async for execution in self._list(" AND ".join(clauses), limit)
             for request in requests_in_memo(dict(await execution.memo()))
+            if approver is None or named(approver, request.approvers or ())
         ]
         return sorted(found, key=lambda item: item.request.order)
 

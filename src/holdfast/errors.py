@@ -138,6 +138,26 @@ class GrantRefusedError(RefusalError):
     """What was granted would not let the run go on, or raises a limit that there is none of; nothing was changed."""
 
 
+class NotAnApproverError(RefusalError):
+    """The request names who may decide it, and it is somebody else, or nobody said who."""
+
+
+class RequesterExcludedError(RefusalError):
+    """Whoever asked for the call, or changed its arguments, may not decide it."""
+
+
+class AlreadyVotedError(RefusalError):
+    """This person's vote on the request is counted already."""
+
+
+class GroupsUnknownError(RefusalError):
+    """It could not be found out which groups the decider is in; the request stays open."""
+
+
+class RememberRefusedError(RefusalError):
+    """The decision cannot be remembered as it says; without `remember` it may be taken."""
+
+
 class RunEndedError(RefusalError):
     """The run has ended; nothing of it waits any longer."""
 
@@ -154,6 +174,11 @@ REFUSALS: dict[str, type[RefusalError]] = {
         DecisionConflictError,
         EditRefusedError,
         GrantRefusedError,
+        NotAnApproverError,
+        RequesterExcludedError,
+        AlreadyVotedError,
+        GroupsUnknownError,
+        RememberRefusedError,
         RunEndedError,
     )
 }

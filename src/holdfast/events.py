@@ -51,7 +51,7 @@ async def ledger_changes(
     closed = {
         step.request
         for step in log
-        if step.what in ("decided", "expired", "withdrawn") and step.request and step.request not in shown
+        if step.what in ("decided", "edited", "expired", "withdrawn") and step.request and step.request not in shown
     }
     return sorted(opened, key=lambda request: request.order), closed, log
 

@@ -103,12 +103,13 @@ class Run:
         Raises:
             RunNotFoundError: The server does not know the run.
         """
-        closed: set[str] = set()
+        closed: set[str] = set()  # or yielded already
         async for event in self._events(wait=False):
             closed |= (await ledger_changes(event, self._converter))[1]
         async for event in self._events(wait=True):
             for request in (await ledger_changes(event, self._converter))[0]:
                 if request.id not in closed:
+                    closed.add(request.id)  # it is published again with each vote
                     yield request
 
     async def pending(self) -> list[Request]:

@@ -20,6 +20,7 @@ from holdfast.activities.model import CallModel
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.tools import ToolActivities
 from holdfast.agent import Agent
+from holdfast.approval import Groups, check_asked_groups, check_groups
 from holdfast.converter import tolerant
 from holdfast.errors import DefinitionError
 from holdfast.interceptor import BeatGuard
@@ -47,6 +48,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         models: Mapping[str, openai.AsyncOpenAI | ModelPort] | None = None,
         default_model: str | None = None,
         resources: Resources | None = None,
+        groups: Groups | None = None,
     ) -> None:
         """Check the definitions.
 
@@ -57,11 +59,18 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
             default_model: Name of the model for agents that name none; ``HOLDFAST_MODEL`` by default.
             resources: An async context manager, entered once per worker: what it yields is every tool's
                 ``ctx.resources``.
+            groups: Who may decide where an `Approval` names ``group:…``: members by group, or a function, sync or
+                async, of a person's name that returns the groups the person is in. Asked for each decision anew.
 
         Raises:
             DefinitionError: Agents or tools cannot work together.
         """
         self.registry = Registry(agents)
+        check_groups(groups)
+        for agent in self.registry.agents.values():
+            for name, offered in agent.offered.items():
+                check_asked_groups(f"agent {agent.name!r}, tool {name!r}", offered.approval, groups)
+        self._groups = groups
         self._models = models
         self._default_model = default_model or os.environ.get("HOLDFAST_MODEL") or None
         self._resources = resources
@@ -119,7 +128,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         client = config.get("client")
         assert client is not None
         clients, made = self._clients()
-        runtime = Runtime(self.registry, _ports(clients), self._default_model)
+        runtime = Runtime(self.registry, _ports(clients), self._default_model, self._groups)
         activities = [CallModel(runtime).run, Evaluate(runtime).run, *ToolActivities(runtime).all()]
         config["client"] = with_tolerant_converter(client)
         config["workflows"] = [*config.get("workflows", []), *WORKFLOWS]

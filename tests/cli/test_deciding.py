@@ -13,7 +13,7 @@ import pytest_asyncio
 from cli.conftest import DEADLINE_S, Cli, finish
 from cli.test_runs import ASKS, DESK, DONE, on
 from conftest import MakeLab
-from holdfast import Agent, Run
+from holdfast import Agent, Approval, Run, tool
 from holdfast.cli import exits
 from holdfast.testing import Lab, Reply, call
 
@@ -236,4 +236,28 @@ async def test_grant_and_raise_let_a_run_go_on(make_lab: MakeLab, cli: Cli) -> N
     assert raised.code == exits.OK
     assert "at most 5 turns" in raised.out
     await run.reject((await lab.open_requests(run, 1))[0], decided_by="lead")
+
+
+async def test_votes_and_approvers_are_shown(make_lab: MakeLab, cli: Cli) -> None:
+    """`approvals --approver` finds what names a person; a vote says that more are needed, and `show` who has voted."""
+
+    @tool(approval=Approval(approvers=["ann", "bob"], quorum=2))
+    async def wipe(target: str) -> str:
+        """Delete a target."""
+        return f"wiped {target}"
+
+    lab = await make_lab([Agent("desk", model="m", tools=[wipe])], script=[ASKS, DONE])
+    run, request = await waiting(lab, "cli-votes")
+    listed = await cli("approvals", "--run", run.id, "--approver", "Ann", "--json")
+    assert [each["request"]["id"] for each in listed.document] == [request]
+    assert (await cli("approvals", "--run", run.id, "--approver", "carl", "--json")).document == []
+    refused = await cli("approve", request, "--run", run.id, "--by", "carl")
+    assert refused.code == exits.REFUSED
+    assert "its approvers are ann, bob" in refused.line
+    voted = await cli("approve", request, "--run", run.id, "--by", "ann")
+    assert "vote 1 of 2, and it still waits" in voted.out
+    assert "ann, bob (1 of 2)" in (await cli("approvals", "--run", run.id)).out
+    shown = (await cli("show", run.id)).out
+    assert "approve by ann" in shown
+    assert (await cli("approve", request, "--run", run.id, "--by", "bob")).code == exits.OK
     assert (await run.result()).output == "all done"

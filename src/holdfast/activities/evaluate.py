@@ -9,8 +9,10 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from holdfast.activities.call_arguments import arguments_of
+from holdfast.activities.membership import look_up_groups
 from holdfast.activities.nesting import Nesting
 from holdfast.activities.outputs import bounded_error
+from holdfast.activities.rules import ask_rule
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.agent import Rejection
@@ -24,6 +26,7 @@ from holdfast.payloads.evaluation import (
     Evaluation,
     ExtractOutput,
     FilterHistory,
+    LookUpGroups,
     TellHandoff,
     WordFailure,
     WordRejection,
@@ -62,6 +65,8 @@ class Evaluate:
                 return await self._word_rejection(asked)
             case CheckArguments():
                 return await self._check_arguments(asked)
+            case LookUpGroups():
+                return await look_up_groups(asked, self._runtime.groups, self._runtime.threads)
             case BuildInput():
                 return await self._nesting.build_input(asked)
             case ExtractOutput():
@@ -92,14 +97,18 @@ class Evaluate:
         return Evaluated(text=scrub(text)) if isinstance(text, str) else Evaluated()
 
     async def _check_arguments(self, asked: CheckArguments) -> Evaluated:
-        offered = self._runtime.registry.agent(asked.origin.agent).offered.get(asked.tool)
+        agent = self._runtime.registry.agent(asked.origin.agent)
+        offered = agent.offered.get(asked.tool)
         if offered is None:
-            raise UnknownToolError(asked.tool, sorted(self._runtime.registry.agent(asked.origin.agent).offered))
+            raise UnknownToolError(asked.tool, sorted(agent.offered))
         arguments = await arguments_of(self._runtime, asked)
         try:
-            offered.validate(arguments)
+            model = offered.validate(arguments)
         except ArgumentsInvalidError as error:
             return Evaluated(problem=str(error))
         except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
             return Evaluated(problem=bounded_error(error))
-        return Evaluated()
+        if not asked.ask_rule:
+            return Evaluated()
+        context = await self._runtime.run_context(asked.origin, agent.context_type)
+        return Evaluated(approval=await ask_rule(offered.approval, context, model, self._runtime.threads))

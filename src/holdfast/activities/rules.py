@@ -46,5 +46,10 @@ def _read(answer: object) -> ApprovalPlan | None:
             deadline_s=answer.deadline.total_seconds() if answer.deadline is not None else None,
             on_deadline=None if answer.on_deadline == "reject" else answer.on_deadline,
             reason=answer.reason[:REASON_CHARACTERS] if answer.reason is not None else None,
+            approvers=list(answer.approvers) or None,
+            quorum=answer.quorum if answer.quorum > 1 else None,
+            exclude_requester=answer.exclude_requester or None,
+            veto=None if answer.veto else False,
+            on_edit="ask_again" if answer.asks_again else None,
         )
     return ApprovalPlan(reason=f"the approval rule answered {type(answer).__name__}, not an Approval or None")

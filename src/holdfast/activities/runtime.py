@@ -15,6 +15,7 @@ from temporalio.worker import Worker
 
 from holdfast.activities.beats import Beats, core_feed
 from holdfast.activities.blocks import BlockCache, Blocks
+from holdfast.approval import Groups
 from holdfast.context import RunContext
 from holdfast.models.port import ModelPort
 from holdfast.payloads.base import problems_of
@@ -35,12 +36,14 @@ class Runtime:
 
     Attributes:
         default_model: Name of the model for agents that name none.
+        groups: Who is in which group, where the application said.
         resources: What the plugin's `resources` made, once.
     """
 
     registry: Registry
     models: Mapping[str, ModelPort]
     default_model: str | None = None
+    groups: Groups | None = None
     resources: Any = None
     blocks: Blocks = field(default_factory=lambda: Blocks(BlockCache()))
     beats: Beats = field(default_factory=Beats)

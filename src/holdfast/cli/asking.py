@@ -51,6 +51,8 @@ class Asker:
             return
         if receipt.state == "stored":
             self._note("no worker answers; the decision is kept until one returns")
+        elif receipt.open:
+            self._note(f"vote {receipt.votes} of {receipt.needed}; it waits for others")
 
     async def _verdict(self, request: Request, progress: Progress, changed: asyncio.Event) -> Verdict | None:
         while True:

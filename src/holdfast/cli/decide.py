@@ -132,4 +132,9 @@ def _sentence(run_id: str, request: Request | str, receipt: Receipt) -> str:
         what = f"the budget of {request.agent}"
     done = _DONE.get(receipt.verdict, receipt.verdict)
     again = " (it was decided so before)" if receipt.duplicate else ""
-    return one_line(f"{run_id}: {what} {done} by {receipt.decided_by or 'somebody'}, {receipt.state}{again}")
+    more = ""
+    if receipt.asked_again is not None:
+        more = f"; the new arguments are asked about as {receipt.asked_again}"
+    elif receipt.open:
+        more = f"; vote {receipt.votes} of {receipt.needed}, and it still waits"
+    return one_line(f"{run_id}: {what} {done} by {receipt.decided_by or 'somebody'}, {receipt.state}{again}{more}")

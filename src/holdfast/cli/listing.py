@@ -9,6 +9,7 @@ from holdfast.cli.place import holdfast, whole
 from holdfast.cli.tables import requests_table, runs_table, utc_now
 from holdfast.cli.terminal import console
 from holdfast.client import OpenRequest
+from holdfast.payloads.people import named
 from holdfast.payloads.runs import RunPhase
 
 
@@ -31,7 +32,7 @@ async def runs(
     return exits.OK
 
 
-async def approvals(where: Where, *, run: str | None, agent: str | None, as_json: bool) -> int:
+async def approvals(where: Where, *, run: str | None, agent: str | None, approver: str | None, as_json: bool) -> int:
     """List what waits for a person.
 
     Raises:
@@ -40,13 +41,17 @@ async def approvals(where: Where, *, run: str | None, agent: str | None, as_json
     """
     hf = await holdfast(where)
     if run is None:
-        found = await hf.requests(agent=agent)
+        found = await hf.requests(agent=agent, approver=approver)
     else:
         pending = await hf.run(run).pending()
         if any(request.arguments_preview is not None for request in pending):
             described = await hf.client.get_workflow_handle(run).describe()
             pending = await whole(hf.client, run, described.workflow_type, pending)
-        found = [OpenRequest(run, request) for request in pending if agent in (None, request.agent)]
+        found = [
+            OpenRequest(run, request)
+            for request in pending
+            if agent in (None, request.agent) and (approver is None or named(approver, request.approvers or ()))
+        ]
     if as_json:
         write_json(found)
     elif found:

@@ -13,7 +13,7 @@ from holdfast.cli import exits
 from holdfast.cli.options import Where
 from holdfast.cli.output import json_text, plain, visible, write_json
 from holdfast.cli.place import holdfast, trouble, whole
-from holdfast.cli.tables import ago, arguments_text, calls_table, status_text, until, utc_now
+from holdfast.cli.tables import ago, approvers_text, arguments_text, calls_table, status_text, until, utc_now
 from holdfast.cli.terminal import cell, console
 from holdfast.client import Holdfast
 from holdfast.errors import RunCancelledError, RunFailedError
@@ -138,6 +138,14 @@ def print_request(out: Console, request: Request, now: datetime) -> None:
     _line(out, "  asked", cell(ago(request.requested_at, now)))
     if request.deadline is not None:
         _line(out, "  due", cell(f"{until(request.deadline, now)}, then {request.on_deadline}"))
+    if approvers := approvers_text(request):
+        _line(out, "  approvers", cell(approvers))
+    for vote in request.votes or ():
+        _line(out, "  vote", cell(f"{vote.verdict} by {vote.by}, {ago(vote.at, now)}"))
+    if request.editors:
+        _line(out, "  edited by", cell(", ".join(request.editors)))
+    if request.exclude_requester:
+        _line(out, "  not by", cell(f"{request.requested_by or 'whoever asked'}, who asked"))
     if request.reason:
         _line(out, "  why", cell(request.reason))
     if request.facts:

@@ -45,7 +45,7 @@ def runs_table(found: Sequence[RunInfo], now: datetime) -> Table:
 def requests_table(found: Sequence[OpenRequest], now: datetime) -> Table:
     """One line per request, with ids as long as they have to be."""
     length = shortest_unique([each.request.id for each in found])
-    table = _table("REQUEST", "RUN", "KIND", "AGENT", "TOOL", "ARGUMENTS", "ASKED", "DUE")
+    table = _table("REQUEST", "RUN", "KIND", "AGENT", "TOOL", "ARGUMENTS", "APPROVERS", "ASKED", "DUE")
     for each in found:
         request = each.request
         table.add_row(
@@ -55,6 +55,7 @@ def requests_table(found: Sequence[OpenRequest], now: datetime) -> Table:
             cell(request.agent),
             cell(request.tool or ""),
             arguments_text(request),
+            cell(approvers_text(request)),
             cell(ago(request.requested_at, now)),
             cell(until(request.deadline, now) if request.deadline else ""),
         )
@@ -77,6 +78,15 @@ def arguments_text(request: Request, *, indent: int | None = None) -> Text:
     if request.arguments_preview is not None:
         return cell(f"{request.arguments_preview}… ({request.arguments_bytes} bytes in all)")
     return cell("")
+
+
+def approvers_text(request: Request) -> str:
+    """Who may decide, and how many have; empty where anybody may, alone."""
+    who = ", ".join(request.approvers or ())
+    if request.quorum is not None:
+        approved = sum(vote.verdict == "approve" for vote in request.votes or ())
+        who = f"{who or 'anybody'} ({approved} of {request.quorum})"
+    return who
 
 
 def status_text(status: str) -> Text:

@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter
 
 from holdfast.payloads.base import Payload
 from holdfast.payloads.json_profile import JsonObject, JsonValue
-from holdfast.payloads.model_call import Origin
+from holdfast.payloads.model_call import ApprovalPlan, Origin
 from holdfast.payloads.tool_call import ArgumentsAt
 
 
@@ -24,13 +24,18 @@ class WordRejection(Payload):
 
 
 class CheckArguments(Payload):
-    """Validate arguments that a person edited against the tool's schema."""
+    """Validate arguments that a person edited against the tool's schema.
+
+    Attributes:
+        ask_rule: Also ask the approval rule what it says of them.
+    """
 
     kind: Literal["check_arguments"] = "check_arguments"
     origin: Origin
     tool: str
     arguments: JsonObject | None = None
     at: ArgumentsAt | None = None
+    ask_rule: bool | None = None
 
 
 class BuildInput(Payload):
@@ -85,7 +90,30 @@ class FilterHistory(Payload):
     tool: str
 
 
-Evaluation = WordRejection | CheckArguments | BuildInput | ExtractOutput | WordFailure | TellHandoff | FilterHistory
+class LookUpGroups(Payload):
+    """Find out which of *groups* a person is in, at this moment.
+
+    Attributes:
+        person: As claimed by a decision.
+        groups: With their prefix, as in ``group:finance``.
+    """
+
+    kind: Literal["look_up_groups"] = "look_up_groups"
+    origin: Origin
+    person: str
+    groups: list[str]
+
+
+Evaluation = (
+    WordRejection
+    | CheckArguments
+    | LookUpGroups
+    | BuildInput
+    | ExtractOutput
+    | WordFailure
+    | TellHandoff
+    | FilterHistory
+)
 EVALUATION: TypeAdapter[Evaluation] = TypeAdapter(Annotated[Evaluation, Field(discriminator="kind")])
 
 
@@ -97,6 +125,8 @@ class Evaluated(Payload):
         output: A call's output: a text, or content parts as the Responses API takes them.
         block: Id for `items`, made by this attempt.
         items: A part of the conversation.
+        approval: What the approval rule said of edited arguments; None: nobody needs to be asked.
+        groups: Those of the groups asked about that the person is in.
     """
 
     text: str | None = None
@@ -104,3 +134,5 @@ class Evaluated(Payload):
     output: JsonValue = None
     block: str | None = None
     items: list[JsonObject] | None = None
+    approval: ApprovalPlan | None = None
+    groups: list[str] | None = None

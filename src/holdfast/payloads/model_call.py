@@ -8,7 +8,7 @@ from pydantic import Field
 
 from holdfast.payloads.base import Payload
 from holdfast.payloads.json_profile import JsonObject
-from holdfast.payloads.requests import DeadlineDefault, LimitPolicy
+from holdfast.payloads.requests import DeadlineDefault, LimitPolicy, OnEdit
 from holdfast.payloads.usage import Usage
 
 Effect = Literal["read_only", "idempotent", "at_most_once"]
@@ -54,11 +54,20 @@ class ModelCall(Payload):
 
 
 class ApprovalPlan(Payload):
-    """How to ask, as the agent's rule said when it was evaluated: rules are never asked twice."""
+    """How to ask, as the agent's rule said when it was evaluated: rules are never asked twice.
+
+    None stands for the default: anybody may decide, one approval is enough, a rejection closes the request, and an
+    approval with other arguments runs them.
+    """
 
     deadline_s: Annotated[float, Field(gt=0)] | None = None
     on_deadline: DeadlineDefault | None = None
     reason: str | None = None
+    approvers: list[str] | None = None
+    quorum: int | None = None
+    exclude_requester: bool | None = None
+    veto: bool | None = None
+    on_edit: OnEdit | None = None
 
 
 class PlannedCall(Payload):

@@ -14,6 +14,7 @@ RequestKind = Literal["approval", "question", "budget", "handoff", "in_doubt"]
 DeadlineDefault = Literal["reject", "approve", "fail"]
 LimitKind = Literal["turns", "tokens"]
 LimitPolicy = Literal["fail", "ask"]
+OnEdit = Literal["ask_again", "accept"]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Turns = Annotated[int, Field(ge=1, le=1_000_000)]
 Tokens = Annotated[int, Field(ge=1, le=1_000_000_000_000)]
@@ -22,6 +23,14 @@ DECISION_BYTES = 64 * 1024
 """Largest decision that is taken: an approver writes a note, not a book."""
 DEFAULT_REJECTION = "A person rejected this call. It did not run."
 """What the model reads when a call was rejected without a reason."""
+
+
+class Vote(Payload):
+    """One person's vote on a request that takes several."""
+
+    by: str
+    verdict: Literal["approve", "reject"]
+    at: Instant
 
 
 class Request(Payload):
@@ -37,6 +46,13 @@ class Request(Payload):
         deadline: When `on_deadline` applies by itself.
         reason: Why a person is asked, as far as it is known.
         verdicts: Kinds of verdict that this request takes.
+        approvers: Who may decide, people and ``group:…``; None is anybody.
+        quorum: How many people have to approve; None is one.
+        exclude_requester: True where `requested_by` and `editors` may not decide.
+        veto: False where one rejection does not close it, and rejections need the quorum too.
+        on_edit: *ask_again* where an approval with other arguments opens a new request for them.
+        votes: What has been said so far, where there is a quorum.
+        editors: Who changed the arguments that are asked about.
         facts: For *in_doubt*: what is known of the attempt (attempt, started_at, worker, how it ended). For *budget*:
             `BudgetFacts`.
     """
@@ -60,6 +76,13 @@ class Request(Payload):
     on_deadline: DeadlineDefault = "reject"
     reason: str | None = None
     verdicts: list[str]
+    approvers: list[str] | None = None
+    quorum: int | None = None
+    exclude_requester: bool | None = None
+    veto: bool | None = None
+    on_edit: OnEdit | None = None
+    votes: list[Vote] | None = None
+    editors: list[str] | None = None
     facts: JsonObject | None = None
 
     @property
@@ -189,6 +212,10 @@ class Receipt(Payload):
         state: *recorded*: in the run's history, it counts. *stored*: the server keeps it until a worker returns; ask
             the query `decision` with the same id.
         duplicate: The same decision had been recorded before; this is its answer.
+        open: True where it was counted and the request still waits: for more votes, or as `asked_again`.
+        votes: Where the request has a quorum: how many have voted so by now.
+        needed: How many that takes.
+        asked_again: The request that opened for the edited arguments, in place of this one.
     """
 
     id: str
@@ -198,6 +225,10 @@ class Receipt(Payload):
     state: Literal["recorded", "stored"] = "recorded"
     duplicate: bool = False
     at: Instant | None = None
+    open: bool | None = None
+    votes: int | None = None
+    needed: int | None = None
+    asked_again: str | None = None
 
 
 class DecisionOutcome(Payload):
@@ -211,9 +242,17 @@ class DecisionOutcome(Payload):
 
 
 class Transition(Payload):
-    """One step of the ledger, as it is written to the history in the memo."""
+    """One step of the ledger, as it is written to the history in the memo.
 
-    what: Literal["opened", "decided", "refused", "expired", "withdrawn", "in_doubt", "limits_raised"]
+    Attributes:
+        what: *voted*: counted, and more are needed. *edited*: closed, as its arguments were changed and are asked about
+            anew. *remembered*: an earlier decision answered a call, which was not asked about.
+    """
+
+    what: (
+        Literal["opened", "voted", "decided", "edited", "remembered"]
+        | Literal["refused", "expired", "withdrawn", "in_doubt", "limits_raised"]
+    )
     at: Instant
     request: str | None = None
     verdict: str | None = None

@@ -20,6 +20,7 @@ from temporalio.service import RPCError
 from temporalio.worker import Replayer, Worker
 
 from holdfast.agent import Agent
+from holdfast.approval import Groups
 from holdfast.client import Holdfast
 from holdfast.handle import Run
 from holdfast.payloads.requests import Request
@@ -64,6 +65,7 @@ class Lab:
         workflows: Sequence[type] = (),
         activities: Sequence[Callable[..., Any]] = (),
         resources: Resources | None = None,
+        groups: Groups | None = None,
         max_cached_workflows: int = 1000,
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
@@ -80,6 +82,7 @@ class Lab:
             workflows: The user's own workflows, served beside the agents (in-process workers).
             activities: The user's own activities, likewise.
             resources: As `HoldfastPlugin`.
+            groups: Likewise.
             max_cached_workflows: 0 replays each run at every one of its tasks.
             environment: Further variables for worker processes.
             directory: Working directory of worker processes.
@@ -92,6 +95,7 @@ class Lab:
         self._workflows = list(workflows)
         self._activities = list(activities)
         self._resources = resources
+        self._groups = groups
         self._cache = max_cached_workflows
         self._environment = dict(environment or {})
         self._directory = directory
@@ -144,7 +148,11 @@ class Lab:
         """A plugin with the lab's agents and scripted model."""
         assert not isinstance(self._agents, str)
         return HoldfastPlugin(
-            self._agents, models={"default": self._openai}, default_model="scripted", resources=self._resources
+            self._agents,
+            models={"default": self._openai},
+            default_model="scripted",
+            resources=self._resources,
+            groups=self._groups,
         )
 
     async def start_worker(self, agents: Sequence[Agent] | None = None) -> None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from holdfast.payloads import call_items
 from holdfast.payloads.canonical import sha256_digest
@@ -18,6 +19,9 @@ from holdfast.workflows.frames import Call, Frame
 from holdfast.workflows.limits import Reached
 
 PREVIEW_CHARACTERS = 2000
+_WHO: Final = {"approvers", "quorum", "exclude_requester", "veto", "on_edit"}
+_BY_RULE: Final = {*_WHO, "kind", "verdicts", "reason", "deadline", "on_deadline"}
+"""Fields of a request that its approval rule decides."""
 
 
 @dataclass(frozen=True)
@@ -47,23 +51,59 @@ def digest_of(
 
 def approval(frame: Frame, call: Call, item: JsonObject, asker: Asker) -> Request:
     """The request of a gated call."""
-    plan = call.plan.approval or ApprovalPlan()
     now = asker.now()
-    request = _about_call(frame, call, item, asker, now)
-    return request.model_copy(
-        update={
-            "kind": "handoff" if call.plan.kind == "handoff" else "approval",
-            "verdicts": ["approve", "reject"] if call.plan.kind == "handoff" else ["approve", "reject", "answer"],
-            "reason": plan.reason,
-            "deadline": None if plan.deadline_s is None else now + timedelta(seconds=plan.deadline_s),
-            "on_deadline": plan.on_deadline or "reject",
-        }
+    request = _about_call(frame, call, arguments_of(call, item), asker, now)
+    kind: RequestKind = "handoff" if call.plan.kind == "handoff" else "approval"
+    return request.model_copy(update=_asked_by(call.plan.approval or ApprovalPlan(), kind, now))
+
+
+def again(
+    frame: Frame,
+    call: Call,
+    request: Request,
+    *,
+    arguments: JsonObject,
+    rule: ApprovalPlan | None,
+    editor: str | None,
+    asker: Asker,
+) -> Request:
+    """The request that takes the place of *request* once a person has edited the arguments.
+
+    Args:
+        frame: Where the call stands.
+        call: What is asked about.
+        request: Was open for it.
+        arguments: Now proposed.
+        rule: What the approval rule said of them. Where nobody would have to be asked, the old rule and its deadline
+            hold on: an edit must not take the others out.
+        editor: Who proposed them: from now on one of those who ask.
+        asker: The run's.
+    """
+    now = asker.now()
+    asked = _asked_by(rule, request.kind, now) if rule is not None else request.model_dump(include=_BY_RULE)
+    editors = [*(request.editors or []), *([editor] if editor else [])]
+    return _about_call(frame, call, arguments, asker, now).model_copy(
+        update={**asked, "editors": list(dict.fromkeys(editors)) or None}
     )
+
+
+def _asked_by(plan: ApprovalPlan, kind: RequestKind, now: datetime) -> JsonObject:
+    """What an approval rule decides of a request."""
+    # A handoff has no output to answer for; and one person's answer must not stand in for a call that several approve.
+    answered = kind == "approval" and (plan.quorum or 1) == 1
+    return {
+        "kind": kind,
+        "verdicts": ["approve", "reject", "answer"] if answered else ["approve", "reject"],
+        "reason": plan.reason,
+        "deadline": None if plan.deadline_s is None else now + timedelta(seconds=plan.deadline_s),
+        "on_deadline": plan.on_deadline or "reject",
+        **plan.model_dump(include=_WHO),
+    }
 
 
 def in_doubt(frame: Frame, call: Call, item: JsonObject, asker: Asker, *, reason: str, facts: JsonObject) -> Request:
     """The request of a call whose outcome is unknown, or that no worker can start."""
-    request = _about_call(frame, call, item, asker, asker.now())
+    request = _about_call(frame, call, arguments_of(call, item), asker, asker.now())
     return request.model_copy(update={"reason": reason, "facts": facts})
 
 
@@ -111,9 +151,8 @@ def _about_frame(
     )
 
 
-def _about_call(frame: Frame, call: Call, item: JsonObject, asker: Asker, now: datetime) -> Request:
+def _about_call(frame: Frame, call: Call, arguments: JsonObject, asker: Asker, now: datetime) -> Request:
     request_id = asker.new_id()
-    arguments = arguments_of(call, item)
     text = json.dumps(arguments, ensure_ascii=False)
     size = len(text.encode())
     inline = size <= INLINE_ARGUMENTS_BYTES

@@ -31,7 +31,8 @@ def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
         return None
     match entry.verdict:
         case Approve(arguments=arguments):
-            call.released_by, call.digest, call.arguments = entry.request.id, entry.digest, arguments
+            call.released_by, call.digest = entry.request.id, entry.digest
+            call.arguments = call.edited if arguments is None else arguments
             call.state = "ready"
             return None
         case Reject(reason=None):

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from temporalio import workflow
 from temporalio.common import RawValue
 
-from holdfast.errors import DecisionInvalidError, EditRefusedError, RefusalError
-from holdfast.payloads.evaluation import CheckArguments, Evaluated
+from holdfast.errors import DecisionInvalidError, RefusalError
 from holdfast.payloads.json_profile import JsonObject, scrub
+from holdfast.payloads.model_call import ApprovalPlan
 from holdfast.payloads.requests import Approve, Decision, DecisionOutcome, Receipt
+from holdfast.workflows import asking, voting
 from holdfast.workflows.asking import digest_of
-from holdfast.workflows.budgets import EVALUATION
+from holdfast.workflows.checking import Checks
 from holdfast.workflows.doors import only_argument, read_decision, read_shorthand, read_stop, refusal_to_wire
-from holdfast.workflows.settle import Done, settle_activity, start_activity
 from holdfast.workflows.state import RunState
 
 
@@ -23,6 +23,7 @@ class Decider:
 
     def __init__(self, state: RunState) -> None:
         self._state = state
+        self._checks = Checks(state)
 
     # --- signals: they cannot be answered, so a bad one is logged and changes nothing ---
 
@@ -96,45 +97,61 @@ class Decider:
         self._state.ledger_changed()
 
     async def _take(self, decision: Decision) -> Receipt:
-        ledger = self._state.ledger
-        repeated = ledger.repeated(decision)
-        if repeated is not None:
-            return repeated
-        ledger.check(decision, workflow.now())
-        if isinstance(decision.verdict, Approve) and decision.verdict.arguments is not None:
-            await self._check_edit(decision, decision.verdict.arguments)
-        receipt = ledger.record(decision, workflow.now())
+        """Check a decision and record it. What user code has to say is asked in between, and checked anew after it."""
+        ledger, edited = self._state.ledger, _edited(decision)
+        receipt = self._checked(decision)
+        if receipt is None and voting.groups_to_look_up(ledger.entries[decision.id].request, decision):
+            await self._checks.membership(decision)
+            receipt = self._checked(decision)
+        rule: ApprovalPlan | None = None
+        if receipt is None and edited is not None:
+            rule = await self._checks.edit(decision, edited)
+            receipt = self._checked(decision)
+        if receipt is not None:
+            return receipt
+        if edited is None:
+            receipt = ledger.record(decision, workflow.now())
+        elif ledger.entries[decision.id].request.on_edit == "ask_again":
+            receipt = self._ask_again(decision, edited, rule)
+        else:
+            receipt = self._accept(decision, edited)
         self._state.ledger_changed()
         return receipt
 
-    async def _check_edit(self, decision: Decision, arguments: JsonObject) -> None:
-        """Hold the request while the tool's schema is asked; leave it open again where the edit is refused."""
-        ledger = self._state.ledger
-        entry = ledger.hold(decision)
+    def _checked(self, decision: Decision) -> Receipt | None:
+        """The receipt of a decision that was recorded before; None where it may be recorded now.
+
+        Raises:
+            RefusalError: It may not.
+        """
+        repeated = self._state.ledger.repeated(decision)
+        if repeated is None:
+            self._state.ledger.check(decision, workflow.now())
+        return repeated
+
+    def _accept(self, decision: Decision, arguments: JsonObject) -> Receipt:
+        """Let the call run with other arguments: the digest that it runs under is theirs."""
+        entry = self._state.ledger.entries[decision.id]
         request = entry.request
-        inline, at = self._state.placed(arguments, None)
-        arg = CheckArguments(origin=self._state.origin_of(request), tool=request.tool or "", arguments=inline, at=at)
-        settled = await settle_activity(
-            start_activity(
-                "holdfast.evaluate",
-                arg.to_wire(),
-                f"{request.agent} · checking edited arguments of {request.tool}",
-                EVALUATION,
-            )
-        )
-        problem = (
-            Evaluated.from_wire(settled.value).problem
-            if isinstance(settled, Done)
-            else "the arguments could not be checked; try again"
-        )
-        ledger.release(decision)
-        self._state.ledger_changed()
-        ledger.check(decision, workflow.now())
-        if problem is not None:
-            raise EditRefusedError(problem, request=request.id)
         entry.digest = digest_of(
             request.id, request.agent_path, request.tool, arguments, self._state.asker.workflow_run
         )
+        return self._state.ledger.record(decision, workflow.now())
+
+    def _ask_again(self, decision: Decision, arguments: JsonObject, rule: ApprovalPlan | None) -> Receipt:
+        """Open a request for the edited arguments in place of the one for the model's."""
+        state, request = self._state, self._state.ledger.entries[decision.id].request
+        frame, call = state.call_of(request)
+        again = asking.again(
+            frame, call, request, arguments=arguments, rule=rule, editor=decision.decided_by, asker=state.asker
+        )
+        receipt = state.ledger.replace(decision, again, workflow.now())
+        call.request, call.edited = again.id, arguments
+        return receipt
+
+
+def _edited(decision: Decision) -> JsonObject | None:
+    return decision.verdict.arguments if isinstance(decision.verdict, Approve) else None
 
 
 def _named(decision: Decision) -> Decision:

@@ -31,7 +31,9 @@ from holdfast.payloads.requests import (
     Request,
     Transition,
     Verdict,
+    Vote,
 )
+from holdfast.workflows import voting
 from holdfast.workflows.grants import refuse_useless
 
 KEPT_OUTCOMES = 1000
@@ -52,7 +54,7 @@ class Entry(BaseModel):
 
     request: Request
     digest: str
-    state: Literal["open", "checking", "decided", "expired", "withdrawn"] = "open"
+    state: Literal["open", "checking", "decided", "edited", "expired", "withdrawn"] = "open"
     verdict: Verdict | None = None
     closed_by: str | None = None
     closed_at: datetime | None = None
@@ -68,6 +70,7 @@ class Ledger:
         self.unpublished: dict[str, Request | None] = {}
         self._outcomes: OrderedDict[str, tuple[str, DecisionOutcome]] = OrderedDict()
         self._held: dict[str, tuple[str | None, str]] = {}
+        self._looked_up: list[tuple[str, str | None, str]] = []
 
     # --- reading ---
 
@@ -151,6 +154,7 @@ class Ledger:
         if entry.state not in ("open", "checking"):
             raise _closed(entry)
         _check_verdict(entry.request, decision)
+        voting.check_right(entry.request, decision)
         if decision.digest is not None and decision.digest != entry.request.digest:
             raise StaleDigestError(
                 f"the digest is not that of {decision.id}; reload the request and decide again",
@@ -186,7 +190,16 @@ class Ledger:
 
     def holds(self, decision: Decision) -> bool:
         """Whether this very decision is being checked: it came a second time, by another way."""
-        return self._held.get(decision.id) == (decision.decision_id, _content(decision))
+        key = (decision.decision_id, _content(decision))
+        return self._held.get(decision.id) == key or (decision.id, *key) in self._looked_up
+
+    def look_up(self, decision: Decision) -> None:
+        """Note that the decider's groups are being looked up. The request stays open to everybody else."""
+        self._looked_up.append((decision.id, decision.decision_id, _content(decision)))
+
+    def looked_up(self, decision: Decision) -> None:
+        """Note that they are known."""
+        self._looked_up.remove((decision.id, decision.decision_id, _content(decision)))
 
     def hold(self, decision: Decision) -> Entry:
         """Keep a request for one decision whose arguments are being checked. A reject still closes it."""
@@ -205,22 +218,58 @@ class Ledger:
             entry.closed_by = None
 
     def record(self, decision: Decision, now: datetime) -> Receipt:
-        """Close a request by a decision that `check` let pass."""
+        """Count a decision that `check` let pass, and close its request where that is enough."""
         entry = self.entries[decision.id]
-        entry.verdict = decision.verdict
-        entry.note = decision.note
-        self._close(entry, "decided", decision.decided_by, now)
+        votes: list[Vote] | None = None
+        if voting.takes_votes(entry.request):
+            votes = voting.counted(entry.request, decision, now)
+            entry.request = entry.request.model_copy(update={"votes": votes})
+        closes = votes is None or voting.enough(entry.request, votes, decision.verdict.kind)
+        if closes:
+            entry.verdict = decision.verdict
+            entry.note = decision.note
+            self._close(entry, "decided", decision.decided_by, now)
+        else:
+            self.unpublished[decision.id] = entry.request
         receipt = Receipt(
             id=decision.id,
             verdict=decision.verdict.kind,
             decided_by=decision.decided_by,
             decision_id=decision.decision_id,
             at=now,
+            open=None if closes else True,
+            votes=None if votes is None else voting.votes_for(votes, decision.verdict.kind),
+            needed=None if votes is None else voting.needed(entry.request, decision.verdict.kind),
         )
+        self._record(decision, receipt, "decided" if closes else "voted", now)
+        return receipt
+
+    def replace(self, decision: Decision, again: Request, now: datetime) -> Receipt:
+        """Close a request whose arguments were edited, and open *again* for them: votes on the old ones are void."""
+        entry = self.entries[decision.id]
+        entry.verdict = decision.verdict
+        entry.note = decision.note
+        self._close(entry, "edited", decision.decided_by, now)
+        receipt = Receipt(
+            id=decision.id,
+            verdict=decision.verdict.kind,
+            decided_by=decision.decided_by,
+            decision_id=decision.decision_id,
+            at=now,
+            open=True,
+            asked_again=again.id,
+        )
+        self._record(decision, receipt, "edited", now)
+        self.open(again)
+        return receipt
+
+    def _record(
+        self, decision: Decision, receipt: Receipt, what: Literal["decided", "voted", "edited"], now: datetime
+    ) -> None:
         self._remember(decision, DecisionOutcome(decision_id="", state="recorded", receipt=receipt))
         self._note(
             Transition(
-                what="decided",
+                what=what,
                 at=now,
                 request=decision.id,
                 verdict=decision.verdict.kind,
@@ -229,7 +278,6 @@ class Ledger:
                 why=(decision.note or getattr(decision.verdict, "reason", None) or "")[:WHY_CHARACTERS] or None,
             )
         )
-        return receipt
 
     def refuse(self, decision: Decision | None, refusal: RefusalError, now: datetime) -> None:
         """Log a decision that came by signal, where its sender cannot be answered."""
@@ -256,7 +304,7 @@ class Ledger:
     # --- inside ---
 
     def _close(
-        self, entry: Entry, state: Literal["decided", "expired", "withdrawn"], by: str | None, now: datetime
+        self, entry: Entry, state: Literal["decided", "edited", "expired", "withdrawn"], by: str | None, now: datetime
     ) -> None:
         entry.state = state
         entry.closed_by = by
@@ -285,6 +333,7 @@ def _closed(entry: Entry) -> RequestClosedError:
     by, at = entry.closed_by or "someone unnamed", entry.closed_at
     how = {
         "decided": f"was decided ({entry.verdict.kind if entry.verdict else '?'}) by {by}",
+        "edited": f"was edited by {by}, and is asked about again in another request,",
         "expired": "expired",
         "withdrawn": f"was withdrawn ({by})",
     }[entry.state]

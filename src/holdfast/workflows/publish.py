@@ -11,6 +11,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 
 from holdfast.payloads.base import json_size
 from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.people import groups_among
 from holdfast.payloads.requests import MEMO_LOG, MEMO_REQUEST, Request
 from holdfast.payloads.runs import published_labels
 from holdfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES
@@ -25,12 +26,15 @@ MEMO_ARGUMENTS_BYTES: Final = 2048
 """Arguments above this size are shown by their start in the memo; the query has them whole."""
 LISTED_BYTES: Final = 1_500_000
 """Most bytes of open requests in the answer of one query: above 2 MB the server refuses it."""
+ATTRIBUTE_BYTES: Final = 2000
+"""The server takes 2 KB as the value of one search attribute."""
 SHORTEST_BYTES: Final = 64
 """How far arguments are shortened for it at most."""
 
 STATUS: Final = SearchAttributeKey.for_keyword("HoldfastStatus")
 AGENT: Final = SearchAttributeKey.for_keyword("HoldfastAgent")
 PENDING: Final = SearchAttributeKey.for_int("HoldfastPending")
+APPROVERS: Final = SearchAttributeKey.for_keyword_list("HoldfastApprovers")
 LABELS: Final = SearchAttributeKey.for_keyword_list("HoldfastLabels")
 DUE: Final = SearchAttributeKey.for_datetime("HoldfastDue")
 
@@ -67,6 +71,7 @@ class Publisher:
             (STATUS, status),
             (PENDING, len(ledger.open_requests())),
             (DUE, ledger.next_deadline()),
+            (APPROVERS, published_groups(ledger.open_requests()) or None),
         ]
         if agent is not None:
             wanted.append((AGENT, agent))
@@ -106,8 +111,18 @@ class Publisher:
 _UNSET: Final[dict[str, Any]] = {PENDING.name: 0}
 
 
+def published_groups(requests: Sequence[Request]) -> list[str]:
+    """The groups that are asked, never people: as many as one search attribute has room for."""
+    groups = sorted({group for request in requests for group in groups_among(request.approvers or ())})
+    while json_size(groups) > ATTRIBUTE_BYTES:
+        groups.pop()
+    return groups
+
+
 def for_memo(request: Request, *, full: bool = False) -> dict[str, Any]:
     """Shape a request for the memo: large arguments by their start and size, hardly more than that once it is full."""
+    if full:
+        request = request.model_copy(update={"votes": None})
     return shortened(request, MEMO_ARGUMENTS_BYTES if not full else MEMO_ARGUMENTS_BYTES_FULL).to_wire()
 
 

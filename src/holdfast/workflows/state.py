@@ -149,6 +149,11 @@ class RunState:
         """Where an activity that serves *request* belongs."""
         return self.origin(self.frame(request.frame))
 
+    def call_of(self, request: Request) -> tuple[Frame, Call]:
+        """The call that *request* is about, and its frame."""
+        frame = next(frame for frame in self.frames if frame.id == request.frame)
+        return frame, next(call for call in frame.calls if call.request == request.id)
+
     def item_of(self, frame: Frame, call: Call) -> JsonObject:
         """The item of the reply that made *call*."""
         assert frame.reply is not None

@@ -21,6 +21,9 @@ def approvals(
     *,
     run: options.RunOption = None,
     agent: Annotated[str | None, typer.Option(metavar="NAME", help="Only requests of runs of this agent.")] = None,
+    approver: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only what names this approver: a person, or group:finance.")
+    ] = None,
     address: options.Address = None,
     namespace: options.Namespace = None,
     profile: options.Profile = None,
@@ -30,7 +33,7 @@ def approvals(
     from holdfast.cli import listing
 
     where = options.Where(address, namespace, profile)
-    return asyncio.run(listing.approvals(where, run=run, agent=agent, as_json=json))
+    return asyncio.run(listing.approvals(where, run=run, agent=agent, approver=approver, as_json=json))
 
 
 def approve(

@@ -1,0 +1,38 @@
+"""Names of people and groups, as approvers and deciders are written. They are *claimed* until decisions are signed."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from typing import Final
+
+GROUP: Final = "group:"
+"""Before the name of a group; any other name is a person's."""
+USER: Final = "user:"
+"""May stand before a person's name, and changes nothing."""
+
+MOST_APPROVERS: Final = 20
+APPROVER_CHARACTERS: Final = 64
+"""Longest name of an approver: lists across runs show groups, and have little room."""
+
+
+def is_group(name: str) -> bool:
+    """Whether *name* is that of a group."""
+    return name.startswith(GROUP)
+
+
+def groups_among(names: Iterable[str]) -> list[str]:
+    """The groups among approvers, with their prefix, each once, in order."""
+    return list(dict.fromkeys(name for name in names if is_group(name)))
+
+
+def person(name: str) -> str:
+    """The one spelling of a person's name by which people are told apart: ``Ann`` and ``ann `` are one person."""
+    return unicodedata.normalize("NFKC", name.removeprefix(USER)).strip().casefold()
+
+
+def named(name: str, approvers: Iterable[str]) -> bool:
+    """Whether *name*, of a person or of a group, stands among *approvers*."""
+    if is_group(name):
+        return name in approvers
+    return person(name) in {person(each) for each in approvers if not is_group(each)}

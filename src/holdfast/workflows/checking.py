@@ -1,0 +1,83 @@
+"""Checks of decisions that user code has a say in: asked in an activity, while the request waits."""
+
+from __future__ import annotations
+
+from temporalio import workflow
+
+from holdfast.errors import EditRefusedError, GroupsUnknownError
+from holdfast.payloads.evaluation import CheckArguments, Evaluated, LookUpGroups
+from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.model_call import ApprovalPlan
+from holdfast.payloads.requests import Decision
+from holdfast.workflows import voting
+from holdfast.workflows.budgets import EVALUATION
+from holdfast.workflows.settle import Done, settle_activity, start_activity
+from holdfast.workflows.state import RunState
+
+
+class Checks:
+    """Asks the application about a decision before it is recorded.
+
+    Whoever awaits one of these has to check the decision anew: others may have come in meanwhile.
+    """
+
+    def __init__(self, state: RunState) -> None:
+        self._state = state
+
+    async def membership(self, decision: Decision) -> None:
+        """Look up the decider's groups, as the right to decide hangs on them.
+
+        The request stays open meanwhile: somebody without the right must not keep it from those who have it.
+
+        Raises:
+            NotAnApproverError: The decider is in none of the request's groups.
+            GroupsUnknownError: That could not be found out.
+        """
+        ledger = self._state.ledger
+        request = ledger.entries[decision.id].request
+        groups = voting.groups_to_look_up(request, decision)
+        assert decision.decided_by is not None  # `check` refuses it where approvers are named
+        arg = LookUpGroups(origin=self._state.origin_of(request), person=decision.decided_by, groups=groups)
+        ledger.look_up(decision)
+        answer = await self._evaluated(arg.to_wire(), f"{request.agent} · looking up an approver's groups")
+        ledger.looked_up(decision)
+        self._state.ledger_changed()
+        ledger.check(decision, workflow.now())
+        problem = "no worker could look them up; try again" if answer is None else answer.problem
+        if answer is None or problem is not None:
+            raise GroupsUnknownError(
+                f"the groups of {decision.decided_by} are not known: {problem}", request=request.id, rule="approvers"
+            )
+        voting.check_membership(request, decision, answer.groups or [])
+
+    async def edit(self, decision: Decision, arguments: JsonObject) -> ApprovalPlan | None:
+        """Hold the request while the tool's schema is asked; leave it open again where the edit is refused.
+
+        Returns:
+            What the approval rule said of the new arguments, where it was asked.
+
+        Raises:
+            EditRefusedError: They do not satisfy the schema.
+        """
+        ledger = self._state.ledger
+        request = ledger.hold(decision).request
+        inline, at = self._state.placed(arguments, None)
+        arg = CheckArguments(
+            origin=self._state.origin_of(request),
+            tool=request.tool or "",
+            arguments=inline,
+            at=at,
+            ask_rule=True if request.on_edit == "ask_again" else None,
+        )
+        answer = await self._evaluated(arg.to_wire(), f"{request.agent} · checking edited arguments of {request.tool}")
+        ledger.release(decision)
+        self._state.ledger_changed()
+        ledger.check(decision, workflow.now())
+        problem = "the arguments could not be checked; try again" if answer is None else answer.problem
+        if answer is None or problem is not None:
+            raise EditRefusedError(problem or "", request=request.id)
+        return answer.approval
+
+    async def _evaluated(self, arg: JsonObject, summary: str) -> Evaluated | None:
+        settled = await settle_activity(start_activity("holdfast.evaluate", arg, summary, EVALUATION))
+        return Evaluated.from_wire(settled.value) if isinstance(settled, Done) else None

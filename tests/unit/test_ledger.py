@@ -1,0 +1,71 @@
+"""The ledger, pure: what a decision changes, and what it cannot change any more."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pytest
+
+from holdfast.errors import DeadlinePassedError, RequestClosedError
+from holdfast.payloads.requests import Approve, Decision, Reject, Request, Verdict
+from holdfast.workflows.ledger import Ledger
+
+NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
+LATER: Final = NOW + timedelta(hours=1)
+
+
+def request(request_id: str = "r1", **changes: Any) -> Request:
+    """A request as the workflow opens it."""
+    fields: dict[str, Any] = {
+        "id": request_id,
+        "kind": "approval",
+        "agent": "desk",
+        "agent_path": ["desk"],
+        "tool": "wipe",
+        "arguments": {"target": "temp"},
+        "digest": f"v1:{request_id}",
+        "frame": "0",
+        "turn": 1,
+        "requested_at": NOW,
+        "verdicts": ["approve", "reject", "answer"],
+    }
+    return Request(**{**fields, **changes})
+
+
+def decision(verdict: Verdict, by: str = "lead", request_id: str = "r1", **fields: Any) -> Decision:
+    """A decision on a request."""
+    return Decision(id=request_id, verdict=verdict, decided_by=by, **fields)
+
+
+def book(*requests: Request) -> Ledger:
+    """A ledger with open requests."""
+    ledger = Ledger()
+    for each in requests or (request(),):
+        ledger.open(each)
+    return ledger
+
+
+def take(ledger: Ledger, made: Decision, now: datetime = NOW) -> Any:
+    """Check and record, as the handlers do."""
+    ledger.check(made, now)
+    return ledger.record(made, now)
+
+
+def test_p8_a_vote_counts_only_before_the_deadline() -> None:
+    """P8: one of two approvals in time is none: the second one is refused, and the default applies."""
+    ledger = book(request(quorum=2, deadline=LATER))
+    assert take(ledger, decision(Approve(), "ann")).open
+    with pytest.raises(DeadlinePassedError):
+        take(ledger, decision(Approve(), "bob"), LATER)
+    [entry] = ledger.expire(LATER)
+    assert (entry.state, entry.verdict) == ("expired", Reject(reason="Nobody decided in time."))
+
+
+def test_b6_the_second_decision_reads_who_decided() -> None:
+    """B6: the first valid decision wins; the second is told by whom, how and when it was decided."""
+    ledger = book()
+    take(ledger, decision(Approve(), "ann"))
+    with pytest.raises(RequestClosedError, match=r"r1 was decided \(approve\) by ann at 2026-01-01") as refused:
+        take(ledger, decision(Reject(), "bob"), LATER)
+    assert (refused.value.facts["closed_by"], refused.value.facts["verdict"]) == ("ann", "approve")
