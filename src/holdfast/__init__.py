@@ -80,6 +80,10 @@ if TYPE_CHECKING:
     from holdfast.plugin import (
         HoldfastPlugin,
     )
+    from holdfast.questions import (
+        Question,
+        question,
+    )
     from holdfast.tools import (
         Tool,
         tool,
@@ -119,6 +123,7 @@ _HOMES = {
     "LimitsRaised": "payloads.requests",
     "NestedRun": "agent_tool",
     "OpenRequest": "client",
+    "Question": "questions",
     "Ran": "payloads.requests",
     "Receipt": "payloads.requests",
     "RefusalError": "errors",
@@ -140,6 +145,7 @@ _HOMES = {
     "custom_tool": "custom_tool",
     "handoff": "handoffs",
     "messages_only": "handoffs",
+    "question": "questions",
     "tool": "tools",
 }
 
@@ -168,6 +174,7 @@ __all__ = [
     "LimitsRaised",
     "NestedRun",
     "OpenRequest",
+    "Question",
     "Ran",
     "Receipt",
     "RefusalError",
@@ -189,6 +196,7 @@ __all__ = [
     "custom_tool",
     "handoff",
     "messages_only",
+    "question",
     "tool",
 ]
 

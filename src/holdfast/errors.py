@@ -134,6 +134,10 @@ class EditRefusedError(RefusalError):
     """The edited arguments do not satisfy the tool's schema; the request stays open."""
 
 
+class AnswerRefusedError(RefusalError):
+    """The answer is no text, or does not satisfy the question's form; the request stays open."""
+
+
 class GrantRefusedError(RefusalError):
     """What was granted would not let the run go on, or raises a limit that there is none of; nothing was changed."""
 
@@ -173,6 +177,7 @@ REFUSALS: dict[str, type[RefusalError]] = {
         VerdictNotAllowedError,
         DecisionConflictError,
         EditRefusedError,
+        AnswerRefusedError,
         GrantRefusedError,
         NotAnApproverError,
         RequesterExcludedError,

@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
+from pydantic import BaseModel
 
 from cli.conftest import DEADLINE_S, Cli, finish
 from cli.test_runs import ASKS, DESK, DONE, on
 from conftest import MakeLab
-from holdfast import Agent, Approval, Run, tool
+from holdfast import Agent, Approval, Run, question, tool
 from holdfast.cli import exits
 from holdfast.testing import Lab, Reply, call
 
@@ -261,3 +262,55 @@ async def test_votes_and_approvers_are_shown(make_lab: MakeLab, cli: Cli) -> Non
     assert "approve by ann" in shown
     assert (await cli("approve", request, "--run", run.id, "--by", "bob")).code == exits.OK
     assert (await run.result()).output == "all done"
+
+
+class Place(BaseModel):
+    """Where to."""
+
+    street: str
+
+
+async def test_answer_takes_a_text_or_a_form(make_lab: MakeLab, cli: Cli) -> None:
+    """`answer` gives a question its text or JSON; lists and `show` say what is asked."""
+    agent = Agent("asker", model="m", tools=[question(), question(name="ask_place", form=Place)])
+    ask = Reply(call("ask_person", {"question": "Which door?"}), call("ask_place", {"question": "Where to?"}))
+    lab = await make_lab([agent], script=[ask, DONE])
+    run = await lab.start("asker", id="cli-question")
+    door, place = await lab.open_requests(run, 2)
+    assert "Which door?" in (await cli("approvals", "--run", run.id)).out
+    shown = (await cli("show", run.id)).out
+    assert "Which door?" in shown
+    assert '"street"' in shown
+    for words in ([], ["a", "--form", "{}"], ["--form", "{"]):
+        assert (await cli("answer", place.id, *words)).code == exits.BAD_INPUT
+    refused = await cli("answer", place.id, "--run", run.id, "--form", '{"street": 5}')
+    assert refused.code == exits.REFUSED
+    assert "street: Input should be a valid string" in refused.err
+    answered = await cli("answer", place.id, "--run", run.id, "--form", '{"street": "Hill Road"}', "--by", "ana")
+    assert "the question of asker answered by ana" in answered.out
+    assert (await cli("answer", door.id, "the green one", "--run", run.id)).code == exits.OK
+    await run.result()
+    told = str(lab.model.requests[-1].body)
+    assert "the green one" in told
+    assert "Hill Road" in told
+
+
+async def test_ask_takes_answers_in_the_terminal(make_lab: MakeLab, cli: Cli, screen: Screen) -> None:
+    """`start --ask` shows a question, takes a line as its answer, and asks again where a form does not take it."""
+    agent = Agent("asker", model="m", tools=[question(), question(name="ask_place", form=Place)])
+    ask = Reply(call("ask_person", {"question": "Which door?"}), call("ask_place", {"question": "Where to?"}))
+    lab = await make_lab([agent], script=[ask, DONE])
+    process = await cli.with_({"TERM": "xterm"}).start(
+        *("start", "asker", "hello", *on(lab), "--id", "cli-ask-question", "--ask", "--by", "ana"),
+        stdin=screen.theirs,
+        stderr=screen.theirs,
+    )
+    assert "Which door?" in await screen.shows("answer (empty leaves it)")
+    screen.type("the green one")
+    assert "Where to?" in await screen.shows("answer, as JSON")
+    screen.type('{"street": 5}')
+    assert "valid string" in await screen.shows("answer, as JSON")
+    screen.type('{"street": "Hill Road"}')
+    finished = await finish(process)
+    assert (finished.code, finished.out) == (exits.OK, "all done\n")
+    assert "Hill Road" in str(lab.model.requests[-1].body)

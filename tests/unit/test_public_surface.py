@@ -43,6 +43,7 @@ PUBLIC: Final = (
     "LimitsRaised",
     "NestedRun",
     "OpenRequest",
+    "Question",
     "Ran",
     "Receipt",
     "RefusalError",
@@ -64,6 +65,7 @@ PUBLIC: Final = (
     "custom_tool",
     "handoff",
     "messages_only",
+    "question",
     "tool",
 )
 PUBLIC_IN_TESTING: Final = (

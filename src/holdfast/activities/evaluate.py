@@ -21,6 +21,7 @@ from holdfast.payloads.base import problems_of
 from holdfast.payloads.evaluation import (
     EVALUATION,
     BuildInput,
+    CheckAnswer,
     CheckArguments,
     Evaluated,
     Evaluation,
@@ -32,6 +33,7 @@ from holdfast.payloads.evaluation import (
     WordRejection,
 )
 from holdfast.payloads.json_profile import JsonObject, scrub
+from holdfast.questions import Question
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +69,8 @@ class Evaluate:
                 return await self._check_arguments(asked)
             case LookUpGroups():
                 return await look_up_groups(asked, self._runtime.groups, self._runtime.threads)
+            case CheckAnswer():
+                return await self._check_answer(asked)
             case BuildInput():
                 return await self._nesting.build_input(asked)
             case ExtractOutput():
@@ -112,3 +116,14 @@ class Evaluate:
             return Evaluated()
         context = await self._runtime.run_context(asked.origin, agent.context_type)
         return Evaluated(approval=await ask_rule(offered.approval, context, model, self._runtime.threads))
+
+    async def _check_answer(self, asked: CheckAnswer) -> Evaluated:
+        offered = self._runtime.registry.agent(asked.origin.agent).offered
+        question = offered.get(asked.tool)
+        if not isinstance(question, Question):
+            raise UnknownToolError(asked.tool, sorted(offered))
+        answer = (await arguments_of(self._runtime, asked)).get("output")
+        try:
+            return Evaluated(problem=question.problem_with(answer))
+        except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
+            return Evaluated(problem=bounded_error(error))

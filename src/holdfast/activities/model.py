@@ -60,11 +60,13 @@ class CallModel:
         )
         answer = await self._answer(agent, request)
         items = answerable(_whole(answer), used_ids(request.items), offered_kinds(agent))
-        calls = await Planner(agent, context, self._runtime.threads).plan(items)
+        planner = Planner(agent, context, self._runtime.threads)
+        calls = await planner.plan(items)
         reply = ModelReply(
             block=uuid.uuid4().hex,
             items=items,
             calls=calls,
+            forms=planner.forms(items, calls),
             usage=answer.usage,
             response_id=answer.response_id,
             attributes=await self._attributes.existing(activity.client()) if call.probe else None,

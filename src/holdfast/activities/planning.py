@@ -21,6 +21,7 @@ from holdfast.offered import Offered
 from holdfast.payloads.call_items import CALLS, arguments_text
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import ApprovalPlan, PlannedCall
+from holdfast.questions import Question
 from holdfast.tools import Tool
 
 MOST_CALLS: Final = 256
@@ -72,7 +73,16 @@ class Planner:
                 return await self._agent_tool(index, offered, model)
             case Handoff():
                 return await self._handoff(index, offered, model)
+            case Question():
+                return PlannedCall(index=index, kind="question", approval=await self._approval(offered, model))
         raise AssertionError(f"{type(offered).__name__} has no plan")
+
+    def forms(self, items: Sequence[JsonObject], calls: Sequence[PlannedCall]) -> dict[str, JsonObject] | None:
+        """The forms that answers to planned questions must satisfy, by tool: once each, however often it is called."""
+        asked = {items[call.index]["name"] for call in calls if call.kind == "question"}
+        named = ((name, self._offered[name]) for name in sorted(asked))
+        forms = {name: each.form_schema for name, each in named if isinstance(each, Question)}
+        return {name: form for name, form in forms.items() if form is not None} or None
 
     async def _tool(self, index: int, tool: Tool[..., Any], arguments: BaseModel) -> PlannedCall:
         key: str | None = None

@@ -45,6 +45,7 @@ for _command in (
     deciding.approve,
     deciding.reject,
     deciding.decide,
+    answering.answer,
     answering.grant,
     settings.setup,
 ):

@@ -1,4 +1,4 @@
-"""Asks a person at this terminal about one approval after the other."""
+"""Asks a person at this terminal about one approval or question after the other."""
 
 from __future__ import annotations
 
@@ -6,21 +6,26 @@ import asyncio
 import os
 import sys
 from contextlib import suppress
+from typing import Final
 
 from rich.console import Console
 from rich.text import Text
 
 from holdfast.cli.output import one_line
 from holdfast.cli.progress import Progress
-from holdfast.cli.show import print_request
+from holdfast.cli.show import print_request, takes_form
 from holdfast.cli.tables import utc_now
-from holdfast.errors import RefusalError
+from holdfast.errors import AnswerRefusedError, JsonProfileError, RefusalError
 from holdfast.handle import Run
-from holdfast.payloads.requests import Approve, Reject, Request, Verdict
+from holdfast.payloads.json_profile import parse_json
+from holdfast.payloads.requests import Answer, Approve, Reject, Request, Verdict
+
+ASKED: Final = frozenset({"approve", "answer"})
+"""Verdicts that can be given here; a request that takes none of them is left to other commands."""
 
 
 class Asker:
-    """Shows each approval with its tool and arguments, and takes a yes or no."""
+    """Shows each approval with its tool and arguments, and takes a yes or no; each question, and takes an answer."""
 
     def __init__(self, run: Run, console: Console, by: str) -> None:
         """Ask on *console*; decisions are recorded as made by *by*."""
@@ -30,9 +35,9 @@ class Asker:
         self._left_alone: set[str] = set()
 
     def next_of(self, progress: Progress) -> Request | None:
-        """The oldest approval that has not been asked about here."""
+        """The oldest approval or question that has not been asked about here."""
         for request in sorted(progress.pending.values(), key=lambda each: each.order):
-            if request.id not in self._left_alone and "approve" in request.verdicts:
+            if request.id not in self._left_alone and ASKED & {*request.verdicts}:
                 return request
         return None
 
@@ -48,6 +53,8 @@ class Asker:
             receipt = await self._run.decide(request, verdict, decided_by=self._by)
         except RefusalError as error:
             self._note(str(error))
+            if isinstance(error, AnswerRefusedError):
+                self._left_alone.discard(request.id)  # it is still open, and another answer may do
             return
         if receipt.state == "stored":
             self._note("no worker answers; the decision is kept until one returns")
@@ -55,6 +62,8 @@ class Asker:
             self._note(f"vote {receipt.votes} of {receipt.needed}; it waits for others")
 
     async def _verdict(self, request: Request, progress: Progress, changed: asyncio.Event) -> Verdict | None:
+        if request.kind == "question":
+            return await self._answer(request, progress, changed)
         while True:
             answer = await self._line("approve? [y]es, [n]o, [l]eave it: ", request, progress, changed)
             match answer.strip().lower() if answer is not None else None:
@@ -70,6 +79,22 @@ class Asker:
                     return None
                 case _:
                     continue
+
+    async def _answer(self, request: Request, progress: Progress, changed: asyncio.Event) -> Verdict | None:
+        """Take an answer: a text, or JSON where the question has a form; an empty line leaves the question."""
+        form = takes_form(request)
+        while True:
+            asked = "answer, as JSON (empty leaves it): " if form else "answer (empty leaves it): "
+            line = await self._line(asked, request, progress, changed)
+            if line is None:
+                return None
+            if not line.strip():
+                self._note("left; `holdfast answer` and `holdfast reject` decide it from anywhere")
+                return None
+            try:
+                return Answer(output=parse_json(line) if form else line.strip())
+            except JsonProfileError as error:
+                self._note(f"that is not JSON: {error.problem}")
 
     async def _line(self, prompt: str, request: Request, progress: Progress, changed: asyncio.Event) -> str | None:
         """Read one line; None at the end of the input, or once the request is closed elsewhere."""

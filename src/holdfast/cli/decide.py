@@ -10,11 +10,13 @@ from holdfast.cli.options import Where
 from holdfast.cli.output import json_text, one_line, say, warn, write_json
 from holdfast.cli.place import holdfast
 from holdfast.client import Holdfast, OpenRequest
-from holdfast.errors import RunEndedError, UnknownRequestError
+from holdfast.errors import JsonProfileError, RunEndedError, UnknownRequestError
+from holdfast.payloads.json_profile import JsonValue, parse_json
 from holdfast.payloads.requests import Answer, GiveUp, Ran, Receipt, Request, RunAgain, Verdict
 
 SHORTEST_PREFIX: Final = 4
 
+_NO_TOOL: Final = {"budget": "the budget of", "question": "the question of"}
 _DONE: Final = {
     "approve": "approved",
     "reject": "rejected",
@@ -52,6 +54,22 @@ def verdict_of(kind: Literal["run_again", "give_up", "ran", "answer"], output: s
             if output is not None:
                 raise exits.InputError(f"--verdict {kind} takes no --output")
             return RunAgain() if kind == "run_again" else GiveUp()
+
+
+def output_of(text: str | None, form: str | None) -> JsonValue:
+    """Read an answer as it was typed.
+
+    Raises:
+        InputError: It is missing, given twice, or no JSON.
+    """
+    if (text is None) == (form is None):
+        raise exits.InputError("give the answer as TEXT, or as JSON with --form")
+    if form is None:
+        return text
+    try:
+        return parse_json(form)
+    except JsonProfileError as error:
+        raise exits.InputError(f"--form is not JSON: {error.problem}") from None
 
 
 async def decide(where: Where, wanted: Wanted, *, as_json: bool) -> int:
@@ -125,11 +143,11 @@ async def cancel(where: Where, run_id: str, reason: str, *, as_json: bool) -> in
 
 def _sentence(run_id: str, request: Request | str, receipt: Receipt) -> str:
     what = receipt.id
-    if isinstance(request, Request) and request.tool is not None:
+    if isinstance(request, Request) and request.kind in _NO_TOOL:
+        what = f"{_NO_TOOL[request.kind]} {request.agent}"
+    elif isinstance(request, Request) and request.tool is not None:
         shown = json_text(request.arguments) if request.arguments is not None else request.arguments_preview or ""
         what = f"{request.tool} {shown}"
-    elif isinstance(request, Request) and request.kind == "budget":
-        what = f"the budget of {request.agent}"
     done = _DONE.get(receipt.verdict, receipt.verdict)
     again = " (it was decided so before)" if receipt.duplicate else ""
     more = ""

@@ -131,7 +131,13 @@ def _print(out: Console, shown: Shown) -> None:
 def print_request(out: Console, request: Request, now: datetime) -> None:
     """Show a request with everything that a person needs to decide it."""
     _line(out, "waits", cell(f"{request.kind} {request.id}", "yellow"))
-    if request.tool is not None:
+    question = question_of(request)
+    if question is not None:
+        _line(out, "  question", cell(question, "bold"))
+        if takes_form(request):
+            form = (request.facts or {}).get("schema")
+            _line(out, "  form", Text(json_text(form, indent=2), overflow="fold") if form else cell("JSON; see `show`"))
+    elif request.tool is not None:
         _line(out, "  tool", cell(request.tool, "bold"))
         _line(out, "  arguments", arguments_text(request, indent=2))
     _line(out, "  agent", cell(" > ".join(request.agent_path) or request.agent))
@@ -148,9 +154,23 @@ def print_request(out: Console, request: Request, now: datetime) -> None:
         _line(out, "  not by", cell(f"{request.requested_by or 'whoever asked'}, who asked"))
     if request.reason:
         _line(out, "  why", cell(request.reason))
-    if request.facts:
+    if request.facts and question is None:
         _line(out, "  known", cell(json_text(request.facts)))
     _line(out, "  verdicts", cell(", ".join(request.verdicts)))
+
+
+def question_of(request: Request) -> str | None:
+    """What a question asks, as far as it is known here; None for other kinds of request."""
+    if request.kind != "question":
+        return None
+    if request.arguments is not None:
+        return str(request.arguments.get("question", ""))
+    return f"{request.arguments_preview or ''}…"
+
+
+def takes_form(request: Request) -> bool:
+    """Whether a question is answered with JSON that satisfies a form."""
+    return request.kind == "question" and bool(request.facts)
 
 
 def answer_text(result: RunResult) -> str:

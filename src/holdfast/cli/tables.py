@@ -54,7 +54,7 @@ def requests_table(found: Sequence[OpenRequest], now: datetime) -> Table:
             cell(request.kind),
             cell(request.agent),
             cell(request.tool or ""),
-            arguments_text(request),
+            arguments_text(request) if request.kind != "budget" else cell(request.reason or ""),
             cell(approvers_text(request)),
             cell(ago(request.requested_at, now)),
             cell(until(request.deadline, now) if request.deadline else ""),

@@ -38,6 +38,19 @@ class CheckArguments(Payload):
     ask_rule: bool | None = None
 
 
+class CheckAnswer(Payload):
+    """Validate a person's answer against the form of the question that it answers.
+
+    `arguments`, or those at `at`, hold it as ``output``.
+    """
+
+    kind: Literal["check_answer"] = "check_answer"
+    origin: Origin
+    tool: str
+    arguments: JsonObject | None = None
+    at: ArgumentsAt | None = None
+
+
 class BuildInput(Payload):
     """Make a nested agent's input of a call's arguments."""
 
@@ -107,6 +120,7 @@ class LookUpGroups(Payload):
 Evaluation = (
     WordRejection
     | CheckArguments
+    | CheckAnswer
     | LookUpGroups
     | BuildInput
     | ExtractOutput

@@ -87,7 +87,7 @@ class PlannedCall(Payload):
     """
 
     index: int
-    kind: Literal["run", "ask", "agent", "handoff", "unknown", "invalid"]
+    kind: Literal["run", "ask", "question", "agent", "handoff", "unknown", "invalid"]
     text: str | None = None
     approval: ApprovalPlan | None = None
     effect: Effect | None = None
@@ -123,6 +123,7 @@ class ModelReply(Payload):
         block: Id of the block that `items` form.
         calls: Plan for every call among the items, by index.
         attributes: On a probe: search attributes of ours that the namespace has; None where it did not say.
+        forms: For calls of kind *question*: the JSON schema that an answer must satisfy, by tool.
         max_turns: On a probe: the agent's own limit; 0 means none.
         structured: For a final answer of an agent with an output type.
         max_tokens: On a probe: the agent's own limit, where it has one.
@@ -132,6 +133,7 @@ class ModelReply(Payload):
     block: str
     items: list[JsonObject]
     calls: list[PlannedCall] = []
+    forms: dict[str, JsonObject] | None = None
     usage: Usage = Usage()
     response_id: str | None = None
     attributes: list[str] | None = None

@@ -21,6 +21,10 @@ Tokens = Annotated[int, Field(ge=1, le=1_000_000_000_000)]
 
 DECISION_BYTES = 64 * 1024
 """Largest decision that is taken: an approver writes a note, not a book."""
+NOT_ANSWERED = "A person declined to answer."
+"""What the model reads when a question was rejected without a reason."""
+NOBODY_ANSWERED = "Nobody answered in time."
+"""What the model reads when a question passed its deadline."""
 DEFAULT_REJECTION = "A person rejected this call. It did not run."
 """What the model reads when a call was rejected without a reason."""
 
@@ -54,7 +58,8 @@ class Request(Payload):
         votes: What has been said so far, where there is a quorum.
         editors: Who changed the arguments that are asked about.
         facts: For *in_doubt*: what is known of the attempt (attempt, started_at, worker, how it ended). For *budget*:
-            `BudgetFacts`.
+            `BudgetFacts`. For *question*: ``schema``, which the answer must satisfy, where it is no text; lists that
+            need no worker have ``schema_bytes`` in its place.
     """
 
     id: str

@@ -101,6 +101,16 @@ def _asked_by(plan: ApprovalPlan, kind: RequestKind, now: datetime) -> JsonObjec
     }
 
 
+def of_call(frame: Frame, call: Call, item: JsonObject, asker: Asker) -> Request:
+    """The request of a call that waits for a person: to be approved, or to be answered."""
+    request = approval(frame, call, item, asker)
+    if call.plan.kind != "question":
+        return request
+    form = frame.forms.get(call.tool)
+    facts = None if form is None else {"schema": form}
+    return request.model_copy(update={"kind": "question", "verdicts": ["answer", "reject"], "facts": facts})
+
+
 def in_doubt(frame: Frame, call: Call, item: JsonObject, asker: Asker, *, reason: str, facts: JsonObject) -> Request:
     """The request of a call whose outcome is unknown, or that no worker can start."""
     request = _about_call(frame, call, arguments_of(call, item), asker, asker.now())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from temporalio import workflow
 
-from holdfast.errors import EditRefusedError, GroupsUnknownError
-from holdfast.payloads.evaluation import CheckArguments, Evaluated, LookUpGroups
-from holdfast.payloads.json_profile import JsonObject
+from holdfast.errors import AnswerRefusedError, EditRefusedError, GroupsUnknownError
+from holdfast.payloads.evaluation import CheckAnswer, CheckArguments, Evaluated, LookUpGroups
+from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.model_call import ApprovalPlan
 from holdfast.payloads.requests import Decision
 from holdfast.workflows import voting
@@ -77,6 +77,24 @@ class Checks:
         if answer is None or problem is not None:
             raise EditRefusedError(problem or "", request=request.id)
         return answer.approval
+
+    async def answer(self, decision: Decision, output: JsonValue) -> None:
+        """Hold a question while its form is asked; leave it open again where the answer is refused.
+
+        Raises:
+            AnswerRefusedError: It does not satisfy the form.
+        """
+        ledger = self._state.ledger
+        request = ledger.hold(decision).request
+        inline, at = self._state.placed({"output": output}, None)
+        arg = CheckAnswer(origin=self._state.origin_of(request), tool=request.tool or "", arguments=inline, at=at)
+        answer = await self._evaluated(arg.to_wire(), f"{request.agent} · checking the answer to {request.tool}")
+        ledger.release(decision)
+        self._state.ledger_changed()
+        ledger.check(decision, workflow.now())
+        problem = "the answer could not be checked; try again" if answer is None else answer.problem
+        if problem is not None:
+            raise AnswerRefusedError(problem, request=request.id)
 
     async def _evaluated(self, arg: JsonObject, summary: str) -> Evaluated | None:
         settled = await settle_activity(start_activity("holdfast.evaluate", arg, summary, EVALUATION))

@@ -6,7 +6,7 @@ import json
 from typing import Final
 
 from holdfast.payloads.json_profile import JsonValue
-from holdfast.payloads.requests import DEFAULT_REJECTION, Answer, Approve, GiveUp, Ran, Reject, RunAgain
+from holdfast.payloads.requests import DEFAULT_REJECTION, NOT_ANSWERED, Answer, Approve, GiveUp, Ran, Reject, RunAgain
 from holdfast.workflows.content_parts import is_part
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.ledger import Entry
@@ -36,6 +36,8 @@ def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
             call.state = "ready"
             return None
         case Reject(reason=None):
+            if call.plan.kind == "question":
+                return Settle(call, NOT_ANSWERED)
             if call.plan.worded:
                 return WordRejection(call, entry.closed_by)
             return Settle(call, DEFAULT_REJECTION)

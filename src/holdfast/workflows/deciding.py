@@ -10,11 +10,12 @@ from temporalio.common import RawValue
 from holdfast.errors import DecisionInvalidError, RefusalError
 from holdfast.payloads.json_profile import JsonObject, scrub
 from holdfast.payloads.model_call import ApprovalPlan
-from holdfast.payloads.requests import Approve, Decision, DecisionOutcome, Receipt
+from holdfast.payloads.requests import Answer, Approve, Decision, DecisionOutcome, Receipt
 from holdfast.workflows import asking, voting
 from holdfast.workflows.asking import digest_of
 from holdfast.workflows.checking import Checks
 from holdfast.workflows.doors import only_argument, read_decision, read_shorthand, read_stop, refusal_to_wire
+from holdfast.workflows.grants import has_form
 from holdfast.workflows.state import RunState
 
 
@@ -87,6 +88,8 @@ class Decider:
         decision: Decision | None = None
         try:
             decision = read_decision(args) if shorthand is None else read_shorthand(shorthand, args)
+            if shorthand is not None:
+                self._state.ledger.check_shorthand(decision)
             if not self._state.ledger.holds(decision):
                 await self._take(decision)
         except RefusalError as refusal:
@@ -106,6 +109,9 @@ class Decider:
         rule: ApprovalPlan | None = None
         if receipt is None and edited is not None:
             rule = await self._checks.edit(decision, edited)
+            receipt = self._checked(decision)
+        if receipt is None and has_form(ledger.entries[decision.id].request) and isinstance(decision.verdict, Answer):
+            await self._checks.answer(decision, decision.verdict.output)
             receipt = self._checked(decision)
         if receipt is not None:
             return receipt

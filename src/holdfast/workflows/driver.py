@@ -89,7 +89,7 @@ class Driver:
 
     def _next_steps(self) -> list[steps.Step]:
         state, frame = self._state, self._frame
-        tokens = 0 if frame.max_tokens is None else limits.sum_usage(limits.below(state.frames, frame)).total_tokens
+        tokens = 0 if frame.max_tokens is None else state.usage_of(frame).total_tokens
         return loop.next_steps(frame, state.ledger.entries, workflow.now(), tokens)
 
     def _take(self, step: steps.Step) -> None:
@@ -107,7 +107,7 @@ class Driver:
             case steps.AskPerson(call):
                 call.state = "asking"
                 call.request = self._state.open_request(
-                    asking.approval(self._frame, call, self._state.item_of(self._frame, call), self._state.asker)
+                    asking.of_call(self._frame, call, self._state.item_of(self._frame, call), self._state.asker)
                 )
             case steps.StartAgent(call):
                 call.state = "running"

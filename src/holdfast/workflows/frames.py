@@ -91,6 +91,7 @@ class Frame(BaseModel):
         handoff: The one that won the turn under way.
         stop: Why it is to end after the turn under way.
         earlier: Blocks of former epochs, which the model no longer reads as they are.
+        forms: JSON schemas that answers to its questions must satisfy, by tool.
         broken_replies: Replies in a row that were empty or none at all.
         invalid_outputs: Answers that did not fit the agent's output type.
     """
@@ -120,6 +121,7 @@ class Frame(BaseModel):
     handoff: HandedOver | None = None
     earlier: list[str] = []
     stop: str | None = None
+    forms: dict[str, JsonObject] = {}
     facts: str | None = None
     context_changed: bool = False
     requested_by: str | None = None

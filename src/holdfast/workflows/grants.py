@@ -1,9 +1,9 @@
-"""Whether what a person grants lets an exhausted run go on. Pure."""
+"""Whether what a person grants or answers is of use to the run that waits for it. Pure."""
 
 from __future__ import annotations
 
-from holdfast.errors import GrantRefusedError
-from holdfast.payloads.requests import BudgetFacts, Grant, Request
+from holdfast.errors import AnswerRefusedError, GrantRefusedError
+from holdfast.payloads.requests import Answer, BudgetFacts, Grant, Request, Verdict
 
 
 def refuse_useless(request: Request, grant: Grant) -> None:
@@ -23,3 +23,20 @@ def refuse_useless(request: Request, grant: Grant) -> None:
             limit=facts.what,
             least=str(least),
         )
+
+
+def has_form(request: Request) -> bool:
+    """Whether an answer must satisfy a form, which the question's agent checks."""
+    return request.kind == "question" and "schema" in (request.facts or {})
+
+
+def refuse_no_text(request: Request, verdict: Verdict) -> None:
+    """Refuse an answer that is no text, where a question has no form.
+
+    Raises:
+        AnswerRefusedError: It is empty, or no text.
+    """
+    if request.kind != "question" or has_form(request) or not isinstance(verdict, Answer):
+        return
+    if not isinstance(verdict.output, str) or not verdict.output.strip():
+        raise AnswerRefusedError(f"{request.id} takes a text, and not an empty one", request=request.id)

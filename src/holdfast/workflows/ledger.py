@@ -22,6 +22,7 @@ from holdfast.errors import (
     VerdictNotAllowedError,
 )
 from holdfast.payloads.requests import (
+    NOBODY_ANSWERED,
     Approve,
     Decision,
     DecisionOutcome,
@@ -34,7 +35,7 @@ from holdfast.payloads.requests import (
     Vote,
 )
 from holdfast.workflows import voting
-from holdfast.workflows.grants import refuse_useless
+from holdfast.workflows.grants import refuse_no_text, refuse_useless
 
 KEPT_OUTCOMES = 1000
 """Decision ids whose outcome is remembered, the newest ones."""
@@ -109,7 +110,8 @@ class Ledger:
         ]
         for entry in due:
             default = entry.request.on_deadline
-            entry.verdict = Approve() if default == "approve" else Reject(reason="Nobody decided in time.")
+            late = NOBODY_ANSWERED if entry.request.kind == "question" else "Nobody decided in time."
+            entry.verdict = Approve() if default == "approve" else Reject(reason=late)
             self._close(entry, "expired", "deadline", now)
             self._note(Transition(what="expired", at=now, request=entry.request.id, verdict=default, why="deadline"))
         return due
@@ -167,6 +169,21 @@ class Ledger:
                 f"{decision.id} was to be approved before {deadline.isoformat()}",
                 request=decision.id,
                 deadline=deadline.isoformat(),
+            )
+
+    def check_shorthand(self, decision: Decision) -> None:
+        """Refuse a signal `approve` or `reject` about what is no yes or no: a bare id must not end a run.
+
+        Raises:
+            VerdictNotAllowedError: The request is of such a kind.
+        """
+        entry = self.entries.get(decision.id)
+        if entry is not None and entry.request.kind not in ("approval", "handoff"):
+            raise VerdictNotAllowedError(
+                f"{decision.id} is of kind {entry.request.kind}; use decide",
+                request=decision.id,
+                verdict=decision.verdict.kind,
+                allowed=entry.request.verdicts,
             )
 
     def repeated(self, decision: Decision) -> Receipt | None:
@@ -358,5 +375,6 @@ def _check_verdict(request: Request, decision: Decision) -> None:
         )
     if isinstance(decision.verdict, Grant):
         refuse_useless(request, decision.verdict)
+    refuse_no_text(request, decision.verdict)
     if decision.remember is not None:
         raise DecisionInvalidError("remember is not known to this version; decide this call alone", request=request.id)

@@ -90,7 +90,7 @@ def _step_of(frame: Frame, call: Call, entries: Mapping[str, Entry], now: dateti
         match call.plan.kind:
             case "handoff" if frame.handoff is not None:
                 return Settle(call, HANDOFF_IGNORED)
-            case "ask":
+            case "ask" | "question":
                 return AskPerson(call)
             case "agent" | "handoff" if call.plan.approval is not None:
                 return AskPerson(call)

@@ -137,7 +137,10 @@ def listed(requests: Sequence[Request]) -> list[JsonObject]:
 
 
 def shortened(request: Request, limit: int) -> Request:
-    """Replace arguments that take more than *limit* bytes on the wire by their start and size."""
+    """Replace what takes more than *limit* bytes on the wire: arguments by their start and size, a form by its size."""
+    form = (request.facts or {}).get("schema")
+    if form is not None and (bytes_of_form := json_size(form)) > limit:
+        request = request.model_copy(update={"facts": {"schema_bytes": bytes_of_form}})
     if request.arguments is None:
         if request.arguments_preview is None:
             return request

@@ -78,7 +78,14 @@ class Raiser:
         return [each for each in self._state.ledger.open_requests() if each.kind == "budget"]
 
     def _frame(self, given: RaiseLimits) -> Frame:
-        going = [frame for frame in self._state.frames if frame.id in self._state.active]
+        state = self._state
+        going = [
+            frame
+            for top in state.frames
+            if top.id in state.active
+            for frame in state.under(top)
+            if frame.phase != "finished" and frame.failure is None
+        ]
         if given.frame is not None:
             found = next((frame for frame in going if frame.id == given.frame), None)
             if found is None:

@@ -66,6 +66,7 @@ class ModelTurns:
         frame.turn += 1
         frame.reply = reply.block
         frame.usage = frame.usage.plus(reply.usage)
+        frame.forms = reply.forms or {}
         frame.calls = [
             Call(
                 plan=plan,

@@ -1,4 +1,4 @@
-"""`grant`, `raise`: more turns or tokens."""
+"""`answer`: the output of a question. `grant`, `raise`: more turns or tokens."""
 
 # ruff: noqa: PLC0415 what a command does is imported when it runs: see the package
 
@@ -14,6 +14,31 @@ from holdfast.cli.commands.deciding import Note, RequestArgument
 
 TurnsOption = Annotated[int | None, typer.Option(metavar="N", min=1, help="Model replies to add.")]
 TokensOption = Annotated[int | None, typer.Option(metavar="N", min=1, help="Tokens to add.")]
+
+
+def answer(
+    *,
+    request: RequestArgument,
+    text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="What the agent reads.")] = None,
+    form: Annotated[
+        str | None, typer.Option(metavar="JSON", help="In place of TEXT, where the question has a form.")
+    ] = None,
+    run: options.RunOption = None,
+    by: options.By = None,
+    note: Note = None,
+    address: options.Address = None,
+    namespace: options.Namespace = None,
+    profile: options.Profile = None,
+    json: options.Json = False,
+) -> int:
+    """Answer a question, or a call in its place: the agent reads it as the call's output."""
+    from holdfast.cli import decide as deciding
+    from holdfast.payloads.requests import Answer
+
+    verdict = Answer(output=deciding.output_of(text, form))
+    where = options.Where(address, namespace, profile)
+    decision = deciding.Wanted(request, verdict, by=options.user(by), run=run, note=note)
+    return asyncio.run(deciding.decide(where, decision, as_json=json))
 
 
 def grant(
