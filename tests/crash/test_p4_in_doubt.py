@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 
 from conftest import MakeLab
 from crash.judge import Judge
-from holdfast import GiveUp, Ran, RunAgain
+from holdfast import GiveUp, Ran, Run, RunAgain
 from holdfast.errors import VerdictNotAllowedError
 from holdfast.testing import Lab, Reply, call, text
+from holdfast.testing.lab import WAIT_S
 from holdfast.workflows.decided import OUTCOME_UNKNOWN
 from spec.test_a_parallel_approvals import outputs
 
@@ -26,6 +28,17 @@ async def till(make_lab: MakeLab, judge: Judge, *steps: Any, **options: Any) -> 
     environment = {**judge.environment, "PYTHONPATH": path, **options.pop("environment", {})}
     options.setdefault("script", steps)
     return await make_lab("crash.till:till", environment=environment, directory=TESTS, **options)
+
+
+async def replies_and_outputs(lab: Lab, run: Run, count: int) -> None:
+    """Wait until *count* activities of the run have completed: replies of the model, outputs of tools."""
+    seen = 0
+    async with asyncio.timeout(WAIT_S):
+        async for event in lab.client.get_workflow_handle(run.id).fetch_history_events(wait_new_event=True):
+            seen += event.HasField("activity_task_completed_event_attributes")
+            if seen == count:
+                return
+    raise AssertionError(f"{run.id} ended with {seen} of {count}")
 
 
 @pytest.mark.parametrize(
@@ -48,6 +61,7 @@ async def test_p4_a_gated_call_killed_in_the_middle_asks_a_person(
     approval = await lab.next_request(run)
     await run.approve(approval, decided_by="lead")
     await judge.heard("begin charge 7")
+    await replies_and_outputs(lab, run, 2)  # the sibling's output is recorded: a kill before that would repeat it
     await lab.kill_worker()
     judge.release("begin charge 7")
     await lab.start_worker()
