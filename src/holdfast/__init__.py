@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from holdfast.guardrail import (
         Allow,
         Fail,
+        InputGuardrail,
+        OutputGuardrail,
         Replace,
     )
     from holdfast.handle import (
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
         handoff,
         messages_only,
     )
+    from holdfast.payloads.guardrails import GuardrailResult
     from holdfast.payloads.requests import (
         Answer,
         Approve,
@@ -116,14 +119,17 @@ _HOMES = {
     "Grant": "payloads.requests",
     "Handoff": "handoffs",
     "HandoffHistory": "handoffs",
+    "GuardrailResult": "payloads.guardrails",
     "Holdfast": "client",
     "HoldfastError": "errors",
     "HoldfastPlugin": "plugin",
     "Image": "content",
+    "InputGuardrail": "guardrail",
     "LimitsRaised": "payloads.requests",
     "NestedRun": "agent_tool",
     "OpenRequest": "client",
     "Question": "questions",
+    "OutputGuardrail": "guardrail",
     "Ran": "payloads.requests",
     "Receipt": "payloads.requests",
     "RefusalError": "errors",
@@ -165,15 +171,18 @@ __all__ = [
     "File",
     "GiveUp",
     "Grant",
+    "GuardrailResult",
     "Handoff",
     "HandoffHistory",
     "Holdfast",
     "HoldfastError",
     "HoldfastPlugin",
     "Image",
+    "InputGuardrail",
     "LimitsRaised",
     "NestedRun",
     "OpenRequest",
+    "OutputGuardrail",
     "Question",
     "Ran",
     "Receipt",

@@ -14,6 +14,7 @@ from holdfast.agent_tool import AgentTool, InputBuilder, OnAgentError, OutputExt
 from holdfast.approval import ApprovalRule
 from holdfast.context import RunContext
 from holdfast.errors import DefinitionError, JsonProfileError
+from holdfast.guardrail import GuardrailFunction, InputGuardrail, OutputGuardrail, guardrails_of
 from holdfast.handoffs import Handoff, handoff
 from holdfast.limits import check_limits
 from holdfast.offered import Offered, check_name
@@ -73,6 +74,8 @@ class Agent:
         context_type: pydantic model of the run's context.
         output_type: Type of the final answer: anything that pydantic can build. None and ``str`` are plain text.
         output: How the final answer is read, where it is no plain text.
+        input_guardrails: See what a run of this agent is given, once per run; plain functions were wrapped.
+        output_guardrails: See its final output, in this order; plain functions were wrapped.
     """
 
     name: str
@@ -90,6 +93,8 @@ class Agent:
     context_type: type[BaseModel] | None
     output_type: Any = field(hash=False)
     output: OutputType | None = field(init=False, hash=False, compare=False, repr=False)
+    input_guardrails: tuple[InputGuardrail, ...]
+    output_guardrails: tuple[OutputGuardrail, ...]
 
     def __init__(
         self,
@@ -108,6 +113,8 @@ class Agent:
         rejection_text: RejectionText | None = None,
         context_type: type[BaseModel] | None = None,
         output_type: Any = None,
+        input_guardrails: Sequence[InputGuardrail | GuardrailFunction] = (),
+        output_guardrails: Sequence[OutputGuardrail | GuardrailFunction] = (),
     ) -> None:
         """Define an agent.
 
@@ -136,6 +143,8 @@ class Agent:
             "context_type": context_type,
             "output_type": output_type,
             "output": output,
+            "input_guardrails": guardrails_of(InputGuardrail, input_guardrails, subject),
+            "output_guardrails": guardrails_of(OutputGuardrail, output_guardrails, subject),
         }
         for attribute, value in values.items():
             object.__setattr__(self, attribute, value)

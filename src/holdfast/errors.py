@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 
 class HoldfastError(Exception):
@@ -288,14 +289,16 @@ class RunFailedError(HoldfastError):
 
     Attributes:
         kind: What ended it: ``UnknownAgent``, ``StartInvalid``, ``ModelRefused``, ``MaxTurnsExceeded``,
-            ``ToolFailed``, …
+            ``ToolFailed``, ``GuardrailTripped``, …
+        facts: More about it, as plain JSON: which guardrail, say.
     """
 
-    def __init__(self, run_id: str, kind: str, message: str) -> None:
+    def __init__(self, run_id: str, kind: str, message: str, facts: Mapping[str, Any] | None = None) -> None:
         super().__init__(f"{run_id} failed ({kind}): {message}")
         self.run_id = run_id
         self.kind = kind
         self.message = message
+        self.facts = facts or {}
 
 
 class RunCancelledError(HoldfastError):

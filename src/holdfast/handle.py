@@ -413,7 +413,9 @@ class Run:
                 history = await self._handle.fetch_history()
             return RunCancelledError(self.id, cancel_reason(history.events))
         if isinstance(cause, ApplicationError):
-            return RunFailedError(self.id, cause.type or "ApplicationError", cause.message)
+            facts = cause.details[0] if cause.details else None
+            known = facts if isinstance(facts, dict) else None
+            return RunFailedError(self.id, cause.type or "ApplicationError", cause.message, known)
         if isinstance(cause, TerminatedError):
             return RunFailedError(self.id, "Terminated", "terminated; a call under way may have taken effect")
         return RunFailedError(self.id, type(cause).__name__, str(cause))

@@ -19,6 +19,9 @@ SCRIPTS: Final[Mapping[str, Script]] = {
             Reply(text('{"order": 7, "risk": 0.1, "reasons": ["a known customer"]}')),
         ]
     ),
+    "nurse": Script.per_conversation(
+        {"knee": [Reply(text("Rest it for a week."))], "stocks": [Reply(text("I am not allowed to say."))]}
+    ),
     "shop": Script.per_conversation(
         {
             "order 7": [

@@ -34,15 +34,18 @@ PUBLIC: Final = (
     "File",
     "GiveUp",
     "Grant",
+    "GuardrailResult",
     "Handoff",
     "HandoffHistory",
     "Holdfast",
     "HoldfastError",
     "HoldfastPlugin",
     "Image",
+    "InputGuardrail",
     "LimitsRaised",
     "NestedRun",
     "OpenRequest",
+    "OutputGuardrail",
     "Question",
     "Ran",
     "Receipt",
@@ -80,6 +83,7 @@ SAMPLES: Final[dict[str, object]] = {
     "int": 7233,
     "Sequence[str]": ["one", "two"],
     "Path": Path("server.log"),
+    "Mapping[str, Any] | None": {"guardrail": "polite"},
 }
 """A value for each type that an error takes."""
 

@@ -9,6 +9,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from holdfast.activities.call_arguments import arguments_of
+from holdfast.activities.guardrails import GuardrailChecks
 from holdfast.activities.membership import look_up_groups
 from holdfast.activities.nesting import Nesting
 from holdfast.activities.outputs import bounded_error
@@ -32,6 +33,7 @@ from holdfast.payloads.evaluation import (
     WordFailure,
     WordRejection,
 )
+from holdfast.payloads.guardrails import CheckInput, CheckOutput, Judged
 from holdfast.payloads.json_profile import JsonObject, scrub
 from holdfast.questions import Question
 
@@ -44,6 +46,7 @@ class Evaluate:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._nesting = Nesting(runtime)
+        self._guardrails = GuardrailChecks(runtime)
 
     @activity.defn(name="holdfast.evaluate")
     async def run(self, arg: object) -> JsonObject:
@@ -61,7 +64,7 @@ class Evaluate:
         except (UnknownAgentError, UnknownToolError) as error:
             raise ApplicationError(str(error), type="Missing") from None
 
-    async def _evaluated(self, asked: Evaluation) -> Evaluated:
+    async def _evaluated(self, asked: Evaluation) -> Evaluated | Judged:
         match asked:
             case WordRejection():
                 return await self._word_rejection(asked)
@@ -81,6 +84,8 @@ class Evaluate:
                 return await self._nesting.tell_handoff(asked)
             case FilterHistory():
                 return await self._nesting.filter_history(asked)
+            case CheckInput() | CheckOutput():
+                return await self._guardrails.run(asked)
 
     async def _word_rejection(self, asked: WordRejection) -> Evaluated:
         """A formatter that raises, or answers anything but a text, leaves the default text in place."""

@@ -1,4 +1,4 @@
-"""What a final answer has to be: asked of the model, and checked when it comes."""
+"""What surrounds a run of the model: guardrails before it, and what its final answer has to be."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 from holdfast.agent import Agent
 from holdfast.errors import OutputInvalidError
 from holdfast.payloads.json_profile import JsonObject, scrub
-from holdfast.payloads.model_call import StructuredOutput
+from holdfast.payloads.model_call import NamedGuardrail, StructuredOutput
 from holdfast.workflows.answers import answer_text
 
 PROBLEM_CHARACTERS: Final = 4000
@@ -19,6 +19,12 @@ def request_settings(agent: Agent) -> Mapping[str, Any]:
     if agent.output is None:
         return agent.model_settings
     return agent.output.settings(agent.model_settings, f"agent {agent.name!r}")
+
+
+def input_guardrails(agent: Agent) -> list[NamedGuardrail] | None:
+    """What has to be asked before the model, blocking ones first; None where the agent has no input guardrails."""
+    ordered = sorted(agent.input_guardrails, key=lambda each: each.parallel)
+    return [NamedGuardrail(name=each.name, parallel=each.parallel) for each in ordered] or None
 
 
 def structured(agent: Agent, items: Sequence[JsonObject]) -> StructuredOutput | None:

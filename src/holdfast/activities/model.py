@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Coroutine
 from typing import Any, Final
 
 from temporalio import activity
@@ -13,7 +12,8 @@ from temporalio.exceptions import ApplicationError
 
 from holdfast.activities.answerable import answerable, offered_kinds, used_ids
 from holdfast.activities.attributes import AttributeProbe
-from holdfast.activities.final import request_settings, structured
+from holdfast.activities.final import input_guardrails, request_settings, structured
+from holdfast.activities.keeping import kept_alive
 from holdfast.activities.planning import Planner
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.user_code import UserCodeError, call_user_code
@@ -46,9 +46,13 @@ class CallModel:
             ApplicationError: Typed; each kind says whether a retry can help.
         """
         call = _read(arg)
-        return await self._beating(self._reply(call, self._agent(call)))
+        cancelled = ApplicationError("the model call was cancelled", type="ModelCallCancelled", non_retryable=True)
+        return await kept_alive(self._runtime.beats, self._reply(call, self._agent(call)), cancelled)
 
     async def _reply(self, call: ModelCall, agent: Agent) -> JsonObject:
+        guarded = input_guardrails(agent) if call.guard else None
+        if guarded is not None:
+            return ModelReply(block=uuid.uuid4().hex, items=[], input_guardrails=guarded).to_wire()
         context = await self._runtime.run_context(call.origin, agent.context_type)
         context.turn += 1
         request = ModelRequest(
@@ -72,6 +76,7 @@ class CallModel:
             attributes=await self._attributes.existing(activity.client()) if call.probe else None,
             max_turns=(agent.max_turns or 0) if call.probe else None,
             structured=None if calls else structured(agent, items),
+            output_guardrails=[each.name for each in agent.output_guardrails] or None,
             max_tokens=agent.max_tokens if call.probe else None,
             on_limit="ask" if call.probe and agent.on_limit == "ask" else None,
         )
@@ -82,7 +87,7 @@ class CallModel:
         try:
             return self._runtime.registry.agent(call.origin.agent)
         except UnknownAgentError as error:
-            first = call.origin.turn == 0 and len(call.origin.agent_path) == 1
+            first = call.guard is not None and len(call.origin.agent_path) == 1
             # A worker of an older deploy may lack an agent that others have: the workflow tries those.
             raise ApplicationError(
                 str(error), type="UnknownAgent" if first else "AgentMissing", non_retryable=True
@@ -143,26 +148,6 @@ class CallModel:
         raise ApplicationError(
             f"the instructions of {agent.name} {problem}", type="InstructionsFailed", non_retryable=True
         )
-
-    async def _beating(self, work: Coroutine[Any, Any, JsonObject]) -> JsonObject:
-        """Beat while *work* goes on; a cancel ends it, whatever it is at, and closes the model's connection."""
-        working = asyncio.create_task(work)
-        stopped: list[str] = []
-
-        def stop(why: str) -> None:
-            stopped.append(why)
-            working.cancel()
-
-        try:
-            async with self._runtime.beats.kept([], stop, first=False):
-                return await working
-        except asyncio.CancelledError:
-            working.cancel()
-            if not stopped:
-                raise
-            raise ApplicationError(
-                "the model call was cancelled", type="ModelCallCancelled", non_retryable=True
-            ) from None
 
 
 def _read(arg: object) -> ModelCall:

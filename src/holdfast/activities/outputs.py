@@ -60,16 +60,30 @@ def bounded_output(value: object) -> Shaped:
         text, size_before = _cut(scrub(value), RESULT_BYTES)
         return Shaped(output=text, size=size_before)
     try:
-        _refuse_unreadable(value, 0)
-        plain = _ANY.dump_python(value, mode="json", warnings="error")
-        check_json(plain)
-        text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
-    except Exception as error:  # noqa: BLE001 - the result is an object of the user's: its code runs here
-        why = error.problem if isinstance(error, JsonProfileError) else type(error).__name__
+        text = json.dumps(plain_json(value), ensure_ascii=False, allow_nan=False)
+    except JsonProfileError as error:
         kind = type(value).__name__
-        return Shaped(problem=f"Error: the tool ran, but its result ({kind}) cannot be given to you as JSON: {why}")
+        problem = f"Error: the tool ran, but its result ({kind}) cannot be given to you as JSON: {error.problem}"
+        return Shaped(problem=problem)
     text, size_before = _cut(text, RESULT_BYTES)
     return Shaped(output=text, json=size_before is None, size=size_before)
+
+
+def plain_json(value: object) -> JsonValue:
+    """Turn any object that pydantic can read into JSON.
+
+    Raises:
+        JsonProfileError: It has no JSON, or none that can be recorded.
+    """
+    try:
+        _refuse_unreadable(value, 0)
+        plain: JsonValue = _ANY.dump_python(value, mode="json", warnings="error")
+        check_json(plain)
+    except JsonProfileError:
+        raise
+    except Exception as error:  # noqa: BLE001 - it is an object of the user's: its code runs here
+        raise JsonProfileError(type(error).__name__) from None
+    return plain
 
 
 def bounded_error(error: object) -> str:

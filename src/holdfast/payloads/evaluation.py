@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from holdfast.payloads.base import Payload
+from holdfast.payloads.guardrails import CheckInput, CheckOutput
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.model_call import ApprovalPlan, Origin
 from holdfast.payloads.tool_call import ArgumentsAt
@@ -127,6 +128,8 @@ Evaluation = (
     | WordFailure
     | TellHandoff
     | FilterHistory
+    | CheckInput
+    | CheckOutput
 )
 EVALUATION: TypeAdapter[Evaluation] = TypeAdapter(Annotated[Evaluation, Field(discriminator="kind")])
 

@@ -45,12 +45,21 @@ class ModelCall(Payload):
         after: Last block that the previous model call of this frame saw; None on the first.
         ids: Blocks since then, in order.
         probe: Also report which search attributes exist and the agent's own limits.
+        guard: Name the agent's input guardrails instead of calling the model, where it has some.
     """
 
     origin: Origin
     after: str | None = None
     ids: list[str]
     probe: bool = False
+    guard: bool | None = None
+
+
+class NamedGuardrail(Payload):
+    """An input guardrail of the agent, as the workflow knows it."""
+
+    name: str
+    parallel: bool
 
 
 class ApprovalPlan(Payload):
@@ -126,6 +135,8 @@ class ModelReply(Payload):
         forms: For calls of kind *question*: the JSON schema that an answer must satisfy, by tool.
         max_turns: On a probe: the agent's own limit; 0 means none.
         structured: For a final answer of an agent with an output type.
+        input_guardrails: The model was not called: these come first.
+        output_guardrails: Names of those that have to see the output, where this reply may end the run.
         max_tokens: On a probe: the agent's own limit, where it has one.
         on_limit: On a probe: what follows at a limit; None stands for *fail*.
     """
@@ -141,3 +152,5 @@ class ModelReply(Payload):
     structured: StructuredOutput | None = None
     max_tokens: int | None = None
     on_limit: LimitPolicy | None = None
+    input_guardrails: list[NamedGuardrail] | None = None
+    output_guardrails: list[str] | None = None

@@ -20,6 +20,7 @@ from typing_extensions import TypeVar
 
 from holdfast.errors import JsonProfileError, PayloadInvalidError
 from holdfast.payloads.base import Payload, problems_of
+from holdfast.payloads.guardrails import GuardrailResult
 from holdfast.payloads.json_profile import JsonObject, JsonValue, check_json
 from holdfast.payloads.usage import Usage
 
@@ -143,6 +144,7 @@ class RunResult(Payload, Generic[Output]):
             into the result beside the output.
         turns: Model replies of this run; those of nested agents are not among them.
         usage: Of the run and everything below it.
+        guardrails: What guardrails said: the latest 100.
         stopped: Why it was told to end after a turn, if it was: `output` is then what had been said by then.
     """
 
@@ -150,6 +152,7 @@ class RunResult(Payload, Generic[Output]):
     agent: str
     turns: int
     usage: Usage = Usage()
+    guardrails: list[GuardrailResult] = []
     context: JsonObject | None = None
     stopped: str | None = None
 
@@ -172,6 +175,7 @@ class RunStatus(Payload):
         pending: How many requests wait for a person.
         calls: Calls of the turn under way, in the model's order.
         problem: Why the run cannot go on without a person or a deploy, if so.
+        guardrails: What guardrails have said so far: the latest 100.
     """
 
     status: RunPhase
@@ -181,3 +185,4 @@ class RunStatus(Payload):
     usage: Usage = Usage()
     calls: list[CallStatus] = []
     problem: str | None = None
+    guardrails: list[GuardrailResult] = []

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from temporalio import workflow
-
 from holdfast.errors import JsonProfileError
 from holdfast.output_type import unwrapped
 from holdfast.payloads.json_profile import JsonObject, JsonValue, parse_json
 from holdfast.payloads.model_call import ModelReply, StructuredOutput
-from holdfast.workflows import loop
+from holdfast.workflows import guards, loop
 from holdfast.workflows.frames import Failure, Frame
-from holdfast.workflows.state import RunState
+from holdfast.workflows.state import RunState, user_message
 
 MOST_INVALID_OUTPUTS: Final = 2
 """Answers that do not fit the output type before the run fails: the model is told once what was wrong."""
@@ -29,8 +27,9 @@ class Answers:
     def take(self, reply: ModelReply) -> None:
         """Take a reply without calls: it ends the frame, or it is asked for again."""
         structured = reply.structured
+        self._frame.answer, self._frame.answer_structured = reply.block, structured
         if structured is None:
-            self._finish(loop.text_of_reply(reply.items))
+            guards.finish(self._frame, loop.text_of_reply(reply.items))
         elif structured.problem is not None:
             self._refuse(structured.problem)
         else:
@@ -39,11 +38,7 @@ class Answers:
             except JsonProfileError as error:  # the activity of another version thought otherwise
                 self._refuse(error.problem)
             else:
-                self._finish(value)
-
-    def _finish(self, output: JsonValue) -> None:
-        self._frame.output = output
-        self._frame.phase = "finished"
+                guards.finish(self._frame, value)
 
     def _refuse(self, problem: str) -> None:
         """Tell the model what was wrong, once."""
@@ -53,8 +48,7 @@ class Answers:
             frame.failure = Failure(type="OutputInvalid", message=f"{frame.agent}: {problem}")
             return
         text = f"Your answer could not be used: {problem}. Answer again in the required format."
-        item: JsonObject = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
-        frame.blocks.append(self._state.transcript.add(str(workflow.uuid4()), [item]))
+        frame.blocks.append(self._state.new_block([user_message(text)]))
         frame.phase = "model"
 
 

@@ -40,6 +40,15 @@ TOLD_ONCE: Final = workflow.ActivityConfig(
 )
 """For user code that may have an effect: whether it had one is not worth a repetition."""
 
+GUARDRAIL: Final = workflow.ActivityConfig(
+    start_to_close_timeout=timedelta(seconds=90),
+    heartbeat_timeout=timedelta(seconds=15),
+    retry_policy=RetryPolicy(
+        maximum_attempts=8, maximum_interval=timedelta(seconds=30), non_retryable_error_types=NEVER_RETRIED
+    ),
+)
+"""A guardrail has a minute, which its worker enforces. Where no worker is, it is waited for."""
+
 TOOL_HEARTBEAT: Final = timedelta(seconds=3)
 TOOL_GRACE: Final = timedelta(seconds=90)
 """Beyond the tool's own timeout, which its worker enforces: the server's is only the net below."""

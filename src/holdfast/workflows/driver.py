@@ -9,9 +9,10 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from holdfast.payloads.runs import RunResult
-from holdfast.workflows import asking, decided, limits, loop, steps
+from holdfast.workflows import asking, decided, guards, limits, loop, steps
 from holdfast.workflows.calling import Calls
-from holdfast.workflows.frames import Frame
+from holdfast.workflows.frames import Failure, Frame
+from holdfast.workflows.guarding import Guardrails
 from holdfast.workflows.handing import Handoffs
 from holdfast.workflows.nesting import NestedAgents
 from holdfast.workflows.shared_context import keep_edits, with_context
@@ -31,6 +32,7 @@ class Driver:
         self._calls = Calls(state, frame, self._work)
         self._nested = NestedAgents(state, frame, self._work, self._calls.endings, self._drive_child)
         self._handoffs = Handoffs(state, frame, self._work, self._calls.endings)
+        self._guardrails = Guardrails(state, frame, self._work)
         self._timer: tuple[datetime, asyncio.Task[None]] | None = None
 
     async def run(self) -> RunResult:
@@ -43,13 +45,14 @@ class Driver:
         frame = self._frame
         await self.drive()
         if frame.failure is not None:
-            raise ApplicationError(frame.failure.message, type=frame.failure.type, non_retryable=True)
+            raise failed(frame.failure)
         result = RunResult(
             output=frame.output,
             agent=frame.agent,
             turns=frame.turn,
             usage=self._state.usage_of(frame),
             stopped=frame.stop,
+            guardrails=self._state.guardrails_of(frame),
         )
         return with_context(self._state, frame, result)
 
@@ -99,8 +102,7 @@ class Driver:
                 self._work.spawn(self._turns.call())
             case steps.Stop():
                 said = self._frame.reply
-                self._frame.output = loop.text_of_reply(self._state.transcript.items(said)) if said else None
-                self._frame.phase = "finished"
+                guards.finish(self._frame, loop.text_of_reply(self._state.transcript.items(said)) if said else None)
             case steps.StartTool(call):
                 call.state = "running"
                 self._work.spawn(self._calls.run_tool(call))
@@ -125,6 +127,9 @@ class Driver:
                 self._calls.endings.settle(call, output)
             case steps.FinishTurn():
                 self._finish_turn()
+            case guards.RunGuardrail(guard):
+                guard.state = "running"
+                self._work.spawn(self._guardrails.run(guard))
             case limits.AskBudget(limit):
                 self._frame.phase = "budget"
                 self._frame.request = self._state.open_request(asking.budget(self._frame, limit, self._state.asker))
@@ -177,3 +182,9 @@ class Driver:
             if call.state != "settled":
                 self._calls.endings.settle(call, decided.CANCELLED)
         self._state.publish()
+
+
+def failed(failure: Failure) -> ApplicationError:
+    """The failure that a workflow ends with."""
+    facts = () if failure.facts is None else (failure.facts,)
+    return ApplicationError(failure.message, *facts, type=failure.type, non_retryable=True)

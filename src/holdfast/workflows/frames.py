@@ -8,11 +8,15 @@ from typing import Literal
 from pydantic import BaseModel
 
 from holdfast.payloads.context_edits import ContextEdit
+from holdfast.payloads.guardrails import GuardrailResult
 from holdfast.payloads.json_profile import JsonObject, JsonValue
-from holdfast.payloads.model_call import PlannedCall
+from holdfast.payloads.model_call import PlannedCall, StructuredOutput
 from holdfast.payloads.requests import LimitPolicy
 from holdfast.payloads.usage import Usage
 
+Phase = Literal[
+    "model", "thinking", "calls", "backoff", "stuck", "budget", "filter", "filtering", "checking", "finished"
+]
 CallState = Literal["planned", "asking", "ready", "running", "backoff", "wording", "settled"]
 
 
@@ -64,11 +68,25 @@ class HandedOver(BaseModel):
     filtered: bool = False
 
 
+class Guard(BaseModel):
+    """A guardrail of the frame's agent.
+
+    Attributes:
+        parallel: It runs beside the model call.
+    """
+
+    name: str
+    kind: Literal["input", "output"]
+    parallel: bool = False
+    state: Literal["waiting", "running", "done"] = "waiting"
+
+
 class Failure(BaseModel):
-    """Why a frame cannot go on: the type and text of the failure that its run ends with."""
+    """Why a frame cannot go on: the type, text and facts of the failure that its run ends with."""
 
     type: str
     message: str
+    facts: JsonObject | None = None
 
 
 class Frame(BaseModel):
@@ -82,7 +100,8 @@ class Frame(BaseModel):
         phase: *model*: the next thing is a model call. *calls*: calls of the last reply are being settled. *backoff*:
             until `resume_at`, as no worker knows the agent or a reply was broken. *stuck*: no worker knows the agent,
             which waits for a person. *budget*: a limit is reached, and a person is asked for more. *filter*,
-            *filtering*: a handoff's filter is to say, or says, what is seen.
+            *filtering*: a handoff's filter is to say, or says, what is seen. *checking*: there is an output, and
+            guardrails look at it.
         granted_turns: Beyond `max_turns`; `granted_tokens` likewise. Limits are never reset, only raised.
         limit_refused: A person was asked for more, and refused.
         reply: Block of the last reply.
@@ -94,6 +113,10 @@ class Frame(BaseModel):
         forms: JSON schemas that answers to its questions must satisfy, by tool.
         broken_replies: Replies in a row that were empty or none at all.
         invalid_outputs: Answers that did not fit the agent's output type.
+        guards: Guardrails of the run's input and output; `guards_known` once the agent was asked for its input's.
+        output_guardrails: Names of those of the agent whose turn it is.
+        guardrails: What the guardrails said, the latest last.
+        answer: Block of the reply that is the output, and how its text reads; None where the output is another.
     """
 
     id: str
@@ -113,9 +136,7 @@ class Frame(BaseModel):
     granted_tokens: int = 0
     limit_refused: bool = False
     handles_max_turns: bool = False
-    phase: Literal["model", "thinking", "calls", "backoff", "stuck", "budget", "filter", "filtering", "finished"] = (
-        "model"
-    )
+    phase: Phase = "model"
     reply: str | None = None
     calls: list[Call] = []
     handoff: HandedOver | None = None
@@ -133,4 +154,10 @@ class Frame(BaseModel):
     resume_at: datetime | None = None
     waits: int = 0
     output: JsonValue = None
+    answer: str | None = None
+    answer_structured: StructuredOutput | None = None
+    guards: list[Guard] = []
+    guards_known: bool = False
+    output_guardrails: list[str] = []
+    guardrails: list[GuardrailResult] = []
     failure: Failure | None = None

@@ -160,6 +160,7 @@ class AgentHost:
                 for call in each.calls
             ],
             problem=next((request.reason for request in pending if request.kind == "in_doubt"), None),
+            guardrails=state.guardrails_of(frame) if frame else [],
         ).to_wire()
 
     def _transcript(self, *args: object) -> JsonObject:

@@ -8,12 +8,13 @@ from typing import Final
 
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.requests import RunAgain
-from holdfast.workflows import limits
+from holdfast.workflows import guards, limits
 from holdfast.workflows.decided import decided
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.ledger import Entry
 from holdfast.workflows.steps import (
     AskPerson,
+    Begin,
     CallModel,
     FilterHistory,
     FinishTurn,
@@ -50,6 +51,9 @@ def next_steps(frame: Frame, entries: Mapping[str, Entry], now: datetime, tokens
     """
     if _over(frame):
         return []
+    started = guards.next_guards(frame)
+    if started or guards.hold_model(frame):
+        return list(started)
     _leave_missing(frame, entries, now)
     if frame.phase == "model":
         if frame.stop is not None:
@@ -58,6 +62,7 @@ def next_steps(frame: Frame, entries: Mapping[str, Entry], now: datetime, tokens
         return [CallModel()] if limit is None else list(limits.at_limit(frame, limit))
     if frame.phase == "filter":
         return [FilterHistory()]
+    guards.settle(frame)
     if frame.phase != "calls":
         return []
     steps: list[Step] = []
@@ -65,7 +70,7 @@ def next_steps(frame: Frame, entries: Mapping[str, Entry], now: datetime, tokens
         step = _step_of(frame, call, entries, now)
         if _over(frame):
             return []
-        if step is not None:
+        if step is not None and not (isinstance(step, Begin) and guards.hold_call(frame, call)):
             steps.append(step)
     if all(call.state == "settled" for call in frame.calls):
         return [FinishTurn()]

@@ -7,6 +7,7 @@ from typing import Final
 
 from temporalio import workflow
 
+from holdfast.payloads.guardrails import GuardrailResult, kept
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import Origin
 from holdfast.payloads.requests import Request
@@ -122,6 +123,10 @@ class RunState:
     def usage_of(self, frame: Frame) -> Usage:
         """What a frame has spent, with all frames below it: each reply counted once."""
         return limits.sum_usage(self.under(frame))
+
+    def guardrails_of(self, frame: Frame) -> list[GuardrailResult]:
+        """What the guardrails of a frame and of all frames below it said."""
+        return kept([each for one in self.under(frame) for each in one.guardrails])
 
     def under(self, frame: Frame | None) -> list[Frame]:
         """A frame and all frames below it."""

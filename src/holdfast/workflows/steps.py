@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from holdfast.payloads.json_profile import JsonValue
 from holdfast.workflows.frames import Call
+from holdfast.workflows.guards import RunGuardrail
 from holdfast.workflows.limits import AskBudget, HandleLimit
 
 
@@ -73,6 +74,9 @@ class Stop:
     """End the loop with what it has said so far, as it was told to."""
 
 
+Begin = StartTool | StartAgent | HandOver
+"""What starts a call that may run."""
+
 Step = (
     Stop
     | CallModel
@@ -86,4 +90,5 @@ Step = (
     | FinishTurn
     | AskBudget
     | HandleLimit
+    | RunGuardrail
 )

@@ -6,7 +6,7 @@ from temporalio import workflow
 
 from holdfast.payloads import call_items
 from holdfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
-from holdfast.workflows import asking, budgets, loop
+from holdfast.workflows import asking, budgets, guards, loop
 from holdfast.workflows.answers import Answers
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.settle import Cancelled, Done, Failed
@@ -31,10 +31,13 @@ class ModelTurns:
             after=frame.seen,
             ids=frame.blocks[frame.cursor :],
             probe=not (frame.limit_known and self._state.publisher.attributes_known),
+            guard=None if frame.guards_known else True,
         )
         settled = await self._work.activity(
             "holdfast.call_model", arg.to_wire(), f"{frame.agent} · turn {frame.turn + 1}", budgets.MODEL_CALL
         )
+        if self._work.ending:
+            return  # the frame has its ending already, of which this is a part
         match settled:
             case Done(value):
                 self._take_reply(ModelReply.from_wire(value))
@@ -52,6 +55,8 @@ class ModelTurns:
     def _take_reply(self, reply: ModelReply) -> None:
         frame = self._frame
         frame.missing_since, frame.resume_at, frame.broken_replies, frame.waits = None, None, 0, 0
+        if guards.know(frame, reply):
+            return
         if not frame.limit_known:
             frame.limit_known = True
             if frame.max_turns is None and not self._state.unlimited(frame):

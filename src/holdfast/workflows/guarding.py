@@ -1,0 +1,74 @@
+"""One frame's guardrails: each is an activity, and what it says is written into the frame."""
+
+from __future__ import annotations
+
+from holdfast.payloads.guardrails import CheckInput, CheckOutput, Judged
+from holdfast.payloads.json_profile import JsonObject, JsonValue
+from holdfast.workflows import budgets, guards
+from holdfast.workflows.frames import Frame, Guard
+from holdfast.workflows.settle import Cancelled, Done, Failed
+from holdfast.workflows.state import RunState, user_message
+from holdfast.workflows.work import Work
+
+
+class Guardrails:
+    """Runs the guardrails of one frame."""
+
+    def __init__(self, state: RunState, frame: Frame, work: Work) -> None:
+        self._state = state
+        self._frame = frame
+        self._work = work
+
+    async def run(self, guard: Guard) -> None:
+        """Ask one guardrail, to its end."""
+        frame = self._frame
+        asked = self._about_input(guard) if guard.kind == "input" else self._about_output(guard)
+        settled = await self._work.activity(
+            "holdfast.evaluate",
+            asked.to_wire(),
+            f"{frame.agent} · {guard.kind} guardrail · {guard.name}",
+            budgets.GUARDRAIL,
+        )
+        if self._work.ending:
+            return
+        match settled:
+            case Done(value):
+                self._take(guard, Judged.from_wire(value))
+            case Cancelled():
+                self._take(guard, Judged(outcome="error", reason="it was cancelled"))
+            case Failed(message=message):
+                self._take(guard, Judged(outcome="error", reason=message))
+
+    def _about_input(self, guard: Guard) -> CheckInput:
+        frame = self._frame
+        return CheckInput(origin=self._state.origin(frame), guardrail=guard.name, block=frame.blocks[0])
+
+    def _about_output(self, guard: Guard) -> CheckOutput:
+        frame = self._frame
+        origin = self._state.origin(frame)
+        if frame.answer is not None:
+            return CheckOutput(
+                origin=origin, guardrail=guard.name, reply=frame.answer, structured=frame.answer_structured
+            )
+        arguments, at = self._state.placed({"output": frame.output}, None)
+        return CheckOutput(origin=origin, guardrail=guard.name, arguments=arguments, at=at)
+
+    def _take(self, guard: Guard, judged: Judged) -> None:
+        frame = self._frame
+        guards.take(frame, guard, judged)
+        if judged.outcome != "replace":
+            return
+        if guard.kind == "input":
+            self._replace_input(judged.value)
+        else:
+            frame.output, frame.answer = judged.value, None
+
+    def _replace_input(self, value: JsonValue) -> None:
+        """Put other items in place of the input, which the model has not seen."""
+        frame = self._frame
+        frame.blocks[0] = self._state.new_block([user_message(value)] if isinstance(value, str) else _objects(value))
+        frame.epoch += 1
+
+
+def _objects(value: JsonValue) -> list[JsonObject]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

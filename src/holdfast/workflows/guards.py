@@ -1,0 +1,92 @@
+"""Which guardrail of a frame runs when, and what waits for it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from holdfast.payloads.guardrails import GuardrailResult, Judged, kept
+from holdfast.payloads.json_profile import JsonValue
+from holdfast.payloads.model_call import ModelReply
+from holdfast.workflows.frames import Call, Failure, Frame, Guard
+
+
+@dataclass(frozen=True)
+class RunGuardrail:
+    """Start the activity of a guardrail."""
+
+    guard: Guard
+
+
+def know(frame: Frame, reply: ModelReply) -> bool:
+    """Take over which guardrails there are; whether the reply says that instead of being one of the model's."""
+    frame.output_guardrails = reply.output_guardrails or []
+    if frame.guards_known:
+        return False
+    frame.guards_known = True
+    if not reply.input_guardrails:
+        return False
+    frame.guards = [Guard(name=each.name, kind="input", parallel=each.parallel) for each in reply.input_guardrails]
+    frame.phase = "model"
+    return True
+
+
+def next_guards(frame: Frame) -> list[RunGuardrail]:
+    """The guardrails to start: blocking ones one by one, parallel ones together, those of the output one by one."""
+    for kind in ("input", "output"):
+        one = next((each for each in _unfinished(frame, kind) if not each.parallel), None)
+        if one is not None:
+            return [RunGuardrail(one)] if one.state == "waiting" else []
+        beside = [each for each in _unfinished(frame, kind) if each.state == "waiting"]
+        if beside:
+            return [RunGuardrail(each) for each in beside]
+    return []
+
+
+def hold_model(frame: Frame) -> bool:
+    """Whether the model may not be called yet."""
+    return any(not each.parallel for each in _unfinished(frame, "input"))
+
+
+def hold_call(frame: Frame, call: Call) -> bool:
+    """Whether a call may not start yet: what has an effect waits for the input's guardrails."""
+    return call.plan.effect != "read_only" and bool(_unfinished(frame, "input"))
+
+
+def finish(frame: Frame, output: JsonValue) -> None:
+    """End the frame with *output*, as soon as no guardrail has anything against it."""
+    frame.output = output
+    frame.guards.extend(Guard(name=name, kind="output") for name in frame.output_guardrails)
+    frame.phase = "checking"
+    settle(frame)
+
+
+def settle(frame: Frame) -> None:
+    """Finish a frame whose guardrails have all spoken."""
+    if frame.phase == "checking" and all(each.state == "done" for each in frame.guards):
+        frame.phase = "finished"
+
+
+def take(frame: Frame, guard: Guard, judged: Judged) -> None:
+    """Write what a guardrail said into the frame; a replacement is the caller's to put in place."""
+    guard.state = "done"
+    result = GuardrailResult(
+        guardrail=guard.name,
+        kind=guard.kind,
+        agent=frame.agent,
+        outcome=judged.outcome,
+        reason=judged.reason,
+        info=judged.info,
+    )
+    frame.guardrails = kept([*frame.guardrails, result])
+    if judged.outcome in ("fail", "error"):
+        tripped = judged.outcome == "fail"
+        said = "stopped the run" if tripped else "failed"
+        frame.failure = Failure(
+            type="GuardrailTripped" if tripped else "GuardrailFailed",
+            message=f"{guard.kind} guardrail {guard.name} of {frame.agent} {said}: {judged.reason}",
+            facts=result.to_wire(),
+        )
+
+
+def _unfinished(frame: Frame, kind: str) -> list[Guard]:
+    return [each for each in frame.guards if each.kind == kind and each.state != "done"]
