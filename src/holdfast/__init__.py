@@ -9,6 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from holdfast.activity_tools import (
+        activity_tool,
+    )
     from holdfast.agent import (
         Agent,
         Rejection,
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
         RunContext,
         ToolContext,
     )
-    from holdfast.custom_tool import (
+    from holdfast.custom_tools import (
         custom_tool,
     )
     from holdfast.errors import (
@@ -148,7 +151,8 @@ _HOMES = {
     "ToolContext": "context",
     "Usage": "payloads.usage",
     "WaitingForPeople": "errors",
-    "custom_tool": "custom_tool",
+    "activity_tool": "activity_tools",
+    "custom_tool": "custom_tools",
     "handoff": "handoffs",
     "messages_only": "handoffs",
     "question": "questions",
@@ -202,6 +206,7 @@ __all__ = [
     "ToolContext",
     "Usage",
     "WaitingForPeople",
+    "activity_tool",
     "custom_tool",
     "handoff",
     "messages_only",

@@ -96,6 +96,24 @@ def drop_default_nulls(value: Any, schema: JsonObject, root: JsonObject) -> Any:
     }
 
 
+def has_defaults_without_null(schema: JsonObject) -> bool:
+    """Whether some property, at any depth, may be left out and takes no null: strict form would turn it into one."""
+    parts: list[Any] = [schema]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, list):
+            parts.extend(part)
+        if not isinstance(part, dict):
+            continue
+        parts.extend(part.values())
+        properties = part.get("properties")
+        if isinstance(properties, dict) and part.get("type") == "object":
+            optional = properties.keys() - set(part.get("required", ()))
+            if any(not _nullable(properties[name], schema) for name in optional):
+                return True
+    return False
+
+
 class _StrictConversion:
     def __init__(self, root: JsonObject) -> None:
         self._root = root

@@ -27,6 +27,7 @@ from holdfast.interceptor import BeatGuard
 from holdfast.models.port import ModelPort
 from holdfast.models.responses import ResponsesModel
 from holdfast.registry import Registry
+from holdfast.tools import Tool
 from holdfast.workflows.run import AgentRun
 
 Resources = Callable[[], AbstractAsyncContextManager[Any]]
@@ -45,6 +46,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         self,
         agents: Sequence[Agent] = (),
         *,
+        tools: Sequence[Tool] = (),
         models: Mapping[str, openai.AsyncOpenAI | ModelPort] | None = None,
         default_model: str | None = None,
         resources: Resources | None = None,
@@ -54,6 +56,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
 
         Args:
             agents: The agents of this worker; a client that only starts and decides needs none.
+            tools: Further tools, for a worker on a task queue of its own that has tools and no agents.
             models: Model clients by the name that agents use in ``client=``; None makes an ``AsyncOpenAI()`` from
                 the environment when a worker starts that has agents.
             default_model: Name of the model for agents that name none; ``HOLDFAST_MODEL`` by default.
@@ -65,7 +68,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         Raises:
             DefinitionError: Agents or tools cannot work together.
         """
-        self.registry = Registry(agents)
+        self.registry = Registry(agents, tools)
         check_groups(groups)
         for agent in self.registry.agents.values():
             for name, offered in agent.offered.items():
@@ -113,16 +116,16 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         """Add our workflow, our activities, and the guard of the begun mark; once, wherever the plugin was given.
 
         Raises:
-            DefinitionError: The client's plugin and the worker's have agents both, and are not the same.
+            DefinitionError: The client's plugin and the worker's have agents or tools both, and are not the same.
         """
         earlier = _parts_in(config)
         if earlier is not None:
-            if earlier.plugin is self or not self.registry.agents:
+            if earlier.plugin is self or self.registry.empty:
                 return config
-            if earlier.plugin.registry.agents:
+            if not earlier.plugin.registry.empty:
                 raise DefinitionError(
                     "HoldfastPlugin",
-                    "the worker has two with agents (its client's plugins count too); give all agents to one of them",
+                    "the worker has two with agents or tools (its client's plugins count too); give all to one of them",
                 )
             earlier.take_out(config)
         client = config.get("client")

@@ -19,8 +19,8 @@ class Registry:
     Tools are activity types of the whole worker, so a name means one tool everywhere; agents may share it.
     """
 
-    def __init__(self, agents: Sequence[Agent]) -> None:
-        """Register *agents*, every agent that they call or hand over to, and every tool that these hold.
+    def __init__(self, agents: Sequence[Agent], tools: Sequence[Tool] = ()) -> None:
+        """Register *agents*, every agent that they call or hand over to, every tool that these hold, and *tools*.
 
         Raises:
             DefinitionError: Two agents have one name, two different tools have one name, or a handoff leads nowhere.
@@ -37,12 +37,17 @@ class Registry:
                     error = UnknownAgentError(each.to, sorted(by_name))
                     raise DefinitionError(f"agent {agent.name!r}", f"the handoff {each.name!r} leads nowhere: {error}")
         self._agents = MappingProxyType(dict(sorted(by_name.items())))
-        self._tools = MappingProxyType(dict(sorted(_collect_tools(reachable).items())))
+        self._tools = MappingProxyType(dict(sorted(_collect_tools(reachable, tools).items())))
 
     @property
     def agents(self) -> Mapping[str, Agent]:
         """All agents, sorted by name; read-only."""
         return self._agents
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing here that a worker could run."""
+        return not self._agents and not self._tools
 
     @property
     def tools(self) -> Mapping[str, Tool]:
@@ -91,9 +96,14 @@ def _reachable(agents: Sequence[Agent]) -> list[Agent]:
     return list(met.values())
 
 
-def _collect_tools(agents: Sequence[Agent]) -> dict[str, Tool]:
+def _collect_tools(agents: Sequence[Agent], further: Sequence[Tool]) -> dict[str, Tool]:
     tools: dict[str, Tool] = {}
     owners: dict[str, str] = {}
+    for each in further:
+        _check_tool(each)
+        if tools.setdefault(each.name, each) != each:
+            raise DefinitionError(f"tool {each.name!r}", "two different tools have this name; rename one")
+        owners[each.name] = "tools"
     for agent in agents:
         for tool in (each for each in agent.tools if isinstance(each, Tool)):
             if tools.setdefault(tool.name, tool) != tool:
@@ -103,3 +113,8 @@ def _collect_tools(agents: Sequence[Agent]) -> dict[str, Tool]:
                 )
             owners.setdefault(tool.name, agent.name)
     return tools
+
+
+def _check_tool(given: object) -> None:
+    if not isinstance(given, Tool):
+        raise DefinitionError("registry", f"tools must be made with @tool, not a {type(given).__name__}")

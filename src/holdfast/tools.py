@@ -18,7 +18,7 @@ from holdfast.offered import Offered, check_approval, check_name, offered_schema
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import Effect, UnknownPolicy
 
-__all__ = ["Effect", "IdempotencyKey", "OnError", "Tool", "UnknownPolicy", "tool"]
+__all__ = ["Effect", "IdempotencyKey", "OnError", "Tool", "UnknownPolicy", "check_options", "check_queue", "tool"]
 
 P = ParamSpec("P", default=...)
 R = TypeVar("R", default=Any)
@@ -27,6 +27,8 @@ OnError: TypeAlias = Literal["tell_model", "fail"]
 IdempotencyKey: TypeAlias = Callable[[RunContext[Any], Any], str]
 
 LONGEST_TIMEOUT: Final = timedelta(days=365)
+LONGEST_WIRE_NAME: Final = 200
+"""Characters of an activity's type or a task queue: they travel in the plan of every call."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,7 @@ class Tool(Offered, Generic[P, R]):
 
     Attributes:
         function: The wrapped function.
+        task_queue: Where its activity is scheduled; None is the run's own.
         takes_context: Whether the function wants a `ToolContext` as first argument.
         context_type: The C of ``ToolContext[C]``, None where there is none.
     """
@@ -47,6 +50,7 @@ class Tool(Offered, Generic[P, R]):
     timeout: timedelta
     on_error: OnError
     idempotency_key: IdempotencyKey | None
+    task_queue: str | None
     is_async: bool
     takes_context: bool
     context_type: type[Any] | None
@@ -99,6 +103,7 @@ def tool(
     timeout: timedelta = ...,
     on_error: OnError = ...,
     idempotency_key: IdempotencyKey | None = ...,
+    task_queue: str | None = ...,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
@@ -114,6 +119,7 @@ def tool(
     timeout: timedelta = timedelta(minutes=10),
     on_error: OnError = "tell_model",
     idempotency_key: IdempotencyKey | None = None,
+    task_queue: str | None = None,
 ) -> Any:
     """Make a tool of a sync or async function. Used as ``@tool`` or ``@tool(...)``.
 
@@ -130,6 +136,7 @@ def tool(
         timeout: For one attempt, from the start of the body.
         on_error: Whether an exception becomes text for the model or fails the run.
         idempotency_key: A function of run context and arguments, where the business has a better key.
+        task_queue: Where workers poll that have what the tool needs; the run's own by default.
 
     Raises:
         DefinitionError: The function or an option cannot work.
@@ -138,8 +145,9 @@ def tool(
     def define(function: Callable[P, R]) -> Tool[P, R]:
         chosen = _checked_name(function, name)
         subject = f"tool {chosen!r}"
-        _check_options(subject, effect, on_unknown, on_error, timeout)
+        check_options(subject, effect, on_unknown, on_error, timeout)
         _check_rules(subject, approval, idempotency_key)
+        check_queue(subject, task_queue)
         signature = read_signature(function, subject)
         return Tool(
             function=function,
@@ -151,6 +159,7 @@ def tool(
             timeout=timeout,
             on_error=on_error,
             idempotency_key=idempotency_key,
+            task_queue=task_queue,
             is_async=inspect.iscoroutinefunction(function),
             takes_context=signature.takes_context,
             context_type=signature.context_type,
@@ -174,7 +183,12 @@ def _checked_name(function: Callable[..., Any], name: str | None) -> str:
     return chosen
 
 
-def _check_options(subject: str, effect: object, on_unknown: object, on_error: object, timeout: object) -> None:
+def check_options(subject: str, effect: object, on_unknown: object, on_error: object, timeout: object) -> None:
+    """Refuse options of a tool that cannot work.
+
+    Raises:
+        DefinitionError: For *subject*.
+    """
     choices: list[tuple[str, object, tuple[object, ...]]] = [
         ("effect", effect, get_args(Effect)),
         ("on_unknown", on_unknown, (*get_args(UnknownPolicy), None)),
@@ -187,6 +201,16 @@ def _check_options(subject: str, effect: object, on_unknown: object, on_error: o
         raise DefinitionError(subject, "timeout must be a positive timedelta")
     if timeout > LONGEST_TIMEOUT:
         raise DefinitionError(subject, f"timeout must be at most {LONGEST_TIMEOUT.days} days")
+
+
+def check_queue(subject: str, task_queue: object, option: str = "task_queue") -> None:
+    """Refuse what cannot be the name of a task queue or of an activity's type.
+
+    Raises:
+        DefinitionError: For *subject*.
+    """
+    if task_queue is not None and not (isinstance(task_queue, str) and 0 < len(task_queue) <= LONGEST_WIRE_NAME):
+        raise DefinitionError(subject, f"{option} must be a text of 1 to {LONGEST_WIRE_NAME} characters")
 
 
 def _check_rules(subject: str, approval: object, idempotency_key: object) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from conftest import Effects, MakeLab
 from holdfast import Agent, Approve, RunContext, ToolContext, custom_tool, tool
-from holdfast.custom_tool import CustomInput
+from holdfast.custom_tools import CustomInput
 from holdfast.errors import DefinitionError, EditRefusedError, RunFailedError
 from holdfast.testing import Lab, Reply, call, custom_call, text
 

@@ -98,6 +98,6 @@ async def test_one_plugin_on_client_and_worker_counts_once(server: EmbeddedServe
 async def test_two_plugins_with_agents_are_refused_in_a_line(server: EmbeddedServer) -> None:
     """A client's plugin and a worker's that have different agents are refused, with what to do instead."""
     client = await Client.connect(server.address, plugins=[plugin_of(Agent("one"))])
-    with pytest.raises(DefinitionError, match="give all agents to one of them") as refused:
+    with pytest.raises(DefinitionError, match="give all to one of them") as refused:
         make_worker(client, plugin_of(Agent("two")), task_queue="q")
     assert "\n" not in str(refused.value)

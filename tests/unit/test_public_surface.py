@@ -7,6 +7,7 @@ import inspect
 import subprocess
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -65,6 +66,7 @@ PUBLIC: Final = (
     "ToolContext",
     "Usage",
     "WaitingForPeople",
+    "activity_tool",
     "custom_tool",
     "handoff",
     "messages_only",
@@ -94,6 +96,12 @@ def test_the_public_names_are_pinned(module: ModuleType, names: tuple[str, ...])
     assert tuple(module.__all__) == names
     assert sorted(names) == list(names)
     assert set(names) <= set(dir(module))
+
+
+def test_no_public_name_is_that_of_a_module() -> None:
+    """Importing the module would put it in the name's place."""
+    assert [name for name in PUBLIC if find_spec(f"holdfast.{name}") is not None] == []
+    assert [name for name in PUBLIC_IN_TESTING if find_spec(f"holdfast.testing.{name}") is not None] == []
 
 
 @pytest.mark.parametrize("module", [holdfast, holdfast.testing])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import traceback
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pydantic import ConfigDict, TypeAdapter
 from holdfast.content import File, Image, Text, parts_of
 from holdfast.errors import JsonProfileError
 from holdfast.payloads.base import json_size
+from holdfast.payloads.cutting import cut
 from holdfast.payloads.json_profile import MAX_DEPTH, JsonValue, check_json, scrub
 from holdfast.payloads.tool_call import ERROR_TEXT_BYTES, RESULT_BYTES
 
@@ -57,7 +57,7 @@ def bounded_output(value: object) -> Shaped:
             return Shaped(problem=_PARTS_TOO_LARGE.format(size=size, most=RESULT_BYTES))
         return Shaped(output=parts)
     if isinstance(value, str):
-        text, size_before = _cut(scrub(value), RESULT_BYTES)
+        text, size_before = cut(scrub(value), RESULT_BYTES)
         return Shaped(output=text, size=size_before)
     try:
         text = json.dumps(plain_json(value), ensure_ascii=False, allow_nan=False)
@@ -65,7 +65,7 @@ def bounded_output(value: object) -> Shaped:
         kind = type(value).__name__
         problem = f"Error: the tool ran, but its result ({kind}) cannot be given to you as JSON: {error.problem}"
         return Shaped(problem=problem)
-    text, size_before = _cut(text, RESULT_BYTES)
+    text, size_before = cut(text, RESULT_BYTES)
     return Shaped(output=text, json=size_before is None, size=size_before)
 
 
@@ -100,7 +100,7 @@ def described(error: object, *, prefix: str = "") -> str:
         said = ""
     if not said and isinstance(error, BaseException):
         said = "".join(traceback.format_exception_only(error)).strip()[:200]
-    return _cut(f"{prefix}{name}: {said}" if said else f"{prefix}{name}", ERROR_TEXT_BYTES)[0]
+    return cut(f"{prefix}{name}: {said}" if said else f"{prefix}{name}", ERROR_TEXT_BYTES)[0]
 
 
 def _refuse_unreadable(value: object, depth: int) -> None:
@@ -120,11 +120,3 @@ def _refuse_unreadable(value: object, depth: int) -> None:
     if isinstance(value, list | tuple | set | frozenset):
         for item in value:
             _refuse_unreadable(item, depth + 1)
-
-
-def _cut(text: str, limit: int) -> tuple[str, int | None]:
-    data = text.encode()
-    if len(data) <= limit:
-        return text, None
-    note = f"\n[cut: {len(data):,} bytes in all, sha256 {hashlib.sha256(data).hexdigest()}]"
-    return data[: limit - len(note)].decode(errors="ignore") + note, len(data)

@@ -9,9 +9,11 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from holdfast.activities.existing_plans import plan_existing, too_large
 from holdfast.activities.outputs import bounded_error
 from holdfast.activities.rules import RULE_S, ask_rule
 from holdfast.activities.user_code import UserCodeError, call_user_code
+from holdfast.activity_tools import ActivityTool
 from holdfast.agent import Agent
 from holdfast.agent_tool import AgentTool
 from holdfast.context import RunContext
@@ -61,7 +63,8 @@ class Planner:
                 text=f"Error: there is no tool {item['name'][:64]!r}; there are: {known}",
             )
         try:
-            model = offered.validate(offered.parse_text(arguments_text(item)))
+            arguments = offered.parse_text(arguments_text(item))
+            model = offered.validate(arguments)
         except ArgumentsInvalidError as error:
             return PlannedCall(index=index, kind="invalid", text=f"Error: {error}")
         except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
@@ -75,6 +78,8 @@ class Planner:
                 return await self._handoff(index, offered, model)
             case Question():
                 return PlannedCall(index=index, kind="question", approval=await self._approval(offered, model))
+            case ActivityTool():
+                return await self._existing(index, offered, model, arguments)
         raise AssertionError(f"{type(offered).__name__} has no plan")
 
     def forms(self, items: Sequence[JsonObject], calls: Sequence[PlannedCall]) -> dict[str, JsonObject] | None:
@@ -104,6 +109,7 @@ class Planner:
             timeout_s=tool.timeout.total_seconds() if tool.timeout.total_seconds() != 600 else None,
             key=key,
             worded=self._worded(approval),
+            task_queue=tool.task_queue,
         )
 
     async def _agent_tool(self, index: int, tool: AgentTool, arguments: BaseModel) -> PlannedCall:
@@ -132,6 +138,13 @@ class Planner:
             filtered=True if handoff.filter is not None else None,
             worded=self._worded(approval),
         )
+
+    async def _existing(self, index: int, tool: ActivityTool, model: BaseModel, arguments: JsonObject) -> PlannedCall:
+        problem = too_large(tool, arguments)
+        if problem is not None:
+            return PlannedCall(index=index, kind="invalid", text=problem)
+        approval = await self._approval(tool, model)
+        return plan_existing(index, tool, approval, worded=self._worded(approval))
 
     def _worded(self, approval: ApprovalPlan | None) -> bool | None:
         return True if approval is not None and self._agent.rejection_text is not None else None

@@ -79,6 +79,21 @@ class ApprovalPlan(Payload):
     on_edit: OnEdit | None = None
 
 
+class ExistingActivity(Payload):
+    """An activity that exists already: the workflow starts it directly.
+
+    Attributes:
+        argument: It gets one, the arguments object; False for one without.
+        key_field: Field of the argument that the workflow fills with the idempotency key.
+    """
+
+    type: str
+    argument: bool = True
+    heartbeat_s: float | None = None
+    start_within_s: float
+    key_field: str | None = None
+
+
 class PlannedCall(Payload):
     """What to do with one call of a reply. None stands for the default, to keep the history small.
 
@@ -93,6 +108,8 @@ class PlannedCall(Payload):
         extracted: The agent tool makes the call's output of the finished loop.
         told: The handoff is told to user code before it takes place.
         filtered: The handoff's filter says what the next agent sees.
+        task_queue: Where its activity is scheduled; None is the run's own.
+        activity: An activity that exists already, in place of one of ours.
     """
 
     index: int
@@ -111,6 +128,8 @@ class PlannedCall(Payload):
     extracted: bool | None = None
     told: bool | None = None
     filtered: bool | None = None
+    task_queue: str | None = None
+    activity: ExistingActivity | None = None
 
 
 class StructuredOutput(Payload):

@@ -12,6 +12,8 @@ from holdfast.payloads.model_call import Effect, Origin
 
 INLINE_ARGUMENTS_BYTES = 16 * 1024
 """Arguments up to this size travel in the activity's input; larger ones are fetched from their block."""
+EXISTING_ARGUMENT_BYTES = 256 * 1024
+"""Largest argument of an activity that exists already: it cannot fetch a block."""
 RESULT_BYTES = 256 * 1024
 """Largest tool output that enters the history."""
 ERROR_TEXT_BYTES = 8 * 1024

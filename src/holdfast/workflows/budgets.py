@@ -52,6 +52,8 @@ GUARDRAIL: Final = workflow.ActivityConfig(
 TOOL_HEARTBEAT: Final = timedelta(seconds=3)
 TOOL_GRACE: Final = timedelta(seconds=90)
 """Beyond the tool's own timeout, which its worker enforces: the server's is only the net below."""
+START_WITHIN: Final = timedelta(hours=1)
+"""How long a tool on a task queue of its own waits there for a worker, before a person is told."""
 ONE_ATTEMPT: Final = RetryPolicy(maximum_attempts=1)
 SEVERAL_ATTEMPTS: Final = RetryPolicy(
     initial_interval=timedelta(seconds=1),
@@ -69,9 +71,13 @@ def tool_timeout(planned_s: float | None) -> timedelta:
     return timedelta(seconds=min(planned_s or DEFAULT_TOOL_TIMEOUT_S, LONGEST_TOOL_TIMEOUT_S))
 
 
-def tool_call(timeout: timedelta, effect: Effect) -> workflow.ActivityConfig:
+def tool_call(timeout: timedelta, effect: Effect, task_queue: str | None = None) -> workflow.ActivityConfig:
     """The budget of one tool call: one attempt where a second could repeat an effect."""
+    elsewhere = workflow.ActivityConfig()
+    if task_queue is not None:
+        elsewhere = workflow.ActivityConfig(task_queue=task_queue, schedule_to_start_timeout=START_WITHIN)
     return workflow.ActivityConfig(
+        **elsewhere,
         start_to_close_timeout=timeout + TOOL_GRACE,
         heartbeat_timeout=TOOL_HEARTBEAT,
         retry_policy=ONE_ATTEMPT if effect == "at_most_once" else SEVERAL_ATTEMPTS,

@@ -7,8 +7,9 @@ import json
 from temporalio import workflow
 
 from holdfast.payloads.json_profile import JsonObject, JsonValue
+from holdfast.payloads.model_call import ExistingActivity
 from holdfast.payloads.tool_call import ToolOutcome
-from holdfast.workflows import asking, decided, loop
+from holdfast.workflows import asking, decided, existing, loop
 from holdfast.workflows.content_parts import prefixed, suffixed
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.output_items import output_item
@@ -35,12 +36,39 @@ class CallEndings:
                 self.settle(call, decided.CANCELLED)
             case Failed(not_registered=True):
                 self._not_begun(call, missing=True)
+            case Failed(type="TimeoutScheduleToStart"):
+                self._nobody_took(call)
             case Failed(timed_out=True, begun=False) if at_most_once:
                 self._not_begun(call)
             case Failed(type=kind, message=message) if at_most_once:
                 self._in_doubt(call, {"ended": kind, "detail": message})
             case Failed(message=message):
                 self._tool_failed(call, f"The tool failed: {message}")
+
+    def take_existing(self, call: Call, activity: ExistingActivity, settled: Settled) -> None:
+        """The same for an activity that exists already: it has no begun mark, and raises what fails."""
+        at_most_once = (call.plan.effect or "at_most_once") == "at_most_once"
+        match settled:
+            case Done(value):
+                output, problem = existing.read_result(value)
+                if problem is None:
+                    self.settle(call, output)
+                else:
+                    self._tool_failed(call, problem)
+            case Cancelled() if at_most_once and activity.heartbeat_s is None:
+                self._in_doubt(call, {"ended": "cancelled", "detail": "it cannot hear of a cancel, and may go on"})
+            case Cancelled():
+                self.settle(call, decided.CANCELLED)
+            case Failed(not_registered=True):
+                self._not_begun(call, missing=True)
+            case Failed(type="TimeoutScheduleToStart"):
+                self._nobody_took(call)
+            case Failed(type=kind, message=message, raised=raised) if at_most_once and (
+                not raised or kind in existing.UNSETTLED
+            ):
+                self._in_doubt(call, existing.facts(kind, message))
+            case Failed(type=kind, message=message):
+                self._tool_failed(call, existing.error_text(kind, message))
 
     def _typed(self, call: Call, outcome: ToolOutcome) -> None:
         match outcome.kind:
@@ -83,6 +111,14 @@ class CallEndings:
             call,
             "no worker has this tool; it has not run" if missing else "no worker could start this call; it has not run",
             {"ended": "not_registered" if missing else "not_begun", "starts": call.starts},
+        )
+
+    def _nobody_took(self, call: Call) -> None:
+        queue = call.plan.task_queue
+        self._ask_doubt(
+            call,
+            f"no worker took this call from {'task queue ' + queue if queue else 'the task queue'}; it has not run",
+            {"ended": "not_begun", "task_queue": queue} if queue else {"ended": "not_begun"},
         )
 
     def _in_doubt(self, call: Call, facts: JsonObject) -> None:

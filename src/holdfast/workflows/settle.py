@@ -10,7 +10,12 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 
 from holdfast.payloads.json_profile import JsonObject
 
-NOT_REGISTERED: Final = "NotFoundError"
+NOT_REGISTERED: Final = {
+    "NotFoundError": "is not registered",
+    "ActivityNotRegisteredError": "unable to find activityType",
+    "java.lang.IllegalArgumentException": "is not registered with a worker",
+}
+"""What a worker answers that does not know an activity, by the type of its failure: Python and TypeScript, Go, Java."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class Failed:
         begun: A timed-out attempt had beaten, which it does only in the tool's body. What its details say does not
             matter: they may come back in a form that cannot be read.
         under: Our error type of the last attempt, where a timeout over all attempts ended it.
+        raised: The activity's own code, or its worker, said so.
         not_registered: The worker that took it does not know this activity.
     """
 
@@ -37,6 +43,7 @@ class Failed:
     begun: bool = False
     under: str | None = None
     timed_out: bool = False
+    raised: bool = False
     not_registered: bool = False
 
 
@@ -49,10 +56,15 @@ Settled = Done | Failed | Cancelled
 
 
 def start_activity(
-    name: str, arg: JsonObject, summary: str, config: workflow.ActivityConfig
+    name: str, arg: JsonObject | None, summary: str, config: workflow.ActivityConfig
 ) -> workflow.ActivityHandle[Any]:
-    """Start an activity by its wire name; the summary is what Temporal's web page shows of it."""
-    return workflow.start_activity(name, arg, **workflow.ActivityConfig(**{**config, "summary": summary}))
+    """Start an activity by its wire name, with one argument or (None) without.
+
+    The summary is what Temporal's web page shows of it.
+    """
+    return workflow.start_activity(
+        name, args=[] if arg is None else [arg], **workflow.ActivityConfig(**{**config, "summary": summary})
+    )
 
 
 async def settle_activity(handle: workflow.ActivityHandle[Any]) -> Settled:
@@ -84,6 +96,7 @@ def ending_of(error: ActivityError) -> Settled:
         return Failed(
             type=cause.type or "ApplicationError",
             message=text,
-            not_registered=cause.type == NOT_REGISTERED and "is not registered" in text,
+            raised=True,
+            not_registered=cause.type in NOT_REGISTERED and NOT_REGISTERED[cause.type] in text,
         )
     return Failed(type=type(cause).__name__ if cause else "ActivityError", message=str(cause or error))

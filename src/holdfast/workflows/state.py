@@ -177,17 +177,23 @@ class RunState:
 
         The commands of one workflow task may not be too large together, so beyond a budget even small ones go by block.
         """
-        size = len(json.dumps(arguments))
-        task = workflow.info().get_current_history_length()
-        if task != self._task:
-            self._task, self._inlined = task, 0
-        if size <= INLINE_ARGUMENTS_BYTES and self._inlined + size <= INLINE_BYTES_PER_TASK:
-            self._inlined += size
+        if len(json.dumps(arguments)) <= INLINE_ARGUMENTS_BYTES and self.take_room(arguments):
             return arguments, None
         if at is None:
             item: JsonObject = {"type": "edited_arguments", "arguments": json.dumps(arguments)}
             at = ArgumentsAt(block=self.transcript.add(str(workflow.uuid4()), [item]), index=0)
         return None, at
+
+    def take_room(self, arguments: JsonObject) -> bool:
+        """Take what *arguments* need inline out of the workflow task's budget; False where too little is left."""
+        size = len(json.dumps(arguments))
+        task = workflow.info().get_current_history_length()
+        if task != self._task:
+            self._task, self._inlined = task, 0
+        if self._inlined + size > INLINE_BYTES_PER_TASK:
+            return False
+        self._inlined += size
+        return True
 
     def unlimited(self, frame: Frame) -> bool:
         """Whether the caller lifted the agent's own turn limit."""

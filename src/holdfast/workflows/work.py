@@ -41,7 +41,9 @@ class Work:
             self._tasks.remove(task)
             task.result()
 
-    async def activity(self, name: str, arg: JsonObject, summary: str, config: workflow.ActivityConfig) -> Settled:
+    async def activity(
+        self, name: str, arg: JsonObject | None, summary: str, config: workflow.ActivityConfig
+    ) -> Settled:
         """Run an activity to its end, whatever that is."""
         handle = start_activity(name, arg, summary, config)
         self._handles.append(handle)
