@@ -32,7 +32,6 @@ _WITHOUT_A_TEST: Final = """
     B5
     C1 C2 C3 C4 C5 C6
     I5
-    M2 M3
     N1 N3 N4
     O4 O6
     P2 P3 P10 P11 P13

@@ -90,6 +90,7 @@ if TYPE_CHECKING:
         Question,
         question,
     )
+    from holdfast.tool_options import Retry, ToolInputGuardrail
     from holdfast.tools import (
         Tool,
         tool,
@@ -140,6 +141,7 @@ _HOMES = {
     "Rejection": "agent",
     "Replace": "guardrail",
     "Request": "payloads.requests",
+    "Retry": "tool_options",
     "Run": "handle",
     "RunAgain": "payloads.requests",
     "RunContext": "context",
@@ -149,6 +151,7 @@ _HOMES = {
     "Text": "content",
     "Tool": "tools",
     "ToolContext": "context",
+    "ToolInputGuardrail": "tool_options",
     "Usage": "payloads.usage",
     "WaitingForPeople": "errors",
     "activity_tool": "activity_tools",
@@ -195,6 +198,7 @@ __all__ = [
     "Rejection",
     "Replace",
     "Request",
+    "Retry",
     "Run",
     "RunAgain",
     "RunContext",
@@ -204,6 +208,7 @@ __all__ = [
     "Text",
     "Tool",
     "ToolContext",
+    "ToolInputGuardrail",
     "Usage",
     "WaitingForPeople",
     "activity_tool",

@@ -17,6 +17,7 @@ from holdfast.approval import Approval, ApprovalRule
 from holdfast.errors import ArgumentsInvalidError, DefinitionError, JsonProfileError
 from holdfast.payloads.call_items import FUNCTION_CALL
 from holdfast.payloads.json_profile import JsonObject, check_json, parse_json
+from holdfast.tool_options import EnabledRule
 
 __all__ = ["NAME_PATTERN", "Offered", "check_approval", "check_name", "check_turns", "offered_schema", "schema_of"]
 
@@ -31,6 +32,7 @@ class Offered:
     Attributes:
         name: As the model calls it; unique among what one agent offers.
         approval: Whether a call waits for a person.
+        enabled: Whether the model is offered it; a rule is asked before each model call.
         arguments_model: pydantic model with one attribute per parameter.
         parameters: JSON schema of the arguments, in strict form where `strict` is True.
         strict: Whether the schema could be expressed in strict form; free-form dicts cannot.
@@ -42,6 +44,7 @@ class Offered:
     name: str
     description: str
     approval: ApprovalRule
+    enabled: EnabledRule = True
     arguments_model: type[BaseModel] = field(compare=False, repr=False)
     parameters: JsonObject = field(compare=False, repr=False)
     strict: bool = field(compare=False)

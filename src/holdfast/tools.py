@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Generic, Literal, TypeAlias, cast, get_args, overload
@@ -17,6 +17,19 @@ from holdfast.errors import DefinitionError
 from holdfast.offered import Offered, check_approval, check_name, offered_schema
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import Effect, UnknownPolicy
+from holdfast.tool_options import (
+    EnabledRule,
+    InputCheck,
+    OnCancel,
+    OutputCheck,
+    Retry,
+    ToolInputGuardrail,
+    checked_enabled,
+    checked_input_guardrails,
+    checked_on_cancel,
+    checked_output_guardrails,
+    checked_retry,
+)
 
 __all__ = ["Effect", "IdempotencyKey", "OnError", "Tool", "UnknownPolicy", "check_options", "check_queue", "tool"]
 
@@ -42,6 +55,8 @@ class Tool(Offered, Generic[P, R]):
         task_queue: Where its activity is scheduled; None is the run's own.
         takes_context: Whether the function wants a `ToolContext` as first argument.
         context_type: The C of ``ToolContext[C]``, None where there is none.
+
+    The other attributes are the options of `tool`.
     """
 
     function: Callable[P, R]
@@ -54,6 +69,10 @@ class Tool(Offered, Generic[P, R]):
     is_async: bool
     takes_context: bool
     context_type: type[Any] | None
+    retry: Retry | None = None
+    on_cancel: OnCancel | None = None
+    input_guardrails: tuple[ToolInputGuardrail, ...] = ()
+    output_guardrails: tuple[OutputCheck, ...] = ()
 
     def __post_init__(self) -> None:
         # functools.update_wrapper assigns, which a frozen dataclass refuses.
@@ -64,6 +83,11 @@ class Tool(Offered, Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function directly: no validation, no approval, no record."""
         return self.function(*args, **kwargs)
+
+    @property
+    def needs_context(self) -> bool:
+        """Whether anything of it wants a `ToolContext`: the function, a guardrail, or `on_cancel`."""
+        return bool(self.takes_context or self.on_cancel or self.input_guardrails or self.output_guardrails)
 
     @property
     def __name__(self) -> str:
@@ -104,6 +128,11 @@ def tool(
     on_error: OnError = ...,
     idempotency_key: IdempotencyKey | None = ...,
     task_queue: str | None = ...,
+    retry: Retry | None = ...,
+    enabled: EnabledRule = ...,
+    on_cancel: OnCancel | None = ...,
+    input_guardrails: Sequence[InputCheck | ToolInputGuardrail] = ...,
+    output_guardrails: Sequence[OutputCheck] = ...,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
@@ -120,6 +149,11 @@ def tool(
     on_error: OnError = "tell_model",
     idempotency_key: IdempotencyKey | None = None,
     task_queue: str | None = None,
+    retry: Retry | None = None,
+    enabled: EnabledRule = True,
+    on_cancel: OnCancel | None = None,
+    input_guardrails: Sequence[InputCheck | ToolInputGuardrail] = (),
+    output_guardrails: Sequence[OutputCheck] = (),
 ) -> Any:
     """Make a tool of a sync or async function. Used as ``@tool`` or ``@tool(...)``.
 
@@ -137,6 +171,13 @@ def tool(
         on_error: Whether an exception becomes text for the model or fails the run.
         idempotency_key: A function of run context and arguments, where the business has a better key.
         task_queue: Where workers poll that have what the tool needs; the run's own by default.
+        retry: For ``"read_only"`` and ``"idempotent"``: how often, with which pauses, and after which exceptions.
+        enabled: Whether the model is offered the tool: a bool, or a function of the run context, asked before each
+            model call. A rule that raises leaves the tool out.
+        on_cancel: A function of the tool context, called when a call that runs is told to stop.
+        input_guardrails: Functions of tool context and arguments, or `ToolInputGuardrail`; asked in their order when
+            the call is about to run.
+        output_guardrails: Functions of tool context and what the function returned; asked in their order.
 
     Raises:
         DefinitionError: The function or an option cannot work.
@@ -163,6 +204,11 @@ def tool(
             is_async=inspect.iscoroutinefunction(function),
             takes_context=signature.takes_context,
             context_type=signature.context_type,
+            retry=checked_retry(subject, retry, effect),
+            enabled=checked_enabled(subject, enabled),
+            on_cancel=checked_on_cancel(subject, on_cancel),
+            input_guardrails=checked_input_guardrails(subject, input_guardrails),
+            output_guardrails=checked_output_guardrails(subject, output_guardrails),
             **offered_schema(signature.arguments_model, signature.schema),
         )
 

@@ -15,6 +15,8 @@ from holdfast.activities.nesting import Nesting
 from holdfast.activities.outputs import bounded_error
 from holdfast.activities.rules import ask_rule
 from holdfast.activities.runtime import Runtime
+from holdfast.activities.tool_context import tool_context
+from holdfast.activities.tool_guards import ask_input
 from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.agent import Rejection
 from holdfast.errors import ArgumentsInvalidError, UnknownAgentError, UnknownToolError
@@ -28,6 +30,7 @@ from holdfast.payloads.evaluation import (
     Evaluation,
     ExtractOutput,
     FilterHistory,
+    GuardCall,
     LookUpGroups,
     TellHandoff,
     WordFailure,
@@ -86,6 +89,8 @@ class Evaluate:
                 return await self._nesting.filter_history(asked)
             case CheckInput() | CheckOutput():
                 return await self._guardrails.run(asked)
+            case GuardCall():
+                return await self._guard_call(asked)
 
     async def _word_rejection(self, asked: WordRejection) -> Evaluated:
         """A formatter that raises, or answers anything but a text, leaves the default text in place."""
@@ -104,6 +109,21 @@ class Evaluate:
             logger.error("rejection_text of agent %s raised, the default text is used: %s", agent.name, error)
             return Evaluated()
         return Evaluated(text=scrub(text)) if isinstance(text, str) else Evaluated()
+
+    async def _guard_call(self, asked: GuardCall) -> Evaluated:
+        tool = self._runtime.registry.tool(asked.tool)
+        arguments = await arguments_of(self._runtime, asked)
+        try:
+            model = tool.validate(arguments)
+        except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
+            return Evaluated(text=bounded_error(error))
+        context = await tool_context(
+            self._runtime, asked.origin, tool, call_id=asked.call_id, arguments=arguments, key=asked.key
+        )
+        stopped = await ask_input(tool.input_guardrails, context, model, self._runtime.threads)
+        if stopped is None:
+            return Evaluated()
+        return Evaluated(text=stopped.output) if stopped.reason is None else Evaluated(problem=stopped.reason)
 
     async def _check_arguments(self, asked: CheckArguments) -> Evaluated:
         agent = self._runtime.registry.agent(asked.origin.agent)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from collections.abc import Mapping
 from typing import Any, Final
 
 from temporalio import activity
@@ -14,6 +15,7 @@ from holdfast.activities.answerable import answerable, offered_kinds, used_ids
 from holdfast.activities.attributes import AttributeProbe
 from holdfast.activities.final import input_guardrails, request_settings, structured
 from holdfast.activities.keeping import kept_alive
+from holdfast.activities.offering import offered_now
 from holdfast.activities.planning import Planner
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.user_code import UserCodeError, call_user_code
@@ -22,6 +24,7 @@ from holdfast.context import RunContext
 from holdfast.errors import PayloadInvalidError, UnknownAgentError
 from holdfast.handoffs import Handoff
 from holdfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest
+from holdfast.offered import Offered
 from holdfast.payloads.json_profile import JsonObject, scrub
 from holdfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
 
@@ -55,16 +58,17 @@ class CallModel:
             return ModelReply(block=uuid.uuid4().hex, items=[], input_guardrails=guarded).to_wire()
         context = await self._runtime.run_context(call.origin, agent.context_type)
         context.turn += 1
+        offered = await offered_now(agent, context, self._runtime.threads)
         request = ModelRequest(
             model=self._model_name(agent),
             instructions=await self._instructions(agent, context),
             items=await self._runtime.blocks.transcript(call.origin, call.after, call.ids),
-            tools=self._definitions(agent),
+            tools=self._definitions(offered),
             settings=request_settings(agent),
         )
         answer = await self._answer(agent, request)
         items = answerable(_whole(answer), used_ids(request.items), offered_kinds(agent))
-        planner = Planner(agent, context, self._runtime.threads)
+        planner = Planner(agent, offered, context, self._runtime)
         calls = await planner.plan(items)
         reply = ModelReply(
             block=uuid.uuid4().hex,
@@ -93,10 +97,10 @@ class CallModel:
                 str(error), type="UnknownAgent" if first else "AgentMissing", non_retryable=True
             ) from None
 
-    def _definitions(self, agent: Agent) -> list[JsonObject]:
+    def _definitions(self, offered: Mapping[str, Offered]) -> list[JsonObject]:
         """What the model is offered; a handoff by name says what its target's agent is for."""
         definitions: list[JsonObject] = []
-        for each in agent.offered.values():
+        for each in offered.values():
             definition = each.definition()
             if isinstance(each, Handoff) and not each.description:
                 target = self._runtime.registry.agents.get(each.to)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from concurrent.futures import Executor
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -12,6 +11,9 @@ from pydantic import BaseModel
 from holdfast.activities.existing_plans import plan_existing, too_large
 from holdfast.activities.outputs import bounded_error
 from holdfast.activities.rules import RULE_S, ask_rule
+from holdfast.activities.runtime import Runtime
+from holdfast.activities.tool_context import of_call
+from holdfast.activities.tool_guards import ask_input
 from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.activity_tools import ActivityTool
 from holdfast.agent import Agent
@@ -20,10 +22,11 @@ from holdfast.context import RunContext
 from holdfast.errors import ArgumentsInvalidError
 from holdfast.handoffs import Handoff
 from holdfast.offered import Offered
-from holdfast.payloads.call_items import CALLS, arguments_text
+from holdfast.payloads.call_items import CALLS, arguments_of, arguments_text, id_of
 from holdfast.payloads.json_profile import JsonObject
-from holdfast.payloads.model_call import ApprovalPlan, PlannedCall
+from holdfast.payloads.model_call import ApprovalPlan, PlannedCall, RetryPlan
 from holdfast.questions import Question
+from holdfast.tool_options import Retry
 from holdfast.tools import Tool
 
 MOST_CALLS: Final = 256
@@ -34,11 +37,14 @@ class Planner:
     """Looks every call of one reply up in the agent, validates it, and asks its approval rule: once, and never
     again."""
 
-    def __init__(self, agent: Agent, context: RunContext[Any], threads: Executor) -> None:
+    def __init__(
+        self, agent: Agent, offered: Mapping[str, Offered], context: RunContext[Any], runtime: Runtime
+    ) -> None:
         self._agent = agent
+        self._offered = offered
         self._context = context
-        self._threads = threads
-        self._offered = agent.offered
+        self._runtime = runtime
+        self._threads = runtime.threads
 
     async def plan(self, items: Sequence[JsonObject]) -> list[PlannedCall]:
         """Plan every call among *items*, in their order; rules of one reply are asked side by side."""
@@ -71,7 +77,7 @@ class Planner:
             return PlannedCall(index=index, kind="invalid", text=bounded_error(error))
         match offered:
             case Tool():
-                return await self._tool(index, offered, model)
+                return await self._stopped(index, item, offered, model) or await self._tool(index, offered, model)
             case AgentTool():
                 return await self._agent_tool(index, offered, model)
             case Handoff():
@@ -110,6 +116,8 @@ class Planner:
             key=key,
             worded=self._worded(approval),
             task_queue=tool.task_queue,
+            guarded=True if tool.input_guardrails else None,
+            retry=None if tool.retry is None else _retry_plan(tool.retry),
         )
 
     async def _agent_tool(self, index: int, tool: AgentTool, arguments: BaseModel) -> PlannedCall:
@@ -146,8 +154,39 @@ class Planner:
         approval = await self._approval(tool, model)
         return plan_existing(index, tool, approval, worded=self._worded(approval))
 
+    async def _stopped(
+        self, index: int, item: JsonObject, tool: Tool[..., Any], arguments: BaseModel
+    ) -> PlannedCall | None:
+        """Ask the guardrails that want to be asked before a person is."""
+        guardrails = [each for each in tool.input_guardrails if each.before_approval]
+        if not guardrails:
+            return None
+        context = of_call(
+            self._context,
+            tool.name,
+            call_id=id_of(item),
+            arguments=arguments_of(item),
+            key="",
+            attempt=1,
+            resources=self._runtime.resources,
+        )
+        stopped = await ask_input(guardrails, context, arguments, self._threads)
+        if stopped is None:
+            return None
+        if stopped.reason is not None:
+            return PlannedCall(index=index, kind="tripped", text=stopped.reason)
+        return PlannedCall(index=index, kind="blocked", text=stopped.output)
+
     def _worded(self, approval: ApprovalPlan | None) -> bool | None:
         return True if approval is not None and self._agent.rejection_text is not None else None
 
     async def _approval(self, offered: Offered, arguments: BaseModel) -> ApprovalPlan | None:
         return await ask_rule(offered.approval, self._context, arguments, self._threads)
+
+
+def _retry_plan(retry: Retry) -> RetryPlan:
+    return RetryPlan(
+        attempts=retry.attempts,
+        first_pause_s=retry.first_pause.total_seconds(),
+        longest_pause_s=retry.longest_pause.total_seconds(),
+    )

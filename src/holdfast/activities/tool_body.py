@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import logging
 import threading
 import uuid
 from typing import Any, Final, Literal
@@ -14,19 +15,29 @@ from temporalio.exceptions import ApplicationError
 
 from holdfast.activities.outputs import bounded_error, bounded_output
 from holdfast.activities.runtime import Runtime
+from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.context import ToolContext
 from holdfast.payloads.json_profile import JsonValue
 from holdfast.payloads.tool_call import ToolOutcome
 from holdfast.tools import Tool
 
+logger = logging.getLogger(__name__)
+
 SETTLE_S: Final = 60.0
 """How long a tool that ignores its cancellation is waited for."""
+
+ON_CANCEL_S: Final = 10.0
+"""How long a tool's `on_cancel` may take."""
 
 OutcomeKind = Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused"]
 
 
 class ToolBody:
-    """Runs the function in a task or thread of its own, and watches it until it has ended one way or another."""
+    """Runs the function in a task or thread of its own, and watches it until it has ended one way or another.
+
+    Attributes:
+        returned: What the function returned, once it has.
+    """
 
     def __init__(
         self,
@@ -37,11 +48,13 @@ class ToolBody:
     ) -> None:
         """Take everything that the function needs; nothing starts yet."""
         self._tool = tool
-        self._args = () if context is None else (context,)
+        self._context = context
+        self._args = (context,) if tool.takes_context else ()
         self._kwargs = arguments
         self._runtime = runtime
         self._cancelled = context.cancel_event if context is not None else threading.Event()
         self._stop = asyncio.Event()
+        self.returned: object = None
 
     def stop(self, _why: str) -> None:
         """The server wants this call to end."""
@@ -52,7 +65,8 @@ class ToolBody:
         """Run the function to its end.
 
         Raises:
-            ApplicationError: ``WorkerShutdown``, where the call may be retried on another worker.
+            ApplicationError: ``WorkerShutdown``, where the call may be retried on another worker; ``ToolRetried``,
+                where the tool's `Retry` says that this exception is tried again.
         """
         running = asyncio.create_task(self._guarded())
         watching = asyncio.create_task(self._watch(running, timeout_s, at_most_once=at_most_once))
@@ -83,7 +97,7 @@ class ToolBody:
             return self._ended(running.result())
         if self._stop.is_set():
             return await self._stopped(running)
-        return self._timed_out(running, timeout_s, at_most_once=at_most_once)
+        return await self._timed_out(running, timeout_s, at_most_once=at_most_once)
 
     async def _guarded(self) -> tuple[bool, object]:
         """Run the function: whether it returned, and what. No exception leaves: SystemExit would end the loop."""
@@ -111,6 +125,7 @@ class ToolBody:
     def _ended(self, result: tuple[bool, object]) -> ToolOutcome:
         returned, value = result
         if returned:
+            self.returned = value
             shaped = bounded_output(value)
             if shaped.problem is not None:
                 return outcome("error", output=shaped.problem)
@@ -118,25 +133,49 @@ class ToolBody:
         error = value.error if isinstance(value, _InThreadError) else value
         if isinstance(error, asyncio.CancelledError) and self._stop.is_set():
             return outcome("cancelled", reason="cancelled while it was running")
+        retry = self._tool.retry
+        if retry is not None and isinstance(error, retry.on) and not self._stop.is_set() and _more_attempts():
+            raise ApplicationError(bounded_error(error), type="ToolRetried")
         return outcome("error", output=bounded_error(error))
 
     async def _stopped(self, running: asyncio.Task[tuple[bool, object]]) -> ToolOutcome:
         """End a cancelled call. What finishes all the same is kept; a thread cannot be interrupted, only asked."""
         if self._tool.is_async:
             running.cancel()
-        done, _ = await asyncio.wait({running}, timeout=SETTLE_S)
+        waiting = asyncio.create_task(asyncio.wait({running}, timeout=SETTLE_S))
+        problem = await self._on_cancel()
+        done, _ = await waiting
         if done:
-            return self._ended(running.result())
-        return outcome("unknown", reason=f"unsettled: it ignored its cancellation for {SETTLE_S:g} s")
+            ended = self._ended(running.result())
+        else:
+            ended = outcome("unknown", reason=f"unsettled: it ignored its cancellation for {SETTLE_S:g} s")
+        return ended if problem is None else ended.model_copy(update={"reason": _joined(ended.reason, problem)})
 
-    def _timed_out(
+    async def _on_cancel(self) -> str | None:
+        """Call the tool's `on_cancel`; what went wrong with it, if anything did."""
+        hook = self._tool.on_cancel
+        if hook is None:
+            return None
+        try:
+            await asyncio.wait_for(call_user_code(hook, self._context, threads=self._runtime.threads), ON_CANCEL_S)
+        except TimeoutError:
+            problem = f"on_cancel took longer than {ON_CANCEL_S:g} s"
+        except UserCodeError as error:
+            problem = f"on_cancel raised {error}"
+        else:
+            return None
+        logger.error("a call of %s was told to stop: %s", self._tool.name, problem)
+        return problem
+
+    async def _timed_out(
         self, running: asyncio.Task[tuple[bool, object]], timeout_s: float, *, at_most_once: bool
     ) -> ToolOutcome:
         self._cancelled.set()
         running.cancel()
         text = f"it took longer than its {timeout_s:g} s"
+        problem = await self._on_cancel()
         if at_most_once:
-            return outcome("unknown", reason=text)
+            return outcome("unknown", reason=text if problem is None else _joined(text, problem))
         return outcome("error", output=f"Error: {self._tool.name} was stopped: {text}")
 
 
@@ -144,6 +183,16 @@ def _shut_down(*, at_most_once: bool) -> ToolOutcome:
     if at_most_once:
         return outcome("unknown", reason="the worker shut down while the tool was running")
     raise ApplicationError("the worker shut down while the tool was running", type="WorkerShutdown")
+
+
+def _more_attempts() -> bool:
+    info = activity.info()
+    most = info.retry_policy.maximum_attempts if info.retry_policy is not None else 1
+    return most == 0 or info.attempt < most
+
+
+def _joined(reason: str | None, problem: str) -> str:
+    return problem if reason is None else f"{reason}; {problem}"
 
 
 class _InThreadError(Exception):

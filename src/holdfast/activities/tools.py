@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -15,6 +14,8 @@ from holdfast.activities.context_watch import ContextWatch
 from holdfast.activities.outputs import bounded_error
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.tool_body import ToolBody, outcome
+from holdfast.activities.tool_context import tool_context
+from holdfast.activities.tool_guards import guarded_output, unhurried, withheld
 from holdfast.context import ToolContext
 from holdfast.errors import ArgumentsInvalidError, JsonProfileError, PayloadInvalidError, UnknownToolError
 from holdfast.payloads.call_items import arguments_text
@@ -84,7 +85,9 @@ class ToolActivities:
         try:
             async with self._runtime.beats.kept(MARK, body.stop):
                 ended = await body.run(call.timeout_s, at_most_once=at_most_once)
-                return ended if context is None or watch is None else _with_change(ended, watch, context)
+                if context is None or watch is None:
+                    return ended
+                return await self._after(tool, context, watch, body, ended)
         except NotAcknowledgedError as error:
             return outcome("not_begun", reason=str(error))
 
@@ -107,28 +110,30 @@ class ToolActivities:
         return arguments
 
     async def _context(self, call: ToolCall, tool: Tool[..., Any], arguments: JsonObject) -> ToolContext[Any] | None:
-        if not tool.takes_context:
+        if not tool.needs_context:
             return None
-        agent = self._runtime.registry.agents.get(call.origin.agent)
-        run = await self._runtime.run_context(call.origin, tool.context_type or (agent.context_type if agent else None))
-        info = activity.info()
-        return ToolContext(
-            **{field.name: getattr(run, field.name) for field in dataclasses.fields(run)},
-            tool=call.tool,
+        return await tool_context(
+            self._runtime,
+            call.origin,
+            tool,
             call_id=call.call_id,
             arguments=arguments,
-            resources=self._runtime.resources,
-            idempotency_key=call.key,
-            attempt=info.attempt,
+            key=call.key,
+            attempt=activity.info().attempt,
         )
 
-
-def _with_change(ended: ToolOutcome, watch: ContextWatch, context: ToolContext[Any]) -> ToolOutcome:
-    """Add what a tool that returned has changed in the run's context."""
-    if ended.kind != "ok":
-        return ended
-    change = watch.change(context.context)
-    return ended.model_copy(update={"context": change.edits or None, "context_refused": change.refused})
+    async def _after(
+        self, tool: Tool[..., Any], context: ToolContext[Any], watch: ContextWatch, body: ToolBody, ended: ToolOutcome
+    ) -> ToolOutcome:
+        """What follows on a body that returned: the output guardrails, and what it changed in the run's context."""
+        if ended.kind != "ok":
+            return ended
+        if tool.output_guardrails:
+            asking = guarded_output(tool.output_guardrails, context, body.returned, ended, self._runtime.threads)
+            guarded = await unhurried(asking)
+            ended = guarded or withheld(ended, "the worker shut down before a guardrail had seen it")
+        change = watch.change(context.context)
+        return ended.model_copy(update={"context": change.edits or None, "context_refused": change.refused})
 
 
 def _heard(fetching: asyncio.Future[Any]) -> None:

@@ -118,6 +118,19 @@ class LookUpGroups(Payload):
     groups: list[str]
 
 
+class GuardCall(Payload):
+    """Ask a tool's input guardrails whether a call may run. In the answer, `text` is what the model reads instead of a
+    run, `problem` why the run ends."""
+
+    kind: Literal["guard_call"] = "guard_call"
+    origin: Origin
+    tool: str
+    call_id: str
+    arguments: JsonObject | None = None
+    at: ArgumentsAt | None = None
+    key: str
+
+
 Evaluation = (
     WordRejection
     | CheckArguments
@@ -130,6 +143,7 @@ Evaluation = (
     | FilterHistory
     | CheckInput
     | CheckOutput
+    | GuardCall
 )
 EVALUATION: TypeAdapter[Evaluation] = TypeAdapter(Annotated[Evaluation, Field(discriminator="kind")])
 

@@ -94,12 +94,21 @@ class ExistingActivity(Payload):
     key_field: str | None = None
 
 
+class RetryPlan(Payload):
+    """How often the tool's activity is tried, and with which pauses."""
+
+    attempts: Annotated[int, Field(ge=1)]
+    first_pause_s: Annotated[float, Field(gt=0)]
+    longest_pause_s: Annotated[float, Field(gt=0)]
+
+
 class PlannedCall(Payload):
     """What to do with one call of a reply. None stands for the default, to keep the history small.
 
     Attributes:
         index: Position of the call among the reply's items.
-        text: Output for the model where nothing runs (*unknown*, *invalid*).
+        kind: *blocked*: a guardrail stopped it before anybody was asked. *tripped*: a guardrail ends the run.
+        text: Output for the model where nothing runs (*unknown*, *invalid*, *blocked*); the reason (*tripped*).
         worded: The agent words its rejections itself.
         agent: For *agent*: whose loop it starts; for *handoff*: who goes on. A person is asked first where `approval`
             is there.
@@ -110,10 +119,11 @@ class PlannedCall(Payload):
         filtered: The handoff's filter says what the next agent sees.
         task_queue: Where its activity is scheduled; None is the run's own.
         activity: An activity that exists already, in place of one of ours.
+        guarded: The tool has input guardrails, which are asked when the call is about to run.
     """
 
     index: int
-    kind: Literal["run", "ask", "question", "agent", "handoff", "unknown", "invalid"]
+    kind: Literal["run", "ask", "question", "agent", "handoff", "unknown", "invalid", "blocked", "tripped"]
     text: str | None = None
     approval: ApprovalPlan | None = None
     effect: Effect | None = None
@@ -130,6 +140,8 @@ class PlannedCall(Payload):
     filtered: bool | None = None
     task_queue: str | None = None
     activity: ExistingActivity | None = None
+    guarded: bool | None = None
+    retry: RetryPlan | None = None
 
 
 class StructuredOutput(Payload):

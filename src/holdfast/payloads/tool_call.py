@@ -62,6 +62,8 @@ class ToolOutcome(Payload):
         bytes: Size of the output before it was cut to `RESULT_BYTES`, when it was.
         context: What the tool changed in the run's context.
         context_refused: Why a change of the run's context cannot be kept.
+        withheld: What the tool returned, where a guardrail that failed keeps it from the model.
+        tripped: Why an output guardrail ends the run.
     """
 
     kind: Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused"]
@@ -73,6 +75,8 @@ class ToolOutcome(Payload):
     worker: str | None = None
     context: list[ContextEdit] | None = None
     context_refused: str | None = None
+    withheld: JsonValue = None
+    tripped: str | None = None
 
     @property
     def value(self) -> JsonValue:

@@ -8,7 +8,7 @@ from typing import Final
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 
-from holdfast.payloads.model_call import Effect
+from holdfast.payloads.model_call import Effect, RetryPlan
 
 NEVER_RETRIED: Final = ["PayloadsTooLarge", "TypeError", "ValidationError"]
 """Error types whose repetition would repeat the work, not mend it."""
@@ -49,6 +49,12 @@ GUARDRAIL: Final = workflow.ActivityConfig(
 )
 """A guardrail has a minute, which its worker enforces. Where no worker is, it is waited for."""
 
+TOOL_GUARDRAILS: Final = workflow.ActivityConfig(
+    start_to_close_timeout=timedelta(seconds=75),
+    schedule_to_close_timeout=timedelta(minutes=5),
+    retry_policy=RetryPolicy(maximum_attempts=3, non_retryable_error_types=NEVER_RETRIED),
+)
+
 TOOL_HEARTBEAT: Final = timedelta(seconds=3)
 TOOL_GRACE: Final = timedelta(seconds=90)
 """Beyond the tool's own timeout, which its worker enforces: the server's is only the net below."""
@@ -71,8 +77,10 @@ def tool_timeout(planned_s: float | None) -> timedelta:
     return timedelta(seconds=min(planned_s or DEFAULT_TOOL_TIMEOUT_S, LONGEST_TOOL_TIMEOUT_S))
 
 
-def tool_call(timeout: timedelta, effect: Effect, task_queue: str | None = None) -> workflow.ActivityConfig:
-    """The budget of one tool call: one attempt where a second could repeat an effect."""
+def tool_call(
+    timeout: timedelta, effect: Effect, task_queue: str | None = None, retry: RetryPlan | None = None
+) -> workflow.ActivityConfig:
+    """The budget of one tool call: one attempt where a second could repeat an effect, whatever its plan says."""
     elsewhere = workflow.ActivityConfig()
     if task_queue is not None:
         elsewhere = workflow.ActivityConfig(task_queue=task_queue, schedule_to_start_timeout=START_WITHIN)
@@ -80,6 +88,17 @@ def tool_call(timeout: timedelta, effect: Effect, task_queue: str | None = None)
         **elsewhere,
         start_to_close_timeout=timeout + TOOL_GRACE,
         heartbeat_timeout=TOOL_HEARTBEAT,
-        retry_policy=ONE_ATTEMPT if effect == "at_most_once" else SEVERAL_ATTEMPTS,
+        retry_policy=ONE_ATTEMPT if effect == "at_most_once" else _several_attempts(retry),
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    )
+
+
+def _several_attempts(retry: RetryPlan | None) -> RetryPolicy:
+    if retry is None:
+        return SEVERAL_ATTEMPTS
+    return RetryPolicy(
+        initial_interval=timedelta(seconds=min(retry.first_pause_s, LONGEST_TOOL_TIMEOUT_S)),
+        maximum_interval=timedelta(seconds=min(retry.longest_pause_s, LONGEST_TOOL_TIMEOUT_S)),
+        maximum_attempts=retry.attempts,
+        non_retryable_error_types=NEVER_RETRIED,
     )

@@ -7,14 +7,14 @@ from typing import Final
 
 from temporalio import workflow
 
-from holdfast.payloads.evaluation import Evaluated, WordRejection
+from holdfast.payloads.evaluation import Evaluated, GuardCall, WordRejection
 from holdfast.payloads.model_call import ExistingActivity
 from holdfast.payloads.requests import DEFAULT_REJECTION
 from holdfast.payloads.tool_call import ToolCall
 from holdfast.workflows import asking, budgets, existing
 from holdfast.workflows.endings import CallEndings
 from holdfast.workflows.frames import Call, Frame
-from holdfast.workflows.settle import Done
+from holdfast.workflows.settle import Cancelled, Done, Failed
 from holdfast.workflows.state import RunState
 from holdfast.workflows.work import Work
 
@@ -36,11 +36,15 @@ class Calls:
         self.endings = CallEndings(state, frame, work)
 
     async def run_tool(self, call: Call) -> None:
-        """Run a tool's activity, to its end."""
+        """Run a tool's activity, to its end; its input guardrails are asked first."""
         frame, plan = self._frame, call.plan
         if plan.activity is not None:
             await self._run_existing(call, plan.activity)
             return
+        if plan.guarded and not call.allowed:
+            await self._ask_guardrails(call)
+            if not call.allowed:
+                return
         effect = plan.effect or "at_most_once"
         timeout = budgets.tool_timeout(plan.timeout_s)
         arguments, at = self._state.placed_arguments(frame, call)
@@ -52,7 +56,7 @@ class Calls:
             at=at,
             effect=effect,
             timeout_s=timeout.total_seconds(),
-            key=plan.key or asking.idempotency_key(self._state.asker, frame, call),
+            key=self._key(call),
             request=call.released_by,
             digest=call.digest,
         )
@@ -60,7 +64,7 @@ class Calls:
             f"holdfast.tool.{call.tool}",
             arg.to_wire(),
             f"{frame.agent} · turn {frame.turn} · {call.tool}",
-            budgets.tool_call(timeout, effect, plan.task_queue),
+            budgets.tool_call(timeout, effect, plan.task_queue, plan.retry),
         )
         self.endings.take(call, settled)
 
@@ -81,6 +85,38 @@ class Calls:
             ),
         )
         self.endings.take_existing(call, activity, settled)
+
+    async def _ask_guardrails(self, call: Call) -> None:
+        """Let the input guardrails see what is about to run. Where nobody could ask them, it does not run."""
+        arguments, at = self._state.placed_arguments(self._frame, call)
+        arg = GuardCall(
+            origin=self._state.origin(self._frame),
+            tool=call.tool,
+            call_id=call.call_id,
+            arguments=arguments,
+            at=at,
+            key=self._key(call),
+        )
+        summary = f"{self._frame.agent} · guardrails of {call.tool}"
+        settled = await self._work.activity("holdfast.evaluate", arg.to_wire(), summary, budgets.TOOL_GUARDRAILS)
+        match settled:
+            case Done(value):
+                answer = Evaluated.from_wire(value)
+                if answer.problem is not None:
+                    self.endings.trip(call, answer.problem)
+                elif answer.text is not None:
+                    self.endings.settle(call, answer.text, ran=False)
+                else:
+                    call.allowed = True
+            case Failed(type="ContextInvalid", message=message):
+                self.endings.settle(call, f"Error: {message}", ran=False)
+            case Failed():
+                self.endings.not_begun(call)
+            case Cancelled():
+                self.endings.take(call, settled)
+
+    def _key(self, call: Call) -> str:
+        return call.plan.key or asking.idempotency_key(self._state.asker, self._frame, call)
 
     async def word_rejection(self, call: Call, decided_by: str | None) -> None:
         """Let the agent word the output of a rejected call."""

@@ -46,7 +46,7 @@ def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
         case Answer(output=output) | Ran(output=output):
             return Settle(call, as_output(output))
         case RunAgain():
-            call.state, call.starts, call.missing_since = "ready", 0, None
+            call.state, call.starts, call.missing_since, call.allowed = "ready", 0, None, False
             return None
         case GiveUp():
             ended = (entry.request.facts or {}).get("ended")

@@ -35,11 +35,11 @@ class CallEndings:
             case Cancelled():
                 self.settle(call, decided.CANCELLED)
             case Failed(not_registered=True):
-                self._not_begun(call, missing=True)
+                self.not_begun(call, missing=True)
             case Failed(type="TimeoutScheduleToStart"):
                 self._nobody_took(call)
             case Failed(timed_out=True, begun=False) if at_most_once:
-                self._not_begun(call)
+                self.not_begun(call)
             case Failed(type=kind, message=message) if at_most_once:
                 self._in_doubt(call, {"ended": kind, "detail": message})
             case Failed(message=message):
@@ -60,7 +60,7 @@ class CallEndings:
             case Cancelled():
                 self.settle(call, decided.CANCELLED)
             case Failed(not_registered=True):
-                self._not_begun(call, missing=True)
+                self.not_begun(call, missing=True)
             case Failed(type="TimeoutScheduleToStart"):
                 self._nobody_took(call)
             case Failed(type=kind, message=message, raised=raised) if at_most_once and (
@@ -75,12 +75,14 @@ class CallEndings:
             case "ok":
                 call.context = outcome.context
                 self.settle(call, _with_notes(outcome), outcome.block)
+                if outcome.tripped is not None:
+                    self._frame.failure = loop.guardrail_tripped(call, outcome.tripped)
             case "error":
                 self._tool_failed(call, outcome.output, outcome.block)
             case "cancelled":
                 self.settle(call, outcome.output or decided.CANCELLED, outcome.block)
             case "not_begun":
-                self._not_begun(call)
+                self.not_begun(call)
             case "unknown":
                 self._in_doubt(call, {"ended": outcome.reason or "unknown", "worker": outcome.worker or "unknown"})
             case "refused":
@@ -89,12 +91,18 @@ class CallEndings:
                     message=f"{call.tool} was not run: {outcome.reason or 'its arguments are not those approved'}",
                 )
 
+    def trip(self, call: Call, reason: str) -> None:
+        """End the run, as an input guardrail wants it."""
+        self.settle(call, decided.NOT_RUN, ran=False)
+        self._frame.failure = loop.guardrail_tripped(call, reason)
+
     def _tool_failed(self, call: Call, output: JsonValue, block: str | None = None) -> None:
         self.settle(call, output, block)
         if call.plan.on_error == "fail":
             self._frame.failure = Failure(type="ToolFailed", message=f"{call.tool}: {output}")
 
-    def _not_begun(self, call: Call, *, missing: bool = False) -> None:
+    def not_begun(self, call: Call, *, missing: bool = False) -> None:
+        """Start a call again that is known not to have begun; ask a person where that has no end."""
         now = workflow.now()
         if missing:
             call.missing_since = call.missing_since or now
@@ -147,11 +155,18 @@ class CallEndings:
             )
         )
 
-    def settle(self, call: Call, output: JsonValue, block: str | None = None) -> None:
-        """Keep a call's one output. It reaches the model when every call of the turn has its own."""
-        if call.arguments is not None:
-            ran = json.dumps(call.arguments, ensure_ascii=False)
-            output = prefixed(f"A person changed the arguments before this ran; they were {ran}.", output)
+    def settle(self, call: Call, output: JsonValue, block: str | None = None, *, ran: bool = True) -> None:
+        """Keep a call's one output. It reaches the model when every call of the turn has its own.
+
+        Args:
+            call: Whose output.
+            output: A text or content parts.
+            block: Id for the output's block; None makes one.
+            ran: Whether it may have run: with a person's arguments, the model reads with which.
+        """
+        if ran and call.arguments is not None:
+            edited = json.dumps(call.arguments, ensure_ascii=False)
+            output = prefixed(f"A person changed the arguments before this ran; they were {edited}.", output)
         item = output_item(self._state.item_of(self._frame, call), output)
         call.output = self._state.transcript.add(block or str(workflow.uuid4()), [item])
         call.state = "settled"

@@ -97,12 +97,15 @@ def _step_of(frame: Frame, call: Call, entries: Mapping[str, Entry], now: dateti
                 return Settle(call, HANDOFF_IGNORED)
             case "ask" | "question":
                 return AskPerson(call)
+            case "tripped":
+                frame.failure = guardrail_tripped(call, call.plan.text)
+                return None
             case "agent" | "handoff" if call.plan.approval is not None:
                 return AskPerson(call)
             case "run" | "agent" | "handoff":
                 call.state = "ready"
             case _:
-                return Settle(call, call.plan.text or "This call could not be run.")
+                return Settle(call, "This call could not be run." if call.plan.text is None else call.plan.text)
     if call.state == "backoff" and call.resume_at is not None and now >= call.resume_at:
         call.state = "ready"
     if call.state == "asking" and call.request is not None:
@@ -141,6 +144,11 @@ def pause_of_missing(since: datetime, now: datetime) -> timedelta:
     """How long to wait for a worker that has the agent or tool: as long again as it has been missing."""
     shortest, longest = MISSING_PAUSE
     return min(max(now - since, shortest), longest)
+
+
+def guardrail_tripped(call: Call, reason: str | None) -> Failure:
+    """How a run ends whose guardrail said so."""
+    return Failure(type="GuardrailTripped", message=f"{call.tool}: {reason or 'no reason given'}")
 
 
 def delay_of(start: int) -> timedelta:
