@@ -163,6 +163,10 @@ class RememberRefusedError(RefusalError):
     """The decision cannot be remembered as it says; without `remember` it may be taken."""
 
 
+class CallEndedError(RefusalError):
+    """The call has its output already, was never made, or ended in a way that only its request can settle."""
+
+
 class RunEndedError(RefusalError):
     """The run has ended; nothing of it waits any longer."""
 
@@ -185,6 +189,7 @@ REFUSALS: dict[str, type[RefusalError]] = {
         AlreadyVotedError,
         GroupsUnknownError,
         RememberRefusedError,
+        CallEndedError,
         RunEndedError,
     )
 }

@@ -38,6 +38,7 @@ from holdfast.errors import (
 from holdfast.events import cancel_reason, ledger_changes, requests_in_memo
 from holdfast.output_type import built, typed_result
 from holdfast.payloads.base import problems_of
+from holdfast.payloads.cancel_call import CallCancelled, CancelCall
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.requests import (
     DECISION_BYTES,
@@ -315,21 +316,34 @@ class Run:
             given = RaiseLimits(turns=turns, tokens=tokens, by=by, frame=frame)
         except ValidationError as error:
             raise DecisionInvalidError("; ".join(problems_of(error))) from None
-        description = await self._describe()
-        if description.status is not WorkflowExecutionStatus.RUNNING:
-            raise self._ended(description)
-        with typed_errors(self._client, self.id):
-            try:
-                answer = await self._handle.execute_update(
-                    f"{self._prefix(description)}raise_limits", given.to_wire(), rpc_timeout=ANSWER_WITHIN
-                )
-            except WorkflowUpdateFailedError as error:
-                raise _refusal(error.cause) from error
-            except WorkflowUpdateRPCTimeoutOrCancelledError as error:
-                if isinstance(error.__cause__, asyncio.CancelledError):
-                    raise error.__cause__ from None
-                raise TimeoutError(f"no worker of {self.id} answered; look at its status, then try again") from error
-        return LimitsRaised.from_wire(answer)
+        return LimitsRaised.from_wire(await self._update("raise_limits", given.to_wire()))
+
+    async def cancel_call(
+        self, call_id: str, *, reason: str | None = None, by: str | None = None, frame: str | None = None
+    ) -> CallCancelled:
+        """End one call and leave the run: the model reads that it was cancelled, and goes on.
+
+        A call that runs is told to stop, as by `cancel`, an agent used as a tool with all that it has under way; one
+        that waits for a person or for its turn never runs, and its request is withdrawn.
+
+        Args:
+            call_id: The model's id of the call, as `status` and requests have it.
+            reason: The model reads it.
+            by: Who cancels: a claimed name.
+            frame: Which loop, where several have a call of this id; `Request.frame` says it.
+
+        Raises:
+            CallEndedError: It has its output already, or was never made.
+            DecisionInvalidError: Several loops have such a call.
+            RunEndedError: The run has ended.
+            TimeoutError: No worker answered; nothing was cancelled, unless one had just taken it.
+            RunNotFoundError: The server does not know the run.
+        """
+        try:
+            given = CancelCall(call_id=call_id, reason=reason, by=by, frame=frame)
+        except ValidationError as error:
+            raise DecisionInvalidError("; ".join(problems_of(error))) from None
+        return CallCancelled.from_wire(await self._update("cancel_call", given.to_wire()))
 
     async def decision(self, decision_id: str) -> DecisionOutcome:
         """What became of a decision: recorded, refused, or unknown yet.
@@ -383,6 +397,23 @@ class Run:
 
     def _prefix(self, description: WorkflowExecutionDescription) -> str:
         return "" if description.workflow_type in OWN_WORKFLOWS else "holdfast."
+
+    async def _update(self, name: str, arg: JsonObject) -> object:
+        """Send an update that only a worker can answer."""
+        description = await self._describe()
+        if description.status is not WorkflowExecutionStatus.RUNNING:
+            raise self._ended(description)
+        with typed_errors(self._client, self.id):
+            try:
+                return await self._handle.execute_update(
+                    f"{self._prefix(description)}{name}", arg, rpc_timeout=ANSWER_WITHIN
+                )
+            except WorkflowUpdateFailedError as error:
+                raise _refusal(error.cause) from error
+            except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+                if isinstance(error.__cause__, asyncio.CancelledError):
+                    raise error.__cause__ from None
+                raise TimeoutError(f"no worker of {self.id} answered; look at its status, then try again") from error
 
     async def _by_update(self, name: str, decision: Decision) -> Receipt | None:
         """Decide by the update, which answers; None where only the signal is left."""

@@ -24,7 +24,7 @@ from holdfast.testing import Lab, Reply, call, text
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SIGNALS = {"approve", "reject", "decide", "stop"}
-UPDATES = {"decide", "raise_limits"}
+UPDATES = {"cancel_call", "decide", "raise_limits"}
 QUERIES = {"decision", "pending_approvals", "pending_requests", "status", "transcript"}
 
 

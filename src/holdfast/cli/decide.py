@@ -141,6 +141,22 @@ async def cancel(where: Where, run_id: str, reason: str, *, as_json: bool) -> in
     return exits.OK
 
 
+async def cancel_call(where: Where, run_id: str, call_id: str, reason: str, *, as_json: bool) -> int:
+    """End one call of a run that goes on.
+
+    Raises:
+        CallEndedError: It has its output already, or was never made.
+    """
+    hf = await holdfast(where)
+    cancelled = await hf.run(run_id).cancel_call(call_id, reason=reason or None)
+    if as_json:
+        write_json({"run": run_id, **cancelled.to_wire()})
+    else:
+        what = "is told to stop" if cancelled.state == "cancelling" else "will not run"
+        say(one_line(f"{run_id}: {cancelled.tool} {cancelled.call_id} {what}; the run goes on"))
+    return exits.OK
+
+
 def _sentence(run_id: str, request: Request | str, receipt: Receipt) -> str:
     what = receipt.id
     if isinstance(request, Request) and request.kind in _NO_TOOL:

@@ -65,6 +65,7 @@ class Calls:
             arg.to_wire(),
             f"{frame.agent} · turn {frame.turn} · {call.tool}",
             budgets.tool_call(timeout, effect, plan.task_queue, plan.retry),
+            call=call.call_id,
         )
         self.endings.take(call, settled)
 
@@ -83,6 +84,7 @@ class Calls:
             existing.budget(
                 activity, budgets.tool_timeout(plan.timeout_s), plan.effect or "at_most_once", plan.task_queue
             ),
+            call=call.call_id,
         )
         self.endings.take_existing(call, activity, settled)
 
@@ -98,7 +100,9 @@ class Calls:
             key=self._key(call),
         )
         summary = f"{self._frame.agent} · guardrails of {call.tool}"
-        settled = await self._work.activity("holdfast.evaluate", arg.to_wire(), summary, budgets.TOOL_GUARDRAILS)
+        settled = await self._work.activity(
+            "holdfast.evaluate", arg.to_wire(), summary, budgets.TOOL_GUARDRAILS, call=call.call_id
+        )
         match settled:
             case Done(value):
                 answer = Evaluated.from_wire(value)
@@ -106,6 +110,8 @@ class Calls:
                     self.endings.trip(call, answer.problem)
                 elif answer.text is not None:
                     self.endings.settle(call, answer.text, ran=False)
+                elif call.cancelling is not None:
+                    self.endings.cancelled(call)
                 else:
                     call.allowed = True
             case Failed(type="ContextInvalid", message=message):

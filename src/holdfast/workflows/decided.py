@@ -20,12 +20,17 @@ NOT_RUN: Final = "This call could not be started. It did not run."
 CANCELLED: Final = "This call was cancelled before it finished."
 
 
+def cancelled_text(call: Call) -> str:
+    """What the model reads of a call that was cancelled."""
+    return f"{CANCELLED} {call.cancelling}" if call.cancelling else CANCELLED
+
+
 def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
     """Take a closed request over into its call, which is *ready* where it may go on."""
     if entry.state in ("open", "checking"):
         return None
     if entry.state == "withdrawn":
-        return Settle(call, CANCELLED)
+        return Settle(call, cancelled_text(call))
     if entry.state == "expired" and entry.request.on_deadline == "fail":
         frame.failure = Failure(type="DeadlineExpired", message=f"nobody decided on {call.tool} before its deadline")
         return None

@@ -27,7 +27,7 @@ class Driver:
     def __init__(self, state: RunState, frame: Frame) -> None:
         self._state = state
         self._frame = frame
-        self._work = Work()
+        self._work = state.works[frame.id] = Work()
         self._turns = ModelTurns(state, frame, self._work)
         self._calls = Calls(state, frame, self._work)
         self._nested = NestedAgents(state, frame, self._work, self._calls.endings, self._drive_child)
@@ -174,6 +174,8 @@ class Driver:
     async def _abandon(self, why: str) -> None:
         """End everything of this frame: withdraw its requests, cancel its activities, wait until they have ended."""
         self._work.ending = True
+        for call in self._frame.calls:
+            call.cancelling = call.cancelling or ""
         self._set_timer(None)
         self._state.withdraw_requests(self._frame.id, why)
         self._state.publish()

@@ -33,7 +33,7 @@ class CallEndings:
             case Done(value):
                 self._typed(call, ToolOutcome.from_wire(value))
             case Cancelled():
-                self.settle(call, decided.CANCELLED)
+                self.cancelled(call)
             case Failed(not_registered=True):
                 self.not_begun(call, missing=True)
             case Failed(type="TimeoutScheduleToStart"):
@@ -80,7 +80,7 @@ class CallEndings:
             case "error":
                 self._tool_failed(call, outcome.output, outcome.block)
             case "cancelled":
-                self.settle(call, outcome.output or decided.CANCELLED, outcome.block)
+                self.settle(call, outcome.output or decided.cancelled_text(call), outcome.block)
             case "not_begun":
                 self.not_begun(call)
             case "unknown":
@@ -90,6 +90,10 @@ class CallEndings:
                     type="ApprovalMismatch",
                     message=f"{call.tool} was not run: {outcome.reason or 'its arguments are not those approved'}",
                 )
+
+    def cancelled(self, call: Call) -> None:
+        """Settle a call that was cancelled and said nothing."""
+        self.settle(call, decided.cancelled_text(call), ran=False)
 
     def trip(self, call: Call, reason: str) -> None:
         """End the run, as an input guardrail wants it."""
@@ -103,6 +107,9 @@ class CallEndings:
 
     def not_begun(self, call: Call, *, missing: bool = False) -> None:
         """Start a call again that is known not to have begun; ask a person where that has no end."""
+        if call.cancelling is not None:
+            self.cancelled(call)
+            return
         now = workflow.now()
         if missing:
             call.missing_since = call.missing_since or now

@@ -31,6 +31,7 @@ class Call(BaseModel):
         starts: Starts that are known never to have entered the tool's body.
         missing_since: Since when no worker was found that has the tool.
         output: Block that holds its output, once settled.
+        cancelling: Why it was cancelled, alone or with its run; None where it was not.
         allowed: Its input guardrails have let it run.
         context: What it changed in the run's context; kept when the turn is finished.
         child: Frame of the nested loop that it started.
@@ -49,6 +50,7 @@ class Call(BaseModel):
     missing_since: datetime | None = None
     resume_at: datetime | None = None
     output: str | None = None
+    cancelling: str | None = None
     allowed: bool = False
     context: list[ContextEdit] | None = None
     child: str | None = None

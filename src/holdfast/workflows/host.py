@@ -12,6 +12,7 @@ from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.runs import CallStatus, RunInput, RunPhase, RunResult, RunStatus
 from holdfast.payloads.transcript import TranscriptQuery
 from holdfast.workflows.agent_ref import AgentRef, Output, read_output
+from holdfast.workflows.cancelling import CallCanceller
 from holdfast.workflows.deciding import Decider
 from holdfast.workflows.doors import read_optional, read_start
 from holdfast.workflows.driver import Driver
@@ -123,12 +124,14 @@ class AgentHost:
 
     def _register(self) -> None:
         name, decider, raiser = self._prefix, self._decider, Raiser(self._state)
+        canceller = CallCanceller(self._state)
         workflow.set_signal_handler(f"{name}approve", decider.approve)
         workflow.set_signal_handler(f"{name}reject", decider.reject)
         workflow.set_signal_handler(f"{name}decide", decider.decide_by_signal)
         workflow.set_signal_handler(f"{name}stop", decider.stop)
         workflow.set_update_handler(f"{name}decide", decider.decide, validator=decider.refuse)
         workflow.set_update_handler(f"{name}raise_limits", raiser.raise_limits, validator=raiser.refuse)
+        workflow.set_update_handler(f"{name}cancel_call", canceller.cancel_call, validator=canceller.refuse)
         workflow.set_query_handler(f"{name}decision", decider.decision)
         workflow.set_query_handler(f"{name}pending_approvals", self._pending)
         workflow.set_query_handler(f"{name}pending_requests", self._pending)
@@ -152,7 +155,7 @@ class AgentHost:
                 CallStatus(
                     call_id=call.call_id,
                     tool=call.tool,
-                    state=call.state,
+                    state="cancelling" if call.state == "running" and call.cancelling is not None else call.state,
                     request=call.request,
                     agent_path=each.agent_path,
                 )

@@ -9,7 +9,7 @@ from typing import Final
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.requests import RunAgain
 from holdfast.workflows import guards, limits
-from holdfast.workflows.decided import decided
+from holdfast.workflows.decided import cancelled_text, decided
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.ledger import Entry
 from holdfast.workflows.steps import (
@@ -91,6 +91,8 @@ def _next_calls(frame: Frame) -> list[Call]:
 
 
 def _step_of(frame: Frame, call: Call, entries: Mapping[str, Entry], now: datetime) -> Step | None:
+    if call.cancelling is not None and call.state in ("planned", "ready", "backoff"):
+        return Settle(call, cancelled_text(call))
     if call.state == "planned":
         match call.plan.kind:
             case "handoff" if frame.handoff is not None:

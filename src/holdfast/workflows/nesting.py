@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from holdfast.payloads.evaluation import BuildInput, Evaluated, ExtractOutput, WordFailure
 from holdfast.payloads.json_profile import JsonObject, JsonValue
-from holdfast.workflows import budgets, decided
+from holdfast.workflows import budgets
 from holdfast.workflows.endings import CallEndings
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.settle import Done
@@ -47,9 +47,12 @@ class NestedAgents:
             child = self._state.frame(call.child) if call.child is not None else await self._begin(call)
             if child is None:
                 return
+            if call.cancelling is not None:
+                self._endings.cancelled(call)
+                return
             await self._work.child(call.call_id, self._drive(child))
         except asyncio.CancelledError:
-            self._endings.settle(call, decided.CANCELLED)
+            self._endings.cancelled(call)
             return
         if child.failure is not None:
             await self._failed(call, child, child.failure)

@@ -20,6 +20,7 @@ from holdfast.workflows.frames import Call, Frame
 from holdfast.workflows.ledger import Ledger
 from holdfast.workflows.publish import Publisher
 from holdfast.workflows.transcript import Transcript
+from holdfast.workflows.work import Work
 
 INLINE_BYTES_PER_TASK: Final = 1_500_000
 """Arguments that the commands of one workflow task carry inline, together: 4 MB would end the run."""
@@ -30,6 +31,7 @@ class RunState:
 
     Attributes:
         active: Ids of the frames that a driver is at work on.
+        works: What the frames that are driven have under way, by frame.
         ledger_version: Changes whenever a decision changes the ledger; drivers wait for it.
     """
 
@@ -51,6 +53,7 @@ class RunState:
         )
         self.frames: list[Frame] = []
         self.active: set[str] = set()
+        self.works: dict[str, Work] = {}
         self.ledger_version = 0
         self._prefix = prefix
         self._unlimited: set[str] = set()

@@ -23,7 +23,7 @@ class Work:
         """Begin with nothing under way."""
         self.ending = False
         self._tasks: list[asyncio.Task[None]] = []
-        self._handles: list[workflow.ActivityHandle[Any]] = []
+        self._handles: list[tuple[workflow.ActivityHandle[Any], str | None]] = []
         self._children: dict[str, asyncio.Task[None]] = {}
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -42,15 +42,30 @@ class Work:
             task.result()
 
     async def activity(
-        self, name: str, arg: JsonObject | None, summary: str, config: workflow.ActivityConfig
+        self,
+        name: str,
+        arg: JsonObject | None,
+        summary: str,
+        config: workflow.ActivityConfig,
+        *,
+        call: str | None = None,
     ) -> Settled:
-        """Run an activity to its end, whatever that is."""
+        """Run an activity to its end, whatever that is.
+
+        Args:
+            name: Its type.
+            arg: Its argument.
+            summary: What Temporal's web page shows of it.
+            config: Its budget.
+            call: The id of the call that ends with it, if one does.
+        """
         handle = start_activity(name, arg, summary, config)
-        self._handles.append(handle)
+        entry = (handle, call)
+        self._handles.append(entry)
         try:
             return await settle_activity(handle)
         finally:
-            self._handles.remove(handle)
+            self._handles.remove(entry)
 
     async def child(self, call_id: str, loop: Coroutine[Any, Any, None]) -> None:
         """Run a call's nested loop as part of this work.
@@ -65,14 +80,17 @@ class Work:
         finally:
             del self._children[call_id]
 
-    def cancel_child(self, call_id: str) -> bool:
-        """Cancel a call's nested loop; whether there is one."""
-        task = self._children.get(call_id)
-        return task is not None and task.cancel()
+    def cancel_call(self, call_id: str) -> None:
+        """Cancel what one call has under way: its activity, or its nested loop."""
+        for handle, call in self._handles:
+            if call == call_id:
+                handle.cancel()
+        if call_id in self._children:
+            self._children[call_id].cancel()
 
     async def end(self) -> None:
         """Cancel everything and wait until it has ended."""
-        for handle in self._handles:
+        for handle, _ in self._handles:
             handle.cancel()
         for child in self._children.values():
             child.cancel()

@@ -115,12 +115,19 @@ def cancel(
     *,
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")],
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Recorded, and shown to whoever waits for it.")] = "",
+    call: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="End this call only; the model reads the reason."),
+    ] = None,
     address: options.Address = None,
     namespace: options.Namespace = None,
     profile: options.Profile = None,
     json: options.Json = False,
 ) -> int:
-    """Cancel a run: requests are withdrawn, running tools are cancelled."""
+    """Cancel a run: requests are withdrawn, running tools are cancelled. Or end one call of it."""
     from holdfast.cli import decide
 
-    return asyncio.run(decide.cancel(options.Where(address, namespace, profile), run, reason, as_json=json))
+    where = options.Where(address, namespace, profile)
+    if call is not None:
+        return asyncio.run(decide.cancel_call(where, run, call, reason, as_json=json))
+    return asyncio.run(decide.cancel(where, run, reason, as_json=json))
