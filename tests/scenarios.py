@@ -30,7 +30,6 @@ MUST_BE_HELD: Final = frozenset().union(
 _WITHOUT_A_TEST: Final = """
     A4
     B5
-    C1 C2 C3 C4 C5 C6
     I5
     N1 N3 N4
     O4 O6

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         messages_only,
     )
     from holdfast.payloads.guardrails import GuardrailResult
+    from holdfast.payloads.remember import Match, Remember
     from holdfast.payloads.requests import (
         Answer,
         Approve,
@@ -130,6 +131,7 @@ _HOMES = {
     "Image": "content",
     "InputGuardrail": "guardrail",
     "LimitsRaised": "payloads.requests",
+    "Match": "payloads.remember",
     "NestedRun": "agent_tool",
     "OpenRequest": "client",
     "Question": "questions",
@@ -139,6 +141,7 @@ _HOMES = {
     "RefusalError": "errors",
     "Reject": "payloads.requests",
     "Rejection": "agent",
+    "Remember": "payloads.remember",
     "Replace": "guardrail",
     "Request": "payloads.requests",
     "Retry": "tool_options",
@@ -187,6 +190,7 @@ __all__ = [
     "Image",
     "InputGuardrail",
     "LimitsRaised",
+    "Match",
     "NestedRun",
     "OpenRequest",
     "OutputGuardrail",
@@ -196,6 +200,7 @@ __all__ = [
     "RefusalError",
     "Reject",
     "Rejection",
+    "Remember",
     "Replace",
     "Request",
     "Retry",

@@ -25,6 +25,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast._rpc import is_update_limit, typed_errors
 from holdfast.converter import tolerant
+from holdfast.deciding import Deciding
 from holdfast.errors import (
     REFUSALS,
     DecisionInvalidError,
@@ -39,18 +40,15 @@ from holdfast.events import cancel_reason, ledger_changes, requests_in_memo
 from holdfast.output_type import built, typed_result
 from holdfast.payloads.base import problems_of
 from holdfast.payloads.cancel_call import CallCancelled, CancelCall
-from holdfast.payloads.json_profile import JsonObject, JsonValue
+from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.remember import Remember, RememberedFor
 from holdfast.payloads.requests import (
     DECISION_BYTES,
-    Answer,
-    Approve,
     Decision,
     DecisionOutcome,
-    Grant,
     LimitsRaised,
     RaiseLimits,
     Receipt,
-    Reject,
     Request,
     Verdict,
 )
@@ -76,7 +74,7 @@ _ENDED: Final[dict[WorkflowExecutionStatus, RunPhase]] = {
 T = TypeVar("T")
 
 
-class Run:
+class Run(Deciding):
     """One run: watch it, decide what it asks, cancel it, take its result.
 
     Every method raises `ServerUnavailableError` with the server away, and `NamespaceNotFoundError` in a missing
@@ -183,54 +181,6 @@ class Run:
 
     # --- deciding ---
 
-    async def approve(
-        self,
-        request: Request | str,
-        *,
-        decided_by: str,
-        note: str | None = None,
-        arguments: JsonObject | None = None,
-        decision_id: str | None = None,
-    ) -> Receipt:
-        """Let a call run; with *arguments*, run it with these instead. See `decide`."""
-        verdict = Approve(arguments=arguments)
-        return await self.decide(request, verdict, decided_by=decided_by, note=note, decision_id=decision_id)
-
-    async def reject(
-        self,
-        request: Request | str,
-        *,
-        decided_by: str,
-        reason: str | None = None,
-        decision_id: str | None = None,
-    ) -> Receipt:
-        """Do not let a call run; the model reads *reason* word for word. See `decide`."""
-        return await self.decide(request, Reject(reason=reason), decided_by=decided_by, decision_id=decision_id)
-
-    async def answer(
-        self,
-        request: Request | str,
-        output: JsonValue,
-        *,
-        decided_by: str,
-        decision_id: str | None = None,
-    ) -> Receipt:
-        """Give the model *output* instead of running the call. See `decide`."""
-        return await self.decide(request, Answer(output=output), decided_by=decided_by, decision_id=decision_id)
-
-    async def grant(
-        self,
-        request: Request | str,
-        *,
-        decided_by: str,
-        turns: int | None = None,
-        tokens: int | None = None,
-        decision_id: str | None = None,
-    ) -> Receipt:
-        """Grant an exhausted run more turns or tokens; it goes on where it stopped. See `decide`."""
-        verdict = Grant(turns=turns, tokens=tokens)
-        return await self.decide(request, verdict, decided_by=decided_by, decision_id=decision_id)
-
     async def decide(
         self,
         request: Request | str,
@@ -240,6 +190,7 @@ class Run:
         note: str | None = None,
         digest: str | None = None,
         decision_id: str | None = None,
+        remember: Remember | RememberedFor | None = None,
     ) -> Receipt:
         """Decide one request.
 
@@ -255,6 +206,8 @@ class Run:
             note: Recorded beside it.
             digest: Refuse unless the request still has this digest.
             decision_id: Makes a repetition harmless; random by default.
+            remember: Which later calls of the run it answers too, where it approves or rejects: ``"arguments"``,
+                ``"tool"``, `Match` or `Remember`.
 
         Raises:
             RefusalError: One of its subclasses says why nothing was recorded (`RequestClosedError`,
@@ -267,6 +220,7 @@ class Run:
             digest=digest if digest or isinstance(request, str) else request.digest,
             decision_id=decision_id or str(uuid.uuid4()),
             note=note,
+            remember=None if remember is None else Remember.from_wire(remember),
         )
         if decision.size > DECISION_BYTES:
             raise DecisionInvalidError(f"a decision may have {DECISION_BYTES // 1024} KiB at most", request=decision.id)

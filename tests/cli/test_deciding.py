@@ -314,3 +314,21 @@ async def test_ask_takes_answers_in_the_terminal(make_lab: MakeLab, cli: Cli, sc
     finished = await finish(process)
     assert (finished.code, finished.out) == (exits.OK, "all done\n")
     assert "Hill Road" in str(lab.model.requests[-1].body)
+
+
+async def test_a_decision_that_is_remembered(make_lab: MakeLab, cli: Cli) -> None:
+    """`approve --remember` answers later calls that fit; a pattern that is too wide is refused with 2."""
+    script = [ASKS, Reply(call("wipe", {"target": "temp"}, "c2")), DONE]
+    lab = await make_lab([DESK], script=script)
+    run, request = await waiting(lab, "cli-remember")
+    for wrong in (["everything"], ["match:target=*"], ["tool", "arguments"], ["match:target"]):
+        options = [part for each in wrong for part in ("--remember", each)]
+        assert (await cli("approve", request, "--run", run.id, *options)).code == exits.BAD_INPUT
+    assert (await cli("approve", request, "--run", run.id, "--scope", "run")).code == exits.BAD_INPUT
+    unfit = await cli("approve", request, "--run", run.id, "--remember", "match:target=other")
+    assert unfit.code == exits.REFUSED
+    approved = await cli("approve", request, "--run", run.id, "--remember", "match:target=te?p", "--scope", "run")
+    assert approved.code == exits.BAD_INPUT
+    approved = await cli("approve", request, "--run", run.id, "--remember", "match:target=temp *", "--scope", "run")
+    assert approved.code == exits.OK
+    assert (await run.result()).output == "all done"

@@ -12,6 +12,10 @@ def _refund(order: int, amount: float) -> Reply:
     return Reply(call("refund", {"order": order, "amount": amount}))
 
 
+def _shell(command: str) -> Reply:
+    return Reply(call("shell", {"command": command}))
+
+
 SCRIPTS: Final[Mapping[str, Script]] = {
     "assessor": Script(
         [
@@ -21,6 +25,14 @@ SCRIPTS: Final[Mapping[str, Script]] = {
     ),
     "nurse": Script.per_conversation(
         {"knee": [Reply(text("Rest it for a week."))], "stocks": [Reply(text("I am not allowed to say."))]}
+    ),
+    "tester": Script(
+        [
+            _shell("pytest tests/unit"),
+            _shell("pytest tests/spec -x"),
+            _shell("pytest; rm x"),
+            Reply(text("All passed.")),
+        ]
     ),
     "shop": Script.per_conversation(
         {

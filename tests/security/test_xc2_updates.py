@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from temporalio.api.common.v1 import Payload
 from temporalio.api.update.v1 import Outcome
@@ -144,7 +146,7 @@ async def test_xc2_a_decision_counts_once(make_lab: MakeLab, effects: Effects, c
     ],
 )
 async def test_xc2_the_client_raises_what_was_refused(
-    make_lab: MakeLab, effects: Effects, verdict: Verdict, changes: dict[str, str], error: type[RefusalError]
+    make_lab: MakeLab, effects: Effects, verdict: Verdict, changes: dict[str, Any], error: type[RefusalError]
 ) -> None:
     """XC2: a refusal reaches the client as its own exception, and the request stays open."""
     lab = await make_lab([desk(effects)], script=[Reply(call("wipe", {"target": "temp"}))])

@@ -12,6 +12,7 @@ from holdfast.cli.place import holdfast
 from holdfast.client import Holdfast, OpenRequest
 from holdfast.errors import JsonProfileError, RunEndedError, UnknownRequestError
 from holdfast.payloads.json_profile import JsonValue, parse_json
+from holdfast.payloads.remember import Remember
 from holdfast.payloads.requests import Answer, GiveUp, Ran, Receipt, Request, RunAgain, Verdict
 
 SHORTEST_PREFIX: Final = 4
@@ -35,6 +36,7 @@ class Wanted:
     by: str
     run: str | None
     note: str | None
+    remember: Remember | None = None
 
 
 def verdict_of(kind: Literal["run_again", "give_up", "ran", "answer"], output: str | None) -> Verdict:
@@ -81,7 +83,9 @@ async def decide(where: Where, wanted: Wanted, *, as_json: bool) -> int:
     """
     hf = await holdfast(where)
     run_id, request = await find(hf, wanted.request, wanted.run)
-    receipt = await hf.run(run_id).decide(request, wanted.verdict, decided_by=wanted.by, note=wanted.note)
+    receipt = await hf.run(run_id).decide(
+        request, wanted.verdict, decided_by=wanted.by, note=wanted.note, remember=wanted.remember
+    )
     if as_json:
         write_json({"run": run_id, "receipt": receipt})
     else:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import getpass
 import os
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 
 from holdfast.cli.exits import InputError
-from holdfast.errors import JsonProfileError
+from holdfast.errors import JsonProfileError, PayloadInvalidError
 from holdfast.payloads.json_profile import JsonObject, parse_json
+from holdfast.payloads.remember import Remember, RememberScope
 
 USER: Final = "HOLDFAST_USER"
 TASK_QUEUE: Final = "agents"
@@ -44,6 +45,20 @@ RunOption = Annotated[
     typer.Option("--run", metavar="RUN", help="Look in this run only: exact at once, and needs no search attributes."),
 ]
 
+RememberOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--remember",
+        metavar="WHAT",
+        help="Answer later calls of the run likewise: 'arguments' (exactly these), 'tool' (any of this agent's tool), "
+        "or match:PARAMETER='PATTERN', as in match:command='pytest *'.",
+    ),
+]
+ScopeOption = Annotated[
+    Literal["agent", "run"] | None,
+    typer.Option("--scope", help="Whose calls --remember answers: this agent's (default), or every agent's."),
+]
+
 
 @dataclass(frozen=True)
 class Where:
@@ -62,6 +77,30 @@ def user(given: str | None) -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container may run under an id without a name
         return f"uid-{os.getuid()}"
+
+
+def remembered(given: list[str] | None, scope: RememberScope | None) -> Remember | None:
+    """Read ``--remember``, which may be given several times for several patterns.
+
+    Raises:
+        InputError: It is none, or too wide.
+    """
+    if not given:
+        if scope is not None:
+            raise InputError("--scope says how far --remember reaches; give both")
+        return None
+    patterns: dict[str, str] = {}
+    for each in given:
+        name, equals, pattern = each.removeprefix("match:").partition("=")
+        if each.startswith("match:") and equals and name and name not in patterns:
+            patterns[name] = pattern
+        elif len(given) > 1 or each not in ("tool", "arguments"):
+            raise InputError("--remember takes tool, arguments, or match:PARAMETER=PATTERN once per parameter")
+    what: JsonObject = {"match": patterns} if patterns else {"for": given[0]}
+    try:
+        return Remember.from_wire({**what, "scope": scope or "agent"})
+    except PayloadInvalidError as error:
+        raise InputError(f"--remember: {'; '.join(error.problems)}") from None
 
 
 def json_object(option: str, text: str) -> JsonObject:

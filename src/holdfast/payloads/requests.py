@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 
 from holdfast.payloads.base import Instant, Payload
 from holdfast.payloads.json_profile import JsonObject, JsonValue
+from holdfast.payloads.remember import Remember
 
 RequestKind = Literal["approval", "question", "budget", "handoff", "in_doubt"]
 DeadlineDefault = Literal["reject", "approve", "fail"]
@@ -193,7 +194,8 @@ Verdict = Annotated[
 class Decision(Payload):
     """A verdict on one request: the argument of the update and the signal `decide`.
 
-    `decided_by` is a *claimed* name until decisions are signed. `digest`, when given, must be the request's.
+    `decided_by` is a *claimed* name until decisions are signed. `digest`, when given, must be the request's. `remember`
+    says which later calls of the run it answers too.
     """
 
     id: Name
@@ -202,7 +204,7 @@ class Decision(Payload):
     digest: str | None = None
     decision_id: Name | None = None
     note: Annotated[str, StringConstraints(max_length=4096)] | None = None
-    remember: JsonValue = None
+    remember: Remember | None = None
 
     @property
     def size(self) -> int:
@@ -264,6 +266,7 @@ class Transition(Payload):
     by: str | None = None
     decision_id: str | None = None
     why: str | None = None
+    remember: Remember | None = None
 
 
 MEMO_REQUEST = "holdfast.request."

@@ -8,8 +8,8 @@ from typing import Final
 from holdfast.payloads.json_profile import JsonValue
 from holdfast.payloads.requests import DEFAULT_REJECTION, NOT_ANSWERED, Answer, Approve, GiveUp, Ran, Reject, RunAgain
 from holdfast.workflows.content_parts import is_part
+from holdfast.workflows.entry import Entry
 from holdfast.workflows.frames import Call, Failure, Frame
-from holdfast.workflows.ledger import Entry
 from holdfast.workflows.steps import Settle, Step, WordRejection
 
 OUTCOME_UNKNOWN: Final = (

@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 from holdfast.payloads.runs import RunResult
 from holdfast.workflows import asking, decided, guards, limits, loop, steps
 from holdfast.workflows.calling import Calls
-from holdfast.workflows.frames import Failure, Frame
+from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.guarding import Guardrails
 from holdfast.workflows.handing import Handoffs
 from holdfast.workflows.nesting import NestedAgents
@@ -85,6 +85,7 @@ class Driver:
     def _advance(self) -> None:
         """Start everything that is missing, until nothing is."""
         self._state.ledger.expire(workflow.now())
+        self._state.ledger.answer_siblings(workflow.now())
         while steps := self._next_steps():
             for step in steps:
                 self._take(step)
@@ -107,10 +108,7 @@ class Driver:
                 call.state = "running"
                 self._work.spawn(self._calls.run_tool(call))
             case steps.AskPerson(call):
-                call.state = "asking"
-                call.request = self._state.open_request(
-                    asking.of_call(self._frame, call, self._state.item_of(self._frame, call), self._state.asker)
-                )
+                self._ask(call)
             case steps.StartAgent(call):
                 call.state = "running"
                 self._work.spawn(self._nested.run(call))
@@ -140,6 +138,19 @@ class Driver:
         self._frame.calls = []
         self._frame.phase = "model"
         self._handoffs.finish()
+
+    def _ask(self, call: Call) -> None:
+        """Open the request of a gated call, unless a remembered decision answers it."""
+        item = self._state.item_of(self._frame, call)
+        request = asking.of_call(self._frame, call, item, self._state.asker)
+        recalled = self._state.recalled(request, call, asking.arguments_of(call, item))
+        if recalled is None:
+            call.state = "asking"
+            call.request = self._state.open_request(request)
+            return
+        step = decided.decided(self._frame, call, recalled)
+        if step is not None:
+            self._take(step)
 
     async def _wait(self) -> None:
         """Sleep until an activity ends, a decision comes, or a time is reached."""

@@ -6,21 +6,18 @@ Pure: the time and new ids are given to it, so that it can be tested, and replay
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel
-
 from holdfast.errors import (
-    DeadlinePassedError,
     DecisionConflictError,
-    DecisionInvalidError,
     RefusalError,
-    RequestClosedError,
-    StaleDigestError,
+    RememberRefusedError,
     UnknownRequestError,
     VerdictNotAllowedError,
 )
+from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.requests import (
     NOBODY_ANSWERED,
     Approve,
@@ -31,11 +28,11 @@ from holdfast.payloads.requests import (
     Reject,
     Request,
     Transition,
-    Verdict,
     Vote,
 )
-from holdfast.workflows import voting
-from holdfast.workflows.grants import refuse_no_text, refuse_useless
+from holdfast.workflows import remembering, voting
+from holdfast.workflows.entry import Entry, check_open
+from holdfast.workflows.remembering import Remembered
 
 KEPT_OUTCOMES = 1000
 """Decision ids whose outcome is remembered, the newest ones."""
@@ -46,26 +43,24 @@ WHY_CHARACTERS = 512
 """Of a reason or note that the log repeats; whole it stands where it came in, and in the call's output."""
 
 
-class Entry(BaseModel):
-    """A request, and how it closed.
-
-    Attributes:
-        digest: What the call may run with; not the request's where a person edited the arguments.
-    """
-
-    request: Request
-    digest: str
-    state: Literal["open", "checking", "decided", "edited", "expired", "withdrawn"] = "open"
-    verdict: Verdict | None = None
-    closed_by: str | None = None
-    closed_at: datetime | None = None
-    note: str | None = None
-
-
 class Ledger:
     """Opens requests, takes decisions, and logs each transition once."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        arguments_of: Callable[[Request], JsonObject | None] = lambda request: request.arguments,
+        root_of: Callable[[str], str] = lambda frame: frame,
+    ) -> None:
+        """Begin empty.
+
+        Args:
+            arguments_of: The whole arguments of the call that an open request is about, where they are known.
+            root_of: The run, as the id of its frame, that a frame belongs to.
+        """
+        self.remembered: list[Remembered] = []
+        self._arguments_of = arguments_of
+        self._root_of = root_of
+        self._to_answer = False
         self.entries: dict[str, Entry] = {}
         self.log: list[Transition] = []
         self.unpublished: dict[str, Request | None] = {}
@@ -147,29 +142,16 @@ class Ledger:
             raise UnknownRequestError(
                 f"no request {decision.id} in this run; list them with pending_approvals", request=decision.id
             )
-        if entry.state == "checking" and not isinstance(decision.verdict, Reject):
-            raise RequestClosedError(
-                f"{decision.id} is being decided by {entry.closed_by or 'someone'}; reload the list",
-                request=decision.id,
-                closed_by=entry.closed_by,
-            )
-        if entry.state not in ("open", "checking"):
-            raise _closed(entry)
-        _check_verdict(entry.request, decision)
+        check_open(entry, decision, now)
         voting.check_right(entry.request, decision)
-        if decision.digest is not None and decision.digest != entry.request.digest:
-            raise StaleDigestError(
-                f"the digest is not that of {decision.id}; reload the request and decide again",
-                request=decision.id,
-                digest=entry.request.digest,
-            )
-        deadline = entry.request.deadline
-        if deadline is not None and now >= deadline and not isinstance(decision.verdict, Reject):
-            raise DeadlinePassedError(
-                f"{decision.id} was to be approved before {deadline.isoformat()}",
-                request=decision.id,
-                deadline=deadline.isoformat(),
-            )
+        if decision.remember is not None:
+            remembering.check(entry.request, decision, self._arguments_of(entry.request))
+            if len(self.remembered) >= remembering.MOST_REMEMBERED:
+                raise RememberRefusedError(
+                    f"{remembering.MOST_REMEMBERED} decisions are remembered here already; decide without remember",
+                    request=decision.id,
+                    rule="remember",
+                )
 
     def check_shorthand(self, decision: Decision) -> None:
         """Refuse a signal `approve` or `reject` about what is no yes or no: a bare id must not end a run.
@@ -217,6 +199,7 @@ class Ledger:
     def looked_up(self, decision: Decision) -> None:
         """Note that they are known."""
         self._looked_up.remove((decision.id, decision.decision_id, _content(decision)))
+        self._to_answer = True
 
     def hold(self, decision: Decision) -> Entry:
         """Keep a request for one decision whose arguments are being checked. A reject still closes it."""
@@ -233,6 +216,7 @@ class Ledger:
         if entry.state == "checking":
             entry.state = "open"
             entry.closed_by = None
+            self._to_answer = True
 
     def record(self, decision: Decision, now: datetime) -> Receipt:
         """Count a decision that `check` let pass, and close its request where that is enough."""
@@ -243,6 +227,8 @@ class Ledger:
             entry.request = entry.request.model_copy(update={"votes": votes})
         closes = votes is None or voting.enough(entry.request, votes, decision.verdict.kind)
         if closes:
+            if decision.remember is not None:
+                self._keep(entry.request, decision, now)
             entry.verdict = decision.verdict
             entry.note = decision.note
             self._close(entry, "decided", decision.decided_by, now)
@@ -293,6 +279,7 @@ class Ledger:
                 by=decision.decided_by,
                 decision_id=decision.decision_id,
                 why=(decision.note or getattr(decision.verdict, "reason", None) or "")[:WHY_CHARACTERS] or None,
+                remember=decision.remember,
             )
         )
 
@@ -317,6 +304,73 @@ class Ledger:
                     why=f"{kind}: {refusal.message}"[:WHY_CHARACTERS],
                 )
             )
+
+    # --- decisions that are remembered ---
+
+    def recall(self, request: Request, arguments: JsonObject, call: str, now: datetime) -> Entry | None:
+        """Answer a call by a remembered decision, before anybody is asked about it.
+
+        Args:
+            request: What would be asked.
+            arguments: The call's, whole.
+            call: Its id, for the log.
+            now: Workflow time.
+
+        Returns:
+            The remembered decision, as a closed entry under the id of the request that was decided; None: ask.
+        """
+        kept = remembering.recall(self.remembered, request, arguments, self._root_of(request.frame))
+        if kept is None:
+            return None
+        self._note(
+            Transition(
+                what="remembered",
+                at=now,
+                request=kept.request,
+                verdict=kept.verdict.kind,
+                by=kept.by,
+                why=f"{request.agent}: {request.tool} {call}"[:WHY_CHARACTERS],
+                remember=remembering.wish_of(kept),
+            )
+        )
+        original = self.entries[kept.request].request
+        return Entry(request=original, digest="", state="decided", verdict=kept.verdict, closed_by=kept.by)
+
+    def answer_siblings(self, now: datetime) -> None:
+        """Close open requests that a remembered decision answers; one that is being decided is left to that.
+
+        Called when all messages of a workflow task have been taken, so that an explicit decision goes first.
+        """
+        if not self._to_answer:
+            return
+        self._to_answer = False
+        looked_up = {request for request, _, _ in self._looked_up}
+        for entry in self.entries.values():
+            request = entry.request
+            if entry.state != "open" or request.id in looked_up:
+                continue
+            root = self._root_of(request.frame)
+            kept = remembering.recall(self.remembered, request, self._arguments_of(request), root)
+            if kept is None:
+                continue
+            entry.verdict = kept.verdict
+            self._close(entry, "decided", kept.by, now)
+            self._note(
+                Transition(
+                    what="decided",
+                    at=now,
+                    request=request.id,
+                    verdict=kept.verdict.kind,
+                    by=kept.by,
+                    why=f"remembered from {kept.request}",
+                    remember=remembering.wish_of(kept),
+                )
+            )
+
+    def _keep(self, request: Request, decision: Decision, now: datetime) -> None:
+        kept = remembering.remembered(request, decision, self._arguments_of(request), self._root_of(request.frame), now)
+        self.remembered = remembering.added(self.remembered, kept)
+        self._to_answer = True
 
     # --- inside ---
 
@@ -344,37 +398,3 @@ class Ledger:
 
 def _content(decision: Decision) -> str:
     return decision.model_dump_json(exclude={"decision_id"})
-
-
-def _closed(entry: Entry) -> RequestClosedError:
-    by, at = entry.closed_by or "someone unnamed", entry.closed_at
-    how = {
-        "decided": f"was decided ({entry.verdict.kind if entry.verdict else '?'}) by {by}",
-        "edited": f"was edited by {by}, and is asked about again in another request,",
-        "expired": "expired",
-        "withdrawn": f"was withdrawn ({by})",
-    }[entry.state]
-    return RequestClosedError(
-        f"{entry.request.id} {how} at {at:%Y-%m-%d %H:%M:%S} UTC; reload the list",
-        request=entry.request.id,
-        state=entry.state,
-        closed_by=entry.closed_by,
-        closed_at=at.isoformat() if at else None,
-        verdict=entry.verdict.kind if entry.verdict else None,
-    )
-
-
-def _check_verdict(request: Request, decision: Decision) -> None:
-    kind = decision.verdict.kind
-    if kind not in request.verdicts:
-        raise VerdictNotAllowedError(
-            f"{request.id} ({request.kind}) takes {', '.join(request.verdicts)}, not {kind}",
-            request=request.id,
-            verdict=kind,
-            allowed=request.verdicts,
-        )
-    if isinstance(decision.verdict, Grant):
-        refuse_useless(request, decision.verdict)
-    refuse_no_text(request, decision.verdict)
-    if decision.remember is not None:
-        raise DecisionInvalidError("remember is not known to this version; decide this call alone", request=request.id)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from holdfast.payloads.requests import Grant, LimitKind
 from holdfast.payloads.usage import Usage
+from holdfast.workflows.entry import Entry
 from holdfast.workflows.frames import Failure, Frame
-from holdfast.workflows.ledger import Entry
 
 
 @dataclass(frozen=True)

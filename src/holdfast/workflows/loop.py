@@ -10,8 +10,8 @@ from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.requests import RunAgain
 from holdfast.workflows import guards, limits
 from holdfast.workflows.decided import cancelled_text, decided
+from holdfast.workflows.entry import Entry
 from holdfast.workflows.frames import Call, Failure, Frame
-from holdfast.workflows.ledger import Entry
 from holdfast.workflows.steps import (
     AskPerson,
     Begin,

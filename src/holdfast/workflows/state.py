@@ -15,7 +15,8 @@ from holdfast.payloads.runs import RunFacts, RunInput, RunPhase
 from holdfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
 from holdfast.payloads.usage import Usage
 from holdfast.workflows import limits
-from holdfast.workflows.asking import Asker, arguments_of, place_of
+from holdfast.workflows.asking import Asker, arguments_of, digest_of, place_of
+from holdfast.workflows.entry import Entry
 from holdfast.workflows.frames import Call, Frame
 from holdfast.workflows.ledger import Ledger
 from holdfast.workflows.publish import Publisher
@@ -42,7 +43,7 @@ class RunState:
             prefix: Before the names of the workflow's handlers.
         """
         info = workflow.info()
-        self.ledger = Ledger()
+        self.ledger = Ledger(self._arguments_of, self._root_of)
         self.transcript = Transcript()
         self.publisher = Publisher()
         self.asker = Asker(
@@ -161,6 +162,31 @@ class RunState:
         """The call that *request* is about, and its frame."""
         frame = next(frame for frame in self.frames if frame.id == request.frame)
         return frame, next(call for call in frame.calls if call.request == request.id)
+
+    def recalled(self, request: Request, call: Call, arguments: JsonObject) -> Entry | None:
+        """The remembered decision that answers a call, bound to the arguments that it runs with; None: ask."""
+        entry = self.ledger.recall(request, arguments, call.call_id, workflow.now())
+        if entry is not None:
+            entry.digest = digest_of(
+                entry.request.id, request.agent_path, request.tool, arguments, self.asker.workflow_run
+            )
+        return entry
+
+    def _arguments_of(self, request: Request) -> JsonObject | None:
+        """Whole, also where the request shows only their start; None where it is about no call that waits."""
+        if request.arguments is not None:
+            return request.arguments
+        for frame in self.frames:
+            for call in frame.calls:
+                if frame.id == request.frame and call.request == request.id:
+                    return call.edited or arguments_of(call, self.item_of(frame, call))
+        return None
+
+    def _root_of(self, frame_id: str) -> str:
+        frame = self.frame(frame_id)
+        while frame.parent is not None:
+            frame = self.frame(frame.parent)
+        return frame.id
 
     def item_of(self, frame: Frame, call: Call) -> JsonObject:
         """The item of the reply that made *call*."""

@@ -45,6 +45,8 @@ def approve(
     arguments: Annotated[
         str | None, typer.Option(metavar="JSON", help="Run the call with these arguments instead; checked first.")
     ] = None,
+    remember: options.RememberOption = None,
+    scope: options.ScopeOption = None,
     address: options.Address = None,
     namespace: options.Namespace = None,
     profile: options.Profile = None,
@@ -56,7 +58,14 @@ def approve(
 
     edited = options.json_object("--arguments", arguments) if arguments is not None else None
     where = options.Where(address, namespace, profile)
-    decision = deciding.Wanted(request, Approve(arguments=edited), by=options.user(by), run=run, note=note)
+    decision = deciding.Wanted(
+        request,
+        Approve(arguments=edited),
+        by=options.user(by),
+        run=run,
+        note=note,
+        remember=options.remembered(remember, scope),
+    )
     return asyncio.run(deciding.decide(where, decision, as_json=json))
 
 
@@ -67,6 +76,8 @@ def reject(
     run: options.RunOption = None,
     by: options.By = None,
     note: Note = None,
+    remember: options.RememberOption = None,
+    scope: options.ScopeOption = None,
     address: options.Address = None,
     namespace: options.Namespace = None,
     profile: options.Profile = None,
@@ -77,7 +88,14 @@ def reject(
     from holdfast.payloads.requests import Reject
 
     where = options.Where(address, namespace, profile)
-    decision = deciding.Wanted(request, Reject(reason=reason), by=options.user(by), run=run, note=note)
+    decision = deciding.Wanted(
+        request,
+        Reject(reason=reason),
+        by=options.user(by),
+        run=run,
+        note=note,
+        remember=options.remembered(remember, scope),
+    )
     return asyncio.run(deciding.decide(where, decision, as_json=json))
 
 

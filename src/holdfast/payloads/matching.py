@@ -1,0 +1,123 @@
+"""Patterns for arguments that hold a command: compared word by word, and never matched by more than one command. Pure.
+
+A pattern is split into words as a shell does it, and so is the value. ``*`` stands for any characters of one word and
+``?`` for one; a last word that is nothing but ``*`` stands for any number of further words, none included. A wildcard
+at the start of a word does not match a word that begins with ``-``: an option is not a file name. Values with a
+character that a shell might act upon match nothing, whatever the quotes around it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Final
+
+MOST_PATTERNS: Final = 20
+PATTERN_BYTES: Final = 1024
+"""Of all patterns of one decision together, with the names of their parameters."""
+LONGEST_VALUE: Final = 4096
+"""Characters of a value; a longer one matches nothing."""
+
+ACTED_UPON: Final = frozenset(";&|`$()<>{}[]*?!#~^%\\")
+"""What a shell composes commands with, expands or escapes."""
+WILDCARDS: Final = "*?"
+
+RUNNERS: Final = frozenset(
+    {
+        *("sh", "bash", "zsh", "dash", "ksh", "fish", "eval", "exec", "source", ".", "command", "builtin", "env"),
+        *("sudo", "doas", "su", "xargs", "parallel", "nohup", "nice", "ionice", "time", "timeout", "watch", "setsid"),
+        *("stdbuf", "unbuffer", "chroot", "unshare", "nsenter", "ssh", "busybox"),
+        *("cmd", "cmd.exe", "powershell", "pwsh"),
+    }
+)
+"""Commands that run whatever follows them."""
+INTERPRETERS: Final = re.compile(r"(python|perl|ruby|node|deno|bun|php|lua|awk|gawk|tclsh|osascript)[\d.]*")
+"""Commands that run code from their arguments, unless the first argument is fixed and names a program."""
+CODE_OPTIONS: Final = frozenset({"-c", "-e", "-r", "-p", "-E", "--eval", "--print", "-"})
+
+
+def problem_of(patterns: Mapping[str, str]) -> str | None:
+    """Say why *patterns* cannot be remembered: too wide, or no patterns at all. None where they can."""
+    if not 1 <= len(patterns) <= MOST_PATTERNS:
+        return f"match takes 1 to {MOST_PATTERNS} parameters with a pattern each"
+    if sum(len(name.encode()) + len(pattern.encode()) for name, pattern in patterns.items()) > PATTERN_BYTES:
+        return f"the patterns of match may have {PATTERN_BYTES} bytes together"
+    for name, pattern in patterns.items():
+        problem = _problem(pattern)
+        if problem is not None:
+            return f"the pattern of {name[:64]} {problem}"
+    return None
+
+
+def matches(pattern: str, value: str) -> bool:
+    """Whether *value* is one command, or one text, as *pattern* describes it."""
+    words, wanted = _split(value, ""), _split(pattern, WILDCARDS)
+    if words is None or not wanted:
+        return False
+    if wanted[-1] == "*":
+        wanted = wanted[:-1]
+        words = words[: len(wanted)]
+    return len(words) == len(wanted) and all(map(_word_matches, wanted, words))
+
+
+def _problem(pattern: str) -> str | None:
+    words = _split(pattern, WILDCARDS)
+    if words is None:
+        return "has a character that a shell acts upon, or an open quote; beside words it takes * and ? only"
+    if not words or not words[0]:
+        return "is empty"
+    if _is_wild(words[0]) or "=" in words[0]:
+        return "is too wide: its first word must stand as it is, and be no assignment"
+    if any(map(_is_wild, words)) and _runs_anything(words):
+        return f"is too wide: {words[0]} runs whatever follows it"
+    return None
+
+
+def _runs_anything(words: Sequence[str]) -> bool:
+    command = PurePosixPath(words[0]).name
+    if command in RUNNERS:
+        return True
+    first = words[1] if len(words) > 1 else "*"
+    return INTERPRETERS.fullmatch(command) is not None and (_is_wild(first) or first in CODE_OPTIONS)
+
+
+def _is_wild(word: str) -> bool:
+    return any(sign in word for sign in WILDCARDS)
+
+
+def _split(text: str, allowed: str) -> list[str] | None:
+    """The words of *text*; None where it might be more, or something else, than words."""
+    if len(text) > LONGEST_VALUE:
+        return None
+    for character in text:
+        if character in ACTED_UPON and character not in allowed:
+            return None
+        if character not in " \t" and (character.isspace() or not character.isprintable()):
+            return None
+    try:
+        return shlex.split(text)
+    except ValueError:  # an open quote
+        return None
+
+
+def _word_matches(pattern: str, word: str) -> bool:
+    """Match one word, in time that is bounded by the product of both lengths."""
+    if pattern[:1] in ("*", "?") and word.startswith("-"):
+        return False
+    at = in_word = 0
+    star, resumed = -1, 0
+    while in_word < len(word):
+        if at < len(pattern) and pattern[at] == "*":
+            star, resumed = at, in_word
+            at += 1
+        elif at < len(pattern) and pattern[at] in ("?", word[in_word]):
+            at += 1
+            in_word += 1
+        elif star >= 0:
+            resumed += 1
+            at, in_word = star + 1, resumed
+        else:
+            return False
+    return set(pattern[at:]) <= {"*"}
