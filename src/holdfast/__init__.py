@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         handoff,
         messages_only,
     )
+    from holdfast.hooks import AgentHooks, ModelEnd, ModelStart, ToolEnd
     from holdfast.payloads.guardrails import GuardrailResult
     from holdfast.payloads.remember import Match, Remember
     from holdfast.payloads.requests import (
@@ -109,6 +110,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Agent": "agent",
     "AgentFailure": "agent_tool",
+    "AgentHooks": "hooks",
     "AgentHost": "workflows.host",
     "AgentRef": "workflows.agent_ref",
     "AgentRun": "workflows.run",
@@ -122,9 +124,9 @@ _HOMES = {
     "File": "content",
     "GiveUp": "payloads.requests",
     "Grant": "payloads.requests",
+    "GuardrailResult": "payloads.guardrails",
     "Handoff": "handoffs",
     "HandoffHistory": "handoffs",
-    "GuardrailResult": "payloads.guardrails",
     "Holdfast": "client",
     "HoldfastError": "errors",
     "HoldfastPlugin": "plugin",
@@ -132,10 +134,12 @@ _HOMES = {
     "InputGuardrail": "guardrail",
     "LimitsRaised": "payloads.requests",
     "Match": "payloads.remember",
+    "ModelEnd": "hooks",
+    "ModelStart": "hooks",
     "NestedRun": "agent_tool",
     "OpenRequest": "client",
-    "Question": "questions",
     "OutputGuardrail": "guardrail",
+    "Question": "questions",
     "Ran": "payloads.requests",
     "Receipt": "payloads.requests",
     "RefusalError": "errors",
@@ -155,6 +159,7 @@ _HOMES = {
     "Tool": "tools",
     "ToolContext": "context",
     "ToolInputGuardrail": "tool_options",
+    "ToolEnd": "hooks",
     "Usage": "payloads.usage",
     "WaitingForPeople": "errors",
     "activity_tool": "activity_tools",
@@ -168,6 +173,7 @@ _HOMES = {
 __all__ = [
     "Agent",
     "AgentFailure",
+    "AgentHooks",
     "AgentHost",
     "AgentRef",
     "AgentRun",
@@ -191,6 +197,8 @@ __all__ = [
     "InputGuardrail",
     "LimitsRaised",
     "Match",
+    "ModelEnd",
+    "ModelStart",
     "NestedRun",
     "OpenRequest",
     "OutputGuardrail",
@@ -213,6 +221,7 @@ __all__ = [
     "Text",
     "Tool",
     "ToolContext",
+    "ToolEnd",
     "ToolInputGuardrail",
     "Usage",
     "WaitingForPeople",

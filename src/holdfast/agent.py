@@ -16,6 +16,7 @@ from holdfast.context import RunContext
 from holdfast.errors import DefinitionError, JsonProfileError
 from holdfast.guardrail import GuardrailFunction, InputGuardrail, OutputGuardrail, guardrails_of
 from holdfast.handoffs import Handoff, handoff
+from holdfast.hooks import AgentHooks, hooks_of
 from holdfast.limits import check_limits
 from holdfast.offered import Offered, check_name
 from holdfast.output_type import OutputType, output_type_of
@@ -76,6 +77,7 @@ class Agent:
         output: How the final answer is read, where it is no plain text.
         input_guardrails: See what a run of this agent is given, once per run; plain functions were wrapped.
         output_guardrails: See its final output, in this order; plain functions were wrapped.
+        hooks: Hear of its model calls and tools.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Agent:
     output: OutputType | None = field(init=False, hash=False, compare=False, repr=False)
     input_guardrails: tuple[InputGuardrail, ...]
     output_guardrails: tuple[OutputGuardrail, ...]
+    hooks: tuple[AgentHooks, ...]
 
     def __init__(
         self,
@@ -115,6 +118,7 @@ class Agent:
         output_type: Any = None,
         input_guardrails: Sequence[InputGuardrail | GuardrailFunction] = (),
         output_guardrails: Sequence[OutputGuardrail | GuardrailFunction] = (),
+        hooks: Sequence[AgentHooks] = (),
     ) -> None:
         """Define an agent.
 
@@ -145,6 +149,7 @@ class Agent:
             "output": output,
             "input_guardrails": guardrails_of(InputGuardrail, input_guardrails, subject),
             "output_guardrails": guardrails_of(OutputGuardrail, output_guardrails, subject),
+            "hooks": hooks_of(hooks, subject),
         }
         for attribute, value in values.items():
             object.__setattr__(self, attribute, value)

@@ -23,6 +23,7 @@ from holdfast.agent import Agent
 from holdfast.approval import Groups, check_asked_groups, check_groups
 from holdfast.converter import tolerant
 from holdfast.errors import DefinitionError
+from holdfast.hooks import AgentHooks, hooks_of
 from holdfast.interceptor import BeatGuard
 from holdfast.models.port import ModelPort
 from holdfast.models.responses import ResponsesModel
@@ -51,6 +52,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         default_model: str | None = None,
         resources: Resources | None = None,
         groups: Groups | None = None,
+        hooks: Sequence[AgentHooks] = (),
     ) -> None:
         """Check the definitions.
 
@@ -62,6 +64,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
             default_model: Name of the model for agents that name none; ``HOLDFAST_MODEL`` by default.
             resources: An async context manager, entered once per worker: what it yields is every tool's
                 ``ctx.resources``.
+            hooks: Hear of the model calls and tools of every agent; agents may have hooks of their own.
             groups: Who may decide where an `Approval` names ``group:…``: members by group, or a function, sync or
                 async, of a person's name that returns the groups the person is in. Asked for each decision anew.
 
@@ -69,6 +72,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
             DefinitionError: Agents or tools cannot work together.
         """
         self.registry = Registry(agents, tools)
+        self._hooks = hooks_of(hooks, "HoldfastPlugin")
         check_groups(groups)
         for agent in self.registry.agents.values():
             for name, offered in agent.offered.items():
@@ -131,7 +135,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         client = config.get("client")
         assert client is not None
         clients, made = self._clients()
-        runtime = Runtime(self.registry, _ports(clients), self._default_model, self._groups)
+        runtime = Runtime(self.registry, _ports(clients), self._default_model, self._groups, self._hooks)
         activities = [CallModel(runtime).run, Evaluate(runtime).run, *ToolActivities(runtime).all()]
         config["client"] = with_tolerant_converter(client)
         config["workflows"] = [*config.get("workflows", []), *WORKFLOWS]

@@ -23,6 +23,7 @@ SCRIPTS: Final[Mapping[str, Script]] = {
             Reply(text('{"order": 7, "risk": 0.1, "reasons": ["a known customer"]}')),
         ]
     ),
+    "clerk": Script([Reply(call("stock", {"article": "lamp"})), Reply(text("There are twelve."))]),
     "nurse": Script.per_conversation(
         {"knee": [Reply(text("Rest it for a week."))], "stocks": [Reply(text("I am not allowed to say."))]}
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import uuid
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,6 +15,7 @@ from temporalio.exceptions import ApplicationError
 from holdfast.activities.answerable import answerable, offered_kinds, used_ids
 from holdfast.activities.attributes import AttributeProbe
 from holdfast.activities.final import input_guardrails, request_settings, structured
+from holdfast.activities.hooks import model_end, model_start
 from holdfast.activities.keeping import kept_alive
 from holdfast.activities.offering import offered_now
 from holdfast.activities.planning import Planner
@@ -66,7 +68,11 @@ class CallModel:
             tools=self._definitions(offered),
             settings=request_settings(agent),
         )
+        observers = self._runtime.observers(agent.name)
+        await observers.tell("on_model_start", context, model_start(request))
+        began = time.monotonic()
         answer = await self._answer(agent, request)
+        took_s = time.monotonic() - began
         items = answerable(_whole(answer), used_ids(request.items), offered_kinds(agent))
         planner = Planner(agent, offered, context, self._runtime)
         calls = await planner.plan(items)
@@ -85,7 +91,9 @@ class CallModel:
             on_limit="ask" if call.probe and agent.on_limit == "ask" else None,
         )
         self._runtime.blocks.cache.put(reply.block, items)
-        return _bounded(reply)
+        wire = _bounded(reply)
+        await observers.tell("on_model_end", context, model_end(request.model, reply, took_s))
+        return wire
 
     def _agent(self, call: ModelCall) -> Agent:
         try:

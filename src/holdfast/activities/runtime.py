@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +15,10 @@ from temporalio.worker import Worker
 
 from holdfast.activities.beats import Beats, core_feed
 from holdfast.activities.blocks import BlockCache, Blocks
+from holdfast.activities.hooks import Observers
 from holdfast.approval import Groups
 from holdfast.context import RunContext
+from holdfast.hooks import AgentHooks
 from holdfast.models.port import ModelPort
 from holdfast.payloads.base import problems_of
 from holdfast.payloads.json_profile import JsonObject
@@ -37,6 +39,7 @@ class Runtime:
     Attributes:
         default_model: Name of the model for agents that name none.
         groups: Who is in which group, where the application said.
+        hooks: Hear of the model calls and tools of every agent.
         resources: What the plugin's `resources` made, once.
     """
 
@@ -44,6 +47,7 @@ class Runtime:
     models: Mapping[str, ModelPort]
     default_model: str | None = None
     groups: Groups | None = None
+    hooks: Sequence[AgentHooks] = ()
     resources: Any = None
     blocks: Blocks = field(default_factory=lambda: Blocks(BlockCache()))
     beats: Beats = field(default_factory=Beats)
@@ -53,6 +57,11 @@ class Runtime:
     threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(RULE_THREADS, thread_name_prefix="holdfast-rule")
     )
+
+    def observers(self, agent: str) -> Observers:
+        """Who hears what an agent does: the worker's hooks, then its own."""
+        known = self.registry.agents.get(agent)
+        return Observers((*self.hooks, *(known.hooks if known else ())), self.threads)
 
     def open(self, worker: Worker) -> None:
         """Start the thread that beats for *worker*."""

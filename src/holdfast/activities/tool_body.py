@@ -61,6 +61,11 @@ class ToolBody:
         self._cancelled.set()
         self._stop.set()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the server wants this call to end."""
+        return self._stop.is_set()
+
     async def run(self, timeout_s: float, *, at_most_once: bool) -> ToolOutcome:
         """Run the function to its end.
 
@@ -68,6 +73,8 @@ class ToolBody:
             ApplicationError: ``WorkerShutdown``, where the call may be retried on another worker; ``ToolRetried``,
                 where the tool's `Retry` says that this exception is tried again.
         """
+        if self.stopping:
+            return outcome("cancelled", reason="cancelled before it began")
         running = asyncio.create_task(self._guarded())
         watching = asyncio.create_task(self._watch(running, timeout_s, at_most_once=at_most_once))
         while not watching.done():

@@ -11,6 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from holdfast.activities.beats import NotAcknowledgedError
 from holdfast.activities.context_watch import ContextWatch
+from holdfast.activities.hooks import ObservedCall
 from holdfast.activities.outputs import bounded_error
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.tool_body import ToolBody, outcome
@@ -82,12 +83,17 @@ class ToolActivities:
             return outcome("refused", reason="the arguments in hand are not those that were approved")
         watch = None if context is None else ContextWatch((await self._runtime.facts(origin)).context, context.context)
         body = ToolBody(tool, context, bound, self._runtime)
+        observed = ObservedCall(self._runtime.observers(origin.agent), context)
         try:
             async with self._runtime.beats.kept(MARK, body.stop):
+                if not await observed.start(body.stop):
+                    return outcome("not_begun", reason="the worker shut down before the tool began")
                 ended = await body.run(call.timeout_s, at_most_once=at_most_once)
-                if context is None or watch is None:
-                    return ended
-                return await self._after(tool, context, watch, body, ended)
+                if context is not None and watch is not None:
+                    ended = await self._after(tool, context, watch, body, ended)
+                if not body.stopping:
+                    await observed.end(ended)
+                return ended
         except NotAcknowledgedError as error:
             return outcome("not_begun", reason=str(error))
 
@@ -110,7 +116,7 @@ class ToolActivities:
         return arguments
 
     async def _context(self, call: ToolCall, tool: Tool[..., Any], arguments: JsonObject) -> ToolContext[Any] | None:
-        if not tool.needs_context:
+        if not (tool.needs_context or self._runtime.observers(call.origin.agent).hear("on_tool_start", "on_tool_end")):
             return None
         return await tool_context(
             self._runtime,

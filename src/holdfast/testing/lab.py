@@ -23,6 +23,7 @@ from holdfast.agent import Agent
 from holdfast.approval import Groups
 from holdfast.client import Holdfast
 from holdfast.handle import Run
+from holdfast.hooks import AgentHooks
 from holdfast.payloads.requests import Request
 from holdfast.plugin import HoldfastPlugin, Resources
 from holdfast.server import EmbeddedServer
@@ -66,6 +67,7 @@ class Lab:
         activities: Sequence[Callable[..., Any]] = (),
         resources: Resources | None = None,
         groups: Groups | None = None,
+        hooks: Sequence[AgentHooks] = (),
         max_cached_workflows: int = 1000,
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
@@ -83,6 +85,7 @@ class Lab:
             activities: The user's own activities, likewise.
             resources: As `HoldfastPlugin`.
             groups: Likewise.
+            hooks: Likewise.
             max_cached_workflows: 0 replays each run at every one of its tasks.
             environment: Further variables for worker processes.
             directory: Working directory of worker processes.
@@ -96,6 +99,7 @@ class Lab:
         self._activities = list(activities)
         self._resources = resources
         self._groups = groups
+        self._hooks = hooks
         self._cache = max_cached_workflows
         self._environment = dict(environment or {})
         self._directory = directory
@@ -153,6 +157,7 @@ class Lab:
             default_model="scripted",
             resources=self._resources,
             groups=self._groups,
+            hooks=self._hooks,
         )
 
     async def start_worker(self, agents: Sequence[Agent] | None = None) -> None:
