@@ -32,7 +32,7 @@ _WITHOUT_A_TEST: Final = """
     B5
     I5
     N1 N3 N4
-    O4 O6
+    O6
     P2 P3 P10 P11 P13
 """
 NOT_YET: Final = frozenset(_WITHOUT_A_TEST.split())

@@ -65,6 +65,9 @@ if TYPE_CHECKING:
     from holdfast.hooks import AgentHooks, ModelEnd, ModelStart, ToolEnd
     from holdfast.payloads.guardrails import GuardrailResult
     from holdfast.payloads.remember import Match, Remember
+    from holdfast.payloads.guardrails import (
+        GuardrailResult,
+    )
     from holdfast.payloads.requests import (
         Answer,
         Approve,
@@ -92,7 +95,10 @@ if TYPE_CHECKING:
         Question,
         question,
     )
-    from holdfast.tool_options import Retry, ToolInputGuardrail
+    from holdfast.tool_options import (
+        Retry,
+        ToolInputGuardrail,
+    )
     from holdfast.tools import (
         Tool,
         tool,

@@ -94,7 +94,7 @@ async def test_p12_later_tools_and_instructions_see_the_change(make_lab: MakeLab
 
 
 async def test_p12_parallel_changes_merge_in_call_order(make_lab: MakeLab, cache: int) -> None:
-    """P12: of parallel calls, each one's own fields are kept; what several set, the last in the model's order sets."""
+    """P12: of parallel calls each one's own fields, and what it appends, are kept; what several set, the last sets."""
     ended: list[asyncio.Event] = [asyncio.Event(), asyncio.Event(), asyncio.Event()]
 
     @tool
@@ -117,7 +117,7 @@ async def test_p12_parallel_changes_merge_in_call_order(make_lab: MakeLab, cache
     assert result.context == {
         "customer": "customer 2",
         "counts": {"before": 9, "call 0": 0, "call 1": 1, "call 2": 2},
-        "items": ["2"],
+        "items": ["0", "1", "2"],
     }
 
 

@@ -42,7 +42,7 @@ def user(content: str) -> dict[str, str]:
 
 def request(*items: dict[str, str], instructions: str = "", model: str = "m") -> RecordedRequest:
     body = {"model": model, "instructions": instructions}
-    return RecordedRequest(1, "POST", "/v1/responses", {}, body, datetime.now(UTC), items)
+    return RecordedRequest(1, "POST", "/v1/responses", {}, body, datetime.now(UTC), items=items)
 
 
 def played(script: Script, *requests: RecordedRequest) -> list[Step | None]:

@@ -46,11 +46,16 @@ class BlockCache:
         return known[0]
 
     def put(self, block_id: str, items: list[JsonObject]) -> None:
-        """Keep a block; older ones make room."""
+        """Keep a block; older ones make room.
+
+        Keys are put in order: payload converters do the same or not, and what the model is sent must not depend on
+        whether a block was kept here or came back from the workflow.
+        """
         if block_id in self._blocks:
             return
-        size = len(json.dumps(items)) + 200
-        self._blocks[block_id] = (items, size)
+        text = json.dumps(items, sort_keys=True)
+        size = len(text) + 200
+        self._blocks[block_id] = (json.loads(text), size)
         self._room -= size
         while self._room < 0 and len(self._blocks) > 1:
             _, (_, freed) = self._blocks.popitem(last=False)
@@ -140,8 +145,8 @@ class Blocks:
             )
             page = TranscriptPage.from_wire(await _query(origin.query, query.to_wire()))
             for block in page.blocks:
-                found[block.id] = block.items
                 self.cache.put(block.id, block.items)
+                found[block.id] = self.cache.get(block.id) or block.items
             more = page.more and bool(page.blocks)
         return found
 

@@ -21,13 +21,15 @@ class ContextEdit(Payload):
 
     Attributes:
         path: Keys from the context's top; empty for the whole of it.
-        value: What stands there now. A list is always whole.
+        value: What stands there now.
         gone: The key was removed.
+        added: The last so many items of `value`, a list, were added to what stood there.
     """
 
     path: list[str]
     value: JsonValue = None
     gone: bool | None = None
+    added: int | None = None
 
 
 def edits_between(stored: JsonValue, before: JsonValue, after: JsonValue) -> list[ContextEdit]:
@@ -45,6 +47,11 @@ def edits_between(stored: JsonValue, before: JsonValue, after: JsonValue) -> lis
 def _edits(stored: JsonValue, before: JsonValue, after: JsonValue, path: tuple[str, ...]) -> Iterator[ContextEdit]:
     if _text(before) == _text(after):
         return
+    added = _added(before, after)
+    if added:
+        value = added if isinstance(stored, list) else after
+        yield ContextEdit(path=list(path), value=value, added=len(added))
+        return
     if not (isinstance(stored, dict) and isinstance(before, dict) and isinstance(after, dict)):
         yield ContextEdit(path=list(path), value=after)
         return
@@ -55,6 +62,13 @@ def _edits(stored: JsonValue, before: JsonValue, after: JsonValue, path: tuple[s
             yield ContextEdit(path=[*path, key], value=after[key])
         else:
             yield from _edits(stored.get(key), before[key], after[key], (*path, key))
+
+
+def _added(before: JsonValue, after: JsonValue) -> list[JsonValue]:
+    """The items that a list has got at its end, where nothing else about it changed."""
+    if not (isinstance(before, list) and isinstance(after, list)):
+        return []
+    return after[len(before) :] if _text(before) == _text(after[: len(before)]) else []
 
 
 def _text(value: JsonValue) -> str:
@@ -75,8 +89,12 @@ def edited(stored: JsonValue, edits: Iterable[ContextEdit]) -> JsonValue:
             if not isinstance(below, dict):
                 below = place[key] = {}
             place = below
+        last, value = edit.path[-1], copy.deepcopy(edit.value)
+        there = place.get(last)
         if edit.gone:
-            place.pop(edit.path[-1], None)
+            place.pop(last, None)
+        elif edit.added is not None and isinstance(there, list) and isinstance(value, list):
+            there.extend(value[-edit.added :])
         else:
-            place[edit.path[-1]] = copy.deepcopy(edit.value)
+            place[last] = value
     return result

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import secrets
 import time
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -48,15 +47,15 @@ _DEFAULTS: Final[Json] = {
 """What the API echoes of a request, and its value where the request has none or null."""
 
 
-def build_response(reply: Reply, body: Json, items: Sequence[Json]) -> Json:
+def build_response(reply: Reply, body: Json, items: Sequence[Json], token: str) -> Json:
     """Return the whole response to a request.
 
     Args:
         reply: The scripted reply.
         body: The request.
         items: Its effective input, from which free call ids and the default usage are derived.
+        token: What the ids of the response and its items end with.
     """
-    token = secrets.token_hex(20)
     call_ids = _free_call_ids(items, reply.outputs)
     item_status = "completed" if reply.status == "completed" else "incomplete"
     output = [_item(part, f"{token}{index:04x}", call_ids, item_status) for index, part in enumerate(reply.outputs)]

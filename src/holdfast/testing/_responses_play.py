@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+from collections import Counter
 from typing import Final, TypeAlias
 
 from holdfast.testing._responses_build import build_response
@@ -41,6 +43,7 @@ class Player:
         self._choose = script.player()
         self._store = Store()
         self._gates: dict[str, asyncio.Event] = {}
+        self._times: Counter[bytes] = Counter()
 
     def open(self, gate: str) -> None:
         """Let pass what waits at *gate*, now and later."""
@@ -48,6 +51,7 @@ class Player:
 
     def plan(self, record: RecordedRequest, content: bytes) -> Plan:
         """Read a request into its record, and decide what to do with it."""
+        record.content = content
         try:
             return self._plan(record, content)
         except ApiRefusal as refusal:
@@ -77,6 +81,13 @@ class Player:
             case _:
                 await _send(exchange, record, 200, plan)
                 return "answered"
+
+    def _token(self, content: bytes) -> str:
+        """What ids of a reply end with: new for every reply, and equal where equal requests came in equal number, so
+        that what two servers were sent can be compared byte by byte."""
+        request = hashlib.sha256(content).digest()
+        self._times[request] += 1
+        return hashlib.sha256(request + str(self._times[request]).encode()).hexdigest()[:40]
 
     def _gate(self, name: str) -> asyncio.Event:
         return self._gates.setdefault(name, asyncio.Event())
@@ -112,7 +123,7 @@ class Player:
 
     def _response(self, reply: Reply, record: RecordedRequest) -> tuple[Json, str]:
         """Return the response, stored if that was asked for, and its media type."""
-        response = build_response(reply, record.body, record.items)
+        response = build_response(reply, record.body, record.items, self._token(record.content))
         if response["store"]:
             self._store.keep(response, record.items)
         return response, "text/event-stream; charset=utf-8" if record.body.get("stream") else "application/json"

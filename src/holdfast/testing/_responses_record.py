@@ -29,6 +29,7 @@ class RecordedRequest:
         path: Path of the request, without its query string.
         headers: Header values by lower-case name.
         body: The decoded JSON object; empty where there was none or it could not be decoded.
+        content: The body as it came: to compare requests byte by byte.
         received_at: When the last byte of the body was read (UTC).
         items: The effective input: the items of the `previous_response_id` chain, then the new ones. A plain
             string counts as one user message. Empty until the request passed the checks.
@@ -45,6 +46,7 @@ class RecordedRequest:
     headers: Mapping[str, str]
     body: Json
     received_at: datetime
+    content: bytes = field(default=b"", repr=False)
     items: Sequence[Json] = ()
     state: State = "open"
     status: int | None = None
