@@ -65,9 +65,6 @@ if TYPE_CHECKING:
     from holdfast.hooks import AgentHooks, ModelEnd, ModelStart, ToolEnd
     from holdfast.payloads.guardrails import GuardrailResult
     from holdfast.payloads.remember import Match, Remember
-    from holdfast.payloads.guardrails import (
-        GuardrailResult,
-    )
     from holdfast.payloads.requests import (
         Answer,
         Approve,

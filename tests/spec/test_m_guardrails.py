@@ -469,3 +469,40 @@ async def test_m1_guardrails_of_a_nested_agent(make_lab: MakeLab, effects: Effec
     ]
     assert outputs[0].startswith("The agent auditor failed (GuardrailTripped)")
     assert outputs[1] == "fine"
+
+
+async def test_m4_what_a_stopped_run_ends_with_is_checked(make_lab: MakeLab, effects: Effects, cache: int) -> None:
+    """M4: told to stop, a run ends with what was said; the guardrails of the agent that said it see that."""
+    billing = Agent("billing", model="m", output_guardrails=[counting(effects, "output of billing", None)])
+
+    async def polite(_context: RunContext, output: Any) -> Replace:
+        effects.append(str(output))
+        return Replace(f"{output}, please")
+
+    front = Agent("front", model="m", handoffs=[billing], output_guardrails=[polite])
+    script = [Gate("hold", Reply(text("wait"), call("transfer_to_billing", {})))]
+    lab = await make_lab([front, billing], script=script, max_cached_workflows=cache)
+    run = await lab.start("front")
+    await lab.model.wait_for_request(1)
+    await lab.client.get_workflow_handle(run.id).signal("stop", {"reason": "enough"})
+    lab.model.open("hold")
+    result = await run.result()
+    assert (result.output, result.stopped) == ("wait, please", "enough")
+    assert effects == ["wait"]
+    assert [(each.guardrail, each.agent) for each in result.guardrails] == [("polite", "front")]
+
+
+async def test_m4_an_answer_that_was_refused_may_be_what_a_run_ends_with(make_lab: MakeLab, effects: Effects) -> None:
+    """M4: stopped after an answer that did not fit its type, a run ends with that text, and guardrails see the text."""
+
+    async def note(_context: RunContext, output: Any) -> None:
+        effects.append(str(output))
+
+    agent = desk(effects, output_type=Finding, output_guardrails=[note])
+    lab = await make_lab([agent], script=[Gate("hold", Reply(text("no JSON")))])
+    run = await lab.start("desk")
+    await lab.model.wait_for_request(1)
+    await lab.client.get_workflow_handle(run.id).signal("stop")
+    lab.model.open("hold")
+    assert (await run.result()).output == "no JSON"
+    assert effects == ["no JSON"]

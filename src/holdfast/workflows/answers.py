@@ -27,9 +27,8 @@ class Answers:
     def take(self, reply: ModelReply) -> None:
         """Take a reply without calls: it ends the frame, or it is asked for again."""
         structured = reply.structured
-        self._frame.answer, self._frame.answer_structured = reply.block, structured
         if structured is None:
-            guards.finish(self._frame, loop.text_of_reply(reply.items))
+            guards.finish(self._frame, loop.text_of_reply(reply.items), reply)
         elif structured.problem is not None:
             self._refuse(structured.problem)
         else:
@@ -38,7 +37,7 @@ class Answers:
             except JsonProfileError as error:  # the activity of another version thought otherwise
                 self._refuse(error.problem)
             else:
-                guards.finish(self._frame, value)
+                guards.finish(self._frame, value, reply)
 
     def _refuse(self, problem: str) -> None:
         """Tell the model what was wrong, once."""

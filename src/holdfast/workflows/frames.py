@@ -73,13 +73,15 @@ class HandedOver(BaseModel):
 
 
 class Guard(BaseModel):
-    """A guardrail of the frame's agent.
+    """A guardrail of the frame.
 
     Attributes:
+        agent: Whose it is: a handoff may lie between.
         parallel: It runs beside the model call.
     """
 
     name: str
+    agent: str
     kind: Literal["input", "output"]
     parallel: bool = False
     state: Literal["waiting", "running", "done"] = "waiting"
@@ -118,7 +120,7 @@ class Frame(BaseModel):
         broken_replies: Replies in a row that were empty or none at all.
         invalid_outputs: Answers that did not fit the agent's output type.
         guards: Guardrails of the run's input and output; `guards_known` once the agent was asked for its input's.
-        output_guardrails: Names of those of the agent whose turn it is.
+        output_guards: Those that an output of the last reply's agent has to pass.
         guardrails: What the guardrails said, the latest last.
         answer: Block of the reply that is the output, and how its text reads; None where the output is another.
     """
@@ -162,6 +164,6 @@ class Frame(BaseModel):
     answer_structured: StructuredOutput | None = None
     guards: list[Guard] = []
     guards_known: bool = False
-    output_guardrails: list[str] = []
+    output_guards: list[Guard] = []
     guardrails: list[GuardrailResult] = []
     failure: Failure | None = None

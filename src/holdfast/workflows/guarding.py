@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from holdfast.payloads.guardrails import CheckInput, CheckOutput, Judged
 from holdfast.payloads.json_profile import JsonObject, JsonValue
+from holdfast.payloads.model_call import Origin
 from holdfast.workflows import budgets, guards
 from holdfast.workflows.frames import Frame, Guard
 from holdfast.workflows.settle import Cancelled, Done, Failed
@@ -21,12 +22,11 @@ class Guardrails:
 
     async def run(self, guard: Guard) -> None:
         """Ask one guardrail, to its end."""
-        frame = self._frame
         asked = self._about_input(guard) if guard.kind == "input" else self._about_output(guard)
         settled = await self._work.activity(
             "holdfast.evaluate",
             asked.to_wire(),
-            f"{frame.agent} · {guard.kind} guardrail · {guard.name}",
+            f"{guard.agent} · {guard.kind} guardrail · {guard.name}",
             budgets.GUARDRAIL,
         )
         if self._work.ending:
@@ -39,13 +39,16 @@ class Guardrails:
             case Failed(message=message):
                 self._take(guard, Judged(outcome="error", reason=message))
 
+    def _origin(self, guard: Guard) -> Origin:
+        return self._state.origin(self._frame).model_copy(update={"agent": guard.agent})
+
     def _about_input(self, guard: Guard) -> CheckInput:
         frame = self._frame
-        return CheckInput(origin=self._state.origin(frame), guardrail=guard.name, block=frame.blocks[0])
+        return CheckInput(origin=self._origin(guard), guardrail=guard.name, block=frame.blocks[0])
 
     def _about_output(self, guard: Guard) -> CheckOutput:
         frame = self._frame
-        origin = self._state.origin(frame)
+        origin = self._origin(guard)
         if frame.answer is not None:
             return CheckOutput(
                 origin=origin, guardrail=guard.name, reply=frame.answer, structured=frame.answer_structured

@@ -19,13 +19,16 @@ class RunGuardrail:
 
 def know(frame: Frame, reply: ModelReply) -> bool:
     """Take over which guardrails there are; whether the reply says that instead of being one of the model's."""
-    frame.output_guardrails = reply.output_guardrails or []
+    frame.output_guards = [Guard(name=name, agent=frame.agent, kind="output") for name in reply.output_guardrails or []]
     if frame.guards_known:
         return False
     frame.guards_known = True
     if not reply.input_guardrails:
         return False
-    frame.guards = [Guard(name=each.name, kind="input", parallel=each.parallel) for each in reply.input_guardrails]
+    frame.guards = [
+        Guard(name=each.name, agent=frame.agent, kind="input", parallel=each.parallel)
+        for each in reply.input_guardrails
+    ]
     frame.phase = "model"
     return True
 
@@ -52,10 +55,17 @@ def hold_call(frame: Frame, call: Call) -> bool:
     return call.plan.effect != "read_only" and bool(_unfinished(frame, "input"))
 
 
-def finish(frame: Frame, output: JsonValue) -> None:
-    """End the frame with *output*, as soon as no guardrail has anything against it."""
+def finish(frame: Frame, output: JsonValue, reply: ModelReply | None = None) -> None:
+    """End the frame with *output*, as soon as no guardrail has anything against it.
+
+    Args:
+        frame: Of the agent whose output it is.
+        output: What the run ends with.
+        reply: The reply whose text it is; None where it comes from elsewhere.
+    """
     frame.output = output
-    frame.guards.extend(Guard(name=name, kind="output") for name in frame.output_guardrails)
+    frame.answer, frame.answer_structured = (None, None) if reply is None else (reply.block, reply.structured)
+    frame.guards.extend(frame.output_guards)
     frame.phase = "checking"
     settle(frame)
 
@@ -72,7 +82,7 @@ def take(frame: Frame, guard: Guard, judged: Judged) -> None:
     result = GuardrailResult(
         guardrail=guard.name,
         kind=guard.kind,
-        agent=frame.agent,
+        agent=guard.agent,
         outcome=judged.outcome,
         reason=judged.reason,
         info=judged.info,
@@ -83,7 +93,7 @@ def take(frame: Frame, guard: Guard, judged: Judged) -> None:
         said = "stopped the run" if tripped else "failed"
         frame.failure = Failure(
             type="GuardrailTripped" if tripped else "GuardrailFailed",
-            message=f"{guard.kind} guardrail {guard.name} of {frame.agent} {said}: {judged.reason}",
+            message=f"{guard.kind} guardrail {guard.name} of {guard.agent} {said}: {judged.reason}",
             facts=result.to_wire(),
         )
 
