@@ -62,9 +62,27 @@ if TYPE_CHECKING:
         handoff,
         messages_only,
     )
-    from holdfast.hooks import AgentHooks, ModelEnd, ModelStart, ToolEnd
-    from holdfast.payloads.guardrails import GuardrailResult
-    from holdfast.payloads.remember import Match, Remember
+    from holdfast.hooks import (
+        AgentHooks,
+        ModelEnd,
+        ModelStart,
+        ToolEnd,
+    )
+    from holdfast.hosted import (
+        McpCall,
+        code_interpreter,
+        file_search,
+        hosted_mcp,
+        image_generation,
+        web_search,
+    )
+    from holdfast.payloads.guardrails import (
+        GuardrailResult,
+    )
+    from holdfast.payloads.remember import (
+        Match,
+        Remember,
+    )
     from holdfast.payloads.requests import (
         Answer,
         Approve,
@@ -137,6 +155,7 @@ _HOMES = {
     "InputGuardrail": "guardrail",
     "LimitsRaised": "payloads.requests",
     "Match": "payloads.remember",
+    "McpCall": "hosted",
     "ModelEnd": "hooks",
     "ModelStart": "hooks",
     "NestedRun": "agent_tool",
@@ -161,16 +180,21 @@ _HOMES = {
     "Text": "content",
     "Tool": "tools",
     "ToolContext": "context",
-    "ToolInputGuardrail": "tool_options",
     "ToolEnd": "hooks",
+    "ToolInputGuardrail": "tool_options",
     "Usage": "payloads.usage",
     "WaitingForPeople": "errors",
     "activity_tool": "activity_tools",
+    "code_interpreter": "hosted",
     "custom_tool": "custom_tools",
+    "file_search": "hosted",
     "handoff": "handoffs",
+    "hosted_mcp": "hosted",
+    "image_generation": "hosted",
     "messages_only": "handoffs",
     "question": "questions",
     "tool": "tools",
+    "web_search": "hosted",
 }
 
 __all__ = [
@@ -200,6 +224,7 @@ __all__ = [
     "InputGuardrail",
     "LimitsRaised",
     "Match",
+    "McpCall",
     "ModelEnd",
     "ModelStart",
     "NestedRun",
@@ -229,11 +254,16 @@ __all__ = [
     "Usage",
     "WaitingForPeople",
     "activity_tool",
+    "code_interpreter",
     "custom_tool",
+    "file_search",
     "handoff",
+    "hosted_mcp",
+    "image_generation",
     "messages_only",
     "question",
     "tool",
+    "web_search",
 ]
 
 

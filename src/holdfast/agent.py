@@ -17,6 +17,7 @@ from holdfast.errors import DefinitionError, JsonProfileError
 from holdfast.guardrail import GuardrailFunction, InputGuardrail, OutputGuardrail, guardrails_of
 from holdfast.handoffs import Handoff, handoff
 from holdfast.hooks import AgentHooks, hooks_of
+from holdfast.hosted import HostedTool, split_hosted
 from holdfast.limits import check_limits
 from holdfast.offered import Offered, check_name
 from holdfast.output_type import OutputType, output_type_of
@@ -65,6 +66,7 @@ class Agent:
         client: Which entry of ``HoldfastPlugin(models={...})`` is asked.
         description: What the agent is for, as models read it that may call it or hand over to it.
         tools: What the model may call; plain functions were wrapped by `holdfast.tools.tool`.
+        hosted: What the provider runs itself; it may be given among the tools.
         handoffs: To whom it may give the conversation.
         model_settings: Further fields of the request: ``temperature``, ``reasoning``, ``max_output_tokens``…
         max_turns: Most model replies; None is no limit.
@@ -86,6 +88,7 @@ class Agent:
     client: str
     description: str
     tools: tuple[Offered, ...]
+    hosted: tuple[HostedTool, ...]
     handoffs: tuple[Handoff, ...]
     model_settings: Mapping[str, Any] = field(hash=False)
     max_turns: int | None
@@ -107,7 +110,8 @@ class Agent:
         model: str | None = None,
         client: str = "default",
         description: str = "",
-        tools: Sequence[Offered | Callable[..., Any]] = (),
+        tools: Sequence[Offered | HostedTool | Callable[..., Any]] = (),
+        hosted: Sequence[HostedTool] = (),
         handoffs: Sequence[Handoff | Agent | str] = (),
         model_settings: Mapping[str, Any] = MappingProxyType({}),
         max_turns: int | None = 100,
@@ -131,13 +135,15 @@ class Agent:
         output = output_type_of(output_type, subject)
         _check_model(subject, model, client)
         check_limits(subject, max_turns, max_tokens, on_limit)
+        own_tools, hosted = split_hosted(subject, [*tools, *hosted])
         values: dict[str, object] = {
             "name": name,
             "instructions": instructions,
             "model": model,
             "client": client,
             "description": _checked_description(subject, description),
-            "tools": _wrapped(subject, tools),
+            "tools": _wrapped(subject, own_tools),
+            "hosted": hosted,
             "handoffs": _handoffs(subject, handoffs),
             "model_settings": MappingProxyType(_checked_settings(subject, model_settings, output)),
             "max_turns": max_turns,

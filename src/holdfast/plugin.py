@@ -24,6 +24,7 @@ from holdfast.approval import Groups, check_asked_groups, check_groups
 from holdfast.converter import tolerant
 from holdfast.errors import DefinitionError
 from holdfast.hooks import AgentHooks, hooks_of
+from holdfast.hosted import HostedMcp
 from holdfast.interceptor import BeatGuard
 from holdfast.models.port import ModelPort
 from holdfast.models.responses import ResponsesModel
@@ -77,6 +78,9 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         for agent in self.registry.agents.values():
             for name, offered in agent.offered.items():
                 check_asked_groups(f"agent {agent.name!r}, tool {name!r}", offered.approval, groups)
+            for server in agent.hosted:
+                if isinstance(server, HostedMcp):
+                    check_asked_groups(f"agent {agent.name!r}, {server.server_label!r}", server.approval, groups)
         self._groups = groups
         self._models = models
         self._default_model = default_model or os.environ.get("HOLDFAST_MODEL") or None

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from temporalio.exceptions import ApplicationError
 
+from holdfast.activities.hosted_plans import servers
 from holdfast.agent import Agent
 from holdfast.payloads.call_items import CALLS, CUSTOM_CALL, FUNCTION_CALL, MCP_APPROVAL, arguments_text, id_of, tool_of
 from holdfast.payloads.json_profile import JsonObject
@@ -32,7 +33,8 @@ _FIELDS: Final = {
 
 def offered_kinds(agent: Agent) -> frozenset[str]:
     """The kinds of call that *agent* can answer. Function calls always: one of an unknown tool is told so."""
-    return frozenset({FUNCTION_CALL, *(each.call_type for each in agent.offered.values())})
+    own = {FUNCTION_CALL, *(each.call_type for each in agent.offered.values())}
+    return frozenset(own | {MCP_APPROVAL} if servers(agent) else own)
 
 
 def used_ids(items: Sequence[JsonObject]) -> set[str]:
@@ -41,7 +43,10 @@ def used_ids(items: Sequence[JsonObject]) -> set[str]:
 
 
 def answerable(
-    items: Sequence[JsonObject], used: Collection[str] = (), offered: Collection[str] = (FUNCTION_CALL,)
+    items: Sequence[JsonObject],
+    used: Collection[str] = (),
+    offered: Collection[str] = (FUNCTION_CALL,),
+    labels: Collection[str] = (),
 ) -> list[JsonObject]:
     """Drop calls that repeat another word for word; refuse a reply whose calls cannot be told apart.
 
@@ -50,6 +55,7 @@ def answerable(
         used: Ids of calls of earlier turns: a call that takes one again gets a new one, as an id may be answered once
             only.
         offered: Kinds of call that the model was offered.
+        labels: Hosted MCP servers that it was offered.
 
     Raises:
         ApplicationError: ``ModelReplyInvalid``: two different calls share an id, a call has none, or it is of a kind
@@ -65,6 +71,8 @@ def answerable(
             kept.append(item)
             continue
         call = _checked(item)
+        if kind == MCP_APPROVAL and call["server_label"] not in labels:
+            raise _invalid(f"it is asked about the MCP server {call['server_label'][:64]!r}, which was not offered")
         call_id = id_of(call)
         known = seen.setdefault(call_id, call)
         if known is call:
@@ -87,7 +95,9 @@ def _checked(item: JsonObject) -> JsonObject:
         raise _invalid(f"the model made a call with an id of {len(call_id):,} characters")
     for field in (arguments_field, *others):
         if not isinstance(item.get(field), str):
-            raise _invalid(f"the {field} of call {call_id} are no text")
+            raise _invalid(f"the {field} of call {call_id} {'are' if field == 'arguments' else 'is'} no text")
+    if item["type"] == MCP_APPROVAL and len(item[name_field]) > LONGEST_CALL_ID:
+        raise _invalid(f"it is asked about a tool whose name has {len(item[name_field]):,} characters")
     if not item[arguments_field] and arguments_field == "arguments":
         # How some models call a function without parameters; sent back like this, the API would refuse it.
         return {**item, arguments_field: "{}"}

@@ -16,6 +16,7 @@ from holdfast.activities.answerable import answerable, offered_kinds, used_ids
 from holdfast.activities.attributes import AttributeProbe
 from holdfast.activities.final import input_guardrails, request_settings, structured
 from holdfast.activities.hooks import model_end, model_start
+from holdfast.activities.hosted_plans import servers
 from holdfast.activities.keeping import kept_alive
 from holdfast.activities.offering import offered_now
 from holdfast.activities.planning import Planner
@@ -65,7 +66,7 @@ class CallModel:
             model=self._model_name(agent),
             instructions=await self._instructions(agent, context),
             items=await self._runtime.blocks.transcript(call.origin, call.after, call.ids),
-            tools=self._definitions(offered),
+            tools=[*self._definitions(offered), *(each.definition() for each in agent.hosted)],
             settings=request_settings(agent),
         )
         observers = self._runtime.observers(agent.name)
@@ -73,7 +74,7 @@ class CallModel:
         began = time.monotonic()
         answer = await self._answer(agent, request)
         took_s = time.monotonic() - began
-        items = answerable(_whole(answer), used_ids(request.items), offered_kinds(agent))
+        items = answerable(_whole(answer), used_ids(request.items), offered_kinds(agent), servers(agent))
         planner = Planner(agent, offered, context, self._runtime)
         calls = await planner.plan(items)
         reply = ModelReply(

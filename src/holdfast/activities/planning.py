@@ -9,6 +9,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from holdfast.activities.existing_plans import plan_existing, too_large
+from holdfast.activities.hosted_plans import plan_hosted
 from holdfast.activities.outputs import bounded_error
 from holdfast.activities.rules import RULE_S, ask_rule
 from holdfast.activities.runtime import Runtime
@@ -22,7 +23,7 @@ from holdfast.context import RunContext
 from holdfast.errors import ArgumentsInvalidError
 from holdfast.handoffs import Handoff
 from holdfast.offered import Offered
-from holdfast.payloads.call_items import CALLS, arguments_of, arguments_text, id_of
+from holdfast.payloads.call_items import CALLS, MCP_APPROVAL, arguments_of, arguments_text, id_of
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import ApprovalPlan, PlannedCall, RetryPlan
 from holdfast.questions import Question
@@ -60,6 +61,8 @@ class Planner:
                 kind="invalid",
                 text=f"Error: more than {MOST_CALLS} calls in one reply; this one was not run.",
             )
+        if item["type"] == MCP_APPROVAL:
+            return await plan_hosted(index, item, self._agent, self._context, self._threads)
         offered = self._offered.get(item["name"])
         if offered is None or offered.call_type != item["type"]:
             known = ", ".join(sorted(self._offered)) or "none"

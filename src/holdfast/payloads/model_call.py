@@ -120,6 +120,7 @@ class PlannedCall(Payload):
         task_queue: Where its activity is scheduled; None is the run's own.
         activity: An activity that exists already, in place of one of ours.
         guarded: The tool has input guardrails, which are asked when the call is about to run.
+        hosted: The provider asks whether it may call a hosted MCP server: nothing runs here, the answer is the output.
     """
 
     index: int
@@ -142,6 +143,7 @@ class PlannedCall(Payload):
     activity: ExistingActivity | None = None
     guarded: bool | None = None
     retry: RetryPlan | None = None
+    hosted: bool | None = None
 
 
 class StructuredOutput(Payload):

@@ -11,7 +11,7 @@ from holdfast.payloads.base import Instant, Payload
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.remember import Remember
 
-RequestKind = Literal["approval", "question", "budget", "handoff", "in_doubt"]
+RequestKind = Literal["approval", "question", "budget", "handoff", "hosted_mcp", "in_doubt"]
 DeadlineDefault = Literal["reject", "approve", "fail"]
 LimitKind = Literal["turns", "tokens"]
 LimitPolicy = Literal["fail", "ask"]

@@ -53,8 +53,12 @@ def approval(frame: Frame, call: Call, item: JsonObject, asker: Asker) -> Reques
     """The request of a gated call."""
     now = asker.now()
     request = _about_call(frame, call, arguments_of(call, item), asker, now)
+    plan = call.plan.approval or ApprovalPlan()
+    if call.plan.hosted:
+        facts = {"server_label": item["server_label"], "name": item["name"]}
+        return request.model_copy(update={**_asked_by(plan, "hosted_mcp", now), "facts": facts})
     kind: RequestKind = "handoff" if call.plan.kind == "handoff" else "approval"
-    return request.model_copy(update=_asked_by(call.plan.approval or ApprovalPlan(), kind, now))
+    return request.model_copy(update=_asked_by(plan, kind, now))
 
 
 def again(

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from holdfast.errors import DeadlinePassedError, RequestClosedError, StaleDigestError, VerdictNotAllowedError
-from holdfast.payloads.requests import Decision, Grant, Reject, Request, Verdict
+from holdfast.payloads.requests import Approve, Decision, Grant, Reject, Request, Verdict
 from holdfast.workflows.grants import refuse_no_text, refuse_useless
 
 
@@ -82,6 +82,14 @@ def _check_verdict(request: Request, decision: Decision) -> None:
     if kind not in request.verdicts:
         raise VerdictNotAllowedError(
             f"{request.id} ({request.kind}) takes {', '.join(request.verdicts)}, not {kind}",
+            request=request.id,
+            verdict=kind,
+            allowed=request.verdicts,
+        )
+    verdict = decision.verdict
+    if request.kind == "hosted_mcp" and isinstance(verdict, Approve) and verdict.arguments is not None:
+        raise VerdictNotAllowedError(
+            f"{request.id} cannot be approved with other arguments: the provider runs its own; reject it with a reason",
             request=request.id,
             verdict=kind,
             allowed=request.verdicts,

@@ -160,7 +160,7 @@ class Ledger:
             VerdictNotAllowedError: The request is of such a kind.
         """
         entry = self.entries.get(decision.id)
-        if entry is not None and entry.request.kind not in ("approval", "handoff"):
+        if entry is not None and entry.request.kind not in ("approval", "handoff", "hosted_mcp"):
             raise VerdictNotAllowedError(
                 f"{decision.id} is of kind {entry.request.kind}; use decide",
                 request=decision.id,

@@ -118,6 +118,8 @@ def _step_of(frame: Frame, call: Call, entries: Mapping[str, Entry], now: dateti
 
 
 def _start(call: Call) -> Step:
+    if call.plan.hosted:
+        return Settle(call, True)  # yes: the provider runs it, when it is asked next
     match call.plan.kind:
         case "agent":
             return StartAgent(call)

@@ -19,6 +19,8 @@ from holdfast.workflows import voting
 MOST_REMEMBERED: Final = 100
 """Decisions that one workflow remembers; one more for the same calls replaces the one before."""
 
+_OF_A_TOOL: Final = ("approval", "handoff", "hosted_mcp")
+"""Kinds of request that are about a call of a tool; the tool of a hosted server bears the server's label."""
 _WIDTH: Final[dict[RememberedFor, int]] = {"arguments": 0, "match": 1, "tool": 2}
 """What is said of fewer calls goes before what is said of more."""
 
@@ -69,7 +71,7 @@ def check(request: Request, decision: Decision, arguments: JsonObject | None) ->
     asked = decision.remember
     if asked is None:
         return
-    if request.kind not in ("approval", "handoff") or request.tool is None:
+    if request.kind not in _OF_A_TOOL or request.tool is None:
         raise _refused(request, f"a request of kind {request.kind} is about one thing alone")
     if not isinstance(decision.verdict, Approve | Reject):
         raise _refused(request, f"{decision.verdict.kind} is an answer to one call; approve and reject are remembered")
@@ -125,7 +127,7 @@ def added(known: Sequence[Remembered], new: Remembered) -> list[Remembered]:
 
 def recall(known: Iterable[Remembered], request: Request, arguments: JsonObject | None, root: str) -> Remembered | None:
     """The remembered decision that answers *request*: the narrowest, and of those the latest."""
-    if request.kind not in ("approval", "handoff") or voting.takes_votes(request) or request.editors:
+    if request.kind not in _OF_A_TOOL or voting.takes_votes(request) or request.editors:
         return None
     fitting = [each for each in known if _fits(each, request, arguments, root)]
     # `min` takes the first of equals, which is the latest.
