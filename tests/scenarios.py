@@ -29,7 +29,6 @@ MUST_BE_HELD: Final = frozenset().union(
 )
 _WITHOUT_A_TEST: Final = """
     A4
-    B5
     I5
     N1 N3 N4
     O6

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from holdfast.activity_tools import (
         activity_tool,
     )
+    from holdfast.after_tools import FinalOutput, StopAt, ToolResult
     from holdfast.agent import (
         Agent,
         Rejection,
@@ -83,6 +84,9 @@ if TYPE_CHECKING:
         Match,
         Remember,
     )
+    from holdfast.hooks import AgentHooks, ModelEnd, ModelStart, ToolEnd
+    from holdfast.payloads.guardrails import GuardrailResult
+    from holdfast.payloads.remember import Match, Remember
     from holdfast.payloads.requests import (
         Answer,
         Approve,
@@ -143,6 +147,7 @@ _HOMES = {
     "Decision": "payloads.requests",
     "Fail": "guardrail",
     "File": "content",
+    "FinalOutput": "after_tools",
     "GiveUp": "payloads.requests",
     "Grant": "payloads.requests",
     "GuardrailResult": "payloads.guardrails",
@@ -177,11 +182,13 @@ _HOMES = {
     "RunInfo": "client",
     "RunResult": "payloads.runs",
     "RunStatus": "payloads.runs",
+    "StopAt": "after_tools",
     "Text": "content",
     "Tool": "tools",
     "ToolContext": "context",
     "ToolEnd": "hooks",
     "ToolInputGuardrail": "tool_options",
+    "ToolResult": "after_tools",
     "Usage": "payloads.usage",
     "WaitingForPeople": "errors",
     "activity_tool": "activity_tools",
@@ -212,6 +219,7 @@ __all__ = [
     "Decision",
     "Fail",
     "File",
+    "FinalOutput",
     "GiveUp",
     "Grant",
     "GuardrailResult",
@@ -246,11 +254,13 @@ __all__ = [
     "RunInfo",
     "RunResult",
     "RunStatus",
+    "StopAt",
     "Text",
     "Tool",
     "ToolContext",
     "ToolEnd",
     "ToolInputGuardrail",
+    "ToolResult",
     "Usage",
     "WaitingForPeople",
     "activity_tool",

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias, TypeGuard
 from pydantic import BaseModel
 
 from holdfast._signature import require_positional
+from holdfast.after_tools import AfterTools, checked_after_tools, checked_parallel
 from holdfast.agent_tool import AgentTool, InputBuilder, OnAgentError, OutputExtractor, agent_tool
 from holdfast.approval import ApprovalRule
 from holdfast.context import RunContext
@@ -80,6 +81,8 @@ class Agent:
         input_guardrails: See what a run of this agent is given, once per run; plain functions were wrapped.
         output_guardrails: See its final output, in this order; plain functions were wrapped.
         hooks: Hear of its model calls and tools.
+        after_tools: What follows when the tools of a reply have ended: by default the model reads their outputs.
+        max_parallel_calls: Most calls of one reply that run at once; the others start in call order. None is no limit.
     """
 
     name: str
@@ -101,6 +104,8 @@ class Agent:
     input_guardrails: tuple[InputGuardrail, ...]
     output_guardrails: tuple[OutputGuardrail, ...]
     hooks: tuple[AgentHooks, ...]
+    after_tools: AfterTools
+    max_parallel_calls: int | None
 
     def __init__(
         self,
@@ -123,6 +128,8 @@ class Agent:
         input_guardrails: Sequence[InputGuardrail | GuardrailFunction] = (),
         output_guardrails: Sequence[OutputGuardrail | GuardrailFunction] = (),
         hooks: Sequence[AgentHooks] = (),
+        after_tools: AfterTools = "run_again",
+        max_parallel_calls: int | None = None,
     ) -> None:
         """Define an agent.
 
@@ -156,10 +163,14 @@ class Agent:
             "input_guardrails": guardrails_of(InputGuardrail, input_guardrails, subject),
             "output_guardrails": guardrails_of(OutputGuardrail, output_guardrails, subject),
             "hooks": hooks_of(hooks, subject),
+            "max_parallel_calls": checked_parallel(subject, max_parallel_calls),
         }
         for attribute, value in values.items():
             object.__setattr__(self, attribute, value)
         _check_offered(subject, [*self.tools, *self.handoffs])
+        object.__setattr__(
+            self, "after_tools", checked_after_tools(subject, after_tools, [each.name for each in self.tools])
+        )
         self._check_context(subject)
 
     @property

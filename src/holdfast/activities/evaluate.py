@@ -17,9 +17,11 @@ from holdfast.activities.rules import ask_rule
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.tool_context import tool_context
 from holdfast.activities.tool_guards import ask_input
+from holdfast.activities.turn_end import ask_after_tools
 from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.agent import Rejection
 from holdfast.errors import ArgumentsInvalidError, UnknownAgentError, UnknownToolError
+from holdfast.payloads.after_tools import AskAfterTools
 from holdfast.payloads.base import problems_of
 from holdfast.payloads.evaluation import (
     EVALUATION,
@@ -91,6 +93,8 @@ class Evaluate:
                 return await self._guardrails.run(asked)
             case GuardCall():
                 return await self._guard_call(asked)
+            case AskAfterTools():
+                return await ask_after_tools(asked, self._runtime)
 
     async def _word_rejection(self, asked: WordRejection) -> Evaluated:
         """A formatter that raises, or answers anything but a text, leaves the default text in place."""

@@ -19,7 +19,7 @@ from holdfast.activities.hooks import model_end, model_start
 from holdfast.activities.hosted_plans import servers
 from holdfast.activities.keeping import kept_alive
 from holdfast.activities.offering import offered_now
-from holdfast.activities.planning import Planner
+from holdfast.activities.planning import Planner, after_tools_plan
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.agent import Agent
@@ -91,6 +91,10 @@ class CallModel:
             max_tokens=agent.max_tokens if call.probe else None,
             on_limit="ask" if call.probe and agent.on_limit == "ask" else None,
         )
+        if calls:
+            reply = reply.model_copy(
+                update={"after_tools": after_tools_plan(agent), "max_parallel": agent.max_parallel_calls}
+            )
         self._runtime.blocks.cache.put(reply.block, items)
         wire = _bounded(reply)
         await observers.tell("on_model_end", context, model_end(request.model, reply, took_s))

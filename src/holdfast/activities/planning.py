@@ -17,6 +17,7 @@ from holdfast.activities.tool_context import of_call
 from holdfast.activities.tool_guards import ask_input
 from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.activity_tools import ActivityTool
+from holdfast.after_tools import StopAt
 from holdfast.agent import Agent
 from holdfast.agent_tool import AgentTool
 from holdfast.context import RunContext
@@ -25,7 +26,7 @@ from holdfast.handoffs import Handoff
 from holdfast.offered import Offered
 from holdfast.payloads.call_items import CALLS, MCP_APPROVAL, arguments_of, arguments_text, id_of
 from holdfast.payloads.json_profile import JsonObject
-from holdfast.payloads.model_call import ApprovalPlan, PlannedCall, RetryPlan
+from holdfast.payloads.model_call import AfterToolsPlan, ApprovalPlan, PlannedCall, RetryPlan
 from holdfast.questions import Question
 from holdfast.tool_options import Retry
 from holdfast.tools import Tool
@@ -193,3 +194,15 @@ def _retry_plan(retry: Retry) -> RetryPlan:
         first_pause_s=retry.first_pause.total_seconds(),
         longest_pause_s=retry.longest_pause.total_seconds(),
     )
+
+
+def after_tools_plan(agent: Agent) -> AfterToolsPlan | None:
+    """What follows when the calls of a reply are settled; None: the model."""
+    match agent.after_tools:
+        case "run_again":
+            return None
+        case "stop_on_first":
+            return AfterToolsPlan(kind="stop_on_first")
+        case StopAt(names=names):
+            return AfterToolsPlan(kind="stop_at", names=list(names))
+    return AfterToolsPlan(kind="ask")

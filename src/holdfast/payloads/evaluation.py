@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from holdfast.payloads.after_tools import AskAfterTools
 from holdfast.payloads.base import Payload
 from holdfast.payloads.guardrails import CheckInput, CheckOutput
 from holdfast.payloads.json_profile import JsonObject, JsonValue
@@ -144,6 +145,7 @@ Evaluation = (
     | CheckInput
     | CheckOutput
     | GuardCall
+    | AskAfterTools
 )
 EVALUATION: TypeAdapter[Evaluation] = TypeAdapter(Annotated[Evaluation, Field(discriminator="kind")])
 
@@ -154,6 +156,7 @@ class Evaluated(Payload):
     Attributes:
         text: For the model.
         output: A call's output: a text, or content parts as the Responses API takes them.
+        final: `output` ends the run.
         block: Id for `items`, made by this attempt.
         items: A part of the conversation.
         approval: What the approval rule said of edited arguments; None: nobody needs to be asked.
@@ -163,6 +166,7 @@ class Evaluated(Payload):
     text: str | None = None
     problem: str | None = None
     output: JsonValue = None
+    final: bool | None = None
     block: str | None = None
     items: list[JsonObject] | None = None
     approval: ApprovalPlan | None = None

@@ -146,6 +146,14 @@ class PlannedCall(Payload):
     hosted: bool | None = None
 
 
+class AfterToolsPlan(Payload):
+    """What follows when the calls of a turn are settled: the first that ran ends the run, or the first of those named,
+    or the agent's function is asked."""
+
+    kind: Literal["stop_on_first", "stop_at", "ask"]
+    names: list[str] | None = None
+
+
 class StructuredOutput(Payload):
     """How the text of a reply without calls reads as the agent's output type. The text itself is among the items.
 
@@ -172,6 +180,8 @@ class ModelReply(Payload):
         output_guardrails: Names of those that have to see the output, where this reply may end the run.
         max_tokens: On a probe: the agent's own limit, where it has one.
         on_limit: On a probe: what follows at a limit; None stands for *fail*.
+        after_tools: What follows when its calls are settled; None: the model is asked again.
+        max_parallel: How many of its calls may run at once; None is no limit.
     """
 
     block: str
@@ -187,3 +197,5 @@ class ModelReply(Payload):
     on_limit: LimitPolicy | None = None
     input_guardrails: list[NamedGuardrail] | None = None
     output_guardrails: list[str] | None = None
+    after_tools: AfterToolsPlan | None = None
+    max_parallel: int | None = None

@@ -49,6 +49,14 @@ GUARDRAIL: Final = workflow.ActivityConfig(
 )
 """A guardrail has a minute, which its worker enforces. Where no worker is, it is waited for."""
 
+AFTER_TOOLS: Final = workflow.ActivityConfig(
+    start_to_close_timeout=timedelta(seconds=60),
+    retry_policy=RetryPolicy(
+        maximum_attempts=8, maximum_interval=timedelta(seconds=30), non_retryable_error_types=NEVER_RETRIED
+    ),
+)
+"""Where no worker is, it is waited for."""
+
 TOOL_GUARDRAILS: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=75),
     schedule_to_close_timeout=timedelta(minutes=5),

@@ -48,7 +48,10 @@ def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
             return Settle(call, DEFAULT_REJECTION)
         case Reject(reason=reason):
             return Settle(call, reason)
-        case Answer(output=output) | Ran(output=output):
+        case Ran(output=output):
+            call.ok, call.value = True, output
+            return Settle(call, as_output(output))
+        case Answer(output=output):
             return Settle(call, as_output(output))
         case RunAgain():
             call.state, call.starts, call.missing_since, call.allowed = "ready", 0, None, False

@@ -18,6 +18,7 @@ from holdfast.workflows.nesting import NestedAgents
 from holdfast.workflows.shared_context import keep_edits, with_context
 from holdfast.workflows.state import RunState
 from holdfast.workflows.thinking import ModelTurns
+from holdfast.workflows.turn_end import TurnEnd
 from holdfast.workflows.work import Work
 
 
@@ -33,6 +34,7 @@ class Driver:
         self._nested = NestedAgents(state, frame, self._work, self._calls.endings, self._drive_child)
         self._handoffs = Handoffs(state, frame, self._work, self._calls.endings)
         self._guardrails = Guardrails(state, frame, self._work)
+        self._turn_end = TurnEnd(state, frame, self._work)
         self._timer: tuple[datetime, asyncio.Task[None]] | None = None
 
     async def run(self) -> RunResult:
@@ -135,9 +137,12 @@ class Driver:
     def _finish_turn(self) -> None:
         self._frame.blocks.extend(call.output for call in self._frame.calls if call.output is not None)
         self._frame.failure = keep_edits(self._state, self._frame)
+        calls, handed_over = self._frame.calls, self._frame.handoff is not None
         self._frame.calls = []
         self._frame.phase = "model"
         self._handoffs.finish()
+        if not handed_over:
+            self._turn_end.take(calls)
 
     def _ask(self, call: Call) -> None:
         """Open the request of a gated call, unless a remembered decision answers it."""

@@ -52,13 +52,14 @@ class CallEndings:
             case Done(value):
                 output, problem = existing.read_result(value)
                 if problem is None:
+                    self.ran(call, output)
                     self.settle(call, output)
                 else:
                     self._tool_failed(call, problem)
             case Cancelled() if at_most_once and activity.heartbeat_s is None:
                 self._in_doubt(call, {"ended": "cancelled", "detail": "it cannot hear of a cancel, and may go on"})
             case Cancelled():
-                self.settle(call, decided.CANCELLED)
+                self.cancelled(call)
             case Failed(not_registered=True):
                 self.not_begun(call, missing=True)
             case Failed(type="TimeoutScheduleToStart"):
@@ -74,6 +75,8 @@ class CallEndings:
         match outcome.kind:
             case "ok":
                 call.context = outcome.context
+                if outcome.withheld is None:
+                    self.ran(call, outcome.value)
                 self.settle(call, _with_notes(outcome), outcome.block)
                 if outcome.tripped is not None:
                     self._frame.failure = loop.guardrail_tripped(call, outcome.tripped)
@@ -90,6 +93,12 @@ class CallEndings:
                     type="ApprovalMismatch",
                     message=f"{call.tool} was not run: {outcome.reason or 'its arguments are not those approved'}",
                 )
+
+    def ran(self, call: Call, value: JsonValue) -> None:
+        """Keep that a call ran to its end, and what it returned where that may become the frame's output."""
+        call.ok = True
+        if self._frame.after_tools is not None:
+            call.value = value
 
     def cancelled(self, call: Call) -> None:
         """Settle a call that was cancelled and said nothing."""

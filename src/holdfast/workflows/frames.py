@@ -10,12 +10,22 @@ from pydantic import BaseModel
 from holdfast.payloads.context_edits import ContextEdit
 from holdfast.payloads.guardrails import GuardrailResult
 from holdfast.payloads.json_profile import JsonObject, JsonValue
-from holdfast.payloads.model_call import PlannedCall, StructuredOutput
+from holdfast.payloads.model_call import AfterToolsPlan, PlannedCall, StructuredOutput
 from holdfast.payloads.requests import LimitPolicy
 from holdfast.payloads.usage import Usage
 
 Phase = Literal[
-    "model", "thinking", "calls", "backoff", "stuck", "budget", "filter", "filtering", "checking", "finished"
+    "model",
+    "thinking",
+    "calls",
+    "ending",
+    "backoff",
+    "stuck",
+    "budget",
+    "filter",
+    "filtering",
+    "checking",
+    "finished",
 ]
 CallState = Literal["planned", "asking", "ready", "running", "backoff", "wording", "settled"]
 
@@ -31,6 +41,7 @@ class Call(BaseModel):
         starts: Starts that are known never to have entered the tool's body.
         missing_since: Since when no worker was found that has the tool.
         output: Block that holds its output, once settled.
+        ok: It ran to its end; `value` is what it returned, where that may become the frame's output.
         cancelling: Why it was cancelled, alone or with its run; None where it was not.
         allowed: Its input guardrails have let it run.
         context: What it changed in the run's context; kept when the turn is finished.
@@ -50,6 +61,8 @@ class Call(BaseModel):
     missing_since: datetime | None = None
     resume_at: datetime | None = None
     output: str | None = None
+    ok: bool = False
+    value: JsonValue = None
     cancelling: str | None = None
     allowed: bool = False
     context: list[ContextEdit] | None = None
@@ -103,15 +116,17 @@ class Frame(BaseModel):
         blocks: The transcript, in the order in which the model reads it.
         cursor: How many of them the last completed model call had seen.
         turn: Model replies so far.
-        phase: *model*: the next thing is a model call. *calls*: calls of the last reply are being settled. *backoff*:
-            until `resume_at`, as no worker knows the agent or a reply was broken. *stuck*: no worker knows the agent,
-            which waits for a person. *budget*: a limit is reached, and a person is asked for more. *filter*,
-            *filtering*: a handoff's filter is to say, or says, what is seen. *checking*: there is an output, and
-            guardrails look at it.
+        phase: *model*: the next thing is a model call. *calls*: calls of the last reply are being settled. *ending*:
+            the agent's `after_tools` is asked whether that was all. *backoff*: until `resume_at`, as no worker knows
+            the agent or a reply was broken. *stuck*: no worker knows the agent, which waits for a person. *budget*: a
+            limit is reached, and a person is asked for more. *filter*, *filtering*: a handoff's filter is to say, or
+            says, what is seen. *checking*: there is an output, and guardrails look at it.
         granted_turns: Beyond `max_turns`; `granted_tokens` likewise. Limits are never reset, only raised.
         limit_refused: A person was asked for more, and refused.
         reply: Block of the last reply.
         facts: Block that holds the run's `RunFacts`.
+        after_tools: What follows when the calls of a turn are settled; None: the model.
+        max_parallel: How many of its calls may run at once; None is no limit.
         context_changed: A tool has changed the context in it.
         handoff: The one that won the turn under way.
         stop: Why it is to end after the turn under way.
@@ -151,6 +166,8 @@ class Frame(BaseModel):
     forms: dict[str, JsonObject] = {}
     facts: str | None = None
     context_changed: bool = False
+    after_tools: AfterToolsPlan | None = None
+    max_parallel: int | None = None
     requested_by: str | None = None
     usage: Usage = Usage()
     request: str | None = None

@@ -66,15 +66,27 @@ def next_steps(frame: Frame, entries: Mapping[str, Entry], now: datetime, tokens
     if frame.phase != "calls":
         return []
     steps: list[Step] = []
+    slots = _slots(frame)
     for call in _next_calls(frame):
         step = _step_of(frame, call, entries, now)
         if _over(frame):
             return []
-        if step is not None and not (isinstance(step, Begin) and guards.hold_call(frame, call)):
+        if isinstance(step, Begin):
+            if slots == 0 or guards.hold_call(frame, call):
+                continue
+            slots -= 1
+        if step is not None:
             steps.append(step)
     if all(call.state == "settled" for call in frame.calls):
         return [FinishTurn()]
     return steps
+
+
+def _slots(frame: Frame) -> int:
+    """How many more calls of the frame may run beside those that do; below 0: any number."""
+    if frame.max_parallel is None:
+        return -1
+    return max(frame.max_parallel - sum(call.state == "running" for call in frame.calls), 0)
 
 
 def _over(frame: Frame) -> bool:

@@ -92,6 +92,7 @@ class NestedAgents:
     async def _finished(self, call: Call, child: Frame) -> None:
         if not call.plan.extracted:
             output = child.output
+            self._endings.ran(call, output)
             self._endings.settle(call, output if isinstance(output, str) else json.dumps(output, ensure_ascii=False))
             return
         arg = ExtractOutput(origin=self._state.origin(self._frame), tool=call.tool, nested=self._state.origin(child))
@@ -100,6 +101,7 @@ class NestedAgents:
             problem = made.problem if made is not None and made.problem else "Error: its output could not be extracted"
             self._tool_failed(call, problem)
         else:
+            self._endings.ran(call, made.output)
             self._endings.settle(call, made.output)
 
     async def _failed(self, call: Call, child: Frame, failure: Failure) -> None:

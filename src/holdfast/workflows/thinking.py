@@ -72,6 +72,7 @@ class ModelTurns:
         frame.reply = reply.block
         frame.usage = frame.usage.plus(reply.usage)
         frame.forms = reply.forms or {}
+        frame.after_tools, frame.max_parallel = reply.after_tools, reply.max_parallel
         frame.calls = [
             Call(
                 plan=plan,

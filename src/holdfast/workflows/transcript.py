@@ -24,6 +24,11 @@ class Transcript:
         """Let a block that nobody needs as it was lead to the one that came in its place, for those under way."""
         self._blocks[old] = self._blocks[new]
 
+    def forget(self, block_ids: Iterable[str]) -> None:
+        """Drop blocks that were made for one activity, which has ended."""
+        for block_id in block_ids:
+            self._blocks.pop(block_id, None)
+
     def items(self, block_id: str) -> list[JsonObject]:
         """The items of one block."""
         return self._blocks[block_id]
