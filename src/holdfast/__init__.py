@@ -84,9 +84,6 @@ if TYPE_CHECKING:
         Match,
         Remember,
     )
-    from holdfast.hooks import AgentHooks, ModelEnd, ModelStart, ToolEnd
-    from holdfast.payloads.guardrails import GuardrailResult
-    from holdfast.payloads.remember import Match, Remember
     from holdfast.payloads.requests import (
         Answer,
         Approve,
