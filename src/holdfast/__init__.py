@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from holdfast.activity_tools import (
         activity_tool,
     )
-    from holdfast.after_tools import FinalOutput, StopAt, ToolResult
+    from holdfast.after_tools import (
+        FinalOutput,
+        StopAt,
+        ToolResult,
+    )
     from holdfast.agent import (
         Agent,
         Rejection,
