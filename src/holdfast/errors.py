@@ -132,7 +132,7 @@ class DecisionConflictError(RefusalError):
 
 
 class EditRefusedError(RefusalError):
-    """The edited arguments do not satisfy the tool's schema; the request stays open."""
+    """The edited arguments do not satisfy the tool's schema, or its rule failed on them; the request stays open."""
 
 
 class AnswerRefusedError(RefusalError):

@@ -177,3 +177,22 @@ async def test_p1_two_edits_at_once_leave_one_request(make_lab: MakeLab, effects
     await run.approve(again, decided_by="carl")
     await run.result()
     assert len(effects) == 1
+
+
+async def test_p1_an_edit_on_which_the_rule_fails_is_refused(make_lab: MakeLab, effects: Effects) -> None:
+    """P1: arguments on which the rule raises are refused, as nobody says who may approve them; the request stays."""
+
+    def rule(_context: RunContext, arguments: Any) -> Approval:
+        if arguments.amount == 13:
+            raise ValueError("unlucky")
+        return Approval(approvers=["ann", "bob"], quorum=2)
+
+    lab = await lab_of(make_lab, effects, rule)
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    with pytest.raises(EditRefusedError, match="the approval rule raised ValueError on these arguments"):
+        await run.approve(request, decided_by="ann", arguments={"amount": 13})
+    assert await run.pending() == [request]
+    await run.reject(request, decided_by="ann")
+    await run.result()
+    assert effects == []

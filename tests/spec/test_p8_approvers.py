@@ -324,3 +324,17 @@ async def test_p8_the_model_reads_the_last_rejection(make_lab: MakeLab, effects:
     await run.reject(request, decided_by="bob", reason="second")
     await run.result()
     assert outputs(lab) == [("c1", "second")]
+
+
+async def test_p8_a_flood_of_decisions_by_strangers_is_taken_in_turn(make_lab: MakeLab, effects: Effects) -> None:
+    """P8: hundreds of decisions that wait for a lookup at once neither stop the run nor lose the one that counts."""
+    lab, run, request = await asked(make_lab, effects, Approval(approvers=["group:finance"]), groups=GROUPS)
+    handle = lab.client.get_workflow_handle(run.id)
+    await lab.stop_worker()
+    for number in range(120):
+        await handle.signal("approve", {"id": request.id, "decided_by": f"stranger {number}"})
+    await handle.signal("approve", {"id": request.id, "decided_by": "ann"})
+    await lab.start_worker()
+    assert (await run.result()).output == "done"
+    assert effects == ["paid 250"]
+    assert await failed_tasks(lab, run) == 0

@@ -13,7 +13,7 @@ from holdfast.activities.guardrails import GuardrailChecks
 from holdfast.activities.membership import look_up_groups
 from holdfast.activities.nesting import Nesting
 from holdfast.activities.outputs import bounded_error
-from holdfast.activities.rules import ask_rule
+from holdfast.activities.rules import RuleFailedError, answer_of
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.tool_context import tool_context
 from holdfast.activities.tool_guards import ask_input
@@ -144,7 +144,10 @@ class Evaluate:
         if not asked.ask_rule:
             return Evaluated()
         context = await self._runtime.run_context(asked.origin, agent.context_type)
-        return Evaluated(approval=await ask_rule(offered.approval, context, model, self._runtime.threads))
+        try:
+            return Evaluated(approval=await answer_of(offered.approval, context, model, self._runtime.threads))
+        except RuleFailedError as error:  # who may approve these arguments is not known
+            return Evaluated(problem=f"{error} on these arguments")
 
     async def _check_answer(self, asked: CheckAnswer) -> Evaluated:
         offered = self._runtime.registry.agent(asked.origin.agent).offered

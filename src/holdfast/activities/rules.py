@@ -17,6 +17,10 @@ REASON_CHARACTERS: Final = 2000
 """Of a rule's reason that a person is shown."""
 
 
+class RuleFailedError(Exception):
+    """An approval rule gave no answer."""
+
+
 async def ask_rule(
     rule: ApprovalRule, context: RunContext[Any], arguments: object, threads: Executor
 ) -> ApprovalPlan | None:
@@ -24,15 +28,29 @@ async def ask_rule(
 
     A rule that raises, hangs or answers nonsense asks a person: fail closed.
     """
+    try:
+        return await answer_of(rule, context, arguments, threads)
+    except RuleFailedError as error:
+        return ApprovalPlan(reason=str(error))
+
+
+async def answer_of(
+    rule: ApprovalRule, context: RunContext[Any], arguments: object, threads: Executor
+) -> ApprovalPlan | None:
+    """What a rule says itself; None means: go ahead.
+
+    Raises:
+        RuleFailedError: It raised, took too long, or answered nonsense.
+    """
     if not callable(rule):
         return _read(rule)
     try:
         asking = call_user_code(rule, context, arguments, threads=threads)
         answer = await asyncio.wait_for(asking, RULE_S)
     except TimeoutError:
-        return ApprovalPlan(reason=f"the approval rule took longer than {RULE_S:g} s")
+        raise RuleFailedError(f"the approval rule took longer than {RULE_S:g} s") from None
     except UserCodeError as error:
-        return ApprovalPlan(reason=f"the approval rule raised {error.kind}")
+        raise RuleFailedError(f"the approval rule raised {error.kind}") from None
     return _read(answer)
 
 
@@ -52,4 +70,4 @@ def _read(answer: object) -> ApprovalPlan | None:
             veto=None if answer.veto else False,
             on_edit="ask_again" if answer.asks_again else None,
         )
-    return ApprovalPlan(reason=f"the approval rule answered {type(answer).__name__}, not an Approval or None")
+    raise RuleFailedError(f"the approval rule answered {type(answer).__name__}, not an Approval or None")

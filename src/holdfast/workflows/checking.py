@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from temporalio import workflow
 
 from holdfast.errors import AnswerRefusedError, EditRefusedError, GroupsUnknownError
@@ -14,6 +16,9 @@ from holdfast.workflows.budgets import EVALUATION
 from holdfast.workflows.settle import Done, settle_activity, start_activity
 from holdfast.workflows.state import RunState
 
+MOST_LOOKUPS: Final = 50
+"""Lookups of groups at the same time: anybody may send a thousand decisions, and a run has 2,000 activities."""
+
 
 class Checks:
     """Asks the application about a decision before it is recorded.
@@ -23,6 +28,7 @@ class Checks:
 
     def __init__(self, state: RunState) -> None:
         self._state = state
+        self._lookups = 0
 
     async def membership(self, decision: Decision) -> None:
         """Look up the decider's groups, as the right to decide hangs on them.
@@ -39,7 +45,13 @@ class Checks:
         assert decision.decided_by is not None  # `check` refuses it where approvers are named
         arg = LookUpGroups(origin=self._state.origin_of(request), person=decision.decided_by, groups=groups)
         ledger.look_up(decision)
-        answer = await self._evaluated(arg.to_wire(), f"{request.agent} · looking up an approver's groups")
+        while self._lookups >= MOST_LOOKUPS:
+            await workflow.wait_condition(lambda: self._lookups < MOST_LOOKUPS)
+        answer: Evaluated | None = None
+        if ledger.waits(request.id):
+            self._lookups += 1
+            answer = await self._evaluated(arg.to_wire(), f"{request.agent} · looking up an approver's groups")
+            self._lookups -= 1
         ledger.looked_up(decision)
         self._state.ledger_changed()
         ledger.check(decision, workflow.now())

@@ -5,7 +5,6 @@ Pure: the time and new ids are given to it, so that it can be tested, and replay
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 from typing import Literal
@@ -32,10 +31,9 @@ from holdfast.payloads.requests import (
 )
 from holdfast.workflows import remembering, voting
 from holdfast.workflows.entry import Entry, check_open
+from holdfast.workflows.outcomes import Outcomes, content_of
 from holdfast.workflows.remembering import Remembered
 
-KEPT_OUTCOMES = 1000
-"""Decision ids whose outcome is remembered, the newest ones."""
 KEPT_REFUSALS_PER_TASK = 50
 """Refused signals that are logged in one go: a flood must not grow the memo without bound."""
 
@@ -64,7 +62,7 @@ class Ledger:
         self.entries: dict[str, Entry] = {}
         self.log: list[Transition] = []
         self.unpublished: dict[str, Request | None] = {}
-        self._outcomes: OrderedDict[str, tuple[str, DecisionOutcome]] = OrderedDict()
+        self._outcomes = Outcomes()
         self._held: dict[str, tuple[str | None, str]] = {}
         self._looked_up: list[tuple[str, str | None, str]] = []
 
@@ -73,6 +71,10 @@ class Ledger:
     def open_requests(self) -> list[Request]:
         """Requests that wait, in the order in which they opened."""
         return [entry.request for entry in self.entries.values() if entry.state in ("open", "checking")]
+
+    def waits(self, request_id: str) -> bool:
+        """Whether a request is still to be decided."""
+        return self.entries[request_id].state in ("open", "checking")
 
     def next_deadline(self, frame: str | None = None) -> datetime | None:
         """The nearest deadline among the open requests, of one frame or of all."""
@@ -85,8 +87,7 @@ class Ledger:
 
     def outcome(self, decision_id: str) -> DecisionOutcome:
         """What became of a decision."""
-        known = self._outcomes.get(decision_id)
-        return known[1] if known else DecisionOutcome(decision_id=decision_id, state="unknown")
+        return self._outcomes.of(decision_id)
 
     # --- requests ---
 
@@ -174,37 +175,26 @@ class Ledger:
         Raises:
             DecisionConflictError: Its decision id was used with other content.
         """
-        known = self._outcomes.get(decision.decision_id) if decision.decision_id else None
-        if known is None:
-            return None
-        content, outcome = known
-        if content != _content(decision):
-            raise DecisionConflictError(
-                f"decision id {decision.decision_id} was used before with other content; make a new one",
-                decision_id=decision.decision_id,
-            )
-        if outcome.receipt is None:
-            return None
-        return outcome.receipt.model_copy(update={"duplicate": True})
+        return self._outcomes.receipt_of(decision)
 
     def holds(self, decision: Decision) -> bool:
         """Whether this very decision is being checked: it came a second time, by another way."""
-        key = (decision.decision_id, _content(decision))
+        key = (decision.decision_id, content_of(decision))
         return self._held.get(decision.id) == key or (decision.id, *key) in self._looked_up
 
     def look_up(self, decision: Decision) -> None:
         """Note that the decider's groups are being looked up. The request stays open to everybody else."""
-        self._looked_up.append((decision.id, decision.decision_id, _content(decision)))
+        self._looked_up.append((decision.id, decision.decision_id, content_of(decision)))
 
     def looked_up(self, decision: Decision) -> None:
         """Note that they are known."""
-        self._looked_up.remove((decision.id, decision.decision_id, _content(decision)))
+        self._looked_up.remove((decision.id, decision.decision_id, content_of(decision)))
         self._to_answer = True
 
     def hold(self, decision: Decision) -> Entry:
         """Keep a request for one decision whose arguments are being checked. A reject still closes it."""
         entry = self.entries[decision.id]
-        self._held[decision.id] = (decision.decision_id, _content(decision))
+        self._held[decision.id] = (decision.decision_id, content_of(decision))
         entry.state = "checking"
         entry.closed_by = decision.decided_by
         return entry
@@ -269,7 +259,7 @@ class Ledger:
     def _record(
         self, decision: Decision, receipt: Receipt, what: Literal["decided", "voted", "edited"], now: datetime
     ) -> None:
-        self._remember(decision, DecisionOutcome(decision_id="", state="recorded", receipt=receipt))
+        self._outcomes.keep(decision, DecisionOutcome(decision_id="", state="recorded", receipt=receipt))
         self._note(
             Transition(
                 what=what,
@@ -287,7 +277,7 @@ class Ledger:
         """Log a decision that came by signal, where its sender cannot be answered."""
         kind = type(refusal).__name__
         if decision is not None and not isinstance(refusal, DecisionConflictError):
-            self._remember(
+            self._outcomes.keep(
                 decision,
                 DecisionOutcome(decision_id="", state="refused", error=kind, message=refusal.message),
             )
@@ -382,19 +372,5 @@ class Ledger:
         entry.closed_at = now
         self.unpublished[entry.request.id] = None
 
-    def _remember(self, decision: Decision, outcome: DecisionOutcome) -> None:
-        if decision.decision_id is None:
-            return
-        self._outcomes[decision.decision_id] = (
-            _content(decision),
-            outcome.model_copy(update={"decision_id": decision.decision_id}),
-        )
-        while len(self._outcomes) > KEPT_OUTCOMES:
-            self._outcomes.popitem(last=False)
-
     def _note(self, transition: Transition) -> None:
         self.log.append(transition)
-
-
-def _content(decision: Decision) -> str:
-    return decision.model_dump_json(exclude={"decision_id"})

@@ -1,0 +1,60 @@
+"""What became of decisions, by their ids: so that one that comes twice is answered twice and counted once. Pure."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from holdfast.errors import DecisionConflictError
+from holdfast.payloads.requests import Decision, DecisionOutcome, Receipt
+
+KEPT_OUTCOMES: Final = 1000
+"""Decision ids whose outcome is kept, the newest ones."""
+
+
+def content_of(decision: Decision) -> str:
+    """What a decision says, without its id: two with one id must say the same."""
+    return decision.model_dump_json(exclude={"decision_id"})
+
+
+class Outcomes:
+    """The newest outcomes, each with the content that led to it."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, tuple[str, DecisionOutcome]] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"Outcomes({dict(self._known)!r})"
+
+    def of(self, decision_id: str) -> DecisionOutcome:
+        """What became of a decision."""
+        known = self._known.get(decision_id)
+        return known[1] if known else DecisionOutcome(decision_id=decision_id, state="unknown")
+
+    def receipt_of(self, decision: Decision) -> Receipt | None:
+        """The receipt of the same decision, if it was recorded before.
+
+        Raises:
+            DecisionConflictError: Its decision id was used with other content.
+        """
+        known = self._known.get(decision.decision_id) if decision.decision_id else None
+        if known is None:
+            return None
+        content, outcome = known
+        if content != content_of(decision):
+            raise DecisionConflictError(
+                f"decision id {decision.decision_id} was used before with other content; make a new one",
+                decision_id=decision.decision_id,
+            )
+        return None if outcome.receipt is None else outcome.receipt.model_copy(update={"duplicate": True})
+
+    def keep(self, decision: Decision, outcome: DecisionOutcome) -> None:
+        """Keep what became of a decision that has an id, and forget the oldest beyond the limit."""
+        if decision.decision_id is None:
+            return
+        self._known[decision.decision_id] = (
+            content_of(decision),
+            outcome.model_copy(update={"decision_id": decision.decision_id}),
+        )
+        while len(self._known) > KEPT_OUTCOMES:
+            self._known.popitem(last=False)
