@@ -115,6 +115,10 @@ if TYPE_CHECKING:
         Question,
         question,
     )
+    from holdfast.shell import (
+        ShellResult,
+        shell_tool,
+    )
     from holdfast.tool_options import (
         Retry,
         ToolInputGuardrail,
@@ -183,6 +187,7 @@ _HOMES = {
     "RunInfo": "client",
     "RunResult": "payloads.runs",
     "RunStatus": "payloads.runs",
+    "ShellResult": "shell",
     "StopAt": "after_tools",
     "Text": "content",
     "Tool": "tools",
@@ -201,6 +206,7 @@ _HOMES = {
     "image_generation": "hosted",
     "messages_only": "handoffs",
     "question": "questions",
+    "shell_tool": "shell",
     "tool": "tools",
     "web_search": "hosted",
 }
@@ -255,6 +261,7 @@ __all__ = [
     "RunInfo",
     "RunResult",
     "RunStatus",
+    "ShellResult",
     "StopAt",
     "Text",
     "Tool",
@@ -273,6 +280,7 @@ __all__ = [
     "image_generation",
     "messages_only",
     "question",
+    "shell_tool",
     "tool",
     "web_search",
 ]

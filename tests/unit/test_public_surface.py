@@ -69,6 +69,7 @@ PUBLIC: Final = (
     "RunInfo",
     "RunResult",
     "RunStatus",
+    "ShellResult",
     "StopAt",
     "Text",
     "Tool",
@@ -87,6 +88,7 @@ PUBLIC: Final = (
     "image_generation",
     "messages_only",
     "question",
+    "shell_tool",
     "tool",
     "web_search",
 )
