@@ -1,4 +1,4 @@
-"""Records one history of each wait state: ``python tests/replay/record.py`` writes them beside this file.
+"""Records one history of each wait state: ``python tests/replay/record.py [SCENE…]`` writes them beside this file.
 
 They are kept for good: a run that waits under one release must go on under every later one. Record into a new
 folder when a release adds a state; never record over an old one.
@@ -42,6 +42,12 @@ async def pay(amount: int) -> str:
     return f"paid {amount}"
 
 
+@tool(approval=Approval(approvers=["ann", "group:finance"], quorum=2, exclude_requester=True))
+async def transfer(amount: int) -> str:
+    """Transfer an amount."""
+    return f"transferred {amount}"
+
+
 @tool(effect="read_only")
 async def look(check: str) -> str:
     """Look at something."""
@@ -69,9 +75,11 @@ async def break_down() -> str:
     raise OSError("no disk")
 
 
-TOOLS: list[Tool] = [wipe, pay, look, hang, lose, break_down]
+TOOLS: list[Tool] = [wipe, pay, transfer, look, hang, lose, break_down]
 desk = Agent("desk", instructions="Help.", model="m", tools=TOOLS)
 older = Agent("desk", instructions="Help.", model="m")
+
+GROUPS = {"finance": ["bob", "carl"]}
 
 WIPE = call("wipe", {"target": "temp"}, "c1")
 Scene = tuple[list[Any], Callable[[Lab, Run], Awaitable[None]]]
@@ -131,6 +139,24 @@ async def decided(lab: Lab, run: Run) -> None:
     await run.result()
 
 
+async def voted(lab: Lab, run: Run) -> None:
+    """Voted on after a lookup of groups, edited, and voted on anew: one more vote is needed."""
+    request = await lab.next_request(run)
+    await run.approve(request, decided_by="bob")
+    edit = await run.approve(request, decided_by="ann", arguments={"amount": 5})
+    assert edit.asked_again is not None
+    await run.approve(edit.asked_again, decided_by="carl")
+
+
+async def remembered(lab: Lab, run: Run) -> None:
+    """An approval for the tool closed a sibling and released a later call; another tool's call waits."""
+    first, _ = await lab.open_requests(run, 2)
+    await run.approve(first, decided_by="lead", remember="tool")
+    async for request in run.requests():
+        if request.tool == "pay":
+            return
+
+
 async def failed(lab: Lab, run: Run) -> None:
     """The model refused."""
     await until(lab, run, "workflow_execution_failed_event_attributes")
@@ -172,6 +198,14 @@ SCENES: dict[str, Scene] = {
         ],
         decided,
     ),
+    "voted": ([Reply(call("transfer", {"amount": 7}, "c1"))], voted),
+    "remembered": (
+        [
+            Reply(WIPE, call("wipe", {"target": "b"}, "c2")),
+            Reply(call("wipe", {"target": "c"}, "c3"), call("pay", {"amount": 7}, "c4")),
+        ],
+        remembered,
+    ),
     "failed": ([Reply(refusal("I will not"))], failed),
     "tool_failed": ([Reply(call("break_down", {}, "c1")), DONE], tool_failed),
     "cancelled": ([Reply(WIPE, call("hang", {}, "c2"))], cancelled),
@@ -190,12 +224,12 @@ async def record(server: EmbeddedServer, folder: Path, name: str) -> None:
     started.clear()
     script, play = SCENES[name]
     client = await Client.connect(server.address, identity="recorder")
-    async with Lab([desk], script=script, client=client, workflows=[TwoRuns]) as lab:
+    async with Lab([desk], script=script, client=client, workflows=[TwoRuns], groups=GROUPS) as lab:
         if name == "hosted":
             handle = await client.start_workflow(TwoRuns.run, "desk", id="hosted", task_queue=lab.task_queue)
             run = lab.watch(lab.hf.run(handle.id))
         else:
-            run = await lab.start("desk", "Clean up, please", labels={"team": "it"}, id=name)
+            run = await lab.start("desk", "Clean up, please", labels={"team": "it"}, id=name, requested_by="rita")
         await play(lab, run)
         history = await client.get_workflow_handle(run.id).fetch_history()
         document = json.loads(scrubbed(history.to_json()))
@@ -204,11 +238,11 @@ async def record(server: EmbeddedServer, folder: Path, name: str) -> None:
 
 
 async def main() -> None:
-    """Record every scene."""
+    """Record the scenes that were named, else every one."""
     folder = HERE / "histories" / RELEASE
     folder.mkdir(parents=True, exist_ok=True)
     async with await EmbeddedServer.start(persistent=False, port=0, ui=False) as server:
-        for name in SCENES:
+        for name in sys.argv[1:] or SCENES:
             await record(server, folder, name)
 
 
