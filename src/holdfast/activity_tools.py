@@ -14,7 +14,7 @@ from holdfast.errors import ArgumentsInvalidError, DefinitionError
 from holdfast.offered import Offered, check_approval, check_name, offered_schema, schema_of
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import Effect, UnknownPolicy
-from holdfast.tools import LONGEST_TIMEOUT, OnError, check_options, check_queue
+from holdfast.tools import LONGEST_TIMEOUT, ErrorPolicy, check_options, check_queue
 
 __all__ = ["ActivityTool", "activity_tool"]
 
@@ -48,7 +48,7 @@ class ActivityTool(Offered):
     task_queue: str | None
     effect: Effect
     on_unknown: UnknownPolicy | None
-    on_error: OnError
+    on_error: ErrorPolicy
     timeout: timedelta
     heartbeat_timeout: timedelta | None
     start_within: timedelta
@@ -89,7 +89,7 @@ def activity_tool(
     timeout: timedelta = timedelta(minutes=10),
     heartbeat_timeout: timedelta | None = None,
     start_within: timedelta = timedelta(hours=1),
-    on_error: OnError = "tell_model",
+    on_error: ErrorPolicy = "tell_model",
     on_unknown: UnknownPolicy | None = None,
     key_field: str | None = None,
 ) -> ActivityTool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Generic, Literal, TypeAlias, cast, get_args, overload
@@ -12,7 +12,7 @@ from typing_extensions import ParamSpec, TypeVar
 
 from holdfast._signature import read_signature, require_positional
 from holdfast.approval import ApprovalRule
-from holdfast.context import RunContext
+from holdfast.context import RunContext, ToolContext
 from holdfast.errors import DefinitionError
 from holdfast.offered import Offered, check_approval, check_name, offered_schema
 from holdfast.payloads.json_profile import JsonObject
@@ -31,12 +31,23 @@ from holdfast.tool_options import (
     checked_retry,
 )
 
-__all__ = ["Effect", "IdempotencyKey", "OnError", "Tool", "UnknownPolicy", "check_options", "check_queue", "tool"]
+__all__ = [
+    "Effect",
+    "ErrorPolicy",
+    "IdempotencyKey",
+    "OnError",
+    "Tool",
+    "UnknownPolicy",
+    "check_options",
+    "check_queue",
+    "tool",
+]
 
 P = ParamSpec("P", default=...)
 R = TypeVar("R", default=Any)
 
-OnError: TypeAlias = Literal["tell_model", "fail"]
+ErrorPolicy: TypeAlias = Literal["tell_model", "fail"]
+OnError: TypeAlias = ErrorPolicy | Callable[[ToolContext[Any], Exception], str | Awaitable[str]]
 IdempotencyKey: TypeAlias = Callable[[RunContext[Any], Any], str]
 
 LONGEST_TIMEOUT: Final = timedelta(days=365)
@@ -86,8 +97,9 @@ class Tool(Offered, Generic[P, R]):
 
     @property
     def needs_context(self) -> bool:
-        """Whether anything of it wants a `ToolContext`: the function, a guardrail, or `on_cancel`."""
-        return bool(self.takes_context or self.on_cancel or self.input_guardrails or self.output_guardrails)
+        """Whether anything of it wants a `ToolContext`: the function, a guardrail, `on_cancel`, or `on_error`."""
+        guarded = self.input_guardrails or self.output_guardrails
+        return bool(self.takes_context or self.on_cancel or guarded or callable(self.on_error))
 
     @property
     def __name__(self) -> str:
@@ -168,7 +180,8 @@ def tool(
         on_unknown: What follows when a call may or may not have taken effect. None: ask a person where the
             call was gated, else tell the model.
         timeout: For one attempt, from the start of the body.
-        on_error: Whether an exception becomes text for the model or fails the run.
+        on_error: Whether an exception becomes text for the model or fails the run; or a function of `ToolContext` and
+            exception that says what the model reads.
         idempotency_key: A function of run context and arguments, where the business has a better key.
         task_queue: Where workers poll that have what the tool needs; the run's own by default.
         retry: For ``"read_only"`` and ``"idempotent"``: how often, with which pauses, and after which exceptions.
@@ -186,7 +199,9 @@ def tool(
     def define(function: Callable[P, R]) -> Tool[P, R]:
         chosen = _checked_name(function, name)
         subject = f"tool {chosen!r}"
-        check_options(subject, effect, on_unknown, on_error, timeout)
+        check_options(subject, effect, on_unknown, "tell_model" if callable(on_error) else on_error, timeout)
+        if callable(on_error):
+            require_positional(on_error, 2, subject, "on_error, given tool context and exception,")
         _check_rules(subject, approval, idempotency_key)
         check_queue(subject, task_queue)
         signature = read_signature(function, subject)
@@ -238,7 +253,7 @@ def check_options(subject: str, effect: object, on_unknown: object, on_error: ob
     choices: list[tuple[str, object, tuple[object, ...]]] = [
         ("effect", effect, get_args(Effect)),
         ("on_unknown", on_unknown, (*get_args(UnknownPolicy), None)),
-        ("on_error", on_error, get_args(OnError)),
+        ("on_error", on_error, get_args(ErrorPolicy)),
     ]
     for option, value, allowed in choices:
         if value not in allowed:

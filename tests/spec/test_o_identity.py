@@ -10,7 +10,7 @@ import pytest
 from temporalio.client import Client
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, Approve, Reject, tool
+from holdfast import Agent, Approval, Approve, Reject, ToolContext, handoff, tool
 from holdfast.errors import RequestClosedError, RunEndedError, RunFailedError
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.testing import Lab, Reply, call, text
@@ -48,6 +48,26 @@ async def test_o1_what_runs_is_what_was_shown(
         await run.result()
     assert failed.value.kind == "ApprovalMismatch"
     assert effects == []
+
+
+async def test_o1_a_nested_agent_and_a_handoff_are_bound_too(
+    make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O1: a gated nested agent does not start, and a gated handoff does not take place, with other arguments than those
+    that were approved."""
+    nested = Agent("nested", model="m").as_tool(approval=True)
+    front = Agent("front", model="m", tools=[nested], handoffs=[handoff(desk(effects), approval=True)])
+    for reply in (call("nested", {"input": "look"}, "c1"), call("transfer_to_desk", {}, "c1")):
+        lab = await make_lab([front], script=[Reply(reply), DONE], replay=False)
+        run = await lab.start("front")
+        request = await lab.next_request(run)
+        with monkeypatch.context() as patch:
+            patch.setattr(asking, "arguments_of", lambda *_: {"input": "wipe everything"})
+            await run.approve(request, decided_by="lead")
+            with pytest.raises(RunFailedError) as failed:
+                await run.result()
+        assert failed.value.kind == "ApprovalMismatch"
+        assert len(lab.model.requests) == 1
 
 
 async def test_o2_a_decision_names_a_request_and_a_verdict_and_nothing_else(
@@ -141,6 +161,38 @@ async def test_o5_an_approved_tool_that_raises_is_not_repeated(
             await run.result()
         assert failed.value.kind == "ToolFailed"
     assert effects.count("t") == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "read"),
+    [
+        pytest.param(
+            "the disk cannot be written; tell the user", "the disk cannot be written; tell the user", id="worded"
+        ),
+        pytest.param(None, "Error: OSError: the disk is read-only", id="no-text"),
+        pytest.param(RuntimeError("broken"), "Error: OSError: the disk is read-only", id="raises"),
+    ],
+)
+async def test_o5_a_function_words_the_error(
+    make_lab: MakeLab, effects: Effects, cache: int, *, answer: Any, read: str
+) -> None:
+    """O5: a function given as `on_error` says what the model reads; where it gives no text, the default stands."""
+
+    def word(context: ToolContext, error: Exception) -> Any:
+        effects.append(f"{context.tool} {type(error).__name__}")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @tool(on_error=word)
+    def wipe(target: str) -> str:
+        """Delete a target."""
+        raise OSError("the disk is read-only")
+
+    lab = await make_lab([Agent("desk", model="m", tools=[wipe])], script=[WIPE, DONE], max_cached_workflows=cache)
+    await (await lab.start("desk")).result()
+    assert outputs(lab) == [("c1", read)]
+    assert effects == ["wipe OSError"]
 
 
 async def test_a_deadline_decides_by_itself(make_lab: MakeLab, effects: Effects) -> None:

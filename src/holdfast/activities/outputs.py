@@ -86,6 +86,11 @@ def plain_json(value: object) -> JsonValue:
     return plain
 
 
+def bounded_text(text: str) -> str:
+    """A text for the model in place of an output, in 8 KiB at most and as it can be recorded."""
+    return cut(scrub(text), ERROR_TEXT_BYTES)[0]
+
+
 def bounded_error(error: object) -> str:
     """Tell the model of an exception, in 8 KiB at most."""
     return described(error, prefix="Error: ")

@@ -115,7 +115,7 @@ class Planner:
             approval=approval,
             effect=None if tool.effect == "at_most_once" else tool.effect,
             on_unknown=tool.on_unknown,
-            on_error=None if tool.on_error == "tell_model" else tool.on_error,
+            on_error="fail" if tool.on_error == "fail" else None,
             timeout_s=tool.timeout.total_seconds() if tool.timeout.total_seconds() != 600 else None,
             key=key,
             worded=self._worded(approval),

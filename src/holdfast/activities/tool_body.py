@@ -37,6 +37,7 @@ class ToolBody:
 
     Attributes:
         returned: What the function returned, once it has.
+        raised: The exception that it ended with.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class ToolBody:
         self._cancelled = context.cancel_event if context is not None else threading.Event()
         self._stop = asyncio.Event()
         self.returned: object = None
+        self.raised: Exception | None = None
 
     def stop(self, _why: str) -> None:
         """The server wants this call to end."""
@@ -140,6 +142,7 @@ class ToolBody:
         error = value.error if isinstance(value, _InThreadError) else value
         if isinstance(error, asyncio.CancelledError) and self._stop.is_set():
             return outcome("cancelled", reason="cancelled while it was running")
+        self.raised = error if isinstance(error, Exception) else None
         retry = self._tool.retry
         if retry is not None and isinstance(error, retry.on) and not self._stop.is_set() and _more_attempts():
             raise ApplicationError(bounded_error(error), type="ToolRetried")

@@ -11,6 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from holdfast.activities.beats import NotAcknowledgedError
 from holdfast.activities.context_watch import ContextWatch
+from holdfast.activities.error_words import worded
 from holdfast.activities.hooks import ObservedCall
 from holdfast.activities.outputs import bounded_error
 from holdfast.activities.runtime import Runtime
@@ -131,7 +132,10 @@ class ToolActivities:
     async def _after(
         self, tool: Tool[..., Any], context: ToolContext[Any], watch: ContextWatch, body: ToolBody, ended: ToolOutcome
     ) -> ToolOutcome:
-        """What follows on a body that returned: the output guardrails, and what it changed in the run's context."""
+        """What follows on a body that has ended: the words for its exception, or the output guardrails and what it
+        changed in the run's context."""
+        if body.raised is not None and not body.stopping:
+            return await unhurried(worded(self._runtime, tool, context, body.raised, ended)) or ended
         if ended.kind != "ok":
             return ended
         if tool.output_guardrails:

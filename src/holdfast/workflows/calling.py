@@ -72,6 +72,9 @@ class Calls:
     async def _run_existing(self, call: Call, activity: ExistingActivity) -> None:
         """Run an activity that exists already: it gets its argument and nothing of ours."""
         frame, plan = self._frame, call.plan
+        if not self._state.is_bound(frame, call):
+            self.endings.mismatch(call)
+            return
         key = asking.idempotency_key(self._state.asker, frame, call)
         argument = existing.argument(activity, asking.arguments_of(call, self._state.item_of(frame, call)), key)
         if argument is not None and not self._state.take_room(argument):

@@ -111,6 +111,8 @@ class Driver:
                 self._work.spawn(self._calls.run_tool(call))
             case steps.AskPerson(call):
                 self._ask(call)
+            case steps.StartAgent(call) | steps.HandOver(call) if not self._state.is_bound(self._frame, call):
+                self._calls.endings.mismatch(call)
             case steps.StartAgent(call):
                 call.state = "running"
                 self._work.spawn(self._nested.run(call))

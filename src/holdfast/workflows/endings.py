@@ -89,10 +89,7 @@ class CallEndings:
             case "unknown":
                 self._in_doubt(call, {"ended": outcome.reason or "unknown", "worker": outcome.worker or "unknown"})
             case "refused":
-                self._frame.failure = Failure(
-                    type="ApprovalMismatch",
-                    message=f"{call.tool} was not run: {outcome.reason or 'its arguments are not those approved'}",
-                )
+                self.mismatch(call, outcome.reason)
 
     def ran(self, call: Call, value: JsonValue) -> None:
         """Keep that a call ran to its end, and what it returned where that may become the frame's output."""
@@ -108,6 +105,11 @@ class CallEndings:
         """End the run, as an input guardrail wants it."""
         self.settle(call, decided.NOT_RUN, ran=False)
         self._frame.failure = loop.guardrail_tripped(call, reason)
+
+    def mismatch(self, call: Call, why: str | None = None) -> None:
+        """End the run before an effect: what would run is not what was approved."""
+        why = why or "the arguments in hand are not those that were approved"
+        self._frame.failure = Failure(type="ApprovalMismatch", message=f"{call.tool} was not run: {why}")
 
     def _tool_failed(self, call: Call, output: JsonValue, block: str | None = None) -> None:
         self.settle(call, output, block)

@@ -14,8 +14,8 @@ from holdfast.payloads.requests import Request
 from holdfast.payloads.runs import RunFacts, RunInput, RunPhase
 from holdfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
 from holdfast.payloads.usage import Usage
-from holdfast.workflows import limits
-from holdfast.workflows.asking import Asker, arguments_of, digest_of, place_of
+from holdfast.workflows import asking, limits
+from holdfast.workflows.asking import Asker, digest_of, place_of
 from holdfast.workflows.entry import Entry
 from holdfast.workflows.frames import Call, Frame
 from holdfast.workflows.ledger import Ledger
@@ -179,7 +179,7 @@ class RunState:
         for frame in self.frames:
             for call in frame.calls:
                 if frame.id == request.frame and call.request == request.id:
-                    return call.edited or arguments_of(call, self.item_of(frame, call))
+                    return call.edited or self.arguments_of(frame, call)
         return None
 
     def _root_of(self, frame_id: str) -> str:
@@ -195,7 +195,15 @@ class RunState:
 
     def arguments_of(self, frame: Frame, call: Call) -> JsonObject:
         """What *call* runs with."""
-        return arguments_of(call, self.item_of(frame, call))
+        return asking.arguments_of(call, self.item_of(frame, call))
+
+    def is_bound(self, frame: Frame, call: Call) -> bool:
+        """Whether what *call* runs with is what was approved: for calls that no tool's wrapper checks."""
+        if call.digest is None:
+            return True
+        arguments = self.arguments_of(frame, call)
+        run = self.asker.workflow_run
+        return call.digest == digest_of(call.released_by or "", frame.agent_path, call.tool, arguments, run)
 
     def placed_arguments(self, frame: Frame, call: Call) -> tuple[JsonObject | None, ArgumentsAt | None]:
         """What *call* runs with, as an activity gets it."""
