@@ -13,7 +13,7 @@ from conftest import Effects, MakeLab
 from holdfast import Agent, Approval, Match, Ran, Rejection, Remember, Request, Run, RunContext, tool
 from holdfast.errors import NotAnApproverError, RememberRefusedError
 from holdfast.payloads.requests import Answer
-from holdfast.testing import Lab, Reply, call, text
+from holdfast.testing import Lab, Reply, Script, call, text
 from spec.test_a_parallel_approvals import outputs
 
 DONE = Reply(text("done"))
@@ -370,3 +370,26 @@ async def test_c6_a_quorum_is_asked_each_time(make_lab: MakeLab, effects: Effect
         await run.reject(request, decided_by="ann")
     await run.result()
     assert effects == []
+
+
+async def test_c1_an_approval_reaches_every_loop_of_the_run(make_lab: MakeLab, effects: Effects, cache: int) -> None:
+    """C1: two loops of one agent, each with a call of the tool that waits: an "always" to one releases the other's."""
+    wiper = desk(effects)
+    nested = Agent("wiper", description="Wipes.", model="m", tools=wiper.tools)
+    triage = Agent("triage", instructions="You are triage.", model="m", tools=[nested.as_tool()])
+    both = Reply(call("wiper", {"input": "left"}, "o1"), call("wiper", {"input": "right"}, "o2"))
+    script = Script.per_conversation(
+        {
+            "start": [both, DONE],
+            "left": [wipe("l1", "left"), wipe("l2", "left again"), Reply(text("left done"))],
+            "right": [wipe("r1", "right"), Reply(text("right done"))],
+        }
+    )
+    lab = await make_lab([triage], script=script, max_cached_workflows=cache)
+    run = await lab.start("triage", "start")
+    first, second = await lab.open_requests(run, 2)
+    assert first.frame != second.frame
+    await run.approve(first, decided_by="ann", remember="tool")
+    assert (await run.result()).output == "done"
+    assert sorted(effects) == ["wipe left", "wipe left again", "wipe right"]
+    assert await failed_tasks(lab, run) == 0
