@@ -106,27 +106,9 @@ class Driver:
             case steps.Stop():
                 said = self._frame.reply
                 guards.finish(self._frame, loop.text_of_reply(self._state.transcript.items(said)) if said else None)
-            case steps.StartTool(call):
-                call.state = "running"
-                self._work.spawn(self._calls.run_tool(call))
-            case steps.AskPerson(call):
-                self._ask(call)
-            case steps.StartAgent(call) | steps.HandOver(call) if not self._state.is_bound(self._frame, call):
-                self._calls.endings.mismatch(call)
-            case steps.StartAgent(call):
-                call.state = "running"
-                self._work.spawn(self._nested.run(call))
-            case steps.HandOver(call):
-                call.state = "running"
-                self._work.spawn(self._handoffs.hand_over(call))
             case steps.FilterHistory():
                 self._frame.phase = "filtering"
                 self._work.spawn(self._handoffs.filter_history())
-            case steps.WordRejection(call, decided_by):
-                call.state = "wording"
-                self._work.spawn(self._calls.word_rejection(call, decided_by))
-            case steps.Settle(call, output):
-                self._calls.endings.settle(call, output)
             case steps.FinishTurn():
                 self._finish_turn()
             case guards.RunGuardrail(guard):
@@ -135,6 +117,29 @@ class Driver:
             case limits.AskBudget(limit):
                 self._frame.phase = "budget"
                 self._frame.request = self._state.open_request(asking.budget(self._frame, limit, self._state.asker))
+            case _:
+                self._take_call(step)
+
+    def _take_call(self, step: steps.Step) -> None:
+        match step:
+            case steps.AskPerson(call):
+                self._ask(call)
+            case steps.Settle(call, output):
+                self._calls.endings.settle(call, output)
+            case steps.WordRejection(call, decided_by):
+                call.state = "wording"
+                self._work.spawn(self._calls.word_rejection(call, decided_by))
+            case steps.StartAgent(call) | steps.HandOver(call) if not self._state.is_bound(self._frame, call):
+                self._calls.endings.mismatch(call)
+            case steps.StartTool(call):
+                call.state = "running"
+                self._work.spawn(self._calls.run_tool(call))
+            case steps.StartAgent(call):
+                call.state = "running"
+                self._work.spawn(self._nested.run(call))
+            case steps.HandOver(call):
+                call.state = "running"
+                self._work.spawn(self._handoffs.hand_over(call))
 
     def _finish_turn(self) -> None:
         self._frame.blocks.extend(call.output for call in self._frame.calls if call.output is not None)
