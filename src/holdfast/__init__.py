@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from holdfast.payloads.guardrails import (
         GuardrailResult,
     )
+    from holdfast.payloads.progress import ToolProgress
     from holdfast.payloads.remember import (
         Match,
         Remember,
@@ -194,6 +195,7 @@ _HOMES = {
     "ToolContext": "context",
     "ToolEnd": "hooks",
     "ToolInputGuardrail": "tool_options",
+    "ToolProgress": "payloads.progress",
     "ToolResult": "after_tools",
     "Usage": "payloads.usage",
     "WaitingForPeople": "errors",
@@ -268,6 +270,7 @@ __all__ = [
     "ToolContext",
     "ToolEnd",
     "ToolInputGuardrail",
+    "ToolProgress",
     "ToolResult",
     "Usage",
     "WaitingForPeople",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
@@ -51,6 +52,7 @@ class ToolContext(RunContext[C]):
         idempotency_key: Equal for every attempt at this call; pass it on to services that deduplicate.
         attempt: From 1; above 1 an earlier attempt may have begun.
         cancel_event: Set when the call should stop. `cancelled` reads it.
+        reporter: Where `progress` goes; None outside a run.
     """
 
     tool: str
@@ -60,8 +62,27 @@ class ToolContext(RunContext[C]):
     idempotency_key: str
     attempt: int
     cancel_event: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
+    reporter: Callable[[str, float | None, float | None], None] | None = field(default=None, repr=False, compare=False)
 
     @property
     def cancelled(self) -> bool:
         """Whether the call should stop. Safe to poll from a sync tool's thread."""
         return self.cancel_event.is_set()
+
+    def progress(self, text: str, *, done: float | None = None, total: float | None = None) -> None:
+        """Say how far the call is, for whoever watches the run. Safe from any thread, and cheap: the newest is sent
+        once a second. It enters no history.
+
+        Args:
+            text: Up to 1,000 bytes are kept.
+            done: How much of *total*, in a unit of yours.
+            total: The whole.
+
+        Raises:
+            ValueError: A number is not finite.
+        """
+        for name, number in (("done", done), ("total", total)):
+            if number is not None and not math.isfinite(number):
+                raise ValueError(f"{name} must be a finite number, not {number}")
+        if self.reporter is not None:
+            self.reporter(str(text), None if done is None else float(done), None if total is None else float(total))

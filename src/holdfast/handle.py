@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final, TypeVar, overload
 
@@ -29,6 +30,7 @@ from holdfast.deciding import Deciding
 from holdfast.errors import (
     REFUSALS,
     DecisionInvalidError,
+    PayloadInvalidError,
     RefusalError,
     RunCancelledError,
     RunEndedError,
@@ -41,6 +43,7 @@ from holdfast.output_type import built, typed_result
 from holdfast.payloads.base import problems_of
 from holdfast.payloads.cancel_call import CallCancelled, CancelCall
 from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.progress import ToolProgress
 from holdfast.payloads.remember import Remember, RememberedFor
 from holdfast.payloads.requests import (
     DECISION_BYTES,
@@ -131,6 +134,21 @@ class Run(Deciding):
         if ended is not None:
             return status.model_copy(update={"status": ended, "pending": 0, "problem": None})
         return status.model_copy(update={"problem": status.problem or _trouble(description)})
+
+    async def progress(self) -> list[ToolProgress]:
+        """What running tools say of themselves by `ToolContext.progress`, the newest of each; about a second old.
+
+        Read from the server's word on the activities under way: it needs no worker, and is in no history.
+        """
+        found: list[ToolProgress] = []
+        for pending in (await self._describe()).raw_description.pending_activities:
+            if not pending.activity_type.name.startswith("holdfast.tool."):
+                continue
+            details = await self._converter.decode(list(pending.heartbeat_details.payloads))
+            for told in details[1:2]:  # the first is the mark
+                with suppress(PayloadInvalidError):
+                    found.append(ToolProgress.from_wire(told))
+        return found
 
     @overload
     async def result(self, *, wait_for_people: bool = ..., timeout: timedelta | None = ...) -> RunResult: ...

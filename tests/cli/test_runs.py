@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from cli.conftest import Cli, finish, line_with
 from conftest import MakeLab
-from holdfast import Agent, tool
+from holdfast import Agent, ToolContext, tool
 from holdfast.cli import exits
 from holdfast.testing import Fail, Lab, Reply, call, text
 
@@ -162,3 +164,32 @@ async def test_runs_are_listed_by_status_agent_and_label(make_lab: MakeLab, cli:
     assert [line.split()[0] for line in table.out.splitlines()] == ["RUN", "cli-list-1", "cli-list-2"]
     assert (await cli("runs", "--agent", "nobody-at-all")).out == "no runs\n"
     await lab.start_worker()
+
+
+async def test_following_shows_progress_and_one_call_is_cancelled(make_lab: MakeLab, cli: Cli) -> None:
+    """`start` shows what a running tool says of itself; `cancel --call` ends that call, and the run goes on."""
+
+    @tool
+    async def work(ctx: ToolContext) -> None:
+        """Work without end."""
+        ctx.progress("reading pages", done=3, total=10)
+        await asyncio.Event().wait()
+
+    agent = Agent("desk", model="m", tools=[work])
+    lab = await make_lab([agent], script=[Reply(call("work", {}, "c1")), DONE])
+    process = await cli.start("start", "desk", "hello", *on(lab), "--id", "cli-progress")
+    lab.watch(lab.hf.run("cli-progress"))
+    assert "work: reading pages (3 of 10)" in await line_with(process.stderr, "reading pages")
+    cancelled = await cli("cancel", "cli-progress", "--call", "c1", "--reason", "enough", "--json")
+    assert cancelled.document == {
+        "run": "cli-progress",
+        "call_id": "c1",
+        "tool": "work",
+        "frame": "0",
+        "state": "cancelling",
+    }
+    finished = await finish(process)
+    assert (finished.code, finished.out) == (exits.OK, "all done\n")
+    again = await cli("cancel", "cli-progress", "--call", "c1")
+    assert again.code != exits.OK
+    assert "has ended" in again.line

@@ -76,6 +76,7 @@ PUBLIC: Final = (
     "ToolContext",
     "ToolEnd",
     "ToolInputGuardrail",
+    "ToolProgress",
     "ToolResult",
     "Usage",
     "WaitingForPeople",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -27,6 +27,8 @@ from temporalio.worker import Worker
 logger = logging.getLogger(__name__)
 
 EVERY_S: Final = 1.0
+RENEW_S: Final = 0.5
+"""Between two renewals of what the beats say."""
 FIRST_BEAT_S: Final = 2.5
 """How long the first beat may take: less than the heartbeat timeout that it has to beat."""
 GONE: Final = frozenset({RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION})
@@ -38,6 +40,32 @@ Feed = Callable[[bytes, Sequence[Payload]], None]
 
 OUR_BEAT: Final[ContextVar[bool]] = ContextVar("holdfast_our_beat", default=False)
 """Set where ``activity.heartbeat`` is called by us: the guard of the mark lets it pass."""
+
+
+class _Beat:
+    """What the beats of one activity say. Replaced whole, as the thread that sends reads it meanwhile.
+
+    Attributes:
+        said: The details before they were encoded.
+        request: The same, ready to be sent.
+    """
+
+    def __init__(self, client: Client, info: activity.Info, said: Sequence[Any]) -> None:
+        self._client = client
+        self._info = info
+        self.said = said
+        self.request = RecordActivityTaskHeartbeatRequest()
+
+    async def say(self, details: Sequence[Any]) -> None:
+        """Encode *details* here, in the loop that the user's codec knows."""
+        payloads = await self._client.data_converter.encode(details) if details else []
+        self.said = details
+        self.request = RecordActivityTaskHeartbeatRequest(
+            namespace=self._info.namespace,
+            task_token=self._info.task_token,
+            identity=self._client.identity,
+            details=Payloads(payloads=payloads),
+        )
 
 
 class NotAcknowledgedError(Exception):
@@ -69,7 +97,12 @@ class Beats:
 
     @asynccontextmanager
     async def kept(
-        self, details: Sequence[Any], on_cancel: Callable[[str], None], *, first: bool = True
+        self,
+        details: Sequence[Any],
+        on_cancel: Callable[[str], None],
+        *,
+        first: bool = True,
+        renewed: Callable[[], Awaitable[object]] | None = None,
     ) -> AsyncIterator[None]:
         """Beat for the activity that calls this, until the block is left.
 
@@ -77,33 +110,31 @@ class Beats:
             details: The same with every beat.
             on_cancel: Called once, in the caller's loop, with "cancel" or "gone".
             first: Wait for the first beat's acknowledgement.
+            renewed: Waits for something new to say after *details*, which stay the first of what every beat says.
 
         Raises:
             NotAcknowledgedError: It did not come; the block is not entered.
         """
         client, info = activity.client(), activity.info()
-        payloads = await client.data_converter.encode(details) if details else []
-        request = RecordActivityTaskHeartbeatRequest(
-            namespace=info.namespace,
-            task_token=info.task_token,
-            identity=client.identity,
-            details=Payloads(payloads=payloads),
-        )
+        beat = _Beat(client, info, details)
+        await beat.say(details)
         caller = asyncio.get_running_loop()
 
         def tell(why: str) -> None:
             caller.call_soon_threadsafe(on_cancel, why)
 
         if first:
-            await self._first(client, request)
-        feeding = asyncio.create_task(_feed_from_loop(details)) if self._feed is None else None
-        beating = asyncio.run_coroutine_threadsafe(_beat(client, request, tell, self._feed), self._loop)
+            await self._first(client, beat.request)
+        beside = [asyncio.create_task(_feed_from_loop(beat))] if self._feed is None else []
+        if renewed is not None:
+            beside.append(asyncio.create_task(_renew(beat, details, renewed)))
+        beating = asyncio.run_coroutine_threadsafe(_beat(client, beat, tell, self._feed), self._loop)
         try:
             yield
         finally:
             beating.cancel()
-            if feeding is not None:
-                feeding.cancel()
+            for task in beside:
+                task.cancel()
 
     async def _first(self, client: Client, request: RecordActivityTaskHeartbeatRequest) -> None:
         answered: Future[bool] = asyncio.run_coroutine_threadsafe(_send(client, request), self._loop)
@@ -131,12 +162,13 @@ async def _send(client: Client, request: RecordActivityTaskHeartbeatRequest) -> 
 
 async def _beat(
     client: Client,
-    request: RecordActivityTaskHeartbeatRequest,
+    beat: _Beat,
     tell: Callable[[str], None],
     feed: Feed | None,
 ) -> None:
     while True:
         await asyncio.sleep(EVERY_S)
+        request = beat.request
         if feed is not None:
             feed(request.task_token, request.details.payloads)
         try:
@@ -152,12 +184,23 @@ async def _beat(
             return
 
 
-async def _feed_from_loop(details: Sequence[Any]) -> None:
+async def _renew(beat: _Beat, details: Sequence[Any], renewed: Callable[[], Awaitable[object]]) -> None:
+    """Add to the details what there is new to say; the details themselves always stay the first."""
+    while True:
+        news = await renewed()
+        try:
+            await beat.say([*details, news])
+        except Exception as error:  # noqa: BLE001 - a codec of the user's: the beats go on with what they said before
+            logger.warning("progress could not be encoded: %s", error)
+        await asyncio.sleep(RENEW_S)
+
+
+async def _feed_from_loop(beat: _Beat) -> None:
     """The public way to keep the core's timer from ending an attempt; a tool that blocks the loop holds it up."""
     OUR_BEAT.set(True)
     while True:
         await asyncio.sleep(EVERY_S)
-        activity.heartbeat(*details)
+        activity.heartbeat(*beat.said)
 
 
 def core_feed(worker: Worker) -> Feed | None:

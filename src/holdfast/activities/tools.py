@@ -14,6 +14,7 @@ from holdfast.activities.context_watch import ContextWatch
 from holdfast.activities.error_words import worded
 from holdfast.activities.hooks import ObservedCall
 from holdfast.activities.outputs import bounded_error
+from holdfast.activities.progress import ProgressReport
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.tool_body import ToolBody, outcome
 from holdfast.activities.tool_context import tool_context
@@ -82,14 +83,25 @@ class ToolActivities:
             call.request or "", origin.agent_path, call.tool, arguments, origin.workflow_run
         ):
             return outcome("refused", reason="the arguments in hand are not those that were approved")
+        return await self._execute(call, tool, bound, context)
+
+    async def _execute(
+        self, call: ToolCall, tool: Tool[..., Any], bound: dict[str, Any], context: ToolContext[Any] | None
+    ) -> ToolOutcome:
+        """Enter the body, once the server knows; everything from here on is beaten for."""
+        origin = call.origin
         watch = None if context is None else ContextWatch((await self._runtime.facts(origin)).context, context.context)
         body = ToolBody(tool, context, bound, self._runtime)
         observed = ObservedCall(self._runtime.observers(origin.agent), context)
+        report = None if context is None else ProgressReport(call.tool, call.call_id)
+        if context is not None and report is not None:
+            context.reporter = report.tell
+        renewed = None if report is None else report.renewed
         try:
-            async with self._runtime.beats.kept(MARK, body.stop):
+            async with self._runtime.beats.kept(MARK, body.stop, renewed=renewed):
                 if not await observed.start(body.stop):
                     return outcome("not_begun", reason="the worker shut down before the tool began")
-                ended = await body.run(call.timeout_s, at_most_once=at_most_once)
+                ended = await body.run(call.timeout_s, at_most_once=call.effect == "at_most_once")
                 if context is not None and watch is not None:
                     ended = await self._after(tool, context, watch, body, ended)
                 if not body.stopping:

@@ -16,14 +16,17 @@ from temporalio.service import RPCError
 from holdfast.cli.asking import Asker
 from holdfast.cli.output import one_line, warn
 from holdfast.cli.place import trouble
-from holdfast.cli.progress import MODEL, TOOL, Progress
+from holdfast.cli.progress import MODEL, TOOL, Progress, progress_text
 from holdfast.cli.tables import arguments_text
 from holdfast.cli.terminal import cell, console
 from holdfast.client import Holdfast
 from holdfast.converter import tolerant
-from holdfast.errors import WaitingForPeople
+from holdfast.errors import HoldfastError, WaitingForPeople
 from holdfast.handle import Run
+from holdfast.payloads.progress import ToolProgress
 
+LOOK_S: Final = 1.0
+"""Between two looks at what running tools say."""
 PATIENCE_S: Final = 3.0
 """How long nothing may happen before the command looks for the cause."""
 
@@ -47,6 +50,7 @@ class Follower:
         self._client = hf.client
         self._changed = asyncio.Event()
         self._trouble: str | None = None
+        self._told: dict[str, ToolProgress] = {}
         self._terminal = sys.stderr.isatty()
         self._quiet = quiet and not self._terminal
         self._console = console(stderr=True)
@@ -90,15 +94,31 @@ class Follower:
             self._changed.set()
 
     async def _next_change(self, reading: asyncio.Task[None]) -> None:
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                await self._changed.wait()
-        except TimeoutError:
-            if not self.progress.pending:
-                await self._look_for_trouble()
-        else:
-            self._changed.clear()
-            self._trouble = None
+        quiet_s = 0.0
+        while quiet_s < PATIENCE_S:
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._changed.wait()
+            except TimeoutError:
+                quiet_s += LOOK_S
+                await self._look_at_tools()
+            else:
+                self._changed.clear()
+                self._trouble = None
+                return
+        if not self.progress.pending:
+            await self._look_for_trouble()
+
+    async def _look_at_tools(self) -> None:
+        """Show what running tools say of their progress, which is in no history."""
+        if not any(step.kind.startswith(TOOL) and step.state == "running" for step in self.progress.current):
+            return
+        with suppress(HoldfastError):  # the reader says so when the server is gone
+            for told in await self._run.progress():
+                if self._told.get(told.call_id) != told:
+                    self._told[told.call_id] = told
+                    self.progress.news.append(f"turn {self.progress.turn}: {told.tool}: {progress_text(told)}")
+        self._tell_news()
 
     async def _look_for_trouble(self) -> None:
         with suppress(RPCError):  # the reader says so when the server is gone
@@ -138,6 +158,10 @@ class Follower:
         if not self._quiet:
             self._console.print(Text(one_line(line), style="dim"), soft_wrap=True)
 
+    def _telling(self) -> list[ToolProgress]:
+        running = {step.kind.removeprefix(TOOL) for step in self.progress.current if step.state == "running"}
+        return [told for told in self._told.values() if told.tool in running]
+
     def _picture(self) -> RenderableType:
         progress = self.progress
         head = f"turn {progress.turn} {progress.agent}" if progress.begun else "waiting for a worker"
@@ -146,6 +170,7 @@ class Follower:
         for step in progress.current:
             name = "the model" if step.kind == MODEL else step.kind.removeprefix(TOOL)
             lines.append(Text.assemble("  ", cell(name, "bold"), "  ", cell(step.state)))
+        lines.extend(Text(one_line(f"    {progress_text(told)}"), style="dim") for told in self._telling())
         for request in progress.pending.values():
             what = cell(request.tool or request.kind, "yellow")
             lines.append(Text.assemble("  ", what, "  waits for a person  ", arguments_text(request)))

@@ -10,6 +10,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.converter import DataConverter
 
 from holdfast.events import ledger_changes
+from holdfast.payloads.progress import ToolProgress
 from holdfast.payloads.requests import Request
 
 TOOL: Final = "holdfast.tool."
@@ -118,6 +119,14 @@ class Progress:
                 if request.id not in self.pending:
                     self.news.append(f"{request.tool or request.kind} waits for a person: {request.id}")
                 self.pending[request.id] = request
+
+
+def progress_text(told: ToolProgress) -> str:
+    """What a tool says of itself, with how much is done where it says so."""
+    if told.done is None:
+        return told.text
+    done = f"{told.done:g} of {told.total:g}" if told.total is not None else f"{told.done:g}"
+    return f"{told.text} ({done})"
 
 
 async def _first(payloads: Any, converter: DataConverter) -> Any:

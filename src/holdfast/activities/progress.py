@@ -1,0 +1,39 @@
+"""Takes a tool's progress, from any thread, to where its heartbeats are made."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from holdfast.payloads.json_profile import JsonObject, scrub
+from holdfast.payloads.progress import PROGRESS_BYTES, ToolProgress
+
+
+class ProgressReport:
+    """The progress of one call: the newest wins."""
+
+    def __init__(self, tool: str, call_id: str) -> None:
+        """Begin without any, in the loop that will send it."""
+        self._tool = tool
+        self._call_id = call_id
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
+        self._newest: ToolProgress | None = None
+
+    def tell(self, text: str, done: float | None, total: float | None) -> None:
+        """Keep what the tool says. Safe from any thread; forgotten once the call has ended."""
+        short = scrub(text).encode()[:PROGRESS_BYTES].decode(errors="ignore")
+        self._newest = ToolProgress(
+            tool=self._tool, call_id=self._call_id, text=short, done=done, total=total, at=datetime.now(UTC)
+        )
+        with suppress(RuntimeError):  # the loop is closed: the worker is gone
+            self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def renewed(self) -> JsonObject:
+        """Wait until there is something new; return the newest."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            if self._newest is not None:
+                return self._newest.to_wire()
