@@ -28,7 +28,6 @@ MUST_BE_HELD: Final = frozenset().union(
     *(_rows("J", 1, 6), _rows("M", 1, 4), _rows("N", 1, 4), _rows("O", 1, 8), _rows("P", 1, 16)),
 )
 _WITHOUT_A_TEST: Final = """
-
     I5
     N1 N3 N4
 """

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 from temporalio import activity
+from temporalio.api.enums.v1 import EventType
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
@@ -274,6 +275,55 @@ async def test_p16_a_call_that_nobody_takes_becomes_a_request(make_lab: MakeLab,
         await run.decide(request, RunAgain(), decided_by="lead")
         await run.result()
     assert effects == ["c-7 250 their default False"]
+
+
+async def test_p16_a_worker_that_lacks_the_activity_has_not_run_it(
+    make_lab: MakeLab, effects: Effects, queue: str
+) -> None:
+    """P16: the other team's older worker does not know it: the call is scheduled again, until a newer one takes it."""
+
+    @activity.defn(name="Something")
+    async def something() -> None:
+        effects.append("something")
+
+    lab = await make_lab([clerk(queue)], script=[CHARGE, DONE])
+    async with payments(lab, queue, something):
+        run = await lab.start("clerk")
+        async with asyncio.timeout(20):
+            async for event in lab.client.get_workflow_handle(run.id).fetch_history_events(wait_new_event=True):
+                if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED:
+                    break
+    async with payments(lab, queue, serving(effects)):
+        await run.result()
+    assert effects == ["c-7 250 their default False"]
+    assert outputs(lab) == {"c1": '{"cents": 250, "id": "r1"}'}
+
+
+@pytest.mark.parametrize(
+    ("heartbeat", "told"),
+    [pytest.param(None, GONE, id="deaf"), pytest.param(SECOND, "This call was cancelled", id="hears")],
+)
+async def test_p16_one_foreign_call_can_be_cancelled(
+    make_lab: MakeLab, queue: str, heartbeat: timedelta | None, told: str
+) -> None:
+    """P16: cancel_call ends it and leaves the run; of one that cannot hear it, the outcome is unknown."""
+    started, hold = asyncio.Event(), asyncio.Event()
+
+    @activity.defn(name="ChargeCard")
+    async def charge(wanted: dict[str, Any]) -> None:
+        started.set()
+        while not hold.is_set():
+            activity.heartbeat()
+            await asyncio.wait({asyncio.ensure_future(hold.wait())}, timeout=0.2)
+
+    lab = await make_lab([clerk(queue, heartbeat_timeout=heartbeat)], script=[CHARGE, DONE])
+    async with payments(lab, queue, charge):
+        run = await lab.start("clerk")
+        await asyncio.wait_for(started.wait(), 20)
+        await run.cancel_call("c1", by="lead")
+        await asyncio.wait_for(run.result(), 20)
+        hold.set()
+    assert outputs(lab)["c1"].startswith(told)
 
 
 async def test_p16_a_cancel_waits_only_for_an_activity_that_can_hear_it(make_lab: MakeLab, queue: str) -> None:
