@@ -84,7 +84,9 @@ if TYPE_CHECKING:
     from holdfast.payloads.guardrails import (
         GuardrailResult,
     )
-    from holdfast.payloads.progress import ToolProgress
+    from holdfast.payloads.progress import (
+        ToolProgress,
+    )
     from holdfast.payloads.remember import (
         Match,
         Remember,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from holdfast.activities.call_arguments import arguments_of
@@ -32,10 +32,13 @@ from holdfast.payloads.transcript import BLOCK_BYTES
 
 logger = logging.getLogger(__name__)
 
-OutputOf: Final = {
-    "function_call": "function_call_output",
-    "custom_tool_call": "custom_tool_call_output",
+_CALLS: Final = {"function_call": "call_id", "custom_tool_call": "call_id", "mcp_approval_request": "id"}
+_OUTPUTS: Final = {
+    "function_call_output": "call_id",
+    "custom_tool_call_output": "call_id",
+    "mcp_approval_response": "approval_request_id",
 }
+"""Items that need one of the other kind, and the field that holds what they share."""
 OfferedT = TypeVar("OfferedT", bound=Offered)
 
 
@@ -127,12 +130,12 @@ def message(text: str) -> JsonObject:
 def without_orphans(items: Sequence[JsonObject]) -> list[JsonObject]:
     """Leave out calls without output and outputs without call, with the reasoning that led to such a call: the API
     refuses all of them."""
-    called = {str(item.get("call_id")) for item in items if item.get("type") in OutputOf}
-    answered = {str(item.get("call_id")) for item in items if item.get("type") in OutputOf.values()}
-    whole = called & answered
+    whole = _shared(items, _CALLS) & _shared(items, _OUTPUTS)
+    fields = {**_CALLS, **_OUTPUTS}
     kept: list[JsonObject] = []
     for item in items:
-        if item.get("type") in (*OutputOf, *OutputOf.values()) and str(item.get("call_id")) not in whole:
+        field = fields.get(str(item.get("type")))
+        if field is not None and str(item.get(field)) not in whole:
             while kept and kept[-1].get("type") == "reasoning":
                 kept.pop()
             continue
@@ -140,6 +143,10 @@ def without_orphans(items: Sequence[JsonObject]) -> list[JsonObject]:
     while kept and kept[-1].get("type") == "reasoning":
         kept.pop()
     return kept
+
+
+def _shared(items: Sequence[JsonObject], fields: Mapping[str, str]) -> set[str]:
+    return {str(item.get(fields[item["type"]])) for item in items if str(item.get("type")) in fields}
 
 
 def _items(value: object, who: str, *, whole: bool = True) -> Evaluated:
