@@ -81,6 +81,7 @@ if TYPE_CHECKING:
         image_generation,
         web_search,
     )
+    from holdfast.limits import MaxTurns, Refusal
     from holdfast.payloads.guardrails import (
         GuardrailResult,
     )
@@ -109,6 +110,7 @@ if TYPE_CHECKING:
         RunStatus,
     )
     from holdfast.payloads.usage import (
+        RequestUsage,
         Usage,
     )
     from holdfast.plugin import (
@@ -168,6 +170,7 @@ _HOMES = {
     "InputGuardrail": "guardrail",
     "LimitsRaised": "payloads.requests",
     "Match": "payloads.remember",
+    "MaxTurns": "limits",
     "McpCall": "hosted",
     "ModelEnd": "hooks",
     "ModelStart": "hooks",
@@ -177,12 +180,14 @@ _HOMES = {
     "Question": "questions",
     "Ran": "payloads.requests",
     "Receipt": "payloads.requests",
+    "Refusal": "limits",
     "RefusalError": "errors",
     "Reject": "payloads.requests",
     "Rejection": "agent",
     "Remember": "payloads.remember",
     "Replace": "guardrail",
     "Request": "payloads.requests",
+    "RequestUsage": "payloads.usage",
     "Retry": "tool_options",
     "Run": "handle",
     "RunAgain": "payloads.requests",
@@ -243,6 +248,7 @@ __all__ = [
     "InputGuardrail",
     "LimitsRaised",
     "Match",
+    "MaxTurns",
     "McpCall",
     "ModelEnd",
     "ModelStart",
@@ -252,12 +258,14 @@ __all__ = [
     "Question",
     "Ran",
     "Receipt",
+    "Refusal",
     "RefusalError",
     "Reject",
     "Rejection",
     "Remember",
     "Replace",
     "Request",
+    "RequestUsage",
     "Retry",
     "Run",
     "RunAgain",

@@ -37,9 +37,12 @@ class FinalOutput:
 
     Attributes:
         value: A text, or what pydantic can turn into JSON.
+        include_in_history: Of `Agent.on_max_turns` and `Agent.on_refusal`: also keep it in the transcript, as a message
+            of the assistant.
     """
 
     value: Any
+    include_in_history: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from holdfast.guardrail import GuardrailFunction, InputGuardrail, OutputGuardrai
 from holdfast.handoffs import Handoff, handoff
 from holdfast.hooks import AgentHooks, hooks_of
 from holdfast.hosted import HostedTool, split_hosted
-from holdfast.limits import check_limits
+from holdfast.limits import OnMaxTurns, OnRefusal, check_handlers, check_limits
 from holdfast.offered import Offered, check_name
 from holdfast.output_type import OutputType, output_type_of
 from holdfast.payloads.json_profile import JsonObject, check_json
@@ -74,6 +74,10 @@ class Agent:
         max_tokens: Most tokens, of this agent's loop and of every agent that it uses as a tool; None is no limit. A
             reply that was begun is taken, so a run may end a reply above it.
         on_limit: At a limit the run fails (``MaxTurnsExceeded``, ``MaxTokensExceeded``), or a person is asked for more.
+        on_max_turns: Says what the run ends with at its limit of turns: a function of the run context and `MaxTurns`,
+            whose return value is the run's output; None fails it.
+        on_refusal: Likewise, where the model refuses to answer: a function of the run context and `Refusal`.
+        reset_tool_choice: After its first call in a run the agent may answer, whatever ``tool_choice`` asks for.
         rejection_text: Words the output that the model reads for a rejected call.
         context_type: pydantic model of the run's context.
         output_type: Type of the final answer: anything that pydantic can build. None and ``str`` are plain text.
@@ -97,6 +101,9 @@ class Agent:
     max_turns: int | None
     max_tokens: int | None
     on_limit: LimitPolicy
+    on_max_turns: OnMaxTurns | None
+    on_refusal: OnRefusal | None
+    reset_tool_choice: bool
     rejection_text: RejectionText | None
     context_type: type[BaseModel] | None
     output_type: Any = field(hash=False)
@@ -122,6 +129,9 @@ class Agent:
         max_turns: int | None = 100,
         max_tokens: int | None = None,
         on_limit: LimitPolicy = "fail",
+        on_max_turns: OnMaxTurns | None = None,
+        on_refusal: OnRefusal | None = None,
+        reset_tool_choice: bool = True,
         rejection_text: RejectionText | None = None,
         context_type: type[BaseModel] | None = None,
         output_type: Any = None,
@@ -143,6 +153,7 @@ class Agent:
         _check_model(subject, model, client)
         check_limits(subject, max_turns, max_tokens, on_limit)
         own_tools, hosted = split_hosted(subject, [*tools, *hosted])
+        check_handlers(subject, on_max_turns, on_refusal)
         values: dict[str, object] = {
             "name": name,
             "instructions": instructions,
@@ -156,6 +167,9 @@ class Agent:
             "max_turns": max_turns,
             "max_tokens": max_tokens,
             "on_limit": on_limit,
+            "on_max_turns": on_max_turns,
+            "on_refusal": on_refusal,
+            "reset_tool_choice": reset_tool_choice,
             "rejection_text": rejection_text,
             "context_type": context_type,
             "output_type": output_type,

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdfast.payloads.usage import Usage
 
 
 class HoldfastError(Exception):
@@ -296,23 +299,37 @@ class RunFailedError(HoldfastError):
         kind: What ended it: ``UnknownAgent``, ``StartInvalid``, ``ModelRefused``, ``MaxTurnsExceeded``,
             ``ToolFailed``, ``GuardrailTripped``, …
         facts: More about it, as plain JSON: which guardrail, say.
+        usage: What it had spent by then; None where that is not known.
     """
 
-    def __init__(self, run_id: str, kind: str, message: str, facts: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        kind: str,
+        message: str,
+        facts: Mapping[str, Any] | None = None,
+        usage: Usage | None = None,
+    ) -> None:
         super().__init__(f"{run_id} failed ({kind}): {message}")
         self.run_id = run_id
         self.kind = kind
         self.message = message
         self.facts = facts or {}
+        self.usage = usage
 
 
 class RunCancelledError(HoldfastError):
-    """The run was cancelled; what was pending has been withdrawn."""
+    """The run was cancelled; what was pending has been withdrawn.
 
-    def __init__(self, run_id: str, reason: str) -> None:
+    Attributes:
+        usage: What it had spent by then; None where no worker answered that question.
+    """
+
+    def __init__(self, run_id: str, reason: str, usage: Usage | None = None) -> None:
         super().__init__(f"{run_id} was cancelled: {reason or 'no reason given'}")
         self.run_id = run_id
         self.reason = reason
+        self.usage = usage
 
 
 class WaitingForPeople(HoldfastError):

@@ -56,9 +56,12 @@ from holdfast.payloads.requests import (
     Verdict,
 )
 from holdfast.payloads.runs import RunPhase, RunResult, RunStatus
+from holdfast.payloads.usage import Spent, Usage
 
 ANSWER_WITHIN: Final = timedelta(seconds=5)
 """How long an update may take before the decision is stored by signal instead."""
+SPENT_WITHIN: Final = timedelta(seconds=2)
+"""How long a cancelled run is asked for what it has spent."""
 OWN_WORKFLOWS: Final = frozenset({"AgentRun", "AgentSession"})
 """Workflows whose handlers have no prefix."""
 
@@ -409,19 +412,35 @@ class Run(Deciding):
         state = _ENDED.get(description.status, "ended") if description.status else "ended"
         return RunEndedError(f"{self.id} has ended ({state}); nothing of it waits any longer", run=self.id, state=state)
 
+    async def _spent(self) -> Usage | None:
+        """What a cancelled run had spent: its last event cannot say, so a worker is asked, for a moment."""
+        try:
+            description = await self._handle.describe()
+            answer = await self._handle.query(f"{self._prefix(description)}status", rpc_timeout=SPENT_WITHIN)
+            return RunStatus.from_wire(answer).usage
+        except (RPCError, WorkflowQueryFailedError, PayloadInvalidError):
+            return None
+
     async def _failure(self, error: WorkflowFailureError) -> Exception:
         cause = error.cause
         if isinstance(cause, CancelledError):
             with typed_errors(self._client, self.id):
                 history = await self._handle.fetch_history()
-            return RunCancelledError(self.id, cancel_reason(history.events))
+            return RunCancelledError(self.id, cancel_reason(history.events), await self._spent())
         if isinstance(cause, ApplicationError):
             facts = cause.details[0] if cause.details else None
             known = facts if isinstance(facts, dict) else None
-            return RunFailedError(self.id, cause.type or "ApplicationError", cause.message, known)
+            return RunFailedError(self.id, cause.type or "ApplicationError", cause.message, known, _usage_in(cause))
         if isinstance(cause, TerminatedError):
             return RunFailedError(self.id, "Terminated", "terminated; a call under way may have taken effect")
         return RunFailedError(self.id, type(cause).__name__, str(cause))
+
+
+def _usage_in(error: ApplicationError) -> Usage | None:
+    try:
+        return Spent.from_wire(error.details[1]).usage if len(error.details) > 1 else None
+    except PayloadInvalidError:
+        return None
 
 
 def _update_id(decision: Decision) -> str:

@@ -1,13 +1,51 @@
-"""Turns and tokens that an agent may spend, and what follows when nothing is left."""
+"""Turns and tokens that an agent may spend, and what a run ends with where the model gave no answer."""
 
 from __future__ import annotations
 
-from typing import get_args
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias, get_args
 
+from holdfast._signature import require_positional
+from holdfast.context import RunContext
 from holdfast.errors import DefinitionError
 from holdfast.payloads.requests import LimitPolicy
 
-__all__ = ["LimitPolicy", "check_limits"]
+__all__ = [
+    "LimitPolicy",
+    "MaxTurns",
+    "OnMaxTurns",
+    "OnRefusal",
+    "Refusal",
+    "check_handlers",
+    "check_limits",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class MaxTurns:
+    """A run has used its turns without an answer: what `Agent.on_max_turns` is told.
+
+    Attributes:
+        max_turns: How many there were, granted ones included.
+    """
+
+    max_turns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The model declined to answer: what `Agent.on_refusal` is told.
+
+    Attributes:
+        text: What it said.
+    """
+
+    text: str
+
+
+OnMaxTurns: TypeAlias = Callable[[RunContext[Any], MaxTurns], Any | Awaitable[Any]]
+OnRefusal: TypeAlias = Callable[[RunContext[Any], Refusal], Any | Awaitable[Any]]
 
 
 def check_limits(subject: str, max_turns: object, max_tokens: object, on_limit: object) -> None:
@@ -21,3 +59,17 @@ def check_limits(subject: str, max_turns: object, max_tokens: object, on_limit: 
             raise DefinitionError(subject, f"{name} must be an integer of at least 1, or None for no limit")
     if on_limit not in get_args(LimitPolicy):
         raise DefinitionError(subject, f"on_limit must be one of {', '.join(map(repr, get_args(LimitPolicy)))}")
+
+
+def check_handlers(subject: str, on_max_turns: object, on_refusal: object) -> None:
+    """Check an agent's functions for runs without an answer.
+
+    Raises:
+        DefinitionError: One of them is no function of two arguments.
+    """
+    for name, handler in (("on_max_turns", on_max_turns), ("on_refusal", on_refusal)):
+        if handler is None:
+            continue
+        if not callable(handler):
+            raise DefinitionError(subject, f"{name} must be a function of the run context and what happened")
+        require_positional(handler, 2, subject, f"{name}, given the run context and what happened,")

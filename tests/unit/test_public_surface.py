@@ -16,7 +16,7 @@ import pytest
 
 import holdfast
 import holdfast.testing
-from holdfast import errors
+from holdfast import Usage, errors
 from holdfast.errors import REFUSALS, HoldfastError, RefusalError
 
 PUBLIC: Final = (
@@ -47,6 +47,7 @@ PUBLIC: Final = (
     "InputGuardrail",
     "LimitsRaised",
     "Match",
+    "MaxTurns",
     "McpCall",
     "ModelEnd",
     "ModelStart",
@@ -56,12 +57,14 @@ PUBLIC: Final = (
     "Question",
     "Ran",
     "Receipt",
+    "Refusal",
     "RefusalError",
     "Reject",
     "Rejection",
     "Remember",
     "Replace",
     "Request",
+    "RequestUsage",
     "Retry",
     "Run",
     "RunAgain",
@@ -105,6 +108,7 @@ SAMPLES: Final[dict[str, object]] = {
     "int": 7233,
     "Sequence[str]": ["one", "two"],
     "Path": Path("server.log"),
+    "Usage | None": Usage(requests=3),
     "Mapping[str, Any] | None": {"guardrail": "polite"},
 }
 """A value for each type that an error takes."""

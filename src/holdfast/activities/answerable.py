@@ -50,6 +50,8 @@ def answerable(
 ) -> list[JsonObject]:
     """Drop calls that repeat another word for word; refuse a reply whose calls cannot be told apart.
 
+    Everything else is kept as it came, so that reasoning goes back with the call that it led to.
+
     Args:
         items: The reply.
         used: Ids of calls of earlier turns: a call that takes one again gets a new one, as an id may be answered once
@@ -79,7 +81,16 @@ def answerable(
             kept.append(call if call_id not in used else _renamed(call))
         elif _content(known) != _content(call):
             raise _invalid(f"two different calls have the id {call_id}; none of this reply was run")
+        else:
+            drop_last_thoughts(kept)
+    drop_last_thoughts(kept)
     return kept
+
+
+def drop_last_thoughts(items: list[JsonObject]) -> None:
+    """Drop the reasoning that *items* end with: the API refuses one without the item that it led to."""
+    while items and items[-1].get("type") == "reasoning":
+        items.pop()
 
 
 def _is_call(item: JsonObject) -> bool:

@@ -10,6 +10,7 @@ from temporalio.exceptions import ApplicationError
 
 from holdfast.activities.call_arguments import arguments_of
 from holdfast.activities.guardrails import GuardrailChecks
+from holdfast.activities.last_words import LastWords
 from holdfast.activities.membership import look_up_groups
 from holdfast.activities.nesting import Nesting
 from holdfast.activities.outputs import bounded_error
@@ -33,6 +34,8 @@ from holdfast.payloads.evaluation import (
     ExtractOutput,
     FilterHistory,
     GuardCall,
+    HandleMaxTurns,
+    HandleRefusal,
     LookUpGroups,
     TellHandoff,
     WordFailure,
@@ -51,6 +54,7 @@ class Evaluate:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._nesting = Nesting(runtime)
+        self._last_words = LastWords(runtime)
         self._guardrails = GuardrailChecks(runtime)
 
     @activity.defn(name="holdfast.evaluate")
@@ -71,14 +75,12 @@ class Evaluate:
 
     async def _evaluated(self, asked: Evaluation) -> Evaluated | Judged:
         match asked:
-            case WordRejection():
-                return await self._word_rejection(asked)
-            case CheckArguments():
-                return await self._check_arguments(asked)
+            case WordRejection() | CheckArguments() | CheckAnswer():
+                return await self._for_decision(asked)
             case LookUpGroups():
                 return await look_up_groups(asked, self._runtime.groups, self._runtime.threads)
-            case CheckAnswer():
-                return await self._check_answer(asked)
+            case HandleMaxTurns() | HandleRefusal():
+                return await self._last_words.said(asked)
             case BuildInput():
                 return await self._nesting.build_input(asked)
             case ExtractOutput():
@@ -95,6 +97,15 @@ class Evaluate:
                 return await self._guard_call(asked)
             case AskAfterTools():
                 return await ask_after_tools(asked, self._runtime)
+
+    async def _for_decision(self, asked: WordRejection | CheckArguments | CheckAnswer) -> Evaluated:
+        match asked:
+            case WordRejection():
+                return await self._word_rejection(asked)
+            case CheckArguments():
+                return await self._check_arguments(asked)
+            case CheckAnswer():
+                return await self._check_answer(asked)
 
     async def _word_rejection(self, asked: WordRejection) -> Evaluated:
         """A formatter that raises, or answers anything but a text, leaves the default text in place."""

@@ -14,11 +14,17 @@ from holdfast.workflows.answers import answer_text
 PROBLEM_CHARACTERS: Final = 4000
 
 
-def request_settings(agent: Agent) -> Mapping[str, Any]:
-    """The settings of the agent's requests, with the format of its answer where it has an output type."""
-    if agent.output is None:
-        return agent.model_settings
-    return agent.output.settings(agent.model_settings, f"agent {agent.name!r}")
+def request_settings(agent: Agent, *, called: bool = False) -> Mapping[str, Any]:
+    """The settings of the agent's requests, with the format of its answer where it has an output type.
+
+    Args:
+        agent: Whose request it is.
+        called: It has made a call in this loop before: a tool that it must call would be called for ever.
+    """
+    settings = dict(agent.model_settings)
+    if called and agent.reset_tool_choice and settings.get("tool_choice", "auto") not in ("auto", "none"):
+        settings["tool_choice"] = "auto"
+    return settings if agent.output is None else agent.output.settings(settings, f"agent {agent.name!r}")
 
 
 def input_guardrails(agent: Agent) -> list[NamedGuardrail] | None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from holdfast.activities.answerable import answerable, offered_kinds, used_ids
+from holdfast.activities.answerable import answerable, drop_last_thoughts, offered_kinds, used_ids
 from holdfast.activities.attributes import AttributeProbe
 from holdfast.activities.final import input_guardrails, request_settings, structured
 from holdfast.activities.hooks import model_end, model_start
@@ -28,8 +28,11 @@ from holdfast.errors import PayloadInvalidError, UnknownAgentError
 from holdfast.handoffs import Handoff
 from holdfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest
 from holdfast.offered import Offered
+from holdfast.payloads.call_items import CALLS
 from holdfast.payloads.json_profile import JsonObject, scrub
 from holdfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
+from holdfast.payloads.usage import Spent, Usage
+from holdfast.workflows.last_words import refusal_of
 
 REPLY_BYTES: Final = 1_800_000
 """Largest reply that is recorded. Above 2 MB the server would refuse it, and the paid call would be made again."""
@@ -67,38 +70,59 @@ class CallModel:
             instructions=await self._instructions(agent, context),
             items=await self._runtime.blocks.transcript(call.origin, call.after, call.ids),
             tools=[*self._definitions(offered), *(each.definition() for each in agent.hosted)],
-            settings=request_settings(agent),
+            settings=request_settings(agent, called=bool(call.called)),
         )
         observers = self._runtime.observers(agent.name)
         await observers.tell("on_model_start", context, model_start(request))
         began = time.monotonic()
         answer = await self._answer(agent, request)
         took_s = time.monotonic() - began
-        items = answerable(_whole(answer), used_ids(request.items), offered_kinds(agent), servers(agent))
-        planner = Planner(agent, offered, context, self._runtime)
+        try:
+            items = answerable(_whole(answer), used_ids(request.items), offered_kinds(agent), servers(agent))
+            planner = Planner(agent, offered, context, self._runtime)
+            reply = await self._planned(agent, planner, items, answer)
+            probed = {**await self._probed(call, agent), "model": request.model}
+            wire = _bounded(reply.model_copy(update=probed))
+        except ApplicationError as error:
+            raise _with_spent(error, answer.usage, request.model) from None
+        self._runtime.blocks.cache.put(reply.block, reply.items)
+        await observers.tell("on_model_end", context, model_end(request.model, reply, took_s))
+        return wire
+
+    async def _planned(
+        self, agent: Agent, planner: Planner, items: list[JsonObject], answer: ModelAnswer
+    ) -> ModelReply:
+        """Plan a reply's calls; of one that refuses, none is carried out."""
+        refused = refusal_of(items) is not None
+        if refused:
+            items = [item for item in items if item["type"] not in CALLS]
+            drop_last_thoughts(items)
         calls = await planner.plan(items)
-        reply = ModelReply(
+        return ModelReply(
             block=uuid.uuid4().hex,
             items=items,
             calls=calls,
+            after_tools=after_tools_plan(agent) if calls else None,
+            max_parallel=agent.max_parallel_calls if calls else None,
             forms=planner.forms(items, calls),
             usage=answer.usage,
+            refusal=None if not refused else "failed" if agent.on_refusal is None else "handled",
+            handles_max_turns=True if agent.on_max_turns is not None else None,
             response_id=answer.response_id,
-            attributes=await self._attributes.existing(activity.client()) if call.probe else None,
-            max_turns=(agent.max_turns or 0) if call.probe else None,
-            structured=None if calls else structured(agent, items),
+            structured=None if calls or refused else structured(agent, items),
             output_guardrails=[each.name for each in agent.output_guardrails] or None,
-            max_tokens=agent.max_tokens if call.probe else None,
-            on_limit="ask" if call.probe and agent.on_limit == "ask" else None,
         )
-        if calls:
-            reply = reply.model_copy(
-                update={"after_tools": after_tools_plan(agent), "max_parallel": agent.max_parallel_calls}
-            )
-        self._runtime.blocks.cache.put(reply.block, items)
-        wire = _bounded(reply)
-        await observers.tell("on_model_end", context, model_end(request.model, reply, took_s))
-        return wire
+
+    async def _probed(self, call: ModelCall, agent: Agent) -> dict[str, Any]:
+        """What the workflow wants to know once: search attributes, and the agent's own limits."""
+        if not call.probe:
+            return {}
+        return {
+            "attributes": await self._attributes.existing(activity.client()),
+            "max_turns": agent.max_turns or 0,
+            "max_tokens": agent.max_tokens,
+            "on_limit": "ask" if agent.on_limit == "ask" else None,
+        }
 
     def _agent(self, call: ModelCall) -> Agent:
         try:
@@ -148,7 +172,8 @@ class CallModel:
             return await self._port(agent).answer(request)
         except ModelCallError as error:
             # Without its cause: a vendor's error quotes the body, and one that cannot be recorded would be retried.
-            raise _to_application_error(error) from None
+            failed = _to_application_error(error)
+            raise failed if error.usage is None else _with_spent(failed, error.usage, request.model) from None
 
     async def _instructions(self, agent: Agent, context: RunContext[Any]) -> str:
         if isinstance(agent.instructions, str):
@@ -178,7 +203,7 @@ def _whole(answer: ModelAnswer) -> list[JsonObject]:
     """The items of a reply that can be acted on.
 
     Raises:
-        ApplicationError: It is incomplete, a refusal, or empty.
+        ApplicationError: It is incomplete, or empty.
     """
     if answer.incomplete is not None:
         raise ApplicationError(
@@ -186,15 +211,6 @@ def _whole(answer: ModelAnswer) -> list[JsonObject]:
             type="ModelIncomplete",
             non_retryable=True,
         )
-    for item in answer.items:
-        parts = item.get("content") if item.get("type") == "message" else None
-        for part in parts if isinstance(parts, list) else ():
-            if isinstance(part, dict) and part.get("type") == "refusal":
-                raise ApplicationError(
-                    f"the model refused: {str(part.get('refusal'))[:2000]}",
-                    type="ModelRefusal",
-                    non_retryable=True,
-                )
     if not any(item.get("type") != "reasoning" for item in answer.items):
         raise ApplicationError(
             "the model's reply is empty",
@@ -212,6 +228,17 @@ def _to_application_error(error: ModelCallError) -> ApplicationError:
         type=error.kind,
         non_retryable=not error.retryable,
         next_retry_delay=error.retry_after,
+    )
+
+
+def _with_spent(error: ApplicationError, usage: Usage, model: str) -> ApplicationError:
+    """The same failure, with what its reply has cost."""
+    return ApplicationError(
+        error.message,
+        Spent(usage=usage, model=model).to_wire(),
+        type=error.type,
+        non_retryable=error.non_retryable,
+        next_retry_delay=error.next_retry_delay,
     )
 
 

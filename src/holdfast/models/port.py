@@ -53,6 +53,7 @@ class ModelCallError(Exception):
 
     Attributes:
         retry_after: What the provider asked for.
+        usage: What it counted, where it gave a reply that cannot be used.
     """
 
     def __init__(
@@ -62,12 +63,14 @@ class ModelCallError(Exception):
         *,
         retryable: bool,
         retry_after: timedelta | None = None,
+        usage: Usage | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
         self.message = message
         self.retryable = retryable
         self.retry_after = retry_after
+        self.usage = usage
 
 
 class ModelPort(Protocol):

@@ -72,30 +72,37 @@ def read_answer(content: bytes) -> ModelAnswer:
     """
     try:
         body = json.loads(content, parse_int=_integer)
+    except (ValueError, RecursionError):
+        raise _broken("the model's reply is not JSON", Usage(requests=1)) from None
+    usage = _usage(body.get("usage") if isinstance(body, dict) else None)
+    try:
         output = scrub_json(body.get("output")) if isinstance(body, dict) else None
         check_json(output)
     except JsonProfileError as error:
-        raise _broken(f"the model's reply is not JSON that can be recorded: {error.problem}") from None
+        raise _broken(f"the model's reply is not JSON that can be recorded: {error.problem}", usage) from None
     except (ValueError, RecursionError):
-        raise _broken("the model's reply is not JSON") from None
+        raise _broken("the model's reply is not JSON", usage) from None
     if not isinstance(body, dict) or not isinstance(output, list):
-        raise _broken("the model's reply has no output")
-    status = body.get("status")
-    if status == "failed":
-        raise _from_failed(body)
-    details = body.get("incomplete_details")
-    reason = details.get("reason") if isinstance(details, dict) else None
+        raise _broken("the model's reply has no output", usage)
+    if body.get("status") == "failed":
+        raise _from_failed(body, usage)
     items: list[JsonObject] = []
     for item in output:
         if not isinstance(item, dict) or not isinstance(item.get("type"), str):
-            raise _broken("the model's reply holds an item without a type")
+            raise _broken("the model's reply holds an item without a type", usage)
         items.append(item)
     return ModelAnswer(
         items=items,
-        usage=_usage(body.get("usage")),
+        usage=usage,
         response_id=_text(body["id"]) if isinstance(body.get("id"), str) else None,
-        incomplete=_text(str(reason or "unknown")) if status == "incomplete" else None,
+        incomplete=_incomplete(body) if body.get("status") == "incomplete" else None,
     )
+
+
+def _incomplete(body: Mapping[str, Any]) -> str:
+    details = body.get("incomplete_details")
+    reason = details.get("reason") if isinstance(details, dict) else None
+    return _text(str(reason or "unknown"))
 
 
 def _usage(raw: object) -> Usage:
@@ -120,19 +127,23 @@ def _integer(digits: str) -> float:
     return int(digits) if len(digits) <= LONGEST_INTEGER else math.inf
 
 
-def _broken(message: str) -> ModelCallError:
-    return ModelCallError("ModelReplyInvalid", message, retryable=True)
+def _broken(message: str, usage: Usage) -> ModelCallError:
+    return ModelCallError("ModelReplyInvalid", message, retryable=True, usage=usage)
 
 
-def _from_failed(body: Mapping[str, Any]) -> ModelCallError:
+def _from_failed(body: Mapping[str, Any], usage: Usage) -> ModelCallError:
     error = body.get("error")
     code = error.get("code") if isinstance(error, dict) else None
     message = _text(str(error.get("message") if isinstance(error, dict) else "no reason given"))
     transient = code in ("server_error", "rate_limit_exceeded", None)
+    if transient and usage.total_tokens:
+        # It was paid for: asked again a few times and counted each time, not for an hour.
+        return _broken(f"the model failed ({_text(str(code or 'no code'))}): {message}", usage)
     return ModelCallError(
         "ModelUnavailable" if transient else "ModelRefused",
         f"the model failed ({_text(str(code or 'no code'))}): {message}",
         retryable=transient,
+        usage=usage if usage.total_tokens else None,
     )
 
 

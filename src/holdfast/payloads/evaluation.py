@@ -105,6 +105,37 @@ class FilterHistory(Payload):
     tool: str
 
 
+class HandleMaxTurns(Payload):
+    """Ask the agent's `on_max_turns` what the run ends with."""
+
+    kind: Literal["handle_max_turns"] = "handle_max_turns"
+    origin: Origin
+    limit: int
+
+
+class HandleRefusal(Payload):
+    """Ask the agent's `on_refusal` what the run ends with.
+
+    Attributes:
+        block: The reply that is the refusal.
+    """
+
+    kind: Literal["handle_refusal"] = "handle_refusal"
+    origin: Origin
+    block: str
+
+
+class FinalWords(Payload):
+    """What a run ends with, in place of the model's answer.
+
+    Attributes:
+        text: For the transcript, where it is to stand there too.
+    """
+
+    output: JsonValue
+    text: str | None = None
+
+
 class LookUpGroups(Payload):
     """Find out which of *groups* a person is in, at this moment.
 
@@ -136,6 +167,8 @@ Evaluation = (
     WordRejection
     | CheckArguments
     | CheckAnswer
+    | HandleMaxTurns
+    | HandleRefusal
     | LookUpGroups
     | BuildInput
     | ExtractOutput
@@ -159,6 +192,7 @@ class Evaluated(Payload):
         final: `output` ends the run.
         block: Id for `items`, made by this attempt.
         items: A part of the conversation.
+        closing: What the run ends with, for want of an answer.
         approval: What the approval rule said of edited arguments; None: nobody needs to be asked.
         groups: Those of the groups asked about that the person is in.
     """
@@ -169,5 +203,6 @@ class Evaluated(Payload):
     final: bool | None = None
     block: str | None = None
     items: list[JsonObject] | None = None
+    closing: FinalWords | None = None
     approval: ApprovalPlan | None = None
     groups: list[str] | None = None

@@ -44,6 +44,7 @@ class ModelCall(Payload):
     Attributes:
         after: Last block that the previous model call of this frame saw; None on the first.
         ids: Blocks since then, in order.
+        called: The agent has made a call in this loop before.
         probe: Also report which search attributes exist and the agent's own limits.
         guard: Name the agent's input guardrails instead of calling the model, where it has some.
     """
@@ -51,6 +52,7 @@ class ModelCall(Payload):
     origin: Origin
     after: str | None = None
     ids: list[str]
+    called: bool | None = None
     probe: bool = False
     guard: bool | None = None
 
@@ -172,6 +174,9 @@ class ModelReply(Payload):
     Attributes:
         block: Id of the block that `items` form.
         calls: Plan for every call among the items, by index.
+        model: Name of the model that was asked.
+        refusal: The model declined: the run fails, or the agent's own function is asked what it ends with.
+        handles_max_turns: The agent has a function that is asked at the limit of turns.
         attributes: On a probe: search attributes of ours that the namespace has; None where it did not say.
         forms: For calls of kind *question*: the JSON schema that an answer must satisfy, by tool.
         max_turns: On a probe: the agent's own limit; 0 means none.
@@ -189,6 +194,9 @@ class ModelReply(Payload):
     calls: list[PlannedCall] = []
     forms: dict[str, JsonObject] | None = None
     usage: Usage = Usage()
+    model: str | None = None
+    refusal: Literal["failed", "handled"] | None = None
+    handles_max_turns: bool | None = None
     response_id: str | None = None
     attributes: list[str] | None = None
     max_turns: int | None = None

@@ -22,7 +22,7 @@ from holdfast.errors import JsonProfileError, PayloadInvalidError
 from holdfast.payloads.base import Payload, problems_of
 from holdfast.payloads.guardrails import GuardrailResult
 from holdfast.payloads.json_profile import JsonObject, JsonValue, check_json
-from holdfast.payloads.usage import Usage
+from holdfast.payloads.usage import RequestUsage, Usage
 
 Label = Annotated[str, StringConstraints(pattern=r"^[^=\s]{1,64}$")]
 
@@ -144,6 +144,7 @@ class RunResult(Payload, Generic[Output]):
             into the result beside the output.
         turns: Model replies of this run; those of nested agents are not among them.
         usage: Of the run and everything below it.
+        by_request: The same, reply by reply in their order: the last 1,000, as far as they take 200 KB.
         guardrails: What guardrails said: the latest 100.
         stopped: Why it was told to end after a turn, if it was: `output` is then what had been said by then.
     """
@@ -152,6 +153,7 @@ class RunResult(Payload, Generic[Output]):
     agent: str
     turns: int
     usage: Usage = Usage()
+    by_request: list[RequestUsage] = []
     guardrails: list[GuardrailResult] = []
     context: JsonObject | None = None
     stopped: str | None = None
@@ -173,6 +175,8 @@ class RunStatus(Payload):
     Attributes:
         status: Where the run stands.
         pending: How many requests wait for a person.
+        usage: So far, also of a run that has failed or was cancelled.
+        by_request: The same, reply by reply, as in a `RunResult`.
         calls: Calls of the turn under way, in the model's order.
         problem: Why the run cannot go on without a person or a deploy, if so.
         guardrails: What guardrails have said so far: the latest 100.
@@ -183,6 +187,7 @@ class RunStatus(Payload):
     turn: int = 0
     pending: int = 0
     usage: Usage = Usage()
+    by_request: list[RequestUsage] = []
     calls: list[CallStatus] = []
     problem: str | None = None
     guardrails: list[GuardrailResult] = []

@@ -29,21 +29,31 @@ class Store:
     _conversations: dict[str, list[Json]] = field(default_factory=dict)
     _items: dict[str, Json] = field(default_factory=dict)
     _thought_before: dict[str, str] = field(default_factory=dict)
+    _led_to: dict[str, str] = field(default_factory=dict)
 
     def keep(self, response: Json, items: Sequence[Json]) -> None:
         """Store *response* as the answer to *items*."""
         self.responses[response["id"]] = response
         self._conversations[response["id"]] = [*items, *response["output"]]
+        self._items.update({item["id"]: item for item in response["output"] if isinstance(item.get("id"), str)})
+        self._pair(response, is_kept=True)
+
+    def remember(self, response: Json) -> None:
+        """Note which reasoning led to which call, also where nothing is stored: the encrypted content says it."""
+        self._pair(response, is_kept=False)
+
+    def _pair(self, response: Json, *, is_kept: bool) -> None:
         thought: str | None = None
         for item in response["output"]:
             item_id = item.get("id")
             if not isinstance(item_id, str):
                 continue
-            self._items[item_id] = item
             if item.get("type") == "reasoning":
                 thought = item_id
             elif thought is not None:
-                self._thought_before[item_id] = thought
+                self._led_to[thought] = item_id
+                if is_kept or item.get("type") in _CALLS:
+                    self._thought_before[item_id] = thought
                 thought = None
 
     def effective(self, body: Json) -> list[Json]:
@@ -85,7 +95,8 @@ class Store:
         for item, after in zip(items, [*items[1:], None], strict=True):
             if item.get("type") == "reasoning":
                 seen.add(item.get("id"))
-                if after is None or not is_from_model(after):
+                led_to = self._led_to.get(str(item.get("id")))
+                if after is None or not is_from_model(after) or (led_to and after.get("id", led_to) != led_to):
                     named = f"Item '{item.get('id')}' of type 'reasoning'"
                     raise ApiRefusal(f"{named} was provided without its required following item.", "input")
             needed = self._thought_before.get(str(item.get("id")))

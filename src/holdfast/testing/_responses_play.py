@@ -126,6 +126,8 @@ class Player:
         response = build_response(reply, record.body, record.items, self._token(record.content))
         if response["store"]:
             self._store.keep(response, record.items)
+        else:
+            self._store.remember(response)
         return response, "text/event-stream; charset=utf-8" if record.body.get("stream") else "application/json"
 
     async def _reply(self, reply: Reply, exchange: Exchange, record: RecordedRequest) -> None:

@@ -9,11 +9,13 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from holdfast.payloads.runs import RunResult
+from holdfast.payloads.usage import Spent, Usage
 from holdfast.workflows import asking, decided, guards, limits, loop, steps
 from holdfast.workflows.calling import Calls
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.guarding import Guardrails
 from holdfast.workflows.handing import Handoffs
+from holdfast.workflows.last_words import LastWords
 from holdfast.workflows.nesting import NestedAgents
 from holdfast.workflows.shared_context import keep_edits, with_context
 from holdfast.workflows.state import RunState
@@ -29,7 +31,8 @@ class Driver:
         self._state = state
         self._frame = frame
         self._work = state.works[frame.id] = Work()
-        self._turns = ModelTurns(state, frame, self._work)
+        self._last_words = LastWords(state, frame, self._work)
+        self._turns = ModelTurns(state, frame, self._work, self._last_words)
         self._calls = Calls(state, frame, self._work)
         self._nested = NestedAgents(state, frame, self._work, self._calls.endings, self._drive_child)
         self._handoffs = Handoffs(state, frame, self._work, self._calls.endings)
@@ -47,7 +50,7 @@ class Driver:
         frame = self._frame
         await self.drive()
         if frame.failure is not None:
-            raise failed(frame.failure)
+            raise failed(frame.failure, self._state.usage_of(frame))
         result = RunResult(
             output=frame.output,
             agent=frame.agent,
@@ -56,7 +59,8 @@ class Driver:
             stopped=frame.stop,
             guardrails=self._state.guardrails_of(frame),
         )
-        return with_context(self._state, frame, result)
+        result = with_context(self._state, frame, result)
+        return self._state.spending.added_to(result, self._state.under(frame))
 
     async def drive(self) -> None:
         """Drive the frame until it has finished or failed.
@@ -117,6 +121,9 @@ class Driver:
             case limits.AskBudget(limit):
                 self._frame.phase = "budget"
                 self._frame.request = self._state.open_request(asking.budget(self._frame, limit, self._state.asker))
+            case limits.HandleLimit(limit):
+                self._frame.phase = "closing"
+                self._work.spawn(self._last_words.at_limit(limit))
             case _:
                 self._take_call(step)
 
@@ -209,7 +216,7 @@ class Driver:
         self._state.publish()
 
 
-def failed(failure: Failure) -> ApplicationError:
-    """The failure that a workflow ends with."""
-    facts = () if failure.facts is None else (failure.facts,)
-    return ApplicationError(failure.message, *facts, type=failure.type, non_retryable=True)
+def failed(failure: Failure, usage: Usage) -> ApplicationError:
+    """The failure that a workflow ends with; its details are the facts, and what was spent."""
+    details = (failure.facts or {}, Spent(usage=usage).to_wire())
+    return ApplicationError(failure.message, *details, type=failure.type, non_retryable=True)

@@ -22,6 +22,7 @@ Phase = Literal[
     "backoff",
     "stuck",
     "budget",
+    "closing",
     "filter",
     "filtering",
     "checking",
@@ -119,9 +120,11 @@ class Frame(BaseModel):
         phase: *model*: the next thing is a model call. *calls*: calls of the last reply are being settled. *ending*:
             the agent's `after_tools` is asked whether that was all. *backoff*: until `resume_at`, as no worker knows
             the agent or a reply was broken. *stuck*: no worker knows the agent, which waits for a person. *budget*: a
-            limit is reached, and a person is asked for more. *filter*, *filtering*: a handoff's filter is to say, or
+            limit is reached, and a person is asked for more. *closing*: the agent's own function says what the run
+            ends with, for want of an answer. *filter*, *filtering*: a handoff's filter is to say, or
             says, what is seen. *checking*: there is an output, and guardrails look at it.
         granted_turns: Beyond `max_turns`; `granted_tokens` likewise. Limits are never reset, only raised.
+        callers: Agents that have made a call in it.
         limit_refused: A person was asked for more, and refused.
         reply: Block of the last reply.
         facts: Block that holds the run's `RunFacts`.
@@ -157,6 +160,7 @@ class Frame(BaseModel):
     granted_tokens: int = 0
     limit_refused: bool = False
     handles_max_turns: bool = False
+    callers: list[str] = []
     phase: Phase = "model"
     reply: str | None = None
     calls: list[Call] = []

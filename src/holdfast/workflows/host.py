@@ -151,6 +151,7 @@ class AgentHost:
             turn=frame.turn if frame else 0,
             pending=len(pending),
             usage=sum_usage(state.frames),
+            by_request=state.spending.of(state.frames),
             calls=[
                 CallStatus(
                     call_id=call.call_id,

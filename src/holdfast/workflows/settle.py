@@ -8,7 +8,9 @@ from typing import Any, Final
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError, TimeoutType
 
+from holdfast.errors import PayloadInvalidError
 from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.usage import Spent
 
 NOT_REGISTERED: Final = {
     "NotFoundError": "is not registered",
@@ -36,6 +38,7 @@ class Failed:
         under: Our error type of the last attempt, where a timeout over all attempts ended it.
         raised: The activity's own code, or its worker, said so.
         not_registered: The worker that took it does not know this activity.
+        spent: What a model call has cost although its reply could not be used.
     """
 
     type: str
@@ -45,6 +48,7 @@ class Failed:
     timed_out: bool = False
     raised: bool = False
     not_registered: bool = False
+    spent: Spent | None = None
 
 
 @dataclass(frozen=True)
@@ -98,5 +102,14 @@ def ending_of(error: ActivityError) -> Settled:
             message=text,
             raised=True,
             not_registered=cause.type in NOT_REGISTERED and NOT_REGISTERED[cause.type] in text,
+            spent=_spent(cause),
         )
     return Failed(type=type(cause).__name__ if cause else "ActivityError", message=str(cause or error))
+
+
+def _spent(error: ApplicationError) -> Spent | None:
+    """What the failure's detail says was spent: read by hand, as user code fails with details of its own."""
+    try:
+        return Spent.from_wire(error.details[0]) if error.details else None
+    except PayloadInvalidError:
+        return None

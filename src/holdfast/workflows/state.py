@@ -20,6 +20,7 @@ from holdfast.workflows.entry import Entry
 from holdfast.workflows.frames import Call, Frame
 from holdfast.workflows.ledger import Ledger
 from holdfast.workflows.publish import Publisher
+from holdfast.workflows.spending import Spending
 from holdfast.workflows.transcript import Transcript
 from holdfast.workflows.work import Work
 
@@ -46,6 +47,7 @@ class RunState:
         self.ledger = Ledger(self._arguments_of, self._root_of)
         self.transcript = Transcript()
         self.publisher = Publisher()
+        self.spending = Spending()
         self.asker = Asker(
             workflow_id=info.workflow_id,
             workflow_run=info.first_execution_run_id,

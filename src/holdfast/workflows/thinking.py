@@ -9,6 +9,7 @@ from holdfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
 from holdfast.workflows import asking, budgets, guards, loop
 from holdfast.workflows.answers import Answers
 from holdfast.workflows.frames import Call, Failure, Frame
+from holdfast.workflows.last_words import LastWords
 from holdfast.workflows.settle import Cancelled, Done, Failed
 from holdfast.workflows.state import RunState
 from holdfast.workflows.work import Work
@@ -17,10 +18,11 @@ from holdfast.workflows.work import Work
 class ModelTurns:
     """Asks the model, and writes its reply into the frame."""
 
-    def __init__(self, state: RunState, frame: Frame, work: Work) -> None:
+    def __init__(self, state: RunState, frame: Frame, work: Work, last_words: LastWords) -> None:
         self._state = state
         self._frame = frame
         self._work = work
+        self._last_words = last_words
         self._answers = Answers(state, frame)
 
     async def call(self) -> None:
@@ -30,17 +32,26 @@ class ModelTurns:
             origin=self._state.origin(frame),
             after=frame.seen,
             ids=frame.blocks[frame.cursor :],
+            called=True if frame.agent in frame.callers else None,
             probe=not (frame.limit_known and self._state.publisher.attributes_known),
             guard=None if frame.guards_known else True,
         )
         settled = await self._work.activity(
             "holdfast.call_model", arg.to_wire(), f"{frame.agent} · turn {frame.turn + 1}", budgets.MODEL_CALL
         )
+        reply = ModelReply.from_wire(settled.value) if isinstance(settled, Done) else None
+        if reply is not None:
+            self._state.spending.add(frame, reply.usage, reply.model)
+        elif isinstance(settled, Failed) and settled.spent is not None:
+            self._state.spending.add(frame, settled.spent.usage, settled.spent.model)
         if self._work.ending:
             return  # the frame has its ending already, of which this is a part
+        if reply is not None:
+            self._take_reply(reply)
+            if reply.refusal is not None:
+                await self._last_words.refused(reply)
+            return
         match settled:
-            case Done(value):
-                self._take_reply(ModelReply.from_wire(value))
             case Cancelled():
                 frame.failure = Failure(type="Cancelled", message="the model call was cancelled")
             case Failed() as failed if failed.type == "AgentMissing" or failed.not_registered:
@@ -70,7 +81,7 @@ class ModelTurns:
         frame.seen = frame.blocks[frame.cursor - 1] if frame.cursor else None
         frame.turn += 1
         frame.reply = reply.block
-        frame.usage = frame.usage.plus(reply.usage)
+        frame.handles_max_turns = bool(reply.handles_max_turns)
         frame.forms = reply.forms or {}
         frame.after_tools, frame.max_parallel = reply.after_tools, reply.max_parallel
         frame.calls = [
@@ -83,7 +94,9 @@ class ModelTurns:
         ]
         if frame.calls:
             frame.phase = "calls"
-        else:
+            if frame.agent not in frame.callers:
+                frame.callers.append(frame.agent)
+        elif reply.refusal is None:
             self._answers.take(reply)
 
     def _reply_broken(self, message: str) -> None:
