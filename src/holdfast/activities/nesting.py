@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -66,7 +65,8 @@ class Nesting:
         tool, context = await self._found(asked.origin, asked.tool, AgentTool)
         assert tool.output_extractor is not None
         items = await self._runtime.blocks.whole(asked.nested)
-        run = NestedRun(agent=asked.nested.agent, output=_final(items), items=items, turns=asked.nested.turn)
+        [said] = await self._runtime.blocks.block(asked.nested, asked.output)
+        run = NestedRun(agent=asked.nested.agent, output=said["output"], items=items, turns=asked.nested.turn)
         try:
             value = await self._called(tool.output_extractor, context, run)
         except UserCodeError as error:
@@ -164,13 +164,3 @@ def _items(value: object, who: str, *, whole: bool = True) -> Evaluated:
     if (size := json_size(items)) > BLOCK_BYTES:
         return Evaluated(problem=f"{who} returned {size:,} bytes of items; at most {BLOCK_BYTES:,} can be recorded")
     return Evaluated(block=uuid.uuid4().hex, items=items)
-
-
-def _final(items: Sequence[JsonObject]) -> str:
-    """The text of the last message of an agent."""
-    for item in reversed(items):
-        if item.get("type") == "message" and item.get("role") == "assistant":
-            content = item.get("content")
-            parts = content if isinstance(content, list) else []
-            return "".join(str(part.get("text", "")) for part in parts if isinstance(part, dict))
-    return json.dumps(None)

@@ -68,12 +68,14 @@ class ExtractOutput(Payload):
 
     Attributes:
         nested: The nested loop: its transcript is read from there.
+        output: Block that holds its final output, under that key.
     """
 
     kind: Literal["extract_output"] = "extract_output"
     origin: Origin
     tool: str
     nested: Origin
+    output: str
 
 
 class WordFailure(Payload):

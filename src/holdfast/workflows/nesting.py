@@ -95,7 +95,12 @@ class NestedAgents:
             self._endings.ran(call, output)
             self._endings.settle(call, output if isinstance(output, str) else json.dumps(output, ensure_ascii=False))
             return
-        arg = ExtractOutput(origin=self._state.origin(self._frame), tool=call.tool, nested=self._state.origin(child))
+        arg = ExtractOutput(
+            origin=self._state.origin(self._frame),
+            tool=call.tool,
+            nested=self._state.origin(child),
+            output=self._state.new_block([{"type": "final_output", "output": child.output}]),
+        )
         made = await self._evaluate(arg.to_wire(), f"extracting the output of {call.tool}")
         if made is None or made.problem is not None:
             problem = made.problem if made is not None and made.problem else "Error: its output could not be extracted"
