@@ -219,6 +219,7 @@ GOLDEN: dict[str, tuple[Payload, dict[str, Any]]] = {
                 "reasoning_tokens": 0,
                 "total_tokens": 0,
             },
+            "by_request": [],
             "guardrails": [],
         },
     ),
