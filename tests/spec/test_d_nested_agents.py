@@ -270,8 +270,13 @@ async def test_d9_builder_extractor_and_limits_survive_the_pause(
 
 async def test_d9_an_extractor_gets_a_typed_output_as_it_is(make_lab: MakeLab, cache: int) -> None:
     """D9: of a nested agent with an output type the extractor gets the value, not its text."""
+
+    def total(_context: RunContext, run: NestedRun) -> int:
+        assert isinstance(run.output, list)
+        return sum(number for number in run.output if isinstance(number, int))
+
     auditor = Agent("auditor", model="m", output_type=list[int])
-    nested = auditor.as_tool(output_extractor=lambda _context, run: sum(run.output))
+    nested = auditor.as_tool(output_extractor=total)
     script = [Reply(call("auditor", {"input": "go"}, "o1")), Reply(text('{"response": [1, 2, 3]}')), DONE]
     lab = await make_lab([Agent("triage", model="m", tools=[nested])], script=script, max_cached_workflows=cache)
     await (await lab.start("triage")).result()
