@@ -15,7 +15,7 @@ JOBS ?= 3
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(READY) ## Watch an agent ask before it deletes something (ARGS="..." for its options)
+demo: $(READY) ## Watch agents ask before they delete or pay something (ARGS="..." for its options)
 	@$(BIN)/python demo.py $(ARGS)
 
 demo-crash: $(READY) ## The same, with the worker killed twice on the way

@@ -1,4 +1,4 @@
-"""The demo: an agent asks before it deletes something, and what it was allowed to do happens once.
+"""The demo: agents ask before they delete something or pay it back, and what they were allowed to do happens once.
 
 ``make demo`` runs it; ``make demo-crash`` kills the worker twice on the way. Only the model is scripted, and only
 where no ``OPENAI_API_KEY`` is set.
@@ -18,10 +18,11 @@ from pathlib import Path
 from temporalio.client import Client
 
 from demonstration.model import scripted
-from demonstration.person import DEFAULT_ANSWERS, Answer, AtTerminal, Person, Prepared, read_answer, read_line
+from demonstration.person import DEFAULT_ANSWERS, FORMS, Answer, AtTerminal, Person, Prepared, read_answer, read_line
 from demonstration.screen import DemoError, Screen
-from demonstration.story import Setting, Story
+from demonstration.story import Story
 from demonstration.worker_process import ROOT
+from demonstration.workers import Setting
 from desk import DEFAULT_MODEL
 from holdfast import HoldfastError
 from holdfast.errors import PortBusyError
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="demo.py", description="An agent that asks before it deletes something.")
+    parser = argparse.ArgumentParser(prog="demo.py", description="Agents that ask before they act.")
     parser.add_argument("--crash", action="store_true", help="kill the worker while a request waits, and in the tool")
     parser.add_argument(
         "--crash-at",
@@ -58,7 +59,7 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         nargs="+",
         type=_answer,
         metavar="ANSWER",
-        help="yes, no, or 'no: a reason', in the order of the requests (default without a terminal: yes, then no)",
+        help=f"{FORMS}: approvals take theirs in order, questions theirs (default without a terminal: one of each)",
     )
     parser.add_argument("--model", help=f"the model's name (default: HOLDFAST_MODEL, else {DEFAULT_MODEL})")
     parser.add_argument("--directory", type=Path, default=ROOT / ".holdfast", help="where server and workspace live")

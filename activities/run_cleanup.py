@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TypedDict
+from typing import Annotated, TypedDict
+
+from pydantic import Field
 
 from activities.pause import pause
 from activities.workspace import Workspace
@@ -26,15 +28,20 @@ class Cleanup(TypedDict):
         reason="It deletes files for good.",
     ),
 )
-def run_cleanup(ctx: ToolContext, target: str) -> Cleanup:
-    """Delete everything in one cleanup target. This cannot be undone.
+def run_cleanup(
+    ctx: ToolContext,
+    target: str,
+    older_than_days: Annotated[int, Field(ge=0, le=36500)] = 0,
+) -> Cleanup:
+    """Delete the files in one cleanup target. This cannot be undone.
 
     Args:
         target: Name of the target, e.g. "temp_files".
+        older_than_days: Spare the files that were changed within so many days; 0 spares none.
     """
     workspace: Workspace = ctx.resources
     pause("before")
-    removed = workspace.empty(target)
+    removed = workspace.empty(target, timedelta(days=older_than_days))
     workspace.record(
         tool=ctx.tool,
         target=target,

@@ -1,15 +1,18 @@
-"""The folder that the service desk may clean: its targets, its journal of effects, and nothing outside of it."""
+"""The folder that the service desk works in: its cleanup targets, its journal of effects, and the shop's books."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
+
+from activities.books import Books
 
 JOURNAL: Final = "effects.log"
 """One line of JSON per cleanup that took effect, in the workspace itself."""
@@ -38,6 +41,11 @@ class Workspace:
 
     root: Path
 
+    @property
+    def books(self) -> Books:
+        """Orders and refunds, which are kept in files beside the targets."""
+        return Books(self.root)
+
     def targets(self) -> list[str]:
         """Names of the targets."""
         return sorted(path.name for path in self.root.iterdir() if path.is_dir() and not path.is_symlink())
@@ -47,14 +55,19 @@ class Workspace:
         with self._opened(target) as folder:
             return _count(folder)
 
-    def empty(self, target: str) -> Removed:
-        """Delete everything in a target; its folder stays. A link is deleted, never what it points to.
+    def empty(self, target: str, unchanged_for: timedelta = timedelta(0)) -> Removed:
+        """Delete the files of a target; its own folder stays. A link is deleted, never what it points to.
+
+        Args:
+            target: Which one.
+            unchanged_for: Spare what was changed since then, and the folders that it lies in. Zero spares nothing.
 
         Raises:
             TargetRefusedError: *target* is no direct subfolder of the workspace, or a link.
         """
+        before = (datetime.now(UTC) - unchanged_for).timestamp() if unchanged_for else math.inf
         with self._opened(target) as folder:
-            return _empty(folder)
+            return _empty(folder, before)
 
     def record(self, **facts: str | int) -> None:
         """Append one line to the journal, and have it on the disk before returning."""
@@ -87,20 +100,21 @@ class Workspace:
         return TargetRefusedError(f"{target!r} was refused: {why}; targets: {', '.join(self.targets()) or 'none'}")
 
 
-def _empty(folder: int) -> Removed:
+def _empty(folder: int, before: float) -> Removed:
     removed = Removed()
     for entry in _entries(folder):
         if entry.is_dir(follow_symlinks=False):
             inner = os.open(entry.name, _FOLDER, dir_fd=folder)
             try:
-                removed += _empty(inner)
+                removed += _empty(inner, before)
+                is_empty = not _entries(inner)
             finally:
                 os.close(inner)
-            os.rmdir(entry.name, dir_fd=folder)
-        else:
-            size = entry.stat(follow_symlinks=False).st_size
+            if is_empty:
+                os.rmdir(entry.name, dir_fd=folder)
+        elif (status := entry.stat(follow_symlinks=False)).st_mtime < before:
             os.unlink(entry.name, dir_fd=folder)
-            removed += Removed(1, size)
+            removed += Removed(1, status.st_size)
     return removed
 
 

@@ -1,21 +1,30 @@
-"""What can be counted afterwards: files that are there or gone, lines of the journal, activities in the history."""
+"""What can be counted afterwards: files that are there or gone, lines of journal and ledger, tools in the history."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
+import os
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHistory
 
+from activities.books import LEDGER, ORDERS, Order
 from activities.workspace import JOURNAL, Workspace
 
 FILES: Final = {"temp_files": 12, "winsxs_cache": 8}
 """How many files the demo puts into each target."""
+OLD_FILES: Final = 8
+"""How many of a target's files were not changed for `OLD`."""
+OLD: Final = timedelta(days=30)
 FILE_BYTES: Final = 2048
+CUSTOMER: Final = "c-17"
+ORDER: Final = Order(order=4711, customer=CUSTOMER, item="an espresso machine", paid=180.0)
 TOOL: Final = "holdfast.tool."
 
 
@@ -24,37 +33,59 @@ class Evidence:
     """What the workspace shows about one call.
 
     Attributes:
-        journal_lines: Lines of the journal that name this call.
-        files_left: Files that are still in its target.
+        lines: Lines that name this call: of the journal for a cleanup, of the ledger for a refund.
+        file: Which of the two.
+        files_left: Files that are still in its target; None for a refund.
     """
 
-    journal_lines: int
-    files_left: int
+    lines: int
+    file: str
+    files_left: int | None
 
     @property
     def took_effect(self) -> bool:
         """The journal is written after the files are gone: no line and an empty folder still mean that they are."""
-        return self.journal_lines > 0 or self.files_left == 0
+        return self.lines > 0 or self.files_left == 0
 
     def __str__(self) -> str:
         """Say both."""
-        return f"the journal has {self.journal_lines} line(s) of this call, {self.files_left} files are left"
+        files = "" if self.files_left is None else f", {self.files_left} files are left"
+        return f"{self.file} has {self.lines} line(s) of this call{files}"
+
+
+@dataclass(frozen=True)
+class ToolRun:
+    """One execution of a tool that completed.
+
+    Attributes:
+        path: The agents from the run's own down to the one that called it.
+    """
+
+    tool: str
+    path: tuple[str, ...]
 
 
 def prepare(root: Path) -> Workspace:
-    """Make a workspace with real files to delete."""
+    """Make a workspace with real files to delete, and an order to refund."""
+    long_ago = time.time() - OLD.total_seconds()
     for target, count in FILES.items():
         folder = root / target
         folder.mkdir(parents=True)
         for number in range(count):
-            (folder / f"{target}-{number:02}.dat").write_bytes(bytes(FILE_BYTES))
+            file = folder / f"{target}-{number:02}.dat"
+            file.write_bytes(bytes(FILE_BYTES))
+            if number < OLD_FILES:
+                os.utime(file, (long_ago, long_ago))
+    orders = [ORDER, Order(order=4712, customer="c-18", item="a kettle", paid=35.0)]
+    (root / ORDERS).write_text(json.dumps([order.model_dump() for order in orders]))
     return Workspace(root)
 
 
-def look(workspace: Workspace, target: str, call_id: str | None) -> Evidence:
+def look(workspace: Workspace, tool: str | None, call_id: str | None, target: str | None) -> Evidence:
     """Look at what one call left behind."""
-    lines = [line for line in journal(workspace) if line["target"] == target and line["call"] == call_id]
-    return Evidence(len(lines), files_in(workspace, target))
+    file = LEDGER if tool == "refund" else JOURNAL
+    lines = [line for line in lines_of(workspace, file) if line["call"] == call_id]
+    return Evidence(len(lines), file, None if target is None else files_in(workspace, target))
 
 
 def files_in(workspace: Workspace, target: str) -> int:
@@ -62,27 +93,29 @@ def files_in(workspace: Workspace, target: str) -> int:
     return sum(path.is_file() for path in (workspace.root / target).rglob("*"))
 
 
-def effects(workspace: Workspace) -> Counter[str]:
-    """How often a cleanup took effect, by target."""
-    return Counter(str(line["target"]) for line in journal(workspace))
-
-
-def journal(workspace: Workspace) -> list[dict[str, Any]]:
-    """The lines of the journal."""
-    file = workspace.root / JOURNAL
+def lines_of(workspace: Workspace, name: str) -> list[dict[str, Any]]:
+    """The lines of journal or ledger, read as JSON and not by the code that wrote them."""
+    file = workspace.root / name
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def completed_tools(history: WorkflowHistory) -> Counter[str]:
-    """How often each tool's activity completed, by the tool's name: read from the run's Temporal history."""
-    names = {
-        event.event_id: event.activity_task_scheduled_event_attributes.activity_type.name
+def tool_runs(history: WorkflowHistory) -> Sequence[ToolRun]:
+    """The tool activities that completed, in the order in which they did: read from the run's Temporal history."""
+    scheduled = {
+        event.event_id: event.activity_task_scheduled_event_attributes
         for event in history.events
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
     }
-    done = (
-        names[event.activity_task_completed_event_attributes.scheduled_event_id]
+    done = [
+        scheduled[event.activity_task_completed_event_attributes.scheduled_event_id]
         for event in history.events
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED
-    )
-    return Counter(name.removeprefix(TOOL) for name in done if name.startswith(TOOL))
+    ]
+    return [
+        ToolRun(
+            each.activity_type.name.removeprefix(TOOL),
+            tuple(json.loads(each.input.payloads[0].data)["origin"]["agent_path"]),
+        )
+        for each in done
+        if each.activity_type.name.startswith(TOOL)
+    ]

@@ -1,4 +1,4 @@
-"""The person of the demo: someone at the terminal, or answers that were prepared."""
+"""The people of the demo: someone at the terminal, or answers that were prepared."""
 
 from __future__ import annotations
 
@@ -6,59 +6,121 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
-from demonstration.evidence import Evidence
+from demonstration.evidence import ORDER, Evidence
 from demonstration.screen import DemoError, Screen
-from holdfast import Request
+from holdfast import Approve, Reject, Request
+from holdfast.errors import JsonProfileError
+from holdfast.payloads.json_profile import JsonObject, parse_json
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Yes, or no with a reason that the model will read."""
+class Yes:
+    """Let it run; with `changes`, after these arguments were changed."""
 
-    yes: bool
+    changes: JsonObject | None = None
+
+
+@dataclass(frozen=True)
+class No:
+    """Do not let it run; the model reads the reason."""
+
     reason: str | None = None
 
 
-DEFAULT_ANSWERS: Final = (
-    Answer(yes=True),
-    Answer(yes=False, reason="winsxs_cache is needed to uninstall updates; leave it alone."),
+@dataclass(frozen=True)
+class Say:
+    """The answer to a question of an agent's."""
+
+    text: str
+
+
+Answer: TypeAlias = Yes | No | Say
+
+SAID: Final = f"It is order {ORDER.order}."
+DEFAULT_ANSWERS: Final[Sequence[Answer]] = (
+    Say(SAID),
+    Yes({"older_than_days": 7}),
+    No("winsxs_cache is needed to uninstall updates; leave it alone."),
+    Yes(),
 )
-UNPREPARED: Final = Answer(yes=False, reason="No answer was prepared for this request.")
+UNPREPARED: Final = No("No answer was prepared for this request.")
+FORMS: Final = "yes, no, 'no: a reason', 'edit: {\"argument\": value}' or 'say: an answer'"
 
 
 def read_answer(text: str) -> Answer:
-    """Read ``yes``, ``no`` or ``no: a reason``.
+    """Read one of `FORMS`.
 
     Raises:
         ValueError: It is none of them.
     """
-    word, _, reason = text.partition(":")
-    match word.strip().lower():
-        case "y" | "yes":
-            return Answer(yes=True)
-        case "n" | "no":
-            return Answer(yes=False, reason=reason.strip() or None)
-    raise ValueError(f"{text!r} is no answer; write yes, no, or 'no: a reason'")
+    word, _, rest = text.partition(":")
+    match word.strip().lower(), rest.strip():
+        case (("y" | "yes"), ""):
+            return Yes()
+        case (("n" | "no"), reason):
+            return No(reason or None)
+        case (("e" | "edit"), changes):
+            return Yes(read_changes(changes))
+        case "say", answer if answer:
+            return Say(answer)
+    raise ValueError(f"{text!r} is no answer; write {FORMS}")
+
+
+def read_changes(text: str) -> JsonObject:
+    """Read the arguments that are to be changed, as a JSON object.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        changes = parse_json(text)
+    except JsonProfileError as error:
+        raise ValueError(f"{text!r} is not JSON: {error.problem}") from None
+    if not isinstance(changes, dict) or not changes:
+        raise ValueError(f'{text!r} names no argument; write an object, as in {{"older_than_days": 7}}')
+    return changes
+
+
+def verdict_of(answer: Yes | No, request: Request) -> Approve | Reject:
+    """Make a verdict of it: changed arguments go with all the others."""
+    if isinstance(answer, No):
+        return Reject(reason=answer.reason)
+    return Approve(arguments=None if answer.changes is None else {**(request.arguments or {}), **answer.changes})
 
 
 def described(request: Request) -> str:
     """Tool and arguments of a request, as a call."""
-    arguments = request.arguments or {}
-    listed = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in arguments.items())
-    return f"{request.tool}({listed})"
+    return f"{request.tool}({listed(request.arguments or {})})"
+
+
+def listed(arguments: JsonObject) -> str:
+    """Arguments as a call has them."""
+    return ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in arguments.items())
 
 
 class Person(Protocol):
-    """Whoever answers."""
+    """Whoever answers; it speaks for itself and, where its own word does not count, for others.
+
+    Attributes:
+        name: Who writes the ticket, and decides what anybody may decide.
+    """
 
     name: str
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: Request) -> Yes | No:
         """Approve a call or not."""
+        ...
+
+    async def answer_as(self, name: str, request: Request, last: Yes | No) -> Yes | No:
+        """The same as somebody else, after `last` was refused."""
+        ...
+
+    async def say(self, request: Request) -> str:
+        """Answer a question."""
         ...
 
     async def took_effect(self, request: Request, evidence: Evidence) -> bool:
@@ -67,24 +129,45 @@ class Person(Protocol):
 
 
 class Prepared:
-    """Answers that were prepared, in the order of the requests; any further request is rejected."""
+    """Answers that were prepared, in the order of the requests; any further request is rejected.
 
-    name = "demo"
+    Questions have a queue of their own, so that *yes* and *no* mean the same calls whether a model asks or not.
+    """
+
+    name = "ana"
 
     def __init__(self, answers: Iterable[Answer], screen: Screen) -> None:
-        self._answers = iter(answers)
+        given = list(answers)
+        self._said = iter([each.text for each in given if isinstance(each, Say)])
+        self._answers = iter([each for each in given if not isinstance(each, Say)])
         self._screen = screen
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: Request) -> Yes | No:
         """Take the next one."""
         answer = next(self._answers, UNPREPARED)
-        said = "yes" if answer.yes else f"no: {answer.reason}" if answer.reason else "no"
-        self._screen.line(f"  prepared answer: {said}", "cyan")
+        self._screen.line(f"  prepared answer: {_words(answer)}", "cyan")
         return answer
 
+    async def answer_as(self, name: str, request: Request, last: Yes | No) -> Yes | No:
+        """Answer the same."""
+        self._screen.line(f"  prepared answer of {name}: {_words(last)}", "cyan")
+        return last
+
+    async def say(self, request: Request) -> str:
+        """Take the next one; without any, what is true."""
+        said = next(self._said, SAID)
+        self._screen.line(f"  prepared answer: {said}", "cyan")
+        return said
+
     async def took_effect(self, request: Request, evidence: Evidence) -> bool:
-        """Believe what the journal and the folder show."""
+        """Believe what files and folders show."""
         return evidence.took_effect
+
+
+def _words(answer: Yes | No) -> str:
+    if isinstance(answer, No):
+        return f"no: {answer.reason}" if answer.reason else "no"
+    return "yes" if answer.changes is None else f"yes, with {listed(answer.changes)}"
 
 
 class AtTerminal:
@@ -94,26 +177,40 @@ class AtTerminal:
         self._screen = screen
         self.name = os.environ.get("USER") or os.environ.get("LOGNAME") or "terminal"
 
-    async def answer(self, request: Request) -> Answer:
-        """Ask y/n, and after a no for the reason."""
-        if await self._yes_or_no("  Let it run? [y/n] "):
-            return Answer(yes=True)
-        reason = await self._ask("  Why not? The agent reads this (Enter for no reason): ")
-        return Answer(yes=False, reason=reason or None)
+    async def answer(self, request: Request) -> Yes | No:
+        """Ask y/n/e, after a no for the reason, after an e for the arguments."""
+        return await self._decided("Let it run? [y/n/e] ")
+
+    async def answer_as(self, name: str, request: Request, last: Yes | No) -> Yes | No:
+        """Ask again, in the other name."""
+        return await self._decided(f"As {name}: let it run? [y/n/e] ")
+
+    async def say(self, request: Request) -> str:
+        """Ask; Enter gives the demo's answer."""
+        return await self._ask(f'  Your answer (Enter for "{SAID}"): ') or SAID
 
     async def took_effect(self, request: Request, evidence: Evidence) -> bool:
-        """Ask; what the journal and the folder show is what Enter says."""
-        return await self._yes_or_no("  Did it take effect?", default=evidence.took_effect)
+        """Ask; what files and folders show is what Enter says."""
+        shown = "[Y/n]" if evidence.took_effect else "[y/N]"
+        said = await self._one_of(f"  Did it take effect? {shown} ", ("y", "yes", "n", "no", ""))
+        return said.startswith("y") if said else evidence.took_effect
 
-    async def _yes_or_no(self, question: str, *, default: bool | None = None) -> bool:
-        if default is not None:
-            question = f"{question} {'[Y/n]' if default else '[y/N]'} "
+    async def _decided(self, question: str) -> Yes | No:
+        said = await self._one_of(f"  {question}", ("y", "yes", "n", "no", "e", "edit"))
+        if said.startswith("y"):
+            return Yes()
+        if said.startswith("n"):
+            return No(await self._ask("  Why not? The agent reads this (Enter for no reason): ") or None)
         while True:
-            said = (await self._ask(question)).lower()
-            if said in ("y", "yes", "n", "no"):
-                return said.startswith("y")
-            if not said and default is not None:
-                return default
+            try:
+                return Yes(read_changes(await self._ask("  What is to be changed, as JSON? ")))
+            except ValueError as error:
+                self._screen.line(f"  {error}", "red")
+
+    async def _one_of(self, question: str, answers: Sequence[str]) -> str:
+        while (said := (await self._ask(question)).lower()) not in answers:
+            continue
+        return said
 
     async def _ask(self, question: str) -> str:
         self._screen.line(question, "cyan", end="")

@@ -1,74 +1,31 @@
-"""The demo itself: start a ticket, ask the person, kill the worker where that was wished, count the effects."""
+"""The demo itself: start a ticket, ask people, kill the worker where that was wished, count the effects."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
 
-from activities import pause
-from activities.workspace import JOURNAL, Workspace
-from demonstration.evidence import FILES, completed_tools, effects, files_in, look, prepare
+from activities.workspace import Workspace
+from demonstration.count import Count
+from demonstration.evidence import CUSTOMER, Evidence, ToolRun, look, prepare, tool_runs
 from demonstration.model import TICKET
-from demonstration.person import Person, described
+from demonstration.person import No, Person, Yes, described, listed, verdict_of
 from demonstration.screen import DemoError, Screen
-from demonstration.worker_process import WorkerProcess, environment_of_worker
-from holdfast import Holdfast, Ran, Request, Run, RunAgain
-from holdfast.server import EmbeddedServer
+from demonstration.workers import LOOK_EVERY_S, Setting, Workers
+from desk import groups
+from holdfast import Holdfast, Ran, Receipt, Request, Run, RunAgain
+from holdfast.errors import EditRefusedError, NotAnApproverError, RequesterExcludedError
 from workflows.service_desk import Resolution, ServiceDesk, Ticket
-
-Crash = Literal["before", "after"]
 
 BY_DEADLINE: Final = {"reject": "it is rejected", "approve": "it is approved", "fail": "the ticket fails"}
 FOLLOW_UP_AFTER_S: Final = 1.0
 FREE_CALLS_WITHIN_S: Final = 10.0
-PAUSED_WITHIN_S: Final = 30.0
-LOOK_EVERY_S: Final = 0.02
 TROUBLE_EVERY_S: Final = 5.0
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Where the demo plays.
-
-    Attributes:
-        directory: Where its workspace and logs go.
-        scripted_at: Base URL of the scripted model, None for OpenAI.
-        crash: Whether the worker is killed, and if so where in the middle of the tool: before or after its effect.
-    """
-
-    server: EmbeddedServer
-    client: Client
-    directory: Path
-    model: str
-    scripted_at: str | None
-    crash: Crash | None
-
-
-@dataclass(frozen=True)
-class Decided:
-    """One call that a person was asked about, as the summary shows it."""
-
-    call: str
-    target: str
-    decision: str
-
-    @classmethod
-    def of(cls, request: Request, decision: str) -> Decided:
-        """Note a decision."""
-        return cls(described(request), str((request.arguments or {}).get("target")), decision)
-
-    def then(self, decision: str) -> Decided:
-        """Note a further decision about the same call."""
-        return replace(self, decision=f"{self.decision}; {decision}")
 
 
 class Story:
@@ -78,14 +35,14 @@ class Story:
         """Prepare the workspace; nothing runs yet."""
         self._setting, self._person, self._screen = setting, person, screen
         self.id = f"ticket-{uuid.uuid4().hex[:8]}"
-        self._folder = setting.directory / "demo" / self.id
-        self._workspace: Workspace = prepare(self._folder / "workspace")
-        self._pause_file = self._folder / "paused"
-        self._worker: WorkerProcess | None = None
+        folder = setting.directory / "demo" / self.id
+        self._workspace: Workspace = prepare(folder / "workspace")
+        self._count = Count(self._workspace)
+        # A task queue of its own, so that no other worker takes part in what is counted here.
+        self._workers = Workers(setting, screen, f"demo-{self.id}", folder, self._workspace.root)
         self._handle: WorkflowHandle[ServiceDesk, Resolution] | None = None
-        self._kills_left = ["waiting", "running"] if setting.crash else []
-        self._decisions: dict[str, Decided] = {}
-        self._approved: Counter[str] = Counter()
+        self._agent = "triage"
+        self._runs_told = 0
         self._told_free = False
 
     async def play(self) -> Resolution:
@@ -94,21 +51,20 @@ class Story:
         Raises:
             DemoError: It cannot be.
         """
-        task_queue = f"demo-{self.id}"  # of its own, so that no other worker takes part in what is counted here
-        await self._start_worker(task_queue)
+        await self._workers.start()
         self._handle = await self._setting.client.start_workflow(
             ServiceDesk.run,
-            Ticket(TICKET, follow_up_after_s=FOLLOW_UP_AFTER_S, requested_by="demo"),
+            Ticket(TICKET, FOLLOW_UP_AFTER_S, requested_by=self._person.name, customer=CUSTOMER),
             id=self.id,
-            task_queue=task_queue,
+            task_queue=f"demo-{self.id}",
             static_summary=TICKET,
         )
-        run = Holdfast(self._setting.client, task_queue=task_queue).run(self.id)
-        self._screen.line(f"Ticket {self.id}: {TICKET}", "bold")
+        run = Holdfast(self._setting.client).run(self.id)
+        self._screen.line(f"Ticket {self.id}, by {self._person.name}: {TICKET}", "bold")
         trouble = asyncio.create_task(self._tell_trouble(run))
         try:
             async for request in run.requests():
-                await self._take(run, request, task_queue)
+                await self._take(run, request)
             return await self._handle.result()
         except WorkflowFailureError as error:
             raise DemoError(f"the ticket failed: {error.cause}") from error
@@ -120,72 +76,138 @@ class Story:
         if self._handle is not None:
             with suppress(RPCError):  # it has ended by itself
                 await self._handle.terminate("the demo was left before the end")
-        if self._worker is not None:
-            await self._worker.stop()
+        await self._workers.stop()
 
     async def summary(self, resolution: Resolution) -> list[str]:
         """Write what happened, counted; return what is wrong with it."""
-        assert self._handle is not None
-        done = effects(self._workspace)
-        left = partial(files_in, self._workspace)
-        diagnostics = completed_tools(await self._handle.fetch_history())["run_diagnostic"]
+        runs = await self._tool_runs()
         screen = self._screen
         screen.line()
-        screen.line("The answer", "bold")
-        screen.line(resolution.answer)
-        screen.line("The follow-up, by a second agent after a durable timer", "bold")
+        screen.line(f"The answer, by {resolution.ended_by}", "bold")
+        screen.line(resolution.outcome.report)
+        for each in resolution.outcome.left_open:
+            screen.line(f"Left open: {each}")
+        screen.line("The follow-up, by another agent after a durable timer", "bold")
         screen.line(resolution.closing_note)
         screen.line()
         screen.line("Summary", "bold")
-        rows = [("call", "took effect", "files", "decision")]
-        rows += [
-            (each.call, times(done[each.target]), f"{FILES.get(each.target, 0)} -> {left(each.target)}", each.decision)
-            for each in self._decisions.values()
-        ]
-        rows.append(("run_diagnostic, by both agents", f"ran {times(diagnostics)}", "", "none needed: read-only"))
-        screen.table(rows)
-        screen.line(f"  Effects are lines of {self._workspace.root / JOURNAL}; files were counted beside it.", "dim")
+        screen.table(self._count.rows(runs))
+        screen.line(f"  Effects are lines of effects.log and ledger.jsonl in {self._workspace.root}.", "dim")
         screen.line(f"  Run       {self.id}")
         screen.line(f"  Temporal  {self.page} (while the server runs)")
-        return self._wrong(done, diagnostics)
+        wrong = self._count.wrong(runs)
+        if self._workers.kills_left and self._count.approved:
+            wrong.append("the worker was not killed as often as planned")
+        return wrong
 
     @property
     def page(self) -> str:
         """The run on Temporal's own web page."""
         return f"{self._setting.server.ui_url}/namespaces/{self._setting.server.namespace}/workflows/{self.id}"
 
-    # --- the person's part ---
+    # --- what people are asked ---
 
-    async def _take(self, run: Run, request: Request, task_queue: str) -> None:
-        if not self._told_free:
-            self._told_free = True
-            await self._tell_free_calls(run)
-        if self._kills_left[:1] == ["waiting"]:
-            await self._kill_while_waiting(run, task_queue)
-        screen, person = self._screen, self._person
-        if request.kind == "in_doubt":
-            await self._settle_doubt(run, request)
-            return
-        screen.line(f"{request.agent} wants to run {described(request)}", "yellow")
+    async def _take(self, run: Run, request: Request) -> None:
+        await self._tell_agents(request)
+        match request.kind:
+            case "question":
+                await self._answer(run, request)
+            case "in_doubt":
+                await self._settle_doubt(run, request)
+            case "approval":
+                await self._tell_free_calls(run)
+                await self._workers.kill_while_waiting(run)
+                await self._approve_or_not(run, request)
+            case kind:
+                raise DemoError(f"{request.agent} waits for a decision of kind {kind}: {request.reason}")
+
+    async def _answer(self, run: Run, request: Request) -> None:
+        name = self._person.name
+        self._screen.line(f"{request.agent} asks: {(request.arguments or {}).get('question')}", "yellow")
+        said = await self._person.say(request)
+        await run.answer(request, said, decided_by=name)
+        self._count.note(request, f'answered by {name}: "{said}"')
+
+    async def _approve_or_not(self, run: Run, request: Request) -> None:
+        self._screen.line(f"{request.agent} wants to run {described(request)}", "yellow")
         if request.deadline is not None:
-            until = request.deadline.astimezone().strftime("%H:%M")
-            screen.line(f"  {request.reason} Without an answer by {until} {BY_DEADLINE[request.on_deadline]}.", "dim")
-        answer = await person.answer(request)
-        if not answer.yes:
-            await run.reject(request, decided_by=person.name, reason=answer.reason)
+            until = request.deadline.astimezone().strftime("%a %H:%M")
+            self._screen.line(
+                f"  {request.reason} Unanswered until {until}, {BY_DEADLINE[request.on_deadline]}.", "dim"
+            )
+        name, answer, receipt = await self._decide(run, request)
+        if isinstance(answer, No):
             reason = f': "{answer.reason}"' if answer.reason else ", no reason given"
-            self._note(request, f"rejected by {person.name}{reason}")
+            self._count.note(request, f"rejected by {name}{reason}")
             return
-        await run.approve(request, decided_by=person.name)
-        self._note(request, f"approved by {person.name}")
-        self._approved[self._decisions[request.call_id or ""].target] += 1
-        if self._kills_left:
-            await self._kill_while_running(task_queue)
+        changed = f" with {listed(answer.changes)}" if answer.changes else ""
+        if receipt.asked_again is not None:
+            self._screen.line(f"  {name} may not approve what {name} changed: it is asked about again.", "yellow")
+            self._count.note(request, f"changed by {name}{changed}")
+            return
+        self._count.note(request, f"approved by {name}{changed}", approved=True)
+        await self._workers.kill_while_running()
 
-    def _note(self, request: Request, decision: str) -> None:
-        call_id = request.call_id or ""
-        before = self._decisions.get(call_id)
-        self._decisions[call_id] = Decided.of(request, decision) if before is None else before.then(decision)
+    async def _decide(self, run: Run, request: Request) -> tuple[str, Yes | No, Receipt]:
+        """Have it decided: by the person, and where a rule refuses that, by one of finance after the other."""
+        person = self._person
+        names = iter([*groups["finance"]])
+        name, answer = person.name, await person.answer(request)
+        while True:
+            try:
+                verdict = verdict_of(answer, request)
+                return name, answer, await run.decide(request, verdict, decided_by=name)
+            except EditRefusedError as refusal:
+                self._screen.line(f"  Refused: {refusal}", "red")
+                answer = await person.answer(request)
+            except (NotAnApproverError, RequesterExcludedError) as refusal:
+                rule = str(refusal.facts.get("rule"))
+                self._screen.line(f"  Refused by a rule: {refusal}", "red")
+                self._count.note(request, f"{name} refused ({rule})")
+                name = next(names, "")
+                if not name:
+                    raise DemoError(f"nobody may decide {request.id}") from None
+                self._screen.line(f"  {name}, who is of finance, is asked instead.")
+                answer = await person.answer_as(name, request, answer)
+
+    async def _settle_doubt(self, run: Run, request: Request) -> None:
+        target = (request.arguments or {}).get("target")
+        evidence: Evidence = look(self._workspace, request.tool, request.call_id, str(target) if target else None)
+        self._screen.line(f"In doubt: {described(request)}: {request.reason}", "yellow")
+        self._screen.line(f"  A look at the workspace: {evidence}.")
+        if await self._person.took_effect(request, evidence):
+            await run.decide(
+                request, Ran(output=f"It ran before its worker died: {evidence}."), decided_by=self._person.name
+            )
+            decision = "it ran"
+        else:
+            await run.decide(request, RunAgain(), decided_by=self._person.name)
+            decision = "run it again"
+        self._screen.line(f"  {self._person.name} says: {decision}.", "cyan")
+        self._count.note(request, f'in doubt: "{decision}"')
+
+    # --- what is told meanwhile ---
+
+    async def _tell_agents(self, request: Request) -> None:
+        """Say who works on the ticket now, and which agents were used as tools."""
+        agent = request.agent_path[0]
+        if agent != self._agent:
+            self._screen.line(f"{self._agent} has handed the ticket over: {agent} goes on.")
+            self._agent = agent
+        runs = await self._tool_runs()
+        nested: dict[tuple[str, ...], list[str]] = {}
+        for each in runs[self._runs_told :]:
+            if len(each.path) > 1:
+                nested.setdefault(each.path, []).append(each.tool)
+        self._runs_told = len(runs)
+        for path, tools in nested.items():
+            self._screen.line(
+                f"{path[-2]} has asked the {path[-1]}, an agent of its own, which used {', '.join(tools)}."
+            )
+
+    async def _tool_runs(self) -> list[ToolRun]:
+        assert self._handle is not None
+        return [*tool_runs(await self._handle.fetch_history())]
 
     async def _tell_free_calls(self, run: Run) -> None:
         """Let the calls that need nobody finish first, so that the first kill hits a worker that only waits."""
@@ -198,83 +220,9 @@ class Story:
             await asyncio.sleep(LOOK_EVERY_S)
             status = await run.status()
         settled = [call.tool for call in status.calls if call.state == "settled"]
-        if settled:
+        if settled and not self._told_free:
+            self._told_free = True
             self._screen.line(f"{', '.join(settled)} needed no approval: done, while {status.pending} calls wait.")
-
-    async def _settle_doubt(self, run: Run, request: Request) -> None:
-        evidence = look(self._workspace, Decided.of(request, "").target, request.call_id)
-        self._screen.line(f"In doubt: {described(request)}: {request.reason}", "yellow")
-        self._screen.line(f"  A look at the workspace: {evidence}.")
-        if await self._person.took_effect(request, evidence):
-            output = f"It ran before its worker died: {evidence}."
-            await run.decide(request, Ran(output=output), decided_by=self._person.name)
-            decision = "it ran"
-        else:
-            await run.decide(request, RunAgain(), decided_by=self._person.name)
-            decision = "run it again"
-        self._screen.line(f"  {self._person.name} says: {decision}.", "cyan")
-        self._note(request, f'in doubt: "{decision}"')
-
-    # --- the crashes ---
-
-    async def _kill_while_waiting(self, run: Run, task_queue: str) -> None:
-        self._kills_left.remove("waiting")
-        waiting = len(await run.pending())
-        await self._kill(f"while {waiting} requests wait for a person")
-        self._screen.line(f"  With no worker alive the server still lists {len(await run.pending())} open requests.")
-        await self._start_worker(task_queue, pause_at=self._setting.crash)
-
-    async def _kill_while_running(self, task_queue: str) -> None:
-        self._kills_left.remove("running")
-        give_up_at = asyncio.get_running_loop().time() + PAUSED_WITHIN_S
-        while not self._pause_file.exists():
-            if asyncio.get_running_loop().time() > give_up_at:
-                raise DemoError(f"the approved call did not begin within {PAUSED_WITHIN_S:.0f} s")
-            await asyncio.sleep(LOOK_EVERY_S)
-        await self._kill(f"in the middle of the approved call, {self._setting.crash} its effect")
-        self._pause_file.unlink()
-        await self._start_worker(task_queue)
-
-    async def _kill(self, when: str) -> None:
-        assert self._worker is not None
-        await self._worker.kill()
-        self._screen.line(f"kill -9 {self._worker.pid}: the worker died {when}.", "red")
-
-    async def _start_worker(self, task_queue: str, *, pause_at: Crash | None = None) -> None:
-        environment = environment_of_worker(
-            address=self._setting.server.address,
-            task_queue=task_queue,
-            workspace=self._workspace.root,
-            model=self._setting.model,
-            scripted_at=self._setting.scripted_at,
-        )
-        if pause_at is not None:
-            environment[pause.VARIABLE] = f"{pause_at}:{self._pause_file}"
-        self._worker = await WorkerProcess.start(environment, self._folder / "worker.log")
-        told = f" with {pause.VARIABLE}: its tool will stand still {pause_at} its effect" if pause_at else ""
-        self._screen.line(f"A worker runs: process {self._worker.pid} (python worker.py){told}.", "dim")
-
-    # --- the rest ---
-
-    def _wrong(self, done: Counter[str], diagnostics: int) -> list[str]:
-        left = partial(files_in, self._workspace)
-        wrong = [
-            f"cleanups of {target} took effect {done[target]} time(s), but {self._approved[target]} were approved"
-            for target in sorted(FILES.keys() | done.keys() | self._approved.keys())
-            if done[target] != self._approved[target]
-        ]
-        wrong += [
-            f"{target} has {left(target)} files left"
-            for target, count in FILES.items()
-            if left(target) != (0 if self._approved[target] else count)
-        ]
-        if not self._decisions:
-            wrong.append("nobody was asked for anything")
-        if not diagnostics:
-            wrong.append("no diagnostic ran")
-        if self._kills_left and self._approved:
-            wrong.append("the worker was not killed as often as planned")
-        return wrong
 
     async def _tell_trouble(self, run: Run) -> None:
         """Say why nothing happens, where a real model's provider is the reason."""
@@ -285,8 +233,3 @@ class Story:
             if problem is not None and problem != told:
                 told = problem
                 self._screen.line(f"  {problem}", "yellow")
-
-
-def times(count: int) -> str:
-    """Say how often."""
-    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")

@@ -17,11 +17,26 @@ class Ticket:
     Attributes:
         follow_up_after_s: Seconds between the answer and the second look; a day by default.
         requested_by: Who asks: a claimed name, recorded.
+        customer: Whose orders it may be about; None is nobody's.
     """
 
     text: str
     follow_up_after_s: float = timedelta(days=1).total_seconds()
     requested_by: str | None = None
+    customer: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the agent that ends a ticket says of it.
+
+    Attributes:
+        report: For the person who wrote the ticket.
+        left_open: What was asked for and not done, a sentence each, with the reason.
+    """
+
+    report: str
+    left_open: list[str]
 
 
 @dataclass(frozen=True)
@@ -29,19 +44,25 @@ class Resolution:
     """What became of a ticket.
 
     Attributes:
-        answer: What IT support said when it was done.
+        outcome: What the agents said when they were done.
+        ended_by: The agent that said it, after the last handoff.
         closing_note: What the follow-up found.
-        model_calls: Replies of the model, both agents together.
+        model_calls: Replies of the model, all agents together.
     """
 
-    answer: str
+    outcome: Outcome
+    ended_by: str
     closing_note: str
     model_calls: int
 
 
+TRIAGE = AgentRef("triage", output_type=Outcome)
+FOLLOW_UP = AgentRef("follow_up")
+
+
 @workflow.defn
 class ServiceDesk:
-    """IT support works on the ticket, asking people where it must; a timer later a second agent checks the outcome."""
+    """Triage finds the agents for a ticket, people are asked where they must be; a timer later someone checks on it."""
 
     @workflow.init
     def __init__(self, ticket: Ticket) -> None:
@@ -51,15 +72,18 @@ class ServiceDesk:
     @workflow.run
     async def run(self, ticket: Ticket) -> Resolution:
         """Work on one ticket to its end."""
-        work = await self.agents.run(AgentRef("it_support"), ticket.text, requested_by=ticket.requested_by)
+        work = await self.agents.run(
+            TRIAGE, ticket.text, context={"customer": ticket.customer}, requested_by=ticket.requested_by
+        )
         await workflow.sleep(timedelta(seconds=ticket.follow_up_after_s), summary="until the follow-up")
         check = await self.agents.run(
-            AgentRef("follow_up"),
-            f"The ticket: {ticket.text}\n\nWhat IT support reported: {work.output}",
+            FOLLOW_UP,
+            f"The ticket: {ticket.text}\n\nWhat {work.agent} reported: {work.output.report}",
             requested_by=ticket.requested_by,
         )
         return Resolution(
-            answer=str(work.output),
+            outcome=work.output,
+            ended_by=work.agent,
             closing_note=str(check.output),
-            model_calls=work.turns + check.turns,
+            model_calls=work.usage.requests + check.usage.requests,
         )

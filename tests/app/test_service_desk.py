@@ -12,21 +12,23 @@ import pytest
 from temporalio import workflow
 from temporalio.client import WorkflowHandle
 
-from activities.workspace import Workspace
+from activities.books import Books
+from activities.workspace import JOURNAL, Workspace
 from conftest import MakeLab
-from demonstration.evidence import effects, prepare
-from demonstration.model import TICKET, scripted
-from desk import agents
-from holdfast import Agent, Run
+from demonstration.evidence import CUSTOMER, lines_of, prepare
+from demonstration.model import QUESTION, TICKET, scripted
+from desk import agents, auditor, billing, groups
+from holdfast import Agent, Request, Run
+from holdfast.errors import NotAnApproverError, RequesterExcludedError
 from holdfast.testing import Lab
 from workflows import service_desk
-from workflows.service_desk import Resolution, ServiceDesk, Ticket
+from workflows.service_desk import Outcome, Resolution, ServiceDesk, Ticket
 
 Handle = WorkflowHandle[ServiceDesk, Resolution]
 
 
 async def open_lab(make_lab: MakeLab, root: Path, cache: int = 1000) -> Lab:
-    """A lab that serves the whole desk on a workspace with files."""
+    """A lab that serves the whole desk on a workspace with files and orders."""
     workspace = prepare(root)
 
     @asynccontextmanager
@@ -34,16 +36,23 @@ async def open_lab(make_lab: MakeLab, root: Path, cache: int = 1000) -> Lab:
         yield workspace
 
     return await make_lab(
-        agents, script=scripted(), workflows=[ServiceDesk], resources=resources, max_cached_workflows=cache
+        agents,
+        script=scripted(),
+        workflows=[ServiceDesk],
+        resources=resources,
+        groups=groups,
+        max_cached_workflows=cache,
     )
 
 
-async def start(lab: Lab, follow_up_after_s: float = 0.1) -> tuple[Handle, Run]:
+async def start(
+    lab: Lab, follow_up_after_s: float = 0.1, customer: str = CUSTOMER, name: str = "ticket"
+) -> tuple[Handle, Run]:
     """Start a ticket; its handle as Temporal has it, and as Holdfast has it."""
     handle = await lab.client.start_workflow(
         ServiceDesk.run,
-        Ticket(TICKET, follow_up_after_s=follow_up_after_s, requested_by="someone"),
-        id=f"ticket-{lab.task_queue}",
+        Ticket(TICKET, follow_up_after_s, requested_by="someone", customer=customer),
+        id=f"{name}-{lab.task_queue}",
         task_queue=lab.task_queue,
     )
     return handle, lab.watch(lab.hf.run(handle.id))
@@ -57,23 +66,48 @@ async def timer_started(handle: Handle) -> None:
     raise AssertionError("the ticket ended without a follow-up's timer")
 
 
-async def decide_both(lab: Lab, run: Run) -> None:
+async def answer_question(lab: Lab, run: Run, answer: str = "It is order 4711.") -> None:
+    """Tell triage what it asks."""
+    request = await lab.next_request(run)
+    assert (request.kind, request.agent) == ("question", "triage")
+    await run.answer(request, answer, decided_by="someone")
+
+
+async def decide_cleanups(lab: Lab, run: Run) -> None:
     """Approve the first cleanup, reject the second."""
     first, second = await lab.open_requests(run, 2)
     await run.approve(first, decided_by="lead")
     await run.reject(second, decided_by="lead", reason="not today")
 
 
+async def until_refund(lab: Lab, run: Run) -> Request:
+    """Answer and decide all that comes before the refund."""
+    await answer_question(lab, run)
+    await decide_cleanups(lab, run)
+    async for request in run.requests():
+        if request.tool == "refund":
+            return request
+    raise AssertionError("no refund was asked about")
+
+
+async def decide_all(lab: Lab, run: Run) -> None:
+    """Answer and decide all that a ticket asks."""
+    await run.approve(await until_refund(lab, run), decided_by="lee")
+
+
 async def test_a_ticket_is_worked_on_and_followed_up(make_lab: MakeLab, tmp_path: Path, cache: int) -> None:
-    """Two agents work one after the other inside the user's workflow, and its result is the user's own type."""
+    """Triage, IT support, billing and its auditor work in one run of the user's workflow, whose result is typed."""
     lab = await open_lab(make_lab, tmp_path / "workspace", cache)
     handle, run = await start(lab)
-    await decide_both(lab, run)
+    await decide_all(lab, run)
     resolution = await handle.result()
-    assert isinstance(resolution, Resolution)
-    assert "run_cleanup(winsxs_cache): not today" in resolution.answer
+    assert isinstance(resolution.outcome, Outcome)
+    assert resolution.outcome.left_open == ["run_cleanup(winsxs_cache, 0): not today"]
+    assert 'auditor(4711, 180.0): {"sound": true' in resolution.outcome.report
+    assert resolution.ended_by == "billing"
     assert "temp_files holds 0 files (0 bytes), winsxs_cache holds 8 files" in resolution.closing_note
-    assert resolution.model_calls == 4
+    assert resolution.model_calls == len(lab.model.requests) == 12
+    assert lab.model.violations == []
 
 
 async def test_approved_cleanups_delete_and_rejected_ones_do_not(make_lab: MakeLab, tmp_path: Path) -> None:
@@ -81,41 +115,150 @@ async def test_approved_cleanups_delete_and_rejected_ones_do_not(make_lab: MakeL
     workspace = tmp_path / "workspace"
     lab = await open_lab(make_lab, workspace)
     handle, run = await start(lab)
-    await decide_both(lab, run)
+    await decide_all(lab, run)
     await handle.result()
     assert list((workspace / "temp_files").iterdir()) == []
     assert len(list((workspace / "winsxs_cache").iterdir())) == 8
-    assert effects(Workspace(workspace)) == {"temp_files": 1}
+    assert [line["target"] for line in lines_of(Workspace(workspace), JOURNAL)] == ["temp_files"]
+
+
+async def test_an_edited_cleanup_deletes_what_the_person_said(make_lab: MakeLab, tmp_path: Path) -> None:
+    """Approved with other arguments, the cleanup runs with these, and the model reads that a person changed them."""
+    workspace = tmp_path / "workspace"
+    lab = await open_lab(make_lab, workspace)
+    handle, run = await start(lab)
+    await answer_question(lab, run)
+    first, second = await lab.open_requests(run, 2)
+    await run.approve(first, decided_by="lead", arguments={"target": "temp_files", "older_than_days": 7})
+    await run.reject(second, decided_by="lead")
+    await run.approve(await lab.next_request(run), decided_by="lee")
+    resolution = await handle.result()
+    assert "A person changed the arguments before this ran" in resolution.outcome.report
+    assert '"deleted_files": 8' in resolution.outcome.report
+    assert len(list((workspace / "temp_files").iterdir())) == 4
+
+
+async def test_a_refund_above_100_takes_a_second_person(make_lab: MakeLab, tmp_path: Path) -> None:
+    """Neither who wrote the ticket nor someone outside of finance can approve it; finance can, and then it is paid."""
+    lab = await open_lab(make_lab, tmp_path / "workspace")
+    handle, run = await start(lab)
+    request = await until_refund(lab, run)
+    assert (request.approvers, request.exclude_requester) == (["group:finance"], True)
+    with pytest.raises(RequesterExcludedError, match=r"to be decided by somebody else \(exclude_requester\)"):
+        await run.approve(request, decided_by="someone")
+    with pytest.raises(NotAnApproverError, match="its approvers are group:finance"):
+        await run.approve(request, decided_by="mallory")
+    books = Books(tmp_path / "workspace")
+    assert books.refunds() == []
+    await run.approve(request, decided_by="lee")
+    await handle.result()
+    [paid] = books.refunds()
+    assert (paid.order, paid.amount, paid.run) == (4711, 180.0, handle.id)
+
+
+async def test_a_changed_amount_is_asked_about_again(make_lab: MakeLab, tmp_path: Path) -> None:
+    """Who changes the amount does not approve it too: another one of finance is asked, and the new amount is paid."""
+    lab = await open_lab(make_lab, tmp_path / "workspace")
+    handle, run = await start(lab)
+    request = await until_refund(lab, run)
+    receipt = await run.approve(request, decided_by="lee", arguments={"order": 4711, "amount": 150.0})
+    assert receipt.asked_again is not None
+    with pytest.raises(RequesterExcludedError, match="lee asked for this call or changed its arguments"):
+        await run.approve(receipt.asked_again, decided_by="lee")
+    await run.approve(receipt.asked_again, decided_by="kim")
+    await handle.result()
+    assert [paid.amount for paid in Books(tmp_path / "workspace").refunds()] == [150.0]
+
+
+async def test_a_rejected_refund_is_not_paid(make_lab: MakeLab, tmp_path: Path) -> None:
+    """What finance rejects is not paid, and stands with its reason among what was left open."""
+    lab = await open_lab(make_lab, tmp_path / "workspace")
+    handle, run = await start(lab)
+    await run.reject(await until_refund(lab, run), decided_by="kim", reason="The parcel is on its way.")
+    assert "refund(4711, 180.0): The parcel is on its way." in (await handle.result()).outcome.left_open
+    assert Books(tmp_path / "workspace").refunds() == []
+
+
+async def test_the_auditor_reads_its_task_and_nothing_else(make_lab: MakeLab, tmp_path: Path) -> None:
+    """The auditor is told customer, order and amount: no word of the ticket that it is to judge reaches it."""
+    lab = await open_lab(make_lab, tmp_path / "workspace")
+    handle, run = await start(lab)
+    await decide_all(lab, run)
+    await handle.result()
+    asked = [request for request in lab.model.requests if request.instructions == auditor.instructions]
+    assert len(asked) == 2
+    assert asked[0].text == "Customer c-17 is to get back 180.00 euros for order 4711."
+    assert all(part not in request.text for request in asked for part in (TICKET, QUESTION, "temp_files"))
+
+
+async def test_an_order_is_refunded_once_whatever_the_tickets(make_lab: MakeLab, tmp_path: Path) -> None:
+    """A second ticket about the same order: the auditor sees the first refund, and finance is not even asked."""
+    lab = await open_lab(make_lab, tmp_path / "workspace")
+    handle, run = await start(lab)
+    await decide_all(lab, run)
+    await handle.result()
+    again, second = await start(lab, name="again")
+    await answer_question(lab, second)
+    await decide_cleanups(lab, second)
+    resolution = await again.result()
+    assert '{"sound": false' in resolution.outcome.report
+    assert len(Books(tmp_path / "workspace").refunds()) == 1
+
+
+async def test_another_customers_order_is_not_found(make_lab: MakeLab, tmp_path: Path) -> None:
+    """Whose orders are seen is said by who starts the ticket, and no answer to a question changes it."""
+    lab = await open_lab(make_lab, tmp_path / "workspace")
+    handle, run = await start(lab, customer="c-18")
+    await answer_question(lab, run)
+    await decide_cleanups(lab, run)
+    resolution = await handle.result()
+    assert "this customer has no order 4711" in resolution.outcome.left_open[-1]
+    assert all("espresso" not in request.text for request in lab.model.requests)
+    assert Books(tmp_path / "workspace").refunds() == []
 
 
 async def test_its_requests_are_listed_like_any_others(make_lab: MakeLab, tmp_path: Path) -> None:
     """The inbox shows the requests of a user's own workflow, with tool, arguments and the reason for asking."""
     lab = await open_lab(make_lab, tmp_path / "workspace")
     handle, run = await start(lab)
+    await answer_question(lab, run)
     await lab.open_requests(run, 2)
     assert [(each.tool, each.arguments) for each in await run.pending()] == [
-        ("run_cleanup", {"target": "temp_files"}),
-        ("run_cleanup", {"target": "winsxs_cache"}),
+        ("run_cleanup", {"target": "temp_files", "older_than_days": 0}),
+        ("run_cleanup", {"target": "winsxs_cache", "older_than_days": 0}),
     ]
     async with asyncio.timeout(30):
-        while len(listed := [each for each in await lab.hf.requests() if each.run == handle.id]) < 2:
+        while {each.request.tool for each in await lab.hf.requests() if each.run == handle.id} != {"run_cleanup"}:
             continue  # visibility follows within milliseconds; each look is a call to the server
+    listed = [each for each in await lab.hf.requests() if each.run == handle.id]
+    assert len(listed) == 2
     assert {each.request.requested_by for each in listed} == {"someone"}
     assert {each.request.reason for each in listed} == {"It deletes files for good."}
     assert (await run.status()).status == "waiting"
-    await decide_both(lab, run)
+    await decide_cleanups(lab, run)
+    await run.approve(await lab.next_request(run), decided_by="lee")
     await handle.result()
 
 
-async def test_the_follow_up_outlives_its_worker(make_lab: MakeLab, tmp_path: Path) -> None:
-    """The worker is replaced while the follow-up's timer runs; the follow-up comes all the same."""
+async def test_every_wait_outlives_its_worker(make_lab: MakeLab, tmp_path: Path) -> None:
+    """The worker is replaced at each question and approval, and while the timer runs; each effect happens once."""
     lab = await open_lab(make_lab, tmp_path / "workspace")
     handle, run = await start(lab, follow_up_after_s=1.0)
-    await decide_both(lab, run)
+    await lab.next_request(run)
+    await lab.replace_worker()
+    await answer_question(lab, run)
+    await lab.open_requests(run, 2)
+    await lab.replace_worker()
+    await decide_cleanups(lab, run)
+    request = await lab.next_request(run)
+    await lab.replace_worker()
+    await run.approve(request, decided_by="lee")
     async with asyncio.timeout(30):
         await timer_started(handle)
     await lab.replace_worker()
     assert (await handle.result()).closing_note.startswith("Checked again")
+    assert len(lines_of(Workspace(tmp_path / "workspace"), JOURNAL)) == 1
+    assert len(Books(tmp_path / "workspace").refunds()) == 1
 
 
 def test_the_workflow_is_sandboxed() -> None:
@@ -127,8 +270,14 @@ def test_the_workflow_is_sandboxed() -> None:
 
 @pytest.mark.parametrize("agent", agents, ids=lambda agent: agent.name)
 def test_every_tool_is_described_to_the_model(agent: Agent) -> None:
-    """Each tool of the desk has a description and a strict schema with a line for each parameter."""
-    for tool in agent.tools:
-        assert tool.description
-        assert tool.strict
-        assert all(each.get("description") for each in tool.parameters["properties"].values())
+    """Each tool and handoff of the desk has a description and a strict schema with a line for each parameter."""
+    for offered in agent.offered.values():
+        assert offered.description
+        assert offered.strict
+        assert all(each.get("description") for each in offered.parameters["properties"].values())
+
+
+def test_nobody_who_reads_an_audit_pays_and_nobody_who_pays_audits() -> None:
+    """The auditor has nothing that changes anything, and only billing has the refund."""
+    assert {tool.name for tool in auditor.tools} == {"look_up_order", "read_ledger"}
+    assert [agent.name for agent in agents if "refund" in agent.offered] == [billing.name]

@@ -1,0 +1,102 @@
+"""What was decided, what took effect, and whether the one fits the other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from activities.books import LEDGER
+from activities.refund import FREE_UP_TO
+from activities.workspace import JOURNAL, Workspace
+from demonstration.evidence import FILES, ToolRun, files_in, lines_of, look
+from demonstration.person import described
+from holdfast import Request
+
+
+@dataclass
+class Decided:
+    """One call that people were asked about.
+
+    Attributes:
+        target: What a cleanup was to delete; None for another tool.
+        approved: Whether it was to run.
+        decisions: What people said, in order.
+    """
+
+    call: str
+    tool: str
+    target: str | None
+    approved: bool = False
+    decisions: list[str] = field(default_factory=list)
+
+
+class Count:
+    """Keeps what was decided; counts, once all is over, what took effect."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        """Nothing was decided yet."""
+        self._workspace = workspace
+        self._decided: dict[str, Decided] = {}
+
+    def note(self, request: Request, decision: str, *, approved: bool = False) -> None:
+        """Note what somebody said about a call; what was approved once stays so."""
+        target = (request.arguments or {}).get("target")
+        call = f"{request.tool}(…)" if request.kind == "question" else described(request)
+        fresh = Decided(call, request.tool or "", None if target is None else str(target))
+        noted = self._decided.setdefault(request.call_id or "", fresh)
+        noted.decisions.append(decision)
+        noted.approved = noted.approved or approved
+
+    def rows(self, runs: Sequence[ToolRun]) -> list[tuple[str, str, str, str]]:
+        """The table of the summary."""
+        rows = [("call", "took effect", "evidence", "decision")]
+        for call_id, each in self._decided.items():
+            effects = "" if each.tool.startswith("ask_") else times(self._effects(call_id, each))
+            rows.append((each.call, effects, self._evidence(each), "; ".join(each.decisions)))
+        free = Counter(run.tool if len(run.path) == 1 else f"{run.tool}, by the {run.path[-1]}" for run in runs)
+        gated = {each.tool for each in self._decided.values()}
+        rows += [(name, f"ran {times(count)}", "", "none needed") for name, count in free.items() if name not in gated]
+        return rows
+
+    def wrong(self, runs: Sequence[ToolRun]) -> list[str]:
+        """What does not fit; empty is as it should be."""
+        wrong = []
+        for call_id, each in self._decided.items():
+            effects, expected = self._effects(call_id, each), int(each.approved)
+            if effects != expected:
+                wrong.append(f"{each.call} took effect {effects} time(s), but {expected} is what people decided")
+        journal, ledger = lines_of(self._workspace, JOURNAL), lines_of(self._workspace, LEDGER)
+        unasked = [line for line in journal if line["call"] not in self._decided]
+        unasked += [line for line in ledger if line["call"] not in self._decided and line["amount"] > FREE_UP_TO]
+        wrong += [f"nobody was asked about {line}" for line in unasked]
+        for target, count in FILES.items():
+            deleted = sum(line["files"] for line in journal if line["target"] == target)
+            if files_in(self._workspace, target) != count - deleted:
+                wrong.append(f"{target} has {files_in(self._workspace, target)} files left, {deleted} were deleted")
+        if not any(each.tool in ("run_cleanup", "refund") for each in self._decided.values()):
+            wrong.append("nobody was asked for anything")
+        if not any(run.tool == "run_diagnostic" for run in runs):
+            wrong.append("no diagnostic ran")
+        return wrong
+
+    @property
+    def approved(self) -> bool:
+        """Whether anything was."""
+        return any(each.approved for each in self._decided.values())
+
+    def _effects(self, call_id: str, each: Decided) -> int:
+        return look(self._workspace, each.tool, call_id, each.target).lines
+
+    def _evidence(self, each: Decided) -> str:
+        if each.target is not None:
+            return f"files {FILES.get(each.target, 0)} -> {files_in(self._workspace, each.target)}"
+        if each.tool == "refund":
+            paid = sum(line["amount"] for line in lines_of(self._workspace, LEDGER))
+            return f"{paid:.2f} paid back"
+        return ""
+
+
+def times(count: int) -> str:
+    """Say how often."""
+    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
