@@ -55,6 +55,7 @@ def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
             return Settle(call, as_output(output))
         case RunAgain():
             call.state, call.starts, call.missing_since, call.allowed = "ready", 0, None, False
+            call.cancelling = None  # whoever says so knows that it had been cancelled
             return None
         case GiveUp():
             ended = (entry.request.facts or {}).get("ended")

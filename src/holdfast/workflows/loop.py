@@ -130,6 +130,8 @@ def _step_of(frame: Frame, call: Call, entries: Mapping[str, Entry], now: dateti
 
 
 def _start(call: Call) -> Step:
+    if call.cancelling is not None:  # cancelled after its approval came in, and before it could start
+        return Settle(call, cancelled_text(call))
     if call.plan.hosted:
         return Settle(call, True)  # yes: the provider runs it, when it is asked next
     match call.plan.kind:
