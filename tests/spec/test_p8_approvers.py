@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from _evidence import failed_tasks, logged
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, HoldfastPlugin, Request, Run, tool
+from holdfast import Agent, Approval, GiveUp, HoldfastPlugin, Ran, Request, Run, RunAgain, tool
 from holdfast.errors import (
     AlreadyVotedError,
     DefinitionError,
@@ -24,6 +25,7 @@ from holdfast.errors import (
 from holdfast.testing import Lab, Reply, call, text
 from spec.test_a_parallel_approvals import outputs
 from spec.test_lists import eventually
+from spec.test_p_long_waits import until_fired
 
 DONE = Reply(text("done"))
 PAY = Reply(call("pay", {"amount": 250}, "c1"))
@@ -154,6 +156,92 @@ async def test_p8_somebody_without_the_right_keeps_nobody_waiting(make_lab: Make
         await trying
     await run.result()
     assert effects == ["paid 250"]
+
+
+async def in_doubt(run: Run) -> Request:
+    """The request of a call whose outcome is unknown."""
+    async with asyncio.timeout(30):
+        return await anext(each async for each in run.requests() if each.kind == "in_doubt")
+
+
+def stalling(effects: Effects, approval: Approval) -> Agent:
+    """An agent with a gated tool that does not end the first time."""
+
+    @tool(approval=approval, timeout=timedelta(milliseconds=300))
+    async def pay(amount: int) -> str:
+        """Pay an amount."""
+        effects.append(f"paid {amount}")
+        if len(effects) == 1:
+            await asyncio.Event().wait()
+        return "paid"
+
+    return Agent("desk", model="m", tools=[pay])
+
+
+async def test_p8_a_call_in_doubt_is_decided_by_its_approvers(make_lab: MakeLab, effects: Effects, cache: int) -> None:
+    """P8: to run a call in doubt again, or to say what became of it, takes one of those who could let it run, named or
+    by group, and never who asked for it."""
+    approval = Approval(approvers=["bob", "carl", "group:finance"], quorum=2, exclude_requester=True)
+    lab = await make_lab([stalling(effects, approval)], script=[PAY, DONE], groups=GROUPS, max_cached_workflows=cache)
+    run = await lab.start("desk", requested_by="bob")
+    request = await lab.next_request(run)
+    await run.approve(request, decided_by="carl")
+    await run.approve(request, decided_by="ann")
+    doubt = await in_doubt(run)
+    assert (doubt.approvers, doubt.exclude_requester, doubt.quorum) == (request.approvers, True, None)
+    for verdict in (RunAgain(), Ran(output="paid, I say"), GiveUp()):
+        with pytest.raises(NotAnApproverError, match="lea may not decide"):
+            await run.decide(doubt, verdict, decided_by="lea")
+        with pytest.raises(RequesterExcludedError):
+            await run.decide(doubt, verdict, decided_by="bob")
+    assert effects == ["paid 250"]
+    await run.decide(doubt, RunAgain(), decided_by="ann")
+    assert (await run.result()).output == "done"
+    assert effects == ["paid 250", "paid 250"]
+    assert await failed_tasks(lab, run) == 0
+
+
+async def test_p8_a_call_in_doubt_of_nobody_known_can_be_given_up(make_lab: MakeLab, effects: Effects) -> None:
+    """P8: where it is not known whose call it is, nobody may run it again, and anybody may leave it as it is."""
+    approval = Approval(exclude_requester=True, deadline=timedelta(milliseconds=300), on_deadline="approve")
+    lab = await make_lab([stalling(effects, approval)], script=[PAY, DONE])
+    run = await lab.start("desk")
+    doubt = await in_doubt(run)
+    with pytest.raises(RequesterExcludedError, match="It takes give_up alone"):
+        await run.decide(doubt, RunAgain(), decided_by="ann")
+    await run.decide(doubt, GiveUp(), decided_by="ann")
+    assert (await run.result()).output == "done"
+    assert effects == ["paid 250"]
+
+
+@pytest.mark.parametrize("member", [True, False], ids=["member", "stranger"])
+async def test_p8_a_groups_rejection_beats_a_default_of_approve(
+    make_lab: MakeLab, effects: Effects, member: bool, cache: int
+) -> None:
+    """P8: a rejection that came before the deadline counts, also when the deadline passes while it is looked up
+    whether it may; one that may not changes nothing about the default."""
+    looking, go_on = asyncio.Event(), asyncio.Event()
+
+    async def groups_of(name: str) -> list[str]:
+        looking.set()
+        await go_on.wait()
+        return ["finance"] if member else []
+
+    approval = Approval(approvers=["group:finance"], deadline=timedelta(seconds=1), on_deadline="approve")
+    lab, run, request = await asked(make_lab, effects, approval, groups=groups_of, max_cached_workflows=cache)
+    trying = asyncio.create_task(run.reject(request, decided_by="ann", reason="just not"))
+    await asyncio.wait_for(looking.wait(), 20)
+    await until_fired(lab, run)
+    go_on.set()
+    if member:
+        await trying
+    else:
+        with pytest.raises(NotAnApproverError):
+            await trying
+    await run.result()
+    assert outputs(lab) == [("c1", "just not" if member else "paid")]
+    assert effects == ([] if member else ["paid 250"])
+    assert await failed_tasks(lab, run) == 0
 
 
 async def test_p8_votes_are_counted_once_per_person(make_lab: MakeLab, effects: Effects, cache: int) -> None:

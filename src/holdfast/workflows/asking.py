@@ -115,10 +115,23 @@ def of_call(frame: Frame, call: Call, item: JsonObject, asker: Asker) -> Request
     return request.model_copy(update={"kind": "question", "verdicts": ["answer", "reject"], "facts": facts})
 
 
-def in_doubt(frame: Frame, call: Call, item: JsonObject, asker: Asker, *, reason: str, facts: JsonObject) -> Request:
-    """The request of a call whose outcome is unknown, or that no worker can start."""
+def in_doubt(
+    frame: Frame,
+    call: Call,
+    item: JsonObject,
+    asker: Asker,
+    *,
+    reason: str,
+    facts: JsonObject,
+    released: Request | None,
+) -> Request:
+    """The request of a call whose outcome is unknown, or that no worker can start.
+
+    Who had to let the call run has to say what became of it: to run it again is to let it run. One of them is enough.
+    """
     request = _about_call(frame, call, arguments_of(call, item), asker, asker.now())
-    return request.model_copy(update={"reason": reason, "facts": facts})
+    who = {} if released is None else released.model_dump(include={"approvers", "exclude_requester", "editors"})
+    return request.model_copy(update={**who, "reason": reason, "facts": facts})
 
 
 def missing_agent(frame: Frame, asker: Asker) -> Request:

@@ -166,11 +166,12 @@ class CallEndings:
     def _ask_doubt(self, call: Call, reason: str, facts: JsonObject) -> None:
         if self._work.ending:
             return
+        state, frame = self._state, self._frame
+        released = None if call.released_by is None else state.ledger.entries[call.released_by].request
+        item = state.item_of(frame, call)
         call.state = "asking"
-        call.request = self._state.open_request(
-            asking.in_doubt(
-                self._frame, call, self._state.item_of(self._frame, call), self._state.asker, reason=reason, facts=facts
-            )
+        call.request = state.open_request(
+            asking.in_doubt(frame, call, item, state.asker, reason=reason, facts=facts, released=released)
         )
 
     def settle(self, call: Call, output: JsonValue, block: str | None = None, *, ran: bool = True) -> None:

@@ -64,7 +64,7 @@ class Ledger:
         self.unpublished: dict[str, Request | None] = {}
         self._outcomes = Outcomes()
         self._held: dict[str, tuple[str | None, str]] = {}
-        self._looked_up: list[tuple[str, str | None, str]] = []
+        self._looked_up: list[Decision] = []
 
     # --- reading ---
 
@@ -77,11 +77,13 @@ class Ledger:
         return self.entries[request_id].state in ("open", "checking")
 
     def next_deadline(self, frame: str | None = None) -> datetime | None:
-        """The nearest deadline among the open requests, of one frame or of all."""
+        """The nearest deadline among the open requests of all frames, or the nearest of one that a frame waits for."""
         deadlines = [
             entry.request.deadline
             for entry in self.entries.values()
-            if entry.state == "open" and entry.request.deadline is not None and frame in (None, entry.request.frame)
+            if entry.state == "open"
+            and entry.request.deadline is not None
+            and (frame is None or (frame == entry.request.frame and not self._may_be_rejected(entry.request)))
         ]
         return min(deadlines, default=None)
 
@@ -102,7 +104,10 @@ class Ledger:
         due = [
             entry
             for entry in self.entries.values()
-            if entry.state == "open" and entry.request.deadline is not None and now >= entry.request.deadline
+            if entry.state == "open"
+            and entry.request.deadline is not None
+            and now >= entry.request.deadline
+            and not self._may_be_rejected(entry.request)
         ]
         for entry in due:
             default = entry.request.on_deadline
@@ -180,16 +185,22 @@ class Ledger:
     def holds(self, decision: Decision) -> bool:
         """Whether this very decision is being checked: it came a second time, by another way."""
         key = (decision.decision_id, content_of(decision))
-        return self._held.get(decision.id) == key or (decision.id, *key) in self._looked_up
+        return self._held.get(decision.id) == key or decision in self._looked_up
 
     def look_up(self, decision: Decision) -> None:
         """Note that the decider's groups are being looked up. The request stays open to everybody else."""
-        self._looked_up.append((decision.id, decision.decision_id, content_of(decision)))
+        self._looked_up.append(decision)
 
     def looked_up(self, decision: Decision) -> None:
         """Note that they are known."""
-        self._looked_up.remove((decision.id, decision.decision_id, content_of(decision)))
+        self._looked_up.remove(decision)
         self._to_answer = True
+
+    def _may_be_rejected(self, request: Request) -> bool:
+        """Whether it is being found out if a rejection counts: it came first, and beats a default of approve."""
+        return request.on_deadline == "approve" and any(
+            decision.id == request.id and isinstance(decision.verdict, Reject) for decision in self._looked_up
+        )
 
     def hold(self, decision: Decision) -> Entry:
         """Keep a request for one decision whose arguments are being checked. A reject still closes it."""
@@ -334,7 +345,7 @@ class Ledger:
         if not self._to_answer:
             return
         self._to_answer = False
-        looked_up = {request for request, _, _ in self._looked_up}
+        looked_up = {decision.id for decision in self._looked_up}
         for entry in self.entries.values():
             request = entry.request
             if entry.state != "open" or request.id in looked_up:

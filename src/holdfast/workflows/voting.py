@@ -113,10 +113,11 @@ def _check_requester(request: Request, decision: Decision, who: str) -> None:
             request=request.id,
             rule="exclude_requester",
         )
-    if not request.requested_by and decision.verdict.kind != "reject":
+    harmless = "give_up" if request.kind == "in_doubt" else "reject"
+    if not request.requested_by and decision.verdict.kind != harmless:
         raise RequesterExcludedError(
             f"it is not known who asked for this run, and {request.id} is not to be approved by that person "
-            "(exclude_requester); start runs with requested_by. It can be rejected",
+            f"(exclude_requester); start runs with requested_by. It takes {harmless} alone",
             request=request.id,
             rule="exclude_requester",
         )
