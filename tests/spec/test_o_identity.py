@@ -14,7 +14,7 @@ from holdfast import Agent, Approval, Approve, Reject, ToolContext, handoff, too
 from holdfast.errors import RequestClosedError, RunEndedError, RunFailedError
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.testing import Lab, Reply, call, text
-from holdfast.workflows import asking, state
+from holdfast.workflows import asking
 from spec.test_a_parallel_approvals import DONE, desk, outputs
 
 WIPE = Reply(call("wipe", {"target": "t"}, "c1"))
@@ -42,7 +42,7 @@ async def test_o1_what_runs_is_what_was_shown(
     lab = await make_lab([agent], script=[WIPE, DONE], replay=False)
     run = await lab.start("desk")
     request = await lab.next_request(run)
-    monkeypatch.setattr(state, "arguments_of", tampered)
+    monkeypatch.setattr(asking, "arguments_of", tampered)
     await run.approve(request, decided_by="lead")
     with pytest.raises(RunFailedError) as failed:
         await run.result()
