@@ -10,7 +10,7 @@ WHEEL_TESTS ?= tests/unit tests/cli/test_init.py
 JOBS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-crash test check scenarios clean
+.PHONY: help demo demo-crash test check scenarios api clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ check: $(READY) ## Types, lint, format, import rules
 
 scenarios: $(READY) ## Write docs/scenarios.md from the tests
 	$(BIN)/python -m tests.scenarios
+
+api: $(READY) ## Write docs/api.md from the docstrings
+	$(BIN)/python -m tests.api_page
 
 clean: ## Remove the environment, caches and built files (the data in .holdfast stays)
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

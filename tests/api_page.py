@@ -1,0 +1,95 @@
+"""Writes docs/api.md: every public name with the first sentence of its docstring. `make api` runs it."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+from enum import Enum
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+import holdfast
+import holdfast.testing
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+PAGE: Final = ROOT / "docs" / "api.md"
+GROUPS: Final = (
+    (
+        "Definitions",
+        ("agent", "after_tools", "approval", "guardrail", "handoffs", "hooks", "limits", "question", "tool"),
+    ),
+    ("Kinds of tool", ("activity_tools", "custom_tools", "hosted", "shell")),
+    ("What tools are given and return", ("content", "context")),
+    ("Workflows", ("workflows",)),
+    ("Workers and clients", ("plugin", "client", "handle", "deciding", "server", "worker")),
+    ("What travels: requests, verdicts, results", ("payloads",)),
+    ("Errors", ("errors",)),
+)
+HEAD: Final = """\
+# Public names
+
+Everything that `from holdfast import …` gives, with what its docstring says first; `help(name)` has the rest. `make api`
+writes this page from the docstrings, and a test fails when it is out of date. What is on no list here is private, but for
+the documented submodules `holdfast.worker`, `holdfast.connection`, `holdfast.server` and `holdfast.errors`.
+"""
+
+
+def home(module: ModuleType, name: str) -> str:
+    """The module that a name comes from, below the package."""
+    value = getattr(module, name)
+    return str(getattr(value, "__module__", "")).removeprefix("holdfast.")
+
+
+def kind(value: object) -> str:
+    """What a reader may do with it."""
+    if inspect.isclass(value):
+        if issubclass(value, Exception):
+            return "error"
+        if issubclass(value, Enum):
+            return "enum"
+        return "data" if dataclasses.is_dataclass(value) or hasattr(value, "model_fields") else "class"
+    return "function" if callable(value) else "value"
+
+
+def first_sentence(value: object) -> str:
+    """The first sentence of a docstring, on one line."""
+    text = " ".join((inspect.getdoc(value) or "").split("\n\n")[0].split())
+    sentence = text.split(". ")[0].rstrip(".")
+    return sentence.replace("|", "\\|")
+
+
+def group_of(place: str) -> str:
+    """The heading under which a name stands."""
+    for heading, prefixes in GROUPS:
+        if place.startswith(prefixes):
+            return heading
+    raise AssertionError(f"{place} belongs to no group of GROUPS")
+
+
+def page() -> str:
+    """The page."""
+    rows: dict[str, list[str]] = {heading: [] for heading, _ in GROUPS}
+    for name in holdfast.__all__:
+        value = getattr(holdfast, name)
+        rows[group_of(home(holdfast, name))].append(f"| `{name}` | {kind(value)} | {first_sentence(value)} |")
+    parts = [HEAD]
+    for heading, lines in rows.items():
+        parts += [f"\n## {heading}\n", "| name | | |", "|---|---|---|", *lines]
+    lines = [
+        f"| `{name}` | {kind(getattr(holdfast.testing, name))} | {first_sentence(getattr(holdfast.testing, name))} |"
+        for name in holdfast.testing.__all__
+    ]
+    parts += ["\n## For tests: `holdfast.testing`\n", "| name | | |", "|---|---|---|", *lines]
+    return "\n".join(parts) + "\n"
+
+
+def main() -> int:
+    """Write the page."""
+    PAGE.write_text(page())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
