@@ -168,6 +168,29 @@ async def test_p16_what_a_foreign_activity_raises_is_told_to_the_model(make_lab:
     assert len(outputs(lab)["c1"]) < 9000
 
 
+class NotFoundError(Exception):
+    """Of the other team, by the name that Temporal's own workers use."""
+
+
+async def test_p16_an_activity_that_says_not_registered_itself_is_not_run_again(
+    make_lab: MakeLab, effects: Effects, queue: str
+) -> None:
+    """P16: only a worker's own words about this activity say that nothing ran; an error of the activity's that reads
+    much like them is its ending."""
+
+    @activity.defn(name="ChargeCard")
+    async def charge(wanted: dict[str, Any]) -> None:
+        effects.append("charge")
+        raise NotFoundError("the customer is not registered for receipts")
+
+    lab = await make_lab([clerk(queue)], script=[CHARGE, DONE])
+    async with payments(lab, queue, charge):
+        run = await lab.start("clerk")
+        await asyncio.wait_for(run.result(), 20)
+    assert effects == ["charge"]
+    assert outputs(lab) == {"c1": "Error: NotFoundError: the customer is not registered for receipts"}
+
+
 async def test_p16_a_failure_may_end_the_run(make_lab: MakeLab, queue: str) -> None:
     """P16: with on_error="fail" its failure is the run's."""
 

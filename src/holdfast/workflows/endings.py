@@ -36,7 +36,7 @@ class CallEndings:
                 self.cancelled(call)
             case Failed(not_registered=True):
                 self.not_begun(call, missing=True)
-            case Failed(type="TimeoutScheduleToStart"):
+            case Failed(type="TimeoutScheduleToStart", timed_out=True):
                 self._nobody_took(call)
             case Failed(timed_out=True, begun=False) if at_most_once:
                 self.not_begun(call)
@@ -62,7 +62,7 @@ class CallEndings:
                 self.cancelled(call)
             case Failed(not_registered=True):
                 self.not_begun(call, missing=True)
-            case Failed(type="TimeoutScheduleToStart"):
+            case Failed(type="TimeoutScheduleToStart", timed_out=True):
                 self._nobody_took(call)
             case Failed(type=kind, message=message, raised=raised) if at_most_once and (
                 not raised or kind in existing.UNSETTLED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,12 +13,17 @@ from holdfast.errors import PayloadInvalidError
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.usage import Spent
 
-NOT_REGISTERED: Final = {
-    "NotFoundError": "is not registered",
-    "ActivityNotRegisteredError": "unable to find activityType",
-    "java.lang.IllegalArgumentException": "is not registered with a worker",
+NOT_REGISTERED: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
+    "NotFoundError": (
+        ("Activity function {} ", "Activity {} "),
+        "is not registered on this worker, available activities",
+    ),
+    "ActivityNotRegisteredError": (("unable to find activityType={}. ",), "Supported types"),
+    "java.lang.IllegalArgumentException": (('Activity Type "{}" ',), "is not registered with a worker. Known types"),
 }
-"""What a worker answers that does not know an activity, by the type of its failure: Python and TypeScript, Go, Java."""
+"""What a worker answers that does not know an activity: by the type of its failure how the text begins, with the
+activity's own type, and what it holds further. Python and TypeScript, .NET and Ruby; Go; Java. As narrow as that,
+because an activity that did its work may raise a NotFoundError of its own, and must not be run again for it."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +107,16 @@ def ending_of(error: ActivityError) -> Settled:
             type=cause.type or "ApplicationError",
             message=text,
             raised=True,
-            not_registered=cause.type in NOT_REGISTERED and NOT_REGISTERED[cause.type] in text,
+            not_registered=_is_unknown(error.activity_type, cause.type, text),
             spent=_spent(cause),
         )
     return Failed(type=type(cause).__name__ if cause else "ActivityError", message=str(cause or error))
+
+
+def _is_unknown(activity: str, kind: str | None, text: str) -> bool:
+    """Whether a failure is a worker's own: it does not know the activity, and has run nothing."""
+    begins, further = NOT_REGISTERED.get(kind or "", ((), ""))
+    return text.startswith(tuple(each.format(activity) for each in begins)) and further.lower() in text.lower()
 
 
 def _spent(error: ApplicationError) -> Spent | None:
