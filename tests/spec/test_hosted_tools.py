@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from holdfast import (
     Answer,
     Approval,
     Approve,
+    Fail,
     McpCall,
     Reject,
     RunContext,
@@ -126,6 +128,30 @@ async def test_a_rejection_tells_the_provider_why(make_lab: MakeLab) -> None:
     await run.result()
     [answer] = answers(lab)
     assert (answer["approve"], answer["reason"]) == (False, "not the home page")
+
+
+async def test_a_yes_waits_for_the_guardrails_of_the_input(make_lab: MakeLab) -> None:
+    """The provider would run the call in the very next request: a parallel guardrail that trips comes before that,
+    although the question itself may be put to a person meanwhile."""
+    judged = asyncio.Event()
+
+    async def check(_context: RunContext, _items: Any) -> Fail:
+        await asyncio.wait_for(judged.wait(), 20)
+        return Fail("not for us")
+
+    wiki = hosted_mcp("wiki", server_url="https://wiki.example/mcp", approval=lambda ctx, asked: asked.name == "drop")
+    agent = Agent("librarian", model="m", tools=[wiki], input_guardrails=[check])
+    both = Reply(mcp_approval("wiki", "edit", {}, "mcpr_1"), mcp_approval("wiki", "drop", {}, "mcpr_2"))
+    lab = await make_lab([agent], script=[both, DONE])
+    run = await lab.start("librarian")
+    await run.approve(await lab.next_request(run), decided_by="lead")
+    calls = (await run.status()).calls
+    assert [(each.call_id, each.state) for each in calls] == [("mcpr_1", "ready"), ("mcpr_2", "ready")]
+    judged.set()
+    with pytest.raises(RunFailedError) as failed:
+        await run.result()
+    assert failed.value.kind == "GuardrailTripped"
+    assert len(lab.model.requests) == 1
 
 
 async def test_the_approve_signal_works_on_a_hosted_server(make_lab: MakeLab) -> None:

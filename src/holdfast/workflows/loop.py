@@ -71,10 +71,10 @@ def next_steps(frame: Frame, entries: Mapping[str, Entry], now: datetime, tokens
         step = _step_of(frame, call, entries, now)
         if _over(frame):
             return []
-        if isinstance(step, Begin):
-            if slots == 0 or guards.hold_call(frame, call):
-                continue
-            slots -= 1
+        begins = isinstance(step, Begin)
+        if (begins and slots == 0) or (_has_effect(step) and guards.hold_call(frame, call)):
+            continue
+        slots -= begins
         if step is not None:
             steps.append(step)
     if all(call.state == "settled" for call in frame.calls):
@@ -87,6 +87,11 @@ def _slots(frame: Frame) -> int:
     if frame.max_parallel is None:
         return -1
     return max(frame.max_parallel - sum(call.state == "running" for call in frame.calls), 0)
+
+
+def _has_effect(step: Step | None) -> bool:
+    """Whether something runs after *step*: a call here, or one of the provider's own, which gets its yes."""
+    return isinstance(step, Begin) or (isinstance(step, Settle) and step.output is True)
 
 
 def _over(frame: Frame) -> bool:
