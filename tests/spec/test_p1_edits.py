@@ -9,7 +9,7 @@ import pytest
 
 from _evidence import failed_tasks, logged
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, RunContext, tool
+from holdfast import Agent, Approval, RunContext, ToolContext, tool
 from holdfast.errors import (
     AlreadyVotedError,
     EditRefusedError,
@@ -56,6 +56,39 @@ async def test_p1_an_edit_that_is_accepted_runs_at_once(make_lab: MakeLab, effec
     assert effects == ["paid 200"]
     [(_, output)] = outputs(lab)
     assert output == 'A person changed the arguments before this ran; they were {"amount": 200}.\n\npaid'
+
+
+@pytest.mark.parametrize(
+    "approval", [pytest.param(True, id="accept"), pytest.param(Approval(on_edit="ask_again"), id="ask-again")]
+)
+async def test_p1_an_edited_call_runs_under_the_key_of_what_runs(
+    make_lab: MakeLab, effects: Effects, approval: Any
+) -> None:
+    """P1: where the tool makes its key of the arguments, it is made of the edited ones: under the old one a service
+    would take a later call with the first arguments for a repetition. Where it makes none, the edit is refused."""
+
+    def key(_context: RunContext, arguments: Any) -> str:
+        if arguments.order == 0:
+            raise LookupError("no such order")
+        return f"refund-{arguments.order}"
+
+    @tool(approval=approval, idempotency_key=key)
+    async def refund(ctx: ToolContext, order: int) -> str:
+        """Refund an order."""
+        effects.append(f"{order} under {ctx.idempotency_key}")
+        return "refunded"
+
+    script = [Reply(call("refund", {"order": 7}, "c1")), DONE]
+    lab = await make_lab([Agent("desk", model="m", tools=[refund])], script=script)
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    with pytest.raises(EditRefusedError, match="the idempotency key raised LookupError on these arguments"):
+        await run.approve(request, decided_by="ann", arguments={"order": 0})
+    edit = await run.approve(request, decided_by="ann", arguments={"order": 9})
+    if edit.asked_again is not None:
+        await run.approve(edit.asked_again, decided_by="bob")
+    await run.result()
+    assert effects == ["9 under refund-9"]
 
 
 async def test_p1_an_edit_asks_again_where_several_decide(make_lab: MakeLab, effects: Effects, cache: int) -> None:

@@ -204,6 +204,33 @@ async def test_a_key_that_cannot_be_made_keeps_the_call_from_running(make_lab: M
     assert effects == []
 
 
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        pytest.param(None, "is a NoneType, not a text", id="none"),
+        pytest.param(7, "is a int, not a text", id="number"),
+        pytest.param("", "is no valid text of 1 to 255 characters", id="empty"),
+        pytest.param("x" * 256, "is no valid text of 1 to 255 characters", id="long"),
+        pytest.param("\ud800", "is no valid text of 1 to 255 characters", id="surrogate"),
+    ],
+)
+async def test_a_key_that_is_none_keeps_the_call_from_running(
+    make_lab: MakeLab, effects: Effects, key: Any, problem: str
+) -> None:
+    """A function that forgets to return would give all calls the one key "None", and services would drop all but one
+    of them."""
+
+    @tool(idempotency_key=lambda ctx, arguments: key)
+    async def look(order: int) -> None:
+        """Look up an order."""
+        effects.append("ran")
+
+    lab = await make_lab([Agent("desk", tools=[look])], script=[LOOK, DONE])
+    await (await lab.start("desk")).result()
+    assert outputs(lab) == [("c1", f"Error: the idempotency key {problem}")]
+    assert effects == []
+
+
 def said(ctx: RunContext) -> str:
     """Instructions of a plain function."""
     return f"Turn {ctx.turn} of {ctx.agent}."

@@ -10,6 +10,7 @@ from temporalio.exceptions import ApplicationError
 
 from holdfast.activities.call_arguments import arguments_of
 from holdfast.activities.guardrails import GuardrailChecks
+from holdfast.activities.keys import KeyFailedError, own_key
 from holdfast.activities.last_words import LastWords
 from holdfast.activities.membership import look_up_groups
 from holdfast.activities.nesting import Nesting
@@ -152,13 +153,14 @@ class Evaluate:
             return Evaluated(problem=str(error))
         except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
             return Evaluated(problem=bounded_error(error))
-        if not asked.ask_rule:
-            return Evaluated()
         context = await self._runtime.run_context(asked.origin, agent.context_type)
+        threads = self._runtime.threads
         try:
-            return Evaluated(approval=await answer_of(offered.approval, context, model, self._runtime.threads))
-        except RuleFailedError as error:  # who may approve these arguments is not known
+            key = await own_key(offered, context, model, threads)
+            rule = await answer_of(offered.approval, context, model, threads) if asked.ask_rule else None
+        except (KeyFailedError, RuleFailedError) as error:  # under which key, or who may approve them, is not known
             return Evaluated(problem=f"{error} on these arguments")
+        return Evaluated(approval=rule, key=key)
 
     async def _check_answer(self, asked: CheckAnswer) -> Evaluated:
         offered = self._runtime.registry.agent(asked.origin.agent).offered

@@ -10,12 +10,12 @@ from pydantic import BaseModel
 
 from holdfast.activities.existing_plans import plan_existing, too_large
 from holdfast.activities.hosted_plans import plan_hosted
+from holdfast.activities.keys import KeyFailedError, own_key
 from holdfast.activities.outputs import bounded_error
-from holdfast.activities.rules import RULE_S, ask_rule
+from holdfast.activities.rules import ask_rule
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.tool_context import of_call
 from holdfast.activities.tool_guards import ask_input
-from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.activity_tools import ActivityTool
 from holdfast.after_tools import StopAt
 from holdfast.agent import Agent
@@ -100,14 +100,10 @@ class Planner:
         return {name: form for name, form in forms.items() if form is not None} or None
 
     async def _tool(self, index: int, tool: Tool[..., Any], arguments: BaseModel) -> PlannedCall:
-        key: str | None = None
-        if tool.idempotency_key is not None:
-            try:
-                asking = call_user_code(tool.idempotency_key, self._context, arguments, threads=self._threads)
-                key = str(await asyncio.wait_for(asking, RULE_S))
-            except (TimeoutError, UserCodeError) as error:  # the call must not run under a wrong key
-                problem = f"raised {error.kind}" if isinstance(error, UserCodeError) else f"took over {RULE_S:g} s"
-                return PlannedCall(index=index, kind="invalid", text=f"Error: the idempotency key {problem}")
+        try:
+            key = await own_key(tool, self._context, arguments, self._threads)
+        except KeyFailedError as error:
+            return PlannedCall(index=index, kind="invalid", text=f"Error: {error}")
         approval = await self._approval(tool, arguments)
         return PlannedCall(
             index=index,

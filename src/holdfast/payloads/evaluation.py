@@ -26,7 +26,7 @@ class WordRejection(Payload):
 
 
 class CheckArguments(Payload):
-    """Validate arguments that a person edited against the tool's schema.
+    """Validate arguments that a person edited against the tool's schema, and make the key that they run under.
 
     Attributes:
         ask_rule: Also ask the approval rule what it says of them.
@@ -197,6 +197,7 @@ class Evaluated(Payload):
         closing: What the run ends with, for want of an answer.
         approval: What the approval rule said of edited arguments; None: nobody needs to be asked.
         groups: Those of the groups asked about that the person is in.
+        key: The idempotency key of a call with edited arguments, where the tool makes its own.
     """
 
     text: str | None = None
@@ -208,3 +209,4 @@ class Evaluated(Payload):
     closing: FinalWords | None = None
     approval: ApprovalPlan | None = None
     groups: list[str] | None = None
+    key: str | None = None

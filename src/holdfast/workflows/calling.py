@@ -125,7 +125,7 @@ class Calls:
                 self.endings.take(call, settled)
 
     def _key(self, call: Call) -> str:
-        return call.plan.key or asking.idempotency_key(self._state.asker, self._frame, call)
+        return call.key or call.plan.key or asking.idempotency_key(self._state.asker, self._frame, call)
 
     async def word_rejection(self, call: Call, decided_by: str | None) -> None:
         """Let the agent word the output of a rejected call."""

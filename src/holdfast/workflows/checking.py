@@ -9,7 +9,6 @@ from temporalio import workflow
 from holdfast.errors import AnswerRefusedError, EditRefusedError, GroupsUnknownError
 from holdfast.payloads.evaluation import CheckAnswer, CheckArguments, Evaluated, LookUpGroups
 from holdfast.payloads.json_profile import JsonObject, JsonValue
-from holdfast.payloads.model_call import ApprovalPlan
 from holdfast.payloads.requests import Decision
 from holdfast.workflows import voting
 from holdfast.workflows.budgets import EVALUATION
@@ -62,11 +61,12 @@ class Checks:
             )
         voting.check_membership(request, decision, answer.groups or [])
 
-    async def edit(self, decision: Decision, arguments: JsonObject) -> ApprovalPlan | None:
+    async def edit(self, decision: Decision, arguments: JsonObject) -> Evaluated:
         """Hold the request while the tool's schema is asked; leave it open again where the edit is refused.
 
         Returns:
-            What the approval rule said of the new arguments, where it was asked.
+            What the approval rule said of the new arguments, where it was asked; and the key to run under, where the
+            tool makes its own.
 
         Raises:
             EditRefusedError: They do not satisfy the schema.
@@ -88,7 +88,7 @@ class Checks:
         problem = "the arguments could not be checked; try again" if answer is None else answer.problem
         if answer is None or problem is not None:
             raise EditRefusedError(problem or "", request=request.id)
-        return answer.approval
+        return answer
 
     async def answer(self, decision: Decision, output: JsonValue) -> None:
         """Hold a question while its form is asked; leave it open again where the answer is refused.

@@ -8,8 +8,8 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 from holdfast.errors import DecisionInvalidError, RefusalError
+from holdfast.payloads.evaluation import Evaluated
 from holdfast.payloads.json_profile import JsonObject, scrub
-from holdfast.payloads.model_call import ApprovalPlan
 from holdfast.payloads.requests import Answer, Approve, Decision, DecisionOutcome, Receipt
 from holdfast.workflows import asking, voting
 from holdfast.workflows.asking import digest_of
@@ -106,9 +106,9 @@ class Decider:
         if receipt is None and voting.groups_to_look_up(ledger.entries[decision.id].request, decision):
             await self._checks.membership(decision)
             receipt = self._checked(decision)
-        rule: ApprovalPlan | None = None
+        checked = Evaluated()
         if receipt is None and edited is not None:
-            rule = await self._checks.edit(decision, edited)
+            checked = await self._checks.edit(decision, edited)
             receipt = self._checked(decision)
         if receipt is None and has_form(ledger.entries[decision.id].request) and isinstance(decision.verdict, Answer):
             await self._checks.answer(decision, decision.verdict.output)
@@ -118,9 +118,9 @@ class Decider:
         if edited is None:
             receipt = ledger.record(decision, workflow.now())
         elif ledger.entries[decision.id].request.on_edit == "ask_again":
-            receipt = self._ask_again(decision, edited, rule)
+            receipt = self._ask_again(decision, edited, checked)
         else:
-            receipt = self._accept(decision, edited)
+            receipt = self._accept(decision, edited, checked.key)
         self._state.ledger_changed()
         return receipt
 
@@ -135,24 +135,32 @@ class Decider:
             self._state.ledger.check(decision, workflow.now())
         return repeated
 
-    def _accept(self, decision: Decision, arguments: JsonObject) -> Receipt:
-        """Let the call run with other arguments: the digest that it runs under is theirs."""
+    def _accept(self, decision: Decision, arguments: JsonObject, key: str | None) -> Receipt:
+        """Let the call run with other arguments: the digest that it runs under is theirs, and so is its key."""
         entry = self._state.ledger.entries[decision.id]
         request = entry.request
         entry.digest = digest_of(
             request.id, request.agent_path, request.tool, arguments, self._state.asker.workflow_run
         )
+        _, call = self._state.call_of(request)
+        call.key = key
         return self._state.ledger.record(decision, workflow.now())
 
-    def _ask_again(self, decision: Decision, arguments: JsonObject, rule: ApprovalPlan | None) -> Receipt:
+    def _ask_again(self, decision: Decision, arguments: JsonObject, checked: Evaluated) -> Receipt:
         """Open a request for the edited arguments in place of the one for the model's."""
         state, request = self._state, self._state.ledger.entries[decision.id].request
         frame, call = state.call_of(request)
         again = asking.again(
-            frame, call, request, arguments=arguments, rule=rule, editor=decision.decided_by, asker=state.asker
+            frame,
+            call,
+            request,
+            arguments=arguments,
+            rule=checked.approval,
+            editor=decision.decided_by,
+            asker=state.asker,
         )
         receipt = state.ledger.replace(decision, again, workflow.now())
-        call.request, call.edited = again.id, arguments
+        call.request, call.edited, call.key = again.id, arguments, checked.key
         return receipt
 
 

@@ -39,6 +39,7 @@ class Call(BaseModel):
         released_by: The request whose approval released the call; `digest` binds what it may run with.
         arguments: What a person put in place of the model's arguments, once released.
         edited: What a person would put in their place, while it is asked about.
+        key: The idempotency key that the tool makes of such arguments; None is the planned one.
         starts: Starts that are known never to have entered the tool's body.
         missing_since: Since when no worker was found that has the tool.
         output: Block that holds its output, once settled.
@@ -58,6 +59,7 @@ class Call(BaseModel):
     digest: str | None = None
     arguments: JsonObject | None = None
     edited: JsonObject | None = None
+    key: str | None = None
     starts: int = 0
     missing_since: datetime | None = None
     resume_at: datetime | None = None
