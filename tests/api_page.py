@@ -30,7 +30,7 @@ GROUPS: Final = (
 HEAD: Final = """\
 # Public names
 
-Everything that `from holdfast import …` gives, with what its docstring says first; `help(name)` has the rest. `make api`
+All that `from holdfast import …` gives, with what its docstring says first; `help(name)` has the rest. `make api`
 makes this page, and a test fails when it is out of date. What is on no list here is private, but for the documented
 submodules `holdfast.worker`, `holdfast.connection`, `holdfast.server` and `holdfast.errors`.
 """
