@@ -17,6 +17,7 @@ from workflows.service_desk import ServiceDesk
 
 async def main() -> None:
     """Serve the desk until SIGTERM or Ctrl-C, then let running tools finish."""
+    plugin.check_models()  # before anything is connected
     client = await connect()
     task_queue = os.environ.get("HOLDFAST_TASK_QUEUE") or DEFAULT_TASK_QUEUE
     worker = make_worker(client, plugin, task_queue=task_queue, workflows=[ServiceDesk])

@@ -47,6 +47,13 @@ def is_missing_namespace(error: RPCError) -> bool:
     )
 
 
+def is_lost_place(error: RPCError) -> bool:
+    """Whether the server no longer knows the place up to which a history was read: it is to be read from the start."""
+    return error.status is RPCStatusCode.INVALID_ARGUMENT and any(
+        detail.type_url.endswith(".CurrentBranchChangedFailure") for detail in error.grpc_status.details
+    )
+
+
 def is_update_limit(error: RPCError) -> bool:
     """Whether a run takes no further update: it had its 2,000, or too many are under way. Signals still pass."""
     if error.status is RPCStatusCode.RESOURCE_EXHAUSTED:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import WorkflowHandle
 from temporalio.converter import DataConverter
+from temporalio.service import RPCError
 
+from holdfast._rpc import is_lost_place
 from holdfast.errors import PayloadInvalidError
 from holdfast.payloads.requests import MEMO_LOG, MEMO_REQUEST, Request, Transition
 
@@ -23,6 +26,33 @@ CLOSING = frozenset(
         EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW,
     }
 )
+
+
+async def history_of(handle: WorkflowHandle[Any, Any], *, wait: bool) -> AsyncIterator[HistoryEvent]:
+    """Yield the events of a run, each once.
+
+    A busy server may lose the place up to which a reader has come (seen with the dev server under load): the history
+    is then read from its start, and what was yielded is left out.
+
+    Args:
+        handle: The run.
+        wait: Go on with events as they come, by long poll, until the run ends.
+
+    Raises:
+        RPCError: As the SDK raises it.
+    """
+    seen = 0
+    while True:
+        try:
+            async for event in handle.fetch_history_events(wait_new_event=wait):
+                if event.event_id > seen:
+                    seen = event.event_id
+                    yield event
+        except RPCError as error:
+            if not is_lost_place(error):
+                raise
+        else:
+            return
 
 
 async def ledger_changes(

@@ -38,7 +38,7 @@ from holdfast.errors import (
     RunNotFoundError,
     WaitingForPeople,
 )
-from holdfast.events import cancel_reason, ledger_changes, requests_in_memo
+from holdfast.events import cancel_reason, history_of, ledger_changes, requests_in_memo
 from holdfast.output_type import built, typed_result
 from holdfast.payloads.base import problems_of
 from holdfast.payloads.cancel_call import CallCancelled, CancelCall
@@ -363,7 +363,7 @@ class Run(Deciding):
 
     async def _events(self, *, wait: bool) -> AsyncIterator[Any]:
         with typed_errors(self._client, self.id):
-            async for event in self._handle.fetch_history_events(wait_new_event=wait):
+            async for event in history_of(self._handle, wait=wait):
                 yield event
 
     async def _describe(self) -> WorkflowExecutionDescription:

@@ -22,6 +22,7 @@ from holdfast.cli.terminal import cell, console
 from holdfast.client import Holdfast
 from holdfast.converter import tolerant
 from holdfast.errors import HoldfastError, WaitingForPeople
+from holdfast.events import history_of
 from holdfast.handle import Run
 from holdfast.payloads.progress import ToolProgress
 
@@ -87,7 +88,7 @@ class Follower:
         converter = tolerant(self._client.data_converter)
         try:
             handle = self._client.get_workflow_handle(self._run.id)
-            async for event in handle.fetch_history_events(wait_new_event=True):
+            async for event in history_of(handle, wait=True):
                 await self.progress.take(event, converter)
                 self._changed.set()
         finally:
