@@ -318,6 +318,22 @@ class RunFailedError(HoldfastError):
         self.usage = usage
 
 
+class ArtifactError(HoldfastError):
+    """An output that goes by reference could not be kept or read. The text is written for the model to read.
+
+    Attributes:
+        attempted: ``"kept"`` or ``"read"``.
+        brief: The text without the output's name.
+    """
+
+    def __init__(self, sha256: str, attempted: str, problem: str) -> None:
+        self.brief = f"the whole could not be {attempted}: {problem}"
+        super().__init__(f"output {sha256[:64]}: {self.brief}")
+        self.sha256 = sha256
+        self.attempted = attempted
+        self.problem = problem
+
+
 class RunCancelledError(HoldfastError):
     """The run was cancelled; what was pending has been withdrawn.
 

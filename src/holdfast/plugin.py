@@ -17,10 +17,12 @@ from temporalio.worker import Replayer, ReplayerConfig, Worker, WorkerConfig, Wo
 
 from holdfast.activities.evaluate import Evaluate
 from holdfast.activities.model import CallModel
+from holdfast.activities.references import Artifacts
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.tools import ToolActivities
 from holdfast.agent import Agent
 from holdfast.approval import Groups, check_asked_groups, check_groups
+from holdfast.artifacts import artifact_store
 from holdfast.converter import tolerant
 from holdfast.errors import DefinitionError
 from holdfast.hooks import AgentHooks, hooks_of
@@ -54,6 +56,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         resources: Resources | None = None,
         groups: Groups | None = None,
         hooks: Sequence[AgentHooks] = (),
+        artifacts: str | os.PathLike[str] | None = None,
     ) -> None:
         """Check the definitions.
 
@@ -68,6 +71,9 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
             hooks: Hear of the model calls and tools of every agent; agents may have hooks of their own.
             groups: Who may decide where an `Approval` names ``group:…``: members by group, or a function, sync or
                 async, of a person's name that returns the groups the person is in. Asked for each decision anew.
+            artifacts: Where tool outputs above 256 KiB are kept: a folder, or a URL that fsspec knows. All workers that
+                serve the same runs need the same one. ``HOLDFAST_ARTIFACTS`` by default; without any, such outputs are
+                cut.
 
         Raises:
             DefinitionError: Agents or tools cannot work together.
@@ -85,6 +91,8 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         self._models = models
         self._default_model = default_model or os.environ.get("HOLDFAST_MODEL") or None
         self._resources = resources
+        location = artifacts or os.environ.get("HOLDFAST_ARTIFACTS") or None
+        self._store = None if location is None else artifact_store(location)
 
     def name(self) -> str:
         """See base class."""
@@ -139,7 +147,8 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         client = config.get("client")
         assert client is not None
         clients, made = self._clients()
-        runtime = Runtime(self.registry, _ports(clients), self._default_model, self._groups, self._hooks)
+        artifacts = Artifacts(self._store)
+        runtime = Runtime(self.registry, _ports(clients), self._default_model, self._groups, self._hooks, artifacts)
         activities = [CallModel(runtime).run, Evaluate(runtime).run, *ToolActivities(runtime).all()]
         config["client"] = with_tolerant_converter(client)
         config["workflows"] = [*config.get("workflows", []), *WORKFLOWS]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
 from holdfast.agent import Agent
 from holdfast.agent_tool import AgentTool
 from holdfast.errors import DefinitionError, UnknownAgentError, UnknownToolError
+from holdfast.payloads.artifacts import READ_OUTPUT
 from holdfast.tools import Tool
 
 __all__ = ["Registry"]
@@ -31,6 +32,7 @@ class Registry:
             if agent.name in by_name:
                 raise DefinitionError(f"agent {agent.name!r}", "two agents have this name; rename one")
             by_name[agent.name] = agent
+            _check_own_names(f"agent {agent.name!r}", agent.offered)
         for agent in reachable:
             for each in agent.handoffs:
                 if each.to not in by_name:
@@ -38,6 +40,7 @@ class Registry:
                     raise DefinitionError(f"agent {agent.name!r}", f"the handoff {each.name!r} leads nowhere: {error}")
         self._agents = MappingProxyType(dict(sorted(by_name.items())))
         self._tools = MappingProxyType(dict(sorted(_collect_tools(reachable, tools).items())))
+        _check_own_names("registry", self._tools)
 
     @property
     def agents(self) -> Mapping[str, Agent]:
@@ -113,6 +116,15 @@ def _collect_tools(agents: Sequence[Agent], further: Sequence[Tool]) -> dict[str
                 )
             owners.setdefault(tool.name, agent.name)
     return tools
+
+
+def _check_own_names(subject: str, names: Collection[str]) -> None:
+    if READ_OUTPUT in names:
+        raise DefinitionError(
+            subject,
+            f"no tool may be named {READ_OUTPUT!r}: with it a model reads on in outputs that went by reference; "
+            "give yours name=…",
+        )
 
 
 def _check_tool(given: object) -> None:

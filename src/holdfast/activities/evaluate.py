@@ -127,7 +127,7 @@ class Evaluate:
         return Evaluated(text=scrub(text)) if isinstance(text, str) else Evaluated()
 
     async def _guard_call(self, asked: GuardCall) -> Evaluated:
-        tool = self._runtime.registry.tool(asked.tool)
+        tool = self._runtime.tool(asked.tool)
         arguments = await arguments_of(self._runtime, asked)
         try:
             model = tool.validate(arguments)

@@ -28,6 +28,7 @@ from holdfast.errors import PayloadInvalidError, UnknownAgentError
 from holdfast.handoffs import Handoff
 from holdfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest
 from holdfast.offered import Offered
+from holdfast.payloads.artifacts import READ_OUTPUT
 from holdfast.payloads.call_items import CALLS
 from holdfast.payloads.json_profile import JsonObject, scrub
 from holdfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
@@ -64,7 +65,9 @@ class CallModel:
             return ModelReply(block=uuid.uuid4().hex, items=[], input_guardrails=guarded).to_wire()
         context = await self._runtime.run_context(call.origin, agent.context_type)
         context.turn += 1
-        offered = await offered_now(agent, context, self._runtime.threads)
+        offered = dict(await offered_now(agent, context, self._runtime.threads))
+        if call.by_reference:
+            offered[READ_OUTPUT] = self._runtime.read_output
         request = ModelRequest(
             model=self._model_name(agent),
             instructions=await self._instructions(agent, context),

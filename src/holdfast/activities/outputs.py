@@ -33,12 +33,14 @@ class Shaped:
         output: A text, or content parts.
         json: The text is JSON, of a value that was no text.
         size: Bytes before it was cut, None where it was not.
+        whole: The text before it was cut, None where it was not.
         problem: Why it is no output at all; then there is none.
     """
 
     output: JsonValue = None
     json: bool = False
     size: int | None = None
+    whole: str | None = None
     problem: str | None = None
 
 
@@ -57,16 +59,19 @@ def bounded_output(value: object) -> Shaped:
             return Shaped(problem=_PARTS_TOO_LARGE.format(size=size, most=RESULT_BYTES))
         return Shaped(output=parts)
     if isinstance(value, str):
-        text, size_before = cut(scrub(value), RESULT_BYTES)
-        return Shaped(output=text, size=size_before)
+        return _bounded(scrub(value), json=False)
     try:
         text = json.dumps(plain_json(value), ensure_ascii=False, allow_nan=False)
     except JsonProfileError as error:
         kind = type(value).__name__
         problem = f"Error: the tool ran, but its result ({kind}) cannot be given to you as JSON: {error.problem}"
         return Shaped(problem=problem)
-    text, size_before = cut(text, RESULT_BYTES)
-    return Shaped(output=text, json=size_before is None, size=size_before)
+    return _bounded(text, json=True)
+
+
+def _bounded(text: str, *, json: bool) -> Shaped:
+    shown, size = cut(text, RESULT_BYTES)
+    return Shaped(output=shown, json=json and size is None, size=size, whole=None if size is None else text)
 
 
 def plain_json(value: object) -> JsonValue:

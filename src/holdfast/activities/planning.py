@@ -24,6 +24,7 @@ from holdfast.context import RunContext
 from holdfast.errors import ArgumentsInvalidError
 from holdfast.handoffs import Handoff
 from holdfast.offered import Offered
+from holdfast.payloads.artifacts import READ_OUTPUT
 from holdfast.payloads.call_items import CALLS, MCP_APPROVAL, arguments_of, arguments_text, id_of
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import AfterToolsPlan, ApprovalPlan, PlannedCall, RetryPlan
@@ -118,6 +119,7 @@ class Planner:
             task_queue=tool.task_queue,
             guarded=True if tool.input_guardrails else None,
             retry=None if tool.retry is None else _retry_plan(tool.retry),
+            reads=True if tool.name == READ_OUTPUT else None,
         )
 
     async def _agent_tool(self, index: int, tool: AgentTool, arguments: BaseModel) -> PlannedCall:

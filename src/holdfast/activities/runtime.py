@@ -16,15 +16,18 @@ from temporalio.worker import Worker
 from holdfast.activities.beats import Beats, core_feed
 from holdfast.activities.blocks import BlockCache, Blocks
 from holdfast.activities.hooks import Observers
+from holdfast.activities.references import Artifacts, read_output_tool
 from holdfast.approval import Groups
 from holdfast.context import RunContext
 from holdfast.hooks import AgentHooks
 from holdfast.models.port import ModelPort
+from holdfast.payloads.artifacts import READ_OUTPUT
 from holdfast.payloads.base import problems_of
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import Origin
 from holdfast.payloads.runs import RunFacts
 from holdfast.registry import Registry
+from holdfast.tools import Tool
 
 TOOL_THREADS = 1000
 """More than any worker's activity slots: a call that has said *begun* must not wait for a thread."""
@@ -40,6 +43,7 @@ class Runtime:
         default_model: Name of the model for agents that name none.
         groups: Who is in which group, where the application said.
         hooks: Hear of the model calls and tools of every agent.
+        artifacts: Keeps outputs that are too large for the history.
         resources: What the plugin's `resources` made, once.
     """
 
@@ -48,6 +52,7 @@ class Runtime:
     default_model: str | None = None
     groups: Groups | None = None
     hooks: Sequence[AgentHooks] = ()
+    artifacts: Artifacts = field(default_factory=lambda: Artifacts(None))
     resources: Any = None
     blocks: Blocks = field(default_factory=lambda: Blocks(BlockCache()))
     beats: Beats = field(default_factory=Beats)
@@ -57,6 +62,17 @@ class Runtime:
     threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(RULE_THREADS, thread_name_prefix="holdfast-rule")
     )
+
+    def __post_init__(self) -> None:
+        self.read_output = read_output_tool(self.artifacts)
+
+    def tool(self, name: str) -> Tool:
+        """The tool called *name*: one of the registry, or ours.
+
+        Raises:
+            UnknownToolError: There is none.
+        """
+        return self.read_output if name == READ_OUTPUT else self.registry.tool(name)
 
     def observers(self, agent: str) -> Observers:
         """Who hears what an agent does: the worker's hooks, then its own."""
@@ -70,6 +86,7 @@ class Runtime:
     def close(self) -> None:
         """Stop the threads; a sync tool that is still running is left to end by itself."""
         self.beats.close()
+        self.artifacts.close()
         for threads in (self.tool_threads, self.threads):
             threads.shutdown(wait=False, cancel_futures=True)
 

@@ -38,6 +38,7 @@ class ToolBody:
     Attributes:
         returned: What the function returned, once it has.
         raised: The exception that it ended with.
+        whole: Its output as a text, where that was cut.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class ToolBody:
         self._stop = asyncio.Event()
         self.returned: object = None
         self.raised: Exception | None = None
+        self.whole: str | None = None
 
     def stop(self, _why: str) -> None:
         """The server wants this call to end."""
@@ -138,6 +140,7 @@ class ToolBody:
             shaped = bounded_output(value)
             if shaped.problem is not None:
                 return outcome("error", output=shaped.problem)
+            self.whole = shaped.whole
             return outcome("ok", output=shaped.output, size=shaped.size, json=shaped.json)
         error = value.error if isinstance(value, _InThreadError) else value
         if isinstance(error, asyncio.CancelledError) and self._stop.is_set():

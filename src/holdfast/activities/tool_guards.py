@@ -42,6 +42,18 @@ class Stopped:
     reason: str | None = None
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A call that has ended.
+
+    Attributes:
+        whole: The output as a text, where it was cut and the model may read all of it.
+    """
+
+    outcome: ToolOutcome
+    whole: str | None = None
+
+
 async def ask_input(
     guardrails: Iterable[ToolInputGuardrail], context: ToolContext[Any], arguments: BaseModel, threads: Executor
 ) -> Stopped | None:
@@ -77,14 +89,14 @@ async def _ask_one(
 
 
 async def guarded_output(
-    guardrails: Iterable[OutputCheck], context: ToolContext[Any], value: object, ended: ToolOutcome, threads: Executor
-) -> ToolOutcome:
+    guardrails: Iterable[OutputCheck], context: ToolContext[Any], value: object, ended: Ended, threads: Executor
+) -> Ended:
     """Ask the output guardrails in their order, each about what the one before has left. The tool has run: whatever
     they do, it is not run again.
 
     Args:
         value: What the function returned.
-        ended: The outcome so far.
+        ended: How the call has ended so far.
     """
     result = ended
     try:
@@ -92,15 +104,15 @@ async def guarded_output(
             for check in guardrails:
                 verdict = await _verdict(check, context, value, threads)
                 if isinstance(verdict, Fail):
-                    return result.model_copy(update={"tripped": verdict.reason})
+                    return Ended(result.outcome.model_copy(update={"tripped": verdict.reason}))
                 if isinstance(verdict, Replace):
                     value = verdict.value
-                    result = _replaced(result, value)
+                    result = _replaced(result.outcome, value)
     except TimeoutError:
-        return withheld(ended, f"the guardrails took longer than {GUARDRAILS_S:g} s")
+        return Ended(withheld(ended.outcome, f"the guardrails took longer than {GUARDRAILS_S:g} s"))
     except GuardrailError as error:
         logger.error("the output of %s was withheld: an output guardrail %s", context.tool, error)
-        return withheld(ended, f"a guardrail {error.brief}")
+        return Ended(withheld(ended.outcome, f"a guardrail {error.brief}"))
     return result
 
 
@@ -159,13 +171,12 @@ async def _verdict(
     raise GuardrailError(f"answered {type(answer).__name__}, not Allow, Replace or Fail")
 
 
-def _replaced(result: ToolOutcome, value: object) -> ToolOutcome:
+def _replaced(ended: ToolOutcome, value: object) -> Ended:
     shaped = bounded_output(value)
     if shaped.problem is not None:
         raise GuardrailError("put something in the output's place that cannot be given to the model")
-    return result.model_copy(
-        update={"output": shaped.output, "form": "json" if shaped.json else None, "bytes": shaped.size}
-    )
+    update = {"output": shaped.output, "form": "json" if shaped.json else None, "bytes": shaped.size}
+    return Ended(ended.model_copy(update=update), shaped.whole)
 
 
 def _not_asked(tool: str, why: str) -> str:

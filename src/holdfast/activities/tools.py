@@ -15,12 +15,14 @@ from holdfast.activities.error_words import worded
 from holdfast.activities.hooks import ObservedCall
 from holdfast.activities.outputs import bounded_error
 from holdfast.activities.progress import ProgressReport
+from holdfast.activities.references import by_reference
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.tool_body import ToolBody, outcome
 from holdfast.activities.tool_context import tool_context
-from holdfast.activities.tool_guards import guarded_output, unhurried, withheld
+from holdfast.activities.tool_guards import Ended, guarded_output, unhurried, withheld
 from holdfast.context import ToolContext
 from holdfast.errors import ArgumentsInvalidError, JsonProfileError, PayloadInvalidError, UnknownToolError
+from holdfast.payloads.artifacts import READ_OUTPUT
 from holdfast.payloads.call_items import arguments_text
 from holdfast.payloads.json_profile import JsonObject, parse_json
 from holdfast.payloads.tool_call import ToolCall, ToolOutcome
@@ -41,7 +43,7 @@ class ToolActivities:
 
     def all(self) -> list[Callable[..., Any]]:
         """The activities, one type per tool."""
-        return [self._activity(name) for name in self._runtime.registry.tools]
+        return [self._activity(name) for name in (*self._runtime.registry.tools, READ_OUTPUT)]
 
     def _activity(self, name: str) -> Callable[[object], Coroutine[Any, Any, JsonObject]]:
         @activity.defn(name=f"holdfast.tool.{name}")
@@ -54,7 +56,7 @@ class ToolActivities:
         """Run one call. Every ending is a typed outcome; only what must be retried is raised."""
         try:
             call = ToolCall.from_wire(arg)
-            tool = self._runtime.registry.tool(call.tool)
+            tool = self._runtime.tool(call.tool)
         except (PayloadInvalidError, UnknownToolError) as error:
             return outcome("refused", reason=str(error))
         info = activity.info()
@@ -101,9 +103,13 @@ class ToolActivities:
             async with self._runtime.beats.kept(MARK, body.stop, renewed=renewed):
                 if not await observed.start(body.stop):
                     return outcome("not_begun", reason="the worker shut down before the tool began")
-                ended = await body.run(call.timeout_s, at_most_once=call.effect == "at_most_once")
+                result = await body.run(call.timeout_s, at_most_once=call.effect == "at_most_once")
+                kept = Ended(result, body.whole)
                 if context is not None and watch is not None:
-                    ended = await self._after(tool, context, watch, body, ended)
+                    kept = await self._after(tool, context, watch, body, kept)
+                ended = kept.outcome
+                if kept.whole is not None:
+                    ended = await unhurried(by_reference(self._runtime.artifacts, kept.outcome, kept.whole)) or ended
                 if not body.stopping:
                     await observed.end(ended)
                 return ended
@@ -142,20 +148,23 @@ class ToolActivities:
         )
 
     async def _after(
-        self, tool: Tool[..., Any], context: ToolContext[Any], watch: ContextWatch, body: ToolBody, ended: ToolOutcome
-    ) -> ToolOutcome:
+        self, tool: Tool[..., Any], context: ToolContext[Any], watch: ContextWatch, body: ToolBody, ended: Ended
+    ) -> Ended:
         """What follows on a body that has ended: the words for its exception, or the output guardrails and what it
         changed in the run's context."""
         if body.raised is not None and not body.stopping:
-            return await unhurried(worded(self._runtime, tool, context, body.raised, ended)) or ended
-        if ended.kind != "ok":
+            text = await unhurried(worded(self._runtime, tool, context, body.raised, ended.outcome))
+            return Ended(text or ended.outcome)
+        if ended.outcome.kind != "ok":
             return ended
         if tool.output_guardrails:
             asking = guarded_output(tool.output_guardrails, context, body.returned, ended, self._runtime.threads)
             guarded = await unhurried(asking)
-            ended = guarded or withheld(ended, "the worker shut down before a guardrail had seen it")
+            shut_down = "the worker shut down before a guardrail had seen it"
+            ended = guarded or Ended(withheld(ended.outcome, shut_down))
         change = watch.change(context.context)
-        return ended.model_copy(update={"context": change.edits or None, "context_refused": change.refused})
+        update = {"context": change.edits or None, "context_refused": change.refused}
+        return Ended(ended.outcome.model_copy(update=update), ended.whole)
 
 
 def _heard(fetching: asyncio.Future[Any]) -> None:

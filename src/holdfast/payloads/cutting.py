@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 
 
-def cut(text: str, limit: int) -> tuple[str, int | None]:
-    """Cut *text* to *limit* bytes; a cut one ends with its size and the SHA-256 of the whole.
+def cut(text: str, limit: int, remark: str = "") -> tuple[str, int | None]:
+    """Cut *text* to *limit* bytes; a cut one ends with its size, the SHA-256 of the whole, and *remark*.
 
     Returns:
         The text, and its size before it was cut: None where it was not.
@@ -14,5 +14,13 @@ def cut(text: str, limit: int) -> tuple[str, int | None]:
     data = text.encode()
     if len(data) <= limit:
         return text, None
-    note = f"\n[cut: {len(data):,} bytes in all, sha256 {hashlib.sha256(data).hexdigest()}]"
-    return data[: limit - len(note)].decode(errors="ignore") + note, len(data)
+    note = f"\n[cut: {len(data):,} bytes in all, sha256 {hashlib.sha256(data).hexdigest()}{remark}]"
+    return data[: limit - len(note.encode())].decode(errors="ignore") + note, len(data)
+
+
+def whole_characters(data: bytes, position: int) -> int:
+    """The first position of UTF-8 *data*, from *position* on, at which a character begins or the data ends."""
+    position = min(position, len(data))
+    while position < len(data) and data[position] & 0xC0 == 0x80:
+        position += 1
+    return position

@@ -47,6 +47,8 @@ class ModelCall(Payload):
         called: The agent has made a call in this loop before.
         probe: Also report which search attributes exist and the agent's own limits.
         guard: Name the agent's input guardrails instead of calling the model, where it has some.
+        by_reference: An output of the conversation went by reference: the model is offered to read more of it. New in
+            0.1.0.
     """
 
     origin: Origin
@@ -55,6 +57,7 @@ class ModelCall(Payload):
     called: bool | None = None
     probe: bool = False
     guard: bool | None = None
+    by_reference: bool | None = None
 
 
 class NamedGuardrail(Payload):
@@ -123,6 +126,7 @@ class PlannedCall(Payload):
         activity: An activity that exists already, in place of one of ours.
         guarded: The tool has input guardrails, which are asked when the call is about to run.
         hosted: The provider asks whether it may call a hosted MCP server: nothing runs here, the answer is the output.
+        reads: It reads an output that went by reference, which has to be one of this conversation. New in 0.1.0.
     """
 
     index: int
@@ -146,6 +150,7 @@ class PlannedCall(Payload):
     guarded: bool | None = None
     retry: RetryPlan | None = None
     hosted: bool | None = None
+    reads: bool | None = None
 
 
 class AfterToolsPlan(Payload):

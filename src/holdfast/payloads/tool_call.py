@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Literal
 
+from holdfast.payloads.artifacts import Artifact
 from holdfast.payloads.base import Payload
 from holdfast.payloads.context_edits import ContextEdit
 from holdfast.payloads.json_profile import JsonObject, JsonValue
@@ -60,6 +61,7 @@ class ToolOutcome(Payload):
         form: *json*: the text is JSON, of a value that was no text. As text and not as the value itself, because
             converters sort an object's keys, and the model reads them in the order in which the tool gave them.
         bytes: Size of the output before it was cut to `RESULT_BYTES`, when it was.
+        artifact: Where the whole of it is kept, and `output` is its start with this name. New in 0.1.0.
         context: What the tool changed in the run's context.
         context_refused: Why a change of the run's context cannot be kept.
         withheld: What the tool returned, where a guardrail that failed keeps it from the model.
@@ -72,6 +74,7 @@ class ToolOutcome(Payload):
     form: Literal["json"] | None = None
     reason: str | None = None
     bytes: int | None = None
+    artifact: Artifact | None = None
     worker: str | None = None
     context: list[ContextEdit] | None = None
     context_refused: str | None = None

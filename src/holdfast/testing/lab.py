@@ -68,6 +68,7 @@ class Lab:
         resources: Resources | None = None,
         groups: Groups | None = None,
         hooks: Sequence[AgentHooks] = (),
+        artifacts: str | os.PathLike[str] | None = None,
         max_cached_workflows: int = 1000,
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
@@ -86,6 +87,7 @@ class Lab:
             resources: As `HoldfastPlugin`.
             groups: Likewise.
             hooks: Likewise.
+            artifacts: Likewise.
             max_cached_workflows: 0 replays each run at every one of its tasks.
             environment: Further variables for worker processes.
             directory: Working directory of worker processes.
@@ -100,6 +102,7 @@ class Lab:
         self._resources = resources
         self._groups = groups
         self._hooks = hooks
+        self._artifacts = artifacts
         self._cache = max_cached_workflows
         self._environment = dict(environment or {})
         self._directory = directory
@@ -158,6 +161,7 @@ class Lab:
             resources=self._resources,
             groups=self._groups,
             hooks=self._hooks,
+            artifacts=self._artifacts,
         )
 
     async def start_worker(self, agents: Sequence[Agent] | None = None) -> None:

@@ -21,6 +21,8 @@ from holdfast.workflows.work import Work
 NEXT_TASK: Final = timedelta(milliseconds=10)
 """After it another workflow task comes, whose commands have room again."""
 
+NO_SUCH_OUTPUT: Final = "Error: no output of this conversation has this id; take the sha256 that it was shown with"
+
 
 class Calls:
     """Carries out the calls of one frame's turn.
@@ -40,6 +42,9 @@ class Calls:
         frame, plan = self._frame, call.plan
         if plan.activity is not None:
             await self._run_existing(call, plan.activity)
+            return
+        if plan.reads and self._state.arguments_of(frame, call).get("id") not in frame.artifacts:
+            self.endings.settle(call, NO_SUCH_OUTPUT, ran=False)
             return
         if plan.guarded and not call.allowed:
             await self._ask_guardrails(call)

@@ -75,6 +75,8 @@ class CallEndings:
         match outcome.kind:
             case "ok":
                 call.context = outcome.context
+                if outcome.artifact is not None:
+                    self._frame.artifacts.append(outcome.artifact.sha256)
                 if outcome.withheld is None:
                     self.ran(call, outcome.value)
                 self.settle(call, _with_notes(outcome), outcome.block)

@@ -135,6 +135,7 @@ class Frame(BaseModel):
         context_changed: A tool has changed the context in it.
         handoff: The one that won the turn under way.
         stop: Why it is to end after the turn under way.
+        artifacts: Outputs of this conversation that went by reference, by SHA-256.
         earlier: Blocks of former epochs, which the model no longer reads as they are.
         forms: JSON schemas that answers to its questions must satisfy, by tool.
         broken_replies: Replies in a row that were empty or none at all.
@@ -166,6 +167,7 @@ class Frame(BaseModel):
     phase: Phase = "model"
     reply: str | None = None
     calls: list[Call] = []
+    artifacts: list[str] = []
     handoff: HandedOver | None = None
     earlier: list[str] = []
     stop: str | None = None

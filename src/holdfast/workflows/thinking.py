@@ -35,6 +35,7 @@ class ModelTurns:
             called=True if frame.agent in frame.callers else None,
             probe=not (frame.limit_known and self._state.publisher.attributes_known),
             guard=None if frame.guards_known else True,
+            by_reference=True if frame.artifacts else None,
         )
         settled = await self._work.activity(
             "holdfast.call_model", arg.to_wire(), f"{frame.agent} · turn {frame.turn + 1}", budgets.MODEL_CALL

@@ -1,0 +1,250 @@
+"""The store of outputs that go by reference: what is written, who may write at once, and what a reader is told."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+
+from holdfast import Agent, HoldfastPlugin, question, tool
+from holdfast.activities.references import LARGEST_PIECE_BYTES, PREVIEW_BYTES, Artifacts, preview, read_output_tool
+from holdfast.artifacts import ArtifactStore, FolderStore, artifact_store
+from holdfast.errors import ArgumentsInvalidError, ArtifactError, DefinitionError
+from holdfast.payloads.artifacts import Artifact
+from holdfast.payloads.cutting import cut, whole_characters
+from holdfast.registry import Registry
+
+DATA = b"0123456789" * 1000
+SHA = hashlib.sha256(DATA).hexdigest()
+
+
+def files(folder: Path) -> list[Path]:
+    """All files below *folder*."""
+    return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+
+
+def test_content_is_found_by_its_digest_alone(tmp_path: Path) -> None:
+    """What is kept lies under its digest, for its owner only, and a second writing changes nothing."""
+    store = FolderStore(tmp_path / "a" / "b")
+    store.write(SHA, DATA)
+    path = store.folder / SHA[:2] / SHA
+    before = path.stat()
+    store.write(SHA, DATA)
+    assert path.stat() == before
+    assert path.stat().st_mode & 0o077 == 0
+    assert files(store.folder) == [Path(SHA[:2]) / SHA]
+    assert store.read(SHA) == DATA
+
+
+def test_writers_at_the_same_moment_leave_one_whole_file(tmp_path: Path) -> None:
+    """Many workers that keep the same output at once do not disturb each other, and leave nothing behind."""
+    data = DATA * 200
+    sha256 = hashlib.sha256(data).hexdigest()
+    ready = Barrier(16)
+
+    def write() -> bytes:
+        ready.wait(30)
+        store = FolderStore(tmp_path)
+        store.write(sha256, data)
+        return store.read(sha256)
+
+    with ThreadPoolExecutor(16) as threads:
+        read = [each.result(60) for each in [threads.submit(write) for _ in range(16)]]
+    assert read == [data] * 16
+    assert files(tmp_path) == [Path(sha256[:2]) / sha256]
+
+
+def test_a_writing_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk in the middle of a file leaves neither the file nor a part of it."""
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        FolderStore(tmp_path).write(SHA, DATA)
+    assert files(tmp_path) == []
+
+
+def test_a_damaged_file_is_written_anew(tmp_path: Path) -> None:
+    """Whoever keeps the same output again heals a file that something has cut or changed."""
+    store = FolderStore(tmp_path)
+    store.write(SHA, DATA)
+    (store.folder / SHA[:2] / SHA).write_bytes(b"x" * len(DATA))
+    store.write(SHA, DATA)
+    assert store.read(SHA) == DATA
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "", SHA.upper(), SHA[:-1], f"{SHA}\n", "a" * 65])
+def test_only_a_digest_names_something(tmp_path: Path, name: str) -> None:
+    """A name that is no digest is not there, whatever lies in the file system under it."""
+    with pytest.raises(FileNotFoundError):
+        FolderStore(tmp_path).read(name)
+
+
+@pytest.mark.parametrize("location", ["", 5, b"/tmp"])
+def test_a_place_that_is_none_is_refused(location: object) -> None:
+    """What is no path and no URL is refused where the plugin is made."""
+    with pytest.raises(DefinitionError, match="path of a folder, or a URL"):
+        artifact_store(location)  # type: ignore[arg-type] # refused
+
+
+def test_a_url_without_fsspec_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where fsspec is not installed, the plugin says what to install; what the URL holds is not repeated."""
+    monkeypatch.setitem(sys.modules, "fsspec.core", None)
+    with pytest.raises(DefinitionError, match=r"install 'holdfast\[artifacts\]'") as refused:
+        HoldfastPlugin(artifacts="s3://key:secret@bucket/outputs")
+    assert "secret" not in str(refused.value)
+
+
+def test_the_environment_names_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HOLDFAST_ARTIFACTS is looked at where the plugin says nothing."""
+    monkeypatch.setenv("HOLDFAST_ARTIFACTS", "nowhere-known://x")
+    with pytest.raises(DefinitionError, match="nowhere-known"):
+        HoldfastPlugin()
+    assert HoldfastPlugin(artifacts=tmp_path) is not None
+
+
+def by_function() -> Agent:
+    """An agent whose tool takes our name."""
+
+    @tool(effect="read_only")
+    def read_output(id: str) -> str:
+        """Take the name."""
+        return id
+
+    return Agent("desk", model="m", tools=[read_output])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(by_function, id="function"),
+        pytest.param(lambda: Agent("desk", tools=[question(name="read_output")]), id="question"),
+        pytest.param(lambda: Agent("desk", tools=[Agent("other").as_tool("read_output")]), id="agent"),
+    ],
+)
+def test_the_name_of_the_reading_tool_is_ours(make: Callable[[], Agent]) -> None:
+    """A tool of the user's with that name is refused when the registry is built."""
+    with pytest.raises(DefinitionError, match="no tool may be named 'read_output'"):
+        Registry([make()])
+
+
+def test_a_tool_of_a_worker_without_agents_is_refused_too() -> None:
+    """Likewise one that is given without an agent."""
+    [taken] = by_function().tools
+    with pytest.raises(DefinitionError, match="no tool may be named 'read_output'"):
+        Registry([], [taken])  # type: ignore[list-item] # a Tool, as its agent holds it
+
+
+class Broken:
+    """A store whose medium fails with words that are nobody's business."""
+
+    def write(self, sha256: str, data: bytes) -> None:
+        """Fail."""
+        raise PermissionError(13, "https://user:password@store.example", sha256)
+
+    def read(self, sha256: str) -> bytes:
+        """Fail likewise."""
+        raise PermissionError(13, "https://user:password@store.example", sha256)
+
+
+async def read(store: ArtifactStore | None, sha256: str, offset: int = 0, length: int = 16384) -> str:
+    """Call the model's tool."""
+    artifacts = Artifacts(store)
+    try:
+        said: str = await read_output_tool(artifacts).function(sha256, offset, length)
+    finally:
+        artifacts.close()
+    return said
+
+
+async def test_an_output_that_is_missing_or_damaged_is_said_so(tmp_path: Path) -> None:
+    """The model reads what is wrong with an output, and none of what the store says of itself."""
+    store = FolderStore(tmp_path)
+    with pytest.raises(ArtifactError, match="it is not in this worker's store"):
+        await read(store, SHA)
+    store.write(SHA, DATA)
+    (store.folder / SHA[:2] / SHA).write_bytes(DATA[:-1])
+    with pytest.raises(ArtifactError, match="has another one: it was damaged"):
+        await read(store, SHA)
+    with pytest.raises(ArtifactError, match=r"the store failed \(PermissionError\)") as failed:
+        await read(Broken(), SHA)
+    assert "password" not in str(failed.value)
+    with pytest.raises(ArtifactError, match="give its HoldfastPlugin artifacts="):
+        await read(None, SHA)
+
+
+async def test_a_store_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A store that does not answer costs a bounded time, and the model reads why."""
+    going_on = Barrier(2)
+
+    class Hanging(FolderStore):
+        def write(self, sha256: str, data: bytes) -> None:
+            going_on.wait(30)
+
+    monkeypatch.setattr("holdfast.activities.references.STORE_S", 0.05)
+    artifacts = Artifacts(Hanging(tmp_path))
+    with pytest.raises(ArtifactError, match="longer than"):
+        await artifacts.keep(DATA)
+    await asyncio.to_thread(going_on.wait, 30)
+    artifacts.close()
+
+
+async def test_pieces_put_together_are_the_whole(tmp_path: Path) -> None:
+    """Read on from where the last piece ended, an output comes whole, characters of several bytes included."""
+    whole = "aß€𝄞" * 700
+    data = whole.encode()
+    sha256 = hashlib.sha256(data).hexdigest()
+    FolderStore(tmp_path).write(sha256, data)
+    found, offset = "", 0
+    while True:
+        said = await read(FolderStore(tmp_path), sha256, offset, 1001)
+        if said.startswith("[The output ends"):
+            break
+        head, _, piece = said.partition("\n")
+        assert head.startswith(f"[Bytes {offset:,} to ")
+        found += piece
+        offset += len(piece.encode())
+        assert (f"offset={offset} reads on" in head) is (offset < len(data))
+    assert found == whole
+    assert (await read(FolderStore(tmp_path), sha256, 10**12)).startswith(f"[The output ends at byte {len(data):,}")
+
+
+def test_a_preview_is_short_and_leads_on() -> None:
+    """What the model reads at once is the start, the size, the digest, and how to read on at a whole character."""
+    data = ("€" * PREVIEW_BYTES).encode()
+    shown = preview(data, Artifact(sha256=SHA, bytes=len(data)))
+    start, _, note = shown.rpartition("\n")
+    assert data.decode().startswith(start)
+    assert PREVIEW_BYTES <= len(start.encode()) < PREVIEW_BYTES + 4
+    assert f"{len(data):,} bytes, sha256 {SHA}" in note
+    assert f'read_output(id="{SHA}", offset={len(start.encode())})' in note
+
+
+def test_a_cut_with_a_remark_stays_within_its_limit() -> None:
+    """What is said of a store that failed does not make a cut output longer."""
+    text, size = cut("ü" * 1000, 400, "; the whole could not be kept: the störe failed")
+    assert len(text.encode()) <= 400
+    assert size == 2000
+    assert text.endswith("the störe failed]")
+
+
+def test_positions_are_whole_characters() -> None:
+    """Every position within a character leads to the next one."""
+    assert [whole_characters("a€b".encode(), place) for place in range(8)] == [0, 1, 4, 4, 4, 5, 5, 5]
+
+
+def test_the_reading_tool_is_bounded() -> None:
+    """Its schema takes no negative offset and no piece that would fill the history."""
+    tool = read_output_tool(Artifacts(None))
+    tool.validate({"id": SHA, "offset": 0, "length": LARGEST_PIECE_BYTES})
+    for wrong in ({"offset": -1}, {"length": LARGEST_PIECE_BYTES + 1}, {"length": 0}):
+        with pytest.raises(ArgumentsInvalidError):
+            tool.validate({"id": SHA, **wrong})
