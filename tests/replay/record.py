@@ -20,7 +20,18 @@ from temporalio.client import Client
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from holdfast import Agent, Answer, Approval, Approve, Run, Tool, tool  # noqa: E402
+from holdfast import (  # noqa: E402
+    Agent,
+    Answer,
+    Approval,
+    Approve,
+    Run,
+    Tool,
+    handoff,
+    messages_only,
+    question,
+    tool,
+)
 from holdfast.server import EmbeddedServer  # noqa: E402
 from holdfast.testing import Gate, Hang, Lab, Reply, call, refusal, text  # noqa: E402
 from replay.two_runs import TwoRuns  # noqa: E402
@@ -78,6 +89,18 @@ async def break_down() -> str:
 TOOLS: list[Tool] = [wipe, pay, transfer, look, hang, lose, break_down]
 desk = Agent("desk", instructions="Help.", model="m", tools=TOOLS)
 older = Agent("desk", instructions="Help.", model="m")
+frugal = Agent("frugal", instructions="Be brief.", model="m", tools=[look], max_turns=1, on_limit="ask")
+front = Agent(
+    "front",
+    instructions="Greet.",
+    model="m",
+    tools=[desk.as_tool("ask_desk"), question(name="ask_person")],
+    handoffs=[handoff(desk, filter=messages_only, approval=True)],
+    input_guardrails=[lambda _context, _items: None],
+)
+AGENTS = [desk, frugal, front]
+STARTED_WITH = {"nested": "front", "handed_over": "front", "questioned": "front", "budget": "frugal"}
+"""Scenes that begin with another agent than the desk."""
 
 GROUPS = {"finance": ["bob", "carl"]}
 
@@ -157,6 +180,46 @@ async def remembered(lab: Lab, run: Run) -> None:
             return
 
 
+async def nested(lab: Lab, run: Run) -> None:
+    """Two nested agents run, behind a guardrail: one has been approved and has ended, the other one waits."""
+    requests = await lab.open_requests(run, 2)
+    await run.approve(requests[0], decided_by="lead")
+    await until_settled(lab, run)
+
+
+async def handed_over(lab: Lab, run: Run) -> None:
+    """A gated handoff took place, its filter said what is seen, and the next agent's call waits."""
+    await run.approve(await lab.next_request(run), decided_by="lead")
+    async for request in run.requests():
+        if request.tool == "wipe":
+            return
+
+
+async def questioned(lab: Lab, run: Run) -> None:
+    """A person was asked and has answered; another question waits."""
+    first = await lab.next_request(run)
+    await run.answer(first, "the fans", decided_by="rita")
+    async for request in run.requests():
+        if request.id != first.id:
+            return
+
+
+async def budget(lab: Lab, run: Run) -> None:
+    """Out of turns, given more, and out of them again."""
+    first = await lab.next_request(run)
+    await run.grant(first, turns=1, decided_by="lead")
+    async for request in run.requests():
+        if request.id != first.id:
+            return
+
+
+async def until_settled(lab: Lab, run: Run) -> None:
+    """Wait until a call of the run has ended, looking at each event of its history."""
+    async for _ in lab.client.get_workflow_handle(run.id).fetch_history_events(wait_new_event=True):
+        if any(call.state == "settled" for call in (await run.status()).calls):
+            return
+
+
 async def failed(lab: Lab, run: Run) -> None:
     """The model refused."""
     await until(lab, run, "workflow_execution_failed_event_attributes")
@@ -206,6 +269,21 @@ SCENES: dict[str, Scene] = {
         ],
         remembered,
     ),
+    "nested": (
+        [
+            Reply(call("ask_desk", {"input": "one"}, "o1"), call("ask_desk", {"input": "two"}, "o2")),
+            Reply(WIPE),
+            Reply(WIPE),
+            DONE,
+        ],
+        nested,
+    ),
+    "handed_over": ([Reply(text("over to you"), call("transfer_to_desk", {}, "h1")), Reply(WIPE)], handed_over),
+    "questioned": (
+        [Reply(call("ask_person", {"question": "What?"}, "q1")), Reply(call("ask_person", {"question": "Why?"}, "q2"))],
+        questioned,
+    ),
+    "budget": ([Reply(call("look", {"check": name}, "c1")) for name in ("fans", "disks")], budget),
     "failed": ([Reply(refusal("I will not"))], failed),
     "tool_failed": ([Reply(call("break_down", {}, "c1")), DONE], tool_failed),
     "cancelled": ([Reply(WIPE, call("hang", {}, "c2"))], cancelled),
@@ -224,12 +302,13 @@ async def record(server: EmbeddedServer, folder: Path, name: str) -> None:
     started.clear()
     script, play = SCENES[name]
     client = await Client.connect(server.address, identity="recorder")
-    async with Lab([desk], script=script, client=client, workflows=[TwoRuns], groups=GROUPS) as lab:
+    async with Lab(AGENTS, script=script, client=client, workflows=[TwoRuns], groups=GROUPS) as lab:
         if name == "hosted":
             handle = await client.start_workflow(TwoRuns.run, "desk", id="hosted", task_queue=lab.task_queue)
             run = lab.watch(lab.hf.run(handle.id))
         else:
-            run = await lab.start("desk", "Clean up, please", labels={"team": "it"}, id=name, requested_by="rita")
+            agent = STARTED_WITH.get(name, "desk")
+            run = await lab.start(agent, "Clean up, please", labels={"team": "it"}, id=name, requested_by="rita")
         await play(lab, run)
         history = await client.get_workflow_handle(run.id).fetch_history()
         document = json.loads(scrubbed(history.to_json()))
