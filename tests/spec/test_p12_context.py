@@ -229,6 +229,38 @@ async def test_p12_changes_of_a_call_that_failed_are_dropped(make_lab: MakeLab) 
     assert (await (await lab.start("desk", context={"customer": "Ana"})).result()).context is None
 
 
+async def test_p12_what_no_result_records_no_other_call_sees(make_lab: MakeLab) -> None:
+    """P12: instructions, rules and a tool that fails may change a plain context in place as deep as they like: nothing
+    of it is kept, so that the next call does not see it either, on this worker or on any other."""
+    seen: list[dict[str, Any]] = []
+
+    def instructions(ctx: RunContext[Any]) -> str:
+        ctx.context["basket"]["items"].append("by instructions")
+        return "Help."
+
+    def rule(ctx: RunContext[Any], _arguments: Any) -> bool:
+        ctx.context["basket"]["items"].append("by a rule")
+        return False
+
+    @tool(approval=rule)
+    async def spoil(ctx: ToolContext[Any]) -> str:
+        """Fail in the middle."""
+        ctx.context["basket"]["items"].append("by a tool")
+        raise ValueError("no")
+
+    @tool
+    async def look(ctx: ToolContext[Any]) -> str:
+        """Look at the context."""
+        seen.append(ctx.context)
+        return "seen"
+
+    agent = Agent("a", model="m", instructions=instructions, tools=[spoil, look])
+    lab = await make_lab([agent], script=[Reply(call("spoil")), Reply(call("look")), DONE])
+    run = await lab.start("a", context={"basket": {"items": ["tea"]}})
+    await run.result()
+    assert seen == [{"basket": {"items": ["tea"]}}]
+
+
 async def test_p12_a_context_that_grows_without_end_fails_the_run(make_lab: MakeLab, cache: int) -> None:
     """P12: a context that tools make larger than 1 MB ends the run, typed, and never wedges it."""
 

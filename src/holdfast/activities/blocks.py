@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import re
 from collections import OrderedDict
@@ -108,9 +109,9 @@ class Blocks:
         return items
 
     async def whole(self, origin: Origin) -> list[JsonObject]:
-        """All items of a frame, in order, as the workflow has them now."""
+        """All items of a frame, in order, as the workflow has them now: copies, which user code may change."""
         found = await self._fetch(origin, None)
-        return [item for items in found.values() for item in items]
+        return [copy.deepcopy(item) for items in found.values() for item in items]
 
     async def block(self, origin: Origin, block_id: str) -> list[JsonObject]:
         """The items of one block."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -91,11 +92,11 @@ class Runtime:
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def facts(self, origin: Origin) -> RunFacts:
-        """What the run was started with, its context as tools have left it."""
+        """What the run was started with, its context as tools have left it: a copy, which user code may spoil."""
         if origin.facts is None:
             return RunFacts()
         [stored] = await self.blocks.block(origin, origin.facts)
-        return RunFacts.from_wire(stored)
+        return RunFacts.from_wire(copy.deepcopy(stored))
 
     async def run_context(self, origin: Origin, kind: type[Any] | None) -> RunContext[Any]:
         """What agent code is told about its run.
