@@ -32,6 +32,11 @@ def desk(effects: Effects, **options: Any) -> Agent:
     return Agent("desk", model="m", tools=[wipe, look], **options)
 
 
+def allowed(mode: str) -> dict[str, Any]:
+    """A choice that leaves the model some of the tools only."""
+    return {"type": "allowed_tools", "mode": mode, "tools": [{"type": "function", "name": n} for n in ("look", "wipe")]}
+
+
 def choices(lab: Lab) -> list[Any]:
     """The choice of tool that each request asked for."""
     return [record.body.get("tool_choice") for record in lab.model.requests]
@@ -47,6 +52,14 @@ def choices(lab: Lab) -> list[Any]:
             id="named",
         ),
         pytest.param({"model_settings": {"tool_choice": "auto"}}, ["auto"] * 3, id="auto"),
+        *(
+            pytest.param(
+                {"model_settings": {"tool_choice": allowed(mode)}},
+                [allowed(mode), allowed("auto"), allowed("auto")],
+                id=f"allowed-{mode}",
+            )
+            for mode in ("required", "auto")
+        ),
         pytest.param({}, [None] * 3, id="none-given"),
         pytest.param(
             {"model_settings": {"tool_choice": "required"}, "reset_tool_choice": False}, ["required"] * 3, id="kept"

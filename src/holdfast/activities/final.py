@@ -22,9 +22,16 @@ def request_settings(agent: Agent, *, called: bool = False) -> Mapping[str, Any]
         called: It has made a call in this loop before: a tool that it must call would be called for ever.
     """
     settings = dict(agent.model_settings)
-    if called and agent.reset_tool_choice and settings.get("tool_choice", "auto") not in ("auto", "none"):
-        settings["tool_choice"] = "auto"
+    if called and agent.reset_tool_choice and "tool_choice" in settings:
+        settings["tool_choice"] = _freed(settings["tool_choice"])
     return settings if agent.output is None else agent.output.settings(settings, f"agent {agent.name!r}")
+
+
+def _freed(choice: object) -> object:
+    """The choice without its demand for a call; what it forbids, it goes on forbidding."""
+    if isinstance(choice, Mapping) and choice.get("type") == "allowed_tools":
+        return {**choice, "mode": "auto"}
+    return choice if choice == "none" else "auto"
 
 
 def input_guardrails(agent: Agent) -> list[NamedGuardrail] | None:
