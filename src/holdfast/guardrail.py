@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 from holdfast._signature import require_positional
 from holdfast.context import RunContext
 from holdfast.errors import DefinitionError
+from holdfast.payloads.json_profile import scrub
 
 __all__ = [
     "Allow",
@@ -66,7 +67,7 @@ class Fail:
     def __post_init__(self) -> None:
         if not isinstance(self.reason, str):
             raise DefinitionError("Fail", f"reason must be a text, not a {type(self.reason).__name__}")
-        object.__setattr__(self, "reason", self.reason[:REASON_CHARACTERS])
+        object.__setattr__(self, "reason", scrub(self.reason[:REASON_CHARACTERS]))
 
 
 GuardrailVerdict: TypeAlias = Allow | Replace | Fail | None

@@ -104,10 +104,11 @@ async def test_m2_rejected_before_approval_nobody_is_asked(make_lab: MakeLab, ef
 async def test_m2_a_guardrail_fails_the_run(
     make_lab: MakeLab, effects: Effects, before_approval: bool, cache: int
 ) -> None:
-    """M2: Fail ends the run as GuardrailTripped with the reason, before or after the approval; nothing ran."""
+    """M2: Fail ends the run as GuardrailTripped with the reason, before or after the approval; nothing ran. A reason
+    that is no valid Unicode, as where it quotes what was checked, does not take the failure's type away."""
 
     def forbid(_ctx: ToolContext, _arguments: object) -> Fail:
-        return Fail("stolen card")
+        return Fail("stolen card \ud800")
 
     lab = await make_lab(
         [agent(effects, input_guardrails=[ToolInputGuardrail(forbid, before_approval=before_approval)])],
@@ -117,7 +118,7 @@ async def test_m2_a_guardrail_fails_the_run(
     run = await lab.start("desk")
     if not before_approval:
         await run.approve(await lab.next_request(run), decided_by="lead")
-    with pytest.raises(RunFailedError, match="stolen card") as failed:
+    with pytest.raises(RunFailedError, match="stolen card \ufffd") as failed:
         await run.result()
     assert failed.value.kind == "GuardrailTripped"
     assert effects == []

@@ -22,6 +22,7 @@ def test_a_failure_says_why() -> None:
     reason: Any = 7
     with pytest.raises(DefinitionError, match="Fail: reason must be a text, not a int"):
         Fail(reason)
+    assert Fail("too \ud800 rude").reason == "too \ufffd rude"
 
 
 def check(_context: RunContext, _given: object) -> None:
