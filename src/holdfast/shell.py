@@ -26,8 +26,10 @@ MOST_OUTPUT_BYTES: Final = 256 * 1024
 LAST_WORDS_S: Final = 1.0
 """How long to read on after the command has ended and its group has been killed."""
 LOOK_EVERY_S: Final = 0.05
+LONGEST_GRACE: Final = timedelta(seconds=45)
+"""A call that is cancelled has a minute to end; beyond it nobody would hear how it did."""
 TOOL_MARGIN: Final = timedelta(seconds=30)
-"""Of the tool's own timeout beyond the command's, which ends the command and tells of it."""
+"""Of the tool's own timeout beyond the command's and the grace, so that a command that takes too long is told of."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def shell_tool(
         approval: As `holdfast.tools.tool`; by default a person is asked each time.
         cwd: Working directory; None is the worker's.
         timeout: For the command; one that takes longer ends with a result that says so.
-        grace: Between SIGTERM and SIGKILL.
+        grace: Between SIGTERM and SIGKILL; at most 45 seconds.
         environment: Names of the worker's variables that the command may see, or a mapping of all that it sees; None
             passes on a few without secrets, `PASSED_ON`.
         max_output_bytes: Kept of stdout and of stderr each, at most 256 KiB.
@@ -84,6 +86,8 @@ def shell_tool(
     """
     subject = f"shell tool {name!r}"
     _check_run(subject, cwd, {"timeout": timeout, "grace": grace})
+    if grace > LONGEST_GRACE:
+        raise DefinitionError(subject, f"grace must be at most {LONGEST_GRACE.seconds} seconds")
     _check_bounds(subject, environment, max_output_bytes)
 
     async def run(command: str) -> ShellResult:
@@ -98,7 +102,9 @@ def shell_tool(
         limits = _Limits(timeout.total_seconds(), grace.total_seconds(), max_output_bytes)
         return await _Command(words, cwd, _environment(environment), limits).run()
 
-    return cast("Tool[[str], Any]", tool(name=name, approval=approval, timeout=timeout + TOOL_MARGIN, **options)(run))
+    return cast(
+        "Tool[[str], Any]", tool(name=name, approval=approval, timeout=timeout + grace + TOOL_MARGIN, **options)(run)
+    )
 
 
 @dataclass(frozen=True)

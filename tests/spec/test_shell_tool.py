@@ -216,6 +216,7 @@ async def test_a_command_that_cannot_start_is_explained(
         pytest.param({"cwd": 7}, "cwd", id="cwd"),
         pytest.param({"timeout": timedelta(0)}, "timeout", id="timeout"),
         pytest.param({"grace": 5}, "grace", id="grace"),
+        pytest.param({"grace": timedelta(seconds=46)}, "grace must be at most 45 seconds", id="long-grace"),
         pytest.param({"environment": "PATH"}, "environment", id="environment"),
         pytest.param({"environment": {"A": 1}}, "environment", id="environment-value"),
         pytest.param({"max_output_bytes": 0}, "max_output_bytes", id="output"),
