@@ -11,7 +11,7 @@ from temporalio.api.enums.v1 import EventType
 
 from _evidence import failed_tasks, logged
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, Holdfast, RunContext, tool
+from holdfast import Agent, Approval, Holdfast, RunContext, handoff, tool
 from holdfast.errors import RunFailedError
 from holdfast.testing import Lab, Reply, call, text
 from spec.test_a_parallel_approvals import outputs
@@ -39,6 +39,42 @@ async def until_fired(lab: Lab, run: Any) -> None:
         async for event in lab.client.get_workflow_handle(run.id).fetch_history_events(wait_new_event=True):
             if event.event_type == EventType.EVENT_TYPE_TIMER_FIRED:
                 return
+
+
+async def test_no_worker_is_waited_for_by_all_that_a_run_needs(make_lab: MakeLab, effects: Effects) -> None:
+    """P10: where workers are down just when a run has asked its agents' own functions for something that it cannot go
+    on without, it waits for them: none of these evaluations has an end that a few minutes' outage could reach."""
+    helper = Agent("helper", model="m", on_max_turns=lambda ctx, limit: "that is all")
+    nested = Agent("nested", model="m").as_tool(
+        input_builder=lambda ctx, arguments: arguments.input, output_extractor=lambda ctx, run: run.output
+    )
+    desk = Agent(
+        "desk",
+        model="m",
+        tools=[*wiper(effects).tools, nested],
+        handoffs=[handoff(helper, filter=lambda ctx, history: history.items)],
+        max_turns=3,
+        rejection_text=lambda ctx, rejection: "not now",
+    )
+    script = [
+        Reply(call("wipe", {"target": "t"}, "c1"), call("nested", {"input": "hello"}, "c2")),
+        Reply(text("nested has said")),
+        Reply(call("transfer_to_helper", {}, "c3")),
+        Reply(call("nothing", {}, "c4")),
+    ]
+    lab = await make_lab([desk], script=script)
+    run = await lab.start("desk")
+    await run.reject(await lab.next_request(run), decided_by="lead")
+    assert (await run.result()).output == "that is all"
+    history = await lab.client.get_workflow_handle(run.id).fetch_history()
+    scheduled = [
+        event.activity_task_scheduled_event_attributes
+        for event in history.events
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+    ]
+    asked = [each for each in scheduled if each.activity_type.name == "holdfast.evaluate"]
+    assert len(asked) == 5  # the rejection's words, input and output of the nested agent, the filter, the last words
+    assert [each.schedule_to_close_timeout.ToTimedelta() for each in asked] == [timedelta(0)] * 5
 
 
 async def test_o6_a_tools_time_begins_when_it_does(make_lab: MakeLab, effects: Effects, cache: int) -> None:

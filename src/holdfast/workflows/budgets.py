@@ -34,6 +34,13 @@ EVALUATION: Final = workflow.ActivityConfig(
     schedule_to_close_timeout=timedelta(minutes=2),
     retry_policy=RetryPolicy(maximum_attempts=5, non_retryable_error_types=NEVER_RETRIED),
 )
+"""For what somebody waits for who can ask again: the check of a decision."""
+
+PART_OF_RUN: Final = workflow.ActivityConfig(
+    start_to_close_timeout=timedelta(seconds=30),
+    retry_policy=RetryPolicy(maximum_attempts=5, non_retryable_error_types=NEVER_RETRIED),
+)
+"""For what a run cannot go on without: where no worker is, it is waited for, as a run of weeks must not end for it."""
 
 TOLD_ONCE: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=30), retry_policy=RetryPolicy(maximum_attempts=1)

@@ -144,7 +144,7 @@ class Calls:
         )
         text = DEFAULT_REJECTION
         match await self._work.activity(
-            "holdfast.evaluate", arg.to_wire(), f"{self._frame.agent} · wording the rejection", budgets.EVALUATION
+            "holdfast.evaluate", arg.to_wire(), f"{self._frame.agent} · wording the rejection", budgets.PART_OF_RUN
         ):
             case Done(value):
                 worded = Evaluated.from_wire(value).text

@@ -70,7 +70,7 @@ class Handoffs:
         origin = self._state.origin(frame).model_copy(update={"agent": handoff.by})
         arg = FilterHistory(origin=origin, tool=handoff.name)
         answer = await self._work.activity(
-            "holdfast.evaluate", arg.to_wire(), f"{handoff.by} · what {frame.agent} sees", budgets.EVALUATION
+            "holdfast.evaluate", arg.to_wire(), f"{handoff.by} · what {frame.agent} sees", budgets.PART_OF_RUN
         )
         made = Evaluated.from_wire(answer.value) if isinstance(answer, Done) else None
         if made is None or made.items is None or made.block is None:

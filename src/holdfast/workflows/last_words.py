@@ -10,7 +10,7 @@ from holdfast.payloads.evaluation import Evaluated, HandleMaxTurns, HandleRefusa
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import ModelReply
 from holdfast.workflows import guards, limits
-from holdfast.workflows.budgets import EVALUATION
+from holdfast.workflows.budgets import PART_OF_RUN
 from holdfast.workflows.frames import Failure, Frame
 from holdfast.workflows.settle import Cancelled, Done
 from holdfast.workflows.state import RunState
@@ -47,7 +47,7 @@ class LastWords:
         frame = self._frame
         frame.phase = "closing"
         settled = await self._work.activity(
-            "holdfast.evaluate", arg.to_wire(), f"{frame.agent} · {function}", EVALUATION
+            "holdfast.evaluate", arg.to_wire(), f"{frame.agent} · {function}", PART_OF_RUN
         )
         if isinstance(settled, Cancelled):
             frame.failure = Failure(type="Cancelled", message=f"{function} was cancelled")

@@ -130,7 +130,7 @@ class NestedAgents:
             self._frame.failure = failure or Failure(type="ToolFailed", message=f"{call.tool}: {output}")
 
     async def _evaluate(self, arg: JsonObject, what: str) -> Evaluated | None:
-        match await self._work.activity("holdfast.evaluate", arg, f"{self._frame.agent} · {what}", budgets.EVALUATION):
+        match await self._work.activity("holdfast.evaluate", arg, f"{self._frame.agent} · {what}", budgets.PART_OF_RUN):
             case Done(value):
                 return Evaluated.from_wire(value)
         return None
