@@ -41,7 +41,7 @@ async def until_fired(lab: Lab, run: Any) -> None:
                 return
 
 
-async def test_no_worker_is_waited_for_by_all_that_a_run_needs(make_lab: MakeLab, effects: Effects) -> None:
+async def test_p10_workers_are_waited_for_by_all_that_a_run_needs(make_lab: MakeLab, effects: Effects) -> None:
     """P10: where workers are down just when a run has asked its agents' own functions for something that it cannot go
     on without, it waits for them: none of these evaluations has an end that a few minutes' outage could reach."""
     helper = Agent("helper", model="m", on_max_turns=lambda ctx, limit: "that is all")
