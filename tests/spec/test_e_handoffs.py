@@ -174,6 +174,18 @@ async def test_e6_a_stop_at_a_handoff_ends_before_the_next_agent(make_lab: MakeL
     assert [item["type"] for item in whole["blocks"][-1]["items"]] == ["function_call_output"]
 
 
+async def test_a_stop_that_comes_with_the_start_is_not_lost(make_lab: MakeLab, effects: Effects) -> None:
+    """A stop that is there before the run's first task ends it before the first model call."""
+    lab = await make_lab([front(effects, billing(effects))], script=[])
+    await lab.stop_worker()
+    run = await lab.start("front")
+    await lab.client.get_workflow_handle(run.id).signal("stop", "not needed")
+    await lab.start_worker()
+    result = await run.result()
+    assert (result.output, result.stopped, result.turns) == (None, "not needed", 0)
+    assert lab.model.requests == []
+
+
 class Reason(BaseModel):
     """What the model says along with a handoff."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
@@ -104,6 +106,18 @@ async def test_i4_the_limit_is_raised_during_the_first_model_call(
     await lab.model.wait_for_request(1)
     assert (await run.raise_limits(turns=1)).max_turns is None
     lab.model.open("first")
+    await run.approve(await lab.next_request(run), decided_by="lead")
+    assert (await run.result()).turns == 2
+
+
+async def test_i4_a_raise_that_comes_with_the_start_counts(make_lab: MakeLab, effects: Effects, cache: int) -> None:
+    """I4: raised before the run's first task, the limit is not refused as that of a run that does nothing."""
+    lab = await make_lab([desk(effects, max_turns=1)], script=[wiping("a"), DONE], max_cached_workflows=cache)
+    await lab.stop_worker()
+    run = await lab.start("desk")
+    raising = asyncio.create_task(run.raise_limits(turns=1))
+    await lab.start_worker()
+    assert (await raising).frame == "0"
     await run.approve(await lab.next_request(run), decided_by="lead")
     assert (await run.result()).turns == 2
 

@@ -31,12 +31,16 @@ class Raiser:
     def refuse(self, *args: object) -> None:
         """Validate the update `raise_limits`: a refusal leaves no trace in the history."""
         try:
-            self._checked(_read(args))
+            given = _read(args)
+            if not self._state.about_to_begin:
+                self._checked(given)
         except RefusalError as refusal:
             raise refusal_to_wire(refusal) from None
 
-    def raise_limits(self, *args: object) -> JsonObject:
+    async def raise_limits(self, *args: object) -> JsonObject:
         """Update `raise_limits`: the loop goes on from where it is; an open budget request is granted by it."""
+        if self._state.about_to_begin:  # it came together with the start
+            await workflow.wait_condition(lambda: not self._state.about_to_begin)
         try:
             given = _read(args)
             frame, request = self._checked(given)

@@ -62,8 +62,14 @@ class RunState:
         self._unlimited: set[str] = set()
         self._labels: dict[str, str] = {}
         self._ended: RunPhase = "idle"
+        self._stop_first: str | None = None
         self._task = 0
         self._inlined = 0
+
+    @property
+    def about_to_begin(self) -> bool:
+        """Whether a workflow of ours has been started, and its run has not begun: messages may come that early."""
+        return not self._prefix and not self.frames
 
     def ledger_changed(self) -> None:
         """Wake the drivers; where there is none, publish in their place."""
@@ -90,6 +96,7 @@ class RunState:
             agent_path=[given.agent],
             max_turns=given.max_turns,
             requested_by=given.requested_by,
+            stop=self._stop_first,
         )
         if given.limits_turns and given.max_turns is None:
             self._unlimited.add(frame.id)
@@ -100,6 +107,7 @@ class RunState:
             self.new_block([user_message(given.input)] if isinstance(given.input, str) else given.input)
         )
         self._labels = {**self._labels, **given.labels}
+        self._stop_first = None
         self.frames.append(frame)
         return frame
 
@@ -244,7 +252,9 @@ class RunState:
         return request.id
 
     def stop(self, why: str) -> None:
-        """Let every loop under way end after its turn."""
+        """Let every loop under way end after its turn; a run that is only about to begin ends before its first one."""
+        if self.about_to_begin:
+            self._stop_first = why
         for frame in self.frames:
             if frame.phase != "finished" and frame.failure is None:
                 frame.stop = why
