@@ -258,10 +258,19 @@ async def test_xc8_checks_of_arguments_that_raise_are_told_to_the_model(make_lab
     def key(ctx: object, arguments: object) -> str:
         raise SystemExit(1)
 
+    def leave(value: str) -> str:
+        raise SystemExit(value)
+
     @tool
     async def checked(value: Annotated[str, AfterValidator(check)]) -> str:
         """Take a value."""
         effects.append("checked")
+        return value
+
+    @tool
+    async def leaving(value: Annotated[str, AfterValidator(leave)]) -> str:
+        """Take a value."""
+        effects.append("leaving")
         return value
 
     @tool(idempotency_key=key)
@@ -276,9 +285,9 @@ async def test_xc8_checks_of_arguments_that_raise_are_told_to_the_model(make_lab
         effects.append("sound")
         return value
 
-    names = ("checked", "keyed", "sound")
+    names = ("checked", "leaving", "keyed", "sound")
     lab = await make_lab(
-        [Agent("desk", instructions="Help.", model="m", tools=[checked, keyed, sound])],
+        [Agent("desk", instructions="Help.", model="m", tools=[checked, leaving, keyed, sound])],
         script=[Reply(*(call(name, {"value": "v"}, name) for name in names)), Reply(text("done"))],
     )
     run = await lab.start("desk")
@@ -286,6 +295,7 @@ async def test_xc8_checks_of_arguments_that_raise_are_told_to_the_model(make_lab
     assert (effects, len(lab.model.requests)) == (["sound"], 2)
     assert lab.model.requests[1].tool_outputs == {
         "checked": "Error: KeyError: 'v'",
+        "leaving": "Error: invalid arguments for leaving: a validator raised SystemExit",
         "keyed": "Error: the idempotency key raised SystemExit",
         "sound": "v",
     }

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 
 from conftest import Effects, MakeLab
 from holdfast import Agent, RunContext, ToolContext, tool
@@ -92,6 +92,27 @@ async def test_a_context_that_does_not_fit_fails_the_run(make_lab: MakeLab, cont
     run = await lab.start("desk", context=context)
     with pytest.raises(RunFailedError, match="the run's context is no Shop") as failed:
         await run.result()
+    assert failed.value.kind == "ContextInvalid"
+    assert lab.model.requests == []
+
+
+@pytest.mark.parametrize("raised", [KeyError("NL"), SystemExit(1)])
+async def test_a_context_whose_validator_raises_fails_the_run(make_lab: MakeLab, raised: BaseException) -> None:
+    """Whatever a validator raises ends the run as ContextInvalid at once: asked again for two weeks it would say the
+    same, and nobody would see why the run waits."""
+
+    def check(_country: str) -> str:
+        raise raised
+
+    class Guarded(BaseModel):
+        """A context with a validator that has a bug."""
+
+        country: Annotated[str, AfterValidator(check)]
+
+    lab = await make_lab([Agent("desk", context_type=Guarded)], script=[DONE])
+    run = await lab.start("desk", context={"country": "NL"})
+    with pytest.raises(RunFailedError, match=f"a validator raised {type(raised).__name__}") as failed:
+        await asyncio.wait_for(run.result(), 20)
     assert failed.value.kind == "ContextInvalid"
     assert lab.model.requests == []
 

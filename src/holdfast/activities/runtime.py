@@ -127,8 +127,9 @@ def read_context(raw: JsonObject | None, kind: type[Any] | None) -> Any:
     try:
         return kind.model_validate(raw or {})
     except ValidationError as error:
-        raise ApplicationError(
-            f"the run's context is no {kind.__name__}: {'; '.join(problems_of(error))}",
-            type="ContextInvalid",
-            non_retryable=True,
-        ) from None
+        problem = "; ".join(problems_of(error))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a validator of the user's may raise anything
+        problem = f"a validator raised {type(error).__name__}"
+    raise ApplicationError(
+        f"the run's context is no {kind.__name__}: {problem}", type="ContextInvalid", non_retryable=True
+    )
