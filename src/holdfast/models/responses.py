@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,8 @@ from holdfast.errors import JsonProfileError
 from holdfast.models.port import ModelAnswer, ModelCallError, ModelRequest
 from holdfast.payloads.json_profile import MAX_INTEGER, JsonObject, check_json, scrub, scrub_json
 from holdfast.payloads.usage import Usage
+
+logger = logging.getLogger(__name__)
 
 ERROR_TEXT_CHARS: Final = 4000
 LONGEST_INTEGER: Final = 20
@@ -61,6 +64,11 @@ class ResponsesModel:
             ) from error
         except openai.OpenAIError as error:
             raise ModelCallError("ModelRefused", _text(str(error)), retryable=False) from error
+        except Exception as error:
+            # Of the user's: a function that gives the key, a transport, a hook. What it says may hold a secret.
+            logger.exception("the model's client raised")
+            kind = type(error).__name__
+            raise ModelCallError("ModelUnavailable", f"the model's client raised {kind}", retryable=True) from error
         return read_answer(response.content)
 
 
