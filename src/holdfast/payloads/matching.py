@@ -26,16 +26,20 @@ WILDCARDS: Final = "*?"
 
 RUNNERS: Final = frozenset(
     {
-        *("sh", "bash", "zsh", "dash", "ksh", "fish", "eval", "exec", "source", ".", "command", "builtin", "env"),
-        *("sudo", "doas", "su", "xargs", "parallel", "nohup", "nice", "ionice", "time", "timeout", "watch", "setsid"),
-        *("stdbuf", "unbuffer", "chroot", "unshare", "nsenter", "ssh", "busybox"),
+        *("sh", "bash", "rbash", "zsh", "dash", "ash", "ksh", "mksh", "csh", "tcsh", "fish", "busybox"),
+        *("eval", "exec", "source", ".", "command", "builtin", "coproc", "env", "xargs", "parallel", "script", "entr"),
+        *("sudo", "doas", "su", "runuser", "pkexec", "chroot", "unshare", "nsenter", "setpriv", "fakeroot", "ssh"),
+        *("nohup", "nice", "ionice", "taskset", "chrt", "time", "timeout", "watch", "setsid", "flock", "stdbuf"),
+        *("unbuffer", "strace", "ltrace", "gdb", "systemd-run", "npx", "bunx", "pnpx", "uvx", "pipx"),
         *("cmd", "cmd.exe", "powershell", "pwsh"),
     }
 )
 """Commands that run whatever follows them."""
-INTERPRETERS: Final = re.compile(r"(python|perl|ruby|node|deno|bun|php|lua|awk|gawk|tclsh|osascript)[\d.]*")
-"""Commands that run code from their arguments, unless the first argument is fixed and names a program."""
-CODE_OPTIONS: Final = frozenset({"-c", "-e", "-r", "-p", "-E", "--eval", "--print", "-"})
+INTERPRETERS: Final = re.compile(
+    r"(i?python|pypy|perl|ruby|node|deno|bun|php|lua|luajit|awk|gawk|mawk|tclsh|osascript|Rscript|julia)[\d.]*"
+)
+"""Commands that run code from their arguments, unless the first argument is fixed and names a program: behind an option
+there could still come any, or the code itself."""
 
 
 def problem_of(patterns: Mapping[str, str]) -> str | None:
@@ -79,8 +83,10 @@ def _runs_anything(words: Sequence[str]) -> bool:
     command = PurePosixPath(words[0]).name
     if command in RUNNERS:
         return True
-    first = words[1] if len(words) > 1 else "*"
-    return INTERPRETERS.fullmatch(command) is not None and (_is_wild(first) or first in CODE_OPTIONS)
+    if INTERPRETERS.fullmatch(command) is None:
+        return False
+    program = words[2:] if "py" in command and words[1:2] == ["-m"] else words[1:]
+    return not program or _is_wild(program[0]) or program[0].startswith("-")
 
 
 def _is_wild(word: str) -> bool:
@@ -103,21 +109,31 @@ def _split(text: str, allowed: str) -> list[str] | None:
 
 
 def _word_matches(pattern: str, word: str) -> bool:
-    """Match one word, in time that is bounded by the product of both lengths."""
+    """Match one word: what stands between two ``*`` is taken where it is found first.
+
+    Searched for by what is written in C: a workflow task has two seconds, also for a hundred odd patterns.
+    """
     if pattern[:1] in ("*", "?") and word.startswith("-"):
         return False
-    at = in_word = 0
-    star, resumed = -1, 0
-    while in_word < len(word):
-        if at < len(pattern) and pattern[at] == "*":
-            star, resumed = at, in_word
-            at += 1
-        elif at < len(pattern) and pattern[at] in ("?", word[in_word]):
-            at += 1
-            in_word += 1
-        elif star >= 0:
-            resumed += 1
-            at, in_word = star + 1, resumed
-        else:
+    first, *further = pattern.split("*")
+    if not further:
+        return len(word) == len(first) and _found(first, word, 0, len(word)) == 0
+    *middle, last = further
+    at, end = len(first), len(word) - len(last)
+    if end < at or _found(first, word, 0, at) != 0 or _found(last, word, end, len(word)) != end:
+        return False
+    for part in middle:
+        found = _found(part, word, at, end)
+        if found < 0:
             return False
-    return set(pattern[at:]) <= {"*"}
+        at = found + len(part)
+    return True
+
+
+def _found(part: str, word: str, begin: int, end: int) -> int:
+    """Where *part*, in which ``?`` stands for any character, is found first in a piece of *word*; -1 if nowhere."""
+    if "?" not in part:
+        return word.find(part, begin, end)
+    signs = "".join("." if sign == "?" else re.escape(sign) for sign in part)
+    found = re.compile(signs, re.DOTALL).search(word, begin, end)
+    return -1 if found is None else found.start()
