@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from _evidence import logged
 from conftest import Effects, MakeLab
 from holdfast import Agent, Grant, Reject, Request, Run, tool
 from holdfast.errors import (
@@ -71,6 +72,21 @@ async def test_p6_granted_turns_continue_the_run_where_it_stopped(
     assert effects == ["a", "b", "c"]
     assert len(lab.model.requests) == 4
     assert lab.model.violations == []
+
+
+async def test_p6_a_stop_ends_a_run_that_waits_for_more(make_lab: MakeLab, effects: Effects, cache: int) -> None:
+    """P6: no turn is under way in a run that waits for turns: told to stop it ends with what it has said, and the
+    request is withdrawn."""
+    agent = desk(effects, max_turns=1, on_limit="ask")
+    script = [Reply(text("looking"), call("look", {"check": "a"}))]
+    lab = await make_lab([agent], script=script, max_cached_workflows=cache)
+    run = await lab.start("desk")
+    request = await next_budget(run, set())
+    await lab.client.get_workflow_handle(run.id).signal("stop", {"reason": "enough"})
+    result = await run.result()
+    assert (result.output, result.stopped, result.turns) == ("looking", "enough", 1)
+    assert [each.request for each in await logged(lab, run, "withdrawn", 1)] == [request.id]
+    assert effects == ["a"]
 
 
 async def test_p6_granted_tokens_continue_the_run_where_it_stopped(

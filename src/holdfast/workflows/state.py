@@ -252,12 +252,19 @@ class RunState:
         return request.id
 
     def stop(self, why: str) -> None:
-        """Let every loop under way end after its turn; a run that is only about to begin ends before its first one."""
+        """Let every loop under way end after its turn.
+
+        One that waits between turns, for a person, ends now; a run that is only about to begin, before its first one.
+        """
         if self.about_to_begin:
             self._stop_first = why
         for frame in self.frames:
-            if frame.phase != "finished" and frame.failure is None:
-                frame.stop = why
+            if frame.phase == "finished" or frame.failure is not None:
+                continue
+            frame.stop = why
+            if frame.phase in ("budget", "stuck") and frame.request is not None:
+                self.ledger.withdraw(frame.request, workflow.now(), "the run was told to stop")
+                frame.phase = "model"
         self.ledger_changed()
 
     def withdraw_requests(self, frame: str, why: str) -> None:
