@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
+from _evidence import failed_tasks
 from conftest import Effects, MakeLab
 from holdfast import Agent, AgentFailure, NestedRun, RunContext, tool
 from holdfast.errors import RunCancelledError, RunFailedError
@@ -266,6 +268,25 @@ async def test_d9_builder_extractor_and_limits_survive_the_pause(
     assert lab.model.requests[1].body["input"][0]["content"][0]["text"] == "books for ann"
     assert outputs(lab, 4) == [("o1", '{"said": "audited", "turns": 2, "items": 4}')]
     assert result.usage.requests == 4
+
+
+async def test_d9_edited_arguments_of_an_agent_that_takes_others_by_now(make_lab: MakeLab, cache: int) -> None:
+    """D9: a deploy gives an agent tool other parameters while its call waits; edited for the new ones, it reads them as
+    JSON, and the run goes on."""
+    auditor = Agent("auditor", model="m")
+    script = [Reply(call("auditor", {"input": "go"}, "o1")), Reply(text("audited")), DONE]
+    before = Agent("triage", model="m", tools=[auditor.as_tool(approval=True)])
+    after = Agent("triage", model="m", tools=[auditor.as_tool(approval=True, parameters=Question)])
+    lab = await make_lab([before], script=script, max_cached_workflows=cache)
+    run = await lab.start("triage")
+    request = await lab.next_request(run)
+    await lab.stop_worker()
+    await lab.start_worker([after])
+    await run.approve(request, decided_by="lead", arguments={"subject": "books", "depth": 2})
+    assert (await run.result()).output == "done"
+    [said] = lab.model.requests[1].body["input"][0]["content"]
+    assert json.loads(said["text"]) == {"subject": "books", "depth": 2}
+    assert await failed_tasks(lab, run) == 0
 
 
 async def test_d9_an_extractor_gets_a_typed_output_as_it_is(make_lab: MakeLab, cache: int) -> None:

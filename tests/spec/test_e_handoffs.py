@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from temporalio.api.enums.v1 import EventType
 
 from conftest import Effects, MakeLab
 from holdfast import Agent, HandoffHistory, Holdfast, RunContext, handoff, messages_only, tool
@@ -13,6 +14,7 @@ from holdfast.errors import RunFailedError
 from holdfast.testing import Fail, Lab, Reply, call, text
 
 DONE = Reply(text("done"))
+ENDED = (EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED)
 TO_B = "transfer_to_billing"
 
 
@@ -154,6 +156,30 @@ async def test_e5_on_handoff_is_called_once(make_lab: MakeLab, effects: Effects,
     await run.approve(request, decided_by="lead")
     await run.result()
     assert effects == ["front hands over", "refund 7"]
+
+
+async def test_e5_on_handoff_waits_for_a_worker_that_has_it(make_lab: MakeLab, effects: Effects) -> None:
+    """E5: approved while only an older worker runs, which lacks the handoff: the callback is not skipped, it is called
+    once by the worker that has it, and the handoff takes place then."""
+
+    def told(_context: RunContext) -> None:
+        effects.append("told")
+
+    newer = [front(effects, handoff(billing(effects), on_handoff=told, approval=True))]
+    lab = await make_lab(newer, script=[Reply(call(TO_B, {}, "h1")), DONE])
+    run = await lab.start("front")
+    request = await lab.next_request(run)
+    await lab.stop_worker()
+    await lab.start_worker([front(effects), billing(effects)])
+    await run.approve(request, decided_by="lead")
+    async for event in lab.client.get_workflow_handle(run.id).fetch_history_events(wait_new_event=True):
+        if event.HasField("timer_started_event_attributes"):
+            break  # the older worker refused, and the run waits before it tries again
+        assert event.event_type not in ENDED, "it did not wait"
+    await lab.stop_worker()
+    await lab.start_worker(newer)
+    assert (await run.result()).agent == "billing"
+    assert effects == ["told"]
 
 
 async def test_e6_a_stop_at_a_handoff_ends_before_the_next_agent(make_lab: MakeLab, effects: Effects) -> None:

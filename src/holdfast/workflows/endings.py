@@ -81,7 +81,7 @@ class CallEndings:
                     self.ran(call, outcome.value)
                 self.settle(call, _with_notes(outcome), outcome.block)
                 if outcome.tripped is not None:
-                    self._frame.failure = loop.guardrail_tripped(call, outcome.tripped)
+                    self._frame.fail(loop.guardrail_tripped(call, outcome.tripped))
             case "error":
                 self._tool_failed(call, outcome.output, outcome.block)
             case "cancelled":
@@ -106,17 +106,17 @@ class CallEndings:
     def trip(self, call: Call, reason: str) -> None:
         """End the run, as an input guardrail wants it."""
         self.settle(call, decided.NOT_RUN, ran=False)
-        self._frame.failure = loop.guardrail_tripped(call, reason)
+        self._frame.fail(loop.guardrail_tripped(call, reason))
 
     def mismatch(self, call: Call, why: str | None = None) -> None:
         """End the run before an effect: what would run is not what was approved."""
         why = why or "the arguments in hand are not those that were approved"
-        self._frame.failure = Failure(type="ApprovalMismatch", message=f"{call.tool} was not run: {why}")
+        self._frame.fail(Failure(type="ApprovalMismatch", message=f"{call.tool} was not run: {why}"))
 
     def _tool_failed(self, call: Call, output: JsonValue, block: str | None = None) -> None:
         self.settle(call, output, block)
         if call.plan.on_error == "fail":
-            self._frame.failure = Failure(type="ToolFailed", message=f"{call.tool}: {output}")
+            self._frame.fail(Failure(type="ToolFailed", message=f"{call.tool}: {output}"))
 
     def not_begun(self, call: Call, *, missing: bool = False) -> None:
         """Start a call again that is known not to have begun; ask a person where that has no end."""
@@ -159,9 +159,7 @@ class CallEndings:
             self.settle(call, decided.OUTCOME_UNKNOWN)
         elif policy == "fail":
             self.settle(call, decided.OUTCOME_UNKNOWN)
-            self._frame.failure = Failure(
-                type="OutcomeUnknown", message=f"{call.tool} may or may not have taken effect"
-            )
+            self._frame.fail(Failure(type="OutcomeUnknown", message=f"{call.tool} may or may not have taken effect"))
         else:
             self._ask_doubt(call, "the call began, and how it ended is unknown", facts)
 

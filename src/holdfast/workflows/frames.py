@@ -192,3 +192,7 @@ class Frame(BaseModel):
     output_guards: list[Guard] = []
     guardrails: list[GuardrailResult] = []
     failure: Failure | None = None
+
+    def fail(self, failure: Failure) -> None:
+        """End the loop so, unless it has its failure already: what fails while it is being ended is a consequence."""
+        self.failure = self.failure or failure

@@ -91,10 +91,12 @@ def take(frame: Frame, guard: Guard, judged: Judged) -> None:
     if judged.outcome in ("fail", "error"):
         tripped = judged.outcome == "fail"
         said = "stopped the run" if tripped else "failed"
-        frame.failure = Failure(
-            type="GuardrailTripped" if tripped else "GuardrailFailed",
-            message=f"{guard.kind} guardrail {guard.name} of {guard.agent} {said}: {judged.reason}",
-            facts=result.to_wire(),
+        frame.fail(
+            Failure(
+                type="GuardrailTripped" if tripped else "GuardrailFailed",
+                message=f"{guard.kind} guardrail {guard.name} of {guard.agent} {said}: {judged.reason}",
+                facts=result.to_wire(),
+            )
         )
 
 

@@ -8,7 +8,7 @@ from holdfast.payloads.evaluation import Evaluated, FilterHistory, TellHandoff
 from holdfast.workflows import budgets
 from holdfast.workflows.endings import CallEndings
 from holdfast.workflows.frames import Call, Failure, Frame, HandedOver
-from holdfast.workflows.settle import Cancelled, Done
+from holdfast.workflows.settle import Cancelled, Done, Failed
 from holdfast.workflows.state import RunState
 from holdfast.workflows.work import Work
 
@@ -37,6 +37,9 @@ class Handoffs:
                         return
                 case Cancelled():
                     self._endings.settle(call, f"The handoff to {call.plan.agent} was cancelled.")
+                    return
+                case Failed(not_registered=True) | Failed(type="Missing"):  # a worker of another version took it
+                    self._endings.not_begun(call, missing=True)
                     return
                 case failed:
                     # It may have had its effect; to call it again could repeat that, and the handoff does not need it.
@@ -75,7 +78,7 @@ class Handoffs:
         made = Evaluated.from_wire(answer.value) if isinstance(answer, Done) else None
         if made is None or made.items is None or made.block is None:
             problem = made.problem if made is not None else "its filter could not be evaluated"
-            frame.failure = Failure(type="HandoffFailed", message=f"{handoff.name}: {problem}")
+            frame.fail(Failure(type="HandoffFailed", message=f"{handoff.name}: {problem}"))
             return
         frame.earlier += frame.blocks
         frame.blocks = [self._state.transcript.add(made.block, made.items)]

@@ -70,7 +70,9 @@ class NestedAgents:
                 return None
         else:
             arguments = self._state.arguments_of(self._frame, call)
-            text = json.dumps(arguments, ensure_ascii=False) if call.plan.input == "json" else str(arguments["input"])
+            said = arguments.get("input") if call.plan.input is None else None
+            # A person's arguments are checked by whatever agent tool is deployed by then: it may take others.
+            text = said if isinstance(said, str) else json.dumps(arguments, ensure_ascii=False)
             block = self._state.new_block([user_message(text)])
         child = self._state.new_child(self._frame, str(call.plan.agent or item.get("name")), block)
         if call.plan.max_turns is not None:
@@ -127,7 +129,7 @@ class NestedAgents:
     def _tool_failed(self, call: Call, output: JsonValue, failure: Failure | None = None) -> None:
         self._endings.settle(call, output)
         if call.plan.on_error == "fail":
-            self._frame.failure = failure or Failure(type="ToolFailed", message=f"{call.tool}: {output}")
+            self._frame.fail(failure or Failure(type="ToolFailed", message=f"{call.tool}: {output}"))
 
     async def _evaluate(self, arg: JsonObject, what: str) -> Evaluated | None:
         match await self._work.activity("holdfast.evaluate", arg, f"{self._frame.agent} · {what}", budgets.PART_OF_RUN):

@@ -64,7 +64,7 @@ class TurnEnd:
         guards.finish(self._frame, output)
 
     def _fail(self, problem: str) -> None:
-        self._frame.failure = Failure(type="AfterToolsFailed", message=f"{self._frame.agent}: {problem}")
+        self._frame.fail(Failure(type="AfterToolsFailed", message=f"{self._frame.agent}: {problem}"))
 
     def _result(self, call: Call) -> JsonObject:
         output: JsonValue = call.value
