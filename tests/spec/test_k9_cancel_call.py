@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from _evidence import logged
 from conftest import Effects, MakeLab
 from holdfast import Agent, Run, ToolContext, tool
 from holdfast.errors import CallEndedError, DecisionInvalidError, RequestClosedError, RunCancelledError, RunEndedError
@@ -152,6 +153,28 @@ async def test_k9_a_nested_call_and_a_nested_agent(make_lab: MakeLab, effects: E
     assert outputs(lab, 3) == [("o1", f"{CANCELLED} Not needed.")]
     assert await run.pending() == []
     assert effects == []
+
+
+async def test_k9_a_cancelled_agents_limits_cannot_be_raised(make_lab: MakeLab, effects: Effects, cache: int) -> None:
+    """K9: the loop of a cancelled agent is over: who raises its limits is told so, while the run goes on."""
+    working = Working(effects, approval=True)
+    inner = Agent("inner", model="inner", tools=working.agent.tools)
+    outer = Agent("outer", model="outer", tools=[inner.as_tool(), *working.agent.tools])
+    script = [
+        Reply(call("inner", {"input": "clean"}, "o1"), call("work", {}, "w1")),
+        Reply(call("work", {}, "i1")),
+        DONE,
+    ]
+    lab = await make_lab([outer], script=script, max_cached_workflows=cache)
+    run = await lab.start("outer")
+    asked = {request.agent: request for request in await lab.open_requests(run, 2)}
+    await run.cancel_call("o1")
+    await logged(lab, run, "withdrawn", 1)
+    with pytest.raises(DecisionInvalidError, match="no loop"):
+        await run.raise_limits(turns=3, frame=asked["inner"].frame)
+    await run.reject(asked["outer"], decided_by="lead", reason="no")
+    await run.result()
+    assert outputs(lab, 3) == [("o1", CANCELLED), ("w1", "no")]
 
 
 @pytest.mark.parametrize("alone", [True, False], ids=["the-call", "the-run"])

@@ -80,6 +80,7 @@ class Driver:
                 await self._wait()
         except asyncio.CancelledError:
             await self._abandon("the run was cancelled")
+            frame.fail(Failure(type="Cancelled", message="it was cancelled"))  # nothing can be raised or stopped in it
             raise
         self._set_timer(None)
 
