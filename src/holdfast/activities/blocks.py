@@ -8,6 +8,7 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 from temporalio import activity
@@ -22,6 +23,10 @@ from holdfast.payloads.transcript import TranscriptPage, TranscriptQuery
 CACHE_BYTES: Final = 64 * 1024 * 1024
 KEPT_ORDERS: Final = 2000
 QUERY_PATIENCE_S: Final = 60.0
+FIRST_QUERY: Final = timedelta(seconds=4)
+LONGEST_QUERY: Final = timedelta(seconds=30)
+"""How long one try may take. A worker that evicts the run just then may drop the query, which nobody answers any more; a
+long run that has to be replayed first takes seconds."""
 TOO_LARGE: Final = re.compile("size exceeds limit|size that exceeded the error limit|larger than max|length too large")
 """How the server ("Blob data size exceeds limit."), the SDK and gRPC say that an answer is too large."""
 
@@ -157,10 +162,10 @@ async def _query(name: str, arg: JsonObject) -> Any:
     info, client = activity.info(), activity.client()
     handle = client.get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
     deadline = asyncio.get_running_loop().time() + QUERY_PATIENCE_S
-    pause = 0.1
+    pause, patience = 0.1, FIRST_QUERY
     while True:
         try:
-            return await handle.query(name, arg)
+            return await handle.query(name, arg, rpc_timeout=patience)
         except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
             if TOO_LARGE.search(str(error)):
                 raise ApplicationError(
@@ -173,4 +178,4 @@ async def _query(name: str, arg: JsonObject) -> Any:
                     f"the workflow did not answer its transcript query: {error}", type="TranscriptUnavailable"
                 ) from error
         await asyncio.sleep(pause)
-        pause = min(pause * 2, 2.0)
+        pause, patience = min(pause * 2, 2.0), min(patience * 2, LONGEST_QUERY)
