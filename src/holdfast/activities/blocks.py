@@ -25,7 +25,7 @@ KEPT_ORDERS: Final = 2000
 QUERY_PATIENCE_S: Final = 60.0
 FIRST_QUERY: Final = timedelta(seconds=4)
 LONGEST_QUERY: Final = timedelta(seconds=30)
-"""How long one try may take. A worker that evicts the run just then may drop the query, which nobody answers any more; a
+"""How long one try may take. A worker that evicts the run just then may drop the query, which then is never answered; a
 long run that has to be replayed first takes seconds."""
 TOO_LARGE: Final = re.compile("size exceeds limit|size that exceeded the error limit|larger than max|length too large")
 """How the server ("Blob data size exceeds limit."), the SDK and gRPC say that an answer is too large."""
