@@ -23,7 +23,7 @@ WAITS: Final = 6
 CANCELLED: Final = 7
 """The run was cancelled."""
 NOT_SET_UP: Final = 8
-"""The namespace is missing, lacks our search attributes, or refuses the rights."""
+"""The namespace is missing, lacks our search attributes, or refuses the rights; or a store cannot be used."""
 UNCONFIRMED: Final = 9
 """The server has it, and what became of it is not known yet."""
 BUG: Final = 70
@@ -64,6 +64,7 @@ CODES: Final[Mapping[type[errors.HoldfastError], int]] = {
     errors.RunFailedError: RUN_FAILED,
     errors.RunCancelledError: CANCELLED,
     errors.WaitingForPeople: WAITS,
+    errors.ArtifactError: NOT_SET_UP,
     errors.NamespaceNotFoundError: NOT_SET_UP,
     errors.SearchAttributesMissingError: NOT_SET_UP,
 }
