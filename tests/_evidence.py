@@ -26,7 +26,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from holdfast import Run
-from holdfast.events import ledger_changes
+from holdfast.events import history_of, ledger_changes
 from holdfast.payloads.requests import Transition
 from holdfast.testing import Lab
 
@@ -158,7 +158,7 @@ async def logged(lab: Lab, run: Run, what: str, count: int) -> list[Transition]:
     """Wait until *count* transitions of one kind stand in the run's history; return all of that kind."""
     found: list[Transition] = []
     async with asyncio.timeout(WAIT_S):
-        async for event in lab.client.get_workflow_handle(run.id).fetch_history_events(wait_new_event=True):
+        async for event in history_of(lab.client.get_workflow_handle(run.id), wait=True):
             steps = (await ledger_changes(event, lab.client.data_converter))[2]
             found += [step for step in steps if step.what == what]
             if len(found) >= count:

@@ -55,6 +55,21 @@ async def history_of(handle: WorkflowHandle[Any, Any], *, wait: bool) -> AsyncIt
             return
 
 
+async def result_of(handle: WorkflowHandle[Any, Any]) -> Any:
+    """What a run answered, once it has ended. The wait for it is a long poll of the history too: see `history_of`.
+
+    Raises:
+        RPCError: As the SDK raises it.
+        WorkflowFailureError: The run ended in another way.
+    """
+    while True:
+        try:
+            return await handle.result()
+        except RPCError as error:
+            if not is_lost_place(error):
+                raise
+
+
 async def ledger_changes(
     event: HistoryEvent, converter: DataConverter
 ) -> tuple[list[Request], set[str], list[Transition]]:

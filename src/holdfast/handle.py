@@ -38,7 +38,7 @@ from holdfast.errors import (
     RunNotFoundError,
     WaitingForPeople,
 )
-from holdfast.events import cancel_reason, history_of, ledger_changes, requests_in_memo
+from holdfast.events import cancel_reason, history_of, ledger_changes, requests_in_memo, result_of
 from holdfast.output_type import built, typed_result
 from holdfast.payloads.base import problems_of
 from holdfast.payloads.cancel_call import CallCancelled, CancelCall
@@ -191,7 +191,7 @@ class Run(Deciding):
                 if not wait_for_people:
                     await self._until_a_request()
                 with typed_errors(self._client, self.id):
-                    result = RunResult.from_wire(await self._handle.result())
+                    result = RunResult.from_wire(await result_of(self._handle))
                 return result if kind is None else typed_result(result, kind)
         except WorkflowFailureError as error:
             raise await self._failure(error) from error

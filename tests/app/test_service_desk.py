@@ -20,6 +20,7 @@ from demonstration.model import QUESTION, TICKET, scripted
 from desk import agents, auditor, billing, groups
 from holdfast import Agent, Request, Run
 from holdfast.errors import NotAnApproverError, RequesterExcludedError
+from holdfast.events import history_of
 from holdfast.testing import Lab
 from workflows import service_desk
 from workflows.service_desk import Outcome, Resolution, ServiceDesk, Ticket
@@ -60,7 +61,7 @@ async def start(
 
 async def timer_started(handle: Handle) -> None:
     """Wait for the follow-up's timer."""
-    async for event in handle.fetch_history_events(wait_new_event=True):
+    async for event in history_of(handle, wait=True):
         if event.user_metadata.summary.data == b'"until the follow-up"':
             return
     raise AssertionError("the ticket ended without a follow-up's timer")

@@ -13,6 +13,7 @@ from conftest import MakeLab
 from crash.judge import Judge
 from holdfast import GiveUp, Ran, Run, RunAgain
 from holdfast.errors import VerdictNotAllowedError
+from holdfast.events import history_of
 from holdfast.testing import Lab, Reply, call, text
 from holdfast.testing.lab import WAIT_S
 from holdfast.workflows.decided import OUTCOME_UNKNOWN
@@ -34,7 +35,7 @@ async def replies_and_outputs(lab: Lab, run: Run, count: int) -> None:
     """Wait until *count* activities of the run have completed: replies of the model, outputs of tools."""
     seen = 0
     async with asyncio.timeout(WAIT_S):
-        async for event in lab.client.get_workflow_handle(run.id).fetch_history_events(wait_new_event=True):
+        async for event in history_of(lab.client.get_workflow_handle(run.id), wait=True):
             seen += event.HasField("activity_task_completed_event_attributes")
             if seen == count:
                 return

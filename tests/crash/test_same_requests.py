@@ -15,6 +15,7 @@ from temporalio.api.enums.v1 import EventType
 from conftest import MakeLab
 from crash.office import UNGATED, front
 from holdfast import Run
+from holdfast.events import history_of
 from holdfast.testing import Lab, Reply, Script, call, reasoning, text
 from holdfast.testing.script import RecordedRequest, Step
 
@@ -119,7 +120,7 @@ async def test_o4_a_restart_after_every_step_changes_nothing(
     finished: list[str] = []
     scheduled: dict[int, Any] = {}
     async with asyncio.timeout(120):
-        async for event in handle.fetch_history_events(wait_new_event=True):
+        async for event in history_of(handle, wait=True):
             if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
                 scheduled[event.event_id] = event.activity_task_scheduled_event_attributes
             if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:

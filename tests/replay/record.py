@@ -32,6 +32,7 @@ from holdfast import (  # noqa: E402
     question,
     tool,
 )
+from holdfast.events import history_of  # noqa: E402
 from holdfast.server import EmbeddedServer  # noqa: E402
 from holdfast.testing import Gate, Hang, Lab, Reply, call, refusal, text  # noqa: E402
 from replay.two_runs import TwoRuns  # noqa: E402
@@ -110,7 +111,7 @@ Scene = tuple[list[Any], Callable[[Lab, Run], Awaitable[None]]]
 
 async def until(lab: Lab, run: Run, field: str) -> None:
     """Wait until the history has an event with *field*."""
-    async for event in lab.client.get_workflow_handle(run.id).fetch_history_events(wait_new_event=True):
+    async for event in history_of(lab.client.get_workflow_handle(run.id), wait=True):
         if event.HasField(field):  # type: ignore[arg-type]
             return
 
@@ -215,7 +216,7 @@ async def budget(lab: Lab, run: Run) -> None:
 
 async def until_settled(lab: Lab, run: Run) -> None:
     """Wait until a call of the run has ended, looking at each event of its history."""
-    async for _ in lab.client.get_workflow_handle(run.id).fetch_history_events(wait_new_event=True):
+    async for _ in history_of(lab.client.get_workflow_handle(run.id), wait=True):
         if any(call.state == "settled" for call in (await run.status()).calls):
             return
 

@@ -14,6 +14,7 @@ from _evidence import failed_tasks
 from conftest import Effects, MakeLab
 from holdfast import Agent, AgentFailure, NestedRun, RunContext, tool
 from holdfast.errors import RunCancelledError, RunFailedError
+from holdfast.events import history_of
 from holdfast.testing import Hang, Lab, Reply, Script, call, text
 
 DONE = Reply(text("done"))
@@ -361,7 +362,7 @@ def answered(lab: Lab) -> list[int]:
 async def until_calls(lab: Lab, run: Any, wanted: dict[str, str]) -> None:
     """Wait until the run's calls are in the states *wanted*, looking at each event of its history."""
     async with asyncio.timeout(30):
-        async for _ in lab.client.get_workflow_handle(run.id).fetch_history_events(wait_new_event=True):
+        async for _ in history_of(lab.client.get_workflow_handle(run.id), wait=True):
             states = {each.tool: each.state for each in (await run.status()).calls}
             if all(states.get(name) == state for name, state in wanted.items()):
                 return

@@ -11,6 +11,7 @@ from temporalio.api.enums.v1 import EventType
 from conftest import Effects, MakeLab
 from holdfast import Agent, HandoffHistory, Holdfast, RunContext, handoff, messages_only, tool
 from holdfast.errors import RunFailedError
+from holdfast.events import history_of
 from holdfast.testing import Fail, Lab, Reply, call, text
 
 DONE = Reply(text("done"))
@@ -172,7 +173,7 @@ async def test_e5_on_handoff_waits_for_a_worker_that_has_it(make_lab: MakeLab, e
     await lab.stop_worker()
     await lab.start_worker([front(effects), billing(effects)])
     await run.approve(request, decided_by="lead")
-    async for event in lab.client.get_workflow_handle(run.id).fetch_history_events(wait_new_event=True):
+    async for event in history_of(lab.client.get_workflow_handle(run.id), wait=True):
         if event.HasField("timer_started_event_attributes"):
             break  # the older worker refused, and the run waits before it tries again
         assert event.event_type not in ENDED, "it did not wait"

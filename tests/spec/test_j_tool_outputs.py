@@ -17,6 +17,7 @@ from conftest import MakeLab
 from holdfast import Agent, File, Image, Run, Text, tool
 from holdfast.activities.outputs import bounded_output
 from holdfast.errors import DefinitionError
+from holdfast.events import history_of
 from holdfast.payloads.tool_call import RESULT_BYTES, ToolOutcome
 from holdfast.testing import Lab, Reply, call, text
 from spec.test_a_parallel_approvals import outputs
@@ -83,7 +84,7 @@ async def paused_in_the_middle(lab: Lab, count: int) -> Run:
     run = await lab.start("desk")
     request = await lab.next_request(run)
     settled = 0
-    async for event in lab.client.get_workflow_handle(run.id).fetch_history_events(wait_new_event=True):
+    async for event in history_of(lab.client.get_workflow_handle(run.id), wait=True):
         settled += event.HasField("activity_task_completed_event_attributes")
         if settled == count + 1:  # the model call, then the tools
             break

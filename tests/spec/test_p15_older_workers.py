@@ -6,6 +6,7 @@ from temporalio.client import Client
 
 from conftest import Effects, MakeLab
 from holdfast import Agent, GiveUp, RunAgain, tool
+from holdfast.events import history_of
 from holdfast.testing import Reply, Script, call, text
 from holdfast.workflows.decided import NOT_RUN
 from spec.test_a_parallel_approvals import DONE, desk, outputs
@@ -26,7 +27,7 @@ async def test_p15_the_call_goes_to_a_worker_that_has_the_tool(make_lab: MakeLab
     await lab.stop_worker()
     await lab.start_worker([older()])
     await run.approve(request, decided_by="lead")
-    async for event in lab.client.get_workflow_handle(run.id).fetch_history_events(wait_new_event=True):
+    async for event in history_of(lab.client.get_workflow_handle(run.id), wait=True):
         if event.HasField("timer_started_event_attributes"):
             break  # the older worker refused the call, and the run waits before it tries again
     await lab.stop_worker()

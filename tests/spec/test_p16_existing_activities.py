@@ -23,6 +23,7 @@ from _evidence import logged
 from conftest import Effects, MakeLab
 from holdfast import Agent, Approve, Ran, RunAgain, activity_tool
 from holdfast.errors import RunCancelledError, RunFailedError
+from holdfast.events import history_of
 from holdfast.testing import Lab, Reply, call, text
 
 DONE = Reply(text("done"))
@@ -313,7 +314,7 @@ async def test_p16_a_worker_that_lacks_the_activity_has_not_run_it(
     async with payments(lab, queue, something):
         run = await lab.start("clerk")
         async with asyncio.timeout(20):
-            async for event in lab.client.get_workflow_handle(run.id).fetch_history_events(wait_new_event=True):
+            async for event in history_of(lab.client.get_workflow_handle(run.id), wait=True):
                 if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED:
                     break
     async with payments(lab, queue, serving(effects)):

@@ -13,6 +13,7 @@ from _evidence import failed_tasks, logged
 from conftest import Effects, MakeLab
 from holdfast import Agent, Approval, Holdfast, RunContext, handoff, tool
 from holdfast.errors import RunFailedError
+from holdfast.events import history_of
 from holdfast.testing import Lab, Reply, call, text
 from spec.test_a_parallel_approvals import outputs
 from spec.test_lists import eventually
@@ -36,7 +37,7 @@ def wiper(effects: Effects, approval: Any = True, name: str = "desk", **options:
 async def until_fired(lab: Lab, run: Any) -> None:
     """Wait until a timer of the run has fired: the server does that, worker or not."""
     async with asyncio.timeout(30):
-        async for event in lab.client.get_workflow_handle(run.id).fetch_history_events(wait_new_event=True):
+        async for event in history_of(lab.client.get_workflow_handle(run.id), wait=True):
             if event.event_type == EventType.EVENT_TYPE_TIMER_FIRED:
                 return
 
