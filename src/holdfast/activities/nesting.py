@@ -27,7 +27,7 @@ from holdfast.payloads.evaluation import (
 )
 from holdfast.payloads.json_profile import JsonObject, check_json, scrub
 from holdfast.payloads.model_call import Origin
-from holdfast.payloads.transcript import BLOCK_BYTES
+from holdfast.payloads.transcript import BLOCK_BYTES, user_message
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Nesting:
             made = await self._called(tool.input_builder, context, arguments)
         except UserCodeError as error:
             return Evaluated(problem=f"the input builder of {asked.tool} raised {error}")
-        items: object = [message(made)] if isinstance(made, str) else made
+        items: object = [user_message(scrub(made))] if isinstance(made, str) else made
         return _items(items, f"the input builder of {asked.tool}")
 
     async def extract_output(self, asked: ExtractOutput) -> Evaluated:
@@ -120,11 +120,6 @@ class Nesting:
 
     async def _called(self, function: Callable[..., Any], *args: Any) -> Any:
         return await call_user_code(function, *args, threads=self._runtime.threads)
-
-
-def message(text: str) -> JsonObject:
-    """A user's message, as the Responses API takes it."""
-    return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": scrub(text)}]}
 
 
 def without_orphans(items: Sequence[JsonObject]) -> list[JsonObject]:

@@ -46,3 +46,8 @@ class TranscriptPage(Payload):
 
     blocks: list[Block]
     more: bool = False
+
+
+def user_message(text: str) -> JsonObject:
+    """A user's message, as the Responses API takes it."""
+    return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}

@@ -9,9 +9,10 @@ from holdfast.errors import JsonProfileError
 from holdfast.output_type import unwrapped
 from holdfast.payloads.json_profile import JsonObject, JsonValue, parse_json
 from holdfast.payloads.model_call import ModelReply, StructuredOutput
+from holdfast.payloads.transcript import user_message
 from holdfast.workflows import guards, loop
 from holdfast.workflows.frames import Failure, Frame
-from holdfast.workflows.state import RunState, user_message
+from holdfast.workflows.state import RunState
 
 MOST_INVALID_OUTPUTS: Final = 2
 """Answers that do not fit the output type before the run fails: the model is told once what was wrong."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from holdfast.payloads.guardrails import CheckInput, CheckOutput, Judged
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.model_call import Origin
+from holdfast.payloads.transcript import user_message
 from holdfast.workflows import budgets, guards
 from holdfast.workflows.frames import Frame, Guard
 from holdfast.workflows.settle import Cancelled, Done, Failed
-from holdfast.workflows.state import RunState, user_message
+from holdfast.workflows.state import RunState
 from holdfast.workflows.work import Work
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from temporalio import workflow
-
 from holdfast.payloads.evaluation import Evaluated, HandleMaxTurns, HandleRefusal
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import ModelReply
@@ -68,7 +66,7 @@ class LastWords:
 
     def _append(self, text: str) -> None:
         item: JsonObject = {"type": "message", "role": "assistant", "content": text}
-        self._frame.blocks.append(self._state.transcript.add(str(workflow.uuid4()), [item]))
+        self._frame.blocks.append(self._state.new_block([item]))
 
 
 def refusal_of(items: list[JsonObject]) -> str | None:

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 from holdfast.payloads.evaluation import BuildInput, Evaluated, ExtractOutput, WordFailure
 from holdfast.payloads.json_profile import JsonObject, JsonValue
+from holdfast.payloads.transcript import user_message
 from holdfast.workflows import budgets
 from holdfast.workflows.endings import CallEndings
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.settle import Done
-from holdfast.workflows.state import RunState, user_message
+from holdfast.workflows.state import RunState
 from holdfast.workflows.work import Work
 
 DEEPEST: Final = 32
@@ -63,7 +64,6 @@ class NestedAgents:
         if len(self._frame.agent_path) > DEEPEST:
             self._endings.settle(call, f"Error: agents may call each other {DEEPEST} levels deep at most.")
             return None
-        item = self._state.item_of(self._frame, call)
         if call.plan.input == "built":
             block = await self._built(call)
             if block is None:
@@ -74,7 +74,7 @@ class NestedAgents:
             # A person's arguments are checked by whatever agent tool is deployed by then: it may take others.
             text = said if isinstance(said, str) else json.dumps(arguments, ensure_ascii=False)
             block = self._state.new_block([user_message(text)])
-        child = self._state.new_child(self._frame, str(call.plan.agent or item.get("name")), block)
+        child = self._state.new_child(self._frame, str(call.plan.agent), block)
         if call.plan.max_turns is not None:
             child.max_turns = call.plan.max_turns
         call.child = child.id

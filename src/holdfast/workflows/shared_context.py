@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from temporalio import workflow
-
 from holdfast.payloads.base import json_size
 from holdfast.payloads.context_edits import CONTEXT_BYTES, edited
 from holdfast.payloads.runs import RunFacts, RunResult
@@ -32,10 +30,10 @@ def keep_edits(state: RunState, frame: Frame) -> Failure | None:
     if not isinstance(context, dict):
         return Failure(type="ContextInvalid", message="a tool left something else than an object as the run's context")
     changed = facts.model_copy(update={"context": context})
-    block = state.transcript.add(str(workflow.uuid4()), [changed.to_wire()])
+    block = state.new_block([changed.to_wire()])
     if frame.facts is not None:
         state.transcript.redirect(frame.facts, block)
-    for each in _family(state, frame):
+    for each in state.under(state.frame(state.root_of(frame.id))):
         each.facts, each.context_changed = block, True
     return None
 
@@ -53,15 +51,3 @@ def _facts(state: RunState, frame: Frame) -> RunFacts:
         return RunFacts()
     [stored] = state.transcript.items(frame.facts)
     return RunFacts.from_wire(stored)
-
-
-def _family(state: RunState, frame: Frame) -> list[Frame]:
-    """The frames of one run: all that share its context."""
-    by_id = {each.id: each for each in state.frames}
-    return [each for each in state.frames if _root(by_id, each) is _root(by_id, frame)]
-
-
-def _root(by_id: dict[str, Frame], frame: Frame) -> Frame:
-    while frame.parent is not None:
-        frame = by_id[frame.parent]
-    return frame

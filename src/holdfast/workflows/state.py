@@ -13,6 +13,7 @@ from holdfast.payloads.model_call import Origin
 from holdfast.payloads.requests import Request
 from holdfast.payloads.runs import RunFacts, RunInput, RunPhase
 from holdfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
+from holdfast.payloads.transcript import user_message
 from holdfast.payloads.usage import Usage
 from holdfast.workflows import asking, limits
 from holdfast.workflows.asking import Asker, digest_of, place_of
@@ -44,7 +45,7 @@ class RunState:
             prefix: Before the names of the workflow's handlers.
         """
         info = workflow.info()
-        self.ledger = Ledger(self._arguments_of, self._root_of)
+        self.ledger = Ledger(self._arguments_of, self.root_of)
         self.transcript = Transcript()
         self.publisher = Publisher()
         self.spending = Spending()
@@ -102,7 +103,7 @@ class RunState:
             self._unlimited.add(frame.id)
         facts = RunFacts(context=given.context, labels=given.labels, requested_by=given.requested_by)
         if facts != RunFacts():
-            frame.facts = self.transcript.add(str(workflow.uuid4()), [facts.to_wire()])
+            frame.facts = self.new_block([facts.to_wire()])
         frame.blocks.append(
             self.new_block([user_message(given.input)] if isinstance(given.input, str) else given.input)
         )
@@ -170,7 +171,7 @@ class RunState:
 
     def call_of(self, request: Request) -> tuple[Frame, Call]:
         """The call that *request* is about, and its frame."""
-        frame = next(frame for frame in self.frames if frame.id == request.frame)
+        frame = self.frame(request.frame)
         return frame, next(call for call in frame.calls if call.request == request.id)
 
     def recalled(self, request: Request, call: Call, arguments: JsonObject) -> Entry | None:
@@ -186,13 +187,12 @@ class RunState:
         """Whole, also where the request shows only their start; None where it is about no call that waits."""
         if request.arguments is not None:
             return request.arguments
-        for frame in self.frames:
-            for call in frame.calls:
-                if frame.id == request.frame and call.request == request.id:
-                    return call.edited or self.arguments_of(frame, call)
-        return None
+        frame = self.frame(request.frame)
+        call = next((call for call in frame.calls if call.request == request.id), None)
+        return None if call is None else call.edited or self.arguments_of(frame, call)
 
-    def _root_of(self, frame_id: str) -> str:
+    def root_of(self, frame_id: str) -> str:
+        """The frame of the run that a frame belongs to."""
         frame = self.frame(frame_id)
         while frame.parent is not None:
             frame = self.frame(frame.parent)
@@ -228,7 +228,7 @@ class RunState:
             return arguments, None
         if at is None:
             item: JsonObject = {"type": "edited_arguments", "arguments": json.dumps(arguments)}
-            at = ArgumentsAt(block=self.transcript.add(str(workflow.uuid4()), [item]), index=0)
+            at = ArgumentsAt(block=self.new_block([item]), index=0)
         return None, at
 
     def take_room(self, arguments: JsonObject) -> bool:
@@ -282,8 +282,3 @@ class RunState:
         """Publish where no driver is there to do it in the same task."""
         if not self.active:
             self.publish()
-
-
-def user_message(text: str) -> JsonObject:
-    """A user's message, as the Responses API takes it."""
-    return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}

@@ -38,7 +38,7 @@ class TurnEnd:
             return
         for call in calls:
             if call.ok and (policy.kind == "stop_on_first" or call.tool in (policy.names or ())):
-                self._finish(call.value)
+                guards.finish(self._frame, call.value)
                 return
 
     async def _ask(self, blocks: list[str]) -> None:
@@ -53,15 +53,11 @@ class TurnEnd:
                 if answer.problem is not None:
                     self._fail(answer.problem)
                 elif answer.final:
-                    self._finish(answer.output)
+                    guards.finish(frame, answer.output)
                 else:
                     frame.phase = "model"
             case Failed(message=message):
                 self._fail(message)
-
-    def _finish(self, output: JsonValue) -> None:
-        self._frame.answer, self._frame.answer_structured = None, None
-        guards.finish(self._frame, output)
 
     def _fail(self, problem: str) -> None:
         self._frame.fail(Failure(type="AfterToolsFailed", message=f"{self._frame.agent}: {problem}"))
