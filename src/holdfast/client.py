@@ -28,12 +28,13 @@ from holdfast.connection import connect
 from holdfast.converter import tolerant
 from holdfast.errors import PayloadInvalidError, RunExistsError, SearchAttributesMissingError
 from holdfast.events import requests_in_memo
-from holdfast.handle import OWN_WORKFLOWS, Run
+from holdfast.handle import Run
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.people import is_group, named
 from holdfast.payloads.requests import Request
 from holdfast.payloads.runs import RunInput, RunPhase, context_to_wire, published_labels
 from holdfast.payloads.search_attributes import AGENT, APPROVERS, DUE, LABELS, PENDING, STATUS
+from holdfast.reach import OWN_WORKFLOWS
 
 logger = logging.getLogger(__name__)
 

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import hashlib
+import uuid
 
+from temporalio.service import RPCError, RPCStatusCode
+
+from holdfast._rpc import typed_errors
+from holdfast.errors import DecisionInvalidError
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.remember import Remember, RememberedFor
-from holdfast.payloads.requests import Answer, Approve, Grant, Receipt, Reject, Request, Verdict
+from holdfast.payloads.requests import (
+    DECISION_BYTES,
+    Answer,
+    Approve,
+    Decision,
+    DecisionOutcome,
+    Grant,
+    Receipt,
+    Reject,
+    Request,
+    Verdict,
+)
+from holdfast.reach import NO_WORKER, Reach
 
 
-class Deciding(ABC):
+class Deciding(Reach):
     """The verdicts as methods; `decide` takes them all."""
 
-    @abstractmethod
     async def decide(
         self,
         request: Request | str,
@@ -24,7 +40,56 @@ class Deciding(ABC):
         decision_id: str | None = None,
         remember: Remember | RememberedFor | None = None,
     ) -> Receipt:
-        """Decide one request."""
+        """Decide one request.
+
+        Where no worker answers within five seconds, or the run takes no further update (the server's limit is 2,000),
+        the decision is stored as a signal under the same id: it takes effect when a worker takes it, and the
+        receipt's state is *stored*. For a caller who is cancelled nothing is stored; what was sent before may still
+        count, and `decision` says whether it did.
+
+        Args:
+            request: The request, or its id. A `Request` also sends its digest along.
+            verdict: What is decided.
+            decided_by: A claimed name, recorded.
+            note: Recorded beside it.
+            digest: Refuse unless the request still has this digest.
+            decision_id: Makes a repetition harmless; random by default.
+            remember: Which later calls of the run it answers too, where it approves or rejects: ``"arguments"``,
+                ``"tool"``, `Match` or `Remember`.
+
+        Raises:
+            RefusalError: One of its subclasses says why nothing was recorded (`RequestClosedError`,
+            `UnknownRequestError`, …). RunNotFoundError: The server does not know the run.
+        """
+        decision = Decision(
+            id=request if isinstance(request, str) else request.id,
+            verdict=verdict,
+            decided_by=decided_by,
+            digest=digest if digest or isinstance(request, str) else request.digest,
+            decision_id=decision_id or str(uuid.uuid4()),
+            note=note,
+            remember=None if remember is None else Remember.from_wire(remember),
+        )
+        if decision.size > DECISION_BYTES:
+            raise DecisionInvalidError(f"a decision may have {DECISION_BYTES // 1024} KiB at most", request=decision.id)
+        prefix = self._prefix(await self._describe())
+        with typed_errors(self._client, self.id):
+            try:
+                answer = await self._try_update(f"{prefix}decide", decision.to_wire(), _update_id(decision))
+                if answer is not None:
+                    return Receipt.from_wire(answer)
+                await self._handle.signal(f"{prefix}decide", decision.to_wire())
+            except RPCError as error:
+                if error.status is RPCStatusCode.NOT_FOUND:
+                    raise self._ended(await self._describe()) from error
+                raise
+        return Receipt(
+            id=decision.id,
+            verdict=decision.verdict.kind,
+            decided_by=decided_by,
+            decision_id=decision.decision_id,
+            state="stored",
+        )
 
     async def approve(
         self,
@@ -82,3 +147,26 @@ class Deciding(ABC):
         """Grant an exhausted run more turns or tokens; it goes on where it stopped. See `decide`."""
         verdict = Grant(turns=turns, tokens=tokens)
         return await self.decide(request, verdict, decided_by=decided_by, decision_id=decision_id)
+
+    async def decision(self, decision_id: str) -> DecisionOutcome:
+        """What became of a decision: recorded, refused, or unknown yet.
+
+        Raises:
+            TimeoutError: No worker answered; the decision is not lost.
+            RunNotFoundError: The server does not know the run.
+        """
+        description = await self._describe()
+        with typed_errors(self._client, self.id):
+            try:
+                answer = await self._query(description, "decision", {"decision_id": decision_id})
+            except RPCError as error:
+                if error.status not in NO_WORKER:
+                    raise
+                raise TimeoutError(f"no worker of {self.id} answered; ask again when one is back") from error
+        return DecisionOutcome.from_wire(answer)
+
+
+def _update_id(decision: Decision) -> str:
+    """The server answers a repeated update id with its first result, whatever the content: so the id covers it."""
+    content = hashlib.sha256(decision.model_dump_json().encode()).hexdigest()
+    return f"{decision.decision_id}:{content[:16]}"

@@ -106,7 +106,7 @@ async def test_a_decision_without_a_worker_is_stored_and_counts_later(
     make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With every worker down a decision is stored, not lost; it takes effect once when a worker returns."""
-    monkeypatch.setattr("holdfast.handle.ANSWER_WITHIN", timedelta(seconds=1))
+    monkeypatch.setattr("holdfast.reach.ANSWER_WITHIN", timedelta(seconds=1))
     lab = await make_lab([desk(effects)], script=[WIPE, DONE])
     run = await lab.start("desk")
     request = await lab.next_request(run)

@@ -1,0 +1,122 @@
+"""A run by its id: what of the server and of its worker can be reached through it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any, Final
+
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from holdfast._rpc import is_update_limit, typed_errors
+from holdfast.converter import tolerant
+from holdfast.errors import REFUSALS, RefusalError, RunEndedError
+from holdfast.events import history_of
+from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.runs import RunPhase
+
+ANSWER_WITHIN: Final = timedelta(seconds=5)
+"""How long a worker may take to answer."""
+OWN_WORKFLOWS: Final = frozenset({"AgentRun", "AgentSession"})
+"""Workflows whose handlers have no prefix."""
+NO_WORKER: Final = frozenset(
+    {RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.FAILED_PRECONDITION}
+)
+"""What a query meets where no worker polls: our deadline, the server's, or that nobody polled for a while."""
+ENDED: Final[dict[WorkflowExecutionStatus, RunPhase]] = {
+    WorkflowExecutionStatus.COMPLETED: "completed",
+    WorkflowExecutionStatus.FAILED: "failed",
+    WorkflowExecutionStatus.TIMED_OUT: "failed",
+    WorkflowExecutionStatus.TERMINATED: "failed",
+    WorkflowExecutionStatus.CANCELED: "cancelled",
+}
+
+
+class Reach:
+    """The way to one run, and the errors that are met on it.
+
+    Attributes:
+        id: The workflow id.
+    """
+
+    def __init__(self, client: Client, workflow_id: str, run_id: str | None = None) -> None:
+        """Name a run; nothing is asked of the server before the first method is awaited."""
+        self.id = workflow_id
+        self._client = client
+        self._handle: WorkflowHandle[Any, Any] = client.get_workflow_handle(workflow_id, run_id=run_id)
+        self._converter = tolerant(client.data_converter)
+
+    async def _events(self, *, wait: bool) -> AsyncIterator[Any]:
+        with typed_errors(self._client, self.id):
+            async for event in history_of(self._handle, wait=wait):
+                yield event
+
+    async def _describe(self) -> WorkflowExecutionDescription:
+        with typed_errors(self._client, self.id):
+            return await self._handle.describe()
+
+    def _prefix(self, description: WorkflowExecutionDescription) -> str:
+        return "" if description.workflow_type in OWN_WORKFLOWS else "holdfast."
+
+    async def _query(
+        self,
+        description: WorkflowExecutionDescription,
+        name: str,
+        *args: JsonObject,
+        within: timedelta | None = None,
+    ) -> Any:
+        full = f"{self._prefix(description)}{name}"
+        return await self._handle.query(full, args=args, rpc_timeout=within or ANSWER_WITHIN)
+
+    async def _update(self, name: str, arg: JsonObject) -> object:
+        """Send an update that only a worker can answer."""
+        description = await self._describe()
+        if description.status is not WorkflowExecutionStatus.RUNNING:
+            raise self._ended(description)
+        with typed_errors(self._client, self.id):
+            try:
+                return await self._handle.execute_update(
+                    f"{self._prefix(description)}{name}", arg, rpc_timeout=ANSWER_WITHIN
+                )
+            except WorkflowUpdateFailedError as error:
+                raise _refusal(error.cause) from error
+            except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+                if isinstance(error.__cause__, asyncio.CancelledError):
+                    raise error.__cause__ from None
+                raise TimeoutError(f"no worker of {self.id} answered; look at its status, then try again") from error
+
+    async def _try_update(self, name: str, arg: JsonObject, update_id: str) -> Any:
+        """Send an update that a signal can stand in for; None where only that is left."""
+        try:
+            return await self._handle.execute_update(name, arg, id=update_id, rpc_timeout=ANSWER_WITHIN)
+        except WorkflowUpdateFailedError as error:
+            raise _refusal(error.cause) from error
+        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            if isinstance(error.__cause__, asyncio.CancelledError):
+                raise error.__cause__ from None  # the caller's own cancellation: nothing more is sent
+            return None
+        except RPCError as error:
+            if is_update_limit(error):
+                return None
+            raise
+
+    def _ended(self, description: WorkflowExecutionDescription) -> RunEndedError:
+        state = ENDED.get(description.status, "ended") if description.status else "ended"
+        return RunEndedError(f"{self.id} has ended ({state}); nothing of it waits any longer", run=self.id, state=state)
+
+
+def _refusal(cause: BaseException | None) -> Exception:
+    if isinstance(cause, ApplicationError) and cause.type in REFUSALS:
+        facts = cause.details[0] if cause.details else {}
+        return REFUSALS[cause.type](cause.message, **(facts if isinstance(facts, dict) else {}))
+    return RefusalError(str(cause))

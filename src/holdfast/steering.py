@@ -1,0 +1,88 @@
+"""Steering a run that goes on: its limits, one of its calls, its end."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+from temporalio.client import WorkflowExecutionStatus
+
+from holdfast._rpc import typed_errors
+from holdfast.errors import DecisionInvalidError, RunNotFoundError
+from holdfast.payloads.base import problems_of
+from holdfast.payloads.cancel_call import CallCancelled, CancelCall
+from holdfast.payloads.requests import LimitsRaised, RaiseLimits
+from holdfast.reach import Reach
+
+
+class Steering(Reach):
+    """What changes a run besides decisions."""
+
+    async def raise_limits(
+        self,
+        *,
+        turns: int | None = None,
+        tokens: int | None = None,
+        by: str | None = None,
+        frame: str | None = None,
+    ) -> LimitsRaised:
+        """Give a run that goes on more turns or tokens; one that waits for a budget goes on where it stopped.
+
+        Args:
+            turns: Model replies to add.
+            tokens: Tokens to add.
+            by: Who raises the limits: a claimed name, recorded.
+            frame: Which loop, where several are at work; `Request.frame` says it.
+
+        Raises:
+            GrantRefusedError: It would not let the run go on, or there is no such limit.
+            DecisionInvalidError: Nothing is added, or several agents are at work and *frame* names none.
+            RunEndedError: The run has ended.
+            TimeoutError: No worker answered; nothing was raised, unless one had just taken it.
+            RunNotFoundError: The server does not know the run.
+        """
+        try:
+            given = RaiseLimits(turns=turns, tokens=tokens, by=by, frame=frame)
+        except ValidationError as error:
+            raise DecisionInvalidError("; ".join(problems_of(error))) from None
+        return LimitsRaised.from_wire(await self._update("raise_limits", given.to_wire()))
+
+    async def cancel_call(
+        self, call_id: str, *, reason: str | None = None, by: str | None = None, frame: str | None = None
+    ) -> CallCancelled:
+        """End one call and leave the run: the model reads that it was cancelled, and goes on.
+
+        A call that runs is told to stop, as by `cancel`, an agent used as a tool with all that it has under way; one
+        that waits for a person or for its turn never runs, and its request is withdrawn.
+
+        Args:
+            call_id: The model's id of the call, as `status` and requests have it.
+            reason: The model reads it.
+            by: Who cancels: a claimed name.
+            frame: Which loop, where several have a call of this id; `Request.frame` says it.
+
+        Raises:
+            CallEndedError: It has its output already, or was never made.
+            DecisionInvalidError: Several loops have such a call.
+            RunEndedError: The run has ended.
+            TimeoutError: No worker answered; nothing was cancelled, unless one had just taken it.
+            RunNotFoundError: The server does not know the run.
+        """
+        try:
+            given = CancelCall(call_id=call_id, reason=reason, by=by, frame=frame)
+        except ValidationError as error:
+            raise DecisionInvalidError("; ".join(problems_of(error))) from None
+        return CallCancelled.from_wire(await self._update("cancel_call", given.to_wire()))
+
+    async def cancel(self, reason: str = "") -> bool:
+        """Cancel the run; False where it had ended already.
+
+        Raises:
+            RunNotFoundError: The server does not know the run.
+        """
+        if (await self._describe()).status is not WorkflowExecutionStatus.RUNNING:
+            return False
+        try:
+            with typed_errors(self._client, self.id):
+                await self._handle.cancel(reason=reason)
+        except RunNotFoundError:
+            return False  # it ended in between
+        return True
