@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias, TypeGuard
+from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
-from holdfast._signature import require_positional
+from holdfast._agent_checks import (
+    check_model,
+    check_offered,
+    check_texts,
+    checked_description,
+    checked_settings,
+    is_model,
+)
 from holdfast.after_tools import AfterTools, checked_after_tools, checked_parallel
 from holdfast.agent_tool import AgentTool, InputBuilder, OnAgentError, OutputExtractor, agent_tool
 from holdfast.approval import ApprovalRule
 from holdfast.context import RunContext
-from holdfast.errors import DefinitionError, JsonProfileError
+from holdfast.errors import DefinitionError
 from holdfast.guardrail import GuardrailFunction, InputGuardrail, OutputGuardrail, guardrails_of
 from holdfast.handoffs import Handoff, handoff
 from holdfast.hooks import AgentHooks, hooks_of
@@ -22,19 +29,11 @@ from holdfast.hosted import HostedTool, split_hosted
 from holdfast.limits import OnMaxTurns, OnRefusal, check_handlers, check_limits
 from holdfast.offered import Offered, check_name
 from holdfast.output_type import OutputType, output_type_of
-from holdfast.payloads.json_profile import JsonObject, check_json
+from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.requests import LimitPolicy
 from holdfast.tools import Tool, tool
 
 __all__ = ["Agent", "Instructions", "Rejection", "RejectionText"]
-
-OWNED_SETTINGS: Final = frozenset(
-    {
-        *("background", "conversation", "include", "input", "instructions"),
-        *("model", "previous_response_id", "store", "stream", "tools"),
-    }
-)
-"""Fields of a Responses request that Holdfast fills itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +147,9 @@ class Agent:
         """
         subject = f"agent {name!r}"
         check_name(subject, name)
-        _check_texts(subject, instructions, rejection_text)
+        check_texts(subject, instructions, rejection_text)
         output = output_type_of(output_type, subject)
-        _check_model(subject, model, client)
+        check_model(subject, model, client)
         check_limits(subject, max_turns, max_tokens, on_limit)
         own_tools, hosted = split_hosted(subject, [*tools, *hosted])
         check_handlers(subject, on_max_turns, on_refusal)
@@ -159,11 +158,11 @@ class Agent:
             "instructions": instructions,
             "model": model,
             "client": client,
-            "description": _checked_description(subject, description),
+            "description": checked_description(subject, description),
             "tools": _wrapped(subject, own_tools),
             "hosted": hosted,
             "handoffs": _handoffs(subject, handoffs),
-            "model_settings": MappingProxyType(_checked_settings(subject, model_settings, output)),
+            "model_settings": MappingProxyType(checked_settings(subject, model_settings, output)),
             "max_turns": max_turns,
             "max_tokens": max_tokens,
             "on_limit": on_limit,
@@ -181,7 +180,7 @@ class Agent:
         }
         for attribute, value in values.items():
             object.__setattr__(self, attribute, value)
-        _check_offered(subject, [*self.tools, *self.handoffs])
+        check_offered(subject, [*self.tools, *self.handoffs])
         object.__setattr__(
             self, "after_tools", checked_after_tools(subject, after_tools, [each.name for each in self.tools])
         )
@@ -241,43 +240,15 @@ class Agent:
         own = self.context_type
         if own is None:
             return
-        if not _is_model(own):
+        if not is_model(own):
             raise DefinitionError(subject, "context_type must be a pydantic model class")
         for each in self.tools:
             wanted = each.context_type if isinstance(each, Tool) else None
-            if _is_model(wanted) and not issubclass(own, wanted):
+            if is_model(wanted) and not issubclass(own, wanted):
                 raise DefinitionError(
                     subject,
                     f"tool {each.name!r} wants context {wanted.__name__}, but context_type is {own.__name__}",
                 )
-
-
-def _is_model(candidate: object) -> TypeGuard[type[BaseModel]]:
-    return isinstance(candidate, type) and issubclass(candidate, BaseModel)
-
-
-def _check_texts(subject: str, instructions: object, rejection_text: object) -> None:
-    if not isinstance(instructions, str):
-        if not callable(instructions):
-            raise DefinitionError(subject, "instructions must be a string or a function of the run context")
-        require_positional(instructions, 1, subject, "the instructions function, given the run context,")
-    if rejection_text is not None:
-        if not callable(rejection_text):
-            raise DefinitionError(subject, "rejection_text must be a function of run context and rejection")
-        require_positional(rejection_text, 2, subject, "rejection_text, given run context and rejection,")
-
-
-def _check_model(subject: str, model: object, client: object) -> None:
-    if model is not None and not (isinstance(model, str) and model):
-        raise DefinitionError(subject, "model must be a model's name or None")
-    if not (isinstance(client, str) and client):
-        raise DefinitionError(subject, "client must name an entry of the plugin's models")
-
-
-def _checked_description(subject: str, description: object) -> str:
-    if not isinstance(description, str):
-        raise DefinitionError(subject, "description must be a string")
-    return description
 
 
 def _wrapped(subject: str, tools: Sequence[Offered | Callable[..., Any]]) -> tuple[Offered, ...]:
@@ -303,25 +274,3 @@ def _handoffs(subject: str, handoffs: Sequence[Handoff | Agent | str]) -> tuple[
             )
         made.append(given if isinstance(given, Handoff) else handoff(given))
     return tuple(made)
-
-
-def _check_offered(subject: str, offered: Sequence[Offered]) -> None:
-    seen: set[str] = set()
-    for each in offered:
-        if each.name in seen:
-            raise DefinitionError(subject, f"two of its tools are named {each.name!r}; give one of them name=…")
-        seen.add(each.name)
-
-
-def _checked_settings(subject: str, settings: Mapping[str, Any], output: OutputType | None) -> JsonObject:
-    copied = dict(settings)
-    owned = sorted(OWNED_SETTINGS & copied.keys())
-    if owned:
-        raise DefinitionError(subject, f"model_settings must not hold {', '.join(owned)}: Holdfast sets it")
-    try:
-        check_json(copied)
-    except JsonProfileError as error:
-        raise DefinitionError(subject, f"model_settings must be JSON: {error.problem}") from None
-    if output is not None:
-        output.settings(copied, subject)
-    return copied
