@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     )
     from holdfast.client import (
         Holdfast,
-        OpenRequest,
-        RunInfo,
     )
     from holdfast.content import (
         File,
@@ -81,7 +79,14 @@ if TYPE_CHECKING:
         image_generation,
         web_search,
     )
-    from holdfast.limits import MaxTurns, Refusal
+    from holdfast.limits import (
+        MaxTurns,
+        Refusal,
+    )
+    from holdfast.lists import (
+        OpenRequest,
+        RunInfo,
+    )
     from holdfast.payloads.guardrails import (
         GuardrailResult,
     )
@@ -175,7 +180,7 @@ _HOMES = {
     "ModelEnd": "hooks",
     "ModelStart": "hooks",
     "NestedRun": "agent_tool",
-    "OpenRequest": "client",
+    "OpenRequest": "lists",
     "OutputGuardrail": "guardrail",
     "Question": "questions",
     "Ran": "payloads.requests",
@@ -192,7 +197,7 @@ _HOMES = {
     "Run": "handle",
     "RunAgain": "payloads.requests",
     "RunContext": "context",
-    "RunInfo": "client",
+    "RunInfo": "lists",
     "RunResult": "payloads.runs",
     "RunStatus": "payloads.runs",
     "ShellResult": "shell",

@@ -82,7 +82,7 @@ async def test_without_search_attributes_runs_work_and_lists_say_the_remedy(
         for run in runs:
             assert (await run.result()).output == "done"
     assert effects == ["wipe t", "wipe t"]
-    warnings = [record for record in caplog.records if record.name == "holdfast.client"]
+    warnings = [record for record in caplog.records if record.name == "holdfast.starting"]
     assert len(warnings) == 1
     for listing in (lab.hf.runs(), lab.hf.runs(agent="desk"), lab.hf.requests()):
         with pytest.raises(SearchAttributesMissingError, match="holdfast setup --print"):

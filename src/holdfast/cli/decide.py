@@ -9,8 +9,9 @@ from holdfast.cli import exits
 from holdfast.cli.options import Where
 from holdfast.cli.output import json_text, one_line, say, warn, write_json
 from holdfast.cli.place import holdfast
-from holdfast.client import Holdfast, OpenRequest
+from holdfast.client import Holdfast
 from holdfast.errors import JsonProfileError, RunEndedError, UnknownRequestError
+from holdfast.lists import OpenRequest
 from holdfast.payloads.json_profile import JsonValue, parse_json
 from holdfast.payloads.remember import Remember
 from holdfast.payloads.requests import Answer, GiveUp, Ran, Receipt, Request, RunAgain, Verdict

@@ -8,7 +8,7 @@ from holdfast.cli.output import say, write_json
 from holdfast.cli.place import holdfast, whole
 from holdfast.cli.tables import requests_table, runs_table, utc_now
 from holdfast.cli.terminal import console
-from holdfast.client import OpenRequest
+from holdfast.lists import OpenRequest
 from holdfast.payloads.people import named
 from holdfast.payloads.runs import RunPhase
 

@@ -15,11 +15,12 @@ from holdfast.cli.options import Where
 from holdfast.cli.output import say, warn, write_json
 from holdfast.cli.place import holdfast
 from holdfast.cli.show import answer_text
-from holdfast.client import UNSET, Holdfast
+from holdfast.client import Holdfast
 from holdfast.errors import HoldfastError, RunCancelledError, RunFailedError, WaitingForPeople
 from holdfast.handle import Run
 from holdfast.payloads.base import problems_of
 from holdfast.payloads.json_profile import JsonObject
+from holdfast.starting import UNSET
 
 
 @dataclass(frozen=True)

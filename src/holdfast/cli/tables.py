@@ -11,7 +11,7 @@ from rich.text import Text
 
 from holdfast.cli.output import json_text
 from holdfast.cli.terminal import cell
-from holdfast.client import OpenRequest, RunInfo
+from holdfast.lists import OpenRequest, RunInfo
 from holdfast.payloads.requests import Request
 from holdfast.payloads.runs import CallStatus
 

@@ -1,0 +1,159 @@
+"""Lists across runs, from visibility: no worker is asked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
+from temporalio.service import RPCError
+
+from holdfast._rpc import typed_errors
+from holdfast.errors import SearchAttributesMissingError
+from holdfast.events import requests_in_memo
+from holdfast.payloads.people import is_group, named
+from holdfast.payloads.requests import Request
+from holdfast.payloads.runs import RunPhase
+from holdfast.payloads.search_attributes import AGENT, APPROVERS, LABELS, PENDING, STATUS
+from holdfast.reach import OWN_WORKFLOWS
+from holdfast.visibility import AGENT_KEY, DUE_KEY, LABELS_KEY, PENDING_KEY, STATUS_KEY, about_attributes, quoted
+
+_BY_EXECUTION: Final[dict[str, str]] = {
+    "completed": "Completed",
+    "failed": "Failed",
+    "cancelled": "Canceled",
+}
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """One line of a list across runs.
+
+    Attributes:
+        status: *running*, *waiting*, *completed*, *failed* or *cancelled*.
+        due: The nearest deadline of what is pending.
+    """
+
+    id: str
+    run_id: str
+    workflow: str
+    agent: str | None
+    status: RunPhase
+    pending: int
+    labels: tuple[str, ...]
+    started_at: datetime
+    ended_at: datetime | None
+    due: datetime | None
+
+
+@dataclass(frozen=True)
+class OpenRequest:
+    """A request and the run that it belongs to."""
+
+    run: str
+    request: Request
+
+
+class Lists:
+    """What can be listed without a worker."""
+
+    client: Client
+
+    async def runs(
+        self,
+        *,
+        status: RunPhase | None = None,
+        agent: str | None = None,
+        label: str | None = None,
+        limit: int = 100,
+    ) -> list[RunInfo]:
+        """List runs: those that go on first, then those that ended, the newest of each first.
+
+        Args:
+            status: Only those that stand there.
+            agent: Only those of this agent.
+            label: Only those with this label, ``key=value``.
+            limit: Most lines.
+
+        Raises:
+            SearchAttributesMissingError: The namespace lacks our search attributes.
+            ServerUnavailableError: The server is away. NamespaceNotFoundError: It lacks the client's namespace.
+        """
+        clauses = [f"(WorkflowType IN ({quoted(sorted(OWN_WORKFLOWS))}) OR {STATUS} IS NOT NULL)"]
+        ended = _BY_EXECUTION.get(status) if status is not None else None
+        if ended is not None:
+            clauses.append(f"ExecutionStatus = '{ended}'")
+        elif status is not None:
+            clauses.append(f"ExecutionStatus = 'Running' AND {STATUS} = {quoted([status])}")
+        if agent is not None:
+            clauses.append(f"{AGENT} = {quoted([agent])}")
+        if label is not None:
+            clauses.append(f"{LABELS} = {quoted([label])}")
+        return [_info(execution) async for execution in self._list(" AND ".join(clauses), limit)]
+
+    async def requests(
+        self, *, agent: str | None = None, approver: str | None = None, limit: int = 1000
+    ) -> list[OpenRequest]:
+        """Everything that waits for a person, across runs, oldest first. The inbox needs no worker.
+
+        Args:
+            agent: Only requests of runs of this agent.
+            approver: Only those that name this approver: a person, or a group as ``group:finance``. What anybody may
+                decide names nobody.
+            limit: Most runs that are read.
+
+        Raises:
+            SearchAttributesMissingError: The namespace lacks our search attributes.
+            ServerUnavailableError: The server is away. NamespaceNotFoundError: It lacks the client's namespace.
+        """
+        clauses = [f"{PENDING} > 0 AND ExecutionStatus = 'Running'"]
+        if agent is not None:
+            clauses.append(f"{AGENT} = {quoted([agent])}")
+        if approver is not None and is_group(approver):
+            clauses.append(f"{APPROVERS} = {quoted([approver])}")  # people are in the requests alone
+        found = [
+            OpenRequest(execution.id, request)
+            async for execution in self._list(" AND ".join(clauses), limit)
+            for request in requests_in_memo(dict(await execution.memo()))
+            if approver is None or named(approver, request.approvers or ())
+        ]
+        return sorted(found, key=lambda item: item.request.order)
+
+    # --- inside ---
+
+    async def _list(self, query: str, limit: int) -> AsyncIterator[WorkflowExecution]:
+        with typed_errors(self.client):
+            try:
+                async for execution in self.client.list_workflows(query, limit=limit):
+                    yield execution
+            except RPCError as error:
+                if about_attributes(error):
+                    raise SearchAttributesMissingError(self.client.namespace) from error
+                raise
+
+
+def _info(execution: WorkflowExecution) -> RunInfo:
+    attributes = execution.typed_search_attributes
+    ended: dict[WorkflowExecutionStatus | None, RunPhase] = {
+        WorkflowExecutionStatus.COMPLETED: "completed",
+        WorkflowExecutionStatus.CANCELED: "cancelled",
+        WorkflowExecutionStatus.FAILED: "failed",
+        WorkflowExecutionStatus.TERMINATED: "failed",
+        WorkflowExecutionStatus.TIMED_OUT: "failed",
+    }
+    shown = attributes.get(STATUS_KEY)
+    live: RunPhase = "waiting" if shown == "waiting" else "idle" if shown == "idle" else "running"
+    return RunInfo(
+        id=execution.id,
+        run_id=execution.run_id,
+        workflow=execution.workflow_type,
+        agent=attributes.get(AGENT_KEY),
+        status=ended.get(execution.status, live),
+        pending=0 if execution.status in ended else attributes.get(PENDING_KEY) or 0,
+        labels=tuple(attributes.get(LABELS_KEY) or ()),
+        started_at=execution.start_time,
+        ended_at=execution.close_time,
+        due=attributes.get(DUE_KEY),
+    )
