@@ -11,7 +11,7 @@ from _evidence import failed_tasks
 from conftest import Effects, MakeLab
 from holdfast.errors import RunFailedError
 from holdfast.models.port import ModelCallError
-from holdfast.models.responses import read_answer
+from holdfast.models.reading import read_answer
 from holdfast.testing import Fail, Reply, call
 from holdfast.testing.script import Step
 from security.test_xc6_model_output import DONE, desk

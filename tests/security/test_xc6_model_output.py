@@ -12,7 +12,7 @@ from conftest import Effects, MakeLab
 from holdfast import Agent, RunResult, tool
 from holdfast.errors import RunFailedError
 from holdfast.models.port import ModelCallError
-from holdfast.models.responses import read_answer
+from holdfast.models.reading import read_answer
 from holdfast.testing import Drop, Fail, Lab, Reply, call, raw, refusal, text
 from holdfast.testing.script import Step
 
