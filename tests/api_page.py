@@ -23,7 +23,10 @@ GROUPS: Final = (
     ("Kinds of tool", ("activity_tools", "custom_tools", "hosted", "shell")),
     ("What tools are given and return", ("content", "context")),
     ("Workflows", ("workflows",)),
-    ("Workers and clients", ("plugin", "client", "handle", "watching", "deciding", "steering", "server", "worker")),
+    (
+        "Workers and clients",
+        ("plugin", "client", "lists", "handle", "watching", "deciding", "steering", "server", "worker"),
+    ),
     ("What travels: requests, verdicts, results", ("payloads",)),
     ("Errors", ("errors",)),
 )

@@ -1,91 +1,124 @@
-"""Where outputs are kept that are too large for the history: the port, and a folder."""
+"""Where bytes are kept that do not belong into a history: the port, and a folder."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-import re
 import tempfile
+from contextlib import suppress
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
-from holdfast.artifact_urls import UrlStore
+from holdfast.artifact_urls import UrlStore, checked
 from holdfast.errors import DefinitionError
 
-__all__ = ["ArtifactStore", "FolderStore", "artifact_store"]
-
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+__all__ = ["ArtifactStore", "FolderStore", "artifact_store", "place_of_run"]
 
 
 class ArtifactStore(Protocol):
-    """Keeps bytes under their SHA-256. Its methods block, and are called in threads, several at a time.
+    """Keeps bytes under names, in one place. Its methods block, and are called in threads, several at a time.
 
-    Whoever reads compares content and digest: a store need not.
+    Names are lower-case letters, digits, dots and dashes. A large output's name is its SHA-256, and whoever reads it
+    compares: a store need not.
     """
 
-    def write(self, sha256: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes) -> None:
         """Keep *data*; nobody ever sees a part of it. Doing so again changes nothing.
 
         Raises:
-            Exception: Whatever the medium says; nothing is kept then.
+            Exception: Whatever the medium says; what was there before is there still.
         """
 
-    def read(self, sha256: str) -> bytes:
-        """Return what is kept under a digest.
+    def read(self, name: str) -> bytes:
+        """Return what is kept under a name.
 
         Raises:
             FileNotFoundError: Nothing is.
         """
 
+    def names(self) -> list[str]:
+        """What is kept here, sorted: not what is kept in places below."""
+
+    def erase(self) -> list[str]:
+        """Forget everything that is kept here; return the names."""
+
+    def below(self, name: str) -> ArtifactStore:
+        """A place of that name within this one; it need not exist."""
+
 
 class FolderStore:
-    """A folder: on one machine, or one that several machines mount.
-
-    Files lie in it as ``ab/abcdef…``, readable by the worker's own account alone.
-    """
+    """A folder: on one machine, or one that several machines mount. Its files are for the worker's account alone."""
 
     def __init__(self, folder: Path) -> None:
         """Name the folder; it is made when something is kept."""
         self.folder = folder.expanduser().absolute()
 
-    def write(self, sha256: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes) -> None:
         """See `ArtifactStore`. It reaches the disk before this returns: what refers to it is durable too."""
-        path = self._path(sha256)
+        path = self.folder / checked(name)
         if _holds(path, data):
             return
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=".", dir=path.parent)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, part = tempfile.mkstemp(prefix=".", dir=self.folder)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).replace(path)
+            Path(part).replace(path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            Path(part).unlink(missing_ok=True)
             raise
 
-    def read(self, sha256: str) -> bytes:
+    def read(self, name: str) -> bytes:
         """See `ArtifactStore`."""
-        return self._path(sha256).read_bytes()
+        return (self.folder / checked(name)).read_bytes()
 
-    def _path(self, sha256: str) -> Path:
-        if not _DIGEST.fullmatch(sha256):
-            raise FileNotFoundError("no digest")  # a name that comes from outside must not become a path
-        return self.folder / sha256[:2] / sha256
+    def names(self) -> list[str]:
+        """See `ArtifactStore`."""
+        try:
+            return sorted(path.name for path in self.folder.iterdir() if path.is_file() and path.name[0] != ".")
+        except FileNotFoundError:
+            return []
+
+    def erase(self) -> list[str]:
+        """See `ArtifactStore`. The folder goes too, where nothing else is in it."""
+        erased = self.names()
+        with suppress(FileNotFoundError):
+            for path in [path for path in self.folder.iterdir() if path.is_file()]:  # what a killed writer left, too
+                path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
+        return erased
+
+    def below(self, name: str) -> FolderStore:
+        """See `ArtifactStore`."""
+        return FolderStore(self.folder / checked(name))
 
 
-def artifact_store(location: str | os.PathLike[str]) -> ArtifactStore:
+def artifact_store(location: str | os.PathLike[str], option: str = "artifacts") -> ArtifactStore:
     """The store at a folder's path, or at a URL that fsspec knows.
+
+    Args:
+        location: The path, or the URL.
+        option: What the user calls it.
 
     Raises:
         DefinitionError: It is neither, or what the URL needs is not installed.
     """
     given: object = location
     if not isinstance(given, str | os.PathLike) or not str(given):
-        raise DefinitionError("HoldfastPlugin", "artifacts must be the path of a folder, or a URL")
+        raise DefinitionError("HoldfastPlugin", f"{option} must be the path of a folder, or a URL")
     if isinstance(location, str) and "://" in location:
-        return UrlStore(location)
+        return UrlStore.at(location, option)
     return FolderStore(Path(location))
+
+
+def place_of_run(store: ArtifactStore, namespace: str, workflow_id: str) -> ArtifactStore:
+    """The place of one run, over all its continue-as-news: what it kept can be erased, and is no other run's."""
+    digest = hashlib.sha256(json.dumps([namespace, workflow_id]).encode()).hexdigest()
+    return store.below(digest[:2]).below(digest)
 
 
 def _holds(path: Path, data: bytes) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from conftest import Effects, MakeLab
 from holdfast import Agent, Replace, Run, ToolContext, tool
-from holdfast.artifacts import FolderStore, artifact_store
+from holdfast.artifacts import FolderStore, artifact_store, place_of_run
 from holdfast.errors import DefinitionError
 from holdfast.payloads.tool_call import RESULT_BYTES
 from holdfast.testing import Lab, Reply, call, text
@@ -133,7 +133,7 @@ async def test_j6_what_the_store_lost_is_said_so(make_lab: MakeLab, tmp_path: Pa
     @tool
     def lose() -> str:
         """Lose what is kept."""
-        (FolderStore(tmp_path).folder / SHA[:2] / SHA).unlink()
+        next(tmp_path.rglob(SHA)).unlink()
         return "lost"
 
     lab = await make_lab(
@@ -149,7 +149,7 @@ async def test_j6_only_outputs_of_the_conversation_can_be_read(make_lab: MakeLab
     """J6: what another run has kept in the same store, and what lies beside it, is not read for this one's model."""
     other = ("secret " * RESULT_BYTES).encode()
     sha256 = hashlib.sha256(other).hexdigest()
-    FolderStore(tmp_path).write(sha256, other)
+    place_of_run(FolderStore(tmp_path), "default", "another run").write(sha256, other)
     script = [
         Reply(reading(sha256, 0, "r0"), call("big", {}, "c1")),
         Reply(reading(sha256, 0, "r1"), reading("../../etc/passwd", 0, "r2"), reading(SHA, 0, "r3")),

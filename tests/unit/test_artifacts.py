@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
 import pytest
+from temporalio.testing import ActivityEnvironment
 
 from holdfast import Agent, HoldfastPlugin, question, tool
 from holdfast.activities.references import LARGEST_PIECE_BYTES, PREVIEW_BYTES, Artifacts, preview, read_output_tool
-from holdfast.artifacts import ArtifactStore, FolderStore, artifact_store
+from holdfast.artifacts import ArtifactStore, FolderStore, artifact_store, place_of_run
 from holdfast.errors import ArgumentsInvalidError, ArtifactError, DefinitionError
 from holdfast.payloads.artifacts import Artifact
 from holdfast.payloads.cutting import cut, whole_characters
@@ -33,12 +34,12 @@ def test_content_is_found_by_its_digest_alone(tmp_path: Path) -> None:
     """What is kept lies under its digest, for its owner only, and a second writing changes nothing."""
     store = FolderStore(tmp_path / "a" / "b")
     store.write(SHA, DATA)
-    path = store.folder / SHA[:2] / SHA
+    path = store.folder / SHA
     before = path.stat()
     store.write(SHA, DATA)
     assert path.stat() == before
     assert path.stat().st_mode & 0o077 == 0
-    assert files(store.folder) == [Path(SHA[:2]) / SHA]
+    assert files(store.folder) == [Path(SHA)]
     assert store.read(SHA) == DATA
 
 
@@ -57,7 +58,7 @@ def test_writers_at_the_same_moment_leave_one_whole_file(tmp_path: Path) -> None
     with ThreadPoolExecutor(16) as threads:
         read = [each.result(60) for each in [threads.submit(write) for _ in range(16)]]
     assert read == [data] * 16
-    assert files(tmp_path) == [Path(sha256[:2]) / sha256]
+    assert files(tmp_path) == [Path(sha256)]
 
 
 def test_a_writing_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,16 +77,38 @@ def test_a_damaged_file_is_written_anew(tmp_path: Path) -> None:
     """Whoever keeps the same output again heals a file that something has cut or changed."""
     store = FolderStore(tmp_path)
     store.write(SHA, DATA)
-    (store.folder / SHA[:2] / SHA).write_bytes(b"x" * len(DATA))
+    (store.folder / SHA).write_bytes(b"x" * len(DATA))
     store.write(SHA, DATA)
     assert store.read(SHA) == DATA
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "", SHA.upper(), SHA[:-1], f"{SHA}\n", "a" * 65])
-def test_only_a_digest_names_something(tmp_path: Path, name: str) -> None:
-    """A name that is no digest is not there, whatever lies in the file system under it."""
-    with pytest.raises(FileNotFoundError):
-        FolderStore(tmp_path).read(name)
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "/etc/passwd", "", "..", ".part", SHA.upper(), f"{SHA}\n", "a" * 129]
+)
+def test_a_name_is_no_path(tmp_path: Path, name: str) -> None:
+    """A name that leads elsewhere is not there, whatever lies in the file system under it."""
+    for attempt in (FolderStore(tmp_path).read, FolderStore(tmp_path).below):
+        with pytest.raises(FileNotFoundError):
+            attempt(name)
+
+
+@pytest.mark.parametrize("url", ["{folder}", "memory://places/y", "file://{folder}"])
+def test_a_run_is_erased_alone(tmp_path: Path, url: str) -> None:
+    """What one run kept is listed and erased with what a killed writer left; another run's is untouched, and a second
+    erasure finds nothing."""
+    store = artifact_store(url.format(folder=tmp_path))
+    mine, other = (place_of_run(store, "default", each) for each in ("mine", "other"))
+    assert (mine.names(), mine.erase()) == ([], [])
+    for each in (mine, other):
+        each.write("b", DATA)
+        each.write("a", DATA)
+    for path in tmp_path.rglob("a"):
+        (path.parent / ".part").write_bytes(b"left by a killed writer")
+    assert mine.names() == ["a", "b"]
+    assert mine.erase() == ["a", "b"]
+    assert (mine.names(), mine.erase()) == ([], [])
+    assert other.names() == ["a", "b"]
+    assert len(files(tmp_path)) == (0 if url.startswith("memory") else 3)
 
 
 @pytest.mark.parametrize("location", ["", 5, b"/tmp"])
@@ -146,23 +169,42 @@ def test_a_tool_of_a_worker_without_agents_is_refused_too() -> None:
 class Broken:
     """A store whose medium fails with words that are nobody's business."""
 
-    def write(self, sha256: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes) -> None:
         """Fail."""
-        raise PermissionError(13, "https://user:password@store.example", sha256)
+        raise PermissionError(13, "https://user:password@store.example", name)
 
-    def read(self, sha256: str) -> bytes:
+    def read(self, name: str) -> bytes:
         """Fail likewise."""
-        raise PermissionError(13, "https://user:password@store.example", sha256)
+        raise PermissionError(13, "https://user:password@store.example", name)
+
+    def names(self) -> list[str]:
+        """Fail likewise."""
+        raise PermissionError(13, "https://user:password@store.example")
+
+    def erase(self) -> list[str]:
+        """Fail likewise."""
+        raise PermissionError(13, "https://user:password@store.example")
+
+    def below(self, name: str) -> Broken:
+        """Lead on to the same."""
+        return self
+
+
+def place(store: FolderStore, run: str = "test") -> FolderStore:
+    """The place of a run; the SDK's environment for activities says that it is called *test*."""
+    found = place_of_run(store, "default", run)
+    assert isinstance(found, FolderStore)
+    return found
 
 
 async def read(store: ArtifactStore | None, sha256: str, offset: int = 0, length: int = 16384) -> str:
     """Call the model's tool."""
     artifacts = Artifacts(store)
     try:
-        said: str = await read_output_tool(artifacts).function(sha256, offset, length)
+        asking: Awaitable[str] = ActivityEnvironment().run(read_output_tool(artifacts).function, sha256, offset, length)
+        return await asking
     finally:
         artifacts.close()
-    return said
 
 
 async def test_an_output_that_is_missing_or_damaged_is_said_so(tmp_path: Path) -> None:
@@ -170,8 +212,12 @@ async def test_an_output_that_is_missing_or_damaged_is_said_so(tmp_path: Path) -
     store = FolderStore(tmp_path)
     with pytest.raises(ArtifactError, match="it is not in this worker's store"):
         await read(store, SHA)
-    store.write(SHA, DATA)
-    (store.folder / SHA[:2] / SHA).write_bytes(DATA[:-1])
+    place(store, "another").write(SHA, DATA)
+    with pytest.raises(ArtifactError, match="it is not in this worker's store"):
+        await read(store, SHA)
+    kept = place(store)
+    kept.write(SHA, DATA)
+    (kept.folder / SHA).write_bytes(DATA[:-1])
     with pytest.raises(ArtifactError, match="has another one: it was damaged"):
         await read(store, SHA)
     with pytest.raises(ArtifactError, match=r"the store failed \(PermissionError\)") as failed:
@@ -186,13 +232,16 @@ async def test_a_store_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPa
     going_on = Barrier(2)
 
     class Hanging(FolderStore):
-        def write(self, sha256: str, data: bytes) -> None:
+        def write(self, name: str, data: bytes) -> None:
             going_on.wait(30)
+
+        def below(self, name: str) -> Hanging:
+            return self
 
     monkeypatch.setattr("holdfast.activities.references.STORE_S", 0.05)
     artifacts = Artifacts(Hanging(tmp_path))
     with pytest.raises(ArtifactError, match="longer than"):
-        await artifacts.keep(DATA)
+        await ActivityEnvironment().run(artifacts.keep, DATA)
     await asyncio.to_thread(going_on.wait, 30)
     artifacts.close()
 
@@ -202,7 +251,7 @@ async def test_pieces_put_together_are_the_whole(tmp_path: Path) -> None:
     whole = "aß€𝄞" * 700
     data = whole.encode()
     sha256 = hashlib.sha256(data).hexdigest()
-    FolderStore(tmp_path).write(sha256, data)
+    place(FolderStore(tmp_path)).write(sha256, data)
     found, offset = "", 0
     while True:
         said = await read(FolderStore(tmp_path), sha256, offset, 1001)

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import Field
+from temporalio import activity
 
-from holdfast.artifacts import ArtifactStore
+from holdfast.artifacts import ArtifactStore, place_of_run
 from holdfast.errors import ArtifactError
 from holdfast.payloads.artifacts import READ_OUTPUT, Artifact
 from holdfast.payloads.cutting import cut, whole_characters
@@ -33,13 +34,13 @@ T = TypeVar("T")
 
 
 class Artifacts:
-    """The store of one worker, as its activities use it."""
+    """The store of one worker, as its activities use it: each keeps and reads in the place of its own run."""
 
     def __init__(self, store: ArtifactStore | None) -> None:
         """Take the store; None keeps nothing."""
         self._store = store
         self._threads = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="holdfast-artifact")
-        self._last: tuple[str, bytes] | None = None
+        self._last: tuple[tuple[str, str], bytes] | None = None
 
     @property
     def kept_here(self) -> bool:
@@ -58,8 +59,9 @@ class Artifacts:
         """
         assert self._store is not None
         sha256 = hashlib.sha256(data).hexdigest()
+        place = place_of_run(self._store, *_run())
         try:
-            await self._in_thread(self._store.write, sha256, data)
+            await self._in_thread(place.write, sha256, data)
         except Exception as error:
             raise _failed(sha256, "kept", error) from error
         return Artifact(sha256=sha256, bytes=len(data))
@@ -72,20 +74,28 @@ class Artifacts:
         """
         if self._store is None:
             raise ArtifactError(sha256, "read", "this worker has no store; give its HoldfastPlugin artifacts=…")
-        if self._last is not None and self._last[0] == sha256:
+        named = (_run()[1], sha256)
+        if self._last is not None and self._last[0] == named:
             return self._last[1]
+        place = place_of_run(self._store, *_run())
         try:
-            data = await self._in_thread(self._store.read, sha256)
+            data = await self._in_thread(place.read, sha256)
         except Exception as error:
             raise _failed(sha256, "read", error) from error
         if hashlib.sha256(data).hexdigest() != sha256:
             raise ArtifactError(sha256, "read", "what is kept under this digest has another one: it was damaged")
-        self._last = (sha256, data)
+        self._last = (named, data)
         return data
 
     async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
         working = asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
         return await asyncio.wait_for(working, STORE_S)
+
+
+def _run() -> tuple[str, str]:
+    """Namespace and workflow id of the activity under way."""
+    info = activity.info()
+    return info.namespace, info.workflow_id or ""
 
 
 def _failed(sha256: str, attempted: str, error: Exception) -> ArtifactError:
