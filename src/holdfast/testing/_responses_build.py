@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from holdfast.testing._responses_params import conversation_named
 from holdfast.testing._responses_record import Json
 from holdfast.testing._script_outputs import (
     HOSTED_ID_PREFIXES,
@@ -71,12 +72,18 @@ def build_response(reply: Reply, body: Json, items: Sequence[Json], token: str) 
         "error": _error(reply),
         "incomplete_details": _incomplete(reply),
         "model": body["model"],
+        **_conversation(body),
         "output": output,
         "reasoning": {"effort": None, "summary": None, **(body.get("reasoning") or {})},
         "text": {"format": {"type": "text"}, "verbosity": "medium", **(body.get("text") or {})},
         "tools": [_echoed_tool(tool) for tool in echoed["tools"]],
         "usage": _usage(reply.usage or _estimate(body, items, output)),
     }
+
+
+def _conversation(body: Json) -> Json:
+    named = conversation_named(body.get("conversation"))
+    return {} if named is None else {"conversation": {"id": named}}
 
 
 def _echoed_tool(tool: Json) -> Json:

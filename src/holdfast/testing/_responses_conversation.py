@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from holdfast.testing._responses_conversations import Conversations
 from holdfast.testing._responses_items import MAX_TEXT, check_item
+from holdfast.testing._responses_params import conversation_named
 from holdfast.testing._responses_record import Json, is_from_model, text_of
 from holdfast.testing._responses_refusal import ApiRefusal, wrong_type
 from holdfast.testing._responses_values import string
@@ -23,9 +25,10 @@ _OUTPUTS: Final = {
 
 @dataclass
 class Store:
-    """The responses that a server keeps for `previous_response_id` and for item references."""
+    """The responses that a server keeps for `previous_response_id` and for item references, and conversations."""
 
     responses: dict[str, Json] = field(default_factory=dict)
+    conversations: Conversations = field(default_factory=Conversations)
     _conversations: dict[str, list[Json]] = field(default_factory=dict)
     _items: dict[str, Json] = field(default_factory=dict)
     _thought_before: dict[str, str] = field(default_factory=dict)
@@ -37,6 +40,16 @@ class Store:
         self._conversations[response["id"]] = [*items, *response["output"]]
         self._items.update({item["id"]: item for item in response["output"] if isinstance(item.get("id"), str)})
         self._pair(response, is_kept=True)
+
+    def forget(self, response_id: str) -> bool:
+        """Drop a response with its items, as a provider does in time; whether it was known."""
+        response = self.responses.pop(response_id, None)
+        if response is None:
+            return False
+        self._conversations.pop(response_id, None)
+        for item in response["output"]:
+            self._items.pop(str(item.get("id")), None)
+        return True
 
     def remember(self, response: Json) -> None:
         """Note which reasoning led to which call, also where nothing is stored: the encrypted content says it."""
@@ -67,7 +80,11 @@ class Store:
         if previous is not None and previous not in self._conversations:
             message = f"Previous response with id '{previous}' not found."
             raise ApiRefusal(message, "previous_response_id", "previous_response_not_found")
-        items = [*self._conversations[previous], *new] if previous is not None else new
+        earlier = self._conversations[previous] if previous is not None else []
+        conversation = conversation_named(body.get("conversation"))
+        if conversation is not None:
+            earlier = self.conversations.items(conversation)
+        items = [*earlier, *new]
         if previous is None and not items:
             message = "One of \"input\" or \"previous_response_id\" or 'prompt' or 'conversation' must be provided."
             raise ApiRefusal(message, "input", "missing_required_parameter")

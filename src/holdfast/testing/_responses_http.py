@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
+from urllib.parse import parse_qsl
 
 import h11
 
@@ -24,6 +25,7 @@ class HttpRequest:
     path: str
     headers: dict[str, str]
     body: bytes
+    query: Mapping[str, str] = field(default_factory=dict)
 
 
 class _BodyTooLargeError(Exception):
@@ -53,11 +55,17 @@ class Exchange:
         await self._connection.write(h11.Data(data=body))
         await self._connection.write(h11.EndOfMessage())
 
-    async def stream(self, status: int, chunks: Iterable[bytes], media: str, headers: dict[str, str]) -> None:
-        """Answer chunk by chunk."""
+    async def stream(
+        self, status: int, chunks: Iterable[bytes] | AsyncIterable[bytes], media: str, headers: dict[str, str]
+    ) -> None:
+        """Answer chunk by chunk, as they come."""
         await self._connection.begin(status, {"content-type": media, "cache-control": "no-store", **headers})
-        for chunk in chunks:
-            await self._connection.write(h11.Data(data=chunk))
+        if isinstance(chunks, AsyncIterable):
+            async for chunk in chunks:
+                await self._connection.write(h11.Data(data=chunk))
+        else:
+            for chunk in chunks:
+                await self._connection.write(h11.Data(data=chunk))
         await self._connection.write(h11.EndOfMessage())
 
     async def cut(self, status: int, body: bytes, media: str, after_bytes: int) -> None:
@@ -138,9 +146,10 @@ class Connection:
             elif isinstance(event, h11.EndOfMessage) and head is not None:
                 if size > MAX_BODY:
                     raise _BodyTooLargeError  # only now: a client that is still sending reads no answer
-                path = head.target.decode("latin-1").partition("?")[0]
+                path, _, query = head.target.decode("latin-1").partition("?")
                 headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
-                return HttpRequest(head.method.decode(), path, headers, bytes(body))
+                asked = dict(parse_qsl(query, keep_blank_values=True))
+                return HttpRequest(head.method.decode(), path, headers, bytes(body), asked)
             else:
                 return None
 

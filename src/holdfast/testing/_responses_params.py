@@ -26,7 +26,7 @@ from holdfast.testing._responses_values import (
 )
 
 _NAME: Final = "^[a-zA-Z0-9_-]+$"
-_UNSUPPORTED: Final = ("background", "context_management", "moderation", "prompt")
+_UNSUPPORTED: Final = ("context_management", "moderation", "prompt")
 """Parameters of the real API that nothing here can play: refused where they ask for something."""
 
 
@@ -46,17 +46,36 @@ def check_params(body: Json) -> None:
     if body.get("stream_options") is not None and not body.get("stream"):
         message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
         raise ApiRefusal(message, "stream_options", "invalid_value")
-    if body.get("conversation") is not None:
-        if body.get("previous_response_id") is not None:
-            message = "Mutually exclusive parameters: 'previous_response_id' and 'conversation'."
-            raise ApiRefusal(message, "conversation", "mutually_exclusive_parameters")
-        named = body["conversation"]
-        conversation_id = named.get("id") if isinstance(named, dict) else named
-        raise ApiRefusal(f"Conversation with id '{conversation_id}' not found.", "conversation", status=404)
+    if body.get("conversation") is not None and body.get("previous_response_id") is not None:
+        message = "Mutually exclusive parameters: 'previous_response_id' and 'conversation'."
+        raise ApiRefusal(message, "conversation", "mutually_exclusive_parameters")
+    if body.get("background") and body.get("store") is False:
+        raise ApiRefusal("Background mode requires 'store' to be true.", "background", "invalid_value")
     _tool_choice(body.get("tool_choice"), body.get("tools") or [])
 
 
-def _metadata(value: object, param: str) -> None:
+def conversation_named(value: object) -> str | None:
+    """The id in a `conversation` parameter, which is a string or an object."""
+    return value["id"] if isinstance(value, dict) else value if isinstance(value, str) else None
+
+
+def _conversation(value: object, param: str) -> None:
+    if isinstance(value, dict):
+        fields(value, param, {"id": _conversation_id}, ("id",))
+    elif isinstance(value, str):
+        _conversation_id(value, param)
+    else:
+        raise wrong_type(param, "one of an object or string", value)
+
+
+def _conversation_id(value: object, param: str) -> None:
+    if not string(value, param, minimum=1).startswith("conv_"):
+        message = f"Invalid '{param}': '{value}'. Expected an ID that begins with 'conv_'."
+        raise ApiRefusal(message, param, "invalid_value")
+
+
+def check_metadata(value: object, param: str) -> None:
+    """Accept at most 16 short pairs of strings."""
     pairs = mapping(value, param)
     if len(pairs) > 16:
         message = (
@@ -148,7 +167,7 @@ _PARAMS: Final[dict[str, Check]] = {
     "access_programs": mapping,
     "background": nullable(boolean),
     "context_management": nullable(array),
-    "conversation": anything,
+    "conversation": nullable(_conversation),
     "image": mapping,
     "include": nullable(
         strings(
@@ -166,7 +185,7 @@ _PARAMS: Final[dict[str, Check]] = {
     "instructions": nullable(text(MAX_TEXT)),
     "max_output_tokens": nullable(integer(16)),
     "max_tool_calls": nullable(integer(1)),
-    "metadata": nullable(_metadata),
+    "metadata": nullable(check_metadata),
     "model": lambda value, param: string(value, param, minimum=1),
     "moderation": nullable(mapping),
     "parallel_tool_calls": nullable(boolean),

@@ -30,8 +30,10 @@ class RecordedRequest:
         headers: Header values by lower-case name.
         body: The decoded JSON object; empty where there was none or it could not be decoded.
         content: The body as it came: to compare requests byte by byte.
+        query: The parameters of its query string.
         received_at: When the last byte of the body was read (UTC).
-        items: The effective input: the items of the `previous_response_id` chain, then the new ones. A plain
+        items: The effective input: the items of the `previous_response_id` chain or of the conversation, then the new
+            ones. A plain
             string counts as one user message. Empty until the request passed the checks.
         state: `open` until the request ends; then `answered` (a whole reply was sent), `failed` (a scripted
             `Fail`), `refused` (it broke a rule of the API, or the script had no step), `dropped` (a scripted
@@ -47,6 +49,7 @@ class RecordedRequest:
     body: Json
     received_at: datetime
     content: bytes = field(default=b"", repr=False)
+    query: Mapping[str, str] = field(default_factory=dict)
     items: Sequence[Json] = ()
     state: State = "open"
     status: int | None = None

@@ -14,16 +14,30 @@ _MIN_DELTA: Final = 12
 
 def encode_events(response: Json) -> Iterator[bytes]:
     """Yield *response* as server-sent events, numbered from 0."""
-    for number, event in enumerate(_events(response)):
-        data = json.dumps({**event, "sequence_number": number})
-        yield f"event: {event['type']}\ndata: {data}\n\n".encode()
+    for number, event in enumerate([*first_events(response), *later_events(response)]):
+        yield encode_event(number, event)
 
 
-def _events(response: Json) -> Iterator[Json]:
+def encode_event(number: int, event: Json) -> bytes:
+    """One server-sent event."""
+    return f"event: {event['type']}\ndata: {json.dumps({**event, 'sequence_number': number})}\n\n".encode()
+
+
+def first_events(response: Json, *, queued: bool = False) -> Iterator[Json]:
+    """What is told before the first item: the response is there, was queued perhaps, and is being made."""
     begun = {**response, "status": "in_progress", "completed_at": None, "output": [], "usage": None}
     begun |= {"error": None, "incomplete_details": None}
-    yield {"type": "response.created", "response": begun}
+    if queued:
+        waiting = {**begun, "status": "queued"}
+        yield {"type": "response.created", "response": waiting}
+        yield {"type": "response.queued", "response": waiting}
+    else:
+        yield {"type": "response.created", "response": begun}
     yield {"type": "response.in_progress", "response": begun}
+
+
+def later_events(response: Json) -> Iterator[Json]:
+    """What follows: each item with its deltas, then the whole response."""
     for index, item in enumerate(response["output"]):
         yield {"type": "response.output_item.added", "output_index": index, "item": _begun(item)}
         yield from _inside(item, {"item_id": item.get("id", ""), "output_index": index})

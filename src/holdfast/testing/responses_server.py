@@ -9,8 +9,8 @@ assert server.violations == []
 ```
 
 In a process of its own, `python -m holdfast.testing.responses_server --script FILE.json [--port N]` prints
-one line with its address when it is ready. There, `POST /_script/gates/NAME` opens a gate, and
-`GET /_script/requests` lists what came in.
+one line with its address when it is ready. There, `POST /_script/gates/NAME` opens a gate,
+`POST /_script/forget/ID` drops a stored response or a conversation, and `GET /_script/requests` lists what came in.
 """
 
 from __future__ import annotations
@@ -97,12 +97,27 @@ class ResponsesServer:
         for task, connection in self._connections.items():
             task.cancel()
             connection.abort()
+        await self._player.close()
         await asyncio.gather(*self._connections, return_exceptions=True)
         await server.wait_closed()
 
     def open(self, gate: str) -> None:
         """Open a gate: requests held there go on, later ones pass. Call it in the server's event loop."""
         self._player.open(gate)
+
+    @property
+    def created(self) -> list[RecordedRequest]:
+        """The requests for a response, in order of arrival: without lookups, cancels and conversations."""
+        return [each for each in self.requests if (each.method, each.path) == ("POST", "/v1/responses")]
+
+    def forget(self, id: str) -> None:
+        """Drop a stored response with its items, or a conversation, as a provider does in time.
+
+        Raises:
+            KeyError: There is none of that id.
+        """
+        if not self._player.forget(id):
+            raise KeyError(id)
 
     async def wait_for_request(self, number: int, timeout: float = 30.0) -> RecordedRequest:
         """Wait until *number* requests have arrived.
@@ -185,6 +200,7 @@ class ResponsesServer:
             return
         now = datetime.now(UTC)
         record = RecordedRequest(len(self.requests) + 1, request.method, request.path, request.headers, {}, now)
+        record.query = request.query
         plan = self._player.plan(record, request.body)
         if isinstance(plan, ApiRefusal):
             violation = Violation(record.number, plan.status, plan.message, plan.code, plan.param)
@@ -207,6 +223,9 @@ class ResponsesServer:
             case "POST", ["gates", gate]:
                 self.open(unquote(gate))
                 await exchange.send(200, b"{}")
+            case "POST", ["forget", id]:
+                known = self._player.forget(unquote(id))
+                await exchange.send(200 if known else 404, b"{}")
             case "GET", ["requests"]:
                 listed = [_listed(record) for record in self.requests]
                 await exchange.send(200, json.dumps({"requests": listed}).encode())
