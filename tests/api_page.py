@@ -18,7 +18,18 @@ PAGE: Final = ROOT / "docs" / "api.md"
 GROUPS: Final = (
     (
         "Definitions",
-        ("agent", "after_tools", "approval", "guardrail", "handoffs", "hooks", "limits", "question", "tool"),
+        (
+            "agent",
+            "after_tools",
+            "approval",
+            "guardrail",
+            "handoffs",
+            "hooks",
+            "limits",
+            "question",
+            "tool",
+            "truncation",
+        ),
     ),
     ("Kinds of tool", ("activity_tools", "custom_tools", "hosted", "shell")),
     ("What tools are given and return", ("content", "context")),

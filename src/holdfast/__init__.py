@@ -137,6 +137,9 @@ if TYPE_CHECKING:
         Tool,
         tool,
     )
+    from holdfast.truncation import (
+        Truncate,
+    )
     from holdfast.workflows.agent_ref import (
         AgentRef,
     )
@@ -209,6 +212,7 @@ _HOMES = {
     "ToolInputGuardrail": "tool_options",
     "ToolProgress": "payloads.progress",
     "ToolResult": "after_tools",
+    "Truncate": "truncation",
     "Usage": "payloads.usage",
     "WaitingForPeople": "errors",
     "activity_tool": "activity_tools",
@@ -287,6 +291,7 @@ __all__ = [
     "ToolInputGuardrail",
     "ToolProgress",
     "ToolResult",
+    "Truncate",
     "Usage",
     "WaitingForPeople",
     "activity_tool",

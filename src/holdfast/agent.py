@@ -32,6 +32,7 @@ from holdfast.output_type import OutputType, output_type_of
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.requests import LimitPolicy
 from holdfast.tools import Tool, tool
+from holdfast.truncation import Truncate, checked_truncation
 
 __all__ = ["Agent", "Instructions", "Rejection", "RejectionText"]
 
@@ -86,6 +87,7 @@ class Agent:
         hooks: Hear of its model calls and tools.
         after_tools: What follows when the tools of a reply have ended: by default the model reads their outputs.
         max_parallel_calls: Most calls of one reply that run at once; the others start in call order. None is no limit.
+        truncation: How much of a long conversation its model is sent; None: all of it.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Agent:
     hooks: tuple[AgentHooks, ...]
     after_tools: AfterTools
     max_parallel_calls: int | None
+    truncation: Truncate | None
 
     def __init__(
         self,
@@ -139,6 +142,7 @@ class Agent:
         hooks: Sequence[AgentHooks] = (),
         after_tools: AfterTools = "run_again",
         max_parallel_calls: int | None = None,
+        truncation: Truncate | None = None,
     ) -> None:
         """Define an agent.
 
@@ -177,6 +181,7 @@ class Agent:
             "output_guardrails": guardrails_of(OutputGuardrail, output_guardrails, subject),
             "hooks": hooks_of(hooks, subject),
             "max_parallel_calls": checked_parallel(subject, max_parallel_calls),
+            "truncation": checked_truncation(subject, truncation),
         }
         for attribute, value in values.items():
             object.__setattr__(self, attribute, value)

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from holdfast.activities.nesting import without_orphans
+from holdfast.payloads.conversation import without_orphans
 
 SAID = {"type": "message", "role": "assistant", "content": []}
 THOUGHT = {"type": "reasoning", "id": "r1", "summary": []}
-CALL = {"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{}"}
+CALL = {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "look", "arguments": "{}"}
 OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "seen"}
-CUSTOM = {"type": "custom_tool_call", "call_id": "c2", "name": "query", "input": "all"}
+CUSTOM = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "c2", "name": "query", "input": "all"}
+NAMELESS = {name: value for name, value in CUSTOM.items() if name != "id"}
 CUSTOM_OUTPUT = {"type": "custom_tool_call_output", "call_id": "c2", "output": "rows"}
 ASKED = {"type": "mcp_approval_request", "id": "m1", "server_label": "s", "name": "n", "arguments": "{}"}
 ANSWERED = {"type": "mcp_approval_response", "approval_request_id": "m1", "approve": True}
@@ -25,7 +26,7 @@ WHOLE = [SAID, THOUGHT, CALL, CUSTOM, ASKED, OUTPUT, CUSTOM_OUTPUT, ANSWERED]
         pytest.param(WHOLE, WHOLE, id="whole"),
         pytest.param([SAID, OUTPUT, CUSTOM_OUTPUT, ANSWERED], [SAID], id="answers-alone"),
         pytest.param([SAID, THOUGHT, CALL], [SAID], id="call-with-its-reasoning"),
-        pytest.param([THOUGHT, CALL, CUSTOM, CUSTOM_OUTPUT], [CUSTOM, CUSTOM_OUTPUT], id="one-of-two"),
+        pytest.param([THOUGHT, CALL, CUSTOM, CUSTOM_OUTPUT], [THOUGHT, NAMELESS, CUSTOM_OUTPUT], id="one-of-two"),
         pytest.param([ASKED, SAID, THOUGHT], [SAID], id="reasoning-at-the-end"),
     ],
 )

@@ -81,6 +81,7 @@ PUBLIC: Final = (
     "ToolInputGuardrail",
     "ToolProgress",
     "ToolResult",
+    "Truncate",
     "Usage",
     "WaitingForPeople",
     "activity_tool",

@@ -74,6 +74,12 @@ class BlockCache:
             return None
         return known[: known.index(after) + 1]
 
+    def drop_before(self, frame: tuple[str, ...], block_id: str) -> None:
+        """Shorten the order of a frame's blocks: it begins with *block_id* from now on."""
+        known = self._orders.get(frame)
+        if known is not None and block_id in known:
+            self._orders[frame] = known[known.index(block_id) :]
+
     def put_order(self, frame: tuple[str, ...], order: list[str]) -> None:
         """Keep the order of a frame's blocks."""
         self._orders[frame] = order
@@ -88,8 +94,10 @@ class Blocks:
     def __init__(self, cache: BlockCache) -> None:
         self.cache = cache
 
-    async def transcript(self, origin: Origin, after: str | None, ids: Sequence[str]) -> list[JsonObject]:
-        """All items that the model has to see, in order.
+    async def transcript(
+        self, origin: Origin, after: str | None, ids: Sequence[str]
+    ) -> list[tuple[str, list[JsonObject]]]:
+        """All blocks that the model has to see, by id, in order.
 
         Args:
             origin: Whose transcript.
@@ -99,8 +107,7 @@ class Blocks:
         Raises:
             ApplicationError: ``TranscriptUnavailable``, where the workflow did not answer for a minute.
         """
-        info = activity.info()
-        frame = (info.workflow_id or "", origin.workflow_run, origin.frame, str(origin.epoch))
+        frame = _frame_of(origin)
         before: list[str] | None = [] if after is None else self.cache.order(frame, after)
         found: dict[str, list[JsonObject]] = {}
         if before is None:
@@ -109,9 +116,13 @@ class Blocks:
             assert after is not None
             before = before[: before.index(after) + 1]
         order = [*before, *ids]
-        items = await self._items(origin, order, found)
+        blocks = await self._blocks(origin, order, found)
         self.cache.put_order(frame, order)
-        return items
+        return blocks
+
+    def leave_out(self, origin: Origin, read_from: str) -> None:
+        """Forget the order of the blocks before *read_from*: the workflow no longer counts them to the frame."""
+        self.cache.drop_before(_frame_of(origin), read_from)
 
     async def whole(self, origin: Origin) -> list[JsonObject]:
         """All items of a frame, in order, as the workflow has them now: copies, which user code may change."""
@@ -120,23 +131,22 @@ class Blocks:
 
     async def block(self, origin: Origin, block_id: str) -> list[JsonObject]:
         """The items of one block."""
-        return await self._items(origin, [block_id], {})
+        [(_, items)] = await self._blocks(origin, [block_id], {})
+        return items
 
-    async def _items(
+    async def _blocks(
         self, origin: Origin, order: Sequence[str], found: dict[str, list[JsonObject]]
-    ) -> list[JsonObject]:
+    ) -> list[tuple[str, list[JsonObject]]]:
         for block_id in order:
             if block_id not in found and (known := self.cache.get(block_id)) is not None:
                 found[block_id] = known
         missing = [block_id for block_id in order if block_id not in found]
         if missing:
             found.update(await self._fetch(origin, missing))
-        items: list[JsonObject] = []
         for block_id in order:
             if block_id not in found:
                 raise ApplicationError(f"block {block_id} is not in the transcript", type="TranscriptUnavailable")
-            items.extend(found[block_id])
-        return items
+        return [(block_id, found[block_id]) for block_id in order]
 
     async def _fetch(self, origin: Origin, ids: Sequence[str] | None) -> dict[str, list[JsonObject]]:
         """Page through the query: the blocks *ids*, or all of them in order."""
@@ -155,6 +165,10 @@ class Blocks:
                 found[block.id] = self.cache.get(block.id) or block.items
             more = page.more and bool(page.blocks)
         return found
+
+
+def _frame_of(origin: Origin) -> tuple[str, ...]:
+    return (activity.info().workflow_id or "", origin.workflow_run, origin.frame, str(origin.epoch))
 
 
 async def _query(name: str, arg: JsonObject) -> Any:

@@ -21,6 +21,7 @@ from holdfast.activities.keeping import kept_alive
 from holdfast.activities.offering import offered_now
 from holdfast.activities.planning import Planner, after_tools_plan
 from holdfast.activities.runtime import Runtime
+from holdfast.activities.sending import sent
 from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.agent import Agent
 from holdfast.context import RunContext
@@ -68,10 +69,12 @@ class CallModel:
         offered = dict(await offered_now(agent, context, self._runtime.threads))
         if call.by_reference:
             offered[READ_OUTPUT] = self._runtime.read_output
+        blocks = await self._runtime.blocks.transcript(call.origin, call.after, call.ids)
+        conversation = sent(agent, blocks)
         request = ModelRequest(
             model=self._model_name(agent),
             instructions=await self._instructions(agent, context),
-            items=await self._runtime.blocks.transcript(call.origin, call.after, call.ids),
+            items=conversation.items,
             tools=[*self._definitions(offered), *(each.definition() for each in agent.hosted)],
             settings=request_settings(agent, called=bool(call.called)),
         )
@@ -81,14 +84,17 @@ class CallModel:
         answer = await self._answer(agent, request)
         took_s = time.monotonic() - began
         try:
-            items = answerable(_whole(answer), used_ids(request.items), offered_kinds(agent), servers(agent))
+            used = {each for _, block in blocks for each in used_ids(block)}
+            items = answerable(_whole(answer), used, offered_kinds(agent), servers(agent))
             planner = Planner(agent, offered, context, self._runtime)
             reply = await self._planned(agent, planner, items, answer)
-            probed = {**await self._probed(call, agent), "model": request.model}
+            probed = {**await self._probed(call, agent), "model": request.model, "read_from": conversation.read_from}
             wire = _bounded(reply.model_copy(update=probed))
         except ApplicationError as error:
             raise _with_spent(error, answer.usage, request.model) from None
         self._runtime.blocks.cache.put(reply.block, reply.items)
+        if conversation.read_from is not None:
+            self._runtime.blocks.leave_out(call.origin, conversation.read_from)
         await observers.tell("on_model_end", context, model_end(request.model, reply, took_s))
         return wire
 

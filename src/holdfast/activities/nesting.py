@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from holdfast.activities.call_arguments import arguments_of
 from holdfast.activities.outputs import bounded_output
@@ -17,6 +18,7 @@ from holdfast.errors import JsonProfileError, UnknownToolError
 from holdfast.handoffs import Handoff, HandoffHistory
 from holdfast.offered import Offered
 from holdfast.payloads.base import json_size
+from holdfast.payloads.conversation import without_orphans
 from holdfast.payloads.evaluation import (
     BuildInput,
     Evaluated,
@@ -31,13 +33,6 @@ from holdfast.payloads.transcript import BLOCK_BYTES, user_message
 
 logger = logging.getLogger(__name__)
 
-_CALLS: Final = {"function_call": "call_id", "custom_tool_call": "call_id", "mcp_approval_request": "id"}
-_OUTPUTS: Final = {
-    "function_call_output": "call_id",
-    "custom_tool_call_output": "call_id",
-    "mcp_approval_response": "approval_request_id",
-}
-"""Items that need one of the other kind, and the field that holds what they share."""
 OfferedT = TypeVar("OfferedT", bound=Offered)
 
 
@@ -104,12 +99,13 @@ class Nesting:
         handoff, context = await self._found(asked.origin, asked.tool, Handoff)
         assert handoff.filter is not None
         items = await self._runtime.blocks.whole(asked.origin)
-        history = HandoffHistory(items=items, by=asked.origin.agent, to=handoff.to)
+        given = copy.deepcopy(items)  # the filter may change them
+        history = HandoffHistory(items=given, by=asked.origin.agent, to=handoff.to)
         try:
             kept = await self._called(handoff.filter, context, history)
         except UserCodeError as error:
             return Evaluated(problem=f"the filter of {asked.tool} raised {error}")
-        return _items(kept, f"the filter of {asked.tool}", whole=False)
+        return _items(kept, f"the filter of {asked.tool}", of=items)
 
     async def _found(self, origin: Origin, name: str, kind: type[OfferedT]) -> tuple[OfferedT, RunContext[Any]]:
         agent = self._runtime.registry.agent(origin.agent)
@@ -122,29 +118,8 @@ class Nesting:
         return await call_user_code(function, *args, threads=self._runtime.threads)
 
 
-def without_orphans(items: Sequence[JsonObject]) -> list[JsonObject]:
-    """Leave out calls without output and outputs without call, with the reasoning that led to such a call: the API
-    refuses all of them."""
-    whole = _shared(items, _CALLS) & _shared(items, _OUTPUTS)
-    fields = {**_CALLS, **_OUTPUTS}
-    kept: list[JsonObject] = []
-    for item in items:
-        field = fields.get(str(item.get("type")))
-        if field is not None and str(item.get(field)) not in whole:
-            while kept and kept[-1].get("type") == "reasoning":
-                kept.pop()
-            continue
-        kept.append(item)
-    while kept and kept[-1].get("type") == "reasoning":
-        kept.pop()
-    return kept
-
-
-def _shared(items: Sequence[JsonObject], fields: Mapping[str, str]) -> set[str]:
-    return {str(item.get(fields[item["type"]])) for item in items if str(item.get("type")) in fields}
-
-
-def _items(value: object, who: str, *, whole: bool = True) -> Evaluated:
+def _items(value: object, who: str, *, of: Sequence[JsonObject] | None = None) -> Evaluated:
+    """Check items that user code made; those that a filter left of a conversation are made whole."""
     if isinstance(value, tuple):
         value = list(value)
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
@@ -153,7 +128,7 @@ def _items(value: object, who: str, *, whole: bool = True) -> Evaluated:
         check_json(value)
     except JsonProfileError as error:
         return Evaluated(problem=f"{who} returned what is not JSON: {error.problem}")
-    items: list[JsonObject] = value if whole else without_orphans(value)
+    items: list[JsonObject] = value if of is None else without_orphans(value, of)
     if not items:
         return Evaluated(problem=f"{who} returned nothing that an agent could read")
     if (size := json_size(items)) > BLOCK_BYTES:

@@ -192,6 +192,8 @@ class ModelReply(Payload):
         on_limit: On a probe: what follows at a limit; None stands for *fail*.
         after_tools: What follows when its calls are settled; None: the model is asked again.
         max_parallel: How many of its calls may run at once; None is no limit.
+        read_from: The first block of the conversation that the model was sent something of; None: none was left out.
+            New in 0.1.0.
     """
 
     block: str
@@ -212,3 +214,4 @@ class ModelReply(Payload):
     output_guardrails: list[str] | None = None
     after_tools: AfterToolsPlan | None = None
     max_parallel: int | None = None
+    read_from: str | None = None

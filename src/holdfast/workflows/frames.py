@@ -136,7 +136,7 @@ class Frame(BaseModel):
         handoff: The one that won the turn under way.
         stop: Why it is to end after the turn under way.
         artifacts: Outputs of this conversation that went by reference, by SHA-256.
-        earlier: Blocks of former epochs, which the model no longer reads as they are.
+        earlier: Blocks that the model no longer reads as they are: of former epochs, or left out of long conversations.
         forms: JSON schemas that answers to its questions must satisfy, by tool.
         broken_replies: Replies in a row that were empty or none at all.
         invalid_outputs: Answers that did not fit the agent's output type.
@@ -192,6 +192,14 @@ class Frame(BaseModel):
     output_guards: list[Guard] = []
     guardrails: list[GuardrailResult] = []
     failure: Failure | None = None
+
+    def leave_out(self, read_from: str) -> None:
+        """Put the blocks before *read_from* aside: the model no longer reads them."""
+        if read_from in self.blocks:
+            count = self.blocks.index(read_from)
+            self.earlier += self.blocks[:count]
+            self.blocks = self.blocks[count:]
+            self.cursor -= count
 
     def fail(self, failure: Failure) -> None:
         """End the loop so, unless it has its failure already: what fails while it is being ended is a consequence."""

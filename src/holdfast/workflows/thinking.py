@@ -80,6 +80,8 @@ class ModelTurns:
         frame.cursor = len(frame.blocks)
         frame.blocks.append(reply.block)
         frame.seen = frame.blocks[frame.cursor - 1] if frame.cursor else None
+        if reply.read_from is not None:
+            frame.leave_out(reply.read_from)
         frame.turn += 1
         frame.reply = reply.block
         frame.handles_max_turns = bool(reply.handles_max_turns)
