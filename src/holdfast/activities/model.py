@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 import uuid
@@ -13,6 +12,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from holdfast.activities.answerable import answerable, drop_last_thoughts, offered_kinds, used_ids
+from holdfast.activities.asking_model import instructions_of, model_name, port_of, to_application_error, with_spent
 from holdfast.activities.attributes import AttributeProbe
 from holdfast.activities.final import input_guardrails, request_settings, structured
 from holdfast.activities.hooks import model_end, model_start
@@ -22,24 +22,19 @@ from holdfast.activities.offering import offered_now
 from holdfast.activities.planning import Planner, after_tools_plan
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.sending import sent
-from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.agent import Agent
-from holdfast.context import RunContext
 from holdfast.errors import PayloadInvalidError, UnknownAgentError
 from holdfast.handoffs import Handoff
-from holdfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest
+from holdfast.models.port import ModelAnswer, ModelCallError, ModelRequest
 from holdfast.offered import Offered
 from holdfast.payloads.artifacts import READ_OUTPUT
 from holdfast.payloads.call_items import CALLS
-from holdfast.payloads.json_profile import JsonObject, scrub
+from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
-from holdfast.payloads.usage import Spent, Usage
 from holdfast.workflows.last_words import refusal_of
 
 REPLY_BYTES: Final = 1_800_000
 """Largest reply that is recorded. Above 2 MB the server would refuse it, and the paid call would be made again."""
-INSTRUCTIONS_S: Final = 30.0
-"""How long instructions that are a function may take."""
 
 
 class CallModel:
@@ -72,8 +67,8 @@ class CallModel:
         blocks = await self._runtime.blocks.transcript(call.origin, call.after, call.ids)
         conversation = sent(agent, blocks)
         request = ModelRequest(
-            model=self._model_name(agent),
-            instructions=await self._instructions(agent, context),
+            model=model_name(self._runtime, agent),
+            instructions=await instructions_of(self._runtime, agent, context),
             items=conversation.items,
             tools=[*self._definitions(offered), *(each.definition() for each in agent.hosted)],
             settings=request_settings(agent, called=bool(call.called)),
@@ -91,7 +86,7 @@ class CallModel:
             probed = {**await self._probed(call, agent), "model": request.model, "read_from": conversation.read_from}
             wire = _bounded(reply.model_copy(update=probed))
         except ApplicationError as error:
-            raise _with_spent(error, answer.usage, request.model) from None
+            raise with_spent(error, answer.usage, request.model) from None
         self._runtime.blocks.cache.put(reply.block, reply.items)
         if conversation.read_from is not None:
             self._runtime.blocks.leave_out(call.origin, conversation.read_from)
@@ -155,50 +150,13 @@ class CallModel:
             definitions.append(definition)
         return definitions
 
-    def _model_name(self, agent: Agent) -> str:
-        name = agent.model or self._runtime.default_model
-        if name is None:
-            raise ApplicationError(
-                f"agent {agent.name} names no model, and HoldfastPlugin has no default_model",
-                type="ModelRefused",
-                non_retryable=True,
-            )
-        return name
-
-    def _port(self, agent: Agent) -> ModelPort:
-        port = self._runtime.models.get(agent.client)
-        if port is None:
-            known = ", ".join(sorted(self._runtime.models)) or "none"
-            raise ApplicationError(
-                f"agent {agent.name} wants the model client {agent.client!r}; HoldfastPlugin(models=…) has {known}",
-                type="ModelRefused",
-                non_retryable=True,
-            )
-        return port
-
     async def _answer(self, agent: Agent, request: ModelRequest) -> ModelAnswer:
         try:
-            return await self._port(agent).answer(request)
+            return await port_of(self._runtime, agent).answer(request)
         except ModelCallError as error:
             # Without its cause: a vendor's error quotes the body, and one that cannot be recorded would be retried.
-            failed = _to_application_error(error)
-            raise failed if error.usage is None else _with_spent(failed, error.usage, request.model) from None
-
-    async def _instructions(self, agent: Agent, context: RunContext[Any]) -> str:
-        if isinstance(agent.instructions, str):
-            return agent.instructions
-        try:
-            asking = call_user_code(agent.instructions, context, threads=self._runtime.threads)
-            text = await asyncio.wait_for(asking, INSTRUCTIONS_S)
-        except TimeoutError:
-            problem = f"took longer than {INSTRUCTIONS_S:g} s"
-        except UserCodeError as error:
-            problem = f"raised {error}"
-        else:
-            return scrub(str(text))
-        raise ApplicationError(
-            f"the instructions of {agent.name} {problem}", type="InstructionsFailed", non_retryable=True
-        )
+            failed = to_application_error(error)
+            raise failed if error.usage is None else with_spent(failed, error.usage, request.model) from None
 
 
 def _read(arg: object) -> ModelCall:
@@ -227,28 +185,6 @@ def _whole(answer: ModelAnswer) -> list[JsonObject]:
             non_retryable=True,
         )
     return answer.items
-
-
-def _to_application_error(error: ModelCallError) -> ApplicationError:
-    if error.kind == "ModelReplyInvalid" and error.retryable:
-        return ApplicationError(error.message, type=REPLY_BROKEN, non_retryable=True)
-    return ApplicationError(
-        error.message,
-        type=error.kind,
-        non_retryable=not error.retryable,
-        next_retry_delay=error.retry_after,
-    )
-
-
-def _with_spent(error: ApplicationError, usage: Usage, model: str) -> ApplicationError:
-    """The same failure, with what its reply has cost."""
-    return ApplicationError(
-        error.message,
-        Spent(usage=usage, model=model).to_wire(),
-        type=error.type,
-        non_retryable=error.non_retryable,
-        next_retry_delay=error.next_retry_delay,
-    )
 
 
 def _bounded(reply: ModelReply) -> JsonObject:
