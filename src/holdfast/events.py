@@ -78,9 +78,13 @@ async def ledger_changes(
     Returns:
         Requests that opened, ids of those that closed, and the logged transitions.
     """
-    if event.event_type != EventType.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED:
-        return [], set(), []
-    fields = event.workflow_properties_modified_event_attributes.upserted_memo.fields
+    match event.event_type:
+        case EventType.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED:
+            fields = event.workflow_properties_modified_event_attributes.upserted_memo.fields
+        case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:  # what was open where the history before it ended
+            fields = event.workflow_execution_started_event_attributes.memo.fields
+        case _:
+            return [], set(), []
     opened: list[Request] = []
     closed: set[str] = set()
     log: list[Transition] = []

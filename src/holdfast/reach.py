@@ -19,9 +19,9 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast._rpc import is_update_limit, typed_errors
+from holdfast.chain import chain_of, current
 from holdfast.converter import tolerant
 from holdfast.errors import REFUSALS, RefusalError, RunEndedError
-from holdfast.events import history_of
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.runs import RunPhase
 
@@ -50,20 +50,34 @@ class Reach:
     """
 
     def __init__(self, client: Client, workflow_id: str, run_id: str | None = None) -> None:
-        """Name a run; nothing is asked of the server before the first method is awaited."""
+        """Name a run; nothing is asked of the server before the first method is awaited.
+
+        Args:
+            client: Connected.
+            workflow_id: The run's.
+            run_id: Of its first history; None takes the newest run of that id.
+        """
         self.id = workflow_id
         self._client = client
-        self._handle: WorkflowHandle[Any, Any] = client.get_workflow_handle(workflow_id, run_id=run_id)
+        self._first = run_id
+        self._handle: WorkflowHandle[Any, Any] = client.get_workflow_handle(workflow_id)
         self._converter = tolerant(client.data_converter)
 
     async def _events(self, *, wait: bool) -> AsyncIterator[Any]:
         with typed_errors(self._client, self.id):
-            async for event in history_of(self._handle, wait=wait):
+            description = await self._describe()
+            async for _, event in chain_of(self._client, self.id, description.run_id, wait=wait):
                 yield event
 
     async def _describe(self) -> WorkflowExecutionDescription:
         with typed_errors(self._client, self.id):
-            return await self._handle.describe()
+            description = await current(self._client, self.id, self._first)
+        # What goes on is reached in whichever history it is by then. Another run may bear the id of one that has ended:
+        # what is said to this one must not reach that.
+        goes_on = description.status is WorkflowExecutionStatus.RUNNING
+        run_id = None if goes_on else description.run_id
+        self._handle = self._client.get_workflow_handle(self.id, run_id=run_id)
+        return description
 
     def _prefix(self, description: WorkflowExecutionDescription) -> str:
         return "" if description.workflow_type in OWN_WORKFLOWS else "holdfast."

@@ -64,6 +64,7 @@ class Starting:
         labels: Mapping[str, str] | None = None,
         requested_by: str | None = None,
         if_exists: Literal["fail", "attach"] = "fail",
+        segment_events: int | None = None,
     ) -> Run:
         """Start a run.
 
@@ -77,6 +78,7 @@ class Starting:
             labels: Up to 20, to find the run by.
             requested_by: Who asked: a claimed name, recorded.
             if_exists: What to do when a run of this id goes on.
+            segment_events: Events of its Temporal history after which it goes on in a fresh one; 2,000 by default.
 
         Raises:
             PayloadInvalidError: The input is none, or above 1.9 MB, or the context is no JSON; nothing was started.
@@ -89,6 +91,7 @@ class Starting:
             "context": context_to_wire(context),
             "labels": dict(labels or {}),
             "requested_by": requested_by,
+            "segment_events": segment_events,
         }
         if not isinstance(max_turns, _Unset):
             given["max_turns"] = max_turns

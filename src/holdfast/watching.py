@@ -18,7 +18,7 @@ from temporalio.exceptions import ApplicationError, CancelledError, TerminatedEr
 from temporalio.service import RPCError
 
 from holdfast._rpc import typed_errors
-from holdfast.errors import PayloadInvalidError, RunCancelledError, RunFailedError, WaitingForPeople
+from holdfast.errors import HoldfastError, PayloadInvalidError, RunCancelledError, RunFailedError, WaitingForPeople
 from holdfast.events import cancel_reason, ledger_changes, requests_in_memo, result_of
 from holdfast.output_type import built, typed_result
 from holdfast.payloads.progress import ToolProgress
@@ -126,8 +126,10 @@ class Watching(Reach):
             async with asyncio.timeout(bound_s) as bound:
                 if not wait_for_people:
                     await self._until_a_request()
+                begun = (await self._describe()).run_id
                 with typed_errors(self._client, self.id):
-                    result = RunResult.from_wire(await result_of(self._handle))
+                    handle = self._client.get_workflow_handle(self.id, run_id=begun)
+                    result = RunResult.from_wire(await result_of(handle))
                 return result if kind is None else typed_result(result, kind)
         except WorkflowFailureError as error:
             raise await self._failure(error) from error
@@ -146,18 +148,17 @@ class Watching(Reach):
     async def _spent(self) -> Usage | None:
         """What a cancelled run had spent: its last event cannot say, so a worker is asked, for a moment."""
         try:
-            description = await self._handle.describe()
+            description = await self._describe()
             answer = await self._query(description, "status", within=SPENT_WITHIN)
             return RunStatus.from_wire(answer).usage
-        except (RPCError, WorkflowQueryFailedError, PayloadInvalidError):
+        except (RPCError, WorkflowQueryFailedError, HoldfastError):
             return None
 
     async def _failure(self, error: WorkflowFailureError) -> Exception:
         cause = error.cause
         if isinstance(cause, CancelledError):
-            with typed_errors(self._client, self.id):
-                history = await self._handle.fetch_history()
-            return RunCancelledError(self.id, cancel_reason(history.events), await self._spent())
+            events = [event async for event in self._events(wait=False)]
+            return RunCancelledError(self.id, cancel_reason(events), await self._spent())
         if isinstance(cause, ApplicationError):
             facts = cause.details[0] if cause.details else None
             known = facts if isinstance(facts, dict) else None

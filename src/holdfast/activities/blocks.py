@@ -16,9 +16,12 @@ from temporalio.client import WorkflowQueryFailedError, WorkflowQueryRejectedErr
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
+from holdfast.activities.references import Artifacts
+from holdfast.errors import ArtifactError, PayloadInvalidError
+from holdfast.payloads.artifacts import Artifact
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import Origin
-from holdfast.payloads.transcript import TranscriptPage, TranscriptQuery
+from holdfast.payloads.transcript import Block, Pack, TranscriptPage, TranscriptQuery
 
 CACHE_BYTES: Final = 64 * 1024 * 1024
 KEPT_ORDERS: Final = 2000
@@ -91,8 +94,9 @@ class BlockCache:
 class Blocks:
     """Fetches what the cache lacks, by the workflow's own paged query."""
 
-    def __init__(self, cache: BlockCache) -> None:
+    def __init__(self, cache: BlockCache, artifacts: Artifacts | None = None) -> None:
         self.cache = cache
+        self._artifacts = artifacts
 
     async def transcript(
         self, origin: Origin, after: str | None, ids: Sequence[str]
@@ -129,6 +133,10 @@ class Blocks:
         found = await self._fetch(origin, None)
         return [copy.deepcopy(item) for items in found.values() for item in items]
 
+    async def named(self, origin: Origin, ids: Sequence[str]) -> list[Block]:
+        """Blocks by their ids, in that order."""
+        return [Block(id=block_id, items=items) for block_id, items in await self._blocks(origin, ids, {})]
+
     async def block(self, origin: Origin, block_id: str) -> list[JsonObject]:
         """The items of one block."""
         [(_, items)] = await self._blocks(origin, [block_id], {})
@@ -161,10 +169,22 @@ class Blocks:
             )
             page = TranscriptPage.from_wire(await _query(origin.query, query.to_wire()))
             for block in page.blocks:
-                self.cache.put(block.id, block.items)
-                found[block.id] = self.cache.get(block.id) or block.items
+                items = block.items if block.packed is None else await self._unpacked(block.packed)
+                self.cache.put(block.id, items)
+                found[block.id] = self.cache.get(block.id) or items
             more = page.more and bool(page.blocks)
         return found
+
+    async def _unpacked(self, kept: Artifact) -> list[JsonObject]:
+        """The items of blocks that are kept outside the history."""
+        assert self._artifacts is not None
+        try:
+            return Pack.from_wire(json.loads(await self._artifacts.read(kept.sha256))).items
+        except (ArtifactError, PayloadInvalidError, ValueError) as error:
+            raise ApplicationError(
+                f"a part of the conversation is kept outside the history, and cannot be read: {error}",
+                type="TranscriptUnavailable",
+            ) from error
 
 
 def _frame_of(origin: Origin) -> tuple[str, ...]:

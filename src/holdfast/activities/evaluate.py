@@ -15,6 +15,7 @@ from holdfast.activities.last_words import LastWords
 from holdfast.activities.membership import look_up_groups
 from holdfast.activities.nesting import Nesting
 from holdfast.activities.outputs import bounded_error
+from holdfast.activities.packing import pack_blocks
 from holdfast.activities.rules import RuleFailedError, answer_of
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.tool_context import tool_context
@@ -38,6 +39,7 @@ from holdfast.payloads.evaluation import (
     HandleMaxTurns,
     HandleRefusal,
     LookUpGroups,
+    PackBlocks,
     TellHandoff,
     WordFailure,
     WordRejection,
@@ -98,6 +100,8 @@ class Evaluate:
                 return await self._guard_call(asked)
             case AskAfterTools():
                 return await ask_after_tools(asked, self._runtime)
+            case PackBlocks():
+                return await pack_blocks(asked, self._runtime)
 
     async def _for_decision(self, asked: WordRejection | CheckArguments | CheckAnswer) -> Evaluated:
         match asked:

@@ -126,6 +126,7 @@ class CallModel:
             "max_turns": agent.max_turns or 0,
             "max_tokens": agent.max_tokens,
             "on_limit": "ask" if agent.on_limit == "ask" else None,
+            "keeps": True if self._runtime.artifacts.kept_here else None,
         }
 
     def _agent(self, call: ModelCall) -> Agent:

@@ -55,7 +55,7 @@ class Runtime:
     hooks: Sequence[AgentHooks] = ()
     artifacts: Artifacts = field(default_factory=lambda: Artifacts(None))
     resources: Any = None
-    blocks: Blocks = field(default_factory=lambda: Blocks(BlockCache()))
+    blocks: Blocks = field(init=False)
     beats: Beats = field(default_factory=Beats)
     tool_threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(TOOL_THREADS, thread_name_prefix="holdfast-tool")
@@ -65,6 +65,7 @@ class Runtime:
     )
 
     def __post_init__(self) -> None:
+        self.blocks = Blocks(BlockCache(), self.artifacts)
         self.read_output = read_output_tool(self.artifacts)
 
     def tool(self, name: str) -> Tool:

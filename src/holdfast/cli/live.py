@@ -13,6 +13,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 from temporalio.service import RPCError
 
+from holdfast.chain import chain_of, current
 from holdfast.cli.asking import Asker
 from holdfast.cli.output import one_line, warn
 from holdfast.cli.place import trouble
@@ -22,7 +23,6 @@ from holdfast.cli.terminal import cell, console
 from holdfast.client import Holdfast
 from holdfast.converter import tolerant
 from holdfast.errors import HoldfastError, WaitingForPeople
-from holdfast.events import history_of
 from holdfast.handle import Run
 from holdfast.payloads.progress import ToolProgress
 
@@ -87,8 +87,8 @@ class Follower:
     async def _read(self) -> None:
         converter = tolerant(self._client.data_converter)
         try:
-            handle = self._client.get_workflow_handle(self._run.id)
-            async for event in history_of(handle, wait=True):
+            described = await current(self._client, self._run.id, None)
+            async for _, event in chain_of(self._client, self._run.id, described.run_id, wait=True):
                 await self.progress.take(event, converter)
                 self._changed.set()
         finally:

@@ -11,7 +11,7 @@ READ_OUTPUT: Final = "read_output"
 
 
 class Artifact(Payload):
-    """A tool output that is kept outside the history. New in 0.1.0.
+    """Something that is kept outside the history: a tool output, or a part of the conversation. New in 0.1.0.
 
     Attributes:
         sha256: Of its content, as 64 lower-case hexadecimal digits: its name in the store.

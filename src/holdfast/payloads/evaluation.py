@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from holdfast.payloads.after_tools import AskAfterTools
+from holdfast.payloads.artifacts import Artifact
 from holdfast.payloads.base import Payload
 from holdfast.payloads.guardrails import CheckInput, CheckOutput
 from holdfast.payloads.json_profile import JsonObject, JsonValue
@@ -38,6 +39,14 @@ class CheckArguments(Payload):
     arguments: JsonObject | None = None
     at: ArgumentsAt | None = None
     ask_rule: bool | None = None
+
+
+class PackBlocks(Payload):
+    """Keep blocks of the transcript outside the history, as one. New in 0.1.0."""
+
+    kind: Literal["pack_blocks"] = "pack_blocks"
+    origin: Origin
+    ids: list[str]
 
 
 class CheckAnswer(Payload):
@@ -181,6 +190,7 @@ Evaluation = (
     | CheckOutput
     | GuardCall
     | AskAfterTools
+    | PackBlocks
 )
 EVALUATION: TypeAdapter[Evaluation] = TypeAdapter(Annotated[Evaluation, Field(discriminator="kind")])
 
@@ -198,6 +208,7 @@ class Evaluated(Payload):
         approval: What the approval rule said of edited arguments; None: nobody needs to be asked.
         groups: Those of the groups asked about that the person is in.
         key: The idempotency key of a call with edited arguments, where the tool makes its own.
+        packed: Where a part of the conversation is kept.
     """
 
     text: str | None = None
@@ -210,3 +221,4 @@ class Evaluated(Payload):
     approval: ApprovalPlan | None = None
     groups: list[str] | None = None
     key: str | None = None
+    packed: Artifact | None = None

@@ -194,6 +194,7 @@ class ModelReply(Payload):
         max_parallel: How many of its calls may run at once; None is no limit.
         read_from: The first block of the conversation that the model was sent something of; None: none was left out.
             New in 0.1.0.
+        keeps: On a probe: workers keep outside the history what is too large for it.
     """
 
     block: str
@@ -215,3 +216,4 @@ class ModelReply(Payload):
     after_tools: AfterToolsPlan | None = None
     max_parallel: int | None = None
     read_from: str | None = None
+    keeps: bool | None = None

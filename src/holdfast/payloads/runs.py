@@ -50,7 +50,8 @@ class RunInput(Payload):
     """The one argument of the workflow `AgentRun`.
 
     `input` is a text, or items as the Responses API takes them (messages of the user, earlier output). Leaving out
-    `max_turns` takes the agent's own limit; an explicit null means no limit.
+    `max_turns` takes the agent's own limit; an explicit null means no limit. `segment_events` says after how many
+    events of its Temporal history the run goes on in a fresh one; 2,000 by default.
     """
 
     agent: Annotated[str, Field(min_length=1, max_length=64)]
@@ -59,6 +60,7 @@ class RunInput(Payload):
     max_turns: Annotated[int, Field(ge=1)] | None = None
     labels: Annotated[dict[Label, Annotated[str, StringConstraints(max_length=128)]], Field(max_length=20)] = {}
     requested_by: Annotated[str, StringConstraints(max_length=256)] | None = None
+    segment_events: Annotated[int, Field(ge=40, le=10_000)] | None = None
 
     @field_validator("labels")
     @classmethod

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from holdfast.payloads.artifacts import Artifact
 from holdfast.payloads.base import Payload
 from holdfast.payloads.json_profile import JsonObject
 
@@ -20,10 +21,25 @@ class Block(Payload):
     """A part of the conversation that is never changed: a reply, an output, a message.
 
     Its id is made by whoever produced it, so that a lost attempt's block can never stand in for a recorded one.
+
+    Attributes:
+        packed: Its items are kept there, as a `Pack`; `items` is empty.
     """
 
     id: str
     items: list[JsonObject]
+    packed: Artifact | None = None
+
+
+class Pack(Payload):
+    """Blocks of a long conversation, as they are kept outside the history, in their order."""
+
+    blocks: list[Block]
+
+    @property
+    def items(self) -> list[JsonObject]:
+        """All that they hold."""
+        return [item for block in self.blocks for item in block.items]
 
 
 class TranscriptQuery(Payload):

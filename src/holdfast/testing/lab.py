@@ -15,12 +15,14 @@ from types import TracebackType
 from typing import Any, Self
 
 import openai
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHistory
 from temporalio.service import RPCError
 from temporalio.worker import Replayer, Worker
 
 from holdfast.agent import Agent
 from holdfast.approval import Groups
+from holdfast.chain import chain_of
 from holdfast.client import Holdfast
 from holdfast.handle import Run
 from holdfast.hooks import AgentHooks
@@ -291,8 +293,17 @@ class Lab:
         plugin = HoldfastPlugin()
         replayer = Replayer(workflows=self._workflows, plugins=[plugin], data_converter=self.client.data_converter)
         for run in self._runs:
-            history = await self.client.get_workflow_handle(run.id).fetch_history()
-            await replayer.replay_workflow(history)
+            for history in await self.histories(run):
+                await replayer.replay_workflow(history)
+
+    async def histories(self, run: Run) -> list[WorkflowHistory]:
+        """The histories of a run, the first one first: a long one goes on in another."""
+        newest = await self.client.get_workflow_handle(run.id).describe()
+        first = newest.raw_description.workflow_execution_info.first_run_id
+        events: dict[str, list[HistoryEvent]] = {}
+        async for run_id, event in chain_of(self.client, run.id, first, wait=False):
+            events.setdefault(run_id, []).append(event)
+        return [WorkflowHistory(run.id, each) for each in events.values()]
 
     async def _end_runs(self) -> None:
         for run in self._runs:

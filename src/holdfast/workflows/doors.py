@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from holdfast.errors import DecisionInvalidError, JsonProfileError, PayloadInvalidError, RefusalError
 from holdfast.payloads.base import Payload, json_size
+from holdfast.payloads.carry import Carry
 from holdfast.payloads.json_profile import JsonValue, check_json, scrub
 from holdfast.payloads.requests import DECISION_BYTES, Approve, Decision, Reject
 from holdfast.payloads.runs import RunInput
@@ -116,6 +118,17 @@ def read_start(args: Sequence[object], expected: str) -> RunInput:
                 "agent; store it elsewhere and give the agent a tool that reads it"
             )
     return given
+
+
+def read_carry(args: Sequence[object]) -> Carry | None:
+    """Read what a workflow of ours goes on with; None where it is started anew.
+
+    A state comes from the run before this one, and from nowhere else: a start that brings one is an ordinary start,
+    whose argument is refused.
+    """
+    if workflow.info().continued_run_id is None or len(args) != 1 or not isinstance(args[0], dict):
+        return None
+    return Carry.from_wire(args[0]["carried"]) if "carried" in args[0] else None
 
 
 def _start_invalid(message: str) -> ApplicationError:

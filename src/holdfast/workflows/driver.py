@@ -69,6 +69,9 @@ class Driver:
             asyncio.CancelledError: As `run`.
         """
         frame = self._frame
+        for call in frame.calls:
+            if call.state == "running" and call.child is not None:
+                self._work.spawn(self._nested.run(call))  # its loop was under way in a former history
         try:
             while True:
                 self._advance()
@@ -93,10 +96,19 @@ class Driver:
         """Start everything that is missing, until nothing is."""
         self._state.ledger.expire(workflow.now())
         self._state.ledger.answer_siblings(workflow.now())
-        while steps := self._next_steps():
-            for step in steps:
+        while True:
+            taken = [step for step in self._next_steps() if not self._is_held(step)]
+            for step in taken:
                 self._take(step)
+            if not taken:
+                break
         self._state.publish()
+
+    def _is_held(self, step: steps.Step) -> bool:
+        """Whether a step has to wait for a fresh history: it would start something."""
+        asks = self._frame.after_tools is not None and self._frame.after_tools.kind == "ask"
+        starts = asks if isinstance(step, steps.FinishTurn) else not isinstance(step, steps.AT_ONCE)
+        return starts and self._state.holds
 
     def _next_steps(self) -> list[steps.Step]:
         state, frame = self._state, self._frame

@@ -137,6 +137,8 @@ class Frame(BaseModel):
         stop: Why it is to end after the turn under way.
         artifacts: Outputs of this conversation that went by reference, by SHA-256.
         earlier: Blocks that the model no longer reads as they are: of former epochs, or left out of long conversations.
+        key: By which a run in a workflow of the user's own is found again in a fresh history.
+        nested_usage: What nested loops have spent that were forgotten when the run went on in a fresh history.
         forms: JSON schemas that answers to its questions must satisfy, by tool.
         broken_replies: Replies in a row that were empty or none at all.
         invalid_outputs: Answers that did not fit the agent's output type.
@@ -178,6 +180,8 @@ class Frame(BaseModel):
     max_parallel: int | None = None
     requested_by: str | None = None
     usage: Usage = Usage()
+    nested_usage: Usage = Usage()
+    key: str | None = None
     request: str | None = None
     missing_since: datetime | None = None
     broken_replies: int = 0

@@ -8,11 +8,14 @@ from typing import Any, Final
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
+from holdfast.payloads.carry import SEGMENT_EVENTS, Carry
 from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.requests import MEMO_LOG
 from holdfast.payloads.runs import CallStatus, RunInput, RunPhase, RunResult, RunStatus
 from holdfast.payloads.transcript import TranscriptQuery
 from holdfast.workflows.agent_ref import AgentRef, Output, read_output
 from holdfast.workflows.cancelling import CallCanceller
+from holdfast.workflows.carrying import Carrier, restored
 from holdfast.workflows.deciding import Decider
 from holdfast.workflows.doors import read_optional, read_start
 from holdfast.workflows.driver import Driver
@@ -38,14 +41,31 @@ class AgentHost:
     Its handlers are those of `AgentRun` with the prefix ``holdfast.``, so they collide with nothing of yours.
     """
 
-    def __init__(self, *, prefix: str = PREFIX) -> None:
+    def __init__(
+        self,
+        carried: JsonObject | None = None,
+        *,
+        prefix: str = PREFIX,
+        segment_events: int = SEGMENT_EVENTS,
+    ) -> None:
         """Register the handlers.
+
+        Args:
+            carried: What `carry` returned in the former history, where the workflow goes on in a fresh one.
+            prefix: Before the handlers' names; ours to choose.
+            segment_events: Events of the history after which `carry` wants to leave it.
 
         Raises:
             ApplicationError: Not called in ``@workflow.init`` (type ``HostTooLate``): messages might be lost.
         """
         _assert_in_init()
-        self._state = RunState(prefix)
+        self.own: JsonObject = {}
+        if carried is None:
+            self._state = RunState(prefix, segment_events)
+        else:
+            self._state, self.own = restored(prefix, Carry.from_wire(carried))
+        self._carrier = Carrier(self._state)
+        self._driven: set[str] = set()
         self._idling: asyncio.Task[None] | None = None
         self._prefix = prefix
         self._decider = Decider(self._state)
@@ -60,6 +80,7 @@ class AgentHost:
         max_turns: int | None = None,
         labels: dict[str, str] | None = None,
         requested_by: str | None = None,
+        key: str | None = None,
     ) -> RunResult[Output]:
         """Run an agent to its final answer; as often as you like, in parallel too.
 
@@ -71,13 +92,19 @@ class AgentHost:
             max_turns: Most model replies; None takes the agent's own limit.
             labels: Shown in lists across runs.
             requested_by: Who asked for this run: a claimed name.
+            key: Names the run within this workflow, so that it goes on in a fresh history: called there with the same
+                key, this returns the result of the run that was under way, or of the one that had ended. Runs without
+                a key have to end before `carry` returns.
 
         Raises:
-            ApplicationError: The run failed; its type says how (``StartInvalid``, ``UnknownAgent``, ``ModelRefused``,
+            ApplicationError: A run of this key is under way already (``KeyInUse``), or the run failed; its type says
+                how (``StartInvalid``, ``UnknownAgent``, ``ModelRefused``,
                 ``OutputInvalid``, …).
             asyncio.CancelledError: The workflow, or the task that awaits this, was cancelled.
         """
         reader = agent.reader() if isinstance(agent, AgentRef) else None
+        if key is not None and (known := self._known_run(key)) is not None:
+            return read_output(await self._drive(known), reader)
         given: dict[str, Any] = {
             "agent": agent.name if isinstance(agent, AgentRef) else agent,
             "input": input,
@@ -88,12 +115,65 @@ class AgentHost:
         if max_turns is not None:
             given["max_turns"] = max_turns
         start = read_start([given], "AgentHost.run takes an agent's name and a text or items")
-        return read_output(await self.run_input(start), reader)
+        return read_output(await self.run_input(start, key), reader)
 
-    async def run_input(self, given: RunInput) -> RunResult:
+    async def run_input(self, given: RunInput, key: str | None = None) -> RunResult:
         """Run an agent from a validated input, as `AgentRun` does."""
         frame = self._state.new_frame(given)
+        frame.key = key
+        if given.segment_events is not None:
+            self._state.segment_events = given.segment_events
+            self._state.postpone(given.segment_events)
+        return await self._drive(frame)
+
+    async def go_on(self) -> RunResult:
+        """Go on with the one run that was under way in the former history."""
+        [frame] = [frame for frame in self._state.frames if frame.id in self._state.active]
+        return await self._drive(frame)
+
+    async def carry(self, until: asyncio.Task[Any] | None = None) -> JsonObject | None:
+        """Wait for the moment at which the workflow should go on in a fresh history, and return what to take along.
+
+        That is when the history has become long and no activity of any run is under way; requests may be open. Pass it
+        to your own ``workflow.continue_as_new`` at once, and to `AgentHost` there::
+
+            working = asyncio.create_task(self.work())
+            carried = await self.agents.carry(until=working)
+            if carried is None:
+                return working.result()
+            workflow.continue_as_new(Ticket(…, carried=carried))
+
+        Args:
+            until: The wait is over when this task is; None waits for the moment alone.
+
+        Returns:
+            A JSON object; None where *until* ended first.
+        """
+        state = self._state
+
+        def may_leave() -> bool:
+            ours = not self._prefix
+            going = [frame for frame in state.frames if frame.id in state.active]
+            return workflow.all_handlers_finished() if ours else all(frame.key is not None for frame in going)
+
+        carried = await self._carrier.carry(lambda: until is not None and until.done(), may_leave, lambda: self.own)
+        return None if carried is None else carried.to_wire()
+
+    def memo(self) -> dict[str, Any]:
+        """The workflow's memo, for ``workflow.continue_as_new(memo=…)``: it has the open requests."""
+        return {key: value for key, value in workflow.memo().items() if key != MEMO_LOG}
+
+    def _known_run(self, key: str) -> Frame | None:
+        """The run of that key: to be gone on with, or ended."""
+        found = next((frame for frame in self._state.frames if frame.key == key), None)
+        if found is not None and found.id in self._driven:
+            message = f"a run of the key {key!r} is under way already"
+            raise ApplicationError(message, type="KeyInUse", non_retryable=True)
+        return found
+
+    async def _drive(self, frame: Frame) -> RunResult:
         self._state.active.add(frame.id)
+        self._driven.add(frame.id)
         # No `finally`: see `AgentRun.run`.
         try:
             result = await Driver(self._state, frame).run()
@@ -105,6 +185,7 @@ class AgentHost:
 
     def _leave(self, frame: Frame) -> None:
         self._state.active.discard(frame.id)
+        self._driven.discard(frame.id)
         if self._prefix:
             # Later in this task: the user's code may start the next agent first, and then nothing has changed.
             self._idling = asyncio.create_task(self._publish_idle())

@@ -5,9 +5,11 @@ Pure: the time and new ids are given to it, so that it can be tested, and replay
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Literal
+
+from pydantic import BaseModel
 
 from holdfast.errors import (
     DecisionConflictError,
@@ -34,11 +36,27 @@ from holdfast.workflows.entry import Entry, check_open
 from holdfast.workflows.outcomes import Outcomes, content_of
 from holdfast.workflows.remembering import Remembered
 
+KEPT_CLOSED = 200
+"""Closed requests that are remembered in a fresh history: a late decision on one of them is told who decided."""
+
 KEPT_REFUSALS_PER_TASK = 50
 """Refused signals that are logged in one go: a flood must not grow the memo without bound."""
 
 WHY_CHARACTERS = 512
 """Of a reason or note that the log repeats; whole it stands where it came in, and in the call's output."""
+
+
+class LedgerState(BaseModel):
+    """The ledger as it goes on in a fresh history.
+
+    Attributes:
+        entries: In the order in which they opened; closed ones that no call refers to without what they were about.
+        outcomes: Of decisions: id, digest of the content, outcome.
+    """
+
+    entries: list[Entry]
+    remembered: list[Remembered]
+    outcomes: list[tuple[str, str, DecisionOutcome]]
 
 
 class Ledger:
@@ -90,6 +108,31 @@ class Ledger:
     def outcome(self, decision_id: str) -> DecisionOutcome:
         """What became of a decision."""
         return self._outcomes.of(decision_id)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a decision is being checked."""
+        return bool(self._looked_up) or any(entry.state == "checking" for entry in self.entries.values())
+
+    # --- going on in a fresh history ---
+
+    def carried(self, needed: Collection[str]) -> LedgerState:
+        """What is taken along: what is open, *needed* ones, and the newest of the rest, shortened."""
+        kept = {*needed, *(each.request for each in self.remembered)}
+        closed = [entry.request.id for entry in self.entries.values() if entry.state not in ("open", "checking")]
+        short = set(closed[-KEPT_CLOSED:]) - kept
+        entries = [
+            _shortened(entry) if entry.request.id in short else entry
+            for entry in self.entries.values()
+            if entry.request.id in kept or entry.request.id in short or entry.state in ("open", "checking")
+        ]
+        return LedgerState(entries=entries, remembered=self.remembered, outcomes=self._outcomes.carried())
+
+    def restore(self, state: LedgerState) -> None:
+        """Take over what was carried."""
+        self.entries = {entry.request.id: entry for entry in state.entries}
+        self.remembered = state.remembered
+        self._outcomes.restore(state.outcomes)
 
     # --- requests ---
 
@@ -385,3 +428,11 @@ class Ledger:
 
     def _note(self, transition: Transition) -> None:
         self.log.append(transition)
+
+
+def _shortened(entry: Entry) -> Entry:
+    """A closed request without what it was about."""
+    request = entry.request.model_copy(
+        update={"arguments": None, "arguments_preview": None, "facts": None, "reason": None, "votes": None}
+    )
+    return entry.model_copy(update={"request": request, "note": None})

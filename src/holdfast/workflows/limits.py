@@ -111,5 +111,5 @@ def sum_usage(frames: Iterable[Frame]) -> Usage:
     """What *frames* have spent together."""
     total = Usage()
     for frame in frames:
-        total = total.plus(frame.usage)
+        total = total.plus(frame.usage).plus(frame.nested_usage)
     return total

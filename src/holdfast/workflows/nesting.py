@@ -49,6 +49,9 @@ class NestedAgents:
             if child is None:
                 return
             if call.cancelling is not None:
+                for frame in self._state.under(child):
+                    self._state.withdraw_requests(frame.id, "its call was cancelled")
+                    frame.fail(Failure(type="Cancelled", message="it was cancelled"))
                 self._endings.cancelled(call)
                 return
             await self._work.child(call.call_id, self._drive(child))

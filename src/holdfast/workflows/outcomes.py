@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Final
 
 from holdfast.errors import DecisionConflictError
@@ -13,8 +15,8 @@ KEPT_OUTCOMES: Final = 1000
 
 
 def content_of(decision: Decision) -> str:
-    """What a decision says, without its id: two with one id must say the same."""
-    return decision.model_dump_json(exclude={"decision_id"})
+    """A digest of what a decision says, without its id: two with one id must say the same."""
+    return hashlib.sha256(decision.model_dump_json(exclude={"decision_id"}).encode()).hexdigest()
 
 
 class Outcomes:
@@ -25,6 +27,14 @@ class Outcomes:
 
     def __repr__(self) -> str:
         return f"Outcomes({dict(self._known)!r})"
+
+    def carried(self) -> list[tuple[str, str, DecisionOutcome]]:
+        """All of them, oldest first: decision id, content, outcome."""
+        return [(decision_id, content, outcome) for decision_id, (content, outcome) in self._known.items()]
+
+    def restore(self, carried: Iterable[tuple[str, str, DecisionOutcome]]) -> None:
+        """Take over what was carried."""
+        self._known.update((decision_id, (content, outcome)) for decision_id, content, outcome in carried)
 
     def of(self, decision_id: str) -> DecisionOutcome:
         """What became of a decision."""

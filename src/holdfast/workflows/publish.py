@@ -62,6 +62,27 @@ class Publisher:
         """Take over which attributes the namespace has."""
         self._known = frozenset(names)
 
+    def carried(self) -> list[str] | None:
+        """Which attributes the namespace has, where that is known."""
+        return None if self._known is None else sorted(self._known)
+
+    @property
+    def shown(self) -> dict[str, int]:
+        """Bytes of the open requests in the memo."""
+        return dict(self._shown)
+
+    def restore(self, attributes: Sequence[str] | None, shown: Mapping[str, int]) -> None:
+        """Take over what was carried."""
+        self._known = None if attributes is None else frozenset(attributes)
+        self._shown = {request: size for request, size in shown.items() if self._in_memo(request)}
+
+    def _in_memo(self, request_id: str) -> bool:
+        return MEMO_REQUEST + request_id in workflow.info().raw_memo
+
+    def in_memo(self, request_id: str) -> bool:
+        """Whether a request stands in the memo: one that a workflow of the user's own did not pass on does not."""
+        return request_id in self._shown
+
     def publish(self, ledger: Ledger, status: str, agent: str | None, labels: Mapping[str, str]) -> None:
         """Write the ledger's transitions to the memo and the run's state to the search attributes."""
         self._publish_memo(ledger)

@@ -8,8 +8,8 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from holdfast.payloads.json_profile import JsonObject
-from holdfast.payloads.runs import RunPhase
-from holdfast.workflows.doors import read_start
+from holdfast.payloads.runs import RunPhase, RunResult
+from holdfast.workflows.doors import read_carry, read_start
 from holdfast.workflows.host import AgentHost
 
 EXPECTED = 'AgentRun takes one object: {"agent": name, "input": text or items, …}'
@@ -25,7 +25,9 @@ class AgentRun:
     @workflow.init
     def __init__(self, *args: object) -> None:
         """Register the handlers before the first message; *args* are judged in `run`."""
-        self._host = AgentHost(prefix="")
+        carry = read_carry(args)
+        self._goes_on = carry is not None
+        self._host = AgentHost(None if carry is None else carry.to_wire(), prefix="")
         self._host.refuse_other_signals()
 
     @workflow.run
@@ -35,11 +37,11 @@ class AgentRun:
         Raises:
             ApplicationError: ``StartInvalid`` for wrong arguments, or whatever ended the run.
         """
-        given = read_start(args, EXPECTED)
+        running = self._host.go_on() if self._goes_on else self._host.run_input(read_start(args, EXPECTED))
         # No `finally`: a worker that shuts down leaves its cached runs to the garbage collector, which would run it in
         # whatever workflow is under way by then, and publish there.
         try:
-            result = await self._host.run_input(given)
+            result = await self._to_the_end(asyncio.create_task(running))
         except asyncio.CancelledError:
             await self._end("cancelled")
             raise
@@ -48,6 +50,17 @@ class AgentRun:
             raise
         await self._end("completed")
         return result.to_wire()
+
+    async def _to_the_end(self, running: asyncio.Task[RunResult]) -> RunResult:
+        """Wait for the run's end; where its history has become long, it goes on in a fresh one."""
+        try:
+            carried = await self._host.carry(until=running)
+        except asyncio.CancelledError:
+            running.cancel()
+            return await running
+        if carried is not None:
+            workflow.continue_as_new({"carried": carried}, memo=self._host.memo())
+        return await running
 
     async def _end(self, how: RunPhase) -> None:
         self._host.close(how)

@@ -35,6 +35,20 @@ class Spending:
         )
         self._kept.append((frame.id, counted))
 
+    def carried(self) -> list[tuple[str, RequestUsage]]:
+        """The figures, oldest first, each with its frame."""
+        return list(self._kept)
+
+    def restore(self, carried: Iterable[tuple[str, RequestUsage]]) -> None:
+        """Take over what was carried."""
+        self._kept.extend(carried)
+
+    def move(self, below: str, above: str) -> None:
+        """Count the figures of one frame as another's."""
+        self._kept = deque(
+            ((above if frame == below else frame, counted) for frame, counted in self._kept), maxlen=MOST_REQUESTS
+        )
+
     def of(self, frames: Iterable[Frame], room: int = REQUESTS_BYTES) -> list[RequestUsage]:
         """The figures of *frames*, oldest first: the newest ones that fit into *room* bytes."""
         ids = {frame.id for frame in frames}

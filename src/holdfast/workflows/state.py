@@ -7,6 +7,7 @@ from typing import Final
 
 from temporalio import workflow
 
+from holdfast.payloads.carry import SEGMENT_EVENTS
 from holdfast.payloads.guardrails import GuardrailResult, kept
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import Origin
@@ -35,14 +36,21 @@ class RunState:
     Attributes:
         active: Ids of the frames that a driver is at work on.
         works: What the frames that are driven have under way, by frame.
+        labels: Of all runs.
+        unlimited_frames: Frames whose caller lifted the agent's own turn limit.
+        next_frame: Number of the next frame.
+        segment_events: Events of the history after which all goes on in a fresh one.
+        carries: Somebody waits for that moment.
+        keeps: Workers keep outside the history what is too large for it; `probed` once one was asked in this history.
         ledger_version: Changes whenever a decision changes the ledger; drivers wait for it.
     """
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, segment_events: int = SEGMENT_EVENTS) -> None:
         """Begin empty.
 
         Args:
             prefix: Before the names of the workflow's handlers.
+            segment_events: Events of the history after which all goes on in a fresh one.
         """
         info = workflow.info()
         self.ledger = Ledger(self._arguments_of, self.root_of)
@@ -59,9 +67,15 @@ class RunState:
         self.active: set[str] = set()
         self.works: dict[str, Work] = {}
         self.ledger_version = 0
+        self.unlimited_frames: set[str] = set()
+        self.labels: dict[str, str] = {}
+        self.next_frame = 0
+        self.segment_events = segment_events
+        self.carries = False
+        self.keeps = False
+        self.probed = False
+        self._due_at = segment_events
         self._prefix = prefix
-        self._unlimited: set[str] = set()
-        self._labels: dict[str, str] = {}
         self._ended: RunPhase = "idle"
         self._stop_first: str | None = None
         self._task = 0
@@ -92,7 +106,7 @@ class RunState:
     def new_frame(self, given: RunInput) -> Frame:
         """Enter a frame for a run from *given*."""
         frame = Frame(
-            id=str(len(self.frames)),
+            id=self._new_frame_id(),
             agent=given.agent,
             agent_path=[given.agent],
             max_turns=given.max_turns,
@@ -100,14 +114,14 @@ class RunState:
             stop=self._stop_first,
         )
         if given.limits_turns and given.max_turns is None:
-            self._unlimited.add(frame.id)
+            self.unlimited_frames.add(frame.id)
         facts = RunFacts(context=given.context, labels=given.labels, requested_by=given.requested_by)
         if facts != RunFacts():
             frame.facts = self.new_block([facts.to_wire()])
         frame.blocks.append(
             self.new_block([user_message(given.input)] if isinstance(given.input, str) else given.input)
         )
-        self._labels = {**self._labels, **given.labels}
+        self.labels = {**self.labels, **given.labels}
         self._stop_first = None
         self.frames.append(frame)
         return frame
@@ -115,7 +129,7 @@ class RunState:
     def new_child(self, parent: Frame, agent: str, block: str) -> Frame:
         """Enter a frame for a nested loop that reads *block*; it shares context and labels of the run."""
         frame = Frame(
-            id=str(len(self.frames)),
+            id=self._new_frame_id(),
             parent=parent.id,
             agent=agent,
             agent_path=[*parent.agent_path, agent],
@@ -126,6 +140,43 @@ class RunState:
         )
         self.frames.append(frame)
         return frame
+
+    def _new_frame_id(self) -> str:
+        self.next_frame += 1
+        return str(self.next_frame - 1)
+
+    def forget(self, frame: Frame) -> None:
+        """Let go of a frame that has ended."""
+        self.frames.remove(frame)
+        self.works.pop(frame.id, None)
+        self.unlimited_frames.discard(frame.id)
+
+    # --- the moment at which all goes on in a fresh history ---
+
+    @property
+    def due(self) -> bool:
+        """Whether the history is long enough to leave it."""
+        info = workflow.info()
+        return self.carries and (
+            info.get_current_history_length() >= self._due_at
+            or (self._due_at == self.segment_events and info.is_continue_as_new_suggested())
+        )
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no loop has anything under way, and no decision is being checked."""
+        return not self.ledger.busy and all(work.quiet for work in self.works.values())
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing new may begin: all is quiet, or it has taken too long to become so."""
+        if not self.due:
+            return False
+        return self.quiet or workflow.info().get_current_history_length() >= 2 * self._due_at
+
+    def postpone(self, until: int) -> None:
+        """Stay in this history until it has that many events."""
+        self._due_at = until
 
     def new_block(self, items: list[JsonObject]) -> str:
         """Enter items that the workflow made itself; return their block's id."""
@@ -244,7 +295,7 @@ class RunState:
 
     def unlimited(self, frame: Frame) -> bool:
         """Whether the caller lifted the agent's own turn limit."""
-        return frame.id in self._unlimited
+        return frame.id in self.unlimited_frames
 
     def open_request(self, request: Request) -> str:
         """Enter a request in the ledger; return its id."""
@@ -276,7 +327,7 @@ class RunState:
     def publish(self) -> None:
         """Write what changed to memo and search attributes."""
         frame = self.run_frame
-        self.publisher.publish(self.ledger, self.phase, frame.agent if frame else None, self._labels)
+        self.publisher.publish(self.ledger, self.phase, frame.agent if frame else None, self.labels)
 
     def publish_if_idle(self) -> None:
         """Publish where no driver is there to do it in the same task."""

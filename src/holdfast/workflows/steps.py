@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from holdfast.payloads.json_profile import JsonValue
 from holdfast.workflows.frames import Call
@@ -73,6 +74,9 @@ class FilterHistory:
 class Stop:
     """End the loop with what it has said so far, as it was told to."""
 
+
+AT_ONCE: Final = (Settle, AskPerson, AskBudget, FinishTurn, Stop)
+"""Steps after which nothing is under way that was not before."""
 
 Begin = StartTool | StartAgent | HandOver
 """What starts a call that may run."""

@@ -33,7 +33,7 @@ class ModelTurns:
             after=frame.seen,
             ids=frame.blocks[frame.cursor :],
             called=True if frame.agent in frame.callers else None,
-            probe=not (frame.limit_known and self._state.publisher.attributes_known),
+            probe=not (frame.limit_known and self._state.publisher.attributes_known and self._state.probed),
             guard=None if frame.guards_known else True,
             by_reference=True if frame.artifacts else None,
         )
@@ -76,6 +76,8 @@ class ModelTurns:
             frame.max_tokens, frame.on_limit = reply.max_tokens, reply.on_limit or "fail"
         if reply.attributes is not None:
             self._state.publisher.attributes_exist(reply.attributes)
+        if not self._state.probed:
+            self._state.probed, self._state.keeps = True, bool(reply.keeps)
         self._state.transcript.add(reply.block, reply.items)
         frame.cursor = len(frame.blocks)
         frame.blocks.append(reply.block)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from holdfast.payloads.artifacts import Artifact
 from holdfast.payloads.base import json_size
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.transcript import Block, TranscriptPage, TranscriptQuery
@@ -14,11 +15,32 @@ class Transcript:
 
     def __init__(self) -> None:
         self._blocks: dict[str, list[JsonObject]] = {}
+        self._packs: dict[str, Artifact] = {}
 
     def add(self, block_id: str, items: Sequence[JsonObject]) -> str:
         """Keep a block; return its id."""
         self._blocks.setdefault(block_id, list(items))
         return block_id
+
+    def add_pack(self, block_id: str, kept: Artifact) -> str:
+        """Enter a block whose items are kept outside the history; return its id."""
+        self._blocks[block_id] = []
+        self._packs[block_id] = kept
+        return block_id
+
+    def is_pack(self, block_id: str) -> bool:
+        """Whether a block's items are kept outside the history."""
+        return block_id in self._packs
+
+    def carried(self, text: str) -> tuple[dict[str, list[JsonObject]], dict[str, Artifact]]:
+        """The blocks, and the packs among them, whose ids *text* names: the rest is needed no more."""
+        blocks = {block_id: items for block_id, items in self._blocks.items() if block_id in text}
+        return blocks, {block_id: kept for block_id, kept in self._packs.items() if block_id in blocks}
+
+    def restore(self, blocks: dict[str, list[JsonObject]], packs: dict[str, Artifact]) -> None:
+        """Take over what was carried."""
+        self._blocks.update(blocks)
+        self._packs.update(packs)
 
     def redirect(self, old: str, new: str) -> None:
         """Let a block that nobody needs as it was lead to the one that came in its place, for those under way."""
@@ -55,5 +77,5 @@ class Transcript:
             room -= json_size(items) + len(block_id) + 32
             if blocks and room < 0:
                 return TranscriptPage(blocks=blocks, more=True)
-            blocks.append(Block(id=block_id, items=items))
+            blocks.append(Block(id=block_id, items=items, packed=self._packs.get(block_id)))
         return TranscriptPage(blocks=blocks)

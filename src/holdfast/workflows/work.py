@@ -41,6 +41,11 @@ class Work:
             self._tasks.remove(task)
             task.result()
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is under way but nested loops, which are looked at by themselves."""
+        return not self.any_done and len(self._tasks) == len(self._children)
+
     async def activity(
         self,
         name: str,

@@ -1,0 +1,26 @@
+"""Keeping a part of a long conversation outside the history."""
+
+from __future__ import annotations
+
+import json
+
+from temporalio.exceptions import ApplicationError
+
+from holdfast.activities.runtime import Runtime
+from holdfast.errors import ArtifactError
+from holdfast.payloads.evaluation import Evaluated, PackBlocks
+from holdfast.payloads.transcript import Pack
+
+
+async def pack_blocks(asked: PackBlocks, runtime: Runtime) -> Evaluated:
+    """Keep blocks as one; the same ones lead to the same content, so that a retry changes nothing.
+
+    Raises:
+        ApplicationError: ``ArtifactFailed``: they could not be kept.
+    """
+    pack = Pack(blocks=await runtime.blocks.named(asked.origin, asked.ids))
+    data = json.dumps(pack.to_wire(), separators=(",", ":"), sort_keys=True).encode()
+    try:
+        return Evaluated(packed=await runtime.artifacts.keep(data))
+    except ArtifactError as error:
+        raise ApplicationError(str(error), type="ArtifactFailed") from None

@@ -1,0 +1,225 @@
+"""Going on in a fresh history: when, at which point, and what is taken along.
+
+A quiet point is one at which no activity is under way in any loop; requests may be open. Everything that a loop knows
+is data by then, so that the next history begins where this one ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from pydantic import BaseModel
+from temporalio import workflow
+
+from holdfast.payloads.artifacts import Artifact
+from holdfast.payloads.base import json_size
+from holdfast.payloads.carry import CARRY_BYTES, Carry
+from holdfast.payloads.evaluation import Evaluated, PackBlocks
+from holdfast.payloads.guardrails import kept
+from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.usage import RequestUsage
+from holdfast.workflows import budgets
+from holdfast.workflows.frames import Failure, Frame
+from holdfast.workflows.ledger import LedgerState
+from holdfast.workflows.settle import Done, settle_activity, start_activity
+from holdfast.workflows.state import RunState
+from holdfast.workflows.work import Work
+
+PACK_BYTES: Final = 64 * 1024
+"""Blocks together above this size are kept outside the history, where there is a place: each fresh history would
+repeat them otherwise."""
+PACKED_AT_ONCE: Final = 2_000
+"""Blocks of one pack: their ids are an activity's input."""
+POSTPONED_EVENTS: Final = 500
+"""After how many further events it is tried again where the state could not be taken along."""
+LATEST_EVENTS: Final = 10_000
+"""Events at which that ends the run: near 24,000 a replay no longer fits into a workflow task."""
+
+
+class CarriedState(BaseModel):
+    """A `RunState` as data.
+
+    Attributes:
+        active: Frames that a driver was at work on.
+        unlimited: Frames whose caller lifted the agent's own limit of turns.
+        attributes: Search attributes that the namespace has, where that is known.
+        keeps: Workers keep outside the history what is too large for it.
+        shown: Bytes that open requests take in the memo.
+        own: What the workflow around it added.
+    """
+
+    frames: list[Frame]
+    active: list[str]
+    next_frame: int
+    unlimited: list[str]
+    labels: dict[str, str]
+    segment_events: int
+    ledger: LedgerState
+    spending: list[tuple[str, RequestUsage]]
+    attributes: list[str] | None
+    keeps: bool
+    shown: dict[str, int]
+    blocks: dict[str, list[JsonObject]] = {}
+    packs: dict[str, Artifact] = {}
+    own: JsonObject = {}
+
+
+def restored(prefix: str, carry: Carry) -> tuple[RunState, JsonObject]:
+    """The state that a former history ended with, and what the workflow had added.
+
+    Raises:
+        ValueError: This version cannot read it. That is no reason to end a run: the workflow task fails, and another
+            worker may take it.
+    """
+    carried = CarriedState.model_validate_json(carry.text())
+    state = RunState(prefix, carried.segment_events)
+    state.frames, state.next_frame = carried.frames, carried.next_frame
+    state.active = set(carried.active)
+    state.unlimited_frames = set(carried.unlimited)
+    state.labels = carried.labels
+    state.keeps = carried.keeps
+    state.transcript.restore(carried.blocks, carried.packs)
+    state.spending.restore(carried.spending)
+    state.ledger.restore(carried.ledger)
+    state.publisher.restore(carried.attributes, carried.shown)
+    for request in state.ledger.open_requests():
+        if not state.publisher.in_memo(request.id):
+            state.ledger.unpublished[request.id] = request
+    for frame in state.frames:
+        state.works[frame.id] = Work()
+    return state, carried.own
+
+
+class Carrier:
+    """Brings a workflow to a quiet point, and its state into the form in which it travels."""
+
+    def __init__(self, state: RunState) -> None:
+        self._state = state
+
+    async def carry(
+        self, done: Callable[[], bool], may_leave: Callable[[], bool], own: Callable[[], JsonObject]
+    ) -> Carry | None:
+        """Wait until the history is long enough and all is quiet, and return what is to be taken along.
+
+        Args:
+            done: There is nothing to carry any more: the wait ends with None.
+            may_leave: Nothing else of the workflow is under way.
+            own: What it adds.
+        """
+        state = self._state
+        state.carries = True
+        while True:
+            await workflow.wait_condition(lambda: done() or (state.due and state.quiet and may_leave()))
+            if done():
+                return None
+            if await self._pack():
+                continue  # meanwhile something may have come in
+            state.publish()
+            if state.ledger.log or state.ledger.unpublished:
+                await workflow.wait_condition(lambda: done() or not (state.ledger.log or state.ledger.unpublished))
+                continue  # more than one task's commands can carry: a driver publishes the rest
+            carry = self._carried(own())
+            if len(carry.state) <= CARRY_BYTES:
+                return carry
+            self._postpone(len(carry.state))
+
+    def _postpone(self, size: int) -> None:
+        """Go on in this history for a while; a run that cannot shed its weight in time fails."""
+        length = workflow.info().get_current_history_length()
+        self._state.postpone(length + POSTPONED_EVENTS)
+        if length >= LATEST_EVENTS:
+            failure = Failure(
+                type="ConversationTooLarge",
+                message=f"the conversation takes {size:,} bytes compressed, and {CARRY_BYTES:,} can go on into a fresh "
+                "history; give the workers' HoldfastPlugin artifacts=…, or the agent a compaction",
+                facts={"bytes": size, "limit": CARRY_BYTES},
+            )
+            for frame in self._state.frames:
+                if frame.id in self._state.active:
+                    frame.fail(failure)
+        self._state.ledger_changed()
+
+    # --- what weighs most ---
+
+    async def _pack(self) -> bool:
+        """Keep outside the history what the model has seen before its last reply; whether anything was done."""
+        if not self._state.keeps:
+            return False
+        for frame in self._state.frames:
+            for blocks, until in ((frame.earlier, len(frame.earlier)), (frame.blocks, frame.cursor)):
+                loose = [each for each in blocks[:until] if not self._state.transcript.is_pack(each)]
+                loose = loose[:PACKED_AT_ONCE]
+                size = sum(json_size(self._state.transcript.items(each)) for each in loose)
+                if size < PACK_BYTES:
+                    continue
+                place = await self._keep(frame, loose)
+                if place is None:
+                    continue
+                _replace(frame, blocks, loose, self._state.transcript.add_pack(str(workflow.uuid4()), place))
+                return True
+        return False
+
+    async def _keep(self, frame: Frame, ids: list[str]) -> Artifact | None:
+        arg = PackBlocks(origin=self._state.origin(frame), ids=ids)
+        summary = f"{frame.agent} · keeping {len(ids)} blocks outside the history"
+        match await settle_activity(start_activity("holdfast.evaluate", arg.to_wire(), summary, budgets.PART_OF_RUN)):
+            case Done(value):
+                return Evaluated.from_wire(value).packed
+        return None
+
+    # --- what is taken along ---
+
+    def _carried(self, own: JsonObject) -> Carry:
+        state = self._state
+        _drop_finished(state)
+        needed = {
+            *(frame.request for frame in state.frames if frame.request is not None),
+            *(call.request for frame in state.frames for call in frame.calls if call.request is not None),
+        }
+        carried = CarriedState(
+            frames=state.frames,
+            active=sorted(state.active),
+            next_frame=state.next_frame,
+            unlimited=sorted(state.unlimited_frames),
+            labels=state.labels,
+            segment_events=state.segment_events,
+            ledger=state.ledger.carried(needed),
+            spending=state.spending.carried(),
+            attributes=state.publisher.carried(),
+            keeps=state.keeps,
+            shown=state.publisher.shown,
+            own=own,
+        )
+        carried.blocks, carried.packs = state.transcript.carried(carried.model_dump_json())
+        return Carry.of(carried.model_dump_json())
+
+
+def _replace(frame: Frame, blocks: list[str], packed: list[str], pack: str) -> None:
+    """Put a pack where the blocks stood that it holds: they follow each other."""
+    at = blocks.index(packed[0])
+    blocks[at : at + len(packed)] = [pack]
+    if blocks is frame.blocks:
+        frame.cursor -= len(packed) - 1
+        if frame.seen in packed:
+            frame.seen = pack
+
+
+def _drop_finished(state: RunState) -> None:
+    """Forget loops that have ended. What they have spent and what guardrails said in them is kept above them."""
+    needed = {call.child for frame in state.frames for call in frame.calls if call.state != "settled"}
+    for frame in reversed(list(state.frames)):
+        over = frame.phase == "finished" or frame.failure is not None
+        if not over or frame.id in needed or frame.id in state.active:
+            continue
+        if any(other.parent == frame.id for other in state.frames):
+            continue
+        if frame.key is not None:  # whoever asks for it again gets its result
+            frame.blocks, frame.earlier, frame.cursor, frame.seen = [], [], 0, None
+            continue
+        if frame.parent is not None:
+            above = state.frame(frame.parent)
+            above.nested_usage = above.nested_usage.plus(frame.usage).plus(frame.nested_usage)
+            above.guardrails = kept([*frame.guardrails, *above.guardrails])
+            state.spending.move(frame.id, above.id)
+        state.forget(frame)

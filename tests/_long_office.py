@@ -1,0 +1,33 @@
+"""A user's own workflow that takes its agents along into fresh histories."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from temporalio import workflow
+
+from holdfast import AgentHost
+
+
+@workflow.defn
+class Office:
+    """Two runs of agents at the same time, over as many histories as it takes."""
+
+    @workflow.init
+    def __init__(self, with_memo: bool, carried: dict[str, Any] | None = None) -> None:
+        self.agents = AgentHost(carried, segment_events=40)
+
+    @workflow.run
+    async def run(self, with_memo: bool, carried: dict[str, Any] | None = None) -> list[str]:
+        """Work, and leave a history that has become long."""
+        working = asyncio.create_task(self.work())
+        taken = await self.agents.carry(until=working)
+        if taken is not None:
+            workflow.continue_as_new(args=[with_memo, taken], memo=self.agents.memo() if with_memo else None)
+        return working.result()
+
+    async def work(self) -> list[str]:
+        """Two runs; the short one may end in the first history."""
+        runs = [self.agents.run("desk", what, key=what) for what in ("short", "long")]
+        return [str(result.output) for result in await asyncio.gather(*runs)]
