@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from holdfast.testing.lab import Lab
     from holdfast.testing.responses_server import ResponsesServer
     from holdfast.testing.script import (
+        Compacted,
         Delay,
         Drop,
         Fail,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         When,
         call,
         code_interpreter_item,
+        compaction,
         custom_call,
         file_search_item,
         image_generation_item,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "Compacted": "script",
     "Delay": "script",
     "Drop": "script",
     "Fail": "script",
@@ -48,6 +51,7 @@ _HOMES = {
     "When": "script",
     "call": "script",
     "code_interpreter_item": "script",
+    "compaction": "script",
     "custom_call": "script",
     "file_search_item": "script",
     "image_generation_item": "script",
@@ -62,6 +66,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Compacted",
     "Delay",
     "Drop",
     "Fail",
@@ -74,6 +79,7 @@ __all__ = [
     "When",
     "call",
     "code_interpreter_item",
+    "compaction",
     "custom_call",
     "file_search_item",
     "image_generation_item",

@@ -8,11 +8,13 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from holdfast.testing._responses_compaction import compaction_item
 from holdfast.testing._responses_params import conversation_named
 from holdfast.testing._responses_record import Json
 from holdfast.testing._script_outputs import (
     HOSTED_ID_PREFIXES,
     Call,
+    Compaction,
     CustomCall,
     Hosted,
     McpApproval,
@@ -153,6 +155,8 @@ def _item(part: Output, token: str, call_ids: Iterator[str], status: str) -> Jso
             made_up = base64.b64encode(f"reasoning {token}".encode()).decode()
             encrypted = made_up if part.encrypted is None else part.encrypted
             return {**item, "encrypted_content": encrypted} if encrypted else item
+        case Compaction():
+            return compaction_item(token, part.encrypted)
         case Raw():
             return dict(part.item)
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Never
 
+from holdfast.testing._responses_compaction import check_compact_params
 from holdfast.testing._responses_conversation import Store
 from holdfast.testing._responses_params import check_params
 from holdfast.testing._responses_record import Json
@@ -46,13 +47,13 @@ def read_body(headers: Mapping[str, str], content: bytes) -> Json:
     return body
 
 
-def check_request(body: Json, store: Store) -> list[Json]:
-    """Check a request to create a response, and return its effective input.
+def check_request(body: Json, store: Store, *, compact: bool = False) -> list[Json]:
+    """Check a request to create a response, or to compact a conversation, and return its effective input.
 
     Raises:
         ApiRefusal: The real API would refuse it.
     """
-    check_params(body)
+    (check_compact_params if compact else check_params)(body)
     return store.effective(body)
 
 

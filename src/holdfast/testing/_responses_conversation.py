@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from holdfast.testing._responses_compaction import Seals
 from holdfast.testing._responses_conversations import Conversations
 from holdfast.testing._responses_items import MAX_TEXT, check_item
 from holdfast.testing._responses_params import conversation_named
@@ -33,6 +34,7 @@ class Store:
     _items: dict[str, Json] = field(default_factory=dict)
     _thought_before: dict[str, str] = field(default_factory=dict)
     _led_to: dict[str, str] = field(default_factory=dict)
+    seals: Seals = field(default_factory=Seals)
 
     def keep(self, response: Json, items: Sequence[Json]) -> None:
         """Store *response* as the answer to *items*."""
@@ -56,6 +58,7 @@ class Store:
         self._pair(response, is_kept=False)
 
     def _pair(self, response: Json, *, is_kept: bool) -> None:
+        self.seals.note(response["output"])
         thought: str | None = None
         for item in response["output"]:
             item_id = item.get("id")
@@ -90,6 +93,7 @@ class Store:
             raise ApiRefusal(message, "input", "missing_required_parameter")
         _refuse_duplicate_ids(items)
         self._check_reasoning(items)
+        self.seals.check(items)
         _check_pairs(items)
         _check_json_word(body, items)
         return items

@@ -32,7 +32,6 @@ _HOSTED_TYPES: Final = [
     "additional_tools",
     "apply_patch_call",
     "apply_patch_call_output",
-    "compaction",
     "compaction_trigger",
     "computer_call",
     "computer_call_output",
@@ -250,12 +249,22 @@ def _reasoning(item: Json, param: str) -> None:
     fields(item, param, known, ("id", "summary"))
 
 
+def _compaction(item: Json, param: str) -> None:
+    known: dict[str, Check] = {
+        "type": anything,
+        "id": nullable(_item_id("cmp")),
+        "encrypted_content": lambda value, place: string(value, place, minimum=1),
+    }
+    fields(item, param, known, ("encrypted_content",))
+
+
 _CHECKS: Final[dict[str, Check]] = {
     "message": lambda value, param: _message(mapping(value, param), param),
     "function_call": lambda value, param: _function_call(mapping(value, param), param),
     "function_call_output": lambda value, param: _function_call_output(mapping(value, param), param),
     "custom_tool_call": lambda value, param: _custom_tool_call(mapping(value, param), param),
     "custom_tool_call_output": lambda value, param: _custom_tool_call_output(mapping(value, param), param),
+    "compaction": lambda value, param: _compaction(mapping(value, param), param),
     "reasoning": lambda value, param: _reasoning(mapping(value, param), param),
     **{kind: _hosted(shape) for kind, shape in HOSTED_ITEMS.items()},
 }

@@ -46,7 +46,7 @@ class Lookups:
         """
         methods: tuple[str, ...] = ()
         match record.path.removeprefix(ROOT).split("/") if record.path.startswith(ROOT) else []:
-            case ["responses" | "conversations"]:
+            case ["responses" | "conversations"] | ["responses", "compact"]:
                 methods = ("POST",)
             case ["responses", _]:
                 methods = ("GET", "DELETE")

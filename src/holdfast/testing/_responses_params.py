@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from holdfast.testing._responses_compaction import check_context_management
 from holdfast.testing._responses_items import MAX_TEXT
 from holdfast.testing._responses_record import Json
 from holdfast.testing._responses_refusal import ApiRefusal, missing, unknown, wrong_type, wrong_value
@@ -26,7 +27,7 @@ from holdfast.testing._responses_values import (
 )
 
 _NAME: Final = "^[a-zA-Z0-9_-]+$"
-_UNSUPPORTED: Final = ("context_management", "moderation", "prompt")
+_UNSUPPORTED: Final = ("moderation", "prompt")
 """Parameters of the real API that nothing here can play: refused where they ask for something."""
 
 
@@ -166,7 +167,7 @@ def _tool_choice(choice: object, tools: list[Json]) -> None:
 _PARAMS: Final[dict[str, Check]] = {
     "access_programs": mapping,
     "background": nullable(boolean),
-    "context_management": nullable(array),
+    "context_management": nullable(check_context_management),
     "conversation": nullable(_conversation),
     "image": mapping,
     "include": nullable(

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from holdfast.testing._responses_build import build_response
 from holdfast.testing._responses_check import check_key, check_request, read_body
+from holdfast.testing._responses_compaction import COMPACT, build_compaction
 from holdfast.testing._responses_conversation import Store
 from holdfast.testing._responses_http import Exchange
 from holdfast.testing._responses_lookup import Follow, Lookups
@@ -19,13 +20,13 @@ from holdfast.testing._responses_params import conversation_named
 from holdfast.testing._responses_record import Json, RecordedRequest, State
 from holdfast.testing._responses_refusal import ApiRefusal, error_body
 from holdfast.testing._responses_stream import encode_events, later_events
-from holdfast.testing._script_steps import Delay, Drop, Fail, Gate, Hang, Reply, Step
+from holdfast.testing._script_steps import Compacted, Delay, Drop, Fail, Gate, Hang, Reply, Step
 from holdfast.testing.script import Script
 
-Plan: TypeAlias = Reply | Fail | Hang | Drop | Delay | Gate | ApiRefusal | Follow | Json
+Plan: TypeAlias = Reply | Compacted | Fail | Hang | Drop | Delay | Gate | ApiRefusal | Follow | Json
 """A step of the script, a refusal, or something stored that was asked for."""
 
-Act: TypeAlias = Reply | Fail | Hang | Drop
+Act: TypeAlias = Reply | Compacted | Fail | Hang | Drop
 """A step without what has to be waited for before it."""
 
 _CREATE: Final = "/v1/responses"
@@ -89,11 +90,14 @@ class Player:
         if isinstance(plan, Reply | Delay | Gate) and record.body.get("background"):
             return await self._in_background(plan, exchange, record)
         made: Json | None = None
-        if isinstance(plan, Reply | Delay | Gate | Fail | Drop | Hang):
+        if isinstance(plan, Reply | Compacted | Delay | Gate | Fail | Drop | Hang):
             plan, made = await self._waited(plan, record)
         match plan:
             case Reply():
                 await self._reply(made or self._response(plan, record), exchange, record)
+                return "answered"
+            case Compacted():
+                await _send(exchange, record, 200, self._compacted(plan, record))
                 return "answered"
             case Fail():
                 await self._fail(plan, exchange, record)
@@ -194,11 +198,16 @@ class Player:
     def _plan(self, record: RecordedRequest, content: bytes) -> Plan:
         self._lookups.refuse_unknown(record)
         check_key(record.headers)
-        if record.path != _CREATE:
+        compact = record.path == COMPACT
+        if record.path != _CREATE and not compact:
             return self._lookups.answer(record, content)
         record.body = read_body(record.headers, content)
-        record.items = check_request(record.body, self._store)
-        return self._step(record)
+        record.items = check_request(record.body, self._store, compact=compact)
+        step = self._step(record)
+        if compact is not isinstance(_last(step), Compacted) and isinstance(_last(step), Compacted | Reply):
+            wanted = "Compacted" if compact else "Reply"
+            raise ApiRefusal(f"request {record.number} needs a {wanted} in the script", code="script_failed")
+        return step
 
     def _step(self, record: RecordedRequest) -> Step:
         try:
@@ -216,6 +225,11 @@ class Player:
         response = build_response(reply, record.body, record.items, self._token(record.content))
         self._keep(response, record)
         return response
+
+    def _compacted(self, step: Compacted, record: RecordedRequest) -> Json:
+        made = build_compaction(step, record.body, record.items, self._token(record.content))
+        self._store.remember(made)
+        return made
 
     def _keep(self, response: Json, record: RecordedRequest) -> None:
         if not response["store"]:
@@ -248,6 +262,12 @@ class Player:
         body = b"".join(encode_events(response)) if stream else json.dumps(response).encode()
         record.status = 200
         await exchange.cut(200, body, _EVENTS if stream else "application/json", drop.after_bytes)
+
+
+def _last(step: Step) -> Act:
+    while isinstance(step, Delay | Gate):
+        step = step.then
+    return step
 
 
 def _headers(record: RecordedRequest) -> dict[str, str]:

@@ -12,8 +12,8 @@ State: TypeAlias = Literal["open", "answered", "failed", "refused", "dropped", "
 
 _MODEL_ITEMS = frozenset(
     {
-        *("function_call", "reasoning", "custom_tool_call", "mcp_approval_request", "mcp_call", "mcp_list_tools"),
-        *("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"),
+        *("compaction", "function_call", "reasoning", "custom_tool_call", "mcp_approval_request", "mcp_call"),
+        *("mcp_list_tools", "web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"),
     }
 )
 _OUTPUT_ITEMS = frozenset({"function_call_output", "custom_tool_call_output"})

@@ -59,6 +59,15 @@ class Reasoning:
 
 
 @dataclass(frozen=True)
+class Compaction:
+    """What the provider keeps of the conversation so far. Made by `compaction`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+    encrypted: str | None = None
+    kind: Literal["compaction"] = "compaction"
+
+
+@dataclass(frozen=True)
 class CustomCall:
     """A call of a custom tool: free text instead of JSON. Made by `custom_call`."""
 
@@ -105,7 +114,8 @@ class Raw:
 
 
 Output: TypeAlias = Annotated[
-    Text | Refusal | Call | CustomCall | McpApproval | Hosted | Reasoning | Raw, Field(discriminator="kind")
+    Text | Refusal | Call | CustomCall | McpApproval | Hosted | Reasoning | Compaction | Raw,
+    Field(discriminator="kind"),
 ]
 
 
@@ -205,6 +215,15 @@ def reasoning(summary: str = "", encrypted: str | None = None) -> Reasoning:
         encrypted: The encrypted content; made up where None, absent where empty.
     """
     return Reasoning(summary, encrypted)
+
+
+def compaction(encrypted: str | None = None) -> Compaction:
+    """Let the provider compact the conversation within a reply, as ``context_management`` asks it to.
+
+    Args:
+        encrypted: The encrypted content; made up where None.
+    """
+    return Compaction(encrypted)
 
 
 def raw(item: Mapping[str, object]) -> Raw:

@@ -61,6 +61,20 @@ class Reply:
 
 
 @dataclass(frozen=True)
+class Compacted:
+    """Answer a request to compact a conversation (``POST /responses/compact``): with the user's messages and one
+    compaction item.
+
+    Args:
+        usage: Token counts; by default about a quarter of the characters.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+    usage: Usage | None = None
+    kind: Literal["compacted"] = "compacted"
+
+
+@dataclass(frozen=True)
 class Fail:
     """Answer with an error.
 
@@ -141,7 +155,7 @@ class Gate:
     kind: Literal["gate"] = "gate"
 
 
-Step: TypeAlias = Annotated[Reply | Fail | Hang | Drop | Delay | Gate, Field(discriminator="kind")]
+Step: TypeAlias = Annotated[Reply | Compacted | Fail | Hang | Drop | Delay | Gate, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from holdfast.errors import HoldfastError
 from holdfast.testing._responses_record import RecordedRequest
 from holdfast.testing._script_outputs import (
     Call,
+    Compaction,
     CustomCall,
     Hosted,
     McpApproval,
@@ -46,6 +47,7 @@ from holdfast.testing._script_outputs import (
     Text,
     call,
     code_interpreter_item,
+    compaction,
     custom_call,
     file_search_item,
     image_generation_item,
@@ -58,10 +60,12 @@ from holdfast.testing._script_outputs import (
     text,
     web_search_item,
 )
-from holdfast.testing._script_steps import Delay, Drop, Fail, Gate, Hang, Reply, Step, Usage, When
+from holdfast.testing._script_steps import Compacted, Delay, Drop, Fail, Gate, Hang, Reply, Step, Usage, When
 
 __all__ = [
     "Call",
+    "Compacted",
+    "Compaction",
     "CustomCall",
     "Delay",
     "Drop",
@@ -84,6 +88,7 @@ __all__ = [
     "When",
     "call",
     "code_interpreter_item",
+    "compaction",
     "custom_call",
     "file_search_item",
     "image_generation_item",
