@@ -46,7 +46,8 @@ HEAD: Final = """\
 
 All that `from holdfast import …` gives, with what its docstring says first; `help(name)` has the rest. `make api`
 makes this page, and a test fails when it is out of date. What is on no list here is private, but for the documented
-submodules `holdfast.worker`, `holdfast.connection`, `holdfast.server` and `holdfast.errors`.
+submodules `holdfast.worker`, `holdfast.connection`, `holdfast.server`, `holdfast.errors` and
+`holdfast.payloads.events`.
 """
 
 

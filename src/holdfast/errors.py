@@ -318,6 +318,36 @@ class RunFailedError(HoldfastError):
         self.usage = usage
 
 
+class OffsetUnknownError(HoldfastError):
+    """The offset is no place in this run's events: it is another run's, or none at all."""
+
+    def __init__(self, run_id: str, offset: str) -> None:
+        super().__init__(
+            f"{offset[:128]!r} is no place in the events of {run_id}; take the offset of one of its events, or none"
+        )
+        self.run_id = run_id
+        self.offset = offset
+
+
+class HistoryExpiredError(HoldfastError):
+    """The server no longer has (a part of) the run's history, and there is no archive of it."""
+
+    def __init__(self, run_id: str, temporal_run_id: str) -> None:
+        super().__init__(
+            f"the server no longer has the history {temporal_run_id or '(unnamed)'} of {run_id}: its retention is over"
+        )
+        self.run_id = run_id
+        self.temporal_run_id = temporal_run_id
+
+
+class HistoryUnreadableError(HoldfastError):
+    """A payload of the history cannot be decoded with this client's converter and codec."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"the history cannot be read here: {problem}; connect with the codec that the workers use")
+        self.problem = problem
+
+
 class ArtifactError(HoldfastError):
     """An output that goes by reference could not be kept or read. The text is written for the model to read.
 

@@ -21,6 +21,7 @@ class WordRejection(Payload):
     kind: Literal["word_rejection"] = "word_rejection"
     origin: Origin
     tool: str
+    call_id: str | None = None
     arguments: JsonObject | None = None
     at: ArgumentsAt | None = None
     decided_by: str | None = None
@@ -68,6 +69,7 @@ class BuildInput(Payload):
     kind: Literal["build_input"] = "build_input"
     origin: Origin
     tool: str
+    call_id: str | None = None
     arguments: JsonObject | None = None
     at: ArgumentsAt | None = None
 
@@ -83,6 +85,7 @@ class ExtractOutput(Payload):
     kind: Literal["extract_output"] = "extract_output"
     origin: Origin
     tool: str
+    call_id: str | None = None
     nested: Origin
     output: str
 
@@ -93,6 +96,7 @@ class WordFailure(Payload):
     kind: Literal["word_failure"] = "word_failure"
     origin: Origin
     tool: str
+    call_id: str | None = None
     agent: str
     failure: str
     message: str
@@ -104,6 +108,7 @@ class TellHandoff(Payload):
     kind: Literal["tell_handoff"] = "tell_handoff"
     origin: Origin
     tool: str
+    call_id: str | None = None
     arguments: JsonObject | None = None
     at: ArgumentsAt | None = None
 

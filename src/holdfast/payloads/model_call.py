@@ -26,6 +26,7 @@ class Origin(Payload):
         workflow_run: Run id of the first run of this workflow, stable over continue-as-new.
         query: Name of the transcript query on the workflow.
         facts: Block that holds the run's `RunFacts`, where it has any.
+        parent: Of a nested loop: the frame whose call it answers, and `call`, that call's id. New in 0.1.0.
     """
 
     workflow_run: str
@@ -36,6 +37,8 @@ class Origin(Payload):
     turn: int
     query: str = "transcript"
     facts: str | None = None
+    parent: str | None = None
+    call: str | None = None
 
 
 class ModelCall(Payload):

@@ -254,6 +254,7 @@ class Transition(Payload):
     Attributes:
         what: *voted*: counted, and more are needed. *edited*: closed, as its arguments were changed and are asked about
             anew. *remembered*: an earlier decision answered a call, which was not asked about.
+        frame: The loop that it is about, where no request says it; `call` likewise. New in 0.1.0.
     """
 
     what: (
@@ -267,6 +268,8 @@ class Transition(Payload):
     decision_id: str | None = None
     why: str | None = None
     remember: Remember | None = None
+    frame: str | None = None
+    call: str | None = None
 
 
 MEMO_REQUEST = "holdfast.request."

@@ -138,6 +138,7 @@ class Calls:
         arg = WordRejection(
             origin=self._state.origin(self._frame),
             tool=call.tool,
+            call_id=call.call_id,
             arguments=arguments,
             at=at,
             decided_by=decided_by,

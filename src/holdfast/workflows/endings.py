@@ -154,7 +154,7 @@ class CallEndings:
         policy = call.plan.on_unknown or ("ask" if gated else "tell_model")
         if self._work.ending or policy != "ask":
             ended = str(facts.get("ended"))
-            self._state.ledger.note_doubt(f"{call.tool} {call.call_id}", ended, workflow.now())
+            self._state.ledger.note_doubt(self._frame.id, call, ended, workflow.now())
         if self._work.ending or policy == "tell_model":
             self.settle(call, decided.OUTCOME_UNKNOWN)
         elif policy == "fail":

@@ -115,7 +115,7 @@ class Frame(BaseModel):
     """One agent loop.
 
     Attributes:
-        parent: The frame whose call started this one; None for a run's own.
+        parent: The frame whose call, `parent_call`, started this one; None for a run's own.
         blocks: The transcript, in the order in which the model reads it.
         cursor: How many of them the last completed model call had seen.
         turn: Model replies so far.
@@ -150,6 +150,7 @@ class Frame(BaseModel):
 
     id: str
     parent: str | None = None
+    parent_call: str | None = None
     agent: str
     agent_path: list[str]
     epoch: int = 0

@@ -26,7 +26,8 @@ class Handoffs:
         """Tell user code where it wants to be told, then let the handoff take place."""
         if call.plan.told:
             arguments, at = self._state.placed_arguments(self._frame, call)
-            arg = TellHandoff(origin=self._state.origin(self._frame), tool=call.tool, arguments=arguments, at=at)
+            origin = self._state.origin(self._frame)
+            arg = TellHandoff(origin=origin, tool=call.tool, call_id=call.call_id, arguments=arguments, at=at)
             match await self._work.activity(
                 "holdfast.evaluate", arg.to_wire(), f"{self._frame.agent} · {call.tool}", budgets.TOLD_ONCE
             ):
@@ -43,7 +44,7 @@ class Handoffs:
                     return
                 case failed:
                     # It may have had its effect; to call it again could repeat that, and the handoff does not need it.
-                    self._state.ledger.note_doubt(f"{call.tool} {call.call_id}", failed.type, workflow.now())
+                    self._state.ledger.note_doubt(self._frame.id, call, failed.type, workflow.now())
         self.take_place(call)
 
     def take_place(self, call: Call) -> None:

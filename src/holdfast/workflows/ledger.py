@@ -33,6 +33,7 @@ from holdfast.payloads.requests import (
 )
 from holdfast.workflows import remembering, voting
 from holdfast.workflows.entry import Entry, check_open
+from holdfast.workflows.frames import Call
 from holdfast.workflows.outcomes import Outcomes, content_of
 from holdfast.workflows.remembering import Remembered
 
@@ -167,14 +168,15 @@ class Ledger:
             self._close(entry, "withdrawn", why, now)
             self._note(Transition(what="withdrawn", at=now, request=request_id, why=why))
 
-    def note_doubt(self, call: str, why: str, now: datetime) -> None:
+    def note_doubt(self, frame: str, call: Call, why: str, now: datetime) -> None:
         """Log that it is unknown whether a call took effect, where nobody is asked."""
-        self._note(Transition(what="in_doubt", at=now, why=f"{call}: {why}"[:WHY_CHARACTERS]))
+        why = f"{call.tool} {call.call_id}: {why}"[:WHY_CHARACTERS]
+        self._note(Transition(what="in_doubt", at=now, why=why, frame=frame, call=call.call_id))
 
     def note_raise(self, frame: str, more: Grant, by: str | None, now: datetime) -> None:
         """Log that a loop got more turns or tokens without having asked."""
         added = ", ".join(f"{count} {what}" for what, count in more.to_wire().items() if what != "kind")
-        self._note(Transition(what="limits_raised", at=now, by=by, why=f"loop {frame}: {added} more"))
+        self._note(Transition(what="limits_raised", at=now, by=by, why=f"loop {frame}: {added} more", frame=frame))
 
     # --- decisions ---
 
@@ -375,6 +377,8 @@ class Ledger:
                 by=kept.by,
                 why=f"{request.agent}: {request.tool} {call}"[:WHY_CHARACTERS],
                 remember=remembering.wish_of(kept),
+                frame=request.frame,
+                call=call,
             )
         )
         original = self.entries[kept.request].request

@@ -80,13 +80,14 @@ class NestedAgents:
         child = self._state.new_child(self._frame, str(call.plan.agent), block)
         if call.plan.max_turns is not None:
             child.max_turns = call.plan.max_turns
-        call.child = child.id
+        call.child, child.parent_call = child.id, call.call_id
         return child
 
     async def _built(self, call: Call) -> str | None:
         """The block of the input that the agent tool makes; None where the call has been settled instead."""
         arguments, at = self._state.placed_arguments(self._frame, call)
-        arg = BuildInput(origin=self._state.origin(self._frame), tool=call.tool, arguments=arguments, at=at)
+        origin = self._state.origin(self._frame)
+        arg = BuildInput(origin=origin, tool=call.tool, call_id=call.call_id, arguments=arguments, at=at)
         made = await self._evaluate(arg.to_wire(), f"building the input of {call.tool}")
         if made is None or made.items is None or made.block is None:
             problem = made.problem if made is not None else "its input could not be built"
@@ -103,6 +104,7 @@ class NestedAgents:
         arg = ExtractOutput(
             origin=self._state.origin(self._frame),
             tool=call.tool,
+            call_id=call.call_id,
             nested=self._state.origin(child),
             output=self._state.new_block([{"type": "final_output", "output": child.output}]),
         )
@@ -120,6 +122,7 @@ class NestedAgents:
             arg = WordFailure(
                 origin=self._state.origin(self._frame),
                 tool=call.tool,
+                call_id=call.call_id,
                 agent=child.agent,
                 failure=failure.type,
                 message=failure.message,

@@ -87,16 +87,20 @@ async def settle_activity(handle: workflow.ActivityHandle[Any]) -> Settled:
 
 def ending_of(error: ActivityError) -> Settled:
     """Tell why an activity failed."""
-    cause = error.cause
+    return cause_ending(error.activity_type, error.cause, str(error))
+
+
+def cause_ending(activity: str, cause: BaseException | None, told: str = "") -> Settled:
+    """Tell why an activity failed, from what its failure was caused by; *told* stands in where nothing was."""
     if isinstance(cause, CancelledError):
         return Cancelled()
     if isinstance(cause, TimeoutError):
         kind = cause.type or TimeoutType.START_TO_CLOSE
         under = cause.cause
-        told = f": {under}" if under is not None else ""
+        last = f": {under}" if under is not None else ""
         return Failed(
             type=f"Timeout{kind.name.title().replace('_', '')}",
-            message=f"{error.activity_type} timed out ({kind.name.lower().replace('_', ' ')}){told}",
+            message=f"{activity} timed out ({kind.name.lower().replace('_', ' ')}){last}",
             begun=bool(cause.last_heartbeat_details),
             under=under.type if isinstance(under, ApplicationError) else None,
             timed_out=True,
@@ -107,10 +111,10 @@ def ending_of(error: ActivityError) -> Settled:
             type=cause.type or "ApplicationError",
             message=text,
             raised=True,
-            not_registered=_is_unknown(error.activity_type, cause.type, text),
+            not_registered=_is_unknown(activity, cause.type, text),
             spent=_spent(cause),
         )
-    return Failed(type=type(cause).__name__ if cause else "ActivityError", message=str(cause or error))
+    return Failed(type=type(cause).__name__ if cause else "ActivityError", message=str(cause or told))
 
 
 def _is_unknown(activity: str, kind: str | None, text: str) -> bool:

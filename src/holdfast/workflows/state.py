@@ -214,6 +214,8 @@ class RunState:
             turn=frame.turn,
             query=f"{self._prefix}transcript",
             facts=frame.facts,
+            parent=frame.parent,
+            call=frame.parent_call,
         )
 
     def origin_of(self, request: Request) -> Origin:

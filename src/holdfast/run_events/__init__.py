@@ -1,0 +1,7 @@
+"""A run's typed events, computed from its Temporal history."""
+
+from __future__ import annotations
+
+from holdfast.run_events.projection import project
+
+__all__ = ["project"]

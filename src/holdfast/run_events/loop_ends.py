@@ -1,0 +1,115 @@
+"""How the calls and loops of a run end: what closes what."""
+
+from __future__ import annotations
+
+import json
+
+from holdfast.payloads.events import AgentFinished, HandedOver, RunFinished, ToolFailed, ToolNotRun, ToolOutput
+from holdfast.payloads.json_profile import JsonValue
+from holdfast.run_events.loops import CallView, Emitter, LoopEnd, LoopView
+from holdfast.workflows.loop import HANDOFF_IGNORED
+
+
+class LoopEnds:
+    """Tells the ends of loops that no Temporal event shows.
+
+    Attributes:
+        loops: By frame id.
+        tells_roots: A root loop's end is told when it is reached; otherwise the workflow's end tells it.
+    """
+
+    def __init__(self, loops: dict[str, LoopView]) -> None:
+        self.loops = loops
+        self.tells_roots = False
+
+    def close(self, loop: LoopView, call: CallView, out: Emitter, *, ok: bool = False, value: JsonValue = None) -> None:
+        """A call has its output; the agent's `after_tools` may end the loop with it."""
+        call.closed, call.ok, call.value, call.running = True, ok, value, False
+        policy = loop.after_tools
+        if policy is None or policy.kind == "ask" or any(loop.open_calls()):
+            return
+        for each in loop.calls.values():
+            if each.ok and (policy.kind == "stop_on_first" or each.tool in (policy.names or ())):
+                self.answer(loop, each.value, out)
+                return
+
+    def answer(self, loop: LoopView, output: JsonValue, out: Emitter, guards: int = 0) -> None:
+        """A loop has an output, which stands once *guards* more guardrails have let it."""
+        loop.answered, loop.output = True, output
+        loop.guards += guards
+        self.settle(loop, out)
+
+    def settle(self, loop: LoopView, out: Emitter) -> None:
+        """End a loop that has its output, and whose guardrails have all spoken."""
+        if loop.answered and loop.guards <= 0:
+            self.end(loop, "completed", out, output=loop.output)
+
+    def end(
+        self,
+        loop: LoopView,
+        status: LoopEnd,
+        out: Emitter,
+        *,
+        output: JsonValue = None,
+        failure: str | None = None,
+        message: str | None = None,
+    ) -> None:
+        """Tell a loop's end once, and what it means for the call that it answers."""
+        if loop.over or not (loop.nested or self.tells_roots):
+            return
+        loop.over = True
+        if not loop.nested:
+            kept = "failed" if status == "ended" else status
+            out.add(RunFinished, **loop.fields(), status=kept, output=output, failure=failure, message=message)
+            return
+        parent = self.loops.get(loop.parent or "")
+        call = parent.calls.get(loop.parent_call or "") if parent is not None else None
+        out.add(
+            AgentFinished,
+            **loop.fields(),
+            status=status,
+            parent=loop.parent,
+            call_id=loop.parent_call,
+            tool=call.tool if call else None,
+            output=output,
+            failure=failure,
+            message=message,
+        )
+        if parent is not None and call is not None and not call.closed:
+            self._answer_call(parent, call, loop, status, out)
+
+    def _answer_call(self, parent: LoopView, call: CallView, loop: LoopView, status: LoopEnd, out: Emitter) -> None:
+        plan = call.plan
+        if status == "completed" and not (plan is not None and plan.extracted):
+            output = loop.output
+            text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
+            out.add(ToolOutput, **parent.fields_of(call), output=text)
+            self.close(parent, call, out, ok=True, value=output)
+        elif status == "failed" and not (plan is not None and plan.on_error == "word"):
+            out.add(ToolFailed, **parent.fields_of(call), why="error", message=f"the agent {loop.agent} failed")
+            self.close(parent, call, out)
+
+    # --- the end of a turn ---
+
+    def finish_turn(self, loop: LoopView, now_agent: str, out: Emitter) -> None:
+        """The loop goes on after its calls: whatever of them is open has ended without a trace of its own."""
+        taken = False
+        for call in list(loop.open_calls()):
+            child = self.loops.get(call.child or "")
+            if child is not None and not child.over:
+                self.end(child, "cancelled" if call.cancelling else "ended", out)
+            if call.closed:
+                continue
+            kind = call.plan.kind if call.plan is not None else None
+            if kind == "handoff" and not taken and call.plan and call.plan.agent == now_agent:
+                taken = True
+                out.add(HandedOver, **loop.fields(), to=now_agent, call_id=call.call_id, tool=call.tool)
+            elif kind == "handoff":
+                out.add(ToolNotRun, **loop.fields_of(call), why="ignored", output=HANDOFF_IGNORED)
+            elif not (call.plan is not None and call.plan.hosted):
+                out.add(ToolNotRun, **loop.fields_of(call), why="settled")
+            call.closed = True
+        if now_agent != loop.agent and not taken:
+            out.add(HandedOver, **loop.fields(), to=now_agent)
+        if now_agent != loop.agent:
+            loop.agent, loop.agent_path = now_agent, [*loop.agent_path[:-1], now_agent]

@@ -1,0 +1,117 @@
+"""Model calls: what is asked, and what a reply says."""
+
+from __future__ import annotations
+
+from holdfast.errors import JsonProfileError
+from holdfast.payloads import call_items
+from holdfast.payloads.events import GuardrailSpoke, ModelFailed, ModelReplied, ReplyCall, ToolNotRun
+from holdfast.payloads.json_profile import JsonObject, JsonValue
+from holdfast.payloads.model_call import REPLY_BROKEN, ModelReply, PlannedCall
+from holdfast.run_events.loop_ends import LoopEnds
+from holdfast.run_events.loops import CallView, Emitter, LoopView
+from holdfast.workflows.answers import value_of
+from holdfast.workflows.last_words import refusal_of
+from holdfast.workflows.loop import text_of_reply
+from holdfast.workflows.settle import Cancelled, Failed, Settled
+
+NOT_RUN = ("unknown", "invalid", "blocked")
+"""Plans whose calls get their output at once."""
+
+
+class Replies:
+    """Tells what the model says."""
+
+    def __init__(self, ends: LoopEnds) -> None:
+        self._ends = ends
+
+    def take(self, loop: LoopView, turn: int, reply: ModelReply, guard: bool, out: Emitter) -> None:
+        """Take a model call's answer.
+
+        Args:
+            loop: Whose it is.
+            turn: That it makes.
+            reply: What came.
+            guard: The call could be answered with the agent's guardrails instead.
+            out: Where the events go.
+        """
+        if guard and reply.input_guardrails:
+            loop.guards += len(reply.input_guardrails)
+            return
+        loop.turn, loop.reply, loop.after_tools = turn, reply.block, reply.after_tools
+        loop.calls = {}
+        for plan in reply.calls:
+            call = _call(plan, reply.items)
+            loop.calls[call.call_id] = call
+        out.add(
+            ModelReplied,
+            **loop.fields(),
+            text=text_of_reply(reply.items),
+            refusal=refusal_of(reply.items),
+            calls=[_shown(call) for call in loop.calls.values()],
+            items=reply.items,
+            usage=reply.usage,
+            model=reply.model,
+            block=reply.block,
+            response_id=reply.response_id,
+        )
+        for call in list(loop.calls.values()):
+            self._planned(loop, call, out)
+        if not reply.calls and reply.refusal is None:
+            self._answer(loop, reply, out)
+
+    def failed(self, loop: LoopView, turn: int, ending: Settled, out: Emitter) -> None:
+        """A model call ended without a reply."""
+        if isinstance(ending, Cancelled):
+            out.add(ModelFailed, **loop.fields(turn), failure="Cancelled", message="the model call was cancelled")
+        elif isinstance(ending, Failed):
+            out.add(ModelFailed, **loop.fields(turn), failure=ending.type, message=ending.message)
+            again = ending.type in (REPLY_BROKEN, "AgentMissing", "TimeoutScheduleToClose") or ending.not_registered
+            if not again:
+                self._ends.end(loop, "failed", out, failure=ending.type, message=ending.message)
+
+    def _planned(self, loop: LoopView, call: CallView, out: Emitter) -> None:
+        plan = call.plan
+        if plan is None:
+            return
+        if plan.kind in NOT_RUN:
+            out.add(ToolNotRun, **loop.fields_of(call), why=plan.kind, output=plan.text)
+            self._ends.close(loop, call, out)
+        elif plan.kind == "tripped":
+            out.add(GuardrailSpoke, **loop.fields_of(call), kind="tool_input", outcome="fail", reason=plan.text)
+
+    def _answer(self, loop: LoopView, reply: ModelReply, out: Emitter) -> None:
+        guards = len(reply.output_guardrails or ())
+        if reply.structured is None:
+            self._ends.answer(loop, text_of_reply(reply.items), out, guards)
+        elif reply.structured.problem is None:
+            try:
+                value: JsonValue = value_of(reply.items, reply.structured)
+            except JsonProfileError:
+                return  # it is asked for again
+            self._ends.answer(loop, value, out, guards)
+
+
+def _call(plan: PlannedCall, items: list[JsonObject]) -> CallView:
+    item = items[plan.index]
+    return CallView(call_items.id_of(item), call_items.tool_of(item), plan, _arguments(item))
+
+
+def _arguments(item: JsonObject) -> JsonObject | None:
+    if "arguments" not in item and "input" not in item:
+        return None
+    try:
+        arguments: object = call_items.arguments_of(item)
+    except (ValueError, RecursionError):  # the model wrote it
+        return None
+    return arguments if isinstance(arguments, dict) else None
+
+
+def _shown(call: CallView) -> ReplyCall:
+    plan = call.plan
+    return ReplyCall(
+        call_id=call.call_id,
+        tool=call.tool,
+        plan=plan.kind if plan is not None else "run",
+        arguments=call.arguments,
+        agent=plan.agent if plan is not None else None,
+    )
