@@ -90,6 +90,10 @@ if TYPE_CHECKING:
     from holdfast.payloads.guardrails import (
         GuardrailResult,
     )
+    from holdfast.payloads.history import (
+        Chain,
+        Conversation,
+    )
     from holdfast.payloads.progress import (
         ToolProgress,
     )
@@ -162,6 +166,8 @@ _HOMES = {
     "Answer": "payloads.requests",
     "Approval": "approval",
     "Approve": "payloads.requests",
+    "Chain": "payloads.history",
+    "Conversation": "payloads.history",
     "Decision": "payloads.requests",
     "Fail": "guardrail",
     "File": "content",
@@ -241,6 +247,8 @@ __all__ = [
     "Answer",
     "Approval",
     "Approve",
+    "Chain",
+    "Conversation",
     "Decision",
     "Fail",
     "File",

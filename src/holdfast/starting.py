@@ -18,6 +18,7 @@ from temporalio.service import RPCError
 from holdfast._rpc import typed_errors
 from holdfast.errors import PayloadInvalidError, RunExistsError, SearchAttributesMissingError
 from holdfast.handle import Run
+from holdfast.payloads.history import GivenHistory, history_to_wire
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.runs import RunInput, context_to_wire, published_labels
 from holdfast.visibility import AGENT_KEY, LABELS_KEY, PENDING_KEY, STATUS_KEY, about_attributes
@@ -63,6 +64,7 @@ class Starting:
         max_turns: int | _Unset | None = UNSET,
         labels: Mapping[str, str] | None = None,
         requested_by: str | None = None,
+        history: GivenHistory | None = None,
         if_exists: Literal["fail", "attach"] = "fail",
         segment_events: int | None = None,
     ) -> Run:
@@ -77,6 +79,8 @@ class Starting:
             max_turns: Most model replies; None lifts the agent's own limit.
             labels: Up to 20, to find the run by.
             requested_by: Who asked: a claimed name, recorded.
+            history: Let the model's provider keep the conversation, so that each request sends only what is new: a
+                chain of stored responses, or a conversation. None sends it in full each time.
             if_exists: What to do when a run of this id goes on.
             segment_events: Events of its Temporal history after which it goes on in a fresh one; 2,000 by default.
 
@@ -92,6 +96,7 @@ class Starting:
             "labels": dict(labels or {}),
             "requested_by": requested_by,
             "segment_events": segment_events,
+            "history": history_to_wire(history),
         }
         if not isinstance(max_turns, _Unset):
             given["max_turns"] = max_turns

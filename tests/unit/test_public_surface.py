@@ -31,6 +31,8 @@ PUBLIC: Final = (
     "Answer",
     "Approval",
     "Approve",
+    "Chain",
+    "Conversation",
     "Decision",
     "Fail",
     "File",

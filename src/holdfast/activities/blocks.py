@@ -128,6 +128,10 @@ class Blocks:
         """Forget the order of the blocks before *read_from*: the workflow no longer counts them to the frame."""
         self.cache.drop_before(_frame_of(origin), read_from)
 
+    async def some(self, origin: Origin, ids: Sequence[str]) -> list[tuple[str, list[JsonObject]]]:
+        """Just these blocks, by id, in order."""
+        return await self._blocks(origin, ids, {})
+
     async def whole(self, origin: Origin) -> list[JsonObject]:
         """All items of a frame, in order, as the workflow has them now: copies, which user code may change."""
         found = await self._fetch(origin, None)

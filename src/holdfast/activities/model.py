@@ -18,6 +18,7 @@ from holdfast.activities.final import input_guardrails, request_settings, struct
 from holdfast.activities.hooks import model_end, model_start
 from holdfast.activities.hosted_plans import servers
 from holdfast.activities.keeping import kept_alive
+from holdfast.activities.kept_history import FullTranscript, KeptConversation, history_port, refuse_unfit
 from holdfast.activities.offering import offered_now
 from holdfast.activities.planning import Planner, after_tools_plan
 from holdfast.activities.runtime import Runtime
@@ -25,7 +26,7 @@ from holdfast.activities.sending import sent
 from holdfast.agent import Agent
 from holdfast.errors import PayloadInvalidError, UnknownAgentError
 from holdfast.handoffs import Handoff
-from holdfast.models.port import ModelAnswer, ModelCallError, ModelRequest
+from holdfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest
 from holdfast.offered import Offered
 from holdfast.payloads.artifacts import READ_OUTPUT
 from holdfast.payloads.call_items import CALLS
@@ -56,15 +57,20 @@ class CallModel:
         return await kept_alive(self._runtime.beats, self._reply(call, self._agent(call)), cancelled)
 
     async def _reply(self, call: ModelCall, agent: Agent) -> JsonObject:
+        kept = self._kept(call, agent)
+        if kept is not None and (ready := await kept.prepared()) is not None:
+            return ModelReply(block=uuid.uuid4().hex, items=[], history=ready).to_wire()
         guarded = input_guardrails(agent) if call.guard else None
         if guarded is not None:
-            return ModelReply(block=uuid.uuid4().hex, items=[], input_guardrails=guarded).to_wire()
+            return ModelReply(
+                block=uuid.uuid4().hex, items=[], input_guardrails=guarded, history=call.history
+            ).to_wire()
         context = await self._runtime.run_context(call.origin, agent.context_type)
         context.turn += 1
         offered = dict(await offered_now(agent, context, self._runtime.threads))
         if call.by_reference:
             offered[READ_OUTPUT] = self._runtime.read_output
-        blocks = await self._runtime.blocks.transcript(call.origin, call.after, call.ids)
+        blocks = await (kept or FullTranscript(self._runtime.blocks, call)).blocks()
         conversation = sent(agent, blocks)
         request = ModelRequest(
             model=model_name(self._runtime, agent),
@@ -76,13 +82,15 @@ class CallModel:
         observers = self._runtime.observers(agent.name)
         await observers.tell("on_model_start", context, model_start(request))
         began = time.monotonic()
-        answer = await self._answer(agent, request)
+        answer = await self._answer(kept or port_of(self._runtime, agent), request)
         took_s = time.monotonic() - began
         try:
             used = {each for _, block in blocks for each in used_ids(block)}
             items = answerable(_whole(answer), used, offered_kinds(agent), servers(agent))
             planner = Planner(agent, offered, context, self._runtime)
             reply = await self._planned(agent, planner, items, answer)
+            if kept is not None:
+                reply = reply.model_copy(update={"history": await kept.position(answer, reply)})
             probed = {**await self._probed(call, agent), "model": request.model, "read_from": conversation.read_from}
             wire = _bounded(reply.model_copy(update=probed))
         except ApplicationError as error:
@@ -151,9 +159,17 @@ class CallModel:
             definitions.append(definition)
         return definitions
 
-    async def _answer(self, agent: Agent, request: ModelRequest) -> ModelAnswer:
+    def _kept(self, call: ModelCall, agent: Agent) -> KeptConversation | None:
+        """The conversation as the agent's provider keeps it; None where it is sent in full."""
+        if call.history is None:
+            return None
+        refuse_unfit(agent, self._runtime.registry)
+        port = history_port(agent, port_of(self._runtime, agent))
+        return KeptConversation(self._runtime.blocks, call, call.history, port)
+
+    async def _answer(self, port: ModelPort, request: ModelRequest) -> ModelAnswer:
         try:
-            return await port_of(self._runtime, agent).answer(request)
+            return await port.answer(request)
         except ModelCallError as error:
             # Without its cause: a vendor's error quotes the body, and one that cannot be recorded would be retried.
             failed = to_application_error(error)

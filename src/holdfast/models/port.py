@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.usage import Usage
@@ -19,6 +19,9 @@ class ModelRequest:
         items: The conversation, as the Responses API takes it.
         tools: Tool definitions, as the Responses API takes them.
         settings: Further fields of the request.
+        store: The provider keeps the response, so that another one can continue it.
+        previous_response_id: The stored response that this one continues; `items` are what is new.
+        conversation: Likewise, the conversation that this response is made on.
     """
 
     model: str
@@ -26,6 +29,9 @@ class ModelRequest:
     items: Sequence[JsonObject]
     tools: Sequence[JsonObject] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    store: bool = False
+    previous_response_id: str | None = None
+    conversation: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +48,8 @@ class ModelAnswer:
     incomplete: str | None = None
 
 
-ModelErrorKind = Literal["ModelBusy", "ModelUnavailable", "ModelRefused", "ModelReplyInvalid"]
+ModelErrorKind = Literal["ModelBusy", "ModelUnavailable", "ModelRefused", "ModelReplyInvalid", "HistoryLost"]
+"""*HistoryLost*: the provider does not know (any more) what the request continues."""
 
 
 class ModelCallError(Exception):
@@ -82,4 +89,42 @@ class ModelPort(Protocol):
         Raises:
             ModelCallError: It did not answer, or not with a reply.
         """
+        ...
+
+
+class ConversationPort(Protocol):
+    """Conversations at a provider. Every method raises `ModelCallError`; ``HistoryLost`` where it knows none of it."""
+
+    async def create(self) -> str:
+        """Make an empty conversation; return its id."""
+        ...
+
+    async def last_item(self, conversation: str) -> str | None:
+        """Id of the newest item; None where there is none."""
+        ...
+
+    async def items_after(self, conversation: str, item: str | None) -> list[JsonObject]:
+        """Everything after *item*, oldest first; all of it where that is None."""
+        ...
+
+    async def delete_item(self, conversation: str, item: str) -> None:
+        """Delete one item; one that is gone already is no failure."""
+        ...
+
+    async def add_items(self, conversation: str, items: Sequence[JsonObject]) -> str | None:
+        """Append items; return the id of the last one."""
+        ...
+
+
+@runtime_checkable
+class HistoryPort(Protocol):
+    """A provider that keeps histories, and honours what a `ModelRequest` continues: a response or a conversation."""
+
+    @property
+    def conversations(self) -> ConversationPort:
+        """Its conversations."""
+        ...
+
+    async def answer(self, request: ModelRequest) -> ModelAnswer:
+        """As `ModelPort`."""
         ...

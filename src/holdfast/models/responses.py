@@ -7,7 +7,8 @@ from typing import Any
 import httpx2
 import openai
 
-from holdfast.models.port import ModelAnswer, ModelRequest
+from holdfast.models.conversations import ResponsesConversations
+from holdfast.models.port import ConversationPort, ModelAnswer, ModelRequest
 from holdfast.models.reading import read_answer
 from holdfast.models.vendor_errors import failure_of
 
@@ -21,6 +22,7 @@ class ResponsesModel:
 
     def __init__(self, client: openai.AsyncOpenAI) -> None:
         self._client = client.with_options(max_retries=0)
+        self.conversations: ConversationPort = ResponsesConversations(self._client)
 
     async def answer(self, request: ModelRequest) -> ModelAnswer:
         """Call the model once.
@@ -32,9 +34,12 @@ class ResponsesModel:
             **request.settings,
             "model": request.model,
             "input": list(request.items),
-            "store": False,
+            "store": request.store,
             "include": ["reasoning.encrypted_content"],
         }
+        for name in ("previous_response_id", "conversation"):
+            if (place := getattr(request, name)) is not None:
+                body[name] = place
         if request.instructions:
             body["instructions"] = request.instructions
         if request.tools:

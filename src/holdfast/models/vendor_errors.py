@@ -16,6 +16,8 @@ from holdfast.models.reading import text
 logger = logging.getLogger(__name__)
 
 RETRYABLE_STATUS: Final = frozenset({408, 409, 429})
+CONVERSATION_LOCKED: Final = "conversation_locked"
+"""Code of the answer, a 400, while another response is being made on the conversation."""
 LONGEST_RETRY_AFTER: Final = timedelta(minutes=10)
 
 
@@ -38,10 +40,14 @@ def failure_of(error: Exception) -> ModelCallError:
 
 def _from_status(error: openai.APIStatusError) -> ModelCallError:
     status = error.status_code
+    if error.code == "previous_response_not_found" or (status == 404 and error.param == "conversation"):
+        return ModelCallError("HistoryLost", f"the provider has forgotten it: {text(error.message)}", retryable=False)
     message = f"the model answered {status}: {text(error.message)}"
     retryable = status in RETRYABLE_STATUS or status >= 500
     if error.code == "insufficient_quota":
         retryable = False
+    if error.code == CONVERSATION_LOCKED:
+        return ModelCallError("ModelBusy", message, retryable=True)
     asked = error.response.headers.get("x-should-retry")
     if asked in ("true", "false"):
         retryable = asked == "true"

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from holdfast.payloads.base import Payload
+from holdfast.payloads.history import KeptHistory
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.requests import DeadlineDefault, LimitPolicy, OnEdit
 from holdfast.payloads.usage import Usage
@@ -52,6 +53,7 @@ class ModelCall(Payload):
         guard: Name the agent's input guardrails instead of calling the model, where it has some.
         by_reference: An output of the conversation went by reference: the model is offered to read more of it. New in
             0.1.0.
+        history: The provider keeps the conversation, as far as this says: only what is new is sent. New in 0.1.0.
     """
 
     origin: Origin
@@ -61,6 +63,7 @@ class ModelCall(Payload):
     probe: bool = False
     guard: bool | None = None
     by_reference: bool | None = None
+    history: KeptHistory | None = None
 
 
 class NamedGuardrail(Payload):
@@ -198,6 +201,8 @@ class ModelReply(Payload):
         read_from: The first block of the conversation that the model was sent something of; None: none was left out.
             New in 0.1.0.
         keeps: On a probe: workers keep outside the history what is too large for it.
+        history: What the provider keeps by now; without items and guardrails, the model was not called yet. New in
+            0.1.0.
     """
 
     block: str
@@ -220,3 +225,4 @@ class ModelReply(Payload):
     max_parallel: int | None = None
     read_from: str | None = None
     keeps: bool | None = None
+    history: KeptHistory | None = None

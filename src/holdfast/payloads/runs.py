@@ -21,6 +21,7 @@ from typing_extensions import TypeVar
 from holdfast.errors import JsonProfileError, PayloadInvalidError
 from holdfast.payloads.base import Payload, problems_of
 from holdfast.payloads.guardrails import GuardrailResult
+from holdfast.payloads.history import History, KeptHistory
 from holdfast.payloads.json_profile import JsonObject, JsonValue, check_json
 from holdfast.payloads.usage import RequestUsage, Usage
 
@@ -51,7 +52,8 @@ class RunInput(Payload):
 
     `input` is a text, or items as the Responses API takes them (messages of the user, earlier output). Leaving out
     `max_turns` takes the agent's own limit; an explicit null means no limit. `segment_events` says after how many
-    events of its Temporal history the run goes on in a fresh one; 2,000 by default.
+    events of its Temporal history the run goes on in a fresh one; 2,000 by default. `history` lets the model's provider
+    keep the conversation: ``{"kind": "chain"}`` or ``{"kind": "conversation"}``, as `Chain` and `Conversation` say.
     """
 
     agent: Annotated[str, Field(min_length=1, max_length=64)]
@@ -61,6 +63,7 @@ class RunInput(Payload):
     labels: Annotated[dict[Label, Annotated[str, StringConstraints(max_length=128)]], Field(max_length=20)] = {}
     requested_by: Annotated[str, StringConstraints(max_length=256)] | None = None
     segment_events: Annotated[int, Field(ge=40, le=10_000)] | None = None
+    history: History | None = None
 
     @field_validator("labels")
     @classmethod
@@ -182,6 +185,7 @@ class RunStatus(Payload):
         calls: Calls of the turn under way, in the model's order.
         problem: Why the run cannot go on without a person or a deploy, if so.
         guardrails: What guardrails have said so far: the latest 100.
+        history: What the model's provider keeps of the conversation, where that was asked for.
     """
 
     status: RunPhase
@@ -193,3 +197,4 @@ class RunStatus(Payload):
     calls: list[CallStatus] = []
     problem: str | None = None
     guardrails: list[GuardrailResult] = []
+    history: KeptHistory | None = None

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from holdfast.payloads.context_edits import ContextEdit
 from holdfast.payloads.guardrails import GuardrailResult
+from holdfast.payloads.history import KeptHistory
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.model_call import AfterToolsPlan, PlannedCall, StructuredOutput
 from holdfast.payloads.requests import LimitPolicy
@@ -145,6 +146,7 @@ class Frame(BaseModel):
         guards: Guardrails of the run's input and output; `guards_known` once the agent was asked for its input's.
         output_guards: Those that an output of the last reply's agent has to pass.
         guardrails: What the guardrails said, the latest last.
+        history: What the model's provider keeps of it; None: it is sent in full with each call.
         answer: Block of the reply that is the output, and how its text reads; None where the output is another.
     """
 
@@ -196,6 +198,7 @@ class Frame(BaseModel):
     guards_known: bool = False
     output_guards: list[Guard] = []
     guardrails: list[GuardrailResult] = []
+    history: KeptHistory | None = None
     failure: Failure | None = None
 
     def leave_out(self, read_from: str) -> None:

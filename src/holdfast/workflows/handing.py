@@ -71,6 +71,11 @@ class Handoffs:
         """Replace what the model reads by what the handoff's filter left of it; the blocks themselves stay."""
         frame, handoff = self._frame, self._frame.handoff
         assert handoff is not None
+        if frame.history is not None:  # a worker of a later deploy has a filter where the one before it had none
+            frame.fail(
+                Failure(type="HistoryExcluded", message=f"{handoff.name}: its filter cannot change what is kept")
+            )
+            return
         origin = self._state.origin(frame).model_copy(update={"agent": handoff.by})
         arg = FilterHistory(origin=origin, tool=handoff.name)
         answer = await self._work.activity(

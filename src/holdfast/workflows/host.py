@@ -9,10 +9,12 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from holdfast.payloads.carry import SEGMENT_EVENTS, Carry
+from holdfast.payloads.history import GivenHistory, history_to_wire
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.requests import MEMO_LOG
 from holdfast.payloads.runs import CallStatus, RunInput, RunPhase, RunResult, RunStatus
 from holdfast.payloads.transcript import TranscriptQuery
+from holdfast.workflows import provider_history
 from holdfast.workflows.agent_ref import AgentRef, Output, read_output
 from holdfast.workflows.cancelling import CallCanceller
 from holdfast.workflows.carrying import Carrier, restored
@@ -81,6 +83,7 @@ class AgentHost:
         labels: dict[str, str] | None = None,
         requested_by: str | None = None,
         key: str | None = None,
+        history: GivenHistory | None = None,
     ) -> RunResult[Output]:
         """Run an agent to its final answer; as often as you like, in parallel too.
 
@@ -95,6 +98,7 @@ class AgentHost:
             key: Names the run within this workflow, so that it goes on in a fresh history: called there with the same
                 key, this returns the result of the run that was under way, or of the one that had ended. Runs without
                 a key have to end before `carry` returns.
+            history: Let the model's provider keep the conversation, see `Holdfast.start`.
 
         Raises:
             ApplicationError: A run of this key is under way already (``KeyInUse``), or the run failed; its type says
@@ -111,6 +115,7 @@ class AgentHost:
             "context": context,
             "labels": labels or {},
             "requested_by": requested_by,
+            "history": history_to_wire(history),
         }
         if max_turns is not None:
             given["max_turns"] = max_turns
@@ -246,6 +251,7 @@ class AgentHost:
             ],
             problem=next((request.reason for request in pending if request.kind == "in_doubt"), None),
             guardrails=state.guardrails_of(frame) if frame else [],
+            history=provider_history.shown(frame),
         ).to_wire()
 
     def _transcript(self, *args: object) -> JsonObject:

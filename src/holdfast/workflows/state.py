@@ -16,7 +16,7 @@ from holdfast.payloads.runs import RunFacts, RunInput, RunPhase
 from holdfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
 from holdfast.payloads.transcript import user_message
 from holdfast.payloads.usage import Usage
-from holdfast.workflows import asking, limits
+from holdfast.workflows import asking, limits, provider_history
 from holdfast.workflows.asking import Asker, digest_of, place_of
 from holdfast.workflows.entry import Entry
 from holdfast.workflows.frames import Call, Frame
@@ -112,6 +112,7 @@ class RunState:
             max_turns=given.max_turns,
             requested_by=given.requested_by,
             stop=self._stop_first,
+            history=provider_history.begin(given.history),
         )
         if given.limits_turns and given.max_turns is None:
             self.unlimited_frames.add(frame.id)

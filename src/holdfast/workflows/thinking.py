@@ -6,7 +6,7 @@ from temporalio import workflow
 
 from holdfast.payloads import call_items
 from holdfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
-from holdfast.workflows import asking, budgets, guards, loop
+from holdfast.workflows import asking, budgets, guards, loop, provider_history
 from holdfast.workflows.answers import Answers
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.last_words import LastWords
@@ -36,6 +36,7 @@ class ModelTurns:
             probe=not (frame.limit_known and self._state.publisher.attributes_known and self._state.probed),
             guard=None if frame.guards_known else True,
             by_reference=True if frame.artifacts else None,
+            history=provider_history.asked(frame),
         )
         settled = await self._work.activity(
             "holdfast.call_model", arg.to_wire(), f"{frame.agent} · turn {frame.turn + 1}", budgets.MODEL_CALL
@@ -67,7 +68,7 @@ class ModelTurns:
     def _take_reply(self, reply: ModelReply) -> None:
         frame = self._frame
         frame.missing_since, frame.resume_at, frame.broken_replies, frame.waits = None, None, 0, 0
-        if guards.know(frame, reply):
+        if provider_history.take(frame, reply) or guards.know(frame, reply):
             return
         if not frame.limit_known:
             frame.limit_known = True
