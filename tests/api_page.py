@@ -36,7 +36,7 @@ GROUPS: Final = (
     ("Workflows", ("workflows",)),
     (
         "Workers and clients",
-        ("plugin", "client", "lists", "handle", "watching", "deciding", "steering", "server", "worker"),
+        ("plugin", "client", "deltas", "lists", "handle", "watching", "deciding", "steering", "server", "worker"),
     ),
     ("What travels: requests, verdicts, results", ("payloads",)),
     ("Errors", ("errors",)),

@@ -15,6 +15,7 @@ from temporalio.testing import WorkflowEnvironment
 from holdfast import Agent
 from holdfast.server import EmbeddedServer, find_binary
 from holdfast.testing import Lab
+from redis_server import RedisServer
 
 pytest_plugins = ["_no_skips"]
 
@@ -34,6 +35,14 @@ async def server() -> AsyncIterator[EmbeddedServer]:
     """A real server in memory, shared by all tests that need no server of their own."""
     async with await EmbeddedServer.start(persistent=False, port=0, ui=False) as running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def redis(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RedisServer]:
+    """A real Redis, shared by all tests that do not kill it."""
+    running = await RedisServer(tmp_path_factory.mktemp("redis")).start()
+    yield running
+    await running.kill()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from holdfast.custom_tools import (
         custom_tool,
     )
+    from holdfast.deltas import (
+        DeltaStream,
+        InProcessDeltas,
+    )
     from holdfast.errors import (
         HoldfastError,
         RefusalError,
@@ -86,6 +90,10 @@ if TYPE_CHECKING:
     from holdfast.lists import (
         OpenRequest,
         RunInfo,
+    )
+    from holdfast.payloads.deltas import (
+        Delta,
+        DeltasDiscarded,
     )
     from holdfast.payloads.guardrails import (
         GuardrailResult,
@@ -169,6 +177,9 @@ _HOMES = {
     "Chain": "payloads.history",
     "Conversation": "payloads.history",
     "Decision": "payloads.requests",
+    "Delta": "payloads.deltas",
+    "DeltaStream": "deltas",
+    "DeltasDiscarded": "payloads.deltas",
     "Fail": "guardrail",
     "File": "content",
     "FinalOutput": "after_tools",
@@ -181,6 +192,7 @@ _HOMES = {
     "HoldfastError": "errors",
     "HoldfastPlugin": "plugin",
     "Image": "content",
+    "InProcessDeltas": "deltas",
     "InputGuardrail": "guardrail",
     "LimitsRaised": "payloads.requests",
     "Match": "payloads.remember",
@@ -250,6 +262,9 @@ __all__ = [
     "Chain",
     "Conversation",
     "Decision",
+    "Delta",
+    "DeltaStream",
+    "DeltasDiscarded",
     "Fail",
     "File",
     "FinalOutput",
@@ -262,6 +277,7 @@ __all__ = [
     "HoldfastError",
     "HoldfastPlugin",
     "Image",
+    "InProcessDeltas",
     "InputGuardrail",
     "LimitsRaised",
     "Match",

@@ -15,6 +15,7 @@ from temporalio.service import ConnectConfig, ServiceClient
 from temporalio.worker import Plugin as WorkerPlugin
 from temporalio.worker import Replayer, ReplayerConfig, Worker, WorkerConfig, WorkflowReplayResult
 
+from holdfast.activities.deltas import DeltaOutlet
 from holdfast.activities.evaluate import Evaluate
 from holdfast.activities.model import CallModel
 from holdfast.activities.references import Artifacts
@@ -24,6 +25,7 @@ from holdfast.agent import Agent
 from holdfast.approval import Groups, check_asked_groups, check_groups
 from holdfast.artifacts import artifact_store
 from holdfast.converter import tolerant
+from holdfast.deltas import DeltaStream, delta_stream
 from holdfast.errors import DefinitionError
 from holdfast.hooks import AgentHooks, hooks_of
 from holdfast.hosted import HostedMcp
@@ -57,6 +59,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         groups: Groups | None = None,
         hooks: Sequence[AgentHooks] = (),
         artifacts: str | os.PathLike[str] | None = None,
+        deltas: str | DeltaStream | None = None,
     ) -> None:
         """Check the definitions.
 
@@ -74,6 +77,9 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
             artifacts: Where tool outputs above 256 KiB are kept: a folder, or a URL that fsspec knows. All workers that
                 serve the same runs need the same one. ``HOLDFAST_ARTIFACTS`` by default; without any, such outputs are
                 cut.
+
+            deltas: Where what runs that are started with ``stream=True`` say goes on the way: ``redis://…``, or a
+                `DeltaStream`. ``HOLDFAST_DELTAS`` by default; without any, such runs are as any other.
 
         Raises:
             DefinitionError: Agents or tools cannot work together.
@@ -93,6 +99,9 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         self._resources = resources
         location = artifacts or os.environ.get("HOLDFAST_ARTIFACTS") or None
         self._store = None if location is None else artifact_store(location)
+        self._deltas = deltas or os.environ.get("HOLDFAST_DELTAS") or None
+        if self._deltas is not None:
+            delta_stream(self._deltas)
 
     def name(self) -> str:
         """See base class."""
@@ -149,6 +158,8 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         clients, made = self._clients()
         artifacts = Artifacts(self._store)
         runtime = Runtime(self.registry, _ports(clients), self._default_model, self._groups, self._hooks, artifacts)
+        if self._deltas is not None:
+            runtime.deltas = DeltaOutlet(delta_stream(self._deltas), owned=isinstance(self._deltas, str))
         activities = [CallModel(runtime).run, Evaluate(runtime).run, *ToolActivities(runtime).all()]
         config["client"] = with_tolerant_converter(client)
         config["workflows"] = [*config.get("workflows", []), *WORKFLOWS]
@@ -166,6 +177,8 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         async with AsyncExitStack() as stack:
             parts.runtime.open(worker)
             stack.callback(parts.runtime.close)
+            parts.runtime.deltas.open()
+            stack.push_async_callback(parts.runtime.deltas.close)
             for each in parts.made:
                 stack.push_async_callback(each.close)
             if self._resources is not None:

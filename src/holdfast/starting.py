@@ -65,6 +65,7 @@ class Starting:
         labels: Mapping[str, str] | None = None,
         requested_by: str | None = None,
         history: GivenHistory | None = None,
+        stream: bool = False,
         if_exists: Literal["fail", "attach"] = "fail",
         segment_events: int | None = None,
     ) -> Run:
@@ -81,6 +82,8 @@ class Starting:
             requested_by: Who asked: a claimed name, recorded.
             history: Let the model's provider keep the conversation, so that each request sends only what is new: a
                 chain of stored responses, or a conversation. None sends it in full each time.
+            stream: Tell what the model writes while it writes it, to whoever watches by `Run.stream`: where the workers
+                have a stream of deltas, ``HoldfastPlugin(deltas=…)``.
             if_exists: What to do when a run of this id goes on.
             segment_events: Events of its Temporal history after which it goes on in a fresh one; 2,000 by default.
 
@@ -97,6 +100,7 @@ class Starting:
             "requested_by": requested_by,
             "segment_events": segment_events,
             "history": history_to_wire(history),
+            "stream": stream or None,
         }
         if not isinstance(max_turns, _Unset):
             given["max_turns"] = max_turns

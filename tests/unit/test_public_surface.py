@@ -34,6 +34,9 @@ PUBLIC: Final = (
     "Chain",
     "Conversation",
     "Decision",
+    "Delta",
+    "DeltaStream",
+    "DeltasDiscarded",
     "Fail",
     "File",
     "FinalOutput",
@@ -46,6 +49,7 @@ PUBLIC: Final = (
     "HoldfastError",
     "HoldfastPlugin",
     "Image",
+    "InProcessDeltas",
     "InputGuardrail",
     "LimitsRaised",
     "Match",
@@ -100,9 +104,10 @@ PUBLIC: Final = (
     "web_search",
 )
 PUBLIC_IN_TESTING: Final = (
-    *("Compacted", "Delay", "Drop", "Fail", "Gate", "Hang", "Lab", "Reply", "ResponsesServer", "Script", "When"),
-    *("call", "code_interpreter_item", "compaction", "custom_call", "file_search_item", "image_generation_item"),
-    *("mcp_approval", "mcp_call_item", "mcp_tools_item", "raw", "reasoning", "refusal", "text", "web_search_item"),
+    *("Compacted", "Delay", "Drop", "Fail", "Gate", "Hang", "Lab", "Pause", "Reply", "ResponsesServer", "Script"),
+    *("When", "call", "code_interpreter_item", "compaction", "custom_call", "file_search_item"),
+    *("image_generation_item", "mcp_approval", "mcp_call_item", "mcp_tools_item", "raw", "reasoning", "refusal"),
+    *("text", "web_search_item"),
 )
 SURFACE: Final = [(holdfast, name) for name in PUBLIC] + [(holdfast.testing, name) for name in PUBLIC_IN_TESTING]
 

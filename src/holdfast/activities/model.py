@@ -26,7 +26,7 @@ from holdfast.activities.sending import sent
 from holdfast.agent import Agent
 from holdfast.errors import PayloadInvalidError, UnknownAgentError
 from holdfast.handoffs import Handoff
-from holdfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest
+from holdfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest, OnDelta
 from holdfast.offered import Offered
 from holdfast.payloads.artifacts import READ_OUTPUT
 from holdfast.payloads.call_items import CALLS
@@ -54,9 +54,17 @@ class CallModel:
         """
         call = _read(arg)
         cancelled = ApplicationError("the model call was cancelled", type="ModelCallCancelled", non_retryable=True)
-        return await kept_alive(self._runtime.beats, self._reply(call, self._agent(call)), cancelled)
+        return await kept_alive(self._runtime.beats, self._told(call, self._agent(call)), cancelled)
 
-    async def _reply(self, call: ModelCall, agent: Agent) -> JsonObject:
+    async def _told(self, call: ModelCall, agent: Agent) -> JsonObject:
+        """Call the model, and where the run is streamed tell what it writes while it writes it."""
+        pen = self._runtime.deltas.pen(call.origin, turn=call.origin.turn + 1) if call.stream else None
+        if pen is None:
+            return await self._reply(call, agent)
+        async with pen:
+            return await self._reply(call, agent, pen.model)
+
+    async def _reply(self, call: ModelCall, agent: Agent, on_delta: OnDelta | None = None) -> JsonObject:
         kept = self._kept(call, agent)
         if kept is not None and (ready := await kept.prepared()) is not None:
             return ModelReply(block=uuid.uuid4().hex, items=[], history=ready).to_wire()
@@ -78,6 +86,7 @@ class CallModel:
             items=conversation.items,
             tools=[*self._definitions(offered), *(each.definition() for each in agent.hosted)],
             settings=request_settings(agent, called=bool(call.called)),
+            on_delta=on_delta,
         )
         observers = self._runtime.observers(agent.name)
         await observers.tell("on_model_start", context, model_start(request))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -13,8 +14,13 @@ from holdfast.payloads.progress import PROGRESS_BYTES, ToolProgress
 class ProgressReport:
     """The progress of one call: the newest wins."""
 
-    def __init__(self, tool: str, call_id: str) -> None:
-        """Begin without any, in the loop that will send it."""
+    def __init__(self, tool: str, call_id: str, heard: Callable[[ToolProgress], None] | None = None) -> None:
+        """Begin without any, in the loop that will send it.
+
+        Args:
+            heard: Told at once, in that loop, of everything that the tool says.
+        """
+        self._heard = heard
         self._tool = tool
         self._call_id = call_id
         self._loop = asyncio.get_running_loop()
@@ -24,11 +30,16 @@ class ProgressReport:
     def tell(self, text: str, done: float | None, total: float | None) -> None:
         """Keep what the tool says. Safe from any thread; forgotten once the call has ended."""
         short = scrub(text).encode()[:PROGRESS_BYTES].decode(errors="ignore")
-        self._newest = ToolProgress(
+        told = self._newest = ToolProgress(
             tool=self._tool, call_id=self._call_id, text=short, done=done, total=total, at=datetime.now(UTC)
         )
         with suppress(RuntimeError):  # the loop is closed: the worker is gone
-            self._loop.call_soon_threadsafe(self._changed.set)
+            self._loop.call_soon_threadsafe(self._take, told)
+
+    def _take(self, told: ToolProgress) -> None:
+        self._changed.set()
+        if self._heard is not None:
+            self._heard(told)
 
     async def renewed(self) -> JsonObject:
         """Wait until there is something new; return the newest."""

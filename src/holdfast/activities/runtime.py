@@ -16,6 +16,7 @@ from temporalio.worker import Worker
 
 from holdfast.activities.beats import Beats, core_feed
 from holdfast.activities.blocks import BlockCache, Blocks
+from holdfast.activities.deltas import DeltaOutlet
 from holdfast.activities.hooks import Observers
 from holdfast.activities.references import Artifacts, read_output_tool
 from holdfast.approval import Groups
@@ -45,6 +46,7 @@ class Runtime:
         groups: Who is in which group, where the application said.
         hooks: Hear of the model calls and tools of every agent.
         artifacts: Keeps outputs that are too large for the history.
+        deltas: Takes what is said to whoever watches.
         resources: What the plugin's `resources` made, once.
     """
 
@@ -55,6 +57,7 @@ class Runtime:
     hooks: Sequence[AgentHooks] = ()
     artifacts: Artifacts = field(default_factory=lambda: Artifacts(None))
     resources: Any = None
+    deltas: DeltaOutlet = field(default_factory=lambda: DeltaOutlet(None))
     blocks: Blocks = field(init=False)
     beats: Beats = field(default_factory=Beats)
     tool_threads: ThreadPoolExecutor = field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from typing import Any, Final
 
 from temporalio import activity
@@ -95,12 +96,15 @@ class ToolActivities:
         watch = None if context is None else ContextWatch((await self._runtime.facts(origin)).context, context.context)
         body = ToolBody(tool, context, bound, self._runtime)
         observed = ObservedCall(self._runtime.observers(origin.agent), context)
-        report = None if context is None else ProgressReport(call.tool, call.call_id)
+        pen = self._runtime.deltas.pen(origin, turn=origin.turn) if call.stream and context is not None else None
+        report = (
+            None if context is None else ProgressReport(call.tool, call.call_id, None if pen is None else pen.progress)
+        )
         if context is not None and report is not None:
             context.reporter = report.tell
         renewed = None if report is None else report.renewed
         try:
-            async with self._runtime.beats.kept(MARK, body.stop, renewed=renewed):
+            async with self._runtime.beats.kept(MARK, body.stop, renewed=renewed), pen or nullcontext():
                 if not await observed.start(body.stop):
                     return outcome("not_begun", reason="the worker shut down before the tool began")
                 result = await body.run(call.timeout_s, at_most_once=call.effect == "at_most_once")

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDelta:
+    """A piece of a reply that is still being written.
+
+    Attributes:
+        item: Position of its item in the reply.
+        call_id: Of the call whose arguments it is a piece of.
+    """
+
+    kind: Literal["text", "reasoning", "arguments"]
+    item: int
+    text: str
+    call_id: str | None = None
+
+
+OnDelta = Callable[[ModelDelta], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +40,8 @@ class ModelRequest:
         store: The provider keeps the response, so that another one can continue it.
         previous_response_id: The stored response that this one continues; `items` are what is new.
         conversation: Likewise, the conversation that this response is made on.
+        on_delta: Wants to be told each piece of the reply as it comes; never blocks, never raises. A provider that
+            cannot stream need not call it: the answer is what counts.
     """
 
     model: str
@@ -32,6 +52,7 @@ class ModelRequest:
     store: bool = False
     previous_response_id: str | None = None
     conversation: str | None = None
+    on_delta: OnDelta | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

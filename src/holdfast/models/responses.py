@@ -10,6 +10,7 @@ import openai
 from holdfast.models.conversations import ResponsesConversations
 from holdfast.models.port import ConversationPort, ModelAnswer, ModelRequest
 from holdfast.models.reading import read_answer
+from holdfast.models.streaming import streamed
 from holdfast.models.vendor_errors import failure_of
 
 
@@ -44,6 +45,8 @@ class ResponsesModel:
             body["instructions"] = request.instructions
         if request.tools:
             body["tools"] = list(request.tools)
+        if request.on_delta is not None:
+            return await streamed(self._client, body, request.on_delta)
         try:
             response = await self._client.post("/responses", cast_to=httpx2.Response, body=body)
         except Exception as error:

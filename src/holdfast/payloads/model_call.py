@@ -54,6 +54,7 @@ class ModelCall(Payload):
         by_reference: An output of the conversation went by reference: the model is offered to read more of it. New in
             0.1.0.
         history: The provider keeps the conversation, as far as this says: only what is new is sent. New in 0.1.0.
+        stream: What the model writes is told while it writes it, to whoever watches. New in 0.1.0.
     """
 
     origin: Origin
@@ -64,6 +65,7 @@ class ModelCall(Payload):
     guard: bool | None = None
     by_reference: bool | None = None
     history: KeptHistory | None = None
+    stream: bool | None = None
 
 
 class NamedGuardrail(Payload):

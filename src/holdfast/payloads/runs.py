@@ -54,6 +54,7 @@ class RunInput(Payload):
     `max_turns` takes the agent's own limit; an explicit null means no limit. `segment_events` says after how many
     events of its Temporal history the run goes on in a fresh one; 2,000 by default. `history` lets the model's provider
     keep the conversation: ``{"kind": "chain"}`` or ``{"kind": "conversation"}``, as `Chain` and `Conversation` say.
+    With `stream` deltas are told on the way.
     """
 
     agent: Annotated[str, Field(min_length=1, max_length=64)]
@@ -64,6 +65,7 @@ class RunInput(Payload):
     requested_by: Annotated[str, StringConstraints(max_length=256)] | None = None
     segment_events: Annotated[int, Field(ge=40, le=10_000)] | None = None
     history: History | None = None
+    stream: bool | None = None
 
     @field_validator("labels")
     @classmethod

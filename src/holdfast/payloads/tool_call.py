@@ -35,6 +35,7 @@ class ToolCall(Payload):
         arguments: Inline arguments, else None with `at` set.
         request: The request that released this call, if a person was asked; `digest` then binds the arguments.
         key: Idempotency key, stable over every attempt of this call.
+        stream: Its progress is told to whoever watches. New in 0.1.0.
     """
 
     origin: Origin
@@ -47,6 +48,7 @@ class ToolCall(Payload):
     key: str
     request: str | None = None
     digest: str | None = None
+    stream: bool | None = None
 
 
 class ToolOutcome(Payload):

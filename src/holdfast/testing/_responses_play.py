@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Final, TypeAlias, TypeVar
 
 from holdfast.testing._responses_build import build_response
@@ -19,14 +19,14 @@ from holdfast.testing._responses_making import Making
 from holdfast.testing._responses_params import conversation_named
 from holdfast.testing._responses_record import Json, RecordedRequest, State
 from holdfast.testing._responses_refusal import ApiRefusal, error_body
-from holdfast.testing._responses_stream import encode_events, later_events
-from holdfast.testing._script_steps import Compacted, Delay, Drop, Fail, Gate, Hang, Reply, Step
+from holdfast.testing._responses_stream import encode_error, encode_events, is_delta, later_events
+from holdfast.testing._script_steps import Compacted, Delay, Drop, Fail, Gate, Hang, Pause, Reply, Step
 from holdfast.testing.script import Script
 
-Plan: TypeAlias = Reply | Compacted | Fail | Hang | Drop | Delay | Gate | ApiRefusal | Follow | Json
+Plan: TypeAlias = Reply | Compacted | Fail | Hang | Drop | Delay | Gate | Pause | ApiRefusal | Follow | Json
 """A step of the script, a refusal, or something stored that was asked for."""
 
-Act: TypeAlias = Reply | Compacted | Fail | Hang | Drop
+Act: TypeAlias = Reply | Compacted | Fail | Hang | Drop | Pause
 """A step without what has to be waited for before it."""
 
 _CREATE: Final = "/v1/responses"
@@ -87,10 +87,10 @@ class Player:
 
     async def play(self, plan: Plan, exchange: Exchange, record: RecordedRequest) -> State:
         """Carry out a plan, and return how the request ended."""
-        if isinstance(plan, Reply | Delay | Gate) and record.body.get("background"):
+        if isinstance(plan, Reply | Delay | Gate | Pause) and record.body.get("background"):
             return await self._in_background(plan, exchange, record)
         made: Json | None = None
-        if isinstance(plan, Reply | Compacted | Delay | Gate | Fail | Drop | Hang):
+        if isinstance(plan, Reply | Compacted | Delay | Gate | Pause | Fail | Drop | Hang):
             plan, made = await self._waited(plan, record)
         match plan:
             case Reply():
@@ -99,6 +99,9 @@ class Player:
             case Compacted():
                 await _send(exchange, record, 200, self._compacted(plan, record))
                 return "answered"
+            case Pause():
+                await self._reply(made or self._response(plan.then, record), exchange, record, plan)
+                return "answered" if plan.error is None else "failed"
             case Fail():
                 await self._fail(plan, exchange, record)
                 return "failed"
@@ -131,7 +134,8 @@ class Player:
     async def _on_conversation(self, step: Step, record: RecordedRequest, conversation: str) -> tuple[Act, Json | None]:
         try:
             act = await self._through(step)
-            reply = act.then if isinstance(act, Drop) and act.after_bytes > 0 else act
+            begins = isinstance(act, Pause) or (isinstance(act, Drop) and act.after_bytes > 0)
+            reply = act.then if isinstance(act, Pause | Drop) and begins else act
             return act, self._response(reply, record) if isinstance(reply, Reply) else None
         finally:
             self._store.conversations.unlock(conversation)
@@ -171,7 +175,11 @@ class Player:
     async def _make(self, making: Making, step: Step, record: RecordedRequest, token: str) -> None:
         making.begin()
         try:
-            match await self._through(step):
+            act = await self._through(step)
+            if isinstance(act, Pause):
+                await self._gate(act.name).wait()
+                act = act.then
+            match act:
                 case Reply() as reply:
                     made = build_response(reply, record.body, record.items, token)
                     making.stands(made, later_events(made))
@@ -240,12 +248,27 @@ class Player:
         if conversation is not None and response["status"] != "failed":
             self._store.conversations.grow(conversation, record.items, response)
 
-    async def _reply(self, response: Json, exchange: Exchange, record: RecordedRequest) -> None:
+    async def _reply(
+        self, response: Json, exchange: Exchange, record: RecordedRequest, pause: Pause | None = None
+    ) -> None:
         record.status, record.reply = 200, response
         if record.body.get("stream"):
-            await exchange.stream(200, encode_events(response), _EVENTS, _headers(record))
+            await exchange.stream(200, self._streamed(response, pause), _EVENTS, _headers(record))
         else:
+            if pause is not None:
+                await self._gate(pause.name).wait()
             await exchange.send(200, json.dumps(response).encode(), "application/json", _headers(record))
+
+    async def _streamed(self, response: Json, pause: Pause | None) -> AsyncIterator[bytes]:
+        deltas = 0
+        for event in encode_events(response):
+            yield event
+            deltas += is_delta(event)
+            if pause is not None and is_delta(event) and deltas == pause.after:
+                await self._gate(pause.name).wait()
+                if pause.error is not None:
+                    yield encode_error(pause.error)
+                    return
 
     async def _fail(self, fail: Fail, exchange: Exchange, record: RecordedRequest) -> None:
         default = _FAILURES.get(fail.status, _SERVER_FAILURE if fail.status >= 500 else _CLIENT_FAILURE)

@@ -23,6 +23,17 @@ def encode_event(number: int, event: Json) -> bytes:
     return f"event: {event['type']}\ndata: {json.dumps({**event, 'sequence_number': number})}\n\n".encode()
 
 
+def is_delta(event: bytes) -> bool:
+    """Tell whether an encoded event is a delta."""
+    return event.partition(b"\n")[0].endswith(b".delta")
+
+
+def encode_error(code: str) -> bytes:
+    """The event by which the API ends a stream that it cannot go on with."""
+    message = "The server had an error while processing your request. Sorry about that!"
+    return encode_event(0, {"type": "error", "code": code, "message": message, "param": None})
+
+
 def first_events(response: Json, *, queued: bool = False) -> Iterator[Json]:
     """What is told before the first item: the response is there, was queued perhaps, and is being made."""
     begun = {**response, "status": "in_progress", "completed_at": None, "output": [], "usage": None}

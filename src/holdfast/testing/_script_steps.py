@@ -155,7 +155,26 @@ class Gate:
     kind: Literal["gate"] = "gate"
 
 
-Step: TypeAlias = Annotated[Reply | Compacted | Fail | Hang | Drop | Delay | Gate, Field(discriminator="kind")]
+@dataclass(frozen=True)
+class Pause:
+    """Begin to stream a reply, and wait in the middle of it until the test calls `ResponsesServer.open`.
+
+    Args:
+        name: The gate's name, as of a `Gate`; a request without `stream` waits there before it is answered.
+        then: The reply.
+        after: How many deltas are sent before.
+        error: Code of an `error` event that ends the stream in place of the rest.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+    name: str
+    then: Reply
+    after: Annotated[int, Field(ge=1)] = 1
+    error: str | None = None
+    kind: Literal["pause"] = "pause"
+
+
+Step: TypeAlias = Annotated[Reply | Compacted | Fail | Hang | Drop | Delay | Gate | Pause, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from holdfast.agent import Agent
 from holdfast.approval import Groups
 from holdfast.chain import chain_of
 from holdfast.client import Holdfast
+from holdfast.deltas import DeltaStream
 from holdfast.handle import Run
 from holdfast.hooks import AgentHooks
 from holdfast.payloads.requests import Request
@@ -71,6 +72,7 @@ class Lab:
         groups: Groups | None = None,
         hooks: Sequence[AgentHooks] = (),
         artifacts: str | os.PathLike[str] | None = None,
+        deltas: str | DeltaStream | None = None,
         max_cached_workflows: int = 1000,
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
@@ -90,6 +92,7 @@ class Lab:
             groups: Likewise.
             hooks: Likewise.
             artifacts: Likewise.
+            deltas: Likewise, for the client too. Worker processes read ``HOLDFAST_DELTAS``, which *environment* gives.
             max_cached_workflows: 0 replays each run at every one of its tasks.
             environment: Further variables for worker processes.
             directory: Working directory of worker processes.
@@ -105,6 +108,7 @@ class Lab:
         self._groups = groups
         self._hooks = hooks
         self._artifacts = artifacts
+        self._deltas = deltas
         self._cache = max_cached_workflows
         self._environment = dict(environment or {})
         self._directory = directory
@@ -164,6 +168,7 @@ class Lab:
             groups=self._groups,
             hooks=self._hooks,
             artifacts=self._artifacts,
+            deltas=self._deltas,
         )
 
     async def start_worker(self, agents: Sequence[Agent] | None = None) -> None:

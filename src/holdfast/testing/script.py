@@ -60,7 +60,7 @@ from holdfast.testing._script_outputs import (
     text,
     web_search_item,
 )
-from holdfast.testing._script_steps import Compacted, Delay, Drop, Fail, Gate, Hang, Reply, Step, Usage, When
+from holdfast.testing._script_steps import Compacted, Delay, Drop, Fail, Gate, Hang, Pause, Reply, Step, Usage, When
 
 __all__ = [
     "Call",
@@ -75,6 +75,7 @@ __all__ = [
     "Hosted",
     "McpApproval",
     "Output",
+    "Pause",
     "Raw",
     "Reasoning",
     "RecordedRequest",
@@ -223,6 +224,8 @@ def _turns(steps: Sequence[Step]) -> list[list[Step]]:
 def _is_turn(step: Step) -> bool:
     while isinstance(step, Delay | Gate):
         step = step.then
+    if isinstance(step, Pause):
+        return step.error is None
     return isinstance(step, Reply)
 
 

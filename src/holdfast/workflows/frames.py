@@ -134,6 +134,7 @@ class Frame(BaseModel):
         after_tools: What follows when the calls of a turn are settled; None: the model.
         max_parallel: How many of its calls may run at once; None is no limit.
         context_changed: A tool has changed the context in it.
+        stream: Its model calls and tools tell what they say on the way.
         handoff: The one that won the turn under way.
         stop: Why it is to end after the turn under way.
         artifacts: Outputs of this conversation that went by reference, by SHA-256.
@@ -182,6 +183,7 @@ class Frame(BaseModel):
     after_tools: AfterToolsPlan | None = None
     max_parallel: int | None = None
     requested_by: str | None = None
+    stream: bool = False
     usage: Usage = Usage()
     nested_usage: Usage = Usage()
     key: str | None = None

@@ -84,6 +84,7 @@ class AgentHost:
         requested_by: str | None = None,
         key: str | None = None,
         history: GivenHistory | None = None,
+        stream: bool = False,
     ) -> RunResult[Output]:
         """Run an agent to its final answer; as often as you like, in parallel too.
 
@@ -99,6 +100,7 @@ class AgentHost:
                 key, this returns the result of the run that was under way, or of the one that had ended. Runs without
                 a key have to end before `carry` returns.
             history: Let the model's provider keep the conversation, see `Holdfast.start`.
+            stream: Tell what the model writes while it writes it; see ``HoldfastPlugin(deltas=…)``.
 
         Raises:
             ApplicationError: A run of this key is under way already (``KeyInUse``), or the run failed; its type says
@@ -116,6 +118,7 @@ class AgentHost:
             "labels": labels or {},
             "requested_by": requested_by,
             "history": history_to_wire(history),
+            "stream": stream or None,
         }
         if max_turns is not None:
             given["max_turns"] = max_turns

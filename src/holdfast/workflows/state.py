@@ -113,6 +113,7 @@ class RunState:
             requested_by=given.requested_by,
             stop=self._stop_first,
             history=provider_history.begin(given.history),
+            stream=bool(given.stream),
         )
         if given.limits_turns and given.max_turns is None:
             self.unlimited_frames.add(frame.id)
@@ -138,6 +139,7 @@ class RunState:
             facts=parent.facts,
             stop=parent.stop,
             requested_by=parent.requested_by,
+            stream=parent.stream,
         )
         self.frames.append(frame)
         return frame

@@ -37,6 +37,7 @@ class ModelTurns:
             guard=None if frame.guards_known else True,
             by_reference=True if frame.artifacts else None,
             history=provider_history.asked(frame),
+            stream=True if frame.stream else None,
         )
         settled = await self._work.activity(
             "holdfast.call_model", arg.to_wire(), f"{frame.agent} · turn {frame.turn + 1}", budgets.MODEL_CALL

@@ -1,0 +1,178 @@
+"""What a worker tells while it works: deltas, beside the history, and never in the way of a run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+
+from conftest import MakeLab
+from holdfast import Agent, HoldfastPlugin, Run, ToolContext, tool
+from holdfast.delta_reader import DeltaReader, Told
+from holdfast.deltas import DeltaStream, InProcessDeltas, delta_stream
+from holdfast.errors import DefinitionError
+from holdfast.payloads.deltas import Delta, DeltasDiscarded
+from holdfast.testing import Lab, Pause, Reply, call, reasoning, text
+from redis_server import RedisServer
+
+LONG = "Seventeen words, so that the scripted server cuts them into a few pieces of text that follow each other."
+
+
+async def told(lab: Lab, run: Run, stream: DeltaStream, wait_s: float = 0) -> list[Delta | DeltasDiscarded]:
+    """Everything that a stream has of a run; with *wait_s* there has to be something."""
+    description = await lab.client.get_workflow_handle(run.id).describe()
+    first = description.raw_description.workflow_execution_info.first_run_id
+    found: list[Told] = []
+    reader = DeltaReader(stream, first, lab.client.data_converter, found.append)
+    if wait_s:
+        async with asyncio.timeout(wait_s):
+            while not await reader.more(wait_s):  # its connection may be one that the server has lost
+                pass
+    while await reader.more():
+        pass
+    assert not reader.away
+    return [record for _, record in found]
+
+
+def said(records: Sequence[Delta | DeltasDiscarded], kind: str) -> str:
+    """The pieces of one kind, put together."""
+    return "".join(record.text for record in records if isinstance(record, Delta) and record.kind == kind)
+
+
+@tool(effect="read_only")
+async def look(ctx: ToolContext, at: str) -> str:
+    """Look at something."""
+    ctx.progress(f"looking at {at}", done=1, total=2)
+    return "fine"
+
+
+DESK = Agent("desk", model="m", tools=[look])
+SCRIPT = [Reply(reasoning("First look."), call("look", {"at": "fans"}, "c1")), Reply(text(LONG))]
+
+
+@pytest.mark.parametrize("where", ["process", "redis"])
+async def test_what_a_run_says_is_told_while_it_says_it(make_lab: MakeLab, redis: RedisServer, where: str) -> None:
+    """Text, reasoning, arguments and a tool's progress, each with its place, numbered without a gap."""
+    kept = InProcessDeltas() if where == "process" else delta_stream(redis.url)
+    lab = await make_lab([DESK], script=SCRIPT, deltas=kept)
+    run = await lab.start("desk", stream=True)
+    assert (await run.result()).output == LONG
+    records = await told(lab, run, kept)
+    deltas = [record for record in records if isinstance(record, Delta)]
+    assert said(deltas, "text") == LONG
+    assert said(deltas, "reasoning") == "First look."
+    assert said(deltas, "arguments") == '{"at":"fans"}'
+    [progress] = [delta for delta in deltas if delta.kind == "tool_progress"]
+    assert (progress.text, progress.done, progress.total, progress.call_id) == ("looking at fans", 1, 2, "c1")
+    assert {(delta.kind, delta.turn) for delta in deltas} == {
+        ("reasoning", 1),
+        ("arguments", 1),
+        ("tool_progress", 1),
+        ("text", 2),
+    }
+    for attempt in {delta.attempt for delta in deltas}:
+        assert [delta.seq for delta in deltas if delta.attempt == attempt] == list(
+            range(sum(delta.attempt == attempt for delta in deltas))
+        )
+    assert {delta.agent_path[0] for delta in deltas} == {"desk"}
+    await kept.close()
+
+
+async def history_of(lab: Lab, run: Run) -> list[tuple[Any, int]]:
+    """Type and size of every event, without what the run's start and the inputs say of streaming."""
+    history = await lab.client.get_workflow_handle(run.id).fetch_history()
+    flag = b',"stream":true'
+    return [
+        (EventType.Name(event.event_type), len(event.SerializeToString().replace(flag, b"")))
+        for event in history.events
+    ]
+
+
+async def test_a_history_does_not_grow_by_what_is_told(make_lab: MakeLab) -> None:
+    """The same events, as long as those of a run that tells nothing, apart from the word that says so."""
+    lab = await make_lab([DESK], script=[*SCRIPT, *SCRIPT], deltas=InProcessDeltas())
+    told_run = await lab.start("desk", id="a-run-that-is-told", stream=True)
+    await told_run.result()
+    quiet_run = await lab.start("desk", id="a-run-that-is-not-")
+    await quiet_run.result()
+    loud, quiet = await history_of(lab, told_run), await history_of(lab, quiet_run)
+    assert [kind for kind, _ in loud] == [kind for kind, _ in quiet]
+    # Lengths in front of the parts of an event, and numbers, take a byte more or less.
+    assert all(abs(one - other) <= 8 for (_, one), (_, other) in zip(loud, quiet, strict=True)), (loud, quiet)
+    assert [request.body.get("stream") for request in lab.model.requests] == [True, True, None, None]
+
+
+async def test_a_stream_that_is_not_asked_for_is_none(make_lab: MakeLab) -> None:
+    """Neither a run without stream=True nor a worker without a stream of deltas asks the model for one."""
+    lab = await make_lab([DESK], script=[Reply(text("a"))])
+    run = await lab.start("desk", stream=True)
+    await run.result()
+    assert "stream" not in lab.model.requests[0].body
+
+
+async def test_what_a_failed_attempt_said_is_discarded(make_lab: MakeLab) -> None:
+    """An attempt that breaks off says itself that its words are void, and the next one's begin anew."""
+    kept = InProcessDeltas()
+    lab = await make_lab(
+        [DESK], script=[Pause("open", Reply(text(LONG)), 3, "server_error"), Reply(text(LONG))], deltas=kept
+    )
+    lab.model.open("open")
+    run = await lab.start("desk", stream=True)
+    await run.result()
+    records = await told(lab, run, kept)
+    places = [place for place, record in enumerate(records) if isinstance(record, DeltasDiscarded)]
+    assert places
+    before, after = records[: places[0]], records[places[-1] + 1 :]
+    assert said(before, "text") == LONG[: len(said(before, "text"))] != ""
+    assert {records[place].attempt for place in places} == {before[0].attempt}
+    assert said(after, "text") == LONG
+    assert {record.attempt for record in after} != {before[0].attempt}
+
+
+async def test_redis_that_goes_away_takes_only_deltas_with_it(
+    make_lab: MakeLab, tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Killed in the middle of a run: the run goes on at its pace and one line is logged; once it is back, so are the
+    deltas."""
+    server = await RedisServer(tmp_path).start()
+    kept = delta_stream(server.url)
+    script = [Pause("half", Reply(text(LONG)), after=2), Reply(text("second")), Pause("third", Reply(text(LONG)))]
+    caplog.set_level(logging.WARNING, "holdfast.activities.deltas")
+    try:
+        lab = await make_lab([DESK], script=script, deltas=server.url)
+        run = await lab.start("desk", stream=True)
+        assert await told(lab, run, kept, wait_s=20)
+        await server.kill()
+        lab.model.open("half")
+        assert (await run.result()).output == LONG
+        run = await lab.start("desk", stream=True)
+        assert (await run.result()).output == "second"
+        [line] = [record.getMessage() for record in caplog.records]
+        assert "runs go on without" in line
+        await server.start()
+        run = await lab.start("desk", stream=True)
+        assert await told(lab, run, kept, wait_s=20)
+        lab.model.open("third")
+        await run.result()
+        assert said(await told(lab, run, kept), "text").endswith(LONG[-20:])
+    finally:
+        await kept.close()
+        await server.kill()
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        pytest.param("http://example.com", "a URL of Redis", id="other-scheme"),
+        pytest.param("redis://host:no-port", "no URL of Redis", id="no-port"),
+        pytest.param(7, "or a DeltaStream", id="no-stream"),
+    ],
+)
+def test_a_stream_that_is_none_is_refused_when_the_plugin_is_made(where: Any, words: str) -> None:
+    """One line that says what is wanted, before anything is started."""
+    with pytest.raises(DefinitionError, match=words):
+        HoldfastPlugin([DESK], deltas=where)
