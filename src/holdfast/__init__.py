@@ -102,6 +102,9 @@ if TYPE_CHECKING:
         Chain,
         Conversation,
     )
+    from holdfast.payloads.messages import (
+        MessageReceipt,
+    )
     from holdfast.payloads.progress import (
         ToolProgress,
     )
@@ -198,6 +201,7 @@ _HOMES = {
     "Match": "payloads.remember",
     "MaxTurns": "limits",
     "McpCall": "hosted",
+    "MessageReceipt": "payloads.messages",
     "ModelEnd": "hooks",
     "ModelStart": "hooks",
     "NestedRun": "agent_tool",
@@ -283,6 +287,7 @@ __all__ = [
     "Match",
     "MaxTurns",
     "McpCall",
+    "MessageReceipt",
     "ModelEnd",
     "ModelStart",
     "NestedRun",

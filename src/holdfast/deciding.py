@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from holdfast._rpc import typed_errors
 from holdfast.errors import DecisionInvalidError
@@ -72,17 +72,9 @@ class Deciding(Reach):
         )
         if decision.size > DECISION_BYTES:
             raise DecisionInvalidError(f"a decision may have {DECISION_BYTES // 1024} KiB at most", request=decision.id)
-        prefix = self._prefix(await self._describe())
-        with typed_errors(self._client, self.id):
-            try:
-                answer = await self._try_update(f"{prefix}decide", decision.to_wire(), _update_id(decision))
-                if answer is not None:
-                    return Receipt.from_wire(answer)
-                await self._handle.signal(f"{prefix}decide", decision.to_wire())
-            except RPCError as error:
-                if error.status is RPCStatusCode.NOT_FOUND:
-                    raise self._ended(await self._describe()) from error
-                raise
+        answer = await self._update_or_signal("decide", decision.to_wire(), _update_id(decision))
+        if answer is not None:
+            return Receipt.from_wire(answer)
         return Receipt(
             id=decision.id,
             verdict=decision.verdict.kind,

@@ -170,6 +170,18 @@ class CallEndedError(RefusalError):
     """The call has its output already, was never made, or ended in a way that only its request can settle."""
 
 
+class MessageInvalidError(RefusalError):
+    """The message cannot be taken: it is empty, too large, or none at all."""
+
+
+class MessageConflictError(RefusalError):
+    """The message id was used before, with other content."""
+
+
+class MessageRefusedError(RefusalError):
+    """The run takes no message now; the fact ``reason`` says why: no model call is to come, or too many wait."""
+
+
 class RunEndedError(RefusalError):
     """The run has ended; nothing of it waits any longer."""
 
@@ -193,6 +205,9 @@ REFUSALS: dict[str, type[RefusalError]] = {
         GroupsUnknownError,
         RememberRefusedError,
         CallEndedError,
+        MessageInvalidError,
+        MessageConflictError,
+        MessageRefusedError,
         RunEndedError,
     )
 }

@@ -124,6 +124,25 @@ class Reach:
                 return None
             raise
 
+    async def _update_or_signal(self, name: str, arg: JsonObject, update_id: str) -> Any:
+        """Send an update, or, where no worker answers it, the signal of the same name; None where that is left.
+
+        Raises:
+            RefusalError: One of its subclasses, from the worker; `RunEndedError` where the server says so.
+            RunNotFoundError: The server does not know the run.
+        """
+        full = f"{self._prefix(await self._describe())}{name}"
+        with typed_errors(self._client, self.id):
+            try:
+                answer = await self._try_update(full, arg, update_id)
+                if answer is None:
+                    await self._handle.signal(full, arg)
+            except RPCError as error:
+                if error.status is RPCStatusCode.NOT_FOUND:
+                    raise self._ended(await self._describe()) from error
+                raise
+        return answer
+
     def _ended(self, description: WorkflowExecutionDescription) -> RunEndedError:
         state = ENDED.get(description.status, "ended") if description.status else "ended"
         return RunEndedError(f"{self.id} has ended ({state}); nothing of it waits any longer", run=self.id, state=state)

@@ -20,6 +20,7 @@ from holdfast.errors import PayloadInvalidError, RunExistsError, SearchAttribute
 from holdfast.handle import Run
 from holdfast.payloads.history import GivenHistory, history_to_wire
 from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.messages import OnMessage
 from holdfast.payloads.runs import RunInput, context_to_wire, published_labels
 from holdfast.visibility import AGENT_KEY, LABELS_KEY, PENDING_KEY, STATUS_KEY, about_attributes
 
@@ -66,6 +67,7 @@ class Starting:
         requested_by: str | None = None,
         history: GivenHistory | None = None,
         stream: bool = False,
+        on_message: OnMessage | None = None,
         if_exists: Literal["fail", "attach"] = "fail",
         segment_events: int | None = None,
     ) -> Run:
@@ -84,6 +86,8 @@ class Starting:
                 chain of stored responses, or a conversation. None sends it in full each time.
             stream: Tell what the model writes while it writes it, to whoever watches by `Run.stream`: where the workers
                 have a stream of deltas, ``HoldfastPlugin(deltas=…)``.
+            on_message: What becomes of a message when no model call is to come: it opens a further turn where one is
+                left (``"follow_up"``, the default), or is refused.
             if_exists: What to do when a run of this id goes on.
             segment_events: Events of its Temporal history after which it goes on in a fresh one; 2,000 by default.
 
@@ -101,6 +105,7 @@ class Starting:
             "segment_events": segment_events,
             "history": history_to_wire(history),
             "stream": stream or None,
+            "on_message": on_message,
         }
         if not isinstance(max_turns, _Unset):
             given["max_turns"] = max_turns

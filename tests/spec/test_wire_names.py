@@ -23,8 +23,8 @@ from holdfast.server import EmbeddedServer
 from holdfast.testing import Lab, Reply, call, text
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-SIGNALS = {"approve", "reject", "decide", "stop"}
-UPDATES = {"cancel_call", "decide", "raise_limits"}
+SIGNALS = {"approve", "reject", "decide", "send", "stop"}
+UPDATES = {"cancel_call", "decide", "raise_limits", "send"}
 QUERIES = {"decision", "pending_approvals", "pending_requests", "status", "transcript"}
 
 

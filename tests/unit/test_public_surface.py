@@ -55,6 +55,7 @@ PUBLIC: Final = (
     "Match",
     "MaxTurns",
     "McpCall",
+    "MessageReceipt",
     "ModelEnd",
     "ModelStart",
     "NestedRun",

@@ -31,6 +31,8 @@ class GuardrailResult(Payload):
         outcome: *error*: it raised, took too long, or answered something else; that stops the run like *fail*.
         reason: Why it stopped the run.
         info: What it found, as JSON.
+        message: The id of the message that it looked at, where that was sent to the run; one that it stops is refused,
+            and the run goes on.
     """
 
     guardrail: str
@@ -39,6 +41,7 @@ class GuardrailResult(Payload):
     outcome: GuardrailOutcome
     reason: str | None = None
     info: JsonValue = None
+    message: str | None = None
 
 
 def kept(results: Sequence[GuardrailResult]) -> list[GuardrailResult]:

@@ -253,13 +253,17 @@ class Transition(Payload):
 
     Attributes:
         what: *voted*: counted, and more are needed. *edited*: closed, as its arguments were changed and are asked about
-            anew. *remembered*: an earlier decision answered a call, which was not asked about.
+            anew. *remembered*: an earlier decision answered a call, which was not asked about. *sent*: a message was
+            taken. *placed*: it stands before the next model call. *message_refused*: `why` says the reason; what it
+            said stands in the history, where it came in.
         frame: The loop that it is about, where no request says it; `call` likewise. New in 0.1.0.
+        message: The id of the message that it is about.
     """
 
     what: (
         Literal["opened", "voted", "decided", "edited", "remembered"]
         | Literal["refused", "expired", "withdrawn", "in_doubt", "limits_raised"]
+        | Literal["sent", "placed", "message_refused"]
     )
     at: Instant
     request: str | None = None
@@ -270,6 +274,7 @@ class Transition(Payload):
     remember: Remember | None = None
     frame: str | None = None
     call: str | None = None
+    message: str | None = None
 
 
 MEMO_REQUEST = "holdfast.request."

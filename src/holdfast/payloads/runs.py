@@ -23,6 +23,7 @@ from holdfast.payloads.base import Payload, problems_of
 from holdfast.payloads.guardrails import GuardrailResult
 from holdfast.payloads.history import History, KeptHistory
 from holdfast.payloads.json_profile import JsonObject, JsonValue, check_json
+from holdfast.payloads.messages import OnMessage
 from holdfast.payloads.usage import RequestUsage, Usage
 
 Label = Annotated[str, StringConstraints(pattern=r"^[^=\s]{1,64}$")]
@@ -54,7 +55,8 @@ class RunInput(Payload):
     `max_turns` takes the agent's own limit; an explicit null means no limit. `segment_events` says after how many
     events of its Temporal history the run goes on in a fresh one; 2,000 by default. `history` lets the model's provider
     keep the conversation: ``{"kind": "chain"}`` or ``{"kind": "conversation"}``, as `Chain` and `Conversation` say.
-    With `stream` deltas are told on the way.
+    With `stream` deltas are told on the way. `on_message` says what becomes of a message that comes when no model call
+    is to come: *follow_up* (default) opens a further turn where one is left.
     """
 
     agent: Annotated[str, Field(min_length=1, max_length=64)]
@@ -66,6 +68,7 @@ class RunInput(Payload):
     segment_events: Annotated[int, Field(ge=40, le=10_000)] | None = None
     history: History | None = None
     stream: bool | None = None
+    on_message: OnMessage | None = None
 
     @field_validator("labels")
     @classmethod

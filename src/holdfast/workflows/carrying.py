@@ -22,6 +22,7 @@ from holdfast.payloads.usage import RequestUsage
 from holdfast.workflows import budgets
 from holdfast.workflows.frames import Failure, Frame
 from holdfast.workflows.ledger import LedgerState
+from holdfast.workflows.mailbox import MailboxState
 from holdfast.workflows.settle import Done, settle_activity, start_activity
 from holdfast.workflows.state import RunState
 from holdfast.workflows.work import Work
@@ -46,6 +47,7 @@ class CarriedState(BaseModel):
         attributes: Search attributes that the namespace has, where that is known.
         keeps: Workers keep outside the history what is too large for it.
         shown: Bytes that open requests take in the memo.
+        mailbox: What became of messages.
         own: What the workflow around it added.
     """
 
@@ -63,6 +65,7 @@ class CarriedState(BaseModel):
     blocks: dict[str, list[JsonObject]] = {}
     packs: dict[str, Artifact] = {}
     own: JsonObject = {}
+    mailbox: MailboxState | None = None
 
 
 def restored(prefix: str, carry: Carry) -> tuple[RunState, JsonObject]:
@@ -83,6 +86,8 @@ def restored(prefix: str, carry: Carry) -> tuple[RunState, JsonObject]:
     state.spending.restore(carried.spending)
     state.ledger.restore(carried.ledger)
     state.publisher.restore(carried.attributes, carried.shown)
+    if carried.mailbox is not None:
+        state.mailbox.restore(carried.mailbox)
     for request in state.ledger.open_requests():
         if not state.publisher.in_memo(request.id):
             state.ledger.unpublished[request.id] = request
@@ -190,6 +195,7 @@ class Carrier:
             keeps=state.keeps,
             shown=state.publisher.shown,
             own=own,
+            mailbox=state.mailbox.carried(),
         )
         carried.blocks, carried.packs = state.transcript.carried(carried.model_dump_json())
         return Carry.of(carried.model_dump_json())

@@ -21,16 +21,16 @@ from holdfast.workflows.ledger import WHY_CHARACTERS
 PayloadT = TypeVar("PayloadT", bound=Payload)
 
 
-def only_argument(args: Sequence[object], expected: str) -> object:
+def only_argument(args: Sequence[object], expected: str, invalid: type[RefusalError] = DecisionInvalidError) -> object:
     """Return the one argument that a handler takes.
 
     Raises:
-        DecisionInvalidError: None or several came, or it could not be decoded.
+        RefusalError: *invalid*: none or several came, or it could not be decoded.
     """
     if len(args) != 1:
-        raise DecisionInvalidError(f"expected one argument, {expected}; got {len(args)}")
+        raise invalid(f"expected one argument, {expected}; got {len(args)}")
     if isinstance(args[0], Undecodable):
-        raise DecisionInvalidError(f"the argument could not be decoded: {args[0].problem}")
+        raise invalid(f"the argument could not be decoded: {args[0].problem}")
     return args[0]
 
 

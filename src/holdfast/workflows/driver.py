@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError
 
 from holdfast.payloads.runs import RunResult
 from holdfast.payloads.usage import Spent, Usage
-from holdfast.workflows import asking, decided, guards, limits, loop, steps
+from holdfast.workflows import asking, decided, guards, limits, loop, messages, steps
 from holdfast.workflows.calling import Calls
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.guarding import Guardrails
@@ -137,6 +137,13 @@ class Driver:
             case limits.HandleLimit(limit):
                 self._frame.phase = "closing"
                 self._work.spawn(self._last_words.at_limit(limit))
+            case messages.CheckMessage(message, guard):
+                guard.state = "running"
+                self._work.spawn(self._guardrails.check(message, guard))
+            case messages.PlaceMessages():
+                self._state.mailbox.place(self._frame, self._frame.queue, workflow.now())
+            case messages.RefuseMessages():
+                self._state.mailbox.refuse(self._frame, step, workflow.now())
             case _:
                 self._take_call(step)
 
@@ -217,6 +224,7 @@ class Driver:
     async def _abandon(self, why: str) -> None:
         """End everything of this frame: withdraw its requests, cancel its activities, wait until they have ended."""
         self._work.ending = True
+        self._state.mailbox.refuse(self._frame, messages.RefuseMessages("ended", why), workflow.now())
         for call in self._frame.calls:
             call.cancelling = call.cancelling or ""
         self._set_timer(None)

@@ -11,6 +11,7 @@ from holdfast.payloads.context_edits import ContextEdit
 from holdfast.payloads.guardrails import GuardrailResult
 from holdfast.payloads.history import KeptHistory
 from holdfast.payloads.json_profile import JsonObject, JsonValue
+from holdfast.payloads.messages import OnMessage
 from holdfast.payloads.model_call import AfterToolsPlan, PlannedCall, StructuredOutput
 from holdfast.payloads.requests import LimitPolicy
 from holdfast.payloads.usage import Usage
@@ -104,6 +105,27 @@ class Guard(BaseModel):
     state: Literal["waiting", "running", "done"] = "waiting"
 
 
+class Queued(BaseModel):
+    """A message that waits for the next model call of its frame.
+
+    Attributes:
+        block: Block of what it says.
+        size: Its bytes.
+        guards: The input guardrails that look at it; None where it is not known yet which there are.
+    """
+
+    id: str
+    block: str
+    size: int
+    by: str | None = None
+    guards: list[Guard] | None = None
+
+    @property
+    def checked(self) -> bool:
+        """Whether every guardrail has let it pass."""
+        return self.guards is not None and all(guard.state == "done" for guard in self.guards)
+
+
 class Failure(BaseModel):
     """Why a frame cannot go on: the type, text and facts of the failure that its run ends with."""
 
@@ -148,6 +170,9 @@ class Frame(BaseModel):
         output_guards: Those that an output of the last reply's agent has to pass.
         guardrails: What the guardrails said, the latest last.
         history: What the model's provider keeps of it; None: it is sent in full with each call.
+        queue: Messages that wait for the next model call, in the order in which they came.
+        on_message: What becomes of one when no model call is to come.
+        interrupted: The model call under way is being cancelled, to be made again with a message.
         answer: Block of the reply that is the output, and how its text reads; None where the output is another.
     """
 
@@ -201,6 +226,9 @@ class Frame(BaseModel):
     output_guards: list[Guard] = []
     guardrails: list[GuardrailResult] = []
     history: KeptHistory | None = None
+    queue: list[Queued] = []
+    on_message: OnMessage = "follow_up"
+    interrupted: bool = False
     failure: Failure | None = None
 
     def leave_out(self, read_from: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from temporalio import workflow
+
 from holdfast.payloads.guardrails import CheckInput, CheckOutput, Judged
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.model_call import Origin
 from holdfast.payloads.transcript import user_message
 from holdfast.workflows import budgets, guards
-from holdfast.workflows.frames import Frame, Guard
+from holdfast.workflows.frames import Frame, Guard, Queued
 from holdfast.workflows.settle import Cancelled, Done, Failed
 from holdfast.workflows.state import RunState
 from holdfast.workflows.work import Work
@@ -24,21 +26,32 @@ class Guardrails:
     async def run(self, guard: Guard) -> None:
         """Ask one guardrail, to its end."""
         asked = self._about_input(guard) if guard.kind == "input" else self._about_output(guard)
-        settled = await self._work.activity(
-            "holdfast.evaluate",
-            asked.to_wire(),
-            f"{guard.agent} · {guard.kind} guardrail · {guard.name}",
-            budgets.GUARDRAIL,
-        )
-        if self._work.ending:
+        judged = await self._judged(guard, asked, f"{guard.agent} · {guard.kind} guardrail · {guard.name}")
+        if not self._work.ending:
+            self._take(guard, judged)
+
+    async def check(self, message: Queued, guard: Guard) -> None:
+        """Ask one input guardrail about a message. What it stops is refused, and the run goes on."""
+        frame = self._frame
+        asked = CheckInput(origin=self._origin(guard), guardrail=guard.name, block=message.block)
+        judged = await self._judged(guard, asked, f"{guard.agent} · guardrail {guard.name} · message")
+        if self._work.ending or message not in frame.queue:
             return
+        refusal = guards.take_message(frame, message, guard, judged)
+        if refusal is not None:
+            self._state.mailbox.refuse_one(frame, message, refusal, workflow.now())
+        elif judged.outcome == "replace":
+            message.block = self._block_of(judged.value)
+
+    async def _judged(self, guard: Guard, asked: CheckInput | CheckOutput, summary: str) -> Judged:
+        settled = await self._work.activity("holdfast.evaluate", asked.to_wire(), summary, budgets.GUARDRAIL)
         match settled:
             case Done(value):
-                self._take(guard, Judged.from_wire(value))
+                return Judged.from_wire(value)
             case Cancelled():
-                self._take(guard, Judged(outcome="error", reason="it was cancelled"))
+                return Judged(outcome="error", reason="it was cancelled")
             case Failed(message=message):
-                self._take(guard, Judged(outcome="error", reason=message))
+                return Judged(outcome="error", reason=message)
 
     def _origin(self, guard: Guard) -> Origin:
         return self._state.origin(self._frame).model_copy(update={"agent": guard.agent})
@@ -70,8 +83,11 @@ class Guardrails:
     def _replace_input(self, value: JsonValue) -> None:
         """Put other items in place of the input, which the model has not seen."""
         frame = self._frame
-        frame.blocks[0] = self._state.new_block([user_message(value)] if isinstance(value, str) else _objects(value))
+        frame.blocks[0] = self._block_of(value)
         frame.epoch += 1
+
+    def _block_of(self, value: JsonValue) -> str:
+        return self._state.new_block([user_message(value)] if isinstance(value, str) else _objects(value))
 
 
 def _objects(value: JsonValue) -> list[JsonObject]:

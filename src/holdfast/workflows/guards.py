@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from holdfast.payloads.guardrails import GuardrailResult, Judged, kept
 from holdfast.payloads.json_profile import JsonValue
 from holdfast.payloads.model_call import ModelReply
-from holdfast.workflows.frames import Call, Failure, Frame, Guard
+from holdfast.workflows.frames import Call, Failure, Frame, Guard, Queued
+from holdfast.workflows.messages import RefuseMessages
 
 
 @dataclass(frozen=True)
@@ -71,23 +72,14 @@ def finish(frame: Frame, output: JsonValue, reply: ModelReply | None = None) -> 
 
 
 def settle(frame: Frame) -> None:
-    """Finish a frame whose guardrails have all spoken."""
-    if frame.phase == "checking" and all(each.state == "done" for each in frame.guards):
+    """Finish a frame whose guardrails have all spoken, and for which no message waits."""
+    if frame.phase == "checking" and not frame.queue and all(each.state == "done" for each in frame.guards):
         frame.phase = "finished"
 
 
 def take(frame: Frame, guard: Guard, judged: Judged) -> None:
     """Write what a guardrail said into the frame; a replacement is the caller's to put in place."""
-    guard.state = "done"
-    result = GuardrailResult(
-        guardrail=guard.name,
-        kind=guard.kind,
-        agent=guard.agent,
-        outcome=judged.outcome,
-        reason=judged.reason,
-        info=judged.info,
-    )
-    frame.guardrails = kept([*frame.guardrails, result])
+    result = _note(frame, guard, judged)
     if judged.outcome in ("fail", "error"):
         tripped = judged.outcome == "fail"
         said = "stopped the run" if tripped else "failed"
@@ -98,6 +90,30 @@ def take(frame: Frame, guard: Guard, judged: Judged) -> None:
                 facts=result.to_wire(),
             )
         )
+
+
+def take_message(frame: Frame, message: Queued, guard: Guard, judged: Judged) -> RefuseMessages | None:
+    """Write what a guardrail said of a message into the frame; why the message is refused, if it is."""
+    _note(frame, guard, judged, message.id)
+    if judged.outcome not in ("fail", "error"):
+        return None
+    said = "stopped it" if judged.outcome == "fail" else "failed"
+    return RefuseMessages("guardrail", f"input guardrail {guard.name} of {guard.agent} {said}: {judged.reason}")
+
+
+def _note(frame: Frame, guard: Guard, judged: Judged, message: str | None = None) -> GuardrailResult:
+    guard.state = "done"
+    result = GuardrailResult(
+        guardrail=guard.name,
+        kind=guard.kind,
+        agent=guard.agent,
+        outcome=judged.outcome,
+        reason=judged.reason,
+        info=judged.info,
+        message=message,
+    )
+    frame.guardrails = kept([*frame.guardrails, result])
+    return result
 
 
 def _unfinished(frame: Frame, kind: str) -> list[Guard]:

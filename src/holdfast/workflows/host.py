@@ -11,6 +11,7 @@ from temporalio.exceptions import ApplicationError
 from holdfast.payloads.carry import SEGMENT_EVENTS, Carry
 from holdfast.payloads.history import GivenHistory, history_to_wire
 from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.messages import OnMessage
 from holdfast.payloads.requests import MEMO_LOG
 from holdfast.payloads.runs import CallStatus, RunInput, RunPhase, RunResult, RunStatus
 from holdfast.payloads.transcript import TranscriptQuery
@@ -25,6 +26,7 @@ from holdfast.workflows.frames import Frame
 from holdfast.workflows.limits import sum_usage
 from holdfast.workflows.publish import listed
 from holdfast.workflows.raising import Raiser
+from holdfast.workflows.sending import Sender
 from holdfast.workflows.state import RunState
 
 PREFIX: Final = "holdfast."
@@ -85,6 +87,7 @@ class AgentHost:
         key: str | None = None,
         history: GivenHistory | None = None,
         stream: bool = False,
+        on_message: OnMessage | None = None,
     ) -> RunResult[Output]:
         """Run an agent to its final answer; as often as you like, in parallel too.
 
@@ -101,6 +104,8 @@ class AgentHost:
                 a key have to end before `carry` returns.
             history: Let the model's provider keep the conversation, see `Holdfast.start`.
             stream: Tell what the model writes while it writes it; see ``HoldfastPlugin(deltas=…)``.
+            on_message: What becomes of a message when no model call is to come: it opens a further turn (the default),
+                or is refused.
 
         Raises:
             ApplicationError: A run of this key is under way already (``KeyInUse``), or the run failed; its type says
@@ -119,6 +124,7 @@ class AgentHost:
             "requested_by": requested_by,
             "history": history_to_wire(history),
             "stream": stream or None,
+            "on_message": on_message,
         }
         if max_turns is not None:
             given["max_turns"] = max_turns
@@ -213,19 +219,26 @@ class AgentHost:
 
     def _register(self) -> None:
         name, decider, raiser = self._prefix, self._decider, Raiser(self._state)
-        canceller = CallCanceller(self._state)
+        canceller, sender = CallCanceller(self._state), Sender(self._state, self._unknown_send)
         workflow.set_signal_handler(f"{name}approve", decider.approve)
         workflow.set_signal_handler(f"{name}reject", decider.reject)
         workflow.set_signal_handler(f"{name}decide", decider.decide_by_signal)
         workflow.set_signal_handler(f"{name}stop", decider.stop)
+        workflow.set_signal_handler(f"{name}send", sender.send_by_signal)
         workflow.set_update_handler(f"{name}decide", decider.decide, validator=decider.refuse)
         workflow.set_update_handler(f"{name}raise_limits", raiser.raise_limits, validator=raiser.refuse)
         workflow.set_update_handler(f"{name}cancel_call", canceller.cancel_call, validator=canceller.refuse)
+        workflow.set_update_handler(f"{name}send", sender.send, validator=sender.refuse)
         workflow.set_query_handler(f"{name}decision", decider.decision)
         workflow.set_query_handler(f"{name}pending_approvals", self._pending)
         workflow.set_query_handler(f"{name}pending_requests", self._pending)
         workflow.set_query_handler(f"{name}status", self._status)
         workflow.set_query_handler(f"{name}transcript", self._transcript)
+
+    async def _unknown_send(self) -> None:
+        """What became of a signal `send` before there was one: in a user's own workflow nobody heard of it."""
+        if not self._prefix:
+            await self._decider.unknown_signal("send", ())
 
     def _pending(self, *_: object) -> list[JsonObject]:
         return listed(self._state.ledger.open_requests())

@@ -141,7 +141,7 @@ class Ledger:
         """Enter a new request."""
         self.entries[request.id] = Entry(request=request, digest=request.digest)
         self.unpublished[request.id] = request
-        self._note(Transition(what="opened", at=request.requested_at, request=request.id))
+        self.note(Transition(what="opened", at=request.requested_at, request=request.id))
 
     def expire(self, now: datetime) -> list[Entry]:
         """Close what is past its deadline; each request's `on_deadline` says what that means."""
@@ -158,7 +158,7 @@ class Ledger:
             late = NOBODY_ANSWERED if entry.request.kind == "question" else "Nobody decided in time."
             entry.verdict = Approve() if default == "approve" else Reject(reason=late)
             self._close(entry, "expired", "deadline", now)
-            self._note(Transition(what="expired", at=now, request=entry.request.id, verdict=default, why="deadline"))
+            self.note(Transition(what="expired", at=now, request=entry.request.id, verdict=default, why="deadline"))
         return due
 
     def withdraw(self, request_id: str, now: datetime, why: str) -> None:
@@ -166,17 +166,17 @@ class Ledger:
         entry = self.entries[request_id]
         if entry.state in ("open", "checking"):
             self._close(entry, "withdrawn", why, now)
-            self._note(Transition(what="withdrawn", at=now, request=request_id, why=why))
+            self.note(Transition(what="withdrawn", at=now, request=request_id, why=why))
 
     def note_doubt(self, frame: str, call: Call, why: str, now: datetime) -> None:
         """Log that it is unknown whether a call took effect, where nobody is asked."""
         why = f"{call.tool} {call.call_id}: {why}"[:WHY_CHARACTERS]
-        self._note(Transition(what="in_doubt", at=now, why=why, frame=frame, call=call.call_id))
+        self.note(Transition(what="in_doubt", at=now, why=why, frame=frame, call=call.call_id))
 
     def note_raise(self, frame: str, more: Grant, by: str | None, now: datetime) -> None:
         """Log that a loop got more turns or tokens without having asked."""
         added = ", ".join(f"{count} {what}" for what, count in more.to_wire().items() if what != "kind")
-        self._note(Transition(what="limits_raised", at=now, by=by, why=f"loop {frame}: {added} more", frame=frame))
+        self.note(Transition(what="limits_raised", at=now, by=by, why=f"loop {frame}: {added} more", frame=frame))
 
     # --- decisions ---
 
@@ -316,7 +316,7 @@ class Ledger:
         self, decision: Decision, receipt: Receipt, what: Literal["decided", "voted", "edited"], now: datetime
     ) -> None:
         self._outcomes.keep(decision, DecisionOutcome(decision_id="", state="recorded", receipt=receipt))
-        self._note(
+        self.note(
             Transition(
                 what=what,
                 at=now,
@@ -337,19 +337,22 @@ class Ledger:
                 decision,
                 DecisionOutcome(decision_id="", state="refused", error=kind, message=refusal.message),
             )
-        logged = sum(1 for transition in self.log if transition.what == "refused")
-        if logged < KEPT_REFUSALS_PER_TASK:
-            self._note(
-                Transition(
-                    what="refused",
-                    at=now,
-                    request=decision.id if decision else None,
-                    verdict=decision.verdict.kind if decision else None,
-                    by=decision.decided_by if decision else None,
-                    decision_id=decision.decision_id if decision else None,
-                    why=f"{kind}: {refusal.message}"[:WHY_CHARACTERS],
-                )
+        self.note_refusal(
+            Transition(
+                what="refused",
+                at=now,
+                request=decision.id if decision else None,
+                verdict=decision.verdict.kind if decision else None,
+                by=decision.decided_by if decision else None,
+                decision_id=decision.decision_id if decision else None,
+                why=f"{kind}: {refusal.message}"[:WHY_CHARACTERS],
             )
+        )
+
+    def note_refusal(self, transition: Transition) -> None:
+        """Log a signal that was refused, unless that was logged often enough in this go."""
+        if sum(1 for each in self.log if each.what == transition.what) < KEPT_REFUSALS_PER_TASK:
+            self.note(transition)
 
     # --- decisions that are remembered ---
 
@@ -368,7 +371,7 @@ class Ledger:
         kept = remembering.recall(self.remembered, request, arguments, self._root_of(request.frame))
         if kept is None:
             return None
-        self._note(
+        self.note(
             Transition(
                 what="remembered",
                 at=now,
@@ -403,7 +406,7 @@ class Ledger:
                 continue
             entry.verdict = kept.verdict
             self._close(entry, "decided", kept.by, now)
-            self._note(
+            self.note(
                 Transition(
                     what="decided",
                     at=now,
@@ -430,7 +433,8 @@ class Ledger:
         entry.closed_at = now
         self.unpublished[entry.request.id] = None
 
-    def _note(self, transition: Transition) -> None:
+    def note(self, transition: Transition) -> None:
+        """Log a step, for the next publication."""
         self.log.append(transition)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.requests import RunAgain
-from holdfast.workflows import guards, limits
+from holdfast.workflows import guards, limits, messages
 from holdfast.workflows.decided import cancelled_text, decided
 from holdfast.workflows.entry import Entry
 from holdfast.workflows.frames import Call, Failure, Frame
@@ -51,15 +51,14 @@ def next_steps(frame: Frame, entries: Mapping[str, Entry], now: datetime, tokens
     """
     if _over(frame):
         return []
-    started = guards.next_guards(frame)
+    started: list[Step] = [*guards.next_guards(frame), *messages.next_checks(frame)]
     if started or guards.hold_model(frame):
-        return list(started)
+        return started
     _leave_missing(frame, entries, now)
+    if frame.phase == "checking" and frame.queue and (refused := messages.at_end(frame, tokens)):
+        return list(refused)
     if frame.phase == "model":
-        if frame.stop is not None:
-            return [Stop()]
-        limit = limits.reached(frame, tokens)
-        return [CallModel()] if limit is None else list(limits.at_limit(frame, limit))
+        return _before_model(frame, tokens)
     if frame.phase == "filter":
         return [FilterHistory()]
     guards.settle(frame)
@@ -80,6 +79,17 @@ def next_steps(frame: Frame, entries: Mapping[str, Entry], now: datetime, tokens
     if all(call.state == "settled" for call in frame.calls):
         return [FinishTurn()]
     return steps
+
+
+def _before_model(frame: Frame, tokens: int) -> list[Step]:
+    if frame.stop is not None:
+        return [Stop()]
+    limit = limits.reached(frame, tokens)
+    if limit is not None:
+        return list(limits.at_limit(frame, limit))
+    if messages.hold_model(frame):
+        return []
+    return list(messages.next_placed(frame)) or [CallModel()]
 
 
 def _slots(frame: Frame) -> int:

@@ -12,11 +12,11 @@ from holdfast.errors import (
     JsonProfileError,
     PayloadInvalidError,
     RefusalError,
-    RunEndedError,
 )
 from holdfast.payloads.json_profile import JsonObject, check_json
 from holdfast.payloads.requests import Decision, Grant, LimitsRaised, RaiseLimits, Request
 from holdfast.workflows import limits
+from holdfast.workflows.at_work import loop_meant
 from holdfast.workflows.doors import only_argument, refusal_to_wire
 from holdfast.workflows.frames import Frame
 from holdfast.workflows.state import RunState
@@ -62,7 +62,7 @@ class Raiser:
         ).to_wire()
 
     def _checked(self, given: RaiseLimits) -> tuple[Frame, Request | None]:
-        frame = self._frame(given)
+        frame = loop_meant(self._state, given.frame, DecisionInvalidError)
         known = frame.limit_known
         for what, more, limit in (
             ("turns", given.turns, frame.max_turns),
@@ -80,28 +80,6 @@ class Raiser:
 
     def _budgets(self) -> list[Request]:
         return [each for each in self._state.ledger.open_requests() if each.kind == "budget"]
-
-    def _frame(self, given: RaiseLimits) -> Frame:
-        state = self._state
-        going = [
-            frame
-            for top in state.frames
-            if top.id in state.active
-            for frame in state.under(top)
-            if frame.phase != "finished" and frame.failure is None
-        ]
-        if given.frame is not None:
-            found = next((frame for frame in going if frame.id == given.frame), None)
-            if found is None:
-                raise DecisionInvalidError(f"no loop {given.frame!r} is going on here")
-            return found
-        tops = [frame for frame in going if frame.parent is None]
-        if not tops:
-            raise RunEndedError("no agent is at work here; there is nothing to raise")
-        if len(tops) > 1:
-            names = ", ".join(f"{frame.id} ({frame.agent})" for frame in tops[:20])
-            raise DecisionInvalidError(f"several agents are at work here; name one as frame: {names}")
-        return tops[0]
 
 
 def _read(args: Sequence[object]) -> RaiseLimits:

@@ -37,7 +37,11 @@ class AgentRun:
         Raises:
             ApplicationError: ``StartInvalid`` for wrong arguments, or whatever ended the run.
         """
-        running = self._host.go_on() if self._goes_on else self._host.run_input(read_start(args, EXPECTED))
+        try:
+            running = self._host.go_on() if self._goes_on else self._host.run_input(read_start(args, EXPECTED))
+        except ApplicationError:
+            self._host.close("failed")
+            raise
         # No `finally`: a worker that shuts down leaves its cached runs to the garbage collector, which would run it in
         # whatever workflow is under way by then, and publish there.
         try:

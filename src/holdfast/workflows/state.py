@@ -21,6 +21,8 @@ from holdfast.workflows.asking import Asker, digest_of, place_of
 from holdfast.workflows.entry import Entry
 from holdfast.workflows.frames import Call, Frame
 from holdfast.workflows.ledger import Ledger
+from holdfast.workflows.mailbox import Mailbox
+from holdfast.workflows.messages import RefuseMessages
 from holdfast.workflows.publish import Publisher
 from holdfast.workflows.spending import Spending
 from holdfast.workflows.transcript import Transcript
@@ -54,6 +56,7 @@ class RunState:
         """
         info = workflow.info()
         self.ledger = Ledger(self._arguments_of, self.root_of)
+        self.mailbox = Mailbox(self.ledger, self.new_block)
         self.transcript = Transcript()
         self.publisher = Publisher()
         self.spending = Spending()
@@ -101,6 +104,7 @@ class RunState:
     def close(self, how: RunPhase) -> None:
         """Publish the last state of a workflow that ends with its run."""
         self._ended = how
+        self.mailbox.refuse_early(RefuseMessages("ended", "the run did not begin"), workflow.now())
         self.publish()
 
     def new_frame(self, given: RunInput) -> Frame:
@@ -114,6 +118,8 @@ class RunState:
             stop=self._stop_first,
             history=provider_history.begin(given.history),
             stream=bool(given.stream),
+            on_message=given.on_message or "follow_up",
+            queue=self.mailbox.take_over(),
         )
         if given.limits_turns and given.max_turns is None:
             self.unlimited_frames.add(frame.id)
@@ -140,6 +146,7 @@ class RunState:
             stop=parent.stop,
             requested_by=parent.requested_by,
             stream=parent.stream,
+            on_message=parent.on_message,
         )
         self.frames.append(frame)
         return frame

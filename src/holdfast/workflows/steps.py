@@ -9,6 +9,7 @@ from holdfast.payloads.json_profile import JsonValue
 from holdfast.workflows.frames import Call
 from holdfast.workflows.guards import RunGuardrail
 from holdfast.workflows.limits import AskBudget, HandleLimit
+from holdfast.workflows.messages import CheckMessage, PlaceMessages, RefuseMessages
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Stop:
     """End the loop with what it has said so far, as it was told to."""
 
 
-AT_ONCE: Final = (Settle, AskPerson, AskBudget, FinishTurn, Stop)
+AT_ONCE: Final = (Settle, AskPerson, AskBudget, FinishTurn, Stop, PlaceMessages, RefuseMessages)
 """Steps after which nothing is under way that was not before."""
 
 Begin = StartTool | StartAgent | HandOver
@@ -95,4 +96,7 @@ Step = (
     | AskBudget
     | HandleLimit
     | RunGuardrail
+    | CheckMessage
+    | PlaceMessages
+    | RefuseMessages
 )

@@ -8,7 +8,7 @@ from holdfast.payloads import call_items
 from holdfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
 from holdfast.workflows import asking, budgets, guards, loop, provider_history
 from holdfast.workflows.answers import Answers
-from holdfast.workflows.frames import Call, Failure, Frame
+from holdfast.workflows.frames import Call, Failure, Frame, Queued
 from holdfast.workflows.last_words import LastWords
 from holdfast.workflows.settle import Cancelled, Done, Failed
 from holdfast.workflows.state import RunState
@@ -28,10 +28,13 @@ class ModelTurns:
     async def call(self) -> None:
         """Make one model call, to its end."""
         frame = self._frame
+        if self._interrupted():
+            return
+        early = [] if frame.guards_known else list(frame.queue)
         arg = ModelCall(
             origin=self._state.origin(frame),
             after=frame.seen,
-            ids=frame.blocks[frame.cursor :],
+            ids=[*frame.blocks[frame.cursor :], *(message.block for message in early)],
             called=True if frame.agent in frame.callers else None,
             probe=not (frame.limit_known and self._state.publisher.attributes_known and self._state.probed),
             guard=None if frame.guards_known else True,
@@ -40,7 +43,11 @@ class ModelTurns:
             stream=True if frame.stream else None,
         )
         settled = await self._work.activity(
-            "holdfast.call_model", arg.to_wire(), f"{frame.agent} · turn {frame.turn + 1}", budgets.MODEL_CALL
+            "holdfast.call_model",
+            arg.to_wire(),
+            f"{frame.agent} · turn {frame.turn + 1}",
+            budgets.MODEL_CALL,
+            model=True,
         )
         reply = ModelReply.from_wire(settled.value) if isinstance(settled, Done) else None
         if reply is not None:
@@ -49,8 +56,10 @@ class ModelTurns:
             self._state.spending.add(frame, settled.spent.usage, settled.spent.model)
         if self._work.ending:
             return  # the frame has its ending already, of which this is a part
+        if self._interrupted():
+            return  # also where a whole reply came in: the message was there first
         if reply is not None:
-            self._take_reply(reply)
+            self._take_reply(reply, early)
             if reply.refusal is not None:
                 await self._last_words.refused(reply)
             return
@@ -66,11 +75,26 @@ class ModelTurns:
             case Failed(type=kind, message=message):
                 frame.failure = Failure(type=kind, message=message)
 
-    def _take_reply(self, reply: ModelReply) -> None:
+    def _interrupted(self) -> bool:
+        """Whether a message wants the call to be made again, with it; what came of this one does not count."""
+        if not self._frame.interrupted:
+            return False
+        self._frame.interrupted = False
+        self._frame.phase = "model"
+        return True
+
+    def _take_reply(self, reply: ModelReply, early: list[Queued]) -> None:
+        """Write a reply into the frame.
+
+        Args:
+            reply: What came back.
+            early: Messages that were given along, as it was not known which guardrails would look at them.
+        """
         frame = self._frame
         frame.missing_since, frame.resume_at, frame.broken_replies, frame.waits = None, None, 0, 0
         if provider_history.take(frame, reply) or guards.know(frame, reply):
             return
+        self._state.mailbox.place(frame, early, workflow.now())
         if not frame.limit_known:
             frame.limit_known = True
             if frame.max_turns is None and not self._state.unlimited(frame):

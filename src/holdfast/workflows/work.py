@@ -25,6 +25,7 @@ class Work:
         self._tasks: list[asyncio.Task[None]] = []
         self._handles: list[tuple[workflow.ActivityHandle[Any], str | None]] = []
         self._children: dict[str, asyncio.Task[None]] = {}
+        self._model: workflow.ActivityHandle[Any] | None = None
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Start a piece of work; `reap` hears of its end."""
@@ -54,6 +55,7 @@ class Work:
         config: workflow.ActivityConfig,
         *,
         call: str | None = None,
+        model: bool = False,
     ) -> Settled:
         """Run an activity to its end, whatever that is.
 
@@ -63,14 +65,19 @@ class Work:
             summary: What Temporal's web page shows of it.
             config: Its budget.
             call: The id of the call that ends with it, if one does.
+            model: It is the frame's model call, which `interrupt` cancels.
         """
         handle = start_activity(name, arg, summary, config)
         entry = (handle, call)
         self._handles.append(entry)
+        if model:
+            self._model = handle
         try:
             return await settle_activity(handle)
         finally:
             self._handles.remove(entry)
+            if model:
+                self._model = None
 
     async def child(self, call_id: str, loop: Coroutine[Any, Any, None]) -> None:
         """Run a call's nested loop as part of this work.
@@ -92,6 +99,11 @@ class Work:
                 handle.cancel()
         if call_id in self._children:
             self._children[call_id].cancel()
+
+    def interrupt(self) -> None:
+        """Cancel the model call under way, if there is one."""
+        if self._model is not None:
+            self._model.cancel()
 
     async def end(self) -> None:
         """Cancel everything and wait until it has ended."""
