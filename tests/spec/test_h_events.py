@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import uuid
 from collections.abc import Sequence
 from typing import TypeVar
 
 import pytest
+from temporalio.client import (
+    Client,
+    FetchWorkflowHistoryEventsInput,
+    Interceptor,
+    OutboundInterceptor,
+    WorkflowHistoryEventAsyncIterator,
+)
 
 from conftest import Effects, MakeLab
-from holdfast import Run
-from holdfast.errors import OffsetUnknownError, RunNotFoundError
+from holdfast import Holdfast, Run
+from holdfast.errors import HistoryExpiredError, OffsetUnknownError, RunNotFoundError
 from holdfast.payloads.base import Payload
 from holdfast.payloads.events import (
+    ModelReplied,
     RequestDecided,
     RequestOpened,
     RunEvent,
     RunFinished,
     RunStarted,
+    ToolNotRun,
     ToolOutput,
 )
 from holdfast.testing import Reply, call
 from spec.test_a_parallel_approvals import DONE, MIXED, desk
+from spec.test_continue_as_new import SHORT, WIPES, crossing, looking
+from spec.test_continue_as_new import desk as long_desk
 
 WAIT_S = 30.0
 EventT = TypeVar("EventT", bound=Payload)
@@ -175,3 +188,65 @@ async def test_h6_a_model_that_refuses_and_a_run_that_is_unknown(make_lab: MakeL
     assert isinstance(ended, RunFinished)
     assert (ended.status, ended.message) == ("cancelled", "not needed")
     assert "cancel_requested" in types(events)
+
+
+async def test_h4_events_go_on_over_fresh_histories(make_lab: MakeLab, effects: Effects) -> None:
+    """H4: over continue-as-new, with requests open, the events are one sequence, from any offset in any history."""
+    lab = await make_lab([long_desk(effects)], script=looking(7, WIPES))
+    run = await lab.start("desk", segment_events=SHORT)
+    following = asyncio.create_task(to_the_end(run))
+    first, second = await lab.open_requests(run, 2)
+    await crossing(lab, run)
+    await run.approve(first, decided_by="lead")
+    await run.reject(second, decided_by="lead", reason="keep it")
+    await run.result()
+    live, afterwards = await following, await to_the_end(run)
+    assert live == afterwards
+    assert len({event.offset.partition(":")[0] for event in live}) == len(await lab.histories(run)) > 3
+    happened = types(live)
+    assert "continued" not in happened
+    assert [happened.count(kind) for kind in ("run_started", "run_finished", "request_opened")] == [1, 1, 2]
+    turns = [event.turn for event in live if isinstance(event, ModelReplied)]
+    assert turns == [*range(1, 10)]
+    assert happened.count("turn_started") == len(turns)
+    ended = {event.call_id: event for event in live if isinstance(event, ToolOutput | ToolNotRun)}
+    assert ended["w1"].output == "wiped temp"
+    assert ended["w2"].output == "keep it"
+    for event in live[:: len(live) // 6]:
+        assert await so_far(run, event.offset) == live[live.index(event) + 1 :]
+
+
+class Expired(Interceptor):
+    """Asks for a history that the server never had in place of one: it answers as for one that it has dropped."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
+        gone = self.run_id
+
+        class Outbound(OutboundInterceptor):
+            def fetch_workflow_history_events(
+                self, input: FetchWorkflowHistoryEventsInput
+            ) -> WorkflowHistoryEventAsyncIterator:
+                if input.run_id == gone:
+                    input = dataclasses.replace(input, run_id=str(uuid.uuid4()))
+                return super().fetch_workflow_history_events(input)
+
+        return Outbound(next)
+
+
+async def test_h4_a_history_that_the_server_dropped_is_said_to_be_gone(make_lab: MakeLab, effects: Effects) -> None:
+    """H4: with the first history of a run gone, the start and offsets in it are errors; later offsets go on."""
+    lab = await make_lab([long_desk(effects)], script=looking(7))
+    started = await lab.start("desk", segment_events=SHORT)
+    events = await to_the_end(started)
+    first = events[0].offset.partition(":")[0]
+    config = lab.client.config()
+    config["interceptors"] = [Expired(first)]
+    run = Holdfast(Client(**config)).run(started.id)
+    for after in (None, events[0].offset):
+        with pytest.raises(HistoryExpiredError, match=first):
+            await so_far(run, after)
+    later = [event for event in events if not event.offset.startswith(first)]
+    assert await so_far(run, later[0].offset) == later[1:]

@@ -90,7 +90,7 @@ async def test_every_recorded_history_reads_as_events(history: str) -> None:
 def test_what_a_later_version_writes_is_told_as_unknown() -> None:
     """An entry of the log, or an event, of a type that this version lacks keeps its fields."""
     wiped = told(
-        Started("AgentRun", {"agent": "desk", "input": "go"}, {}, None, continued=False),
+        Started("AgentRun", [{"agent": "desk", "input": "go"}], {}, None, continued=False),
         Remembered({"r9": {"of": "another shape"}}, [step("levitated", height=3), "no object", step("opened")]),
         Scheduled("holdfast.later", {"origin": "none"}, ""),
         Scheduled("holdfast.evaluate", {"kind": "of a later version", "origin": origin()}, ""),
@@ -116,7 +116,7 @@ def test_what_is_no_event_is_refused() -> None:
 def test_a_segment_begins_with_what_the_one_before_left_open() -> None:
     """After a continue-as-new the open requests are known from the memo, and a decision is told with its call."""
     events = told(
-        Started("AgentRun", {"carried": "over"}, {"r1": request("r1")}, "waiting", continued=True),
+        Started("AgentRun", [{"carried": "over"}], {"r1": request("r1")}, "waiting", continued=True),
         Received("decide", [{"id": "r1", "verdict": {"kind": "reject", "reason": "no"}, "decided_by": "lead"}]),
         Remembered({"r1": None}, [step("decided", request="r1", verdict="reject", by="lead", why="no")]),
         Scheduled("holdfast.call_model", {"origin": origin(turn=1), "ids": []}, ""),
@@ -148,7 +148,7 @@ class Segmented:
 
     async def events(self, run_id: str, *, wait: bool) -> AsyncIterator[RunEvent]:
         self.waited.append(wait)
-        start = Started("AgentRun", {"agent": "desk", "input": "go"}, {}, None, continued=run_id != "run-1")
+        start = Started("AgentRun", [{"agent": "desk", "input": "go"}], {}, None, continued=run_id != "run-1")
         ask = Scheduled("holdfast.call_model", {"origin": origin(turn=0 if run_id == "run-1" else 1), "ids": []}, "")
         end: Fact = ContinuedTo("run-2")
         if run_id == "run-2":

@@ -40,6 +40,7 @@ for _command in (
     running.start,
     running.runs,
     running.show,
+    running.watch,
     running.cancel,
     deciding.approvals,
     deciding.approve,

@@ -6,13 +6,12 @@ import asyncio
 import os
 import sys
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 from rich.console import Console
 from rich.text import Text
 
 from holdfast.cli.output import one_line
-from holdfast.cli.progress import Progress
 from holdfast.cli.show import print_request, takes_form
 from holdfast.cli.tables import utc_now
 from holdfast.errors import AnswerRefusedError, JsonProfileError, RefusalError
@@ -22,6 +21,16 @@ from holdfast.payloads.requests import Answer, Approve, Reject, Request, Verdict
 
 ASKED: Final = frozenset({"approve", "answer"})
 """Verdicts that can be given here; a request that takes none of them is left to other commands."""
+
+
+class Waiting(Protocol):
+    """What knows which requests are open.
+
+    Attributes:
+        pending: They, by id.
+    """
+
+    pending: dict[str, Request]
 
 
 class Asker:
@@ -34,19 +43,19 @@ class Asker:
         self._by = by
         self._left_alone: set[str] = set()
 
-    def next_of(self, progress: Progress) -> Request | None:
+    def next_of(self, waiting: Waiting) -> Request | None:
         """The oldest approval or question that has not been asked about here."""
-        for request in sorted(progress.pending.values(), key=lambda each: each.order):
+        for request in sorted(waiting.pending.values(), key=lambda each: each.order):
             if request.id not in self._left_alone and ASKED & {*request.verdicts}:
                 return request
         return None
 
-    async def ask(self, request: Request, progress: Progress, changed: asyncio.Event) -> None:
+    async def ask(self, request: Request, waiting: Waiting, changed: asyncio.Event) -> None:
         """Ask about one; give way when somebody else decides it meanwhile."""
         self._left_alone.add(request.id)  # whatever comes: nobody is asked the same thing twice
         self._console.print()
         print_request(self._console, request, utc_now())
-        verdict = await self._verdict(request, progress, changed)
+        verdict = await self._verdict(request, waiting, changed)
         if verdict is None:
             return
         try:
@@ -61,18 +70,18 @@ class Asker:
         elif receipt.open:
             self._note(f"vote {receipt.votes} of {receipt.needed}; it waits for others")
 
-    async def _verdict(self, request: Request, progress: Progress, changed: asyncio.Event) -> Verdict | None:
+    async def _verdict(self, request: Request, waiting: Waiting, changed: asyncio.Event) -> Verdict | None:
         if request.kind == "question":
-            return await self._answer(request, progress, changed)
+            return await self._answer(request, waiting, changed)
         while True:
-            answer = await self._line("approve? [y]es, [n]o, [l]eave it: ", request, progress, changed)
+            answer = await self._line("approve? [y]es, [n]o, [l]eave it: ", request, waiting, changed)
             match answer.strip().lower() if answer is not None else None:
                 case None:
                     return None
                 case "y" | "yes":
                     return Approve()
                 case "n" | "no":
-                    reason = await self._line("why? (the agent reads it; may be empty) ", request, progress, changed)
+                    reason = await self._line("why? (the agent reads it; may be empty) ", request, waiting, changed)
                     return None if reason is None else Reject(reason=reason.strip() or None)
                 case "l" | "leave":
                     self._note("left; `holdfast approve` and `holdfast reject` decide it from anywhere")
@@ -80,12 +89,12 @@ class Asker:
                 case _:
                     continue
 
-    async def _answer(self, request: Request, progress: Progress, changed: asyncio.Event) -> Verdict | None:
+    async def _answer(self, request: Request, waiting: Waiting, changed: asyncio.Event) -> Verdict | None:
         """Take an answer: a text, or JSON where the question has a form; an empty line leaves the question."""
         form = takes_form(request)
         while True:
             asked = "answer, as JSON (empty leaves it): " if form else "answer (empty leaves it): "
-            line = await self._line(asked, request, progress, changed)
+            line = await self._line(asked, request, waiting, changed)
             if line is None:
                 return None
             if not line.strip():
@@ -96,13 +105,13 @@ class Asker:
             except JsonProfileError as error:
                 self._note(f"that is not JSON: {error.problem}")
 
-    async def _line(self, prompt: str, request: Request, progress: Progress, changed: asyncio.Event) -> str | None:
+    async def _line(self, prompt: str, request: Request, waiting: Waiting, changed: asyncio.Event) -> str | None:
         """Read one line; None at the end of the input, or once the request is closed elsewhere."""
         self._console.print(Text(prompt, style="bold"), end="")
         reading = asyncio.create_task(_read_line())
         try:
             while not reading.done():
-                if request.id not in progress.pending:
+                if request.id not in waiting.pending:
                     self._console.print()
                     self._note("closed meanwhile")
                     return None

@@ -41,11 +41,12 @@ class Started:
     """The segment began.
 
     Attributes:
+        arguments: None of a user's own workflow, unless it goes on.
         continued: It goes on from another segment.
     """
 
     workflow: str
-    argument: object
+    arguments: list[Any]
     memo: dict[str, Any]
     status: str | None
     continued: bool
@@ -186,7 +187,9 @@ class FactReader:
         attributes = event.workflow_execution_started_event_attributes
         workflow = attributes.workflow_type.name
         self._prefix = "" if workflow in OWN_WORKFLOWS else OWN
-        arguments = await self._decode(attributes.input.payloads) if workflow in OWN_WORKFLOWS else []
+        continued = bool(attributes.continued_execution_run_id)
+        wanted = workflow in OWN_WORKFLOWS or continued  # a user's own workflow carries its agents in its arguments
+        arguments = await self._decode(attributes.input.payloads) if wanted else []
         memo = {
             key.removeprefix(MEMO_REQUEST): await self._one(payload)
             for key, payload in attributes.memo.fields.items()
@@ -195,10 +198,10 @@ class FactReader:
         status = attributes.search_attributes.indexed_fields.get(STATUS)
         return Started(
             workflow=workflow,
-            argument=arguments[0] if len(arguments) == 1 else None,
+            arguments=arguments,
             memo=memo,
             status=_attribute(status),
-            continued=bool(attributes.continued_execution_run_id),
+            continued=continued,
         )
 
     async def _closed(self, event: HistoryEvent) -> Fact | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from holdfast.payloads import call_items
 from holdfast.payloads.events import RunEvent, UnknownEvent
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.model_call import AfterToolsPlan, PlannedCall
@@ -40,6 +41,17 @@ class CallView:
     cancelling: bool = False
     wording: bool = False
     child: str | None = None
+
+
+def arguments_in(item: object) -> JsonObject | None:
+    """The arguments of a call item, where the model wrote a JSON object."""
+    if not isinstance(item, dict) or item.get("type") not in call_items.CALLS:
+        return None
+    try:
+        arguments: object = call_items.arguments_of(item)
+    except (ValueError, RecursionError, KeyError):  # the model wrote it
+        return None
+    return arguments if isinstance(arguments, dict) else None
 
 
 @dataclass

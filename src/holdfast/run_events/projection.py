@@ -28,6 +28,7 @@ from holdfast.payloads.runs import RunInput, RunResult
 from holdfast.payloads.tool_call import ToolCall
 from holdfast.payloads.usage import Spent
 from holdfast.run_events import facts
+from holdfast.run_events.carried import carried_loops
 from holdfast.run_events.facts import Fact, FactReader, as_object, time_of
 from holdfast.run_events.loop_ends import LoopEnds
 from holdfast.run_events.loops import Emitter, LoopView
@@ -121,9 +122,11 @@ class Projection:
         self._workflow, self._continued = fact.workflow, fact.continued
         self._ends.tells_roots = fact.workflow != ONE_RUN
         self._requests.carried(fact.memo)
+        if fact.continued:
+            self._loops.update({loop.frame: loop for loop in carried_loops(fact.arguments)})
         if fact.workflow != ONE_RUN or fact.continued:
             return
-        given = as_object(fact.argument)
+        given = as_object(fact.arguments[0] if len(fact.arguments) == 1 else None)
         try:
             start = RunInput.from_wire(given)
         except PayloadInvalidError:  # the run's failure says so
@@ -192,7 +195,7 @@ class Projection:
         loop = LoopView(origin.frame, path[-1], path, origin.turn, origin.turn, origin.parent, origin.call)
         self._loops[origin.frame] = loop
         if origin.turn > 0:
-            return loop  # it began in an earlier segment
+            return loop  # it began in an earlier segment, which took nothing along that could be read
         if not loop.nested:
             if self._ends.tells_roots:
                 out.add(RunStarted, **loop.fields(), workflow=self._workflow)

@@ -8,7 +8,7 @@ from holdfast.payloads.events import GuardrailSpoke, ModelFailed, ModelReplied, 
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.model_call import REPLY_BROKEN, ModelReply, PlannedCall
 from holdfast.run_events.loop_ends import LoopEnds
-from holdfast.run_events.loops import CallView, Emitter, LoopView
+from holdfast.run_events.loops import CallView, Emitter, LoopView, arguments_in
 from holdfast.workflows.answers import value_of
 from holdfast.workflows.last_words import refusal_of
 from holdfast.workflows.loop import text_of_reply
@@ -93,17 +93,7 @@ class Replies:
 
 def _call(plan: PlannedCall, items: list[JsonObject]) -> CallView:
     item = items[plan.index]
-    return CallView(call_items.id_of(item), call_items.tool_of(item), plan, _arguments(item))
-
-
-def _arguments(item: JsonObject) -> JsonObject | None:
-    if "arguments" not in item and "input" not in item:
-        return None
-    try:
-        arguments: object = call_items.arguments_of(item)
-    except (ValueError, RecursionError):  # the model wrote it
-        return None
-    return arguments if isinstance(arguments, dict) else None
+    return CallView(call_items.id_of(item), call_items.tool_of(item), plan, arguments_in(item))
 
 
 def _shown(call: CallView) -> ReplyCall:

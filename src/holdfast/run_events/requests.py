@@ -22,7 +22,7 @@ from holdfast.payloads.events import (
     ToolNotRun,
     ToolOutput,
 )
-from holdfast.payloads.json_profile import JsonObject, JsonValue
+from holdfast.payloads.json_profile import JsonValue
 from holdfast.payloads.requests import (
     DEFAULT_REJECTION,
     NOBODY_ANSWERED,
@@ -40,6 +40,7 @@ from holdfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES
 from holdfast.run_events.facts import Received, Remembered, as_object
 from holdfast.run_events.loop_ends import LoopEnds
 from holdfast.run_events.loops import CallView, Emitter, LoopView
+from holdfast.run_events.messages import ABOUT, Messages
 from holdfast.workflows.decided import NOT_RUN, OUTCOME_UNKNOWN, as_output
 from holdfast.workflows.doors import read_decision, read_shorthand
 
@@ -58,7 +59,7 @@ class Requests:
         self._ends = ends
         self._seen: dict[str, Request] = {}
         self._said: dict[str, list[Decision]] = {}
-        self._messages: dict[str, JsonObject] = {}
+        self._messages = Messages()
         self.open: set[str] = set()
         self.status: RunPhase = "running"
 
@@ -76,8 +77,7 @@ class Requests:
             elif message.name in ("approve", "reject"):
                 decision = read_shorthand(message.name, message.arguments)
             elif message.name == "send":
-                given = as_object(message.arguments[0] if message.arguments else None)
-                self._messages[str(given.get("id") or given.get("message_id") or "")] = given
+                self._messages.received(as_object(message.arguments[0] if message.arguments else None))
                 return
             else:
                 return
@@ -96,6 +96,9 @@ class Requests:
         for request_id, value in news.requests.items():
             self._take(request_id, value)
         for entry in news.log:
+            if as_object(entry).get("what") in ABOUT:
+                self._messages.take(as_object(entry), out)
+                continue
             try:
                 step = Transition.from_wire(entry)
             except PayloadInvalidError:

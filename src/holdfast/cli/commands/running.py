@@ -1,4 +1,4 @@
-"""`start`, `runs`, `show`, `cancel`: runs as a whole."""
+"""`start`, `runs`, `show`, `watch`, `cancel`: runs as a whole."""
 
 # ruff: noqa: PLC0415 what a command does is imported when it runs: see the package
 
@@ -109,6 +109,27 @@ def show(
     from holdfast.cli import show as showing
 
     return asyncio.run(showing.show(options.Where(address, namespace, profile), run, as_json=json))
+
+
+def watch(
+    *,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")],
+    after: Annotated[
+        str | None, typer.Option(metavar="OFFSET", help="Leave out this event and what came before it.")
+    ] = None,
+    ask_as: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="Ask for decisions here, recorded under this name.")
+    ] = None,
+    address: options.Address = None,
+    namespace: options.Namespace = None,
+    profile: options.Profile = None,
+    json: Annotated[bool, typer.Option("--json", help="Write each event as one JSON document on a line.")] = False,
+) -> int:
+    """Watch a run: what happened and what happens, live, until it ends."""
+    from holdfast.cli import watch as watching
+
+    where = options.Where(address, namespace, profile)
+    return asyncio.run(watching.watch(where, run, after=after, ask_as=ask_as, as_json=json))
 
 
 def cancel(

@@ -1,0 +1,112 @@
+"""Watches a run: its events as they come, for people or one JSON document a line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from contextlib import suppress
+
+from rich.console import Console
+from rich.text import Text
+
+from holdfast.cli import exits
+from holdfast.cli.asking import Asker
+from holdfast.cli.event_lines import line_of
+from holdfast.cli.options import Where
+from holdfast.cli.output import say
+from holdfast.cli.place import holdfast
+from holdfast.cli.terminal import console
+from holdfast.handle import Run
+from holdfast.payloads.events import RequestOpened, RunEvent
+from holdfast.payloads.requests import Request
+
+CLOSING = frozenset({"request_decided", "request_edited", "request_expired", "request_withdrawn"})
+
+
+async def watch(where: Where, run_id: str, *, after: str | None, ask_as: str | None, as_json: bool) -> int:
+    """Write a run's events until it ends.
+
+    Raises:
+        InputError: *ask_as* without a terminal, or with *as_json*.
+        OffsetUnknownError: *after* is no place in this run.
+        RunNotFoundError: There is no such run.
+    """
+    if ask_as is not None and (as_json or not (sys.stdin.isatty() and sys.stdout.isatty())):
+        raise exits.InputError("--as asks in a terminal, and not with --json; decide with `holdfast approve`")
+    hf = await holdfast(where)
+    run = hf.run(run_id)
+    if as_json:
+        async for event in run.events(after):
+            say(json.dumps(event.to_wire(), separators=(",", ":")))
+        return exits.OK
+    return await Watcher(run, console(), ask_as).watch(after)
+
+
+class Watcher:
+    """Shows events, and asks about requests in between, where that is wanted.
+
+    Attributes:
+        pending: Open requests by id.
+    """
+
+    def __init__(self, run: Run, out: Console, ask_as: str | None) -> None:
+        """Prepare.
+
+        Args:
+            run: The one that is watched.
+            out: Where lines and questions go.
+            ask_as: The name under which decisions made here are recorded; None asks nothing.
+        """
+        self.pending: dict[str, Request] = {}
+        self._run = run
+        self._out = out
+        self._changed = asyncio.Event()
+        self._lines: list[Text] = []
+        self._asker = Asker(run, out, ask_as) if ask_as is not None else None
+
+    async def watch(self, after: str | None) -> int:
+        """Show everything until the run has ended."""
+        if after is not None:
+            self.pending = {request.id: request for request in await self._run.pending()}
+        reading = asyncio.create_task(self._read(after))
+        try:
+            while not reading.done() or self._lines:
+                self._tell()
+                await self._ask(reading)
+                if not reading.done():
+                    await self._changed.wait()
+                    self._changed.clear()
+            await reading
+        finally:
+            reading.cancel()
+            with suppress(asyncio.CancelledError):
+                await reading
+        return exits.OK
+
+    async def _read(self, after: str | None) -> None:
+        try:
+            async for event in self._run.events(after):
+                self._take(event)
+                self._changed.set()
+        finally:
+            self._changed.set()
+
+    def _take(self, event: RunEvent) -> None:
+        self._lines.append(line_of(event))
+        if isinstance(event, RequestOpened):
+            self.pending[event.request.id] = event.request
+        elif event.type in CLOSING:
+            self.pending.pop(str(getattr(event, "request", None)), None)
+
+    def _tell(self) -> None:
+        for line in self._lines:
+            self._out.print(line, soft_wrap=True)
+        self._lines.clear()
+
+    async def _ask(self, reading: asyncio.Task[None]) -> None:
+        if self._asker is None:
+            return
+        while not reading.done() and (request := self._asker.next_of(self)) is not None:
+            await self._asker.ask(request, self, self._changed)
+            self._tell()

@@ -1,0 +1,60 @@
+"""Messages to a run: what they say stands where they came in, what became of them in the ledger's log."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from holdfast.payloads.events import MessageAnswered, MessagePlaced, MessageRefused, MessageSent
+from holdfast.payloads.json_profile import JsonObject
+from holdfast.run_events.loops import Emitter
+
+ABOUT: Final = frozenset({"sent", "placed", "message_refused", "answered"})
+"""Entries of the log that tell of messages."""
+
+
+class Messages:
+    """Tells what became of messages."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, JsonObject] = {}
+        self._unnamed: list[JsonObject] = []
+
+    def received(self, message: JsonObject) -> None:
+        """Keep what a message says until the log tells what became of it."""
+        name = message.get("id") or message.get("message_id")
+        if isinstance(name, str):
+            self._by_id[name] = message
+        else:
+            self._unnamed.append(message)
+
+    def take(self, entry: JsonObject, out: Emitter) -> None:
+        """Tell one entry of the log."""
+        name, by, why = _text(entry, "message"), _text(entry, "by"), _text(entry, "why")
+        frame = _text(entry, "frame")
+        match entry.get("what"):
+            case "sent":
+                said = self._said(name)
+                given = said.get("text") or said.get("items")
+                shown = given if isinstance(given, str | list) else None
+                out.add(MessageSent, message=name or "", by=by, when=_text(said, "when"), frame=frame, input=shown)
+            case "placed":
+                out.add(MessagePlaced, message=name or "", frame=frame)
+            case "message_refused":
+                if name is None and self._unnamed:
+                    self._unnamed.pop(0)
+                out.add(MessageRefused, message=name, by=by, why=why)
+            case "answered":
+                verdict = _text(entry, "verdict") or _text(entry, "status")
+                out.add(MessageAnswered, message=name or "", status=verdict or why, frame=frame)
+
+    def _said(self, name: str | None) -> JsonObject:
+        """What a message says; one that came without an id got one when it was taken, in the order of coming."""
+        known = self._by_id.pop(name, None) if name is not None else None
+        if known is not None:
+            return known
+        return self._unnamed.pop(0) if self._unnamed else {}
+
+
+def _text(entry: JsonObject, name: str) -> str | None:
+    value = entry.get(name)
+    return value if isinstance(value, str) else None

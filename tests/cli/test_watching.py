@@ -1,0 +1,78 @@
+"""`holdfast watch`: a run's events in a terminal, and for programs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+
+from _tmux import Tmux
+from cli.conftest import Cli, finish, line_with
+from cli.test_runs import ASKS, DESK, DONE
+from conftest import MakeLab
+from holdfast.cli import exits
+from holdfast.payloads.events import RequestOpened, read_event
+
+
+async def test_a_terminal_shows_what_happens_and_asks(make_lab: MakeLab, cli: Cli) -> None:
+    """In a real terminal `watch --as NAME` shows the events as they come, asks inline, and shows what follows."""
+    lab = await make_lab([DESK], script=[ASKS, DONE])
+    run = await lab.start("desk", "clean up, please", id=f"watched-{lab.task_queue}")
+    command = [sys.executable, "-m", "holdfast", "watch", run.id, "--as", "lead"]
+    async with Tmux(command, cli.directory, cli.environment) as terminal:
+        screen = await terminal.shows("approve? [y]es, [n]o, [l]eave it:")
+        assert "started clean up, please" in screen
+        assert "waits for a person: wipe" in screen
+        assert '{"target": "temp"}' in screen
+        assert "all done" not in screen
+        await terminal.type("y")
+        screen = await terminal.shows("left with 0")
+    assert "wipe decided approve by lead" in screen
+    assert "wipe -> wiped temp" in screen
+    assert "completed all done" in screen
+    assert (await run.result()).output == "all done"
+
+
+async def test_a_decision_made_elsewhere_closes_the_prompt(make_lab: MakeLab, cli: Cli) -> None:
+    """While `watch` asks, somebody else decides: the prompt gives way, and the run is shown to its end."""
+    lab = await make_lab([DESK], script=[ASKS, DONE])
+    run = await lab.start("desk", id=f"elsewhere-{lab.task_queue}")
+    command = [sys.executable, "-m", "holdfast", "watch", run.id, "--as", "lead"]
+    async with Tmux(command, cli.directory, cli.environment) as terminal:
+        await terminal.shows("approve?")
+        await run.reject(await lab.next_request(run), decided_by="other", reason="not now")
+        screen = await terminal.shows("left with 0")
+    assert "closed meanwhile" in screen
+    assert "wipe did not run (rejected): not now" in screen
+
+
+async def test_programs_read_an_event_a_line(make_lab: MakeLab, cli: Cli) -> None:
+    """With --json each line is one event, written as it happens; --after goes on behind one of them."""
+    lab = await make_lab([DESK], script=[ASKS, DONE])
+    run = await lab.start("desk", id=f"lines-{lab.task_queue}")
+    process = await cli.start("watch", run.id, "--json")
+    opened = read_event(json.loads(await line_with(process.stdout, '"request_opened"')))
+    assert isinstance(opened, RequestOpened)
+    await run.approve(opened.request.id, decided_by="lead")
+    rest = await finish(process)
+    assert (rest.code, rest.err) == (exits.OK, "")
+    events = [event async for event in run.events(opened.offset)]
+    assert [read_event(json.loads(line)) for line in rest.out.splitlines()] == events
+    again = await cli("watch", run.id, "--json", "--after", opened.offset)
+    assert again.out == rest.out
+
+
+async def test_what_cannot_be_watched_is_said(make_lab: MakeLab, cli: Cli) -> None:
+    """An unknown run, an offset of another run, and --as without a terminal each end with a code and one line."""
+    lab = await make_lab([DESK], script=[DONE])
+    run = await lab.start("desk")
+    await run.result()
+    unknown, foreign, asked = await asyncio.gather(
+        cli("watch", "no-such-run"), cli("watch", run.id, "--after", "other:1.0"), cli("watch", run.id, "--as", "me")
+    )
+    assert [each.code for each in (unknown, foreign, asked)] == [exits.NOT_FOUND, exits.BAD_INPUT, exits.BAD_INPUT]
+    assert "no place in the events" in foreign.line
+    assert "terminal" in asked.line
+    plain = await cli("watch", run.id)
+    assert plain.code == exits.OK
+    assert plain.out.splitlines()[-1].endswith("completed all done")
