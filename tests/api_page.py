@@ -36,7 +36,10 @@ GROUPS: Final = (
     ("Workflows", ("workflows",)),
     (
         "Workers and clients",
-        ("plugin", "client", "deltas", "lists", "handle", "watching", "deciding", "steering", "server", "worker"),
+        (
+            *("plugin", "client", "deltas", "lists", "records", "handle", "watching", "deciding", "steering"),
+            *("server", "worker"),
+        ),
     ),
     ("What travels: requests, verdicts, results", ("payloads",)),
     ("Errors", ("errors",)),

@@ -140,6 +140,9 @@ if TYPE_CHECKING:
         Question,
         question,
     )
+    from holdfast.records import (
+        Erased,
+    )
     from holdfast.shell import (
         ShellResult,
         shell_tool,
@@ -183,6 +186,7 @@ _HOMES = {
     "Delta": "payloads.deltas",
     "DeltaStream": "deltas",
     "DeltasDiscarded": "payloads.deltas",
+    "Erased": "records",
     "Fail": "guardrail",
     "File": "content",
     "FinalOutput": "after_tools",
@@ -269,6 +273,7 @@ __all__ = [
     "Delta",
     "DeltaStream",
     "DeltasDiscarded",
+    "Erased",
     "Fail",
     "File",
     "FinalOutput",

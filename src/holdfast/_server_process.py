@@ -35,6 +35,8 @@ UI_PORT_OFFSET: Final = 1000
 _DISPATCH_AT_ONCE: Final = tuple(
     f"history.{queue}ProcessorMaxPollRPS=10000" for queue in ("transfer", "timer", "visibility")
 )
+# A history is deleted once the queue's state was written: half a minute later by default, whoever waits for it.
+_DELETION_SOON: Final = 'history.transferProcessorUpdateAckInterval="1s"'
 _PRAGMAS: Final = ("journal_mode=WAL", "synchronous=NORMAL")
 _IN_USE: Final = "address already in use"
 
@@ -108,7 +110,7 @@ def command(
         line += [part for pragma in _PRAGMAS for part in ("--sqlite-pragma", pragma)]
     if namespace != DEFAULT_NAMESPACE:
         line += ["--namespace", namespace]
-    for setting in _DISPATCH_AT_ONCE:
+    for setting in (*_DISPATCH_AT_ONCE, _DELETION_SOON):
         line += ["--dynamic-config-value", setting]
     for name, kind in SEARCH_ATTRIBUTES.items():
         line += ["--search-attribute", f"{name}={kind}"]

@@ -6,26 +6,45 @@ import os
 
 from temporalio.client import Client
 
+from holdfast.archive import Stores, archive_at
+from holdfast.artifacts import artifact_store
 from holdfast.connection import connect
 from holdfast.converter import tolerant
 from holdfast.handle import Run
 from holdfast.lists import Lists
+from holdfast.records import Records
 from holdfast.starting import DEFAULT_TASK_QUEUE, Starting
 
 __all__ = ["DEFAULT_TASK_QUEUE", "Holdfast"]
 
 
-class Holdfast(Starting, Lists):
+class Holdfast(Starting, Lists, Records):
     """The client's side: everything here works from any process, and most of it without a worker."""
 
-    def __init__(self, client: Client, *, task_queue: str | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        task_queue: str | None = None,
+        archive: str | os.PathLike[str] | None = None,
+        artifacts: str | os.PathLike[str] | None = None,
+    ) -> None:
         """Use an existing client.
 
         Args:
             client: Connected; its converter and codec are used as they are.
             task_queue: Where runs are started: ``HOLDFAST_TASK_QUEUE``, else ``agents``.
+            archive: Where the workers archive histories, as `HoldfastPlugin` has it; ``HOLDFAST_ARCHIVE`` by default.
+            artifacts: Where they keep large outputs, likewise: needed to erase them, and to read long conversations.
+                ``HOLDFAST_ARTIFACTS`` by default.
+
+        Raises:
+            DefinitionError: One of the places is none.
         """
-        super().__init__(client, task_queue or os.environ.get("HOLDFAST_TASK_QUEUE") or DEFAULT_TASK_QUEUE)
+        queue = task_queue or os.environ.get("HOLDFAST_TASK_QUEUE") or DEFAULT_TASK_QUEUE
+        place = artifacts or os.environ.get("HOLDFAST_ARTIFACTS") or None
+        stores = Stores(archive_at(archive), None if place is None else artifact_store(place))
+        super().__init__(client, queue, stores)
 
     @classmethod
     async def connect(
@@ -35,6 +54,8 @@ class Holdfast(Starting, Lists):
         profile: str | None = None,
         namespace: str | None = None,
         task_queue: str | None = None,
+        archive: str | os.PathLike[str] | None = None,
+        artifacts: str | os.PathLike[str] | None = None,
     ) -> Holdfast:
         """Connect as the environment says: ``TEMPORAL_ADDRESS``, a profile, mTLS, an API key, or the embedded server.
 
@@ -42,8 +63,8 @@ class Holdfast(Starting, Lists):
             ServerUnavailableError: Nobody answers there.
         """
         client = await connect(address, profile=profile, namespace=namespace, data_converter=tolerant(None))
-        return cls(client, task_queue=task_queue)
+        return cls(client, task_queue=task_queue, archive=archive, artifacts=artifacts)
 
     def run(self, id: str) -> Run:
         """Name a run that exists, the newest one of that id."""
-        return Run(self.client, id)
+        return Run(self.client, id, stores=self.stores)

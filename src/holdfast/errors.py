@@ -307,6 +307,31 @@ class RunNotFoundError(HoldfastError):
         self.run_id = run_id
 
 
+class HistoryExpiredError(RunNotFoundError):
+    """The server no longer has (a part of) the run's history, and no archive that is known here has it.
+
+    Attributes:
+        temporal_run_id: Of the history that is gone; empty where all are.
+    """
+
+    def __init__(self, run_id: str, temporal_run_id: str = "") -> None:
+        HoldfastError.__init__(
+            self,
+            f"the server no longer has the history {temporal_run_id or '(any)'} of {run_id}: its retention is over, "
+            "and no archive is known here that has it; give Holdfast(archive=…) or HOLDFAST_ARCHIVE the workers' one",
+        )
+        self.run_id = run_id
+        self.temporal_run_id = temporal_run_id
+
+
+class RunGoesOnError(HoldfastError):
+    """The run has not ended, and what was asked for is for runs that have."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"{run_id} goes on; cancel it first, or erase it with terminate=True")
+        self.run_id = run_id
+
+
 class RunFailedError(HoldfastError):
     """The run ended without an answer.
 
@@ -342,17 +367,6 @@ class OffsetUnknownError(HoldfastError):
         )
         self.run_id = run_id
         self.offset = offset
-
-
-class HistoryExpiredError(HoldfastError):
-    """The server no longer has (a part of) the run's history, and there is no archive of it."""
-
-    def __init__(self, run_id: str, temporal_run_id: str) -> None:
-        super().__init__(
-            f"the server no longer has the history {temporal_run_id or '(unnamed)'} of {run_id}: its retention is over"
-        )
-        self.run_id = run_id
-        self.temporal_run_id = temporal_run_id
 
 
 class HistoryUnreadableError(HoldfastError):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from holdfast.past import PastSegments
 from holdfast.payloads.events import RunEvent
 from holdfast.reach import Reach
-from holdfast.segments import ServerSegments, events_of
+from holdfast.segments import Segments, ServerSegments, events_of
 
 
 class Following(Reach):
@@ -26,9 +27,12 @@ class Following(Reach):
         Raises:
             RunNotFoundError: The server does not know the run.
             OffsetUnknownError: *after* is no place in this run.
-            HistoryExpiredError: The server no longer has a part of the history that is wanted.
+            HistoryExpiredError: The server no longer has a part of the history that is wanted, and no archive here.
             HistoryUnreadableError: The history was written with a codec that this client does not have.
         """
-        segments = ServerSegments(self._client, self.id, self._first)
+        archive = self._stores.archive
+        segments: Segments = ServerSegments(self._client, self.id, self._first)
+        if archive is not None:
+            segments = PastSegments(self._client, self.id, archive, self._first)
         async for event in events_of(segments, self.id, after=after, wait=wait):
             yield event

@@ -15,6 +15,7 @@ from temporalio.service import ConnectConfig, ServiceClient
 from temporalio.worker import Plugin as WorkerPlugin
 from temporalio.worker import Replayer, ReplayerConfig, Worker, WorkerConfig, WorkflowReplayResult
 
+from holdfast.activities.archiving import WriteArchive
 from holdfast.activities.deltas import DeltaOutlet
 from holdfast.activities.evaluate import Evaluate
 from holdfast.activities.model import CallModel
@@ -23,6 +24,7 @@ from holdfast.activities.runtime import Runtime
 from holdfast.activities.tools import ToolActivities
 from holdfast.agent import Agent
 from holdfast.approval import Groups, check_asked_groups, check_groups
+from holdfast.archive import archive_at
 from holdfast.artifacts import artifact_store
 from holdfast.converter import tolerant
 from holdfast.deltas import DeltaStream, delta_stream
@@ -34,11 +36,12 @@ from holdfast.models.port import ModelPort
 from holdfast.models.responses import ResponsesModel
 from holdfast.registry import Registry
 from holdfast.tools import Tool
+from holdfast.workflows.archiving import ArchiveRun
 from holdfast.workflows.run import AgentRun
 
 Resources = Callable[[], AbstractAsyncContextManager[Any]]
 
-WORKFLOWS: Final[tuple[type, ...]] = (AgentRun,)
+WORKFLOWS: Final[tuple[type, ...]] = (AgentRun, ArchiveRun)
 
 
 class HoldfastPlugin(ClientPlugin, WorkerPlugin):
@@ -60,6 +63,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         hooks: Sequence[AgentHooks] = (),
         artifacts: str | os.PathLike[str] | None = None,
         deltas: str | DeltaStream | None = None,
+        archive: str | os.PathLike[str] | None = None,
     ) -> None:
         """Check the definitions.
 
@@ -77,7 +81,9 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
             artifacts: Where tool outputs above 256 KiB are kept: a folder, or a URL that fsspec knows. All workers that
                 serve the same runs need the same one. ``HOLDFAST_ARTIFACTS`` by default; without any, such outputs are
                 cut.
-
+            archive: Where histories are kept beyond the server's retention: a folder, or a URL that fsspec knows. All
+                workers that serve the same runs need the same one. ``HOLDFAST_ARCHIVE`` by default; without any,
+                nothing is archived.
             deltas: Where what runs that are started with ``stream=True`` say goes on the way: ``redis://…``, or a
                 `DeltaStream`. ``HOLDFAST_DELTAS`` by default; without any, such runs are as any other.
 
@@ -102,6 +108,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         self._deltas = deltas or os.environ.get("HOLDFAST_DELTAS") or None
         if self._deltas is not None:
             delta_stream(self._deltas)
+        self._archive = archive_at(archive)
 
     def name(self) -> str:
         """See base class."""
@@ -157,10 +164,13 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         assert client is not None
         clients, made = self._clients()
         artifacts = Artifacts(self._store)
-        runtime = Runtime(self.registry, _ports(clients), self._default_model, self._groups, self._hooks, artifacts)
+        runtime = Runtime(
+            self.registry, _ports(clients), self._default_model, self._groups, self._hooks, artifacts, self._archive
+        )
         if self._deltas is not None:
             runtime.deltas = DeltaOutlet(delta_stream(self._deltas), owned=isinstance(self._deltas, str))
-        activities = [CallModel(runtime).run, Evaluate(runtime).run, *ToolActivities(runtime).all()]
+        ours = [CallModel(runtime).run, Evaluate(runtime).run, WriteArchive(runtime).run]
+        activities = [*ours, *ToolActivities(runtime).all()]
         config["client"] = with_tolerant_converter(client)
         config["workflows"] = [*config.get("workflows", []), *WORKFLOWS]
         config["activities"] = [*config.get("activities", []), *activities]

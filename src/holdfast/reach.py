@@ -19,6 +19,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast._rpc import is_update_limit, typed_errors
+from holdfast.archive import Stores
 from holdfast.chain import chain_of, current
 from holdfast.converter import tolerant
 from holdfast.errors import REFUSALS, RefusalError, RunEndedError
@@ -49,16 +50,20 @@ class Reach:
         id: The workflow id.
     """
 
-    def __init__(self, client: Client, workflow_id: str, run_id: str | None = None) -> None:
+    def __init__(
+        self, client: Client, workflow_id: str, run_id: str | None = None, stores: Stores | None = None
+    ) -> None:
         """Name a run; nothing is asked of the server before the first method is awaited.
 
         Args:
             client: Connected.
             workflow_id: The run's.
             run_id: Of its first history; None takes the newest run of that id.
+            stores: Where to find what the server does not have, or no longer has.
         """
         self.id = workflow_id
         self._client = client
+        self._stores = stores or Stores()
         self._first = run_id
         self._handle: WorkflowHandle[Any, Any] = client.get_workflow_handle(workflow_id)
         self._converter = tolerant(client.data_converter)

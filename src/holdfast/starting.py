@@ -16,6 +16,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from holdfast._rpc import typed_errors
+from holdfast.archive import Stores
 from holdfast.errors import PayloadInvalidError, RunExistsError, SearchAttributesMissingError
 from holdfast.handle import Run
 from holdfast.payloads.history import GivenHistory, history_to_wire
@@ -49,10 +50,11 @@ class Starting:
         task_queue: Where runs are started.
     """
 
-    def __init__(self, client: Client, task_queue: str) -> None:
-        """Take a client and the task queue where runs are started."""
+    def __init__(self, client: Client, task_queue: str, stores: Stores) -> None:
+        """Take a client, the task queue where runs are started, and where to find what the server does not have."""
         self.client = client
         self.task_queue = task_queue
+        self.stores = stores
         self._warned = False
 
     async def start(
@@ -115,7 +117,7 @@ class Starting:
         await self._check_size(wire, workflow_id)
         with typed_errors(self.client):
             run_id = await self._start(checked, wire, workflow_id, if_exists)
-        return Run(self.client, workflow_id, run_id)
+        return Run(self.client, workflow_id, run_id, self.stores)
 
     # --- inside ---
 

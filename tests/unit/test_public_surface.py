@@ -37,6 +37,7 @@ PUBLIC: Final = (
     "Delta",
     "DeltaStream",
     "DeltasDiscarded",
+    "Erased",
     "Fail",
     "File",
     "FinalOutput",

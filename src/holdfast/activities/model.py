@@ -71,7 +71,11 @@ class CallModel:
         guarded = input_guardrails(agent) if call.guard else None
         if guarded is not None:
             return ModelReply(
-                block=uuid.uuid4().hex, items=[], input_guardrails=guarded, history=call.history
+                block=uuid.uuid4().hex,
+                items=[],
+                input_guardrails=guarded,
+                history=call.history,
+                archive=self._runtime.archives,
             ).to_wire()
         context = await self._runtime.run_context(call.origin, agent.context_type)
         context.turn += 1
@@ -140,6 +144,7 @@ class CallModel:
             return {}
         return {
             "attributes": await self._attributes.existing(activity.client()),
+            "archive": self._runtime.archives,
             "max_turns": agent.max_turns or 0,
             "max_tokens": agent.max_tokens,
             "on_limit": "ask" if agent.on_limit == "ask" else None,

@@ -47,6 +47,10 @@ class Artifacts:
         """Whether there is a store at all."""
         return self._store is not None
 
+    def place_of(self, workflow_id: str) -> ArtifactStore | None:
+        """Where a run of the namespace of the activity under way keeps its own; None where there is no store."""
+        return None if self._store is None else place_of_run(self._store, activity.info().namespace, workflow_id)
+
     def close(self) -> None:
         """Let go of the threads; what is being written ends by itself."""
         self._threads.shutdown(wait=False, cancel_futures=True)

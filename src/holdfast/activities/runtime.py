@@ -20,6 +20,7 @@ from holdfast.activities.deltas import DeltaOutlet
 from holdfast.activities.hooks import Observers
 from holdfast.activities.references import Artifacts, read_output_tool
 from holdfast.approval import Groups
+from holdfast.archive import Archive
 from holdfast.context import RunContext
 from holdfast.hooks import AgentHooks
 from holdfast.models.port import ModelPort
@@ -47,6 +48,7 @@ class Runtime:
         hooks: Hear of the model calls and tools of every agent.
         artifacts: Keeps outputs that are too large for the history.
         deltas: Takes what is said to whoever watches.
+        archive: Keeps histories beyond the server's retention.
         resources: What the plugin's `resources` made, once.
     """
 
@@ -56,6 +58,7 @@ class Runtime:
     groups: Groups | None = None
     hooks: Sequence[AgentHooks] = ()
     artifacts: Artifacts = field(default_factory=lambda: Artifacts(None))
+    archive: Archive | None = None
     resources: Any = None
     deltas: DeltaOutlet = field(default_factory=lambda: DeltaOutlet(None))
     blocks: Blocks = field(init=False)
@@ -70,6 +73,11 @@ class Runtime:
     def __post_init__(self) -> None:
         self.blocks = Blocks(BlockCache(), self.artifacts)
         self.read_output = read_output_tool(self.artifacts)
+
+    @property
+    def archives(self) -> bool | None:
+        """True where there is an archive; None, which is left out on the wire, where not."""
+        return None if self.archive is None else True
 
     def tool(self, name: str) -> Tool:
         """The tool called *name*: one of the registry, or ours.

@@ -58,6 +58,7 @@ CODES: Final[Mapping[type[errors.HoldfastError], int]] = {
     errors.UnknownRequestError: NOT_FOUND,
     errors.RefusalError: REFUSED,
     errors.RunExistsError: REFUSED,
+    errors.RunGoesOnError: REFUSED,
     errors.PortBusyError: NO_SERVER,
     errors.ServerBinaryMissingError: NO_SERVER,
     errors.ServerStartError: NO_SERVER,

@@ -205,6 +205,8 @@ class ModelReply(Payload):
         keeps: On a probe: workers keep outside the history what is too large for it.
         history: What the provider keeps by now; without items and guardrails, the model was not called yet. New in
             0.1.0.
+        archive: The workers have an archive: the run's history goes there. On a probe, and with input guardrails. New
+            in 0.1.0.
     """
 
     block: str
@@ -223,6 +225,7 @@ class ModelReply(Payload):
     on_limit: LimitPolicy | None = None
     input_guardrails: list[NamedGuardrail] | None = None
     output_guardrails: list[str] | None = None
+    archive: bool | None = None
     after_tools: AfterToolsPlan | None = None
     max_parallel: int | None = None
     read_from: str | None = None

@@ -73,6 +73,7 @@ class Lab:
         hooks: Sequence[AgentHooks] = (),
         artifacts: str | os.PathLike[str] | None = None,
         deltas: str | DeltaStream | None = None,
+        archive: str | os.PathLike[str] | None = None,
         max_cached_workflows: int = 1000,
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
@@ -93,6 +94,7 @@ class Lab:
             hooks: Likewise.
             artifacts: Likewise.
             deltas: Likewise, for the client too. Worker processes read ``HOLDFAST_DELTAS``, which *environment* gives.
+            archive: Likewise; the lab's client reads it too.
             max_cached_workflows: 0 replays each run at every one of its tasks.
             environment: Further variables for worker processes.
             directory: Working directory of worker processes.
@@ -109,6 +111,7 @@ class Lab:
         self._hooks = hooks
         self._artifacts = artifacts
         self._deltas = deltas
+        self._archive = archive
         self._cache = max_cached_workflows
         self._environment = dict(environment or {})
         self._directory = directory
@@ -136,7 +139,7 @@ class Lab:
         else:
             assert self._server is not None
             self.client = await Client.connect(self._server.address)
-        self.hf = Holdfast(self.client, task_queue=self.task_queue)
+        self.hf = Holdfast(self.client, task_queue=self.task_queue, archive=self._archive, artifacts=self._artifacts)
         self._stack.push_async_callback(self.stop_worker)
         await self.start_worker()
         return self
@@ -169,6 +172,7 @@ class Lab:
             hooks=self._hooks,
             artifacts=self._artifacts,
             deltas=self._deltas,
+            archive=self._archive,
         )
 
     async def start_worker(self, agents: Sequence[Agent] | None = None) -> None:

@@ -6,6 +6,7 @@ is data by then, so that the next history begins where this one ends.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -20,6 +21,7 @@ from holdfast.payloads.guardrails import kept
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.usage import RequestUsage
 from holdfast.workflows import budgets
+from holdfast.workflows.archiving import archive_segment
 from holdfast.workflows.frames import Failure, Frame
 from holdfast.workflows.ledger import LedgerState
 from holdfast.workflows.mailbox import MailboxState
@@ -45,6 +47,7 @@ class CarriedState(BaseModel):
         active: Frames that a driver was at work on.
         unlimited: Frames whose caller lifted the agent's own limit of turns.
         attributes: Search attributes that the namespace has, where that is known.
+        archives: Workers have an archive.
         keeps: Workers keep outside the history what is too large for it.
         shown: Bytes that open requests take in the memo.
         mailbox: What became of messages.
@@ -66,6 +69,7 @@ class CarriedState(BaseModel):
     packs: dict[str, Artifact] = {}
     own: JsonObject = {}
     mailbox: MailboxState | None = None
+    archives: bool = False
 
 
 def restored(prefix: str, carry: Carry) -> tuple[RunState, JsonObject]:
@@ -81,7 +85,7 @@ def restored(prefix: str, carry: Carry) -> tuple[RunState, JsonObject]:
     state.active = set(carried.active)
     state.unlimited_frames = set(carried.unlimited)
     state.labels = carried.labels
-    state.keeps = carried.keeps
+    state.keeps, state.archives = carried.keeps, carried.archives
     state.transcript.restore(carried.blocks, carried.packs)
     state.spending.restore(carried.spending)
     state.ledger.restore(carried.ledger)
@@ -101,6 +105,7 @@ class Carrier:
 
     def __init__(self, state: RunState) -> None:
         self._state = state
+        self._archived = False
 
     async def carry(
         self, done: Callable[[], bool], may_leave: Callable[[], bool], own: Callable[[], JsonObject]
@@ -124,10 +129,25 @@ class Carrier:
             if state.ledger.log or state.ledger.unpublished:
                 await workflow.wait_condition(lambda: done() or not (state.ledger.log or state.ledger.unpublished))
                 continue  # more than one task's commands can carry: a driver publishes the rest
+            if await self._archive():
+                continue  # likewise
             carry = self._carried(own())
             if len(carry.state) <= CARRY_BYTES:
                 return carry
             self._postpone(len(carry.state))
+
+    async def _archive(self) -> bool:
+        """Have this history archived once it has closed; whether anything was done.
+
+        Raises:
+            asyncio.CancelledError: A cancel came in the meantime.
+        """
+        if self._archived or not self._state.archives:
+            return False
+        self._archived = True
+        if await archive_segment(self._state):
+            raise asyncio.CancelledError
+        return True
 
     def _postpone(self, size: int) -> None:
         """Go on in this history for a while; a run that cannot shed its weight in time fails."""
@@ -193,6 +213,7 @@ class Carrier:
             spending=state.spending.carried(),
             attributes=state.publisher.carried(),
             keeps=state.keeps,
+            archives=state.archives,
             shown=state.publisher.shown,
             own=own,
             mailbox=state.mailbox.carried(),

@@ -161,6 +161,7 @@ class Frame(BaseModel):
         stop: Why it is to end after the turn under way.
         artifacts: Outputs of this conversation that went by reference, by SHA-256.
         earlier: Blocks that the model no longer reads as they are: of former epochs, or left out of long conversations.
+        model_queue: Task queue of its model calls; None is the run's own.
         key: By which a run in a workflow of the user's own is found again in a fresh history.
         nested_usage: What nested loops have spent that were forgotten when the run went on in a fresh history.
         forms: JSON schemas that answers to its questions must satisfy, by tool.
@@ -199,6 +200,7 @@ class Frame(BaseModel):
     reply: str | None = None
     calls: list[Call] = []
     artifacts: list[str] = []
+    model_queue: str | None = None
     handoff: HandedOver | None = None
     earlier: list[str] = []
     stop: str | None = None

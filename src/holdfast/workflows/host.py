@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any, Final
 
 from temporalio import workflow
@@ -17,6 +18,7 @@ from holdfast.payloads.runs import CallStatus, RunInput, RunPhase, RunResult, Ru
 from holdfast.payloads.transcript import TranscriptQuery
 from holdfast.workflows import provider_history
 from holdfast.workflows.agent_ref import AgentRef, Output, read_output
+from holdfast.workflows.archiving import archive_segment
 from holdfast.workflows.cancelling import CallCanceller
 from holdfast.workflows.carrying import Carrier, restored
 from holdfast.workflows.deciding import Decider
@@ -115,7 +117,7 @@ class AgentHost:
         """
         reader = agent.reader() if isinstance(agent, AgentRef) else None
         if key is not None and (known := self._known_run(key)) is not None:
-            return read_output(await self._drive(known), reader)
+            return read_output(await self._then_archive(self._drive(known)), reader)
         given: dict[str, Any] = {
             "agent": agent.name if isinstance(agent, AgentRef) else agent,
             "input": input,
@@ -129,7 +131,7 @@ class AgentHost:
         if max_turns is not None:
             given["max_turns"] = max_turns
         start = read_start([given], "AgentHost.run takes an agent's name and a text or items")
-        return read_output(await self.run_input(start, key), reader)
+        return read_output(await self._then_archive(self.run_input(start, key)), reader)
 
     async def run_input(self, given: RunInput, key: str | None = None) -> RunResult:
         """Run an agent from a validated input, as `AgentRun` does."""
@@ -195,6 +197,24 @@ class AgentHost:
             self._leave(frame)
             raise
         self._leave(frame)
+        return result
+
+    async def archive(self) -> None:
+        """Have this workflow's history archived, where the workers have an archive: the last thing before it closes.
+
+        For a workflow of our own. In a workflow of yours that happens at the end of each run of an agent.
+        """
+        await archive_segment(self._state)
+
+    async def _then_archive(self, running: Coroutine[Any, Any, RunResult]) -> RunResult:
+        # No `finally`: see `AgentRun.run`.
+        try:
+            result = await running
+        except (ApplicationError, asyncio.CancelledError):
+            await archive_segment(self._state, closes=False)
+            raise
+        if await archive_segment(self._state, closes=False):
+            raise asyncio.CancelledError
         return result
 
     def _leave(self, frame: Frame) -> None:

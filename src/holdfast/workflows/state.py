@@ -44,6 +44,7 @@ class RunState:
         segment_events: Events of the history after which all goes on in a fresh one.
         carries: Somebody waits for that moment.
         keeps: Workers keep outside the history what is too large for it; `probed` once one was asked in this history.
+        archives: The workers have an archive, into which the run's history goes.
         ledger_version: Changes whenever a decision changes the ledger; drivers wait for it.
     """
 
@@ -69,6 +70,7 @@ class RunState:
         self.frames: list[Frame] = []
         self.active: set[str] = set()
         self.works: dict[str, Work] = {}
+        self.archives = False
         self.ledger_version = 0
         self.unlimited_frames: set[str] = set()
         self.labels: dict[str, str] = {}
@@ -83,6 +85,11 @@ class RunState:
         self._stop_first: str | None = None
         self._task = 0
         self._inlined = 0
+
+    @property
+    def query(self) -> str:
+        """Name of the workflow's transcript query."""
+        return f"{self._prefix}transcript"
 
     @property
     def about_to_begin(self) -> bool:
@@ -222,7 +229,7 @@ class RunState:
             frame=frame.id,
             epoch=frame.epoch,
             turn=frame.turn,
-            query=f"{self._prefix}transcript",
+            query=self.query,
             facts=frame.facts,
             parent=frame.parent,
             call=frame.parent_call,

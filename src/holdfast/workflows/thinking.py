@@ -92,6 +92,7 @@ class ModelTurns:
         """
         frame = self._frame
         frame.missing_since, frame.resume_at, frame.broken_replies, frame.waits = None, None, 0, 0
+        self._state.archives = self._state.archives or bool(reply.archive)
         if provider_history.take(frame, reply) or guards.know(frame, reply):
             return
         self._state.mailbox.place(frame, early, workflow.now())

@@ -1,0 +1,139 @@
+"""Where the histories of runs are kept beyond the server's retention."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+from google.protobuf.message import Message
+from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.api.history.v1 import History, HistoryEvent
+
+from holdfast.artifacts import ArtifactStore, artifact_store, place_of_run
+
+__all__ = ["Archive", "Segment", "Stores", "archive_at"]
+
+STORE_S: Final = 120.0
+"""How long one access may take."""
+_HISTORY: Final = "history-"
+_TRANSCRIPT: Final = "transcript-"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One Temporal run of a chain, as it is archived.
+
+    Attributes:
+        name: Of the file that holds its history.
+        run_id: Temporal's id of it.
+        began_at: When it began: a chain is in this order.
+    """
+
+    name: str
+    run_id: str
+    began_at: datetime
+
+
+class Archive:
+    """Histories of runs, segment by segment, each in one file; and the transcript of a run that has ended.
+
+    A history is what the server had: the events as protobuf (`temporal.api.history.v1.History`, compressed), their
+    payloads as the user's codec encoded them. Whatever is made of a history can be made of it later too.
+    """
+
+    def __init__(self, store: ArtifactStore) -> None:
+        """Take the store; what one run has in it is in a place of its own."""
+        self._store = store
+
+    async def keep(
+        self, namespace: str, workflow_id: str, run_id: str, events: Sequence[HistoryEvent]
+    ) -> tuple[str, int]:
+        """Keep the history of one Temporal run; equal events are equal bytes. Return name and size of the file."""
+        began_ms = events[0].event_time.ToMilliseconds()
+        name = f"{_HISTORY}{began_ms:013d}-{run_id}.pb.gz"
+        data = await asyncio.to_thread(_packed, History(events=events))
+        await self._at(namespace, workflow_id, lambda place: place.write(name, data))
+        return name, len(data)
+
+    async def keep_transcripts(
+        self, namespace: str, workflow_id: str, run_id: str, transcripts: Mapping[str, Payload]
+    ) -> None:
+        """Keep the conversations of a run that has ended, each as one encoded payload, by frame."""
+        for frame, payload in transcripts.items():
+            data = await asyncio.to_thread(_packed, Payloads(payloads=[payload]))
+            name = f"{_TRANSCRIPT}{run_id}-{frame}.pb.gz"
+            await self._at(namespace, workflow_id, _writing(name, data))
+
+    async def segments(self, namespace: str, workflow_id: str) -> list[Segment]:
+        """What is archived of a workflow id, in the order in which it ran."""
+        names = await self._at(namespace, workflow_id, lambda place: place.names())
+        return [_segment(name) for name in names if name.startswith(_HISTORY)]
+
+    async def history(self, namespace: str, workflow_id: str, run_id: str) -> list[HistoryEvent] | None:
+        """The events of one Temporal run; None where they are not archived."""
+        found = [each for each in await self.segments(namespace, workflow_id) if each.run_id == run_id]
+        if not found:
+            return None
+        data = await self._at(namespace, workflow_id, lambda place: place.read(found[0].name))
+        return list((await asyncio.to_thread(lambda: History.FromString(gzip.decompress(data)))).events)
+
+    async def transcript(self, namespace: str, workflow_id: str, run_id: str, frame: str) -> Payload | None:
+        """One archived conversation, encoded; None where there is none."""
+        name = f"{_TRANSCRIPT}{run_id}-{frame}.pb.gz"
+        try:
+            data = await self._at(namespace, workflow_id, lambda place: place.read(name))
+        except FileNotFoundError:
+            return None
+        [payload] = Payloads.FromString(gzip.decompress(data)).payloads
+        return payload
+
+    async def erase(self, namespace: str, workflow_id: str) -> list[str]:
+        """Forget all that is archived of a workflow id; return the names of the files."""
+        return await self._at(namespace, workflow_id, lambda place: place.erase())
+
+    async def _at(self, namespace: str, workflow_id: str, work: Callable[[ArtifactStore], T]) -> T:
+        place = place_of_run(self._store, namespace, workflow_id)
+        return await asyncio.wait_for(asyncio.to_thread(work, place), STORE_S)
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where a client finds what is kept of runs outside the server.
+
+    Attributes:
+        archive: Histories beyond the server's retention.
+        artifacts: Large outputs, and parts of long conversations.
+    """
+
+    archive: Archive | None = None
+    artifacts: ArtifactStore | None = None
+
+
+def archive_at(location: str | os.PathLike[str] | None) -> Archive | None:
+    """The archive at a folder's path or a URL; None takes ``HOLDFAST_ARCHIVE``, and is none without that.
+
+    Raises:
+        DefinitionError: It is neither path nor URL, or what the URL needs is not installed.
+    """
+    found = location or os.environ.get("HOLDFAST_ARCHIVE") or None
+    return None if found is None else Archive(artifact_store(found, "archive"))
+
+
+def _packed(message: Message) -> bytes:
+    return gzip.compress(message.SerializeToString(deterministic=True), mtime=0)
+
+
+def _writing(name: str, data: bytes) -> Callable[[ArtifactStore], Any]:
+    return lambda place: place.write(name, data)
+
+
+def _segment(name: str) -> Segment:
+    began_ms, _, run_id = name.removeprefix(_HISTORY).removesuffix(".pb.gz").partition("-")
+    return Segment(name=name, run_id=run_id, began_at=datetime.fromtimestamp(int(began_ms) / 1000, UTC))

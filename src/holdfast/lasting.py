@@ -1,0 +1,80 @@
+"""What of a run outlives the server's retention: its conversation, from the run itself or from an archive."""
+
+from __future__ import annotations
+
+from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowQueryFailedError
+from temporalio.converter import WorkflowSerializationContext
+from temporalio.service import RPCError
+
+from holdfast.artifacts import ArtifactStore, place_of_run
+from holdfast.errors import HistoryExpiredError, RunNotFoundError
+from holdfast.payloads.json_profile import JsonObject
+from holdfast.reach import Reach
+from holdfast.reading import whole_transcript
+
+
+class Lasting(Reach):
+    """What can be read of a run, however long ago it ended."""
+
+    async def transcript(self, *, frame: str = "0") -> list[JsonObject]:
+        """The conversation, as items of the Responses API, in order; also what its model no longer reads.
+
+        Comes from the run itself, which a worker has to answer; of one that has ended, from the archive where there is
+        one: with workers down too, and when the server has forgotten the run.
+
+        Args:
+            frame: Which loop: "0" is a run's own; nested agents, and further runs of an `AgentHost`, have later ones.
+
+        Raises:
+            HistoryExpiredError: The server no longer has the run, and no archive here has its conversation.
+            RunNotFoundError: Neither knows anything of it.
+            TimeoutError: No worker answered.
+            ArtifactError: A part of a long conversation is kept where this client cannot read it.
+        """
+        try:
+            description = await self._describe()
+        except RunNotFoundError:
+            return await self._expired(frame)
+        if description.status is not WorkflowExecutionStatus.RUNNING:
+            archived = await self._archived(frame, description.run_id)
+            if archived is not None:
+                return archived
+        return await self._asked(description, frame)
+
+    # --- inside ---
+
+    @property
+    def _place(self) -> ArtifactStore | None:
+        """Where the run keeps what is too large for its history."""
+        artifacts = self._stores.artifacts
+        return None if artifacts is None else place_of_run(artifacts, self._client.namespace, self.id)
+
+    async def _asked(self, description: WorkflowExecutionDescription, frame: str) -> list[JsonObject]:
+        handle = self._client.get_workflow_handle(self.id, run_id=description.run_id)
+        try:
+            return await whole_transcript(handle, f"{self._prefix(description)}transcript", frame, self._place)
+        except (RPCError, WorkflowQueryFailedError) as error:
+            raise TimeoutError(f"no worker of {self.id} answered; look at its status, then try again") from error
+
+    async def _expired(self, frame: str) -> list[JsonObject]:
+        archive = self._stores.archive
+        if archive is None:
+            raise HistoryExpiredError(self.id)
+        segments = await archive.segments(self._client.namespace, self.id)
+        if not segments:
+            raise RunNotFoundError(self.id)
+        found = await self._archived(frame, segments[-1].run_id)
+        if found is None:
+            raise HistoryExpiredError(self.id, segments[-1].run_id)
+        return found
+
+    async def _archived(self, frame: str, run_id: str) -> list[JsonObject] | None:
+        if self._stores.archive is None:
+            return None
+        payload = await self._stores.archive.transcript(self._client.namespace, self.id, run_id, frame)
+        if payload is None:
+            return None
+        context = WorkflowSerializationContext(namespace=self._client.namespace, workflow_id=self.id)
+        [items] = await self._converter.with_context(context).decode([payload])
+        found: list[JsonObject] = items
+        return found

@@ -1,0 +1,291 @@
+"""What a run leaves behind when the server has forgotten it: its archive, and how everything of it is erased."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio import workflow
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflow.v1 import PendingActivityInfo
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.client import Client, WorkflowHandle, WorkflowHistory
+from temporalio.converter import DataConverter
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import Replayer
+
+from _neighbour import MirrorCodec
+from conftest import Effects, MakeLab
+from holdfast import AgentHost, Holdfast, HoldfastPlugin, Run
+from holdfast.archive import Archive
+from holdfast.artifacts import FolderStore
+from holdfast.errors import (
+    HistoryExpiredError,
+    OffsetUnknownError,
+    RunCancelledError,
+    RunFailedError,
+    RunGoesOnError,
+    RunNotFoundError,
+)
+from holdfast.payloads.json_profile import JsonObject
+from holdfast.server import EmbeddedServer
+from holdfast.testing import Fail, Lab, Reply, call, text
+from spec.test_a_parallel_approvals import DONE, desk
+from spec.test_continue_as_new import SHORT
+from spec.test_j_by_reference import MEGABYTES, stored
+from spec.test_j_tool_outputs import agent
+
+WIPE = Reply(call("wipe", {"target": "t"}, "c1"))
+
+
+async def archiving(lab: Lab, run: Run) -> WorkflowHandle[Any, Any]:
+    """The workflow that has a run's history archived."""
+    begun = await lab.client.get_workflow_handle(run.id).describe()
+    return lab.client.get_workflow_handle(f"holdfast-archive-{begun.run_id}")
+
+
+async def archived(lab: Lab, run: Run, folder: Path) -> WorkflowHistory:
+    """The one segment of a run once it is archived; the workflow that had it written is replayed."""
+    child = await archiving(lab, run)
+    async with asyncio.timeout(30):
+        await child.result()
+    replayer = Replayer(workflows=[], plugins=[HoldfastPlugin()], data_converter=lab.client.data_converter)
+    await replayer.replay_workflow(await child.fetch_history())
+    archive = Archive(FolderStore(folder))
+    [segment] = await archive.segments("default", run.id)
+    events = await archive.history("default", run.id, segment.run_id)
+    assert events is not None
+    return WorkflowHistory(run.id, events)
+
+
+async def attempts(handle: WorkflowHandle[Any, Any], least: int) -> PendingActivityInfo | None:
+    """The activity under way, once it is at that attempt."""
+    pending = (await handle.describe()).raw_description.pending_activities
+    return next((each for each in pending if each.attempt >= least), None)
+
+
+async def forget(lab: Lab, workflow_id: str, run_id: str = "") -> None:
+    """Let the server forget a run, as it does after the namespace's retention."""
+    execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
+    request = DeleteWorkflowExecutionRequest(namespace="default", workflow_execution=execution)
+    await lab.client.workflow_service.delete_workflow_execution(request)
+    async with asyncio.timeout(30):
+        while await known(lab.client, workflow_id, run_id):  # noqa: ASYNC110 - a deletion has no event to wait for
+            await asyncio.sleep(0)
+
+
+async def known(client: Client, workflow_id: str, run_id: str = "") -> bool:
+    """Whether the server knows a workflow."""
+    try:
+        await client.get_workflow_handle(workflow_id, run_id=run_id or None).describe()
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False
+    return True
+
+
+async def test_the_archive_has_what_the_server_had(
+    make_lab: MakeLab, effects: Effects, tmp_path: Path, cache: int
+) -> None:
+    """A finished run's archive holds its history, event by event to the last, and replays; its conversation can be
+    read when server and workers are gone."""
+    lab = await make_lab([desk(effects)], script=[WIPE, DONE], archive=tmp_path, max_cached_workflows=cache)
+    run = await lab.hf.start("desk", "clean up")
+    await run.approve(await lab.next_request(run), decided_by="lead")
+    assert (await run.result()).output == "done"
+    history = await archived(lab, run, tmp_path)
+    on_server = await lab.client.get_workflow_handle(run.id).fetch_history()
+    assert list(history.events) == list(on_server.events)
+    await Replayer(workflows=[], plugins=[HoldfastPlugin()]).replay_workflow(history)
+    live = await Holdfast(lab.client).run(run.id).transcript()
+    assert [item["type"] for item in live] == ["message", "function_call", "function_call_output", "message"]
+    await lab.stop_worker()
+    assert await run.transcript() == live
+    await forget(lab, run.id)
+    assert await lab.hf.run(run.id).transcript() == live
+    with pytest.raises(HistoryExpiredError, match="HOLDFAST_ARCHIVE"):
+        await Holdfast(lab.client).run(run.id).transcript()
+    with pytest.raises(RunNotFoundError, match="no run nobody"):
+        await lab.hf.run("nobody").transcript()
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "failed"])
+async def test_every_ending_is_archived(make_lab: MakeLab, effects: Effects, tmp_path: Path, ending: str) -> None:
+    """A run that was cancelled or failed is archived like one that finished, and ends as it would have."""
+    script = [WIPE] if ending == "cancelled" else [WIPE, Fail(400, "no")]
+    lab = await make_lab([desk(effects)], script=script, archive=tmp_path)
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    if ending == "cancelled":
+        await run.cancel("enough")
+        with pytest.raises(RunCancelledError, match="enough"):
+            await run.result()
+    else:
+        await run.approve(request, decided_by="lead")
+        with pytest.raises(RunFailedError, match="ModelRefused"):
+            await run.result()
+    history = await archived(lab, run, tmp_path)
+    assert list(history.events) == list((await lab.client.get_workflow_handle(run.id).fetch_history()).events)
+    assert len(await run.transcript()) == (2 if ending == "cancelled" else 3)
+
+
+async def test_an_archive_that_cannot_be_written_holds_up_nothing(
+    make_lab: MakeLab, effects: Effects, tmp_path: Path
+) -> None:
+    """Where the archive cannot be written the run ends as it would have; the writing is tried again, by whichever
+    worker is there, until it succeeds."""
+    place = tmp_path / "archive"
+    place.write_text("in the way")
+    lab = await make_lab([desk(effects)], script=[DONE], archive=place)
+    run = await lab.start("desk")
+    assert (await run.result()).output == "done"
+    child = await archiving(lab, run)
+    async with asyncio.timeout(30):
+        while not (tried := await attempts(child, 2)):  # noqa: ASYNC110 - an attempt has no event before its last
+            await asyncio.sleep(0)
+    assert tried.last_failure.application_failure_info.type == "ArchiveUnwritable"
+    assert str(tmp_path) not in tried.last_failure.message
+    await lab.replace_worker()
+    place.unlink()
+    history = await archived(lab, run, place)
+    assert list(history.events) == list((await lab.client.get_workflow_handle(run.id).fetch_history()).events)
+
+
+@workflow.defn(sandboxed=False)
+class TwoRuns:
+    """A workflow of a user's own, with two runs of an agent and a wait after them."""
+
+    @workflow.init
+    def __init__(self) -> None:
+        """Make the host."""
+        self.agents = AgentHost()
+        self.over = False
+
+    @workflow.run
+    async def run(self) -> None:
+        """Run twice, then wait."""
+        for _ in range(2):
+            await self.agents.run("desk", "go")
+        await workflow.wait_condition(lambda: self.over)
+
+    @workflow.signal
+    def end(self) -> None:
+        """Let it end."""
+        self.over = True
+
+
+async def test_a_host_archives_after_each_of_its_runs(
+    make_lab: MakeLab, effects: Effects, tmp_path: Path, cache: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a workflow of the user's own each run of an agent ends with what there is by then in the archive, and the
+    conversations can be read there when the workflow has ended and no worker is left."""
+    monkeypatch.setattr("holdfast.activities.archiving.MAY_CLOSE_WITHIN_S", 0.2)
+    lab = await make_lab(
+        [desk(effects)],
+        script=[DONE, Reply(text("again"))],
+        archive=tmp_path,
+        workflows=[TwoRuns],
+        max_cached_workflows=cache,
+    )
+    handle = await lab.client.start_workflow(TwoRuns.run, id=f"own-{lab.task_queue}", task_queue=lab.task_queue)
+    run = lab.watch(lab.hf.run(handle.id))
+    archive = Archive(FolderStore(tmp_path))
+    run_id = handle.result_run_id or ""
+    async with asyncio.timeout(30):
+        while await archive.transcript("default", run.id, run_id, "1") is None:  # noqa: ASYNC110 - a file has no event
+            await asyncio.sleep(0)
+    assert [len(await run.transcript(frame=frame)) for frame in ("0", "1")] == [2, 2]
+    await handle.signal(TwoRuns.end)
+    await handle.result()
+    await lab.stop_worker()
+    assert [item["role"] for item in await run.transcript(frame="1")] == ["user", "assistant"]
+    assert await archive.history("default", run.id, run_id)
+
+
+async def test_a_codec_protects_the_archive(
+    make_lab: MakeLab, effects: Effects, tmp_path: Path, server: EmbeddedServer
+) -> None:
+    """What a codec encodes for the server is encoded in the archive too, and read there with the same codec."""
+    client = await Client.connect(server.address, data_converter=DataConverter(payload_codec=MirrorCodec()))
+    lab = await make_lab([desk(effects)], script=[DONE], archive=tmp_path, client=client)
+    run = await lab.start("desk", "my secret plan")
+    await run.result()
+    history = await archived(lab, run, tmp_path)
+    [transcript] = [gzip.decompress(data) for name, data in stored(tmp_path).items() if name.startswith("transcript-")]
+    for written in (transcript, *(event.SerializeToString() for event in history.events)):
+        assert b"secret plan" not in written
+    await lab.stop_worker()
+    assert "my secret plan" in str(await run.transcript())
+
+
+async def test_everything_of_a_run_is_erased(make_lab: MakeLab, tmp_path: Path) -> None:
+    """Erased are history, outputs and archive of one run alone, and the ids that the archiving left; a run that goes on
+    is refused unless it is to be ended; erasing again finds nothing."""
+    folders = {"archive": tmp_path / "archive", "artifacts": tmp_path / "artifacts"}
+    script = [Reply(call("big", {}, "c1")), DONE] * 2 + [Reply(call("sign", {}, "c1"))]
+    lab = await make_lab([agent(big=MEGABYTES)], script=script, **folders)
+    kept = await lab.start("desk")
+    await kept.result()
+    run = await lab.hf.start("desk", "go")
+    await run.result()
+    child = await archiving(lab, run)
+    for each in (kept, run):
+        await archived(lab, each, folders["archive"])
+    before = stored(tmp_path)
+    erased = await lab.hf.erase(run.id)
+    assert (len(erased.histories), len(erased.artifacts), len(erased.archived)) == (1, 1, 2)
+    assert not erased.nothing
+    assert not await known(lab.client, run.id)
+    assert not await known(lab.client, child.id)
+    assert len(before) - len(stored(tmp_path)) == 2  # of the equal outputs, one is there for the other run
+    assert (await lab.hf.erase(run.id)).nothing
+    assert len(await kept.transcript()) == 4
+    waiting = await lab.hf.start("desk", "go")
+    await lab.next_request(waiting)
+    with pytest.raises(RunGoesOnError, match="terminate=True"):
+        await lab.hf.erase(waiting.id)
+    assert len((await lab.hf.erase(waiting.id, terminate=True)).histories) == 1
+    assert not await known(lab.client, waiting.id)
+
+
+async def seen(run: Run, after: str | None = None) -> list[JsonObject]:
+    """The run's events as they go over the wire."""
+    return [event.to_wire() async for event in run.events(after=after, wait=False)]
+
+
+async def test_events_go_on_from_the_archive(make_lab: MakeLab, effects: Effects, tmp_path: Path, cache: int) -> None:
+    """Of a run over several continue-as-news every event is the same, with the same offset, whether the server has all
+    histories, lacks the oldest, or has none; from any offset on. Without the archive that is said."""
+    turns = [Reply(call("look", {"check": f"w{turn}"}, f"c{turn}")) for turn in range(12)]
+    lab = await make_lab([desk(effects)], script=[*turns, DONE], archive=tmp_path, max_cached_workflows=cache)
+    run = await lab.hf.start("desk", "look", segment_events=SHORT)
+    assert (await run.result()).output == "done"
+    archive = Archive(FolderStore(tmp_path))
+    histories = await lab.histories(run)
+    assert len(histories) > 2
+    for history in histories:
+        async with asyncio.timeout(30):
+            await lab.client.get_workflow_handle(f"holdfast-archive-{history.run_id}").result()
+        assert await archive.history("default", run.id, history.run_id) == list(history.events)
+    assert [each.run_id for each in await archive.segments("default", run.id)] == [each.run_id for each in histories]
+    live = await seen(Holdfast(lab.client).run(run.id))
+    items = await lab.hf.run(run.id).transcript()
+    offsets = [str(event["offset"]) for event in live]
+    bare = Holdfast(lab.client).run(run.id)
+    for gone in (histories[:1], histories[1:]):
+        for history in gone:
+            await forget(lab, run.id, history.run_id)
+        with pytest.raises(RunNotFoundError):
+            await seen(bare)
+        assert await seen(lab.hf.run(run.id)) == live
+        for place in (0, len(live) // 2, len(live) - 1):
+            assert await seen(run, offsets[place]) == live[place + 1 :]
+    assert await lab.hf.run(run.id).transcript() == items
+    assert len(items) == 26
+    for wrong in (offsets[-1].replace(":", "x:"), offsets[-1].partition(":")[0] + ":9999.0"):
+        with pytest.raises(OffsetUnknownError):
+            await seen(run, wrong)
