@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
-TYPED := src tests $(wildcard demo.py desk.py worker.py workflows/*.py activities/*.py)
+TYPED := src tests bench/long_runs.py $(wildcard demo.py desk.py worker.py workflows/*.py activities/*.py)
 # What runs against the built wheel: tests of the library alone, and of an application that it makes.
 WHEEL_TESTS ?= tests/unit tests/cli/test_init.py
 # Tests mostly wait for a server, a timer or a process: more of them run at a time than a small machine has cores. A file
@@ -10,7 +10,7 @@ WHEEL_TESTS ?= tests/unit tests/cli/test_init.py
 JOBS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-crash test check scenarios api clean
+.PHONY: help demo demo-crash test check scenarios api bench clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ scenarios: $(READY) ## Write docs/scenarios.md from the tests
 
 api: $(READY) ## Write docs/api.md from the docstrings
 	$(BIN)/python -m tests.api_page
+
+bench: $(READY) ## Measure long runs: histories, memory, time (TURNS="50 200 1000")
+	@$(BIN)/python bench/long_runs.py $(TURNS)
 
 clean: ## Remove the environment, caches and built files (the data in .holdfast stays)
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

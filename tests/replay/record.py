@@ -32,6 +32,7 @@ from holdfast import (  # noqa: E402
     question,
     tool,
 )
+from holdfast.chain import chain_of  # noqa: E402
 from holdfast.events import history_of  # noqa: E402
 from holdfast.server import EmbeddedServer  # noqa: E402
 from holdfast.testing import Gate, Hang, Lab, Reply, call, refusal, text  # noqa: E402
@@ -214,6 +215,17 @@ async def budget(lab: Lab, run: Run) -> None:
             return
 
 
+async def carried(lab: Lab, run: Run) -> None:
+    """A run that went on in a fresh history, where a person is still asked."""
+    await asking(lab, run)
+    described = await lab.client.get_workflow_handle(run.id).describe()
+    async for run_id, _ in chain_of(lab.client, run.id, described.run_id, wait=True):
+        if run_id != described.run_id:
+            break
+        await lab.client.get_workflow_handle(run.id).signal("approve", "nobody-asked-this")
+    await until(lab, run, "workflow_task_completed_event_attributes")
+
+
 async def until_settled(lab: Lab, run: Run) -> None:
     """Wait until a call of the run has ended, looking at each event of its history."""
     async for _ in history_of(lab.client.get_workflow_handle(run.id), wait=True):
@@ -288,6 +300,7 @@ SCENES: dict[str, Scene] = {
     "failed": ([Reply(refusal("I will not"))], failed),
     "tool_failed": ([Reply(call("break_down", {}, "c1")), DONE], tool_failed),
     "cancelled": ([Reply(WIPE, call("hang", {}, "c2"))], cancelled),
+    "carried": ([Reply(WIPE, call("look", {"check": "fans"}, "c2"), call("wipe", {"target": "b"}, "c3"))], carried),
     "hosted": ([Reply(WIPE), DONE, Reply(WIPE), Gate("never", DONE)], hosted),
 }
 
@@ -309,7 +322,10 @@ async def record(server: EmbeddedServer, folder: Path, name: str) -> None:
             run = lab.watch(lab.hf.run(handle.id))
         else:
             agent = STARTED_WITH.get(name, "desk")
-            run = await lab.start(agent, "Clean up, please", labels={"team": "it"}, id=name, requested_by="rita")
+            options = {"segment_events": 40} if name == "carried" else {}
+            run = await lab.start(
+                agent, "Clean up, please", labels={"team": "it"}, id=name, requested_by="rita", **options
+            )
         await play(lab, run)
         history = await client.get_workflow_handle(run.id).fetch_history()
         document = json.loads(scrubbed(history.to_json()))

@@ -14,7 +14,7 @@ from _long_office import Office
 from conftest import Effects, MakeLab
 from holdfast import Agent, Approval, Grant, tool
 from holdfast.chain import chain_of
-from holdfast.errors import RequestClosedError, RunCancelledError, RunFailedError
+from holdfast.errors import RequestClosedError, RunCancelledError, RunEndedError, RunFailedError
 from holdfast.handle import Run
 from holdfast.testing import Lab, Reply, Script, call, text
 from holdfast.testing.script import RecordedRequest
@@ -174,7 +174,7 @@ async def test_nested_agents_go_on_where_they_were(make_lab: MakeLab, effects: E
     result = await run.result()
     assert result.output == "all done"
     assert result.usage.requests == 5
-    assert effects == ["look 1", "wipe temp", "wipe logs"]
+    assert sorted(effects) == ["look 1", "wipe logs", "wipe temp"]
 
 
 async def test_a_cancelled_call_with_a_nested_loop_stays_cancelled(make_lab: MakeLab, effects: Effects) -> None:
@@ -276,7 +276,7 @@ async def test_old_parts_of_a_conversation_are_kept_outside(
         starts = [history.events[0] for history in await lab.histories(run)]
         weights.append(max(event.ByteSize() for event in starts))
     assert sent[0][-1] == sent[1][-1]
-    assert weights[1] < 70_000
+    assert weights[1] < 30_000
     assert weights[0] > 100_000
 
 
@@ -344,3 +344,33 @@ async def test_a_users_own_workflow_goes_on_too(make_lab: MakeLab, effects: Effe
     assert await started.result() == ["short done", "long done"]
     assert [effect for effect in effects if effect.startswith("wipe")] == ["wipe short", "wipe long"]
     assert len(await lab.histories(run)) > 1
+
+
+async def test_decisions_that_race_a_crossing_count_once(make_lab: MakeLab, effects: Effects) -> None:
+    """Updates that come while a run goes on in a fresh history are taken there: none is lost, none counts twice."""
+
+    def choose(request: RecordedRequest) -> Reply:
+        turn = request.turns
+        if turn == 5:
+            return Reply(text("done"))
+        return Reply(*(call("wipe", {"target": f"{turn}-{index}"}, f"w{turn}-{index}") for index in range(6)))
+
+    lab = await make_lab([desk(effects)], script=Script.of(choose))
+    run = await lab.start("desk", segment_events=SHORT)
+    async with asyncio.timeout(120), asyncio.TaskGroup() as deciding:
+        async for request in run.requests():
+            for decision in ("once", "twice"):
+                deciding.create_task(_approve(run, request.id, f"{request.id}-{decision}"))
+    assert (await run.result()).output == "done"
+    assert sorted(effects) == sorted(f"wipe {turn}-{index}" for turn in range(5) for index in range(6))
+    assert len(await lab.histories(run)) > 3
+
+
+async def _approve(run: Run, request: str, decision_id: str) -> None:
+    """Approve, as one of two who do so at the same time."""
+    try:
+        await run.approve(request, decided_by=decision_id, decision_id=decision_id)
+    except RequestClosedError:
+        return
+    except RunEndedError:
+        assert (await run.status()).status == "completed"

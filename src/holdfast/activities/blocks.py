@@ -78,10 +78,14 @@ class BlockCache:
         return known[: known.index(after) + 1]
 
     def drop_before(self, frame: tuple[str, ...], block_id: str) -> None:
-        """Shorten the order of a frame's blocks: it begins with *block_id* from now on."""
+        """Forget a frame's blocks before *block_id*, and shorten their order: it begins with that one from now on."""
         known = self._orders.get(frame)
         if known is not None and block_id in known:
-            self._orders[frame] = known[known.index(block_id) :]
+            at = known.index(block_id)
+            self._orders[frame] = known[at:]
+            for left_out in known[:at]:
+                _, freed = self._blocks.pop(left_out, (None, 0))
+                self._room += freed
 
     def put_order(self, frame: tuple[str, ...], order: list[str]) -> None:
         """Keep the order of a frame's blocks."""

@@ -29,7 +29,7 @@ from holdfast.workflows.settle import Done, settle_activity, start_activity
 from holdfast.workflows.state import RunState
 from holdfast.workflows.work import Work
 
-PACK_BYTES: Final = 64 * 1024
+PACK_BYTES: Final = 16 * 1024
 """Blocks together above this size are kept outside the history, where there is a place: each fresh history would
 repeat them otherwise."""
 PACKED_AT_ONCE: Final = 2_000
