@@ -101,6 +101,7 @@ if TYPE_CHECKING:
     from holdfast.payloads.history import (
         Chain,
         Conversation,
+        KeptHistory,
     )
     from holdfast.payloads.messages import (
         MessageReceipt,
@@ -201,6 +202,7 @@ _HOMES = {
     "Image": "content",
     "InProcessDeltas": "deltas",
     "InputGuardrail": "guardrail",
+    "KeptHistory": "payloads.history",
     "LimitsRaised": "payloads.requests",
     "Match": "payloads.remember",
     "MaxTurns": "limits",
@@ -288,6 +290,7 @@ __all__ = [
     "Image",
     "InProcessDeltas",
     "InputGuardrail",
+    "KeptHistory",
     "LimitsRaised",
     "Match",
     "MaxTurns",

@@ -98,3 +98,14 @@ def checked_settings(subject: str, settings: Mapping[str, Any], output: OutputTy
     if output is not None:
         output.settings(copied, subject)
     return copied
+
+
+def checked_background(subject: str, background: object) -> bool:
+    """Whether an agent's responses are made in the background.
+
+    Raises:
+        DefinitionError: It is no bool.
+    """
+    if not isinstance(background, bool):
+        raise DefinitionError(subject, "background must be True or False")
+    return background

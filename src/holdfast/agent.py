@@ -13,6 +13,7 @@ from holdfast._agent_checks import (
     check_model,
     check_offered,
     check_texts,
+    checked_background,
     checked_description,
     checked_settings,
     is_model,
@@ -87,6 +88,8 @@ class Agent:
         hooks: Hear of its model calls and tools.
         after_tools: What follows when the tools of a reply have ended: by default the model reads their outputs.
         max_parallel_calls: Most calls of one reply that run at once; the others start in call order. None is no limit.
+        background: Its responses are made in the background: they are stored at the provider, survive the worker that
+            asked for them, and may take hours.
         truncation: How much of a long conversation its model is sent; None: all of it.
     """
 
@@ -115,6 +118,7 @@ class Agent:
     after_tools: AfterTools
     max_parallel_calls: int | None
     truncation: Truncate | None
+    background: bool
 
     def __init__(
         self,
@@ -143,6 +147,7 @@ class Agent:
         after_tools: AfterTools = "run_again",
         max_parallel_calls: int | None = None,
         truncation: Truncate | None = None,
+        background: bool = False,
     ) -> None:
         """Define an agent.
 
@@ -181,6 +186,7 @@ class Agent:
             "output_guardrails": guardrails_of(OutputGuardrail, output_guardrails, subject),
             "hooks": hooks_of(hooks, subject),
             "max_parallel_calls": checked_parallel(subject, max_parallel_calls),
+            "background": checked_background(subject, background),
             "truncation": checked_truncation(subject, truncation),
         }
         for attribute, value in values.items():

@@ -52,6 +52,7 @@ PUBLIC: Final = (
     "Image",
     "InProcessDeltas",
     "InputGuardrail",
+    "KeptHistory",
     "LimitsRaised",
     "Match",
     "MaxTurns",

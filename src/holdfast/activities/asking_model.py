@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from dataclasses import replace
 from typing import Any, Final
 
+from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.agent import Agent
 from holdfast.context import RunContext
-from holdfast.models.port import ModelCallError, ModelPort
+from holdfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest
 from holdfast.payloads.json_profile import scrub
 from holdfast.payloads.model_call import REPLY_BROKEN
 from holdfast.payloads.usage import Spent, Usage
+
+logger = logging.getLogger(__name__)
 
 INSTRUCTIONS_S: Final = 30.0
 """How long instructions that are a function may take."""
@@ -71,6 +76,28 @@ async def instructions_of(runtime: Runtime, agent: Agent, context: RunContext[An
     else:
         return scrub(str(text))
     raise ApplicationError(f"the instructions of {agent.name} {problem}", type="InstructionsFailed", non_retryable=True)
+
+
+async def answered(port: ModelPort, request: ModelRequest) -> ModelAnswer:
+    """Call the model; a background response that the provider has forgotten is made anew.
+
+    Raises:
+        ApplicationError: It did not answer, or not with a reply.
+        StillUnderwayError: A background response takes longer than the attempt can wait.
+    """
+    try:
+        try:
+            return await port.answer(request)
+        except ModelCallError as error:
+            if error.kind != "ResponseForgotten" or request.background is None:
+                raise
+            logger.warning("%s: %s; it is made anew", activity.info().workflow_id, error.message)
+        await request.background.remember(None)
+        return await port.answer(replace(request, background=replace(request.background, resume=None)))
+    except ModelCallError as error:
+        # Without its cause: a vendor's error quotes the body, and one that cannot be recorded would be retried.
+        failed = to_application_error(error)
+        raise failed if error.usage is None else with_spent(failed, error.usage, request.model) from None
 
 
 def to_application_error(error: ModelCallError) -> ApplicationError:

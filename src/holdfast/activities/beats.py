@@ -68,6 +68,24 @@ class _Beat:
         )
 
 
+class Beating:
+    """The beats of one activity while they go on."""
+
+    def __init__(self, client: Client, beat: _Beat, loop: asyncio.AbstractEventLoop) -> None:
+        self._client = client
+        self._beat = beat
+        self._loop = loop
+
+    async def say(self, details: Sequence[Any]) -> None:
+        """Say *details* from now on, and at once: returns when the server has them, or did not answer in time."""
+        await self._beat.say(details)
+        answered = asyncio.run_coroutine_threadsafe(_send(self._client, self._beat.request), self._loop)
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(answered), FIRST_BEAT_S)
+        except (TimeoutError, RPCError) as error:
+            logger.debug("a heartbeat was lost: %s", error)  # the next one says the same
+
+
 class NotAcknowledgedError(Exception):
     """The first beat got no answer in time, or the server no longer waits for this attempt."""
 
@@ -103,7 +121,7 @@ class Beats:
         *,
         first: bool = True,
         renewed: Callable[[], Awaitable[object]] | None = None,
-    ) -> AsyncIterator[None]:
+    ) -> AsyncIterator[Beating]:
         """Beat for the activity that calls this, until the block is left.
 
         Args:
@@ -130,7 +148,7 @@ class Beats:
             beside.append(asyncio.create_task(_renew(beat, details, renewed)))
         beating = asyncio.run_coroutine_threadsafe(_beat(client, beat, tell, self._feed), self._loop)
         try:
-            yield
+            yield Beating(client, beat, self._loop)
         finally:
             beating.cancel()
             for task in beside:

@@ -3,34 +3,68 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
+from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from holdfast.activities.beats import Beats
+from holdfast.activities.beats import Beating, Beats
 
 T = TypeVar("T")
 
 
-async def kept_alive(beats: Beats, work: Coroutine[Any, Any, T], cancelled: ApplicationError) -> T:
+class Saying:
+    """What the beats of an activity say, and why they ended it.
+
+    Attributes:
+        stopped: "cancel", or "gone": the server waits for this attempt no longer. None: it was not told to end.
+    """
+
+    def __init__(self) -> None:
+        """Begin before the beats do."""
+        self.stopped: str | None = None
+        self._begun: asyncio.Future[Beating] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether a cancel was asked for, by whichever way that was heard of first."""
+        details = activity.cancellation_details()
+        return self.stopped == "cancel" or (details is not None and details.cancel_requested)
+
+    def begin(self, beating: Beating) -> None:
+        """The beats have begun."""
+        self._begun.set_result(beating)
+
+    async def say(self, details: Sequence[Any]) -> None:
+        """Say *details* with every beat from now on; returns when the server has them."""
+        await (await self._begun).say(details)
+
+
+async def kept_alive(
+    beats: Beats, work: Coroutine[Any, Any, T], cancelled: ApplicationError, saying: Saying | None = None
+) -> T:
     """Beat while *work* goes on; a cancel ends it, whatever it is at.
+
+    What the attempt before this one has said is said on, until *work* says something else.
 
     Raises:
         ApplicationError: *cancelled*, where the server wants the activity to end.
     """
     working = asyncio.create_task(work)
-    stopped: list[str] = []
+    says = saying or Saying()
 
     def stop(why: str) -> None:
-        stopped.append(why)
-        working.cancel()
+        says.stopped = why
+        if not working.cancelling():  # the SDK may have been faster, and what ends must not be cut short
+            working.cancel()
 
     try:
-        async with beats.kept([], stop, first=False):
+        async with beats.kept(activity.info().heartbeat_details, stop, first=False) as beating:
+            says.begin(beating)
             return await working
     except asyncio.CancelledError:
         working.cancel()
-        if not stopped:
+        if says.stopped is None:
             raise
         raise cancelled from None

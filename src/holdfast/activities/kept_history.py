@@ -93,7 +93,7 @@ class KeptConversation:
         try:
             if self._now.kind == "conversation" and self._now.conversation is None:
                 await self._anew()
-            elif self._uncertain:
+            elif self._uncertain and (request.background is None or request.background.resume is None):
                 await self._mend()
             return await self._port.answer(self._placed(request))
         except ModelCallError as error:

@@ -12,12 +12,13 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from holdfast.activities.answerable import answerable, drop_last_thoughts, offered_kinds, used_ids
-from holdfast.activities.asking_model import instructions_of, model_name, port_of, to_application_error, with_spent
+from holdfast.activities.asking_model import answered, instructions_of, model_name, port_of, with_spent
 from holdfast.activities.attributes import AttributeProbe
+from holdfast.activities.background import background_of, waited_for
 from holdfast.activities.final import input_guardrails, request_settings, structured
 from holdfast.activities.hooks import model_end, model_start
 from holdfast.activities.hosted_plans import servers
-from holdfast.activities.keeping import kept_alive
+from holdfast.activities.keeping import Saying, kept_alive
 from holdfast.activities.kept_history import FullTranscript, KeptConversation, history_port, refuse_unfit
 from holdfast.activities.offering import offered_now
 from holdfast.activities.planning import Planner, after_tools_plan
@@ -26,7 +27,7 @@ from holdfast.activities.sending import sent
 from holdfast.agent import Agent
 from holdfast.errors import PayloadInvalidError, UnknownAgentError
 from holdfast.handoffs import Handoff
-from holdfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest, OnDelta
+from holdfast.models.port import ModelAnswer, ModelRequest, OnDelta, StillUnderwayError
 from holdfast.offered import Offered
 from holdfast.payloads.artifacts import READ_OUTPUT
 from holdfast.payloads.call_items import CALLS
@@ -54,17 +55,21 @@ class CallModel:
         """
         call = _read(arg)
         cancelled = ApplicationError("the model call was cancelled", type="ModelCallCancelled", non_retryable=True)
-        return await kept_alive(self._runtime.beats, self._told(call, self._agent(call)), cancelled)
+        saying = Saying()
+        work = self._told(call, self._agent(call), saying)
+        return await kept_alive(self._runtime.beats, work, cancelled, saying)
 
-    async def _told(self, call: ModelCall, agent: Agent) -> JsonObject:
+    async def _told(self, call: ModelCall, agent: Agent, saying: Saying) -> JsonObject:
         """Call the model, and where the run is streamed tell what it writes while it writes it."""
         pen = self._runtime.deltas.pen(call.origin, turn=call.origin.turn + 1) if call.stream else None
         if pen is None:
-            return await self._reply(call, agent)
+            return await self._reply(call, agent, saying)
         async with pen:
-            return await self._reply(call, agent, pen.model)
+            return await self._reply(call, agent, saying, pen.model)
 
-    async def _reply(self, call: ModelCall, agent: Agent, on_delta: OnDelta | None = None) -> JsonObject:
+    async def _reply(
+        self, call: ModelCall, agent: Agent, saying: Saying, on_delta: OnDelta | None = None
+    ) -> JsonObject:
         kept = self._kept(call, agent)
         if kept is not None and (ready := await kept.prepared()) is not None:
             return ModelReply(block=uuid.uuid4().hex, items=[], history=ready).to_wire()
@@ -91,11 +96,15 @@ class CallModel:
             tools=[*self._definitions(offered), *(each.definition() for each in agent.hosted)],
             settings=request_settings(agent, called=bool(call.called)),
             on_delta=on_delta,
+            background=background_of(call, saying) if agent.background else None,
         )
         observers = self._runtime.observers(agent.name)
         await observers.tell("on_model_start", context, model_start(request))
         began = time.monotonic()
-        answer = await self._answer(kept or port_of(self._runtime, agent), request)
+        try:
+            answer = await answered(kept or port_of(self._runtime, agent), request)
+        except StillUnderwayError as still:
+            return ModelReply(block=uuid.uuid4().hex, items=[], underway=waited_for(call, still.response)).to_wire()
         took_s = time.monotonic() - began
         try:
             used = {each for _, block in blocks for each in used_ids(block)}
@@ -180,14 +189,6 @@ class CallModel:
         refuse_unfit(agent, self._runtime.registry)
         port = history_port(agent, port_of(self._runtime, agent))
         return KeptConversation(self._runtime.blocks, call, call.history, port)
-
-    async def _answer(self, port: ModelPort, request: ModelRequest) -> ModelAnswer:
-        try:
-            return await port.answer(request)
-        except ModelCallError as error:
-            # Without its cause: a vendor's error quotes the body, and one that cannot be recorded would be retried.
-            failed = to_application_error(error)
-            raise failed if error.usage is None else with_spent(failed, error.usage, request.model) from None
 
 
 def _read(arg: object) -> ModelCall:

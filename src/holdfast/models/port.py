@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -30,6 +30,33 @@ OnDelta = Callable[[ModelDelta], None]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Background:
+    """Asks for a response that is made while nobody has to hold a connection.
+
+    Attributes:
+        remember: Is told the id of a response that was begun, and returns once that is safe from a crash of the
+            worker; None: there is nothing left to pick up.
+        withdrawn: Whether being cancelled means that nobody wants the response any more; otherwise another attempt
+            picks it up.
+        patience_s: How long one attempt waits.
+        resume: A response that was begun, and is to be waited for in place of a new one.
+    """
+
+    remember: Callable[[str | None], Awaitable[None]]
+    withdrawn: Callable[[], bool]
+    patience_s: float
+    resume: str | None = None
+
+
+class StillUnderwayError(Exception):
+    """A background response takes longer than one attempt can wait."""
+
+    def __init__(self, response: str) -> None:
+        super().__init__(f"the response {response} is still being made")
+        self.response = response
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelRequest:
     """One request: everything the model sees.
 
@@ -42,6 +69,7 @@ class ModelRequest:
         conversation: Likewise, the conversation that this response is made on.
         on_delta: Wants to be told each piece of the reply as it comes; never blocks, never raises. A provider that
             cannot stream need not call it: the answer is what counts.
+        background: The response is made in the background. A provider that cannot do so may answer as ever.
     """
 
     model: str
@@ -53,6 +81,7 @@ class ModelRequest:
     previous_response_id: str | None = None
     conversation: str | None = None
     on_delta: OnDelta | None = None
+    background: Background | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +98,11 @@ class ModelAnswer:
     incomplete: str | None = None
 
 
-ModelErrorKind = Literal["ModelBusy", "ModelUnavailable", "ModelRefused", "ModelReplyInvalid", "HistoryLost"]
-"""*HistoryLost*: the provider does not know (any more) what the request continues."""
+ModelErrorKind = Literal[
+    "ModelBusy", "ModelUnavailable", "ModelRefused", "ModelReplyInvalid", "HistoryLost", "ResponseForgotten"
+]
+"""*HistoryLost*: the provider does not know (any more) what the request continues. *ResponseForgotten*: nor the
+background response that was to be picked up."""
 
 
 class ModelCallError(Exception):

@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 import openai
 
+from holdfast.models.background import in_background
 from holdfast.models.conversations import ResponsesConversations
 from holdfast.models.port import ConversationPort, ModelAnswer, ModelRequest
 from holdfast.models.reading import read_answer
@@ -30,6 +31,7 @@ class ResponsesModel:
 
         Raises:
             ModelCallError: It did not answer, or not with a reply.
+            StillUnderwayError: A background response takes longer than the attempt can wait.
         """
         body: dict[str, Any] = {
             **request.settings,
@@ -45,6 +47,8 @@ class ResponsesModel:
             body["instructions"] = request.instructions
         if request.tools:
             body["tools"] = list(request.tools)
+        if request.background is not None:
+            return await in_background(self._client, body, request.background)
         if request.on_delta is not None:
             return await streamed(self._client, body, request.on_delta)
         try:

@@ -10,6 +10,7 @@ from holdfast.payloads.base import Payload
 from holdfast.payloads.history import KeptHistory
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.requests import DeadlineDefault, LimitPolicy, OnEdit
+from holdfast.payloads.underway import Underway
 from holdfast.payloads.usage import Usage
 
 Effect = Literal["read_only", "idempotent", "at_most_once"]
@@ -55,6 +56,7 @@ class ModelCall(Payload):
             0.1.0.
         history: The provider keeps the conversation, as far as this says: only what is new is sent. New in 0.1.0.
         stream: What the model writes is told while it writes it, to whoever watches. New in 0.1.0.
+        underway: A background response that was begun for this call, and is waited for. New in 0.1.0.
     """
 
     origin: Origin
@@ -66,6 +68,7 @@ class ModelCall(Payload):
     by_reference: bool | None = None
     history: KeptHistory | None = None
     stream: bool | None = None
+    underway: Underway | None = None
 
 
 class NamedGuardrail(Payload):
@@ -203,6 +206,7 @@ class ModelReply(Payload):
         read_from: The first block of the conversation that the model was sent something of; None: none was left out.
             New in 0.1.0.
         keeps: On a probe: workers keep outside the history what is too large for it.
+        underway: There is no reply yet: the provider still makes it. New in 0.1.0.
         history: What the provider keeps by now; without items and guardrails, the model was not called yet. New in
             0.1.0.
         archive: The workers have an archive: the run's history goes there. On a probe, and with input guardrails. New
@@ -231,3 +235,4 @@ class ModelReply(Payload):
     read_from: str | None = None
     keeps: bool | None = None
     history: KeptHistory | None = None
+    underway: Underway | None = None

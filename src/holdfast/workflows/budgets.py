@@ -29,6 +29,9 @@ MODEL_CALL: Final = workflow.ActivityConfig(
 MOST_WAITS: Final = 24 * 14
 """How often an hour without any worker is waited out for one model call: two weeks."""
 
+MOST_UNDERWAY: Final = 24 * 7
+"""How many model calls wait for one background response, each for eight minutes: most of a day."""
+
 EVALUATION: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=30),
     schedule_to_close_timeout=timedelta(minutes=2),

@@ -14,6 +14,7 @@ from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.messages import OnMessage
 from holdfast.payloads.model_call import AfterToolsPlan, PlannedCall, StructuredOutput
 from holdfast.payloads.requests import LimitPolicy
+from holdfast.payloads.underway import Underway
 from holdfast.payloads.usage import Usage
 
 Phase = Literal[
@@ -170,6 +171,7 @@ class Frame(BaseModel):
         guards: Guardrails of the run's input and output; `guards_known` once the agent was asked for its input's.
         output_guards: Those that an output of the last reply's agent has to pass.
         guardrails: What the guardrails said, the latest last.
+        underway: The background response that its model call waits for.
         history: What the model's provider keeps of it; None: it is sent in full with each call.
         queue: Messages that wait for the next model call, in the order in which they came.
         on_message: What becomes of one when no model call is to come.
@@ -231,6 +233,7 @@ class Frame(BaseModel):
     queue: list[Queued] = []
     on_message: OnMessage = "follow_up"
     interrupted: bool = False
+    underway: Underway | None = None
     failure: Failure | None = None
 
     def leave_out(self, read_from: str) -> None:

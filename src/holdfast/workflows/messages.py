@@ -61,7 +61,8 @@ def next_placed(frame: Frame) -> list[PlaceMessages]:
     Before the first one it is not known yet which guardrails there are: it is given the messages beside the
     transcript, and where it answers with guardrails instead, they come first.
     """
-    return [PlaceMessages()] if frame.queue and frame.guards_known else []
+    read = frame.underway is None  # what is being answered already is not added to
+    return [PlaceMessages()] if frame.queue and frame.guards_known and read else []
 
 
 def at_end(frame: Frame, tokens: int) -> list[RefuseMessages]:

@@ -6,11 +6,12 @@ from temporalio import workflow
 
 from holdfast.payloads import call_items
 from holdfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
+from holdfast.payloads.underway import Underway
 from holdfast.workflows import asking, budgets, guards, loop, provider_history
 from holdfast.workflows.answers import Answers
 from holdfast.workflows.frames import Call, Failure, Frame, Queued
 from holdfast.workflows.last_words import LastWords
-from holdfast.workflows.settle import Cancelled, Done, Failed
+from holdfast.workflows.settle import Cancelled, Done, Failed, Settled
 from holdfast.workflows.state import RunState
 from holdfast.workflows.work import Work
 
@@ -41,6 +42,7 @@ class ModelTurns:
             by_reference=True if frame.artifacts else None,
             history=provider_history.asked(frame),
             stream=True if frame.stream else None,
+            underway=frame.underway,
         )
         settled = await self._work.activity(
             "holdfast.call_model",
@@ -63,6 +65,12 @@ class ModelTurns:
             if reply.refusal is not None:
                 await self._last_words.refused(reply)
             return
+        self._take_failure(settled)
+
+    def _take_failure(self, settled: Settled) -> None:
+        frame = self._frame
+        if not (isinstance(settled, Failed) and settled.timed_out):
+            frame.underway = None  # it has ended, or nobody wants it any more
         match settled:
             case Cancelled():
                 frame.failure = Failure(type="Cancelled", message="the model call was cancelled")
@@ -79,7 +87,7 @@ class ModelTurns:
         """Whether a message wants the call to be made again, with it; what came of this one does not count."""
         if not self._frame.interrupted:
             return False
-        self._frame.interrupted = False
+        self._frame.interrupted, self._frame.underway = False, None
         self._frame.phase = "model"
         return True
 
@@ -93,6 +101,10 @@ class ModelTurns:
         frame = self._frame
         frame.missing_since, frame.resume_at, frame.broken_replies, frame.waits = None, None, 0, 0
         self._state.archives = self._state.archives or bool(reply.archive)
+        frame.underway = reply.underway
+        if reply.underway is not None:
+            self._still_underway(reply.underway, reply, early)
+            return
         if provider_history.take(frame, reply) or guards.know(frame, reply):
             return
         self._state.mailbox.place(frame, early, workflow.now())
@@ -130,6 +142,17 @@ class ModelTurns:
                 frame.callers.append(frame.agent)
         elif reply.refusal is None:
             self._answers.take(reply)
+
+    def _still_underway(self, underway: Underway, reply: ModelReply, early: list[Queued]) -> None:
+        """The provider still makes the reply: it is waited for by a further call, within reason."""
+        frame = self._frame
+        guards.know(frame, reply)  # there are none, or they would have been named in place of this
+        self._state.mailbox.place(frame, early, workflow.now())
+        if underway.calls < budgets.MOST_UNDERWAY:
+            frame.phase = "model"
+            return
+        message = f"the response {underway.response} was not complete after {underway.calls} calls that waited for it"
+        frame.failure = Failure(type="ModelUnavailable", message=message)
 
     def _reply_broken(self, message: str) -> None:
         frame = self._frame
