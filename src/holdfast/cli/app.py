@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.commands import answering, creating, deciding, running, serving, settings
+from holdfast.cli.commands import answering, creating, deciding, running, serving, settings, steering
 
 app = typer.Typer(
     name="holdfast",
@@ -42,6 +42,8 @@ for _command in (
     running.show,
     running.watch,
     running.cancel,
+    steering.send,
+    steering.stop,
     deciding.approvals,
     deciding.approve,
     deciding.reject,

@@ -15,7 +15,7 @@ BAD_INPUT: Final = 2
 NOT_FOUND: Final = 3
 """No such run or request."""
 REFUSED: Final = 4
-"""The decision was not recorded, or a run of that id goes on already."""
+"""The decision or message was not taken, or a run of that id goes on already."""
 NO_SERVER: Final = 5
 """No server answers, or none could be started."""
 WAITS: Final = 6
@@ -46,6 +46,7 @@ CODES: Final[Mapping[type[errors.HoldfastError], int]] = {
     errors.ConnectionProfileError: BAD_INPUT,
     errors.ConverterIncompatibleError: BAD_INPUT,
     errors.DecisionInvalidError: BAD_INPUT,
+    errors.MessageInvalidError: BAD_INPUT,
     errors.DefinitionError: BAD_INPUT,
     errors.JsonProfileError: BAD_INPUT,
     errors.OffsetUnknownError: BAD_INPUT,

@@ -140,15 +140,22 @@ def cancel(
         str | None,
         typer.Option(metavar="ID", help="End this call only; the model reads the reason."),
     ] = None,
+    after_turn: Annotated[
+        bool, typer.Option("--after-turn", help="Let its turn finish first, and the run end with what it has said.")
+    ] = False,
     address: options.Address = None,
     namespace: options.Namespace = None,
     profile: options.Profile = None,
     json: options.Json = False,
 ) -> int:
     """Cancel a run: requests are withdrawn, running tools are cancelled. Or end one call of it."""
-    from holdfast.cli import decide
+    from holdfast.cli import decide, exits, say
 
     where = options.Where(address, namespace, profile)
+    if call is not None and after_turn:
+        raise exits.InputError("--after-turn ends the run, and --call a call of it; give one of them")
+    if after_turn:
+        return asyncio.run(say.stop(where, run, reason, as_json=json))
     if call is not None:
         return asyncio.run(decide.cancel_call(where, run, call, reason, as_json=json))
     return asyncio.run(decide.cancel(where, run, reason, as_json=json))
