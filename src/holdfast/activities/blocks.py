@@ -77,15 +77,19 @@ class BlockCache:
             return None
         return known[: known.index(after) + 1]
 
+    def forget(self, block_ids: Sequence[str]) -> None:
+        """Drop blocks that the model no longer reads."""
+        for block_id in block_ids:
+            _, freed = self._blocks.pop(block_id, (None, 0))
+            self._room += freed
+
     def drop_before(self, frame: tuple[str, ...], block_id: str) -> None:
         """Forget a frame's blocks before *block_id*, and shorten their order: it begins with that one from now on."""
         known = self._orders.get(frame)
         if known is not None and block_id in known:
             at = known.index(block_id)
             self._orders[frame] = known[at:]
-            for left_out in known[:at]:
-                _, freed = self._blocks.pop(left_out, (None, 0))
-                self._room += freed
+            self.forget(known[:at])
 
     def put_order(self, frame: tuple[str, ...], order: list[str]) -> None:
         """Keep the order of a frame's blocks."""

@@ -21,6 +21,8 @@ async def pack_blocks(asked: PackBlocks, runtime: Runtime) -> Evaluated:
     pack = Pack(blocks=await runtime.blocks.named(asked.origin, asked.ids))
     data = json.dumps(pack.to_wire(), separators=(",", ":"), sort_keys=True).encode()
     try:
-        return Evaluated(packed=await runtime.artifacts.keep(data))
+        packed = await runtime.artifacts.keep(data)
     except ArtifactError as error:
         raise ApplicationError(str(error), type="ArtifactFailed") from None
+    runtime.blocks.cache.forget(asked.ids)  # from now on they are read as one
+    return Evaluated(packed=packed)
