@@ -28,7 +28,7 @@ MUST_BE_HELD: Final = frozenset().union(
     *(_rows("F", 6, 7),),
     _rows("G", 1, 6),
     *(_rows("J", 1, 6), _rows("M", 1, 4), _rows("N", 1, 4), _rows("O", 1, 8), _rows("P", 1, 16)),
-    *(_rows("H", 1, 2), _rows("H", 4, 4), _rows("H", 6, 6)),
+    *(_rows("H", 1, 6), _rows("K", 7, 7)),
     _rows("L", 1, 6),
 )
 _WITHOUT_A_TEST: Final = """

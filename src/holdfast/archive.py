@@ -15,6 +15,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.history.v1 import History, HistoryEvent
 
 from holdfast.artifacts import ArtifactStore, artifact_store, place_of_run
+from holdfast.deltas import DeltaStream
 
 __all__ = ["Archive", "Segment", "Stores", "archive_at"]
 
@@ -110,10 +111,12 @@ class Stores:
     Attributes:
         archive: Histories beyond the server's retention.
         artifacts: Large outputs, and parts of long conversations.
+        deltas: What runs that go on say on the way: a URL, or the stream itself.
     """
 
     archive: Archive | None = None
     artifacts: ArtifactStore | None = None
+    deltas: str | DeltaStream | None = None
 
 
 def archive_at(location: str | os.PathLike[str] | None) -> Archive | None:

@@ -10,6 +10,7 @@ from holdfast.archive import Stores, archive_at
 from holdfast.artifacts import artifact_store
 from holdfast.connection import connect
 from holdfast.converter import tolerant
+from holdfast.deltas import DeltaStream, delta_stream
 from holdfast.handle import Run
 from holdfast.lists import Lists
 from holdfast.records import Records
@@ -28,6 +29,7 @@ class Holdfast(Starting, Lists, Records):
         task_queue: str | None = None,
         archive: str | os.PathLike[str] | None = None,
         artifacts: str | os.PathLike[str] | None = None,
+        deltas: str | DeltaStream | None = None,
     ) -> None:
         """Use an existing client.
 
@@ -37,13 +39,17 @@ class Holdfast(Starting, Lists, Records):
             archive: Where the workers archive histories, as `HoldfastPlugin` has it; ``HOLDFAST_ARCHIVE`` by default.
             artifacts: Where they keep large outputs, likewise: needed to erase them, and to read long conversations.
                 ``HOLDFAST_ARTIFACTS`` by default.
+            deltas: Where `Run.stream` reads what runs say on the way, likewise; ``HOLDFAST_DELTAS`` by default.
 
         Raises:
             DefinitionError: One of the places is none.
         """
         queue = task_queue or os.environ.get("HOLDFAST_TASK_QUEUE") or DEFAULT_TASK_QUEUE
         place = artifacts or os.environ.get("HOLDFAST_ARTIFACTS") or None
-        stores = Stores(archive_at(archive), None if place is None else artifact_store(place))
+        told = deltas or os.environ.get("HOLDFAST_DELTAS") or None
+        if told is not None:
+            delta_stream(told, "Holdfast")
+        stores = Stores(archive_at(archive), None if place is None else artifact_store(place), told)
         super().__init__(client, queue, stores)
 
     @classmethod
@@ -56,6 +62,7 @@ class Holdfast(Starting, Lists, Records):
         task_queue: str | None = None,
         archive: str | os.PathLike[str] | None = None,
         artifacts: str | os.PathLike[str] | None = None,
+        deltas: str | DeltaStream | None = None,
     ) -> Holdfast:
         """Connect as the environment says: ``TEMPORAL_ADDRESS``, a profile, mTLS, an API key, or the embedded server.
 
@@ -63,7 +70,7 @@ class Holdfast(Starting, Lists, Records):
             ServerUnavailableError: Nobody answers there.
         """
         client = await connect(address, profile=profile, namespace=namespace, data_converter=tolerant(None))
-        return cls(client, task_queue=task_queue, archive=archive, artifacts=artifacts)
+        return cls(client, task_queue=task_queue, archive=archive, artifacts=artifacts, deltas=deltas)
 
     def run(self, id: str) -> Run:
         """Name a run that exists, the newest one of that id."""

@@ -21,7 +21,8 @@ class Following(Reach):
         for, ten minutes at most.
 
         Args:
-            after: Offset of the last event that is not wanted any more; None begins with the first.
+            after: Offset of the last event that is not wanted any more, one of `Run.stream` too; None begins with the
+                first.
             wait: Go on until the run has ended; False stops with the last event that there is.
 
         Raises:
@@ -34,5 +35,6 @@ class Following(Reach):
         segments: Segments = ServerSegments(self._client, self.id, self._first)
         if archive is not None:
             segments = PastSegments(self._client, self.id, archive, self._first)
-        async for event in events_of(segments, self.id, after=after, wait=wait):
+        start = None if after is None else after.partition("/")[0]
+        async for event in events_of(segments, self.id, after=start, wait=wait):
             yield event

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from holdfast.deciding import Deciding
-from holdfast.following import Following
 from holdfast.lasting import Lasting
+from holdfast.live import Live
 from holdfast.steering import Steering
 from holdfast.watching import Watching
 
 
-class Run(Watching, Following, Deciding, Steering, Lasting):
+class Run(Watching, Live, Deciding, Steering, Lasting):
     """One run: watch it, decide what it asks, cancel it, take its result.
 
     Every method raises `ServerUnavailableError` with the server away, and `NamespaceNotFoundError` in a missing

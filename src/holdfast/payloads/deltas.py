@@ -23,6 +23,7 @@ class DeltaPlace(Payload):
         frame: The agent loop: the run's own, or that of an agent used as a tool.
         turn: The turn that the model call makes, from 1; of a tool the turn that called it.
         attempt: One attempt of one activity. The text is opaque; equal for everything that the attempt says.
+        offset: Given by `Run.stream`: where a reader goes on that has had this.
     """
 
     run: str
@@ -30,6 +31,7 @@ class DeltaPlace(Payload):
     agent_path: list[str]
     turn: int
     attempt: str
+    offset: str = ""
 
 
 class Delta(DeltaPlace):
@@ -71,6 +73,22 @@ def attempt_id(workflow_run: str, activity_id: str, attempt: int) -> str:
     return f"{workflow_run[-12:]}.{activity_id}.{attempt}"
 
 
+def segment_of(attempt: str) -> str:
+    """The end of the Temporal run id that an attempt belongs to."""
+    return attempt.partition(".")[0]
+
+
+def call_of_attempt(attempt: str) -> str:
+    """What the attempts of one activity have in common."""
+    return attempt.rpartition(".")[0]
+
+
+def number_of_attempt(attempt: str) -> int:
+    """Which attempt it is, from 1; 0 where somebody else wrote it."""
+    number = attempt.rpartition(".")[2]
+    return int(number) if number.isdecimal() else 0
+
+
 def read_record(value: object) -> Delta | DeltasDiscarded | None:
     """Read one record; None where a later version wrote it."""
     try:
@@ -81,4 +99,4 @@ def read_record(value: object) -> Delta | DeltasDiscarded | None:
 
 def records_to_wire(records: list[Delta | DeltasDiscarded]) -> list[JsonObject]:
     """Records as they travel together."""
-    return [record.to_wire() for record in records]
+    return [record.model_dump(mode="json", exclude_none=True, exclude={"offset"}) for record in records]

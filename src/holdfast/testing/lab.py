@@ -93,7 +93,7 @@ class Lab:
             groups: Likewise.
             hooks: Likewise.
             artifacts: Likewise.
-            deltas: Likewise, for the client too. Worker processes read ``HOLDFAST_DELTAS``, which *environment* gives.
+            deltas: Likewise, for the client too; worker processes need a URL.
             archive: Likewise; the lab's client reads it too.
             max_cached_workflows: 0 replays each run at every one of its tasks.
             environment: Further variables for worker processes.
@@ -139,7 +139,13 @@ class Lab:
         else:
             assert self._server is not None
             self.client = await Client.connect(self._server.address)
-        self.hf = Holdfast(self.client, task_queue=self.task_queue, archive=self._archive, artifacts=self._artifacts)
+        self.hf = Holdfast(
+            self.client,
+            task_queue=self.task_queue,
+            archive=self._archive,
+            artifacts=self._artifacts,
+            deltas=self._deltas,
+        )
         self._stack.push_async_callback(self.stop_worker)
         await self.start_worker()
         return self
@@ -223,6 +229,7 @@ class Lab:
                 "OPENAI_API_KEY": "test",
                 "OPENAI_BASE_URL": self.model.base_url,
                 "HOLDFAST_MODEL": "scripted",
+                **({"HOLDFAST_DELTAS": self._deltas} if isinstance(self._deltas, str) else {}),
                 **self._environment,
                 **(environment or {}),
             },
