@@ -15,6 +15,8 @@ from holdfast.merging import ENDS_SOMETHING, Cursor, Item, Merger
 from holdfast.payloads.events import RunEvent
 from holdfast.segments import Offset
 
+__all__ = ["Item", "Live"]
+
 LOOK_S: Final = 5.0
 """How long one read waits for deltas."""
 

@@ -12,6 +12,10 @@ from cli.test_runs import ASKS, DESK, DONE
 from conftest import MakeLab
 from holdfast.cli import exits
 from holdfast.payloads.events import RequestOpened, read_event
+from holdfast.testing import Pause, Reply, text
+from redis_server import RedisServer
+
+LONG = "Nine words of a reply that is written slowly, piece by piece."
 
 
 async def test_a_terminal_shows_what_happens_and_asks(make_lab: MakeLab, cli: Cli) -> None:
@@ -76,3 +80,26 @@ async def test_what_cannot_be_watched_is_said(make_lab: MakeLab, cli: Cli) -> No
     plain = await cli("watch", run.id)
     assert plain.code == exits.OK
     assert plain.out.splitlines()[-1].endswith("completed all done")
+
+
+async def test_a_terminal_shows_words_while_they_are_written(make_lab: MakeLab, cli: Cli, redis: RedisServer) -> None:
+    """The first half of a slow reply stands on the screen before the second is written; both `watch` and a `start` that
+    follows its run show it, and the whole reply in the end."""
+    script = [Pause("half", Reply(text(LONG)), after=3), Pause("again", Reply(text(LONG)), after=3)]
+    lab = await make_lab([DESK], script=script, deltas=redis.url)
+    environment = {**cli.environment, "HOLDFAST_DELTAS": redis.url}
+    run = await lab.start("desk", "tell me", id=f"words-{lab.task_queue}", stream=True)
+    async with Tmux([sys.executable, "-m", "holdfast", "watch", run.id], cli.directory, environment) as terminal:
+        screen = await terminal.shows(LONG[:36])
+        assert LONG[40:] not in screen
+        lab.model.open("half")
+        screen = await terminal.shows("left with 0")
+        assert f"completed {LONG}" in screen
+        assert screen.count(LONG[:30]) == 2  # of the reply and the end: what stood there on the way is gone
+    command = [sys.executable, "-m", "holdfast", "start", "desk", "tell me", "--task-queue", lab.task_queue]
+    async with Tmux(command, cli.directory, environment) as terminal:
+        screen = await terminal.shows(LONG[:36])
+        assert LONG[40:] not in screen
+        lab.model.open("again")
+        assert LONG in await terminal.shows("left with 0")
+    assert [request.body["stream"] for request in lab.model.requests] == [True, True]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import suppress
-from typing import Final
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import Final, cast
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -20,10 +21,12 @@ from holdfast.cli.place import trouble
 from holdfast.cli.progress import MODEL, TOOL, Progress, progress_text
 from holdfast.cli.tables import arguments_text
 from holdfast.cli.terminal import cell, console
+from holdfast.cli.words import Words
 from holdfast.client import Holdfast
 from holdfast.converter import tolerant
 from holdfast.errors import HoldfastError, WaitingForPeople
 from holdfast.handle import Run
+from holdfast.live import Item
 from holdfast.payloads.progress import ToolProgress
 
 LOOK_S: Final = 1.0
@@ -58,6 +61,7 @@ class Follower:
         self._spinner = Spinner("dots")
         self._live: Live | None = None
         self._asker = Asker(run, self._console, ask_as) if ask_as is not None else None
+        self._words = Words() if self._terminal and hf.stores.deltas is not None else None
 
     async def follow(self, *, leave_for_people: bool) -> None:
         """Follow the run until it has ended.
@@ -67,6 +71,7 @@ class Follower:
             RunNotFoundError: The server does not know the run.
         """
         reading = asyncio.create_task(self._read())
+        listening = asyncio.create_task(self._listen())
         self._say(f"run {self._run.id}")
         self._watch()
         try:
@@ -80,9 +85,9 @@ class Follower:
             await reading
         finally:
             self._unwatch()
-            reading.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await reading
+            for task in (reading, listening):
+                task.cancel()
+            await asyncio.gather(reading, listening, return_exceptions=True)  # what matters was raised above
 
     async def _read(self) -> None:
         converter = tolerant(self._client.data_converter)
@@ -93,6 +98,14 @@ class Follower:
                 self._changed.set()
         finally:
             self._changed.set()
+
+    async def _listen(self) -> None:
+        """Take in what is being written, for a person to see."""
+        if self._words is None:
+            return
+        async with aclosing(cast("AsyncGenerator[Item]", self._run.stream())) as items:
+            async for item in items:
+                self._words.take(item)
 
     async def _next_change(self, reading: asyncio.Task[None]) -> None:
         quiet_s = 0.0
@@ -172,6 +185,7 @@ class Follower:
             name = "the model" if step.kind == MODEL else step.kind.removeprefix(TOOL)
             lines.append(Text.assemble("  ", cell(name, "bold"), "  ", cell(step.state)))
         lines.extend(Text(one_line(f"    {progress_text(told)}"), style="dim") for told in self._telling())
+        lines.extend(self._words.lines() if self._words is not None else ())
         for request in progress.pending.values():
             what = cell(request.tool or request.kind, "yellow")
             lines.append(Text.assemble("  ", what, "  waits for a person  ", arguments_text(request)))

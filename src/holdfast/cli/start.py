@@ -25,7 +25,11 @@ from holdfast.starting import UNSET
 
 @dataclass(frozen=True)
 class Given:
-    """What the run is to be."""
+    """What the run is to be.
+
+    Attributes:
+        stream: None tells what is written where somebody would see it here.
+    """
 
     agent: str
     input: str
@@ -35,6 +39,7 @@ class Given:
     max_turns: int | None
     requested_by: str | None
     attach: bool
+    stream: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ async def start(given: Given, how: Following, where: Where, task_queue: str) -> 
         RunExistsError: A run of this id goes on.
     """
     hf = await holdfast(where, task_queue)
+    seen = how.wait and sys.stderr.isatty() and hf.stores.deltas is not None
     run = await hf.start(
         given.agent,
         given.input,
@@ -100,6 +106,7 @@ async def start(given: Given, how: Following, where: Where, task_queue: str) -> 
         max_turns=given.max_turns if given.max_turns is not None else UNSET,
         labels=given.labels,
         requested_by=given.requested_by,
+        stream=seen if given.stream is None else given.stream,
         if_exists="attach" if given.attach else "fail",
     )
     if not how.wait:

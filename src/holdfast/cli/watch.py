@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import cast
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.text import Text
 
 from holdfast.cli import exits
@@ -17,8 +20,11 @@ from holdfast.cli.options import Where
 from holdfast.cli.output import say
 from holdfast.cli.place import holdfast
 from holdfast.cli.terminal import console
+from holdfast.cli.words import Words
 from holdfast.handle import Run
-from holdfast.payloads.events import RequestOpened, RunEvent
+from holdfast.live import Item
+from holdfast.payloads.deltas import Delta, DeltasDiscarded
+from holdfast.payloads.events import RequestOpened
 from holdfast.payloads.requests import Request
 
 CLOSING = frozenset({"request_decided", "request_edited", "request_expired", "request_withdrawn"})
@@ -44,7 +50,7 @@ async def watch(where: Where, run_id: str, *, after: str | None, ask_as: str | N
 
 
 class Watcher:
-    """Shows events, and asks about requests in between, where that is wanted.
+    """Shows events, in a terminal what is being written too, and asks about requests in between, where that is wanted.
 
     Attributes:
         pending: Open requests by id.
@@ -63,6 +69,8 @@ class Watcher:
         self._out = out
         self._changed = asyncio.Event()
         self._lines: list[Text] = []
+        self._words = Words()
+        self._live: Live | None = None
         self._asker = Asker(run, out, ask_as) if ask_as is not None else None
 
     async def watch(self, after: str | None) -> int:
@@ -70,6 +78,7 @@ class Watcher:
         if after is not None:
             self.pending = {request.id: request for request in await self._run.pending()}
         reading = asyncio.create_task(self._read(after))
+        self._show_words()
         try:
             while not reading.done() or self._lines:
                 self._tell()
@@ -79,6 +88,7 @@ class Watcher:
                     self._changed.clear()
             await reading
         finally:
+            self._hide_words()
             reading.cancel()
             with suppress(asyncio.CancelledError):
                 await reading
@@ -86,13 +96,17 @@ class Watcher:
 
     async def _read(self, after: str | None) -> None:
         try:
-            async for event in self._run.events(after):
-                self._take(event)
-                self._changed.set()
+            async with aclosing(cast("AsyncGenerator[Item]", self._run.stream(after))) as items:
+                async for item in items:
+                    self._take(item)
+                    self._changed.set()
         finally:
             self._changed.set()
 
-    def _take(self, event: RunEvent) -> None:
+    def _take(self, event: Item) -> None:
+        self._words.take(event)
+        if isinstance(event, Delta | DeltasDiscarded):
+            return
         self._lines.append(line_of(event))
         if isinstance(event, RequestOpened):
             self.pending[event.request.id] = event.request
@@ -108,5 +122,20 @@ class Watcher:
         if self._asker is None:
             return
         while not reading.done() and (request := self._asker.next_of(self)) is not None:
+            self._hide_words()
             await self._asker.ask(request, self, self._changed)
             self._tell()
+            self._show_words()
+
+    def _show_words(self) -> None:
+        if self._out.is_terminal:
+            self._live = Live(console=self._out, transient=True, get_renderable=self._picture, refresh_per_second=12)
+            self._live.start()
+
+    def _hide_words(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _picture(self) -> Group:
+        return Group(*self._words.lines())

@@ -37,6 +37,14 @@ def start(
             "By default the command waits until somebody decides elsewhere.",
         ),
     ] = None,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            "--stream/--no-stream",
+            help="Let whoever watches see what is written while it is written, where HOLDFAST_DELTAS keeps it; by "
+            "default where this terminal would show it.",
+        ),
+    ] = None,
     timeout: Annotated[
         float | None, typer.Option(metavar="SECONDS", min=0, help="Stop following after this time; the run goes on.")
     ] = None,
@@ -67,6 +75,7 @@ def start(
         max_turns=max_turns,
         requested_by=requested_by,
         attach=attach,
+        stream=stream,
     )
     how = starting.Following(wait=wait, ask=ask, timeout_s=timeout, by=options.user(by), as_json=json)
     starting.check(given, how, agents)
