@@ -10,12 +10,14 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 
 from conftest import MakeLab
-from holdfast import Agent, tool
+from holdfast import Agent, InProcessDeltas, tool
 from holdfast.activities import background
 from holdfast.errors import DefinitionError, RunFailedError
 from holdfast.events import history_of
+from holdfast.payloads.deltas import Delta
 from holdfast.testing import Fail, Gate, Lab, Reply, call, text
 from holdfast.testing.script import RecordedRequest, Usage
+from spec.test_deltas import told
 
 DONE = Reply(text("done"), usage=Usage(10, 5))
 HELD = Gate("made", DONE)
@@ -158,3 +160,22 @@ def test_background_is_a_bool() -> None:
         Agent("a", background=wrong)
     with pytest.raises(DefinitionError, match="Holdfast sets it"):
         Agent("a", model_settings={"background": True})
+
+
+async def test_a_streamed_background_response_is_followed(make_lab: MakeLab) -> None:
+    """Where the run is streamed, pieces come while they are written; another attempt follows the same response, from
+    its start."""
+    long = "Seventeen words, so that the scripted server cuts them into a few pieces of text that follow each other."
+    deltas = InProcessDeltas()
+    lab = await make_lab([thinker()], script=[Gate("made", Reply(text(long)))], deltas=deltas)
+    run = await lab.start("thinker", stream=True)
+    begun = await asked(lab, "POST")
+    await lab.replace_worker()
+    again = await asked(lab, "GET")
+    assert (begun.body["stream"], again.query) == (True, {"stream": "true"})
+    lab.model.open("made")
+    assert (await run.result()).output == long
+    assert len(lab.model.requests) == 2
+    pieces = [each.text for each in await told(lab, run, deltas) if isinstance(each, Delta)]
+    assert "".join(pieces) == long
+    assert lab.model.violations == []

@@ -72,16 +72,10 @@ class CallModel:
     ) -> JsonObject:
         kept = self._kept(call, agent)
         if kept is not None and (ready := await kept.prepared()) is not None:
-            return ModelReply(block=uuid.uuid4().hex, items=[], history=ready).to_wire()
+            return self._without_items(history=ready)
         guarded = input_guardrails(agent) if call.guard else None
         if guarded is not None:
-            return ModelReply(
-                block=uuid.uuid4().hex,
-                items=[],
-                input_guardrails=guarded,
-                history=call.history,
-                archive=self._runtime.archives,
-            ).to_wire()
+            return self._without_items(input_guardrails=guarded, history=call.history)
         context = await self._runtime.run_context(call.origin, agent.context_type)
         context.turn += 1
         offered = dict(await offered_now(agent, context, self._runtime.threads))
@@ -104,7 +98,7 @@ class CallModel:
         try:
             answer = await answered(kept or port_of(self._runtime, agent), request)
         except StillUnderwayError as still:
-            return ModelReply(block=uuid.uuid4().hex, items=[], underway=waited_for(call, still.response)).to_wire()
+            return self._without_items(underway=waited_for(call, still.response))
         took_s = time.monotonic() - began
         try:
             used = {each for _, block in blocks for each in used_ids(block)}
@@ -122,6 +116,10 @@ class CallModel:
             self._runtime.blocks.leave_out(call.origin, conversation.read_from)
         await observers.tell("on_model_end", context, model_end(request.model, reply, took_s))
         return wire
+
+    def _without_items(self, **said: Any) -> JsonObject:
+        """What is said before there is a reply."""
+        return ModelReply(block=uuid.uuid4().hex, items=[], archive=self._runtime.archives, **said).to_wire()
 
     async def _planned(
         self, agent: Agent, planner: Planner, items: list[JsonObject], answer: ModelAnswer

@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import openai
 
-from holdfast.models.background import in_background
+from holdfast.models.background import BackgroundResponse
 from holdfast.models.conversations import ResponsesConversations
 from holdfast.models.port import ConversationPort, ModelAnswer, ModelRequest
 from holdfast.models.reading import read_answer
@@ -48,7 +48,7 @@ class ResponsesModel:
         if request.tools:
             body["tools"] = list(request.tools)
         if request.background is not None:
-            return await in_background(self._client, body, request.background)
+            return await BackgroundResponse(self._client, request.background).answer(body, request.on_delta)
         if request.on_delta is not None:
             return await streamed(self._client, body, request.on_delta)
         try:

@@ -60,7 +60,7 @@ async def streamed(client: openai.AsyncOpenAI, body: Mapping[str, Any], on_delta
 
 async def _read(chunks: AsyncIterator[bytes], on_delta: OnDelta) -> ModelAnswer:
     """Read a stream up to its reply, and what little follows."""
-    events, reply = EventDecoder(), _Reply(on_delta)
+    events, reply = EventDecoder(), StreamedReply(on_delta)
     try:
         async with asyncio.timeout(None) as patience:
             async for chunk in chunks:
@@ -103,7 +103,7 @@ class EventDecoder:
             self._line.append(rest)
 
 
-class _Reply:
+class StreamedReply:
     """What the events of one stream have said so far.
 
     Attributes:

@@ -110,6 +110,11 @@ class ResponsesServer:
         """The requests for a response, in order of arrival: without lookups, cancels and conversations."""
         return [each for each in self.requests if (each.method, each.path) == ("POST", "/v1/responses")]
 
+    def hang_up(self) -> None:
+        """Close every connection in the middle; what is made in the background goes on being made."""
+        for connection in self._connections.values():
+            connection.abort()
+
     def forget(self, id: str) -> None:
         """Drop a stored response with its items, or a conversation, as a provider does in time.
 
