@@ -37,7 +37,7 @@ GROUPS: Final = (
     (
         "Workers and clients",
         (
-            *("plugin", "client", "deltas", "lists", "records", "handle", "watching", "deciding", "steering"),
+            *("plugin", "client", "deltas", "lists", "many", "records", "handle", "watching", "deciding", "steering"),
             *("server", "worker"),
         ),
     ),

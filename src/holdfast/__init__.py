@@ -91,6 +91,10 @@ if TYPE_CHECKING:
         OpenRequest,
         RunInfo,
     )
+    from holdfast.many import (
+        Decided,
+        Started,
+    )
     from holdfast.payloads.deltas import (
         Delta,
         DeltasDiscarded,
@@ -183,6 +187,7 @@ _HOMES = {
     "Approve": "payloads.requests",
     "Chain": "payloads.history",
     "Conversation": "payloads.history",
+    "Decided": "many",
     "Decision": "payloads.requests",
     "Delta": "payloads.deltas",
     "DeltaStream": "deltas",
@@ -232,6 +237,7 @@ _HOMES = {
     "RunResult": "payloads.runs",
     "RunStatus": "payloads.runs",
     "ShellResult": "shell",
+    "Started": "many",
     "StopAt": "after_tools",
     "Text": "content",
     "Tool": "tools",
@@ -271,6 +277,7 @@ __all__ = [
     "Approve",
     "Chain",
     "Conversation",
+    "Decided",
     "Decision",
     "Delta",
     "DeltaStream",
@@ -320,6 +327,7 @@ __all__ = [
     "RunResult",
     "RunStatus",
     "ShellResult",
+    "Started",
     "StopAt",
     "Text",
     "Tool",

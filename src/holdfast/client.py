@@ -13,13 +13,14 @@ from holdfast.converter import tolerant
 from holdfast.deltas import DeltaStream, delta_stream
 from holdfast.handle import Run
 from holdfast.lists import Lists
+from holdfast.many import Many
 from holdfast.records import Records
-from holdfast.starting import DEFAULT_TASK_QUEUE, Starting
+from holdfast.starting import DEFAULT_TASK_QUEUE
 
 __all__ = ["DEFAULT_TASK_QUEUE", "Holdfast"]
 
 
-class Holdfast(Starting, Lists, Records):
+class Holdfast(Many, Lists, Records):
     """The client's side: everything here works from any process, and most of it without a worker."""
 
     def __init__(
@@ -30,6 +31,7 @@ class Holdfast(Starting, Lists, Records):
         archive: str | os.PathLike[str] | None = None,
         artifacts: str | os.PathLike[str] | None = None,
         deltas: str | DeltaStream | None = None,
+        model_queue: str | None = None,
     ) -> None:
         """Use an existing client.
 
@@ -40,6 +42,8 @@ class Holdfast(Starting, Lists, Records):
             artifacts: Where they keep large outputs, likewise: needed to erase them, and to read long conversations.
                 ``HOLDFAST_ARTIFACTS`` by default.
             deltas: Where `Run.stream` reads what runs say on the way, likewise; ``HOLDFAST_DELTAS`` by default.
+            model_queue: Task queue of the model calls of the runs that are started; ``HOLDFAST_MODEL_QUEUE`` by
+                default, else the task queue itself.
 
         Raises:
             DefinitionError: One of the places is none.
@@ -50,7 +54,7 @@ class Holdfast(Starting, Lists, Records):
         if told is not None:
             delta_stream(told, "Holdfast")
         stores = Stores(archive_at(archive), None if place is None else artifact_store(place), told)
-        super().__init__(client, queue, stores)
+        super().__init__(client, queue, stores, model_queue or os.environ.get("HOLDFAST_MODEL_QUEUE") or None)
 
     @classmethod
     async def connect(
@@ -63,6 +67,7 @@ class Holdfast(Starting, Lists, Records):
         archive: str | os.PathLike[str] | None = None,
         artifacts: str | os.PathLike[str] | None = None,
         deltas: str | DeltaStream | None = None,
+        model_queue: str | None = None,
     ) -> Holdfast:
         """Connect as the environment says: ``TEMPORAL_ADDRESS``, a profile, mTLS, an API key, or the embedded server.
 
@@ -70,7 +75,9 @@ class Holdfast(Starting, Lists, Records):
             ServerUnavailableError: Nobody answers there.
         """
         client = await connect(address, profile=profile, namespace=namespace, data_converter=tolerant(None))
-        return cls(client, task_queue=task_queue, archive=archive, artifacts=artifacts, deltas=deltas)
+        return cls(
+            client, task_queue=task_queue, archive=archive, artifacts=artifacts, deltas=deltas, model_queue=model_queue
+        )
 
     def run(self, id: str) -> Run:
         """Name a run that exists, the newest one of that id."""

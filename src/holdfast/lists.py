@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from datetime import UTC, datetime
+from typing import Final, Literal
 
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError
@@ -25,6 +25,9 @@ _BY_EXECUTION: Final[dict[str, str]] = {
     "failed": "Failed",
     "cancelled": "Canceled",
 }
+
+
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,12 @@ class OpenRequest:
 
     run: str
     request: Request
+
+
+def ordered(found: list[OpenRequest], by: Literal["age", "due"]) -> list[OpenRequest]:
+    """Oldest first; or the nearest deadline first, those without one last."""
+    aged = sorted(found, key=lambda item: item.request.order)
+    return aged if by == "age" else sorted(aged, key=lambda item: item.request.deadline or _NEVER)
 
 
 class Lists:
@@ -94,14 +103,24 @@ class Lists:
         return [_info(execution) async for execution in self._list(" AND ".join(clauses), limit)]
 
     async def requests(
-        self, *, agent: str | None = None, approver: str | None = None, limit: int = 1000
+        self,
+        *,
+        agent: str | None = None,
+        approver: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        tool: str | None = None,
+        order_by: Literal["age", "due"] = "age",
+        limit: int = 1000,
     ) -> list[OpenRequest]:
-        """Everything that waits for a person, across runs, oldest first. The inbox needs no worker.
+        """Everything that waits for a person, across runs. The inbox needs no worker.
 
         Args:
             agent: Only requests of runs of this agent.
             approver: Only those that name this approver: a person, or a group as ``group:finance``. What anybody may
                 decide names nobody.
+            labels: Only those of runs that have all these labels.
+            tool: Only those about a call of this tool.
+            order_by: *age*: oldest first. *due*: the nearest deadline first, those without one last.
             limit: Most runs that are read.
 
         Raises:
@@ -113,13 +132,14 @@ class Lists:
             clauses.append(f"{AGENT} = {quoted([agent])}")
         if approver is not None and is_group(approver):
             clauses.append(f"{APPROVERS} = {quoted([approver])}")  # people are in the requests alone
+        clauses += [f"{LABELS} = {quoted([f'{key}={value}'])}" for key, value in (labels or {}).items()]
         found = [
             OpenRequest(execution.id, request)
             async for execution in self._list(" AND ".join(clauses), limit)
             for request in requests_in_memo(dict(await execution.memo()))
-            if approver is None or named(approver, request.approvers or ())
+            if (approver is None or named(approver, request.approvers or ())) and tool in (None, request.tool)
         ]
-        return sorted(found, key=lambda item: item.request.order)
+        return ordered(found, order_by)
 
     # --- inside ---
 

@@ -48,13 +48,15 @@ class Starting:
     Attributes:
         client: Connected.
         task_queue: Where runs are started.
+        model_queue: Where their model calls go; None is the same.
     """
 
-    def __init__(self, client: Client, task_queue: str, stores: Stores) -> None:
-        """Take a client, the task queue where runs are started, and where to find what the server does not have."""
+    def __init__(self, client: Client, task_queue: str, stores: Stores, model_queue: str | None = None) -> None:
+        """Take a client, the task queues of runs and of their model calls, and where the rest of runs is found."""
         self.client = client
         self.task_queue = task_queue
         self.stores = stores
+        self.model_queue = model_queue
         self._warned = False
 
     async def start(
@@ -72,6 +74,7 @@ class Starting:
         on_message: OnMessage | None = None,
         if_exists: Literal["fail", "attach"] = "fail",
         segment_events: int | None = None,
+        model_queue: str | None = None,
     ) -> Run:
         """Start a run.
 
@@ -92,6 +95,8 @@ class Starting:
                 left (``"follow_up"``, the default), or is refused.
             if_exists: What to do when a run of this id goes on.
             segment_events: Events of its Temporal history after which it goes on in a fresh one; 2,000 by default.
+            model_queue: Task queue of its model calls, whose workers may bound how many there are a second. By default
+                the client's `model_queue`, else that of the run.
 
         Raises:
             PayloadInvalidError: The input is none, or above 1.9 MB, or the context is no JSON; nothing was started.
@@ -108,6 +113,7 @@ class Starting:
             "history": history_to_wire(history),
             "stream": stream or None,
             "on_message": on_message,
+            "model_queue": model_queue or self.model_queue,
         }
         if not isinstance(max_turns, _Unset):
             given["max_turns"] = max_turns

@@ -38,6 +38,7 @@ def make_worker(
     activities: Sequence[Callable[..., Any]] = (),
     grace: timedelta = GRACE,
     concurrency: int | None = None,
+    per_second: float | None = None,
     max_cached_workflows: int = 1000,
 ) -> Worker:
     """Make a worker on the agents' own task queue.
@@ -50,6 +51,8 @@ def make_worker(
         activities: Activities of yours beside them.
         grace: How long running tools may go on after a stop was asked for.
         concurrency: Tools and model calls that run at a time; None is the SDK's default.
+        per_second: Activities a second that the server hands out from this task queue, to all its workers together;
+            what a burst may have beyond that is the server's. For a task queue of model calls: see `Holdfast.start`.
         max_cached_workflows: 0 replays every run at each of its tasks: slow, and good for tests.
 
     Raises:
@@ -67,6 +70,7 @@ def make_worker(
             sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
             graceful_shutdown_timeout=grace,
             max_concurrent_activities=concurrency,
+            max_task_queue_activities_per_second=per_second,
             max_cached_workflows=max_cached_workflows,
         )
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
 from holdfast.cli import exits
 from holdfast.cli.options import Where
 from holdfast.cli.output import say, write_json
 from holdfast.cli.place import holdfast, whole
 from holdfast.cli.tables import requests_table, runs_table, utc_now
 from holdfast.cli.terminal import console
-from holdfast.lists import OpenRequest
+from holdfast.lists import OpenRequest, ordered
 from holdfast.payloads.people import named
 from holdfast.payloads.runs import RunPhase
 
@@ -32,16 +36,30 @@ async def runs(
     return exits.OK
 
 
-async def approvals(where: Where, *, run: str | None, agent: str | None, approver: str | None, as_json: bool) -> int:
+@dataclass(frozen=True)
+class Filters:
+    """Which requests are listed, and in which order."""
+
+    agent: str | None = None
+    approver: str | None = None
+    tool: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    order_by: Literal["age", "due"] = "age"
+
+
+async def approvals(where: Where, *, run: str | None, filters: Filters, as_json: bool) -> int:
     """List what waits for a person.
 
     Raises:
+        InputError: Labels, and a run, were given.
         RunNotFoundError: There is no such run.
         SearchAttributesMissingError: The namespace lacks our search attributes, and no run was named.
     """
+    if run is not None and filters.labels:
+        raise exits.InputError("--label finds runs, and --run names one; give one of them")
     hf = await holdfast(where)
     if run is None:
-        found = await hf.requests(agent=agent, approver=approver)
+        found = await hf.requests(**vars(filters))
     else:
         pending = await hf.run(run).pending()
         if any(request.arguments_preview is not None for request in pending):
@@ -50,8 +68,11 @@ async def approvals(where: Where, *, run: str | None, agent: str | None, approve
         found = [
             OpenRequest(run, request)
             for request in pending
-            if agent in (None, request.agent) and (approver is None or named(approver, request.approvers or ()))
+            if filters.agent in (None, request.agent)
+            and filters.tool in (None, request.tool)
+            and (filters.approver is None or named(filters.approver, request.approvers or ()))
         ]
+        found = ordered(found, filters.order_by)
     if as_json:
         write_json(found)
     elif found:

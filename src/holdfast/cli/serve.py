@@ -40,6 +40,7 @@ class Serving:
     grace: float
     concurrency: int | None
     as_json: bool
+    per_second: float | None = None
 
     def worker(self, client: Client, served: Served) -> Worker:
         """Make it."""
@@ -50,6 +51,7 @@ class Serving:
             task_queue=self.task_queue,
             grace=timedelta(seconds=self.grace),
             concurrency=self.concurrency,
+            per_second=self.per_second,
         )
 
 

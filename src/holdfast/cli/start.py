@@ -40,6 +40,7 @@ class Given:
     requested_by: str | None
     attach: bool
     stream: bool | None = None
+    model_queue: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ async def start(given: Given, how: Following, where: Where, task_queue: str) -> 
         id=given.id,
         context=given.context,
         max_turns=given.max_turns if given.max_turns is not None else UNSET,
+        model_queue=given.model_queue,
         labels=given.labels,
         requested_by=given.requested_by,
         stream=seen if given.stream is None else given.stream,

@@ -56,7 +56,8 @@ class RunInput(Payload):
     events of its Temporal history the run goes on in a fresh one; 2,000 by default. `history` lets the model's provider
     keep the conversation: ``{"kind": "chain"}`` or ``{"kind": "conversation"}``, as `Chain` and `Conversation` say.
     With `stream` deltas are told on the way. `on_message` says what becomes of a message that comes when no model call
-    is to come: *follow_up* (default) opens a further turn where one is left.
+    is to come: *follow_up* (default) opens a further turn where one is left. `model_queue` is the task
+    queue of its model calls, where that is another one.
     """
 
     agent: Annotated[str, Field(min_length=1, max_length=64)]
@@ -69,6 +70,7 @@ class RunInput(Payload):
     history: History | None = None
     stream: bool | None = None
     on_message: OnMessage | None = None
+    model_queue: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = None
 
     @field_validator("labels")
     @classmethod

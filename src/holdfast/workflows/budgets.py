@@ -26,6 +26,12 @@ MODEL_CALL: Final = workflow.ActivityConfig(
 )
 """A model call is bounded by time, not by attempts: a provider's bad hour must not end a run of weeks."""
 
+
+def model_call(task_queue: str | None) -> workflow.ActivityConfig:
+    """The budget of one model call, on a task queue of its own or (None) on the run's."""
+    return MODEL_CALL if task_queue is None else {**MODEL_CALL, "task_queue": task_queue}
+
+
 MOST_WAITS: Final = 24 * 14
 """How often an hour without any worker is waited out for one model call: two weeks."""
 

@@ -90,6 +90,7 @@ class AgentHost:
         history: GivenHistory | None = None,
         stream: bool = False,
         on_message: OnMessage | None = None,
+        model_queue: str | None = None,
     ) -> RunResult[Output]:
         """Run an agent to its final answer; as often as you like, in parallel too.
 
@@ -105,6 +106,7 @@ class AgentHost:
                 key, this returns the result of the run that was under way, or of the one that had ended. Runs without
                 a key have to end before `carry` returns.
             history: Let the model's provider keep the conversation, see `Holdfast.start`.
+            model_queue: Task queue of its model calls; None is the workflow's own.
             stream: Tell what the model writes while it writes it; see ``HoldfastPlugin(deltas=…)``.
             on_message: What becomes of a message when no model call is to come: it opens a further turn (the default),
                 or is refused.
@@ -125,6 +127,7 @@ class AgentHost:
             "labels": labels or {},
             "requested_by": requested_by,
             "history": history_to_wire(history),
+            "model_queue": model_queue,
             "stream": stream or None,
             "on_message": on_message,
         }

@@ -126,6 +126,7 @@ class RunState:
             history=provider_history.begin(given.history),
             stream=bool(given.stream),
             on_message=given.on_message or "follow_up",
+            model_queue=given.model_queue,
             queue=self.mailbox.take_over(),
         )
         if given.limits_turns and given.max_turns is None:
@@ -154,6 +155,7 @@ class RunState:
             requested_by=parent.requested_by,
             stream=parent.stream,
             on_message=parent.on_message,
+            model_queue=parent.model_queue,
         )
         self.frames.append(frame)
         return frame

@@ -48,7 +48,7 @@ class ModelTurns:
             "holdfast.call_model",
             arg.to_wire(),
             f"{frame.agent} · turn {frame.turn + 1}",
-            budgets.MODEL_CALL,
+            budgets.model_call(frame.model_queue),
             model=True,
         )
         reply = ModelReply.from_wire(settled.value) if isinstance(settled, Done) else None

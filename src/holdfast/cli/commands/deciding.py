@@ -24,16 +24,22 @@ def approvals(
     approver: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only what names this approver: a person, or group:finance.")
     ] = None,
+    tool: Annotated[str | None, typer.Option(metavar="NAME", help="Only calls of this tool.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only of runs with this label; repeatable.")
+    ] = None,
+    order_by: Annotated[Literal["age", "due"], typer.Option(help="Oldest, or what is due first.")] = "age",
     address: options.Address = None,
     namespace: options.Namespace = None,
     profile: options.Profile = None,
     json: options.Json = False,
 ) -> int:
-    """List what waits for a person, oldest first; no worker is needed."""
+    """List what waits for a person; no worker is needed."""
     from holdfast.cli import listing
 
     where = options.Where(address, namespace, profile)
-    return asyncio.run(listing.approvals(where, run=run, agent=agent, approver=approver, as_json=json))
+    filters = listing.Filters(agent, approver, tool, options.label_pairs(label or []), order_by)
+    return asyncio.run(listing.approvals(where, run=run, filters=filters, as_json=json))
 
 
 def approve(

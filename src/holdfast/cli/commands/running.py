@@ -57,6 +57,10 @@ def start(
         ),
     ] = None,
     task_queue: options.TaskQueue = options.TASK_QUEUE,
+    model_queue: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", envvar="HOLDFAST_MODEL_QUEUE", help="Another task queue for its model calls."),
+    ] = None,
     address: options.Address = None,
     namespace: options.Namespace = None,
     profile: options.Profile = None,
@@ -76,6 +80,7 @@ def start(
         requested_by=requested_by,
         attach=attach,
         stream=stream,
+        model_queue=model_queue,
     )
     how = starting.Following(wait=wait, ask=ask, timeout_s=timeout, by=options.user(by), as_json=json)
     starting.check(given, how, agents)

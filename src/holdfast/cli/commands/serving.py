@@ -66,6 +66,15 @@ def worker(
     task_queue: options.TaskQueue = options.TASK_QUEUE,
     grace: Grace = 30,
     concurrency: Concurrency = None,
+    per_second: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            min=0.001,
+            help="Tools and model calls a second that the server hands out from the task queue, to all its workers "
+            "together: for a queue of model calls, below a provider's rate limit.",
+        ),
+    ] = None,
     address: options.Address = None,
     namespace: options.Namespace = None,
     profile: options.Profile = None,
@@ -75,4 +84,5 @@ def worker(
     from holdfast.cli import serve
 
     where = options.Where(address, namespace, profile)
-    return asyncio.run(serve.worker(target, where, serve.Serving(task_queue, grace, concurrency, as_json=json)))
+    serving = serve.Serving(task_queue, grace, concurrency, as_json=json, per_second=per_second)
+    return asyncio.run(serve.worker(target, where, serving))
