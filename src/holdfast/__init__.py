@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from holdfast.client import (
         Holdfast,
     )
+    from holdfast.compaction import (
+        Compact,
+    )
     from holdfast.content import (
         File,
         Image,
@@ -186,6 +189,7 @@ _HOMES = {
     "Approval": "approval",
     "Approve": "payloads.requests",
     "Chain": "payloads.history",
+    "Compact": "compaction",
     "Conversation": "payloads.history",
     "Decided": "many",
     "Decision": "payloads.requests",
@@ -276,6 +280,7 @@ __all__ = [
     "Approval",
     "Approve",
     "Chain",
+    "Compact",
     "Conversation",
     "Decided",
     "Decision",

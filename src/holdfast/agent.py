@@ -21,6 +21,7 @@ from holdfast._agent_checks import (
 from holdfast.after_tools import AfterTools, checked_after_tools, checked_parallel
 from holdfast.agent_tool import AgentTool, InputBuilder, OnAgentError, OutputExtractor, agent_tool
 from holdfast.approval import ApprovalRule
+from holdfast.compaction import Compact, checked_compaction
 from holdfast.context import RunContext
 from holdfast.errors import DefinitionError
 from holdfast.guardrail import GuardrailFunction, InputGuardrail, OutputGuardrail, guardrails_of
@@ -90,6 +91,7 @@ class Agent:
         max_parallel_calls: Most calls of one reply that run at once; the others start in call order. None is no limit.
         background: Its responses are made in the background: they are stored at the provider, survive the worker that
             asked for them, and may take hours.
+        compaction: When and by whom a long conversation is made short; None: never.
         truncation: How much of a long conversation its model is sent; None: all of it.
     """
 
@@ -117,6 +119,7 @@ class Agent:
     hooks: tuple[AgentHooks, ...]
     after_tools: AfterTools
     max_parallel_calls: int | None
+    compaction: Compact | None
     truncation: Truncate | None
     background: bool
 
@@ -146,6 +149,7 @@ class Agent:
         hooks: Sequence[AgentHooks] = (),
         after_tools: AfterTools = "run_again",
         max_parallel_calls: int | None = None,
+        compaction: Compact | None = None,
         truncation: Truncate | None = None,
         background: bool = False,
     ) -> None:
@@ -187,6 +191,9 @@ class Agent:
             "hooks": hooks_of(hooks, subject),
             "max_parallel_calls": checked_parallel(subject, max_parallel_calls),
             "background": checked_background(subject, background),
+            "compaction": checked_compaction(
+                subject, compaction, truncated=truncation is not None, managed="context_management" in model_settings
+            ),
             "truncation": checked_truncation(subject, truncation),
         }
         for attribute, value in values.items():

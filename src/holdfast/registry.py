@@ -21,10 +21,12 @@ class Registry:
     """
 
     def __init__(self, agents: Sequence[Agent], tools: Sequence[Tool] = ()) -> None:
-        """Register *agents*, every agent that they call or hand over to, every tool that these hold, and *tools*.
+        """Register *agents*, every agent that they call, hand over to or let sum up, every tool that these hold, and
+        *tools*.
 
         Raises:
-            DefinitionError: Two agents have one name, two different tools have one name, or a handoff leads nowhere.
+            DefinitionError: Two agents have one name, two different tools have one name, or a handoff or
+                compaction leads nowhere.
         """
         reachable = _reachable(agents)
         by_name: dict[str, Agent] = {}
@@ -38,6 +40,10 @@ class Registry:
                 if each.to not in by_name:
                     error = UnknownAgentError(each.to, sorted(by_name))
                     raise DefinitionError(f"agent {agent.name!r}", f"the handoff {each.name!r} leads nowhere: {error}")
+            summarizer = None if agent.compaction is None else agent.compaction.agent
+            if summarizer is not None and summarizer not in by_name:
+                error = UnknownAgentError(summarizer, sorted(by_name))
+                raise DefinitionError(f"agent {agent.name!r}", f"nobody compacts its conversations: {error}")
         self._agents = MappingProxyType(dict(sorted(by_name.items())))
         self._tools = MappingProxyType(dict(sorted(_collect_tools(reachable, tools).items())))
         _check_own_names("registry", self._tools)
@@ -95,7 +101,9 @@ def _reachable(agents: Sequence[Agent]) -> list[Agent]:
         met[id(agent)] = agent
         nested = [each.agent for each in agent.tools if isinstance(each, AgentTool)]
         targets = [each.target for each in agent.handoffs if each.target is not None]
-        waiting += [each for each in (*nested, *targets) if id(each) not in met]
+        by = None if agent.compaction is None else agent.compaction.by
+        summarizers = [by] if isinstance(by, Agent) else []
+        waiting += [each for each in (*nested, *targets, *summarizers) if id(each) not in met]
     return list(met.values())
 
 

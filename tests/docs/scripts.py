@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from holdfast.testing import Reply, Script, call, text
+from holdfast.testing.script import Usage
 
 
 def _refund(order: int, amount: float) -> Reply:
@@ -24,6 +25,14 @@ SCRIPTS: Final[Mapping[str, Script]] = {
         ]
     ),
     "clerk": Script([Reply(call("stock", {"article": "lamp"})), Reply(text("There are twelve."))]),
+    "keeper": Script(
+        [
+            Reply(call("shelf", {"name": "a"})),
+            Reply(call("shelf", {"name": "b"}), usage=Usage(210_000, 50)),
+            Reply(text("Shelf a: forty volumes. Shelf b is being listed.")),
+            Reply(text("Eighty volumes.")),
+        ]
+    ),
     "nurse": Script.per_conversation(
         {"knee": [Reply(text("Rest it for a week."))], "stocks": [Reply(text("I am not allowed to say."))]}
     ),

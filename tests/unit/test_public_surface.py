@@ -32,6 +32,7 @@ PUBLIC: Final = (
     "Approval",
     "Approve",
     "Chain",
+    "Compact",
     "Conversation",
     "Decided",
     "Decision",

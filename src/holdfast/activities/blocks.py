@@ -145,6 +145,10 @@ class Blocks:
         found = await self._fetch(origin, None)
         return [copy.deepcopy(item) for items in found.values() for item in items]
 
+    async def ordered(self, origin: Origin) -> list[tuple[str, list[JsonObject]]]:
+        """All blocks of a frame, by id, in order, as the workflow has them now."""
+        return list((await self._fetch(origin, None)).items())
+
     async def named(self, origin: Origin, ids: Sequence[str]) -> list[Block]:
         """Blocks by their ids, in that order."""
         return [Block(id=block_id, items=items) for block_id, items in await self._blocks(origin, ids, {})]

@@ -9,6 +9,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from holdfast.activities.call_arguments import arguments_of
+from holdfast.activities.compacting import compact_history
 from holdfast.activities.guardrails import GuardrailChecks
 from holdfast.activities.keys import KeyFailedError, own_key
 from holdfast.activities.last_words import LastWords
@@ -31,6 +32,7 @@ from holdfast.payloads.evaluation import (
     BuildInput,
     CheckAnswer,
     CheckArguments,
+    CompactHistory,
     Evaluated,
     Evaluation,
     ExtractOutput,
@@ -100,8 +102,13 @@ class Evaluate:
                 return await self._guard_call(asked)
             case AskAfterTools():
                 return await ask_after_tools(asked, self._runtime)
-            case PackBlocks():
-                return await pack_blocks(asked, self._runtime)
+            case CompactHistory() | PackBlocks():
+                return await self._for_history(asked)
+
+    async def _for_history(self, asked: CompactHistory | PackBlocks) -> Evaluated:
+        if isinstance(asked, CompactHistory):
+            return await compact_history(asked, self._runtime)
+        return await pack_blocks(asked, self._runtime)
 
     async def _for_decision(self, asked: WordRejection | CheckArguments | CheckAnswer) -> Evaluated:
         match asked:

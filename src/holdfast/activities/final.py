@@ -22,6 +22,8 @@ def request_settings(agent: Agent, *, called: bool = False) -> Mapping[str, Any]
         called: It has made a call in this loop before: a tool that it must call would be called for ever.
     """
     settings = dict(agent.model_settings)
+    if agent.compaction is not None and agent.compaction.within_replies:
+        settings["context_management"] = [{"type": "compaction", "compact_threshold": agent.compaction.at_tokens}]
     if called and agent.reset_tool_choice and "tool_choice" in settings:
         settings["tool_choice"] = _freed(settings["tool_choice"])
     return settings if agent.output is None else agent.output.settings(settings, f"agent {agent.name!r}")

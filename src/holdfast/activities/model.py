@@ -23,7 +23,7 @@ from holdfast.activities.kept_history import FullTranscript, KeptConversation, h
 from holdfast.activities.offering import offered_now
 from holdfast.activities.planning import Planner, after_tools_plan
 from holdfast.activities.runtime import Runtime
-from holdfast.activities.sending import sent
+from holdfast.activities.sending import sent, to_be_compacted
 from holdfast.agent import Agent
 from holdfast.errors import PayloadInvalidError, UnknownAgentError
 from holdfast.handoffs import Handoff
@@ -143,6 +143,7 @@ class CallModel:
             response_id=answer.response_id,
             structured=None if calls or refused else structured(agent, items),
             output_guardrails=[each.name for each in agent.output_guardrails] or None,
+            compact=to_be_compacted(agent, answer.usage),
         )
 
     async def _probed(self, call: ModelCall, agent: Agent) -> dict[str, Any]:
@@ -208,7 +209,7 @@ def _whole(answer: ModelAnswer) -> list[JsonObject]:
             type="ModelIncomplete",
             non_retryable=True,
         )
-    if not any(item.get("type") != "reasoning" for item in answer.items):
+    if not any(item.get("type") not in ("reasoning", "compaction") for item in answer.items):
         raise ApplicationError(
             "the model's reply is empty",
             type=REPLY_BROKEN,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from holdfast.agent import Agent
-from holdfast.payloads.conversation import start_of_items, start_of_tokens, start_of_turns
+from holdfast.payloads.conversation import start_of_compacted, start_of_items, start_of_tokens, start_of_turns
 from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.usage import Usage
 from holdfast.truncation import Truncate
 
 OrderedBlocks: TypeAlias = Sequence[tuple[str, Sequence[JsonObject]]]
@@ -30,13 +31,25 @@ class Sent:
 def sent(agent: Agent, blocks: OrderedBlocks) -> Sent:
     """Leave out what the agent's requests do not carry."""
     items = [item for _, block in blocks for item in block]
-    start = 0 if agent.truncation is None else _start(agent.truncation, items)
+    start = _start(agent, items)
     if start == 0:
         return Sent(items)
     return Sent(items[start:], _block_at(blocks, start))
 
 
-def _start(rule: Truncate, items: Sequence[JsonObject]) -> int:
+def to_be_compacted(agent: Agent, usage: Usage) -> bool | None:
+    """Whether the conversation has grown to the mark at which the agent wants it made short; None: no."""
+    rule = agent.compaction
+    return True if rule is not None and not rule.within_replies and usage.input_tokens >= rule.at_tokens else None
+
+
+def _start(agent: Agent, items: Sequence[JsonObject]) -> int:
+    if agent.compaction is not None and agent.compaction.within_replies:
+        return start_of_compacted(items)
+    return 0 if agent.truncation is None else _start_by(agent.truncation, items)
+
+
+def _start_by(rule: Truncate, items: Sequence[JsonObject]) -> int:
     starts = [0]
     if rule.keep_items is not None:
         starts.append(start_of_items(items, rule.keep_items))

@@ -133,6 +133,19 @@ class ModelCallError(Exception):
         self.usage = usage
 
 
+@runtime_checkable
+class CompactingPort(Protocol):
+    """A provider that can compact a conversation."""
+
+    async def compact(self, request: ModelRequest) -> ModelAnswer:
+        """Compact the items of *request* once; the answer's items stand in for them.
+
+        Raises:
+            ModelCallError: It did not answer, or not with a compacted conversation.
+        """
+        ...
+
+
 class ModelPort(Protocol):
     """A provider. Cancelling the task that awaits `answer` closes its connection."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import httpx2
 import openai
@@ -10,9 +10,12 @@ import openai
 from holdfast.models.background import BackgroundResponse
 from holdfast.models.conversations import ResponsesConversations
 from holdfast.models.port import ConversationPort, ModelAnswer, ModelRequest
-from holdfast.models.reading import read_answer
+from holdfast.models.reading import broken, read_answer
 from holdfast.models.streaming import streamed
 from holdfast.models.vendor_errors import failure_of
+
+COMPACT_SETTINGS: Final = ("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "service_tier")
+"""Settings of a request that one to compact takes too."""
 
 
 class ResponsesModel:
@@ -51,8 +54,26 @@ class ResponsesModel:
             return await BackgroundResponse(self._client, request.background).answer(body, request.on_delta)
         if request.on_delta is not None:
             return await streamed(self._client, body, request.on_delta)
+        return await self._posted("/responses", body)
+
+    async def compact(self, request: ModelRequest) -> ModelAnswer:
+        """Compact a conversation once, by ``POST /responses/compact``; tools and most settings do not matter to it.
+
+        Raises:
+            ModelCallError: It did not answer, or not with a compacted conversation.
+        """
+        kept = {name: value for name, value in request.settings.items() if name in COMPACT_SETTINGS}
+        body: dict[str, Any] = {**kept, "model": request.model, "input": list(request.items)}
+        if request.instructions:
+            body["instructions"] = request.instructions
+        answer = await self._posted("/responses/compact", body)
+        if not any(item["type"] == "compaction" for item in answer.items):
+            raise broken("the provider's answer holds no compaction", answer.usage)
+        return answer
+
+    async def _posted(self, path: str, body: dict[str, Any]) -> ModelAnswer:
         try:
-            response = await self._client.post("/responses", cast_to=httpx2.Response, body=body)
+            response = await self._client.post(path, cast_to=httpx2.Response, body=body)
         except Exception as error:
             raise failure_of(error) from error
         return read_answer(response.content)

@@ -13,6 +13,7 @@ from holdfast.payloads.guardrails import CheckInput, CheckOutput
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.model_call import ApprovalPlan, Origin
 from holdfast.payloads.tool_call import ArgumentsAt
+from holdfast.payloads.usage import Spent
 
 
 class WordRejection(Payload):
@@ -179,6 +180,14 @@ class GuardCall(Payload):
     key: str
 
 
+class CompactHistory(Payload):
+    """Make the start of the conversation of `origin` short, as its agent says. In the answer, `block` and `items` stand
+    in for all blocks up to `until`; without them it stays as it is. New in 0.1.0."""
+
+    kind: Literal["compact_history"] = "compact_history"
+    origin: Origin
+
+
 Evaluation = (
     WordRejection
     | CheckArguments
@@ -196,6 +205,7 @@ Evaluation = (
     | GuardCall
     | AskAfterTools
     | PackBlocks
+    | CompactHistory
 )
 EVALUATION: TypeAdapter[Evaluation] = TypeAdapter(Annotated[Evaluation, Field(discriminator="kind")])
 
@@ -213,6 +223,8 @@ class Evaluated(Payload):
         approval: What the approval rule said of edited arguments; None: nobody needs to be asked.
         groups: Those of the groups asked about that the person is in.
         key: The idempotency key of a call with edited arguments, where the tool makes its own.
+        until: The last block that `items` stand in for.
+        spent: What a model call for it has cost.
         packed: Where a part of the conversation is kept.
     """
 
@@ -227,3 +239,5 @@ class Evaluated(Payload):
     groups: list[str] | None = None
     key: str | None = None
     packed: Artifact | None = None
+    until: str | None = None
+    spent: Spent | None = None

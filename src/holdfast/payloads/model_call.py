@@ -211,6 +211,7 @@ class ModelReply(Payload):
             0.1.0.
         archive: The workers have an archive: the run's history goes there. On a probe, and with input guardrails. New
             in 0.1.0.
+        compact: The conversation has grown so long that it is to be made short. New in 0.1.0.
     """
 
     block: str
@@ -233,6 +234,7 @@ class ModelReply(Payload):
     after_tools: AfterToolsPlan | None = None
     max_parallel: int | None = None
     read_from: str | None = None
+    compact: bool | None = None
     keeps: bool | None = None
     history: KeptHistory | None = None
     underway: Underway | None = None

@@ -264,6 +264,7 @@ class Transition(Payload):
         Literal["opened", "voted", "decided", "edited", "remembered"]
         | Literal["refused", "expired", "withdrawn", "in_doubt", "limits_raised"]
         | Literal["sent", "placed", "message_refused"]
+        | Literal["compacted", "compaction_failed"]
     )
     at: Instant
     request: str | None = None

@@ -65,6 +65,17 @@ GUARDRAIL: Final = workflow.ActivityConfig(
 )
 """A guardrail has a minute, which its worker enforces. Where no worker is, it is waited for."""
 
+COMPACTION: Final = workflow.ActivityConfig(
+    start_to_close_timeout=timedelta(minutes=10),
+    schedule_to_close_timeout=timedelta(minutes=15),
+    heartbeat_timeout=timedelta(seconds=15),
+    retry_policy=RetryPolicy(
+        maximum_attempts=3, maximum_interval=timedelta(seconds=30), non_retryable_error_types=NEVER_RETRIED
+    ),
+    cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+)
+"""A run can go on without: after a few attempts the model reads the whole conversation, and it is tried again later."""
+
 AFTER_TOOLS: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=60),
     retry_policy=RetryPolicy(

@@ -12,6 +12,7 @@ from holdfast.payloads.runs import RunResult
 from holdfast.payloads.usage import Spent, Usage
 from holdfast.workflows import asking, decided, guards, limits, loop, messages, steps
 from holdfast.workflows.calling import Calls
+from holdfast.workflows.compacting import Compaction
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.guarding import Guardrails
 from holdfast.workflows.handing import Handoffs
@@ -36,6 +37,7 @@ class Driver:
         self._calls = Calls(state, frame, self._work)
         self._nested = NestedAgents(state, frame, self._work, self._calls.endings, self._drive_child)
         self._handoffs = Handoffs(state, frame, self._work, self._calls.endings)
+        self._compaction = Compaction(state, frame, self._work)
         self._guardrails = Guardrails(state, frame, self._work)
         self._turn_end = TurnEnd(state, frame, self._work)
         self._timer: tuple[datetime, asyncio.Task[None]] | None = None
@@ -126,6 +128,9 @@ class Driver:
             case steps.FilterHistory():
                 self._frame.phase = "filtering"
                 self._work.spawn(self._handoffs.filter_history())
+            case steps.CompactHistory():
+                self._frame.phase, self._frame.compact = "compacting", False
+                self._work.spawn(self._compaction.run())
             case steps.FinishTurn():
                 self._finish_turn()
             case guards.RunGuardrail(guard):

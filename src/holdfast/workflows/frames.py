@@ -28,6 +28,7 @@ Phase = Literal[
     "closing",
     "filter",
     "filtering",
+    "compacting",
     "checking",
     "finished",
 ]
@@ -148,7 +149,8 @@ class Frame(BaseModel):
             the agent or a reply was broken. *stuck*: no worker knows the agent, which waits for a person. *budget*: a
             limit is reached, and a person is asked for more. *closing*: the agent's own function says what the run
             ends with, for want of an answer. *filter*, *filtering*: a handoff's filter is to say, or
-            says, what is seen. *checking*: there is an output, and guardrails look at it.
+            says, what is seen. *compacting*: the conversation is being made short. *checking*: there is an output, and
+            guardrails look at it.
         granted_turns: Beyond `max_turns`; `granted_tokens` likewise. Limits are never reset, only raised.
         callers: Agents that have made a call in it.
         limit_refused: A person was asked for more, and refused.
@@ -165,6 +167,8 @@ class Frame(BaseModel):
         model_queue: Task queue of its model calls; None is the run's own.
         key: By which a run in a workflow of the user's own is found again in a fresh history.
         nested_usage: What nested loops have spent that were forgotten when the run went on in a fresh history.
+        compact: The conversation is to be made short before the next model call.
+        compact_from: The turn from which that may be tried again; `compact_pause` is for how many turns it was put off.
         forms: JSON schemas that answers to its questions must satisfy, by tool.
         broken_replies: Replies in a row that were empty or none at all.
         invalid_outputs: Answers that did not fit the agent's output type.
@@ -205,6 +209,9 @@ class Frame(BaseModel):
     model_queue: str | None = None
     handoff: HandedOver | None = None
     earlier: list[str] = []
+    compact: bool = False
+    compact_from: int = 0
+    compact_pause: int = 0
     stop: str | None = None
     forms: dict[str, JsonObject] = {}
     facts: str | None = None

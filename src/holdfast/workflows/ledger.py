@@ -173,6 +173,12 @@ class Ledger:
         why = f"{call.tool} {call.call_id}: {why}"[:WHY_CHARACTERS]
         self.note(Transition(what="in_doubt", at=now, why=why, frame=frame, call=call.call_id))
 
+    def note_compaction(self, frame: str, problem: str | None, now: datetime) -> None:
+        """Log that a loop's conversation was made short, or why not."""
+        what: Literal["compacted", "compaction_failed"] = "compacted" if problem is None else "compaction_failed"
+        told = f"loop {frame}" if problem is None else f"loop {frame}: {problem}"
+        self.note(Transition(what=what, at=now, why=told[:WHY_CHARACTERS]))
+
     def note_raise(self, frame: str, more: Grant, by: str | None, now: datetime) -> None:
         """Log that a loop got more turns or tokens without having asked."""
         added = ", ".join(f"{count} {what}" for what, count in more.to_wire().items() if what != "kind")

@@ -16,6 +16,7 @@ from holdfast.workflows.steps import (
     AskPerson,
     Begin,
     CallModel,
+    CompactHistory,
     FilterHistory,
     FinishTurn,
     HandOver,
@@ -89,6 +90,8 @@ def _before_model(frame: Frame, tokens: int) -> list[Step]:
         return list(limits.at_limit(frame, limit))
     if messages.hold_model(frame):
         return []
+    if frame.compact:
+        return [CompactHistory()]
     return list(messages.next_placed(frame)) or [CallModel()]
 
 

@@ -72,6 +72,11 @@ class FilterHistory:
 
 
 @dataclass(frozen=True)
+class CompactHistory:
+    """Let the start of the conversation be made short."""
+
+
+@dataclass(frozen=True)
 class Stop:
     """End the loop with what it has said so far, as it was told to."""
 
@@ -92,6 +97,7 @@ Step = (
     | Settle
     | HandOver
     | FilterHistory
+    | CompactHistory
     | FinishTurn
     | AskBudget
     | HandleLimit

@@ -124,6 +124,7 @@ class ModelTurns:
         if reply.read_from is not None:
             frame.leave_out(reply.read_from)
         frame.turn += 1
+        frame.compact = bool(reply.compact) and frame.history is None and frame.turn >= frame.compact_from
         frame.reply = reply.block
         frame.handles_max_turns = bool(reply.handles_max_turns)
         frame.forms = reply.forms or {}
