@@ -143,6 +143,9 @@ class HandedOver(_InFrame):
 class RunFinished(_InFrame):
     """An agent has ended: the last event of a run, and one of several in a workflow of your own.
 
+    A message that arrives together with an agent's last reply lets it go on; in a workflow of your own such an agent
+    may end a second time.
+
     Attributes:
         output: What it answered.
         failure: Type of what ended it: ``StartInvalid``, ``MaxTurnsExceeded``, ``Terminated``, ``TimedOut``, …
@@ -453,16 +456,19 @@ class MessageRefused(_Event):
 
 
 class MessageAnswered(_Event):
-    """A message of a session has its answer.
+    """The turn of a session's message has ended.
 
     Attributes:
-        status: *ok*, or the type of the failure.
+        status: *failed*: without an answer; `why` says how.
+        block: Id of the reply that answers it, as `ModelReplied.block` has it.
     """
 
     type: Literal["message_answered"] = "message_answered"
     message: str
-    status: str | None = None
+    status: Literal["answered", "failed"]
+    why: str | None = None
     frame: str | None = None
+    block: str | None = None
 
 
 class StopRequested(_Event):

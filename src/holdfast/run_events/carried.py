@@ -71,7 +71,8 @@ def _loop(frame: Frame, blocks: JsonObject) -> LoopView:
         calls={call.call_id: call for call in calls},
         after_tools=frame.after_tools,
         reply=frame.reply,
-        guards=sum(each.state != "done" for each in frame.guards),
+        guards=[f"{each.kind} {each.name}" for each in frame.guards if each.state != "done"],
+        queued=len(frame.queue),
         over=frame.phase == "finished" or frame.failure is not None,
     )
 

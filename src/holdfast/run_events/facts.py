@@ -105,6 +105,11 @@ class Received:
 
 
 @dataclass(frozen=True)
+class TaskDone:
+    """The workflow has taken in everything before it; what it wants follows."""
+
+
+@dataclass(frozen=True)
 class CancelAsked:
     """Somebody wants the run to be cancelled."""
 
@@ -133,7 +138,19 @@ class ContinuedTo:
     run_id: str
 
 
-Fact = Started | Scheduled | Returned | Failed | Remembered | Published | Received | CancelAsked | Closed | ContinuedTo
+Fact = (
+    Started
+    | Scheduled
+    | Returned
+    | Failed
+    | Remembered
+    | Published
+    | Received
+    | TaskDone
+    | CancelAsked
+    | Closed
+    | ContinuedTo
+)
 
 
 def time_of(event: HistoryEvent) -> datetime:
@@ -176,6 +193,8 @@ class FactReader:
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
                 given = event.workflow_execution_update_accepted_event_attributes.accepted_request.input
                 return await self._received(given.name, given.args.payloads)
+            case EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+                return TaskDone()
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
                 return CancelAsked(event.workflow_execution_cancel_requested_event_attributes.cause)
             case _:

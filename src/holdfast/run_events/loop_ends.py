@@ -22,7 +22,7 @@ class LoopEnds:
         self.loops = loops
         self.tells_roots = False
 
-    def close(self, loop: LoopView, call: CallView, out: Emitter, *, ok: bool = False, value: JsonValue = None) -> None:
+    def close(self, loop: LoopView, call: CallView, *, ok: bool = False, value: JsonValue = None) -> None:
         """A call has its output; the agent's `after_tools` may end the loop with it."""
         call.closed, call.ok, call.value, call.running = True, ok, value, False
         policy = loop.after_tools
@@ -30,19 +30,30 @@ class LoopEnds:
             return
         for each in loop.calls.values():
             if each.ok and (policy.kind == "stop_on_first" or each.tool in (policy.names or ())):
-                self.answer(loop, each.value, out)
+                self.answer(loop, each.value)
                 return
 
-    def answer(self, loop: LoopView, output: JsonValue, out: Emitter, guards: int = 0) -> None:
-        """A loop has an output, which stands once *guards* more guardrails have let it."""
+    def answer(self, loop: LoopView, output: JsonValue, guards: list[str] | None = None) -> None:
+        """A loop has an output, which stands once *guards* too have let it."""
         loop.answered, loop.output = True, output
-        loop.guards += guards
-        self.settle(loop, out)
+        loop.guards += guards or []
 
-    def settle(self, loop: LoopView, out: Emitter) -> None:
-        """End a loop that has its output, and whose guardrails have all spoken."""
-        if loop.answered and loop.guards <= 0:
-            self.end(loop, "completed", out, output=loop.output)
+    def settle(self, out: Emitter) -> None:
+        """End loops that have their output, whose guardrails have all spoken, and for which no message waits.
+
+        Called where the workflow has taken in everything before it: a message that came together with the last reply
+        lets the loop go on.
+        """
+        ended = True
+        while ended:
+            ended = False
+            for loop in list(self.loops.values()):
+                if loop.answered and not loop.guards and not loop.queued and not loop.over and self._told(loop):
+                    self.end(loop, "completed", out, output=loop.output)
+                    ended = True
+
+    def _told(self, loop: LoopView) -> bool:
+        return loop.nested or self.tells_roots
 
     def end(
         self,
@@ -55,7 +66,7 @@ class LoopEnds:
         message: str | None = None,
     ) -> None:
         """Tell a loop's end once, and what it means for the call that it answers."""
-        if loop.over or not (loop.nested or self.tells_roots):
+        if loop.over or not self._told(loop):
             return
         loop.over = True
         if not loop.nested:
@@ -84,10 +95,10 @@ class LoopEnds:
             output = loop.output
             text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
             out.add(ToolOutput, **parent.fields_of(call), output=text)
-            self.close(parent, call, out, ok=True, value=output)
+            self.close(parent, call, ok=True, value=output)
         elif status == "failed" and not (plan is not None and plan.on_error == "word"):
             out.add(ToolFailed, **parent.fields_of(call), why="error", message=f"the agent {loop.agent} failed")
-            self.close(parent, call, out)
+            self.close(parent, call)
 
     # --- the end of a turn ---
 
@@ -109,6 +120,7 @@ class LoopEnds:
             elif not (call.plan is not None and call.plan.hosted):
                 out.add(ToolNotRun, **loop.fields_of(call), why="settled")
             call.closed = True
+        loop.answered, loop.over = False, False  # a message may have come when all was said
         if now_agent != loop.agent and not taken:
             out.add(HandedOver, **loop.fields(), to=now_agent)
         if now_agent != loop.agent:

@@ -63,7 +63,8 @@ class LoopView:
         asked_turn: The last turn that was begun.
         parent: The loop whose call `parent_call` it answers.
         calls: Of the last reply, by id, in the model's order.
-        guards: How many guardrails have yet to speak before its output stands.
+        guards: Guardrails that have yet to speak before its output stands, as *kind name*.
+        queued: Messages that wait for its next model call: it goes on while there are some.
         answered: It has an output, which is `output` unless a guardrail replaces it.
         over: Its end was told.
     """
@@ -78,7 +79,8 @@ class LoopView:
     calls: dict[str, CallView] = field(default_factory=dict)
     after_tools: AfterToolsPlan | None = None
     reply: str | None = None
-    guards: int = 0
+    guards: list[str] = field(default_factory=list)
+    queued: int = 0
     answered: bool = False
     output: JsonValue = None
     over: bool = False

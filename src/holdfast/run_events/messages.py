@@ -6,7 +6,7 @@ from typing import Final
 
 from holdfast.payloads.events import MessageAnswered, MessagePlaced, MessageRefused, MessageSent
 from holdfast.payloads.json_profile import JsonObject
-from holdfast.run_events.loops import Emitter
+from holdfast.run_events.loops import Emitter, LoopView
 
 ABOUT: Final = frozenset({"sent", "placed", "message_refused", "answered"})
 """Entries of the log that tell of messages."""
@@ -15,7 +15,8 @@ ABOUT: Final = frozenset({"sent", "placed", "message_refused", "answered"})
 class Messages:
     """Tells what became of messages."""
 
-    def __init__(self) -> None:
+    def __init__(self, loops: dict[str, LoopView]) -> None:
+        self._loops = loops
         self._by_id: dict[str, JsonObject] = {}
         self._unnamed: list[JsonObject] = []
 
@@ -29,9 +30,12 @@ class Messages:
 
     def take(self, entry: JsonObject, out: Emitter) -> None:
         """Tell one entry of the log."""
-        name, by, why = _text(entry, "message"), _text(entry, "by"), _text(entry, "why")
-        frame = _text(entry, "frame")
-        match entry.get("what"):
+        what, name, by, why = entry.get("what"), _text(entry, "message"), _text(entry, "by"), _text(entry, "why")
+        frame, block = _text(entry, "frame"), _text(entry, "block")
+        loop = self._loops.get(frame or "")
+        if loop is not None:
+            loop.queued = max(loop.queued + {"sent": 1, "placed": -1, "message_refused": -1}.get(str(what), 0), 0)
+        match what:
             case "sent":
                 said = self._said(name)
                 given = said.get("text") or said.get("items")
@@ -44,8 +48,8 @@ class Messages:
                     self._unnamed.pop(0)
                 out.add(MessageRefused, message=name, by=by, why=why)
             case "answered":
-                verdict = _text(entry, "verdict") or _text(entry, "status")
-                out.add(MessageAnswered, message=name or "", status=verdict or why, frame=frame)
+                status = "answered" if why is None else "failed"
+                out.add(MessageAnswered, message=name or "", status=status, why=why, frame=frame, block=block)
 
     def _said(self, name: str | None) -> JsonObject:
         """What a message says; one that came without an id got one when it was taken, in the order of coming."""

@@ -29,7 +29,7 @@ from holdfast.payloads.tool_call import ToolCall
 from holdfast.payloads.usage import Spent
 from holdfast.run_events import facts
 from holdfast.run_events.carried import carried_loops
-from holdfast.run_events.facts import Fact, FactReader, as_object, time_of
+from holdfast.run_events.facts import OWN_WORKFLOWS, Fact, FactReader, as_object, time_of
 from holdfast.run_events.loop_ends import LoopEnds
 from holdfast.run_events.loops import Emitter, LoopView
 from holdfast.run_events.replies import Replies
@@ -82,6 +82,7 @@ class Projection:
         self._workflow = ""
         self._continued = False
         self._cancel_reason: str | None = None
+        self._sent_since = False
         self._asked: dict[int, Asked] = {}
         self._loops: dict[str, LoopView] = {}
         self._ends = LoopEnds(self._loops)
@@ -102,10 +103,13 @@ class Projection:
                 self._failed(fact, out)
             case facts.Remembered():
                 self._requests.take(fact, out)
-            case facts.Published("idle"):
-                self._requests.published("idle", out)
-            case facts.Published("running" | "waiting"):
-                self._requests.published("waiting" if self._requests.open else "running", out)
+                self._ends.settle(out)
+            case facts.TaskDone():
+                if not self._sent_since:  # the log, which follows, says what became of a message
+                    self._ends.settle(out)
+                self._sent_since = False
+            case facts.Published(status):
+                self._requests.published(status, out)
             case facts.Received():
                 self._received(fact, out)
             case facts.CancelAsked(reason):
@@ -120,7 +124,7 @@ class Projection:
 
     def _started(self, fact: facts.Started, out: Emitter) -> None:
         self._workflow, self._continued = fact.workflow, fact.continued
-        self._ends.tells_roots = fact.workflow != ONE_RUN
+        self._ends.tells_roots = fact.workflow not in OWN_WORKFLOWS
         self._requests.carried(fact.memo)
         if fact.continued:
             self._loops.update({loop.frame: loop for loop in carried_loops(fact.arguments)})
@@ -197,7 +201,7 @@ class Projection:
         if origin.turn > 0:
             return loop  # it began in an earlier segment, which took nothing along that could be read
         if not loop.nested:
-            if self._ends.tells_roots:
+            if self._workflow != ONE_RUN:
                 out.add(RunStarted, **loop.fields(), workflow=self._workflow)
             return loop
         parent = self._loops.get(origin.parent or "")
@@ -250,6 +254,7 @@ class Projection:
         elif fact.name == "cancel_call":
             self._cancels_call(given, out)
         else:
+            self._sent_since = self._sent_since or fact.name == "send"
             self._requests.received(fact)
 
     def _cancels_call(self, given: JsonObject, out: Emitter) -> None:

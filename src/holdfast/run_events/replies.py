@@ -35,7 +35,7 @@ class Replies:
             out: Where the events go.
         """
         if guard and reply.input_guardrails:
-            loop.guards += len(reply.input_guardrails)
+            loop.guards += [f"input {each.name}" for each in reply.input_guardrails]
             return
         loop.turn, loop.reply, loop.after_tools = turn, reply.block, reply.after_tools
         loop.calls = {}
@@ -57,7 +57,7 @@ class Replies:
         for call in list(loop.calls.values()):
             self._planned(loop, call, out)
         if not reply.calls and reply.refusal is None:
-            self._answer(loop, reply, out)
+            self._answer(loop, reply)
 
     def failed(self, loop: LoopView, turn: int, ending: Settled, out: Emitter) -> None:
         """A model call ended without a reply."""
@@ -75,20 +75,20 @@ class Replies:
             return
         if plan.kind in NOT_RUN:
             out.add(ToolNotRun, **loop.fields_of(call), why=plan.kind, output=plan.text)
-            self._ends.close(loop, call, out)
+            self._ends.close(loop, call)
         elif plan.kind == "tripped":
             out.add(GuardrailSpoke, **loop.fields_of(call), kind="tool_input", outcome="fail", reason=plan.text)
 
-    def _answer(self, loop: LoopView, reply: ModelReply, out: Emitter) -> None:
-        guards = len(reply.output_guardrails or ())
+    def _answer(self, loop: LoopView, reply: ModelReply) -> None:
+        guards = [f"output {name}" for name in reply.output_guardrails or ()]
         if reply.structured is None:
-            self._ends.answer(loop, text_of_reply(reply.items), out, guards)
+            self._ends.answer(loop, text_of_reply(reply.items), guards)
         elif reply.structured.problem is None:
             try:
                 value: JsonValue = value_of(reply.items, reply.structured)
             except JsonProfileError:
                 return  # it is asked for again
-            self._ends.answer(loop, value, out, guards)
+            self._ends.answer(loop, value, guards)
 
 
 def _call(plan: PlannedCall, items: list[JsonObject]) -> CallView:

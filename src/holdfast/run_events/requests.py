@@ -59,7 +59,7 @@ class Requests:
         self._ends = ends
         self._seen: dict[str, Request] = {}
         self._said: dict[str, list[Decision]] = {}
-        self._messages = Messages()
+        self._messages = Messages(ends.loops)
         self.open: set[str] = set()
         self.status: RunPhase = "running"
 
@@ -67,7 +67,7 @@ class Requests:
         """Take over what was open when the segment began."""
         for request_id, value in memo.items():
             self._take(request_id, value)
-        self.status = "waiting" if self.open else "running"
+        self.status = self._now
 
     def received(self, message: Received) -> None:
         """Keep what a signal or update says: the log names it, and does not repeat it."""
@@ -85,8 +85,16 @@ class Requests:
             return
         self._said.setdefault(decision.id, []).append(decision)
 
-    def published(self, status: RunPhase, out: Emitter) -> None:
-        """Tell the run's status where it changed."""
+    def published(self, status: str, out: Emitter) -> None:
+        """Take over what the search attribute says: only that there is nothing to do is not known without it."""
+        if status in ("idle", "running", "waiting"):
+            self._told("idle" if status == "idle" else self._now, out)
+
+    @property
+    def _now(self) -> RunPhase:
+        return "waiting" if self.open else "running"
+
+    def _told(self, status: RunPhase, out: Emitter) -> None:
         if status != self.status:
             self.status = status
             out.add(StatusChanged, status=status, pending=len(self.open))
@@ -107,7 +115,7 @@ class Requests:
                     out.unknown(kind, as_object(entry))
                 continue
             self._step(step, out)
-        self.published("waiting" if self.open else "running", out)
+        self._told(self._now, out)
 
     def _take(self, request_id: str, value: object) -> None:
         if value is None:
@@ -176,13 +184,13 @@ class Requests:
             case "answer" | "ran":
                 output = as_output(given.get("output"))
                 out.add(ToolOutput, **loop.fields_of(call), output=output, by=step.by)
-                self._ends.close(loop, call, out, ok=step.verdict == "ran", value=given.get("output"))
+                self._ends.close(loop, call, ok=step.verdict == "ran", value=given.get("output"))
             case "give_up":
                 ended = (request.facts or {}).get("ended")
                 never = ended in ("not_registered", "not_begun")
                 text, why = (NOT_RUN, "not_begun") if never else (OUTCOME_UNKNOWN, "unknown")
                 out.add(ToolFailed, **loop.fields_of(call), why=why, output=text)
-                self._ends.close(loop, call, out)
+                self._ends.close(loop, call)
 
     def _rejected(self, request: Request, verdict: object, by: str | None, out: Emitter) -> None:
         _, call = self._call(request)
@@ -201,25 +209,25 @@ class Requests:
         if loop is None or call is None or step.verdict != "reject" or (call.plan is not None and call.plan.worded):
             return
         out.add(ToolNotRun, **loop.fields_of(call), why="rejected", by=step.by)
-        self._ends.close(loop, call, out)
+        self._ends.close(loop, call)
 
     def _withdrawn(self, request: Request | None, out: Emitter) -> None:
         loop, call = self._call(request) if request is not None else (None, None)
         if loop is not None and call is not None and not call.closed:
             out.add(ToolCancelled, **loop.fields_of(call))
-            self._ends.close(loop, call, out)
+            self._ends.close(loop, call)
 
     def _not_run(self, request: Request, why: str, output: JsonValue, by: str | None, out: Emitter) -> None:
         loop, call = self._call(request)
         if loop is not None and call is not None and not call.closed:
             out.add(ToolNotRun, **loop.fields_of(call), why=why, output=output, by=by)
-            self._ends.close(loop, call, out)
+            self._ends.close(loop, call)
 
     def _closed(self, step: Transition, out: Emitter) -> None:
         loop = self._ends.loops.get(step.frame or "")
         call = loop.calls.get(step.call or "") if loop is not None else None
         if loop is not None and call is not None and not call.closed:
-            self._ends.close(loop, call, out)
+            self._ends.close(loop, call)
 
     # --- what is known of a request ---
 

@@ -98,7 +98,7 @@ class Starts:
                 self._outcome(loop, call, ending.value, out)
         elif isinstance(ending, Cancelled):
             out.add(ToolCancelled, **loop.fields_of(call))
-            self._ends.close(loop, call, out)
+            self._ends.close(loop, call)
         else:
             effect = (
                 asked.argument.get("effect") if call.plan is None or call.plan.activity is None else call.plan.effect
@@ -122,13 +122,13 @@ class Starts:
                 elif outcome.withheld is not None:
                     out.add(GuardrailSpoke, **fields, kind="tool_output", outcome="replace")
                 ran = outcome.withheld is None
-                self._ends.close(loop, call, out, ok=ran, value=outcome.value if ran else None)
+                self._ends.close(loop, call, ok=ran, value=outcome.value if ran else None)
             case "error":
                 out.add(ToolFailed, **fields, why="error", output=outcome.output, message=outcome.reason)
-                self._ends.close(loop, call, out)
+                self._ends.close(loop, call)
             case "cancelled":
                 out.add(ToolCancelled, **fields, output=outcome.output)
-                self._ends.close(loop, call, out)
+                self._ends.close(loop, call)
             case "not_begun" | "unknown" | "refused":
                 out.add(ToolFailed, **fields, why=outcome.kind, message=outcome.reason)
 
@@ -136,10 +136,10 @@ class Starts:
         output, problem = existing.read_result(value)
         if problem is None:
             out.add(ToolOutput, **loop.fields_of(call), output=output)
-            self._ends.close(loop, call, out, ok=True, value=output)
+            self._ends.close(loop, call, ok=True, value=output)
         else:
             out.add(ToolFailed, **loop.fields_of(call), why="error", output=problem)
-            self._ends.close(loop, call, out)
+            self._ends.close(loop, call)
 
     def _failed(self, loop: LoopView, call: CallView, ending: Failed, repeatable: bool, out: Emitter) -> None:
         theirs = call.plan is not None and call.plan.activity is not None
@@ -148,7 +148,7 @@ class Starts:
             out.add(ToolFailed, **fields, why="not_begun", message=message)
         elif theirs and ending.raised and (repeatable or ending.type not in existing.UNSETTLED):
             out.add(ToolFailed, **fields, why="error", output=existing.error_text(ending.type, message))
-            self._ends.close(loop, call, out)
+            self._ends.close(loop, call)
         elif not repeatable and not theirs and ending.timed_out and not ending.begun:
             out.add(ToolFailed, **fields, why="not_begun", message=message)
         elif not repeatable:
@@ -156,7 +156,7 @@ class Starts:
         else:
             why = "timeout" if ending.timed_out else "error"
             out.add(ToolFailed, **fields, why=why, output=f"The tool failed: {message}", message=ending.type)
-            self._ends.close(loop, call, out)
+            self._ends.close(loop, call)
 
     # --- what user code was asked ---
 
@@ -181,14 +181,16 @@ class Starts:
         fields = {**loop.fields(), "agent": origin.get("agent", loop.agent)}
         name, said = asked.argument.get("guardrail"), {"reason": judged.reason, "info": judged.info}
         out.add(GuardrailSpoke, **fields, guardrail=name, kind=about, outcome=judged.outcome, **said)
-        loop.guards -= 1
+        if f"{about} {name}" in loop.guards:  # others look at a message, and end no run
+            loop.guards.remove(f"{about} {name}")
+        elif about == "input":
+            return
         if judged.outcome in ("fail", "error"):
             failure = "GuardrailTripped" if judged.outcome == "fail" else "GuardrailFailed"
             self._ends.end(loop, "failed", out, failure=failure, message=judged.reason)
             return
         if judged.outcome == "replace" and about == "output":
             loop.output = judged.value
-        self._ends.settle(loop, out)
 
     def _guarded(self, asked: Asked, ending: Settled, out: Emitter) -> None:
         loop, call = asked.loop, asked.call
@@ -201,7 +203,7 @@ class Starts:
         elif answer.text is not None:
             out.add(GuardrailSpoke, **fields, outcome="replace")
             out.add(ToolNotRun, **loop.fields_of(call), why="blocked", output=answer.text)
-            self._ends.close(loop, call, out)
+            self._ends.close(loop, call)
 
     def _worded(self, asked: Asked, ending: Settled, out: Emitter) -> None:
         if asked.call is None or asked.call.closed:
@@ -210,7 +212,7 @@ class Starts:
         text = DEFAULT_REJECTION if answer is None or answer.text is None else answer.text
         by = asked.argument.get("decided_by")
         out.add(ToolNotRun, **asked.loop.fields_of(asked.call), why="rejected", output=text, by=by)
-        self._ends.close(asked.loop, asked.call, out)
+        self._ends.close(asked.loop, asked.call)
 
     def _nested(self, asked: Asked, ending: Settled, out: Emitter) -> None:
         loop, call, answer = asked.loop, asked.call, _read(Evaluated, ending)
@@ -221,23 +223,23 @@ class Starts:
             return
         if asked.kind == "extract_output" and made is not None:
             out.add(ToolOutput, **loop.fields_of(call), output=made.output)
-            self._ends.close(loop, call, out, ok=True, value=made.output)
+            self._ends.close(loop, call, ok=True, value=made.output)
             return
         output: JsonValue = made.text if made is not None else answer.problem if answer is not None else None
         message = None if answer is not None else _problem(ending)
         out.add(ToolFailed, **loop.fields_of(call), why="error", output=output, message=message)
-        self._ends.close(loop, call, out)
+        self._ends.close(loop, call)
 
     def _last_words(self, asked: Asked, ending: Settled, out: Emitter) -> None:
         answer = _read(Evaluated, ending)
         if answer is None:
             return
         if asked.kind == "after_tools" and answer.final:
-            self._ends.answer(asked.loop, answer.output, out)
+            self._ends.answer(asked.loop, answer.output)
         elif asked.kind == "after_tools" and answer.problem is not None:
             self._ends.end(asked.loop, "failed", out, failure="AfterToolsFailed", message=answer.problem)
         elif answer.closing is not None:
-            self._ends.answer(asked.loop, answer.closing.output, out)
+            self._ends.answer(asked.loop, answer.closing.output)
 
 
 def _fits(call: CallView, argument: object) -> bool:
