@@ -29,6 +29,7 @@ from holdfast import Run
 from holdfast.events import history_of, ledger_changes
 from holdfast.payloads.requests import Transition
 from holdfast.testing import Lab
+from holdfast.watching import Watching
 
 WAIT_S: Final = 30.0
 BY_THE_SERVER: Final = frozenset(
@@ -134,7 +135,7 @@ async def start_raw(lab: Lab, args: Sequence[Payload]) -> Run:
     return lab.watch(lab.hf.run(workflow_id))
 
 
-async def events_of(lab: Lab, run: Run) -> list[HistoryEvent]:
+async def events_of(lab: Lab, run: Watching) -> list[HistoryEvent]:
     """The run's history so far."""
     return list((await lab.client.get_workflow_handle(run.id).fetch_history()).events)
 
@@ -154,7 +155,7 @@ def _is_failed(event: HistoryEvent) -> bool:
     return False
 
 
-async def logged(lab: Lab, run: Run, what: str, count: int) -> list[Transition]:
+async def logged(lab: Lab, run: Watching, what: str, count: int) -> list[Transition]:
     """Wait until *count* transitions of one kind stand in the run's history; return all of that kind."""
     found: list[Transition] = []
     async with asyncio.timeout(WAIT_S):

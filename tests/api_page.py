@@ -38,7 +38,8 @@ GROUPS: Final = (
     (
         "Workers and clients",
         (
-            *("plugin", "client", "deltas", "lists", "many", "records", "handle", "watching", "deciding", "steering"),
+            *("plugin", "client", "deltas", "lists", "many", "records", "handle", "sessions"),
+            *("watching", "deciding", "steering"),
             *("server", "worker"),
         ),
     ),

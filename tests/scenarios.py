@@ -25,7 +25,7 @@ def _rows(letter: str, first: int, last: int) -> set[str]:
 
 MUST_BE_HELD: Final = frozenset().union(
     *(_rows("A", 1, 9), _rows("B", 1, 6), _rows("C", 1, 6), _rows("D", 1, 9), _rows("E", 1, 5), _rows("I", 1, 5)),
-    _rows("F", 6, 8),
+    _rows("F", 1, 9),
     _rows("G", 1, 6),
     *(_rows("J", 1, 6), _rows("M", 1, 4), _rows("N", 1, 4), _rows("O", 1, 8), _rows("P", 1, 16)),
     *(_rows("H", 1, 6), _rows("K", 7, 7)),

@@ -137,6 +137,9 @@ if TYPE_CHECKING:
         RunResult,
         RunStatus,
     )
+    from holdfast.payloads.sessions import (
+        TurnResult,
+    )
     from holdfast.payloads.usage import (
         RequestUsage,
         Usage,
@@ -150,6 +153,10 @@ if TYPE_CHECKING:
     )
     from holdfast.records import (
         Erased,
+    )
+    from holdfast.sessions import (
+        Session,
+        Turn,
     )
     from holdfast.shell import (
         ShellResult,
@@ -175,6 +182,9 @@ if TYPE_CHECKING:
     from holdfast.workflows.run import (
         AgentRun,
     )
+    from holdfast.workflows.session import (
+        AgentSession,
+    )
 
 _HOMES = {
     "Agent": "agent",
@@ -183,6 +193,7 @@ _HOMES = {
     "AgentHost": "workflows.host",
     "AgentRef": "workflows.agent_ref",
     "AgentRun": "workflows.run",
+    "AgentSession": "workflows.session",
     "AgentTool": "agent_tool",
     "Allow": "guardrail",
     "Answer": "payloads.requests",
@@ -240,6 +251,7 @@ _HOMES = {
     "RunInfo": "lists",
     "RunResult": "payloads.runs",
     "RunStatus": "payloads.runs",
+    "Session": "sessions",
     "ShellResult": "shell",
     "Started": "many",
     "StopAt": "after_tools",
@@ -251,6 +263,8 @@ _HOMES = {
     "ToolProgress": "payloads.progress",
     "ToolResult": "after_tools",
     "Truncate": "truncation",
+    "Turn": "sessions",
+    "TurnResult": "payloads.sessions",
     "Usage": "payloads.usage",
     "WaitingForPeople": "errors",
     "activity_tool": "activity_tools",
@@ -274,6 +288,7 @@ __all__ = [
     "AgentHost",
     "AgentRef",
     "AgentRun",
+    "AgentSession",
     "AgentTool",
     "Allow",
     "Answer",
@@ -331,6 +346,7 @@ __all__ = [
     "RunInfo",
     "RunResult",
     "RunStatus",
+    "Session",
     "ShellResult",
     "Started",
     "StopAt",
@@ -342,6 +358,8 @@ __all__ = [
     "ToolProgress",
     "ToolResult",
     "Truncate",
+    "Turn",
+    "TurnResult",
     "Usage",
     "WaitingForPeople",
     "activity_tool",

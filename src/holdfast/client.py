@@ -9,6 +9,7 @@ from temporalio.client import Client
 from holdfast.archive import Stores, archive_at
 from holdfast.artifacts import artifact_store
 from holdfast.connection import connect
+from holdfast.conversing import Conversing
 from holdfast.converter import tolerant
 from holdfast.deltas import DeltaStream, delta_stream
 from holdfast.handle import Run
@@ -20,7 +21,7 @@ from holdfast.starting import DEFAULT_TASK_QUEUE
 __all__ = ["DEFAULT_TASK_QUEUE", "Holdfast"]
 
 
-class Holdfast(Many, Lists, Records):
+class Holdfast(Many, Conversing, Lists, Records):
     """The client's side: everything here works from any process, and most of it without a worker."""
 
     def __init__(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from holdfast.payloads.sessions import TurnFailure
     from holdfast.payloads.usage import Usage
 
 
@@ -182,6 +183,10 @@ class MessageRefusedError(RefusalError):
     """The run takes no message now; the fact ``reason`` says why: no model call is to come, or too many wait."""
 
 
+class SessionClosedError(RefusalError):
+    """The session is closed, or has ended in another way, and takes no more messages."""
+
+
 class RunEndedError(RefusalError):
     """The run has ended; nothing of it waits any longer."""
 
@@ -208,6 +213,7 @@ REFUSALS: dict[str, type[RefusalError]] = {
         MessageInvalidError,
         MessageConflictError,
         MessageRefusedError,
+        SessionClosedError,
         RunEndedError,
     )
 }
@@ -332,6 +338,15 @@ class RunGoesOnError(HoldfastError):
         self.run_id = run_id
 
 
+class SessionNotFoundError(RunNotFoundError):
+    """There is no session with this id (any more), and no agent was named to begin one with."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(session_id)
+        self.args = (f"there is no session {session_id}; name an agent to begin one with",)
+        self.session_id = session_id
+
+
 class RunFailedError(HoldfastError):
     """The run ended without an answer.
 
@@ -375,6 +390,22 @@ class HistoryUnreadableError(HoldfastError):
     def __init__(self, problem: str) -> None:
         super().__init__(f"the history cannot be read here: {problem}; connect with the codec that the workers use")
         self.problem = problem
+
+
+class TurnFailedError(RunFailedError):
+    """A message of a session was not answered; the session goes on.
+
+    Attributes:
+        message_id: Which message.
+        failure: The same as `kind`, `message` and `facts`.
+    """
+
+    def __init__(self, session_id: str, message_id: str, failure: TurnFailure, usage: Usage | None = None) -> None:
+        super().__init__(session_id, failure.type, failure.message, failure.facts, usage)
+        self.args = (f"message {message_id} of {session_id} failed ({failure.type}): {failure.message}",)
+        self.session_id = session_id
+        self.message_id = message_id
+        self.failure = failure
 
 
 class ArtifactError(HoldfastError):

@@ -38,17 +38,19 @@ from holdfast.registry import Registry
 from holdfast.tools import Tool
 from holdfast.workflows.archiving import ArchiveRun
 from holdfast.workflows.run import AgentRun
+from holdfast.workflows.session import AgentSession
 
 Resources = Callable[[], AbstractAsyncContextManager[Any]]
 
-WORKFLOWS: Final[tuple[type, ...]] = (AgentRun, ArchiveRun)
+WORKFLOWS: Final[tuple[type, ...]] = (AgentRun, AgentSession, ArchiveRun)
 
 
 class HoldfastPlugin(ClientPlugin, WorkerPlugin):
     """Give it to ``Client.connect(plugins=[…])``, or to a ``Worker`` alone; both work, and both at once.
 
-    It adds the workflow `AgentRun` and the activities ``holdfast.*``, and extends the client's payload converter so
-    that an undecodable message cannot stop a run. Codec, failure types and worker options stay yours.
+    It adds the workflows `AgentRun` and `AgentSession` and the activities ``holdfast.*``, and extends the client's
+    payload converter so that an undecodable message cannot stop a run. Codec, failure types and worker options stay
+    yours.
     """
 
     def __init__(
@@ -145,7 +147,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
     # --- worker ---
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
-        """Add our workflow, our activities, and the guard of the begun mark; once, wherever the plugin was given.
+        """Add our workflows, our activities, and the guard of the begun mark; once, wherever the plugin was given.
 
         Raises:
             DefinitionError: The client's plugin and the worker's have agents or tools both, and are not the same.
@@ -198,7 +200,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
     # --- replayer ---
 
     def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
-        """Replay our workflow beside the others."""
+        """Replay our workflows beside the others."""
         config["data_converter"] = tolerant(config.get("data_converter"))
         config["workflows"] = [*config.get("workflows", []), *WORKFLOWS]
         return config

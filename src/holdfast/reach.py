@@ -108,7 +108,7 @@ class Reach:
                     f"{self._prefix(description)}{name}", arg, rpc_timeout=ANSWER_WITHIN
                 )
             except WorkflowUpdateFailedError as error:
-                raise _refusal(error.cause) from error
+                raise refusal_of(error.cause) from error
             except WorkflowUpdateRPCTimeoutOrCancelledError as error:
                 if isinstance(error.__cause__, asyncio.CancelledError):
                     raise error.__cause__ from None
@@ -119,7 +119,7 @@ class Reach:
         try:
             return await self._handle.execute_update(name, arg, id=update_id, rpc_timeout=ANSWER_WITHIN)
         except WorkflowUpdateFailedError as error:
-            raise _refusal(error.cause) from error
+            raise refusal_of(error.cause) from error
         except WorkflowUpdateRPCTimeoutOrCancelledError as error:
             if isinstance(error.__cause__, asyncio.CancelledError):
                 raise error.__cause__ from None  # the caller's own cancellation: nothing more is sent
@@ -153,7 +153,8 @@ class Reach:
         return RunEndedError(f"{self.id} has ended ({state}); nothing of it waits any longer", run=self.id, state=state)
 
 
-def _refusal(cause: BaseException | None) -> Exception:
+def refusal_of(cause: BaseException | None) -> Exception:
+    """The refusal that an update's failure stands for."""
     if isinstance(cause, ApplicationError) and cause.type in REFUSALS:
         facts = cause.details[0] if cause.details else {}
         return REFUSALS[cause.type](cause.message, **(facts if isinstance(facts, dict) else {}))

@@ -37,10 +37,17 @@ async def whole_transcript(
         PayloadInvalidError: Its answer is no page.
         ArtifactError: A part that is kept outside the history cannot be read.
     """
+    return await read_transcript(handle, query, TranscriptQuery(frame=frame, whole=True), place)
+
+
+async def read_transcript(
+    handle: WorkflowHandle[Any, Any], query: str, asked: TranscriptQuery, place: ArtifactStore | None
+) -> list[JsonObject]:
+    """All items that a query asks for, page by page; it raises what `whole_transcript` raises."""
     items: list[JsonObject] = []
     after: str | None = None
     while True:
-        asked = TranscriptQuery(frame=frame, after=after, whole=True)
+        asked = asked.model_copy(update={"after": after})
         page = TranscriptPage.from_wire(await handle.query(query, asked.to_wire(), rpc_timeout=PAGE_WITHIN))
         for block in page.blocks:
             items.extend(block.items if block.packed is None else await _unpacked(block.packed, place))

@@ -14,6 +14,7 @@ from crash.judge import Judge
 from holdfast import GiveUp, Ran, Run, RunAgain
 from holdfast.errors import VerdictNotAllowedError
 from holdfast.events import history_of
+from holdfast.sessions import Session
 from holdfast.testing import Lab, Reply, call, text
 from holdfast.testing.lab import WAIT_S
 from holdfast.workflows.decided import OUTCOME_UNKNOWN
@@ -31,7 +32,7 @@ async def till(make_lab: MakeLab, judge: Judge, *steps: Any, **options: Any) -> 
     return await make_lab("crash.till:till", environment=environment, directory=TESTS, **options)
 
 
-async def replies_and_outputs(lab: Lab, run: Run, count: int) -> None:
+async def replies_and_outputs(lab: Lab, run: Run | Session, count: int) -> None:
     """Wait until *count* activities of the run have completed: replies of the model, outputs of tools."""
     seen = 0
     async with asyncio.timeout(WAIT_S):

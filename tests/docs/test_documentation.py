@@ -18,7 +18,7 @@ from holdfast.cli.app import app
 from holdfast.client import Holdfast
 from holdfast.errors import REFUSALS
 from holdfast.handle import Run
-from holdfast.payloads import cancel_call, messages, requests, runs, search_attributes
+from holdfast.payloads import cancel_call, messages, requests, runs, search_attributes, sessions
 from holdfast.payloads.base import Payload
 from holdfast.server import EmbeddedServer, find_binary
 from holdfast.workflows import decided
@@ -89,7 +89,7 @@ def test_json_in_the_documentation_is_what_it_claims_to_be(block: Block) -> None
     if block.note is None:
         return
     assert block.note[0] == "payload"
-    homes = (requests, runs, cancel_call, messages)
+    homes = (requests, runs, cancel_call, messages, sessions)
     kind = next(getattr(home, block.note[1]) for home in homes if hasattr(home, block.note[1]))
     assert issubclass(kind, Payload)
     for each in value if isinstance(value, list) else [value]:

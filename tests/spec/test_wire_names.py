@@ -11,7 +11,7 @@ import pytest
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client
 
-from _evidence import events_of
+from _evidence import events_of, logged
 from _neighbour import CONVERTER, Order, Shipping, notify
 from conftest import Effects, MakeLab
 from holdfast import Agent, Approve, Decision, Receipt, Request, RunResult, Usage, tool
@@ -80,6 +80,18 @@ async def test_the_names_of_a_run_are_pinned(make_lab: MakeLab, effects: Effects
         "HoldfastPending": 0,
         "HoldfastLabels": ["team=it"],
     }
+
+
+async def test_the_names_of_a_session_are_pinned(make_lab: MakeLab, effects: Effects) -> None:
+    """WIRE: a session has the handlers of a run, and its own beside them."""
+    lab = await make_lab([desk(effects)], script=[Reply(text("done"))])
+    session = lab.watch(lab.hf.session(f"talk-{lab.task_queue}", agent="desk"))
+    turn = await session.send("hello")
+    assert await names_of(lab, session.id) == ("AgentSession", SIGNALS | {"close"}, UPDATES, QUERIES | {"turn"})
+    await turn.output()
+    log = [(await logged(lab, session, what, 1))[0] for what in ("sent", "placed", "answered")]
+    assert [step.message for step in log] == [turn.id] * 3
+    assert set(log[2].to_wire()) == {"what", "at", "message", "frame", "block"}
 
 
 async def test_the_names_of_a_host_have_a_prefix(make_lab: MakeLab, server: EmbeddedServer, effects: Effects) -> None:

@@ -18,6 +18,7 @@ import holdfast
 import holdfast.testing
 from holdfast import Usage, errors
 from holdfast.errors import REFUSALS, HoldfastError, RefusalError
+from holdfast.payloads.sessions import TurnFailure
 
 PUBLIC: Final = (
     "Agent",
@@ -26,6 +27,7 @@ PUBLIC: Final = (
     "AgentHost",
     "AgentRef",
     "AgentRun",
+    "AgentSession",
     "AgentTool",
     "Allow",
     "Answer",
@@ -83,6 +85,7 @@ PUBLIC: Final = (
     "RunInfo",
     "RunResult",
     "RunStatus",
+    "Session",
     "ShellResult",
     "Started",
     "StopAt",
@@ -94,6 +97,8 @@ PUBLIC: Final = (
     "ToolProgress",
     "ToolResult",
     "Truncate",
+    "Turn",
+    "TurnResult",
     "Usage",
     "WaitingForPeople",
     "activity_tool",
@@ -124,6 +129,7 @@ SAMPLES: Final[dict[str, object]] = {
     "Path": Path("server.log"),
     "Usage | None": Usage(requests=3),
     "Mapping[str, Any] | None": {"guardrail": "polite"},
+    "TurnFailure": TurnFailure(type="ToolFailed", message="no disk"),
 }
 """A value for each type that an error takes."""
 

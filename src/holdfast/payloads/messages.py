@@ -16,8 +16,9 @@ from holdfast.payloads.transcript import user_message
 MESSAGE_BYTES: Final = 64 * 1024
 """Largest message that is taken: more than that belongs where a tool can read it."""
 
-When = Literal["next", "now"]
-"""*next*: before the next model call. *now*: the model call under way is cancelled, and made again with the message."""
+When = Literal["next", "now", "after"]
+"""*next*: before the next model call. *now*: the model call under way is cancelled, and made again with the message.
+*after*, in a session: in a turn of its own, after those that came before it."""
 OnMessage = Literal["follow_up", "refuse"]
 """What becomes of a message when no model call is to come: it opens a further turn, or it is refused."""
 
@@ -30,6 +31,7 @@ class Message(Payload):
     """The argument of the update and the signal `send`: a text, or messages as the Responses API takes them.
 
     Attributes:
+        when: None stands for *next*; in a session, for what the session's `on_message` says.
         id: Makes a repetition harmless; None takes a random one.
         frame: Which loop, where several are at work; None means the one that was started, where there is only one.
         by: Who sends it: a claimed name.
@@ -37,7 +39,7 @@ class Message(Payload):
 
     text: str | None = None
     items: list[JsonObject] | None = None
-    when: When = "next"
+    when: When | None = None
     id: Name | None = None
     by: Name | None = None
     frame: Name | None = None

@@ -254,16 +254,17 @@ class Transition(Payload):
     Attributes:
         what: *voted*: counted, and more are needed. *edited*: closed, as its arguments were changed and are asked about
             anew. *remembered*: an earlier decision answered a call, which was not asked about. *sent*: a message was
-            taken. *placed*: it stands before the next model call. *message_refused*: `why` says the reason; what it
-            said stands in the history, where it came in.
+            taken. *placed*: it stands before the next model call. *answered*: a session ended its turn; `why` says how
+            that failed, if it did. *message_refused*: `why` says the reason; what it said stands in the history, where
+            it came in.
         frame: The loop that it is about, where no request says it; `call` likewise. New in 0.1.0.
-        message: The id of the message that it is about.
+        message: The id of the message that it is about; `block` that of the reply which answers it.
     """
 
     what: (
         Literal["opened", "voted", "decided", "edited", "remembered"]
         | Literal["refused", "expired", "withdrawn", "in_doubt", "limits_raised"]
-        | Literal["sent", "placed", "message_refused"]
+        | Literal["sent", "placed", "answered", "message_refused"]
         | Literal["compacted", "compaction_failed"]
     )
     at: Instant
@@ -276,6 +277,7 @@ class Transition(Payload):
     frame: str | None = None
     call: str | None = None
     message: str | None = None
+    block: str | None = None
 
 
 MEMO_REQUEST = "holdfast.request."

@@ -46,6 +46,7 @@ class TranscriptQuery(Payload):
     """Either the blocks after one (None: from the start), or exactly `ids`.
 
     Attributes:
+        current: Whatever the epoch, and with the outputs of the turn under way that are there.
         whole: Also blocks that the model no longer reads, as a handoff's filter left them out.
     """
 
@@ -54,6 +55,7 @@ class TranscriptQuery(Payload):
     after: str | None = None
     ids: list[str] | None = None
     whole: bool = False
+    current: bool = False
     max_bytes: Annotated[int, Field(ge=1, le=PAGE_BYTES)] = PAGE_BYTES
 
 

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import openai
 from temporalio.api.history.v1 import HistoryEvent
@@ -32,7 +32,10 @@ from holdfast.plugin import HoldfastPlugin, Resources
 from holdfast.server import EmbeddedServer
 from holdfast.testing.responses_server import ResponsesServer
 from holdfast.testing.script import Script, Step
+from holdfast.watching import Watching
 from holdfast.worker import make_worker
+
+Watched = TypeVar("Watched", bound=Watching)
 
 WAIT_S = 30.0
 """Deadline of every wait that names none."""
@@ -121,7 +124,7 @@ class Lab:
         self._worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None
         self.processes: list[asyncio.subprocess.Process] = []
-        self._runs: list[Run] = []
+        self._runs: list[Watching] = []
 
     # --- lifecycle ---
 
@@ -280,16 +283,16 @@ class Lab:
         run = await self.hf.start(agent, input, **options)
         return self.watch(run)
 
-    def watch(self, run: Run) -> Run:
-        """Count a run that was started elsewhere among the lab's own."""
+    def watch(self, run: Watched) -> Watched:
+        """Count a run or session that was started elsewhere among the lab's own."""
         self._runs.append(run)
         return run
 
-    async def next_request(self, run: Run, timeout: float = WAIT_S) -> Request:
+    async def next_request(self, run: Watching, timeout: float = WAIT_S) -> Request:
         """The first request of *run* that is open."""
         return (await self.open_requests(run, 1, timeout))[0]
 
-    async def open_requests(self, run: Run, count: int, timeout: float = WAIT_S) -> list[Request]:
+    async def open_requests(self, run: Watching, count: int, timeout: float = WAIT_S) -> list[Request]:
         """Wait until *count* requests of *run* are open at the same time."""
         async with asyncio.timeout(timeout):
             async for _ in run.requests():
@@ -312,7 +315,7 @@ class Lab:
             for history in await self.histories(run):
                 await replayer.replay_workflow(history)
 
-    async def histories(self, run: Run) -> list[WorkflowHistory]:
+    async def histories(self, run: Watching) -> list[WorkflowHistory]:
         """The histories of a run, the first one first: a long one goes on in another."""
         newest = await self.client.get_workflow_handle(run.id).describe()
         first = newest.raw_description.workflow_execution_info.first_run_id

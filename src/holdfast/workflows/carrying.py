@@ -237,7 +237,7 @@ def _drop_finished(state: RunState) -> None:
     needed = {call.child for frame in state.frames for call in frame.calls if call.state != "settled"}
     for frame in reversed(list(state.frames)):
         over = frame.phase == "finished" or frame.failure is not None
-        if not over or frame.id in needed or frame.id in state.active:
+        if not over or frame.lasts or frame.id in needed or frame.id in state.active:
             continue
         if any(other.parent == frame.id for other in state.frames):
             continue

@@ -14,11 +14,13 @@ from holdfast.payloads.carry import Carry
 from holdfast.payloads.json_profile import JsonValue, check_json, scrub
 from holdfast.payloads.requests import DECISION_BYTES, Approve, Decision, Reject
 from holdfast.payloads.runs import RunInput
+from holdfast.payloads.sessions import SessionInput
 from holdfast.payloads.transcript import BLOCK_BYTES
 from holdfast.payloads.undecodable import Undecodable
 from holdfast.workflows.ledger import WHY_CHARACTERS
 
 PayloadT = TypeVar("PayloadT", bound=Payload)
+InputT = TypeVar("InputT", bound=RunInput)
 
 
 def only_argument(args: Sequence[object], expected: str, invalid: type[RefusalError] = DecisionInvalidError) -> object:
@@ -90,12 +92,13 @@ def _decision(value: object) -> Decision:
     return decision
 
 
-def read_start(args: Sequence[object], expected: str) -> RunInput:
-    """Read what a run starts with.
+def read_start(args: Sequence[object], expected: str, kind: type[InputT]) -> InputT:
+    """Read what a run or a session starts with.
 
     Args:
         args: All arguments that came.
         expected: How the error begins.
+        kind: What it is.
 
     Raises:
         ApplicationError: ``StartInvalid``, saying what was expected.
@@ -106,12 +109,13 @@ def read_start(args: Sequence[object], expected: str) -> RunInput:
         raise _start_invalid(f"{expected}; the argument could not be decoded: {args[0].problem}")
     try:
         check_json(args[0])
-        given = RunInput.from_wire(args[0])
+        given = kind.from_wire(args[0])
     except PayloadInvalidError as error:
         raise _start_invalid(f"{expected}; {'; '.join(error.problems)}") from None
     except JsonProfileError as error:
         raise _start_invalid(f"{expected}; {error.problem}") from None
-    for name, value in (("input", given.input), ("context", given.context)):
+    imported = given.import_items if isinstance(given, SessionInput) else None
+    for name, value in (("input", given.input), ("import_items", imported), ("context", given.context)):
         if (size := json_size(value)) > BLOCK_BYTES:
             raise _start_invalid(
                 f"{expected}; {name}: takes {size:,} bytes as JSON in ASCII, and at most {BLOCK_BYTES:,} can reach the "

@@ -181,6 +181,11 @@ class Frame(BaseModel):
         on_message: What becomes of one when no model call is to come.
         interrupted: The model call under way is being cancelled, to be made again with a message.
         answer: Block of the reply that is the output, and how its text reads; None where the output is another.
+        input: Block of the message that is being answered, in a conversation of several; None: the first one.
+        lasts: It is a session's, which reopens it for each message and gives those that came too late a turn of their
+            own.
+        turns_before: Model replies to earlier messages, which count for no limit; `spent_before` likewise.
+        history_before: `history` as it was before the message.
     """
 
     id: str
@@ -242,6 +247,16 @@ class Frame(BaseModel):
     interrupted: bool = False
     underway: Underway | None = None
     failure: Failure | None = None
+    input: str | None = None
+    lasts: bool = False
+    turns_before: int = 0
+    spent_before: Usage = Usage()
+    history_before: KeptHistory | None = None
+
+    @property
+    def has_to_answer(self) -> bool:
+        """Whether messages wait that have no other place to go to."""
+        return bool(self.queue) and not self.lasts
 
     def leave_out(self, read_from: str) -> None:
         """Put the blocks before *read_from* aside: the model no longer reads them."""

@@ -58,7 +58,7 @@ class Guardrails:
 
     def _about_input(self, guard: Guard) -> CheckInput:
         frame = self._frame
-        return CheckInput(origin=self._origin(guard), guardrail=guard.name, block=frame.blocks[0])
+        return CheckInput(origin=self._origin(guard), guardrail=guard.name, block=frame.input or frame.blocks[0])
 
     def _about_output(self, guard: Guard) -> CheckOutput:
         frame = self._frame
@@ -83,7 +83,9 @@ class Guardrails:
     def _replace_input(self, value: JsonValue) -> None:
         """Put other items in place of the input, which the model has not seen."""
         frame = self._frame
-        frame.blocks[0] = self._block_of(value)
+        block = self._block_of(value)
+        frame.blocks[0 if frame.input is None else frame.blocks.index(frame.input)] = block
+        frame.input = None if frame.input is None else block
         frame.epoch += 1
 
     def _block_of(self, value: JsonValue) -> str:

@@ -73,7 +73,7 @@ def finish(frame: Frame, output: JsonValue, reply: ModelReply | None = None) -> 
 
 def settle(frame: Frame) -> None:
     """Finish a frame whose guardrails have all spoken, and for which no message waits."""
-    if frame.phase == "checking" and not frame.queue and all(each.state == "done" for each in frame.guards):
+    if frame.phase == "checking" and not frame.has_to_answer and all(each.state == "done" for each in frame.guards):
         frame.phase = "finished"
 
 

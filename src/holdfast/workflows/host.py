@@ -21,15 +21,17 @@ from holdfast.workflows.agent_ref import AgentRef, Output, read_output
 from holdfast.workflows.archiving import archive_segment
 from holdfast.workflows.cancelling import CallCanceller
 from holdfast.workflows.carrying import Carrier, restored
+from holdfast.workflows.conversation import Conversation, Talk
 from holdfast.workflows.deciding import Decider
 from holdfast.workflows.doors import read_optional, read_start
 from holdfast.workflows.driver import Driver
 from holdfast.workflows.frames import Frame
-from holdfast.workflows.limits import sum_usage
+from holdfast.workflows.limits import total_usage
 from holdfast.workflows.publish import listed
 from holdfast.workflows.raising import Raiser
 from holdfast.workflows.sending import Sender
 from holdfast.workflows.state import RunState
+from holdfast.workflows.talking import SessionSender
 
 PREFIX: Final = "holdfast."
 """Before every handler name of a host inside a user's own workflow."""
@@ -71,6 +73,7 @@ class AgentHost:
         else:
             self._state, self.own = restored(prefix, Carry.from_wire(carried))
         self._carrier = Carrier(self._state)
+        self._conversation: Conversation | None = None
         self._driven: set[str] = set()
         self._idling: asyncio.Task[None] | None = None
         self._prefix = prefix
@@ -133,7 +136,7 @@ class AgentHost:
         }
         if max_turns is not None:
             given["max_turns"] = max_turns
-        start = read_start([given], "AgentHost.run takes an agent's name and a text or items")
+        start = read_start([given], "AgentHost.run takes an agent's name and a text or items", RunInput)
         return read_output(await self._then_archive(self.run_input(start, key)), reader)
 
     async def run_input(self, given: RunInput, key: str | None = None) -> RunResult:
@@ -175,7 +178,7 @@ class AgentHost:
             going = [frame for frame in state.frames if frame.id in state.active]
             return workflow.all_handlers_finished() if ours else all(frame.key is not None for frame in going)
 
-        carried = await self._carrier.carry(lambda: until is not None and until.done(), may_leave, lambda: self.own)
+        carried = await self._carrier.carry(lambda: until is not None and until.done(), may_leave, self._added)
         return None if carried is None else carried.to_wire()
 
     def memo(self) -> dict[str, Any]:
@@ -234,6 +237,27 @@ class AgentHost:
         """Log signals of any other name as refused, instead of leaving them unread: for a workflow of our own."""
         workflow.set_dynamic_signal_handler(self._decider.unknown_signal)
 
+    def converse(self) -> Conversation:
+        """Be the host of a session: messages open turns, one after the other. For a workflow of our own."""
+        conversation = self._conversation = Conversation(self._state, Talk.model_validate(self.own))
+        sender = SessionSender(self._state, conversation, self._unknown_send)
+        workflow.set_signal_handler("send", sender.send_by_signal)
+        workflow.set_update_handler("send", sender.send, validator=sender.refuse)
+        workflow.set_signal_handler("close", sender.close)
+        workflow.set_query_handler("turn", sender.turn)
+        return conversation
+
+    async def to_the_end(self, running: asyncio.Task[RunResult]) -> RunResult:
+        """Wait for the end of a workflow of our own; where its history has become long, it goes on in a fresh one."""
+        try:
+            carried = await self.carry(until=running)
+        except asyncio.CancelledError:
+            running.cancel()
+            return await running
+        if carried is not None:
+            workflow.continue_as_new({"carried": carried}, memo=self.memo())
+        return await running
+
     def close(self, how: RunPhase) -> None:
         """Publish the last state of a workflow that ends with its host."""
         self._state.close(how)
@@ -258,6 +282,10 @@ class AgentHost:
         workflow.set_query_handler(f"{name}status", self._status)
         workflow.set_query_handler(f"{name}transcript", self._transcript)
 
+    def _added(self) -> JsonObject:
+        """What is taken along beside the state of the loops."""
+        return self.own if self._conversation is None else self._conversation.talk.model_dump(mode="json")
+
     async def _unknown_send(self) -> None:
         """What became of a signal `send` before there was one: in a user's own workflow nobody heard of it."""
         if not self._prefix:
@@ -275,7 +303,7 @@ class AgentHost:
             agent=frame.agent if frame else None,
             turn=frame.turn if frame else 0,
             pending=len(pending),
-            usage=sum_usage(state.frames),
+            usage=total_usage(state.frames),
             by_request=state.spending.of(state.frames),
             calls=[
                 CallStatus(
@@ -300,6 +328,8 @@ class AgentHost:
             order = [*frame.earlier, *frame.blocks]
         else:
             order = frame.blocks if frame is not None and frame.epoch == query.epoch else []
+            if frame is not None and query.current:
+                order = [*frame.blocks, *(call.output for call in frame.calls if call.output is not None)]
         return self._state.transcript.page(order, query).to_wire()
 
 

@@ -424,6 +424,10 @@ class Ledger:
                 )
             )
 
+    def forget(self, root: str) -> None:
+        """Forget the decisions that were remembered for a run, which has ended."""
+        self.remembered = [each for each in self.remembered if each.root != root]
+
     def _keep(self, request: Request, decision: Decision, now: datetime) -> None:
         kept = remembering.remembered(request, decision, self._arguments_of(request), self._root_of(request.frame), now)
         self.remembered = remembering.added(self.remembered, kept)

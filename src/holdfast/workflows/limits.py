@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from holdfast.payloads.requests import Grant, LimitKind
@@ -46,7 +46,8 @@ def reached(frame: Frame, tokens: int) -> Reached | None:
         frame: The loop.
         tokens: What it and everything below it have spent.
     """
-    for what, used, limit in (("turns", frame.turn, turns_of(frame)), ("tokens", tokens, tokens_of(frame))):
+    turns = frame.turn - frame.turns_before
+    for what, used, limit in (("turns", turns, turns_of(frame)), ("tokens", tokens, tokens_of(frame))):
         if limit is not None and used >= limit:
             return Reached(what="turns" if what == "turns" else "tokens", used=used, limit=limit)
     return None
@@ -112,4 +113,12 @@ def sum_usage(frames: Iterable[Frame]) -> Usage:
     total = Usage()
     for frame in frames:
         total = total.plus(frame.usage).plus(frame.nested_usage)
+    return total
+
+
+def total_usage(frames: Sequence[Frame]) -> Usage:
+    """The same, with what earlier messages have cost."""
+    total = sum_usage(frames)
+    for frame in frames:
+        total = total.plus(frame.spent_before)
     return total

@@ -56,7 +56,7 @@ def next_steps(frame: Frame, entries: Mapping[str, Entry], now: datetime, tokens
     if started or guards.hold_model(frame):
         return started
     _leave_missing(frame, entries, now)
-    if frame.phase == "checking" and frame.queue and (refused := messages.at_end(frame, tokens)):
+    if frame.phase == "checking" and frame.has_to_answer and (refused := messages.at_end(frame, tokens)):
         return list(refused)
     if frame.phase == "model":
         return _before_model(frame, tokens)

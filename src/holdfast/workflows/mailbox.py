@@ -85,6 +85,11 @@ class Mailbox:
             )
         return receipt.model_copy(update={"duplicate": True})
 
+    def receipt_of(self, message_id: str) -> MessageReceipt | None:
+        """What became of a message, if it is known (still)."""
+        known = self._known.get(message_id)
+        return None if known is None else known[1]
+
     def check_room(self, frame: Frame | None, message: Message) -> None:
         """Refuse a message where too much waits already.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from holdfast.payloads.json_profile import JsonObject
-from holdfast.payloads.runs import RunPhase, RunResult
+from holdfast.payloads.runs import RunInput, RunPhase, RunResult
 from holdfast.workflows.doors import read_carry, read_start
 from holdfast.workflows.host import AgentHost
 
@@ -38,14 +40,14 @@ class AgentRun:
             ApplicationError: ``StartInvalid`` for wrong arguments, or whatever ended the run.
         """
         try:
-            running = self._host.go_on() if self._goes_on else self._host.run_input(read_start(args, EXPECTED))
+            running = self._host.go_on() if self._goes_on else self._begin(args)
         except ApplicationError:
             self._host.close("failed")
             raise
         # No `finally`: a worker that shuts down leaves its cached runs to the garbage collector, which would run it in
         # whatever workflow is under way by then, and publish there.
         try:
-            result = await self._to_the_end(asyncio.create_task(running))
+            result = await self._host.to_the_end(asyncio.create_task(running))
         except asyncio.CancelledError:
             await self._end("cancelled")
             raise
@@ -55,16 +57,8 @@ class AgentRun:
         await self._end("completed")
         return result.to_wire()
 
-    async def _to_the_end(self, running: asyncio.Task[RunResult]) -> RunResult:
-        """Wait for the run's end; where its history has become long, it goes on in a fresh one."""
-        try:
-            carried = await self._host.carry(until=running)
-        except asyncio.CancelledError:
-            running.cancel()
-            return await running
-        if carried is not None:
-            workflow.continue_as_new({"carried": carried}, memo=self._host.memo())
-        return await running
+    def _begin(self, args: Sequence[object]) -> Coroutine[Any, Any, RunResult]:
+        return self._host.run_input(read_start(args, EXPECTED, RunInput))
 
     async def _end(self, how: RunPhase) -> None:
         self._host.close(how)

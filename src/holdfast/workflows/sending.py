@@ -76,11 +76,15 @@ class Sender:
             state.works[frame.id].interrupt()
         message_id, now = message.id or str(workflow.uuid4()), workflow.now()
         if frame is None:
-            receipt = state.mailbox.take_early(message, message_id, now, by_signal=by_signal)
+            receipt = state.mailbox.take_early(message, message_id, now, by_signal=by_signal and not state.frames)
         else:
             receipt = state.mailbox.take(frame, message, message_id, now, interrupts=interrupts)
-        state.ledger_changed()
+        self._taken(receipt)
         return receipt
+
+    def _taken(self, _receipt: MessageReceipt) -> None:
+        """Wake whoever goes on with a message that was taken."""
+        self._state.ledger_changed()
 
     def _receiver(self, message: Message) -> Frame | None:
         """The loop that takes a message; None before the first run has begun, which gets it.

@@ -134,9 +134,10 @@ class RunState:
         facts = RunFacts(context=given.context, labels=given.labels, requested_by=given.requested_by)
         if facts != RunFacts():
             frame.facts = self.new_block([facts.to_wire()])
-        frame.blocks.append(
-            self.new_block([user_message(given.input)] if isinstance(given.input, str) else given.input)
-        )
+        if given.input:
+            frame.blocks.append(
+                self.new_block([user_message(given.input)] if isinstance(given.input, str) else given.input)
+            )
         self.labels = {**self.labels, **given.labels}
         self._stop_first = None
         self.frames.append(frame)
@@ -196,6 +197,12 @@ class RunState:
     def postpone(self, until: int) -> None:
         """Stay in this history until it has that many events."""
         self._due_at = until
+
+    def drop_below(self, top: Frame) -> None:
+        """Let go of the nested loops of a frame, which have all ended."""
+        for frame in self.under(top):
+            if frame is not top:
+                self.forget(frame)
 
     def new_block(self, items: list[JsonObject]) -> str:
         """Enter items that the workflow made itself; return their block's id."""

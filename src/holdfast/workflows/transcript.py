@@ -51,6 +51,10 @@ class Transcript:
         for block_id in block_ids:
             self._blocks.pop(block_id, None)
 
+    def has(self, block_id: str) -> bool:
+        """Whether a block is here."""
+        return block_id in self._blocks
+
     def items(self, block_id: str) -> list[JsonObject]:
         """The items of one block."""
         return self._blocks[block_id]

@@ -1,0 +1,73 @@
+"""Naming sessions: what a session begins with is checked before its first message is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.runs import context_to_wire
+from holdfast.payloads.sessions import OnBusy, SessionInput
+from holdfast.session_opening import Opening
+from holdfast.sessions import Session
+from holdfast.starting import UNSET, Starting, _Unset
+
+
+class Conversing(Starting):
+    """Opens sessions."""
+
+    def session(
+        self,
+        id: str,
+        *,
+        agent: str | None = None,
+        import_items: Sequence[JsonObject] = (),
+        context: JsonObject | BaseModel | None = None,
+        max_turns: int | _Unset | None = UNSET,
+        labels: Mapping[str, str] | None = None,
+        requested_by: str | None = None,
+        on_message: OnBusy = "queue",
+    ) -> Session:
+        """Name a conversation. With an *agent* its first message creates it, and everything else says how it begins;
+        where it goes on already, none of that matters.
+
+        Args:
+            id: The workflow id: one conversation has it, for ever.
+            agent: Who answers. None: the session has to exist.
+            import_items: What was said before, as the Responses API takes it.
+            context: As `start` takes it.
+            max_turns: Most model replies for one message; None lifts the agent's own limit.
+            labels: Up to 20, to find the session by.
+            requested_by: Who asked for it: a claimed name, recorded.
+            on_message: What happens to a message while another one is being answered: it waits for a turn of its own
+                (*queue*), goes into the turn under way before the next model call (*steer*), or is refused.
+
+        Raises:
+            PayloadInvalidError: It cannot begin so: wrong items, labels or context, or more than 1.9 MB.
+        """
+        if agent is None:
+            return Session(self.client, id, stores=self.stores)
+        given: dict[str, Any] = {
+            "agent": agent,
+            "import_items": list(import_items),
+            "context": context_to_wire(context),
+            "labels": dict(labels or {}),
+            "requested_by": requested_by,
+            "on_message": on_message,
+        }
+        if not isinstance(max_turns, _Unset):
+            given["max_turns"] = max_turns
+        checked = SessionInput.from_wire(given)
+        wire = {**checked.to_wire(), **({"max_turns": max_turns} if "max_turns" in given else {})}
+        opening = Opening(
+            self.client,
+            self.task_queue,
+            id,
+            wire,
+            attributes=self._attributes(checked),
+            warn=self._warn,
+            check=self._check_size,
+        )
+        return Session(self.client, id, opening, self.stores)

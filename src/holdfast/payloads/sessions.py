@@ -1,0 +1,99 @@
+"""A session on the wire: how it starts, and what became of each message."""
+
+from __future__ import annotations
+
+from typing import Annotated, Generic, Literal, cast
+
+from pydantic import Field, SerializeAsAny, model_validator
+
+from holdfast.payloads.base import Payload
+from holdfast.payloads.guardrails import GuardrailResult
+from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.runs import Output, RunInput
+from holdfast.payloads.usage import Usage
+
+OnBusy = Literal["queue", "steer", "refuse"]
+"""What happens to a message while another one is being answered: it gets a turn of its own after that, it goes into
+that one before the next model call, or it is refused."""
+
+MessageState = Literal["unknown", "queued", "working", "answered", "failed", "refused"]
+"""*working*: its turn is under way. *failed*: its turn ended without an answer."""
+
+
+class SessionInput(RunInput):
+    """The one argument of the workflow `AgentSession`.
+
+    Attributes:
+        import_items: What was said before, as the Responses API takes it: the conversation begins with it.
+        max_turns: Most model replies for one message.
+        on_message: What happens to a message while another one is being answered.
+    """
+
+    input: list[JsonObject] = []
+    import_items: list[JsonObject] = []
+    on_message: OnBusy = "queue"  # type: ignore[assignment] # a session has turns to give, so it knows other answers
+
+    @model_validator(mode="after")
+    def _something_to_read(self) -> SessionInput:
+        """A session may begin with nothing: its messages come later."""
+        return self
+
+
+class TurnFailure(Payload):
+    """Why a message was not answered: the type, text and facts with which a run would have failed."""
+
+    type: str
+    message: str
+    facts: JsonObject | None = None
+
+
+class TurnResult(Payload, Generic[Output]):
+    """What became of one message.
+
+    Attributes:
+        output: The answer's text; for an agent with an `output_type` its JSON value, or the type itself where it was
+            asked for. None where there is no answer, or where it is too old to be kept (`expired`).
+        agent: Who has the conversation now.
+        turns: Model replies that it took.
+        usage: What it cost, nested agents included.
+        failure: Why there is no answer.
+        guardrails: What guardrails said: the latest 100.
+        stopped: Why the turn was told to end, if it was: `output` is then what had been said by then.
+        expired: The output is no longer kept here; the session's history has it.
+    """
+
+    output: SerializeAsAny[Output] = cast(Output, None)  # a null is left out on the wire
+    agent: str
+    turns: int = 0
+    usage: Usage = Usage()
+    failure: TurnFailure | None = None
+    guardrails: list[GuardrailResult] = []
+    stopped: str | None = None
+    expired: bool | None = None
+
+
+class TurnQuery(Payload):
+    """The argument of the query `turn`."""
+
+    message_id: Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class TurnStatus(Payload):
+    """The answer of the query `turn`.
+
+    Attributes:
+        result: Once it is answered or has failed.
+        reason: Why it was refused.
+    """
+
+    message_id: str
+    state: MessageState
+    result: TurnResult | None = None
+    reason: str | None = None
+
+
+class CloseSession(Payload):
+    """The argument of the signal `close`; none at all stands for the defaults."""
+
+    by: Annotated[str, Field(max_length=256)] | None = None
+    reason: Annotated[str, Field(max_length=2000)] | None = None

@@ -1,0 +1,72 @@
+"""The one frame of a conversation: reopened for each message, and closed when that is answered. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from holdfast.payloads.usage import Usage
+from holdfast.workflows.frames import Frame
+
+PER_MESSAGE: Final = (
+    *("granted_turns", "granted_tokens", "limit_refused", "callers", "reply", "forms", "after_tools", "max_parallel"),
+    *("request", "missing_since", "broken_replies", "invalid_outputs", "resume_at", "waits"),
+    *("output", "answer", "answer_structured", "guards", "guards_known", "output_guards", "guardrails", "usage"),
+    "nested_usage",
+)
+"""Fields of a frame that begin anew with each message. The blocks, what the model has seen of them, the agent who has
+the conversation and the count of its turns go on: that count makes idempotency keys, so it must never repeat."""
+
+
+def reopen(frame: Frame, block: str) -> None:
+    """Let the frame answer the message in *block*, which is to be placed next."""
+    for name in PER_MESSAGE:
+        setattr(frame, name, Frame.model_fields[name].get_default(call_default_factory=True))
+    frame.turns_before = frame.turn
+    frame.input, frame.history_before = block, frame.history
+    frame.phase = "filter" if frame.handoff is not None else "model"
+
+
+def close(frame: Frame, spent: Usage) -> None:
+    """Leave the frame so that the next message finds a whole conversation: every call with its output.
+
+    Args:
+        frame: It has finished or failed; its calls have all been settled.
+        spent: By it and everything below it, for this message.
+    """
+    _keep_outputs(frame)
+    if frame.failure is not None and (frame.turn == frame.turns_before or _tripped_at_input(frame)):
+        _take_back(frame)
+    frame.spent_before = frame.spent_before.plus(spent)
+    frame.usage, frame.nested_usage = Usage(), Usage()
+    frame.phase, frame.failure, frame.stop, frame.calls = "finished", None, None, []
+
+
+def _keep_outputs(frame: Frame) -> None:
+    """Append what a turn that was broken off had: the model must read one output for each call that it made."""
+    frame.blocks.extend(call.output for call in frame.calls if call.output is not None)
+    if frame.calls and frame.handoff is not None:
+        frame.agent = frame.handoff.agent
+        frame.agent_path = [*frame.agent_path[:-1], frame.handoff.agent]
+        if not frame.handoff.filtered:
+            frame.handoff = None
+
+
+def _tripped_at_input(frame: Frame) -> bool:
+    return any(
+        each.kind == "input" and each.outcome in ("fail", "error") and each.message is None for each in frame.guardrails
+    )
+
+
+def _take_back(frame: Frame) -> None:
+    """Take a message that the model never answered, or was not to see, out of what it reads next time.
+
+    Otherwise what the provider refuses once would be refused with every message after it.
+    """
+    if frame.input not in frame.blocks:
+        return
+    kept = frame.history_before
+    frame.history = None if kept is None else kept.model_copy(update={"uncertain": kept.kind == "conversation" or None})
+    at = frame.blocks.index(frame.input)
+    del frame.blocks[at:]
+    if frame.cursor > at:
+        frame.cursor, frame.seen = at, frame.blocks[at - 1] if at else None

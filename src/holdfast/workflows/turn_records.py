@@ -1,0 +1,103 @@
+"""What became of the messages of a session that had their turn, the newest ones; carried with the session. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import BaseModel
+
+from holdfast.errors import JsonProfileError
+from holdfast.payloads.base import json_size
+from holdfast.payloads.json_profile import JsonObject, JsonValue
+from holdfast.payloads.model_call import StructuredOutput
+from holdfast.payloads.sessions import TurnResult
+from holdfast.workflows import loop
+from holdfast.workflows.answers import value_of
+from holdfast.workflows.transcript import Transcript
+
+KEPT_RECORDS: Final = 1000
+"""Messages whose result is kept, the newest ones."""
+KEPT_OUTPUT_BYTES: Final = 16_000
+"""An output above this is read from the transcript, where it stands anyway."""
+KEPT_OUTPUTS_BYTES: Final = 256_000
+"""All outputs that are kept beside the transcript, together: the state of a session has to travel."""
+
+
+class TurnRecord(BaseModel):
+    """The result of one message.
+
+    Attributes:
+        block: Of the reply that is its answer, `structured` as it is read; or, where `made`, of the output itself.
+        size: Bytes of the output in `result`; None where it is not kept there.
+    """
+
+    result: TurnResult
+    block: str | None = None
+    structured: StructuredOutput | None = None
+    made: bool = False
+    size: int | None = None
+
+
+class TurnRecords(BaseModel):
+    """The records by message id, oldest first."""
+
+    records: dict[str, TurnRecord] = {}
+    kept_bytes: int = 0
+
+    def add(self, message_id: str, record: TurnRecord) -> list[str]:
+        """Enter what became of a message; large outputs, and those of old ones, are left where they stand.
+
+        Returns:
+            Blocks that nobody needs any more.
+        """
+        size = json_size(record.result.output)
+        if size <= KEPT_OUTPUT_BYTES:
+            record.size = size
+            self.kept_bytes += size
+        else:
+            _leave(record)
+        self.records[message_id] = record
+        for each in self.records.values():
+            if self.kept_bytes <= KEPT_OUTPUTS_BYTES:
+                break
+            self._drop_output(each)
+        dropped: list[str] = []
+        while len(self.records) > KEPT_RECORDS:
+            oldest = self.records.pop(next(iter(self.records)))
+            self._drop_output(oldest)
+            if oldest.made and oldest.block is not None:
+                dropped.append(oldest.block)
+        return dropped
+
+    def result_of(self, message_id: str, transcript: Transcript) -> TurnResult | None:
+        """What became of a message, if it had its turn and is known still."""
+        record = self.records.get(message_id)
+        if record is None or record.size is not None or record.block is None:
+            return None if record is None else record.result
+        found = _read(record.block, record, transcript)
+        facts: JsonObject = {"expired": True} if found is None else {"output": found[0]}
+        return record.result.model_copy(update=facts)
+
+    def _drop_output(self, record: TurnRecord) -> None:
+        self.kept_bytes -= record.size or 0
+        if record.block is not None:
+            _leave(record)
+
+
+def _leave(record: TurnRecord) -> None:
+    record.result, record.size = record.result.model_copy(update={"output": None}), None
+
+
+def _read(block: str, record: TurnRecord, transcript: Transcript) -> tuple[JsonValue] | None:
+    """The output as it stands in the transcript; None where that is kept elsewhere by now."""
+    items = transcript.items(block) if transcript.has(block) else []
+    if not items:
+        return None
+    if record.made:
+        return (items[0].get("output"),)
+    if record.structured is None:
+        return (loop.text_of_reply(items),)
+    try:
+        return (value_of(items, record.structured),)
+    except JsonProfileError:  # it was read when it came in; a version that reads it otherwise has nothing better
+        return (loop.text_of_reply(items),)
