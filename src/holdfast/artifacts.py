@@ -5,15 +5,30 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Literal, Protocol, TypeAlias
 
 from holdfast.artifact_urls import UrlStore, checked
 from holdfast.errors import DefinitionError
 
-__all__ = ["ArtifactStore", "FolderStore", "artifact_store", "place_of_run"]
+__all__ = [
+    "ArtifactStore",
+    "ArtifactsAt",
+    "FolderStore",
+    "artifact_store",
+    "place_of_run",
+    "store_by_default",
+    "store_named",
+]
+
+ArtifactsAt: TypeAlias = str | os.PathLike[str] | Literal[False] | None
+"""Where large outputs are kept: a folder, a URL, nowhere (False), or by default (None)."""
+DEFAULT_FOLDER: Final = Path(".holdfast/artifacts")
+NOWHERE: Final = "none"
+"""What ``HOLDFAST_ARTIFACTS`` says for False."""
 
 
 class ArtifactStore(Protocol):
@@ -113,6 +128,34 @@ def artifact_store(location: str | os.PathLike[str], option: str = "artifacts") 
     if isinstance(location, str) and "://" in location:
         return UrlStore.at(location, option)
     return FolderStore(Path(location))
+
+
+def store_named(location: ArtifactsAt) -> ArtifactStore | Literal[False] | None:
+    """The store that somebody named, there or in ``HOLDFAST_ARTIFACTS``; False for none at all, None for the default.
+
+    Raises:
+        DefinitionError: What was named is none.
+    """
+    named = location if location is not None else os.environ.get("HOLDFAST_ARTIFACTS") or None
+    if named is None:
+        return None
+    return False if named is False or named == NOWHERE else artifact_store(named)
+
+
+def store_by_default(named: ArtifactStore | Literal[False] | None, address: str) -> ArtifactStore | None:
+    """The named store; by default a folder where one is started, if the Temporal server is on the same machine.
+
+    Elsewhere there is none by default: a run may go on another machine, which would not find what this one has kept.
+
+    Args:
+        named: What `store_named` says.
+        address: The server's.
+    """
+    if named is not None:
+        return named or None
+    host = address.rpartition("://")[2].rpartition(":")[0].strip("[]")
+    is_here = host in ("localhost", "::1") or re.fullmatch(r"127(\.[0-9]+){3}", host) is not None
+    return FolderStore(DEFAULT_FOLDER) if is_here else None
 
 
 def place_of_run(store: ArtifactStore, namespace: str, workflow_id: str) -> ArtifactStore:

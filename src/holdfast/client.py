@@ -7,7 +7,7 @@ import os
 from temporalio.client import Client
 
 from holdfast.archive import Stores, archive_at
-from holdfast.artifacts import artifact_store
+from holdfast.artifacts import ArtifactsAt, store_by_default, store_named
 from holdfast.connection import connect
 from holdfast.conversing import Conversing
 from holdfast.converter import tolerant
@@ -30,7 +30,7 @@ class Holdfast(Many, Conversing, Lists, Records):
         *,
         task_queue: str | None = None,
         archive: str | os.PathLike[str] | None = None,
-        artifacts: str | os.PathLike[str] | None = None,
+        artifacts: ArtifactsAt = None,
         deltas: str | DeltaStream | None = None,
         model_queue: str | None = None,
     ) -> None:
@@ -41,7 +41,7 @@ class Holdfast(Many, Conversing, Lists, Records):
             task_queue: Where runs are started: ``HOLDFAST_TASK_QUEUE``, else ``agents``.
             archive: Where the workers archive histories, as `HoldfastPlugin` has it; ``HOLDFAST_ARCHIVE`` by default.
             artifacts: Where they keep large outputs, likewise: needed to erase them, and to read long conversations.
-                ``HOLDFAST_ARTIFACTS`` by default.
+                The default is theirs, in the folder where this is made.
             deltas: Where `Run.stream` reads what runs say on the way, likewise; ``HOLDFAST_DELTAS`` by default.
             model_queue: Task queue of the model calls of the runs that are started; ``HOLDFAST_MODEL_QUEUE`` by
                 default, else the task queue itself.
@@ -50,11 +50,14 @@ class Holdfast(Many, Conversing, Lists, Records):
             DefinitionError: One of the places is none.
         """
         queue = task_queue or os.environ.get("HOLDFAST_TASK_QUEUE") or DEFAULT_TASK_QUEUE
-        place = artifacts or os.environ.get("HOLDFAST_ARTIFACTS") or None
         told = deltas or os.environ.get("HOLDFAST_DELTAS") or None
         if told is not None:
             delta_stream(told, "Holdfast")
-        stores = Stores(archive_at(archive), None if place is None else artifact_store(place), told)
+        stores = Stores(
+            archive_at(archive),
+            store_by_default(store_named(artifacts), client.service_client.config.target_host),
+            told,
+        )
         super().__init__(client, queue, stores, model_queue or os.environ.get("HOLDFAST_MODEL_QUEUE") or None)
 
     @classmethod
@@ -66,7 +69,7 @@ class Holdfast(Many, Conversing, Lists, Records):
         namespace: str | None = None,
         task_queue: str | None = None,
         archive: str | os.PathLike[str] | None = None,
-        artifacts: str | os.PathLike[str] | None = None,
+        artifacts: ArtifactsAt = None,
         deltas: str | DeltaStream | None = None,
         model_queue: str | None = None,
     ) -> Holdfast:

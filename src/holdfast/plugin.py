@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -25,7 +26,7 @@ from holdfast.activities.tools import ToolActivities
 from holdfast.agent import Agent
 from holdfast.approval import Groups, check_asked_groups, check_groups
 from holdfast.archive import archive_at
-from holdfast.artifacts import artifact_store
+from holdfast.artifacts import ArtifactsAt, ArtifactStore, FolderStore, store_by_default, store_named
 from holdfast.converter import tolerant
 from holdfast.deltas import DeltaStream, delta_stream
 from holdfast.errors import DefinitionError
@@ -39,6 +40,8 @@ from holdfast.tools import Tool
 from holdfast.workflows.archiving import ArchiveRun
 from holdfast.workflows.run import AgentRun
 from holdfast.workflows.session import AgentSession
+
+logger = logging.getLogger(__name__)
 
 Resources = Callable[[], AbstractAsyncContextManager[Any]]
 
@@ -63,7 +66,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         resources: Resources | None = None,
         groups: Groups | None = None,
         hooks: Sequence[AgentHooks] = (),
-        artifacts: str | os.PathLike[str] | None = None,
+        artifacts: ArtifactsAt = None,
         deltas: str | DeltaStream | None = None,
         archive: str | os.PathLike[str] | None = None,
     ) -> None:
@@ -81,8 +84,9 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
             groups: Who may decide where an `Approval` names ``group:…``: members by group, or a function, sync or
                 async, of a person's name that returns the groups the person is in. Asked for each decision anew.
             artifacts: Where tool outputs above 256 KiB are kept: a folder, or a URL that fsspec knows. All workers that
-                serve the same runs need the same one. ``HOLDFAST_ARTIFACTS`` by default; without any, such outputs are
-                cut.
+                serve the same runs need the same one. By default ``HOLDFAST_ARTIFACTS``, else ``.holdfast/artifacts``
+                where the worker is started, if the Temporal server is on its own machine; with another server, or with
+                False, such outputs are cut.
             archive: Where histories are kept beyond the server's retention: a folder, or a URL that fsspec knows. All
                 workers that serve the same runs need the same one. ``HOLDFAST_ARCHIVE`` by default; without any,
                 nothing is archived.
@@ -105,8 +109,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         self._models = models
         self._default_model = default_model or os.environ.get("HOLDFAST_MODEL") or None
         self._resources = resources
-        location = artifacts or os.environ.get("HOLDFAST_ARTIFACTS") or None
-        self._store = None if location is None else artifact_store(location)
+        self._store = store_named(artifacts)
         self._deltas = deltas or os.environ.get("HOLDFAST_DELTAS") or None
         if self._deltas is not None:
             delta_stream(self._deltas)
@@ -165,7 +168,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         client = config.get("client")
         assert client is not None
         clients, made = self._clients()
-        artifacts = Artifacts(self._store)
+        artifacts = Artifacts(self._store_beside(client))
         runtime = Runtime(
             self.registry, _ports(clients), self._default_model, self._groups, self._hooks, artifacts, self._archive
         )
@@ -178,6 +181,13 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         config["activities"] = [*config.get("activities", []), *activities]
         config["interceptors"] = [*config.get("interceptors", []), _Parts(self, runtime, made, activities)]
         return config
+
+    def _store_beside(self, client: Client) -> ArtifactStore | None:
+        store = store_by_default(self._store, client.service_client.config.target_host)
+        if self._store is None and self.registry.tools:
+            where = f"in {store.folder}" if isinstance(store, FolderStore) else "nowhere: they are cut"
+            logger.info("tool outputs above 256 KiB are kept %s; HoldfastPlugin(artifacts=…) names a place", where)
+        return store
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
         """Hold the resources while the worker runs."""

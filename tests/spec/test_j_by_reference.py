@@ -239,3 +239,19 @@ def test_a_url_that_nothing_knows_is_refused() -> None:
     with pytest.raises(DefinitionError, match=r"nowhere://… cannot be opened by fsspec") as refused:
         artifact_store("nowhere://user:secret@host/x")
     assert "secret" not in str(refused.value)
+
+
+async def test_j6_beside_a_server_on_this_machine_a_folder_is_the_default(
+    make_lab: MakeLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """J6: nobody names a place: a large output lies in the worker's own folder, the log says where, and the model may
+    read on."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HOLDFAST_ARTIFACTS", raising=False)
+    caplog.set_level("INFO", logger="holdfast.plugin")
+    lab = await make_lab([agent(big=MEGABYTES)], script=[Reply(call("big", {}, "c1")), DONE], artifacts=None)
+    await (await lab.start("desk")).result()
+    [(name, data)] = stored(tmp_path / ".holdfast" / "artifacts").items()
+    assert hashlib.sha256(data).hexdigest() == name
+    assert offered(lab) == [False, True]
+    assert str(tmp_path / ".holdfast" / "artifacts") in caplog.text

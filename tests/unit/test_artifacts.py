@@ -15,7 +15,7 @@ from temporalio.testing import ActivityEnvironment
 
 from holdfast import Agent, HoldfastPlugin, question, tool
 from holdfast.activities.references import LARGEST_PIECE_BYTES, PREVIEW_BYTES, Artifacts, preview, read_output_tool
-from holdfast.artifacts import ArtifactStore, FolderStore, artifact_store, place_of_run
+from holdfast.artifacts import ArtifactStore, FolderStore, artifact_store, place_of_run, store_by_default, store_named
 from holdfast.errors import ArgumentsInvalidError, ArtifactError, DefinitionError
 from holdfast.payloads.artifacts import Artifact
 from holdfast.payloads.cutting import cut, whole_characters
@@ -132,6 +132,31 @@ def test_the_environment_names_the_place(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(DefinitionError, match="nowhere-known"):
         HoldfastPlugin()
     assert HoldfastPlugin(artifacts=tmp_path) is not None
+
+
+@pytest.mark.parametrize(
+    ("address", "here"),
+    [
+        *[("localhost:7233", True), ("127.0.0.1:50123", True), ("http://127.0.1.1:7233", True), ("[::1]:7233", True)],
+        *[("temporal:7233", False), ("eu.api.temporal.io:7233", False)],
+    ],
+)
+def test_a_folder_is_the_default_beside_a_server_on_this_machine(
+    address: str, here: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere a run may go on another machine, which would not find it; who says where, or nowhere, is heard."""
+    monkeypatch.delenv("HOLDFAST_ARTIFACTS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    store = store_by_default(store_named(None), address)
+    assert isinstance(store, FolderStore) is here
+    if isinstance(store, FolderStore):
+        assert store.folder == tmp_path / ".holdfast" / "artifacts"
+    assert store_by_default(store_named(False), address) is None
+    named = store_by_default(store_named(tmp_path / "mine"), address)
+    assert isinstance(named, FolderStore)
+    assert named.folder == tmp_path / "mine"
+    monkeypatch.setenv("HOLDFAST_ARTIFACTS", "none")
+    assert store_by_default(store_named(None), address) is None
 
 
 def by_function() -> Agent:

@@ -22,6 +22,7 @@ from temporalio.worker import Replayer, Worker
 
 from holdfast.agent import Agent
 from holdfast.approval import Groups
+from holdfast.artifacts import ArtifactsAt
 from holdfast.chain import chain_of
 from holdfast.client import Holdfast
 from holdfast.deltas import DeltaStream
@@ -74,7 +75,7 @@ class Lab:
         resources: Resources | None = None,
         groups: Groups | None = None,
         hooks: Sequence[AgentHooks] = (),
-        artifacts: str | os.PathLike[str] | None = None,
+        artifacts: ArtifactsAt = False,
         deltas: str | DeltaStream | None = None,
         archive: str | os.PathLike[str] | None = None,
         max_cached_workflows: int = 1000,
@@ -95,7 +96,7 @@ class Lab:
             resources: As `HoldfastPlugin`.
             groups: Likewise.
             hooks: Likewise.
-            artifacts: Likewise.
+            artifacts: Likewise; by default none are kept.
             deltas: Likewise, for the client too; worker processes need a URL.
             archive: Likewise; the lab's client reads it too.
             max_cached_workflows: 0 replays each run at every one of its tasks.
@@ -233,6 +234,7 @@ class Lab:
                 "OPENAI_BASE_URL": self.model.base_url,
                 "HOLDFAST_MODEL": "scripted",
                 **({"HOLDFAST_DELTAS": self._deltas} if isinstance(self._deltas, str) else {}),
+                **({"HOLDFAST_ARTIFACTS": "none"} if self._artifacts is False else {}),
                 **self._environment,
                 **(environment or {}),
             },
