@@ -15,7 +15,7 @@ def test_the_page_is_up_to_date() -> None:
 
 
 def test_every_row_is_borne_as_it_should_be() -> None:
-    """Names and docstrings agree on their row, what must be held has a test, and A, D and O are replayed as well."""
+    """Names and docstrings agree on their row, what must be held has a test, and A, D, K and O are replayed as well."""
     assert scenarios.problems(scenarios.bearers()) == []
 
 

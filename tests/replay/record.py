@@ -226,6 +226,18 @@ async def carried(lab: Lab, run: Run) -> None:
     await until(lab, run, "workflow_task_completed_event_attributes")
 
 
+async def sent(lab: Lab, run: Run) -> None:
+    """Messages: one made a model call again and was read, others wait for an approval, one was refused."""
+    await lab.model.wait_for_request(1)
+    await run.send("wipe it", when="now", message_id="m1", by="rita")
+    await lab.next_request(run)
+    handle = lab.client.get_workflow_handle(run.id)
+    await run.send("be quick", message_id="m2")
+    await handle.signal("send", "and quiet")
+    await handle.signal("send", {"text": ""})
+    await until(lab, run, "marker_recorded_event_attributes")
+
+
 async def until_settled(lab: Lab, run: Run) -> None:
     """Wait until a call of the run has ended, looking at each event of its history."""
     async for _ in history_of(lab.client.get_workflow_handle(run.id), wait=True):
@@ -301,6 +313,7 @@ SCENES: dict[str, Scene] = {
     "tool_failed": ([Reply(call("break_down", {}, "c1")), DONE], tool_failed),
     "cancelled": ([Reply(WIPE, call("hang", {}, "c2"))], cancelled),
     "carried": ([Reply(WIPE, call("look", {"check": "fans"}, "c2"), call("wipe", {"target": "b"}, "c3"))], carried),
+    "sent": ([Hang(), Reply(WIPE)], sent),
     "hosted": ([Reply(WIPE), DONE, Reply(WIPE), Gate("never", DONE)], hosted),
 }
 

@@ -6,8 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
+from temporalio.client import Client
 
 from _evidence import events_of, failed_tasks, logged, plain, send_signal
+from _neighbour import CONVERTER, Order, Shipping, notify
 from conftest import Effects, MakeLab
 from holdfast import Agent, Fail, InputGuardrail, Replace, Run, RunContext, tool
 from holdfast.errors import (
@@ -21,6 +23,7 @@ from holdfast.errors import (
 )
 from holdfast.events import ledger_changes
 from holdfast.payloads.json_profile import JsonObject
+from holdfast.server import EmbeddedServer
 from holdfast.testing import Gate, Hang, Lab, Reply, call, text
 from holdfast.workflows.mailbox import MOST_QUEUED
 from spec.test_continue_as_new import crossing
@@ -108,7 +111,6 @@ async def test_l1_messages_go_along_into_a_fresh_history(make_lab: MakeLab, effe
     again = await run.send("first", message_id="m1")
     assert (again.state, again.duplicate) == ("queued", True)
     await send_signal(lab, run, "send", [plain({"text": "third", "id": "m3"})])
-    await lab.replace_worker()
     await run.approve(request, decided_by="lead")
     assert (await run.result()).output == "done"
     assert read(lab, 2)[-4:] == ["function_call_output", "first", "second", "third"]
@@ -413,6 +415,39 @@ async def test_what_may_wait_is_bounded(make_lab: MakeLab, effects: Effects) -> 
         await large.send("x" * 64_000)
     await large.approve(request, decided_by="lead")
     assert (await large.result()).output == "done"
+
+
+async def test_l1_agents_in_a_users_own_workflow_take_messages_too(
+    make_lab: MakeLab, server: EmbeddedServer, effects: Effects
+) -> None:
+    """L1: by the names of an `AgentHost`, with a converter and codec of the user; between its runs it takes none."""
+    client = await Client.connect(server.address, data_converter=CONVERTER)
+    lab = await make_lab(
+        [desk(effects)],
+        script=[Reply(call("wipe", {"target": "a"}, "c1")), DONE],
+        client=client,
+        workflows=[Shipping],
+        activities=[notify],
+    )
+    own = await client.start_workflow(
+        Shipping.run, Order(number=9, text="ship it"), id=f"own-{lab.task_queue}", task_queue=lab.task_queue
+    )
+    run = lab.watch(lab.hf.run(own.id))
+    request = await lab.next_request(run)
+    await run.send("be quick", message_id="m1")
+    await own.signal("holdfast.send", "and quiet")
+    await run.approve(request, decided_by="lead")
+    await logged(lab, run, "placed", 2)
+    await lab.model.wait_for_request(2)
+    assert read(lab, 2)[-2:] == ["be quick", "and quiet"]
+    status = await run.status()
+    async with asyncio.timeout(30):
+        while status.status != "idle":  # each look is a round trip
+            status = await run.status()
+    with pytest.raises(RunEndedError, match="no agent is at work"):
+        await run.send("anybody there?")
+    await own.signal(Shipping.approve, "the user")
+    assert (await own.result()).answer == "done"
 
 
 async def test_an_unknown_run_takes_no_message(make_lab: MakeLab) -> None:

@@ -173,11 +173,16 @@ class Driver:
                 call.state = "running"
                 self._work.spawn(self._handoffs.hand_over(call))
 
+    def _keep_outputs(self) -> list[Call]:
+        """End the turn in the transcript, with one output for each call; return the calls."""
+        calls, self._frame.calls = self._frame.calls, []
+        self._frame.blocks.extend(call.output for call in calls if call.output is not None)
+        return calls
+
     def _finish_turn(self) -> None:
-        self._frame.blocks.extend(call.output for call in self._frame.calls if call.output is not None)
-        self._frame.failure = keep_edits(self._state, self._frame)
-        calls, handed_over = self._frame.calls, self._frame.handoff is not None
-        self._frame.calls = []
+        failure, handed_over = keep_edits(self._state, self._frame), self._frame.handoff is not None
+        calls = self._keep_outputs()
+        self._frame.failure = failure
         self._frame.phase = "model"
         self._handoffs.finish()
         if not handed_over:
@@ -240,6 +245,7 @@ class Driver:
         for call in self._frame.calls:
             if call.state != "settled":
                 self._calls.endings.settle(call, decided.CANCELLED)
+        self._keep_outputs()
         self._state.publish()
 
 
