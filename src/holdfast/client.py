@@ -12,6 +12,7 @@ from holdfast.connection import connect
 from holdfast.conversing import Conversing
 from holdfast.converter import tolerant
 from holdfast.deltas import DeltaStream, delta_stream
+from holdfast.deltas_local import nearby_hub
 from holdfast.handle import Run
 from holdfast.lists import Lists
 from holdfast.many import Many
@@ -79,6 +80,8 @@ class Holdfast(Many, Conversing, Lists, Records):
             ServerUnavailableError: Nobody answers there.
         """
         client = await connect(address, profile=profile, namespace=namespace, data_converter=tolerant(None))
+        if deltas is None and not os.environ.get("HOLDFAST_DELTAS"):
+            deltas = nearby_hub(client.service_client.config.target_host)
         return cls(
             client, task_queue=task_queue, archive=archive, artifacts=artifacts, deltas=deltas, model_queue=model_queue
         )

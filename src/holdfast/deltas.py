@@ -7,6 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Final, Protocol, runtime_checkable
 
+from holdfast.deltas_local import SCHEME, LocalDeltas
 from holdfast.errors import DefinitionError
 from holdfast.payloads.deltas import MOST_ENTRIES
 
@@ -108,6 +109,8 @@ def delta_stream(where: str | DeltaStream, who: str = "HoldfastPlugin") -> Delta
             return where
         raise DefinitionError(who, "deltas must be a URL as redis://host:6379/0, or a DeltaStream")
     scheme = where.partition("://")[0]
+    if scheme == SCHEME:
+        return LocalDeltas(where)
     if scheme not in ("redis", "rediss", "unix"):
         raise DefinitionError(who, "deltas must be a URL of Redis: redis://…, rediss://… or unix://…")
     try:

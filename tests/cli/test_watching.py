@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 
 from _tmux import Tmux
-from cli.conftest import Cli, finish, line_with
+from cli.conftest import Cli, MakeCli, finish, line_with
 from cli.test_runs import ASKS, DESK, DONE
 from conftest import MakeLab
 from holdfast.cli import exits
 from holdfast.payloads.events import RequestOpened, read_event
-from holdfast.testing import Pause, Reply, text
+from holdfast.testing import Pause, Reply, ResponsesServer, text
 from redis_server import RedisServer
 
 LONG = "Nine words of a reply that is written slowly, piece by piece."
@@ -103,3 +104,23 @@ async def test_a_terminal_shows_words_while_they_are_written(make_lab: MakeLab, 
         lab.model.open("again")
         assert LONG in await terminal.shows("left with 0")
     assert [request.body["stream"] for request in lab.model.requests] == [True, True]
+
+
+async def test_words_of_dev_are_seen_in_another_terminal(make_cli: MakeCli) -> None:
+    """Nothing is configured: who starts a run beside `holdfast dev` sees what is written, and so does who watches."""
+    async with ResponsesServer([Pause("half", Reply(text(LONG)), after=3)]) as model:
+        here = make_cli(None, OPENAI_API_KEY="test", OPENAI_BASE_URL=model.base_url)
+        dev = await here.start("dev", "desk_agents", "--port", "0")
+        await line_with(dev.stdout, "ready")
+        command = [sys.executable, "-m", "holdfast", "start", "desk", "tell me", "--id", "told"]
+        async with Tmux(command, here.directory, here.environment) as terminal:
+            await terminal.shows(LONG[:36])
+            watch = [sys.executable, "-m", "holdfast", "watch", "told"]
+            async with Tmux(watch, here.directory, here.environment) as watching:
+                assert LONG[40:] not in await watching.shows(LONG[:36])
+                model.open("half")
+                assert f"completed {LONG}" in await watching.shows("left with 0")
+            assert LONG in await terminal.shows("left with 0")
+        dev.send_signal(signal.SIGTERM)
+        assert (await finish(dev)).code == exits.OK
+        assert not (here.directory / ".holdfast" / "deltas.json").exists()

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import re
+import uuid
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client
 
+from _neighbour import CONVERTER
 from conftest import MakeLab
 from holdfast import Agent, HoldfastPlugin, Run, ToolContext, tool
 from holdfast.delta_reader import DeltaReader, Told
-from holdfast.deltas import DeltaStream, InProcessDeltas, delta_stream
+from holdfast.deltas import DeltaStream, InProcessDeltas, delta_stream, position_of
+from holdfast.deltas_hub import DeltaHub
+from holdfast.deltas_local import LocalDeltas
 from holdfast.errors import DefinitionError
 from holdfast.payloads.deltas import Delta, DeltasDiscarded
+from holdfast.server import EmbeddedServer
 from holdfast.testing import Lab, Pause, Reply, call, reasoning, text
 from redis_server import RedisServer
 
@@ -54,10 +61,19 @@ DESK = Agent("desk", model="m", tools=[look])
 SCRIPT = [Reply(reasoning("First look."), call("look", {"at": "fans"}, "c1")), Reply(text(LONG))]
 
 
-@pytest.mark.parametrize("where", ["process", "redis"])
-async def test_what_a_run_says_is_told_while_it_says_it(make_lab: MakeLab, redis: RedisServer, where: str) -> None:
+@pytest.fixture
+async def hub() -> AsyncIterator[DeltaHub]:
+    """What `holdfast dev` serves to other processes."""
+    async with DeltaHub() as running:
+        yield running
+
+
+@pytest.mark.parametrize("where", ["process", "socket", "redis"])
+async def test_what_a_run_says_is_told_while_it_says_it(
+    make_lab: MakeLab, redis: RedisServer, hub: DeltaHub, where: str
+) -> None:
     """Text, reasoning, arguments and a tool's progress, each with its place, numbered without a gap."""
-    kept = InProcessDeltas() if where == "process" else delta_stream(redis.url)
+    kept = InProcessDeltas() if where == "process" else delta_stream(redis.url if where == "redis" else hub.url)
     lab = await make_lab([DESK], script=SCRIPT, deltas=kept)
     run = await lab.start("desk", stream=True)
     assert (await run.result()).output == LONG
@@ -176,3 +192,59 @@ def test_a_stream_that_is_none_is_refused_when_the_plugin_is_made(where: Any, wo
     """One line that says what is wanted, before anything is started."""
     with pytest.raises(DefinitionError, match=words):
         HoldfastPlugin([DESK], deltas=where)
+
+
+@pytest.mark.parametrize("where", ["process", "socket", "redis"])
+async def test_entries_are_read_on_and_waited_for(redis: RedisServer, hub: DeltaHub, where: str) -> None:
+    """From any entry on, in order, each run its own; a reader that waits is woken by the next one."""
+    stream: DeltaStream = (
+        InProcessDeltas() if where == "process" else delta_stream(redis.url if where == "redis" else hub.url)
+    )
+    mine, others = uuid.uuid4().hex, uuid.uuid4().hex
+    for entry in (b"one", b"two", b"three"):
+        await stream.publish(mine, entry)
+    await stream.publish(others, b"other")
+    found = await stream.read(mine, None, 0)
+    assert [entry for _, entry in found] == [b"one", b"two", b"three"]
+    assert await stream.read(mine, found[0][0], 0) == found[1:]
+    assert await stream.read(mine, found[-1][0], 0) == []
+    assert await stream.read(mine, found[-1][0], 0.05) == []
+    waiting = asyncio.create_task(stream.read(mine, found[-1][0], 20))
+    await stream.publish(mine, b"four")
+    assert [entry for _, entry in await waiting] == [b"four"]
+    places = [position_of(position) for position, _ in await stream.read(mine, None, 0)]
+    assert places == sorted(set(places))
+    await stream.close()
+
+
+async def test_a_hub_answers_those_who_know_its_secret(hub: DeltaHub) -> None:
+    """Another user of the machine, who can reach the port, neither reads nor writes; nor does nonsense end the hub."""
+    stranger = LocalDeltas(re.sub("//.*@", "//guessed@", hub.url))
+    with pytest.raises(ConnectionError):
+        await stranger.publish("run", b"entry")
+    with pytest.raises(ConnectionError):
+        await stranger.read("run", None, 0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(hub.url.rpartition(":")[2]))
+    writer.write(b"GET / HTTP/1.1\r\n\r\n")
+    async with asyncio.timeout(10):
+        assert await reader.read() == b""
+    writer.close()
+    await LocalDeltas(hub.url).publish("run", b"entry")
+    with pytest.raises(DefinitionError, match="holdfast dev"):
+        LocalDeltas("holdfast://127.0.0.1:7")
+
+
+async def test_a_codec_keeps_what_is_said_from_whoever_keeps_it(server: EmbeddedServer, make_lab: MakeLab) -> None:
+    """Entries go through the codec of the worker's client, and the reader's own reads them."""
+    kept = InProcessDeltas()
+    client = await Client.connect(server.address, data_converter=CONVERTER)
+    lab = await make_lab([DESK], script=SCRIPT, deltas=kept, client=client)
+    run = await lab.start("desk", stream=True)
+    await run.result()
+    description = await lab.client.get_workflow_handle(run.id).describe()
+    entries = await kept.read(description.raw_description.workflow_execution_info.first_run_id, None, 0)
+    assert entries
+    assert not [entry for _, entry in entries if b"words" in entry or b"desk" in entry]
+    async with asyncio.timeout(20):
+        items = [item async for item in run.stream()]
+    assert "".join(item.text for item in items if isinstance(item, Delta) and item.kind == "text") == LONG

@@ -18,13 +18,16 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
+from holdfast._server_state import DIRECTORY
 from holdfast.cli import exits
 from holdfast.cli.application import PROJECT, TABLE, Application, Served, find_application, import_application
+from holdfast.cli.hub import join_deltas, own_deltas
 from holdfast.cli.options import Where
 from holdfast.cli.output import one_line, say, warn, write_json
 from holdfast.cli.place import pollers, quiet_core
 from holdfast.cli.rehearsal import Rehearsal, scripted_model
 from holdfast.connection import connect
+from holdfast.deltas_local import forget_hub, nearby_hub, write_hub
 from holdfast.server import EmbeddedServer
 from holdfast.worker import make_worker, serve
 
@@ -68,6 +71,7 @@ async def worker(target: str | None, where: Where, serving: Serving) -> int:
     application = _application(target)
     if application is None:
         raise exits.InputError(f"name MODULE[:NAME], or write it as agents under [{TABLE}] in {PROJECT}")
+    join_deltas(where.address, where.profile)
     served = _import(application)
     client = await connect(where.address, profile=where.profile, namespace=where.namespace)
     facts = {**_served_facts(served, serving), "address": _address(client)}
@@ -95,7 +99,7 @@ async def dev(target: str | None, serving: Serving, *, port: int, ui_port: int |
     up = False
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # whoever stops us stops the server too
     try:
-        async with scripted_model(application) as offered:
+        async with scripted_model(application) as offered, own_deltas() as hub:
             served = _import(application) if application is not None else None
             played = offered and served is not None and served.plugin.models_from_environment
             rehearsal = Rehearsal(application, played, aloud=not serving.as_json)
@@ -103,12 +107,16 @@ async def dev(target: str | None, serving: Serving, *, port: int, ui_port: int |
             async with await EmbeddedServer.start(port=port, ui_port=ui_port) as server:
                 up = True
                 _note_other_address(server)
+                if hub is not None and nearby_hub(server.address) is None:
+                    write_hub(DIRECTORY, server.address, hub.url)
                 if not serving.as_json:
                     _introduce(server)
                 await _serve_on(server, served, serving, rehearsal)
     except asyncio.CancelledError:
         if not up:
             raise
+    finally:
+        forget_hub(DIRECTORY)
     return exits.OK
 
 
