@@ -32,6 +32,7 @@ from holdfast import (  # noqa: E402
     question,
     tool,
 )
+from holdfast.activities import background  # noqa: E402
 from holdfast.chain import chain_of  # noqa: E402
 from holdfast.events import history_of  # noqa: E402
 from holdfast.server import EmbeddedServer  # noqa: E402
@@ -100,9 +101,18 @@ front = Agent(
     handoffs=[handoff(desk, filter=messages_only, approval=True)],
     input_guardrails=[lambda _context, _items: None],
 )
-AGENTS = [desk, frugal, front]
-STARTED_WITH = {"nested": "front", "handed_over": "front", "questioned": "front", "budget": "frugal"}
+thinker = Agent("thinker", instructions="Think.", model="m", background=True)
+AGENTS = [desk, frugal, front, thinker]
+STARTED_WITH = {
+    "nested": "front",
+    "handed_over": "front",
+    "questioned": "front",
+    "budget": "frugal",
+    "underway": "thinker",
+}
 """Scenes that begin with another agent than the desk."""
+OPTIONS: dict[str, dict[str, Any]] = {"carried": {"segment_events": 40}, "kept": {"history": "conversation"}}
+"""How a scene's run is started, beside its agent."""
 
 GROUPS = {"finance": ["bob", "carl"]}
 
@@ -263,6 +273,15 @@ async def cancelled(lab: Lab, run: Run) -> None:
     await until(lab, run, "workflow_execution_canceled_event_attributes")
 
 
+async def underway(lab: Lab, run: Run) -> None:
+    """A background response takes longer than one model call waits: the third one waits for it."""
+    asked = 0
+    async for event in history_of(lab.client.get_workflow_handle(run.id), wait=True):
+        asked += event.HasField("activity_task_scheduled_event_attributes")
+        if asked == 3:
+            return
+
+
 async def hosted(lab: Lab, run: Run) -> None:
     """Two agent runs in a user's own workflow, the second one waiting."""
     first = await lab.next_request(run)
@@ -314,6 +333,8 @@ SCENES: dict[str, Scene] = {
     "cancelled": ([Reply(WIPE, call("hang", {}, "c2"))], cancelled),
     "carried": ([Reply(WIPE, call("look", {"check": "fans"}, "c2"), call("wipe", {"target": "b"}, "c3"))], carried),
     "sent": ([Hang(), Reply(WIPE)], sent),
+    "kept": ([Reply(WIPE)], deadline),
+    "underway": ([Gate("never", DONE)], underway),
     "hosted": ([Reply(WIPE), DONE, Reply(WIPE), Gate("never", DONE)], hosted),
 }
 
@@ -335,10 +356,10 @@ async def record(server: EmbeddedServer, folder: Path, name: str) -> None:
             run = lab.watch(lab.hf.run(handle.id))
         else:
             agent = STARTED_WITH.get(name, "desk")
-            options = {"segment_events": 40} if name == "carried" else {}
-            run = await lab.start(
-                agent, "Clean up, please", labels={"team": "it"}, id=name, requested_by="rita", **options
-            )
+            if name == "underway":
+                background.PATIENCE_S = 0.1  # type: ignore[misc] # a recording should not take minutes
+            options = {"id": name, "requested_by": "rita", **OPTIONS.get(name, {})}
+            run = await lab.start(agent, "Clean up, please", labels={"team": "it"}, **options)
         await play(lab, run)
         history = await client.get_workflow_handle(run.id).fetch_history()
         document = json.loads(scrubbed(history.to_json()))

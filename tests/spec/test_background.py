@@ -105,6 +105,8 @@ async def test_a_response_that_takes_longer_than_a_call_is_waited_for_by_the_nex
     lab.model.open("made")
     result = await run.result()
     assert (result.output, result.turns, result.usage.requests) == ("done", 1, 1)
+    told = [event.type async for event in run.events()]
+    assert (told.count("turn_started"), told.count("model_reply")) == (1, 1)
     assert len(lab.model.created) == 1
     assert lab.model.violations == []
 

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, Chain, Conversation, InputGuardrail, OutputGuardrail, Replace, handoff, messages_only, tool
+from holdfast import (
+    Agent,
+    Chain,
+    Conversation,
+    InputGuardrail,
+    OutputGuardrail,
+    Replace,
+    Request,
+    Run,
+    handoff,
+    messages_only,
+    tool,
+)
 from holdfast.errors import DefinitionError, PayloadInvalidError, RunFailedError
 from holdfast.payloads.history import GivenHistory
 from holdfast.testing import Drop, Fail, Gate, Lab, Reply, call, reasoning, text
@@ -380,3 +394,53 @@ def test_g6_settings_cannot_contradict_the_history(setting: dict[str, Any]) -> N
     """G6: what decides where the history is kept belongs to the run: an agent that sets it cannot be defined."""
     with pytest.raises(DefinitionError, match="Holdfast sets it"):
         Agent("desk", model="m", model_settings=setting)
+
+
+@pytest.mark.parametrize("history", ["chain", "conversation"])
+async def test_a_run_that_goes_on_in_a_fresh_history_keeps_its_place(
+    make_lab: MakeLab, effects: Effects, tmp_path: Path, history: GivenHistory
+) -> None:
+    """Over continue-as-new each request still sends only what is new, also where old blocks were put aside; what the
+    provider then forgets is sent in full, put together again."""
+    turns = 9
+    looks = [Reply(call("look", {"check": f"{n}" * 20_000}, f"l{n}")) for n in range(turns)]
+    lab = await make_lab(
+        [desk(effects)], script=[*looks, wipe("temp", "w1"), wipe("logs", "w2"), DONE], artifacts=tmp_path
+    )
+    run = await lab.start("desk", history=history, segment_events=40)
+    first = await lab.next_request(run, timeout=60)
+    assert len(await lab.histories(run)) > 1
+    await run.approve(first, decided_by="lead")
+    second = next(iter([each async for each in _others(run, first.id)]))
+    kept = (await run.status()).history
+    assert kept is not None
+    lab.model.forget(kept.conversation or kept.response or "")
+    await run.approve(second, decided_by="lead")
+    assert (await run.result()).output == "done"
+    assert [sent(lab, n) for n in range(turns + 2)] == [
+        ["message"],
+        *([f"function_call_output l{n}"] for n in range(turns)),
+        ["function_call_output w1"],
+    ]
+    assert len(sent(lab, -1)) == 1 + 2 * turns + 6
+    assert len(lab.model.violations) == 1
+
+
+async def _others(run: Run, known: str) -> AsyncIterator[Request]:
+    """The first request besides a known one."""
+    async for request in run.requests():
+        if request.id != known:
+            yield request
+            return
+
+
+async def test_events_do_not_depend_on_where_the_history_is_kept(make_lab: MakeLab, effects: Effects) -> None:
+    """What a run tells of itself is the same: what has to be known before the model replies is no reply."""
+    told: list[list[str]] = []
+    for history in (None, "chain", "conversation"):
+        lab = await make_lab([desk(effects)], script=[Reply(call("look", {"check": "fans"}, "l1")), DONE])
+        run = await lab.start("desk", history=history)
+        await run.result()
+        told.append([event.type async for event in run.events()])
+    assert told[0] == told[1] == told[2]
+    assert told[0].count("model_reply") == 2

@@ -238,3 +238,8 @@ class ModelReply(Payload):
     keeps: bool | None = None
     history: KeptHistory | None = None
     underway: Underway | None = None
+
+    @property
+    def is_none(self) -> bool:
+        """Whether the model has not replied: this only says what has to be known before it does."""
+        return self.underway is not None or (not self.items and self.history is not None)

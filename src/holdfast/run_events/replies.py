@@ -37,6 +37,8 @@ class Replies:
         if guard and reply.input_guardrails:
             loop.guards += [f"input {each.name}" for each in reply.input_guardrails]
             return
+        if reply.is_none:
+            return
         loop.turn, loop.reply, loop.after_tools = turn, reply.block, reply.after_tools
         loop.calls = {}
         for plan in reply.calls:
