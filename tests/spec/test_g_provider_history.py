@@ -8,17 +8,21 @@ from typing import Any
 
 import openai
 import pytest
+from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import ApplicationError
 
 from conftest import Effects, MakeLab
 from holdfast import (
     Agent,
     Chain,
+    Compact,
     Conversation,
     InputGuardrail,
     OutputGuardrail,
     Replace,
     Request,
     Run,
+    Truncate,
     handoff,
     messages_only,
     tool,
@@ -334,6 +338,8 @@ def guarded(**options: Any) -> list[Agent]:
             "transfer_to_other of desk has a filter",
             id="filter",
         ),
+        pytest.param(guarded(compaction=Compact(at_tokens=2000)), "desk has a compaction", id="compaction"),
+        pytest.param(guarded(truncation=Truncate(keep_turns=2)), "desk has a truncation", id="truncation"),
         pytest.param(
             [Agent("desk", model="m", handoffs=["other"]), Agent("other", model="m", client="elsewhere")],
             "agent other has another model client ('elsewhere')",
@@ -387,6 +393,23 @@ async def test_g6_a_client_refuses_an_unknown_history(make_lab: MakeLab, effects
     unknown: Any = "both"
     with pytest.raises(PayloadInvalidError, match="history"):
         await lab.start("desk", history=unknown)
+
+
+async def test_g6_a_session_takes_no_history_of_the_providers(make_lab: MakeLab, effects: Effects) -> None:
+    """G6: a session keeps its own history: one that is started with another is refused, before anything is asked."""
+    lab = await make_lab([desk(effects)])
+    handle = await lab.client.start_workflow(
+        "AgentSession",
+        {"agent": "desk", "history": {"kind": "chain"}},
+        id=f"bad-{lab.task_queue}",
+        task_queue=lab.task_queue,
+    )
+    with pytest.raises(WorkflowFailureError) as failed:
+        await handle.result()
+    assert isinstance(failed.value.cause, ApplicationError)
+    assert failed.value.cause.type == "StartInvalid"
+    assert "keeps its own history" in failed.value.cause.message
+    assert lab.model.requests == []
 
 
 @pytest.mark.parametrize("setting", [{"store": False}, {"previous_response_id": "r"}, {"conversation": "c"}])

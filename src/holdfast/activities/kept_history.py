@@ -211,6 +211,8 @@ def refuse_unfit(agent: Agent, registry: Registry) -> None:
         each = waiting.pop()
         if each.output_guardrails:
             problems.append(f"agent {each.name} has output guardrails, whose replacement it would not know")
+        if each.compaction is not None:
+            problems.append(f"agent {each.name} has a compaction, which cannot shorten it")
         if each.truncation is not None:
             problems.append(f"agent {each.name} has a truncation, which cannot shorten it")
         if each.compaction is not None and not each.compaction.within_replies:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Generic, Literal, cast
 
-from pydantic import Field, SerializeAsAny, model_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from holdfast.payloads.base import Payload
 from holdfast.payloads.guardrails import GuardrailResult
+from holdfast.payloads.history import History
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.runs import Output, RunInput
 from holdfast.payloads.usage import Usage
@@ -32,6 +33,13 @@ class SessionInput(RunInput):
     input: list[JsonObject] = []
     import_items: list[JsonObject] = []
     on_message: OnBusy = "queue"  # type: ignore[assignment] # a session has turns to give, so it knows other answers
+
+    @field_validator("history")
+    @classmethod
+    def _keeps_its_own(cls, history: History | None) -> History | None:
+        if history is not None:
+            raise ValueError("a session keeps its own history, and takes none that the model's provider keeps")
+        return None
 
     @model_validator(mode="after")
     def _something_to_read(self) -> SessionInput:

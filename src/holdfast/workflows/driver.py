@@ -123,6 +123,7 @@ class Driver:
                 self._frame.phase = "thinking"
                 self._work.spawn(self._turns.call())
             case steps.Stop():
+                self._frame.underway = None
                 said = self._frame.reply
                 guards.finish(self._frame, loop.text_of_reply(self._state.transcript.items(said)) if said else None)
             case steps.FilterHistory():

@@ -11,7 +11,7 @@ PER_MESSAGE: Final = (
     *("granted_turns", "granted_tokens", "limit_refused", "callers", "reply", "forms", "after_tools", "max_parallel"),
     *("request", "missing_since", "broken_replies", "invalid_outputs", "resume_at", "waits"),
     *("output", "answer", "answer_structured", "guards", "guards_known", "output_guards", "guardrails", "usage"),
-    "nested_usage",
+    *("nested_usage", "underway"),
 )
 """Fields of a frame that begin anew with each message. The blocks, what the model has seen of them, the agent who has
 the conversation and the count of its turns go on: that count makes idempotency keys, so it must never repeat."""
