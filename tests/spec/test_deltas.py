@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 import uuid
@@ -10,20 +11,26 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
+from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from _neighbour import CONVERTER
 from conftest import MakeLab
-from holdfast import Agent, HoldfastPlugin, Run, ToolContext, tool
+from holdfast import Agent, Holdfast, HoldfastPlugin, Run, ToolContext, tool
 from holdfast.delta_reader import DeltaReader, Told
 from holdfast.deltas import DeltaStream, InProcessDeltas, delta_stream, position_of
 from holdfast.deltas_hub import DeltaHub
 from holdfast.deltas_local import LocalDeltas
 from holdfast.errors import DefinitionError
+from holdfast.models.port import ModelAnswer, ModelRequest
 from holdfast.payloads.deltas import Delta, DeltasDiscarded
+from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.usage import Usage
 from holdfast.server import EmbeddedServer
 from holdfast.testing import Lab, Pause, Reply, call, reasoning, text
+from holdfast.worker import make_worker
 from redis_server import RedisServer
 
 LONG = "Seventeen words, so that the scripted server cuts them into a few pieces of text that follow each other."
@@ -248,3 +255,45 @@ async def test_a_codec_keeps_what_is_said_from_whoever_keeps_it(server: Embedded
     async with asyncio.timeout(20):
         items = [item async for item in run.stream()]
     assert "".join(item.text for item in items if isinstance(item, Delta) and item.kind == "text") == LONG
+
+
+class Parrot:
+    """A model port of somebody who never heard of streams."""
+
+    async def answer(self, request: ModelRequest) -> ModelAnswer:
+        """Say the same each time."""
+        content: list[JsonObject] = [{"type": "output_text", "text": "polly", "annotations": []}]
+        message: JsonObject = {"type": "message", "role": "assistant", "content": content}
+        return ModelAnswer(items=[message], usage=Usage(requests=1))
+
+
+async def test_a_model_port_that_cannot_stream_works_as_before(server: EmbeddedServer) -> None:
+    """A run with stream=True on it has its answer, and no deltas."""
+    client = await Client.connect(server.address)
+    kept, queue = InProcessDeltas(), f"parrot-{uuid.uuid4().hex[:8]}"
+    plugin = HoldfastPlugin([DESK], models={"default": Parrot()}, deltas=kept)
+    async with make_worker(client, plugin, task_queue=queue):
+        run = await Holdfast(client, task_queue=queue, deltas=kept).start("desk", "hello", stream=True)
+        async with asyncio.timeout(30):
+            types = [item.type async for item in run.stream()]
+    assert "delta" not in types
+    assert (await run.result()).output == "polly"
+
+
+async def test_other_languages_find_deltas_by_name(make_lab: MakeLab, redis: RedisServer) -> None:
+    """The key, the field and the shape of an entry are those of the page about the wire; the key is forgotten by
+    itself."""
+    lab = await make_lab([DESK], script=[Reply(text(LONG))], deltas=redis.url)
+    run = await lab.start("desk", stream=True)
+    await run.result()
+    description = await lab.client.get_workflow_handle(run.id).describe()
+    key = f"holdfast:deltas:{description.raw_description.workflow_execution_info.first_run_id}"
+    client: Any = Redis.from_url(redis.url)
+    async with client:
+        entries = await client.xrange(key)
+        assert 0 < await client.ttl(key) <= 3600
+    [value] = [json.loads(Payload.FromString(fields[b"d"]).data) for _, fields in entries][:1]
+    assert {"type", "run", "frame", "agent_path", "turn", "attempt", "seq", "kind", "text", "item"} <= value[0].keys()
+    assert "offset" not in value[0]
+    written = [each["text"] for _, fields in entries for each in json.loads(Payload.FromString(fields[b"d"]).data)]
+    assert "".join(written) == LONG

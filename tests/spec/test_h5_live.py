@@ -206,6 +206,21 @@ async def test_a_cancelled_reply_is_discarded(make_lab: MakeLab) -> None:
         await run.result()
 
 
+async def test_a_message_that_interrupts_discards_what_was_written(make_lab: MakeLab) -> None:
+    """Sent *now*, it ends the model call under way: its words are void, and those of the next call take their place."""
+    script = [Pause("never", Reply(text("This is going nowhere at all, so to speak.")), after=2), Reply(text(LONG))]
+    lab = await make_lab([DESK], script=script, deltas=InProcessDeltas())
+    run = await lab.start("desk", stream=True)
+    items: list[Item] = []
+    async with asyncio.timeout(60), streamed(run) as coming:
+        async for item in coming:
+            items.append(item)
+            if isinstance(item, Delta) and not any(isinstance(each, Delta) for each in items[:-1]):
+                await run.send("stop that", when="now")
+    assert [item.type for item in items].count("deltas_discarded") == 1
+    assert shown(items).replies == {("0", 1): (LONG, LONG)}
+
+
 async def test_nested_agents_speak_in_their_own_frames(make_lab: MakeLab, cache: int) -> None:
     """Two agents used as tools write at the same time: every word stands within its own turn."""
     writer = Agent("writer", model="m", instructions="write")
