@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from holdfast import (
     Chain,
     Compact,
     Conversation,
+    HoldfastPlugin,
     InputGuardrail,
     OutputGuardrail,
     Replace,
@@ -28,9 +30,12 @@ from holdfast import (
     tool,
 )
 from holdfast.errors import DefinitionError, PayloadInvalidError, RunFailedError
+from holdfast.models.port import ConversationPort
+from holdfast.models.responses import ResponsesModel
 from holdfast.payloads.history import GivenHistory
+from holdfast.server import EmbeddedServer
 from holdfast.testing import Drop, Fail, Gate, Lab, Reply, call, reasoning, text
-from holdfast.testing.script import Usage
+from holdfast.testing.script import Step, Usage
 
 DONE = Reply(text("done"))
 BOTH = pytest.mark.parametrize("history", ["chain", "conversation"])
@@ -211,6 +216,64 @@ async def test_g5_a_locked_conversation_is_waited_for(make_lab: MakeLab, effects
     assert kept is not None
     assert await items_of(lab, str(kept.conversation)) == ["message", "message"]
     assert effects == []
+
+
+class LateItems:
+    """Conversations in which a lost reply comes in just after it was looked for."""
+
+    def __init__(self, conversations: ConversationPort, lab: Lab) -> None:
+        self._conversations = conversations
+        self._lab = lab
+        self._first = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._conversations, name)
+
+    async def items_after(self, conversation: str, item: str | None) -> list[dict[str, Any]]:
+        """List what is there, and let the lost reply come in before that is answered."""
+        found = await self._conversations.items_after(conversation, item)
+        if self._first:
+            self._first = False
+            self._lab.model.open("lost")
+            async with asyncio.timeout(20):
+                while not await self._conversations.items_after(conversation, item):
+                    pass
+        return found
+
+
+class LateLab(Lab):
+    """A lab whose workers have such conversations."""
+
+    def plugin(self) -> HoldfastPlugin:
+        """A plugin with a model client of its own."""
+        assert not isinstance(self._agents, str)
+        model = ResponsesModel(self._openai)
+        model.conversations = LateItems(model.conversations, self)
+        return HoldfastPlugin(self._agents, models={"default": model})
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param([Gate("lost", Reply(text("lost"))), Reply(text("misled")), DONE], id="an-answer"),
+        pytest.param([Gate("lost", Reply(call("look", {"check": "lost"}, "lost"))), DONE], id="a-call"),
+    ],
+)
+async def test_g5_a_lost_reply_that_comes_late_is_deleted_too(
+    server: EmbeddedServer, effects: Effects, steps: list[Step]
+) -> None:
+    """G5: a lost attempt's reply that comes into the conversation after it was looked for, and before the same items
+    are sent again, is noticed: neither an answer nor a call of it counts, and none stays."""
+    async with LateLab([desk(effects)], script=steps, server=server) as lab:
+        run = await lab.start("desk", history="conversation")
+        await created(lab, 1)
+        await lab.stop_worker()
+        await lab.start_worker()
+        assert (await run.result()).output == "done"
+        assert seen(lab) == ["message"]
+        kept = (await run.status()).history
+        assert kept is not None
+        assert await items_of(lab, str(kept.conversation)) == ["message", "message"]
 
 
 async def created(lab: Lab, count: int) -> None:

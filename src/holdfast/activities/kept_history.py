@@ -97,6 +97,8 @@ class KeptConversation:
                 await self._mend()
             return await self._port.answer(self._placed(request))
         except ModelCallError as error:
+            if error.kind == "ModelRefused" and await self._came_late():
+                raise _late() from error
             if error.kind != "HistoryLost" or self._now.given or self._now.response == self._now.base is not None:
                 raise
             logger.warning("%s: %s; the conversation is sent in full", activity.info().workflow_id, error.message)
@@ -157,6 +159,12 @@ class KeptConversation:
         for item in reversed(await self._conversations.items_after(conversation, self._now.item)):
             await self._conversations.delete_item(conversation, str(item.get("id")))
 
+    async def _came_late(self) -> bool:
+        """Whether a lost attempt's items came in after they had been looked for: then they were refused, not ours."""
+        if not self._uncertain:
+            return False
+        return bool(await self._conversations.items_after(self._now.conversation or "", self._now.item))
+
     async def _refuse_strangers(self, answer: ModelAnswer) -> None:
         """An earlier attempt may have ended just before this one was sent: then the model has read its reply too."""
         own = set(_ids(answer.items))
@@ -164,8 +172,7 @@ class KeptConversation:
             return
         for item in await self._conversations.items_after(self._now.conversation or "", self._now.item):
             if _is_from_model(item) and item.get("id") not in own:
-                message = "the reply of a lost attempt is in the conversation too"
-                raise ModelCallError("ModelBusy", message, retryable=True)
+                raise _late()
 
     async def _last(self, items: Sequence[JsonObject]) -> str | None:
         last = items[-1].get("id") if items else None
@@ -178,6 +185,11 @@ class KeptConversation:
             await self._conversations.delete_item(conversation, item)
         added = await self._conversations.add_items(conversation, read)
         return added or await self._conversations.last_item(conversation)
+
+
+def _late() -> ModelCallError:
+    message = "the reply of a lost attempt came into the conversation meanwhile; it is deleted by the next attempt"
+    return ModelCallError("ModelBusy", message, retryable=True)
 
 
 def _is_from_model(item: JsonObject) -> bool:
