@@ -15,7 +15,7 @@ from holdfast.activities.keys import KeyFailedError, own_key
 from holdfast.activities.last_words import LastWords
 from holdfast.activities.membership import look_up_groups
 from holdfast.activities.nesting import Nesting
-from holdfast.activities.outputs import bounded_error
+from holdfast.activities.outputs import bounded_error, bounded_text
 from holdfast.activities.packing import pack_blocks
 from holdfast.activities.rules import RuleFailedError, answer_of
 from holdfast.activities.runtime import Runtime
@@ -47,7 +47,7 @@ from holdfast.payloads.evaluation import (
     WordRejection,
 )
 from holdfast.payloads.guardrails import CheckInput, CheckOutput, Judged
-from holdfast.payloads.json_profile import JsonObject, scrub
+from holdfast.payloads.json_profile import JsonObject
 from holdfast.questions import Question
 
 logger = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ class Evaluate:
         except UserCodeError as error:
             logger.error("rejection_text of agent %s raised, the default text is used: %s", agent.name, error)
             return Evaluated()
-        return Evaluated(text=scrub(text)) if isinstance(text, str) else Evaluated()
+        return Evaluated(text=bounded_text(text)) if isinstance(text, str) else Evaluated()
 
     async def _guard_call(self, asked: GuardCall) -> Evaluated:
         tool = self._runtime.tool(asked.tool)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from holdfast.activities.call_arguments import arguments_of
-from holdfast.activities.outputs import bounded_output
+from holdfast.activities.outputs import bounded_output, bounded_text
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.agent_tool import AgentFailure, AgentTool, NestedRun
@@ -79,7 +79,7 @@ class Nesting:
         except UserCodeError as error:
             logger.error("on_error of %s raised, the default text is used: %s", asked.tool, error)
             return Evaluated()
-        return Evaluated(text=scrub(text)) if isinstance(text, str) else Evaluated()
+        return Evaluated(text=bounded_text(text)) if isinstance(text, str) else Evaluated()
 
     async def tell_handoff(self, asked: TellHandoff) -> Evaluated:
         """Call `on_handoff`; where it raises, the handoff does not take place."""

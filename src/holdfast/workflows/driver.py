@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from typing import Final
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
+from holdfast.payloads.base import json_size
 from holdfast.payloads.runs import RunResult
 from holdfast.payloads.usage import Spent, Usage
 from holdfast.workflows import asking, decided, guards, limits, loop, messages, steps
@@ -23,6 +25,9 @@ from holdfast.workflows.state import RunState
 from holdfast.workflows.thinking import ModelTurns
 from holdfast.workflows.turn_end import TurnEnd
 from holdfast.workflows.work import Work
+
+RESULT_BYTES: Final = 2_000_000
+"""Most bytes of a run's result: above 2 MiB the workflow could never complete."""
 
 
 class Driver:
@@ -61,6 +66,8 @@ class Driver:
             stopped=frame.stop,
             guardrails=self._state.guardrails_of(frame),
         )
+        if (size := json_size(result.to_wire())) > RESULT_BYTES:
+            raise failed(too_large(frame, size), self._state.usage_of(frame))
         result = with_context(self._state, frame, result)
         return self._state.spending.added_to(result, self._state.under(frame))
 
@@ -248,6 +255,16 @@ class Driver:
                 self._calls.endings.settle(call, decided.CANCELLED)
         self._keep_outputs()
         self._state.publish()
+
+
+def too_large(frame: Frame, size: int) -> Failure:
+    """How a run ends whose result nobody could be sent."""
+    return Failure(
+        type="OutputTooLarge",
+        message=f"the output of {frame.agent} has {size:,} bytes, and a result may take {RESULT_BYTES:,}; let a tool "
+        "store it, and end with its address",
+        facts={"bytes": size, "limit": RESULT_BYTES},
+    )
 
 
 def failed(failure: Failure, usage: Usage) -> ApplicationError:

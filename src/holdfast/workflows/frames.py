@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 
 from holdfast.payloads.context_edits import ContextEdit
+from holdfast.payloads.cutting import cut
 from holdfast.payloads.guardrails import GuardrailResult
 from holdfast.payloads.history import KeptHistory
 from holdfast.payloads.json_profile import JsonObject, JsonValue
@@ -16,6 +17,9 @@ from holdfast.payloads.model_call import AfterToolsPlan, PlannedCall, Structured
 from holdfast.payloads.requests import LimitPolicy
 from holdfast.payloads.underway import Underway
 from holdfast.payloads.usage import Usage
+
+FAILURE_BYTES: Final = 8192
+FAILURE_TYPE_CHARACTERS: Final = 256
 
 Phase = Literal[
     "model",
@@ -129,10 +133,13 @@ class Queued(BaseModel):
 
 
 class Failure(BaseModel):
-    """Why a frame cannot go on: the type, text and facts of the failure that its run ends with."""
+    """Why a frame cannot go on: the type, text and facts of the failure that its run ends with.
 
-    type: str
-    message: str
+    It travels: to an agent's own code that words it, and with the run's end. So its words are bounded.
+    """
+
+    type: Annotated[str, AfterValidator(lambda kind: kind[:FAILURE_TYPE_CHARACTERS])]
+    message: Annotated[str, AfterValidator(lambda message: cut(message, FAILURE_BYTES)[0])]
     facts: JsonObject | None = None
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from temporalio import workflow
 
 from holdfast.payloads import call_items
+from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
 from holdfast.payloads.underway import Underway
 from holdfast.workflows import asking, budgets, guards, loop, provider_history
@@ -14,6 +17,11 @@ from holdfast.workflows.last_words import LastWords
 from holdfast.workflows.settle import Cancelled, Done, Failed, Settled
 from holdfast.workflows.state import RunState
 from holdfast.workflows.work import Work
+
+CONVERSATION_BYTES: Final = 16_000_000
+"""Most bytes of the blocks that a model call reads: above, no model takes it, and every worker would hold it."""
+HISTORY_BYTES: Final = 40_000_000
+"""Size of a history from which no further model call is made in it: at 50 MB the server terminates the workflow."""
 
 
 class ModelTurns:
@@ -29,7 +37,7 @@ class ModelTurns:
     async def call(self) -> None:
         """Make one model call, to its end."""
         frame = self._frame
-        if self._interrupted():
+        if self._interrupted() or self._too_large():
             return
         early = [] if frame.guards_known else list(frame.queue)
         arg = ModelCall(
@@ -154,6 +162,27 @@ class ModelTurns:
             return
         message = f"the response {underway.response} was not complete after {underway.calls} calls that waited for it"
         frame.failure = Failure(type="ModelUnavailable", message=message)
+
+    def _too_large(self) -> bool:
+        """End a frame whose conversation is more than anybody can send or keep, before it hurts."""
+        frame = self._frame
+        size, held = self._state.transcript.size(frame.blocks), workflow.info().get_current_history_size()
+        if size > CONVERSATION_BYTES:
+            told = f"the conversation has {size:,} bytes, and a model call carries {CONVERSATION_BYTES:,} at most"
+        elif held > HISTORY_BYTES:
+            told = f"the workflow's history has {held:,} bytes, and the server would soon end it"
+        else:
+            return False
+        facts: JsonObject = {"bytes": size, "limit": CONVERSATION_BYTES, "history_bytes": held}
+        frame.fail(
+            Failure(
+                type="ConversationTooLarge",
+                message=f"{told}; give the agent a truncation or a compaction, keep large outputs as artifacts, and "
+                "let a workflow of your own go on in a fresh history (AgentHost.carry)",
+                facts=facts,
+            )
+        )
+        return True
 
     def _reply_broken(self, message: str) -> None:
         frame = self._frame

@@ -16,6 +16,17 @@ class Transcript:
     def __init__(self) -> None:
         self._blocks: dict[str, list[JsonObject]] = {}
         self._packs: dict[str, Artifact] = {}
+        self._sizes: dict[str, int] = {}
+
+    def size(self, block_ids: Iterable[str]) -> int:
+        """How many bytes blocks take together, those included that are kept outside the history."""
+        return sum(self._size(block_id) for block_id in block_ids)
+
+    def _size(self, block_id: str) -> int:
+        if block_id not in self._sizes:
+            kept = self._packs.get(block_id)
+            self._sizes[block_id] = json_size(self._blocks[block_id]) if kept is None else kept.bytes
+        return self._sizes[block_id]
 
     def add(self, block_id: str, items: Sequence[JsonObject]) -> str:
         """Keep a block; return its id."""
@@ -45,11 +56,13 @@ class Transcript:
     def redirect(self, old: str, new: str) -> None:
         """Let a block that nobody needs as it was lead to the one that came in its place, for those under way."""
         self._blocks[old] = self._blocks[new]
+        self._sizes.pop(old, None)
 
     def forget(self, block_ids: Iterable[str]) -> None:
         """Drop blocks that were made for one activity, which has ended."""
         for block_id in block_ids:
             self._blocks.pop(block_id, None)
+            self._sizes.pop(block_id, None)
 
     def has(self, block_id: str) -> bool:
         """Whether a block is here."""
