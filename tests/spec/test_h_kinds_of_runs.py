@@ -21,7 +21,7 @@ from holdfast.converter import tolerant
 from holdfast.errors import HistoryUnreadableError
 from holdfast.payloads import events as ev
 from holdfast.server import EmbeddedServer
-from holdfast.testing import Lab, Reply, Script, call, text
+from holdfast.testing import Hang, Lab, Reply, Script, call, text
 from holdfast.testing.script import RecordedRequest
 from spec.test_a_parallel_approvals import DONE, MIXED, desk
 from spec.test_continue_as_new import desk as long_desk
@@ -249,3 +249,41 @@ async def test_h2_messages_and_orders_are_told(make_lab: MakeLab, effects: Effec
     assert [each.message for each in of(ev.MessagePlaced, events)] == sent
     happened = types(events)
     assert happened.index("message_placed") < happened.index("turn_started", happened.index("message_sent"))
+
+
+async def test_h2_a_nested_agent_that_fails_says_why(make_lab: MakeLab) -> None:
+    """H2: a nested agent that is out of turns ends as failed with that reason, which no Temporal event shows, and its
+    call with what the model reads."""
+
+    @tool(effect="read_only")
+    async def look(check: str) -> str:
+        """Look at something."""
+        return f"{check} is fine"
+
+    inner = Agent("auditor", instructions="You are auditor.", model="m", tools=[look], max_turns=1)
+    script = [Reply(call("auditor", {"input": "go"}, "o1")), Reply(call("look", {"check": "fans"}, "i1")), DONE]
+    lab = await make_lab([Agent("triage", model="m", tools=[inner.as_tool()])], script=script)
+    run = await lab.start("triage")
+    await run.result()
+    events = await to_the_end(run)
+    [ended] = of(ev.AgentFinished, events)
+    assert (ended.status, ended.failure, ended.call_id) == ("failed", "MaxTurnsExceeded", "o1")
+    [failed] = of(ev.ToolFailed, events)
+    assert {failed.call_id: failed.output} == lab.model.requests[2].tool_outputs
+
+
+async def test_h2_a_reply_that_a_message_overtook_does_not_count(make_lab: MakeLab, effects: Effects) -> None:
+    """H2: a message that is to be read at once stops the model call under way: the turn begins once, the call that was
+    stopped is told as failed, and one reply counts."""
+    lab = await make_lab([desk(effects)], script=[Hang(), DONE])
+    run = await lab.start("desk")
+    await lab.model.wait_for_request(1)
+    await run.send("stop that", when="now", message_id="m1")
+    assert (await run.result()).output == "done"
+    events = await to_the_end(run)
+    happened = [kind for kind in types(events) if kind != "status"]
+    assert happened == [
+        *("run_started", "turn_started", "message_sent", "model_failed", "model_reply", "message_placed"),
+        "run_finished",
+    ]
+    assert [each.failure for each in of(ev.ModelFailed, events)] == ["Cancelled"]

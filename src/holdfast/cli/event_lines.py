@@ -61,7 +61,7 @@ def _said(event: events.RunEvent) -> tuple[str, str]:
         case events.RequestOpened(request=request):
             return f"waits for a person: {one_line(request.tool or request.kind)} {request.id[:8]}", "yellow"
         case events.RunFinished(status=status) | events.WorkflowFinished(status=status):
-            return _end(event), STYLES[status]
+            return _end(event), STYLES.get(status, "")
         case events.StatusChanged(status=status, pending=pending):
             return f"{status}, {pending} open" if pending else status, STYLES.get(status, "")
         case _:

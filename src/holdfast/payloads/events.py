@@ -22,6 +22,8 @@ from holdfast.payloads.runs import RunPhase
 from holdfast.payloads.usage import Usage
 
 Ended = Literal["completed", "failed", "cancelled"]
+LoopEnded = Literal["completed", "failed", "cancelled", "ended"]
+"""*ended*: the history does not show how."""
 
 
 class _Event(Payload):
@@ -120,15 +122,29 @@ class ModelReplied(_InFrame):
 
 
 class ModelFailed(_InFrame):
-    """A model call ended without a reply; the run may ask again.
+    """A model call ended without a reply that counts; the run may ask again.
 
     Attributes:
-        failure: Type of the failure, as in `RunFailedError.kind`.
+        failure: Type of the failure, as in `RunFailedError.kind`. *Cancelled*: it was stopped. *Interrupted*: a message
+            came before its reply, which may have been told: the model is asked again, with the message.
     """
 
     type: Literal["model_failed"] = "model_failed"
     failure: str
     message: str
+
+
+class Compacted(_InFrame):
+    """The start of the loop's conversation was made short, or could not be.
+
+    Attributes:
+        block: Id of the block that stands in for it; None where nothing was changed.
+        why: What went wrong then, if anything did.
+    """
+
+    type: Literal["compacted"] = "compacted"
+    block: str | None = None
+    why: str | None = None
 
 
 class HandedOver(_InFrame):
@@ -147,6 +163,7 @@ class RunFinished(_InFrame):
     may end a second time.
 
     Attributes:
+        status: *ended* in a workflow of your own only: the history does not show how.
         output: What it answered.
         failure: Type of what ended it: ``StartInvalid``, ``MaxTurnsExceeded``, ``Terminated``, ``TimedOut``, …
         message: Its text, or why it was cancelled.
@@ -156,7 +173,7 @@ class RunFinished(_InFrame):
     """
 
     type: Literal["run_finished"] = "run_finished"
-    status: Ended
+    status: LoopEnded
     output: JsonValue = None
     failure: str | None = None
     message: str | None = None
@@ -297,7 +314,7 @@ class AgentFinished(_InFrame):
     """
 
     type: Literal["agent_finished"] = "agent_finished"
-    status: Literal["completed", "failed", "cancelled", "ended"]
+    status: LoopEnded
     parent: str | None = None
     call_id: str | None = None
     tool: str | None = None
@@ -505,6 +522,7 @@ KnownEvent = (
     | TurnStarted
     | ModelReplied
     | ModelFailed
+    | Compacted
     | HandedOver
     | RunFinished
     | WorkflowFinished

@@ -52,6 +52,8 @@ class ModelCall(Payload):
         called: The agent has made a call in this loop before.
         probe: Also report which search attributes exist and the agent's own limits.
         guard: Name the agent's input guardrails instead of calling the model, where it has some.
+        failed: Of the turn before, by call: the type and text of what ended the nested loop that was to answer it. For
+            readers of the history. New in 0.1.0.
         by_reference: An output of the conversation went by reference: the model is offered to read more of it. New in
             0.1.0.
         history: The provider keeps the conversation, as far as this says: only what is new is sent. New in 0.1.0.
@@ -65,6 +67,7 @@ class ModelCall(Payload):
     called: bool | None = None
     probe: bool = False
     guard: bool | None = None
+    failed: dict[str, str] | None = None
     by_reference: bool | None = None
     history: KeptHistory | None = None
     stream: bool | None = None

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import json
 
-from holdfast.payloads.events import AgentFinished, HandedOver, RunFinished, ToolFailed, ToolNotRun, ToolOutput
-from holdfast.payloads.json_profile import JsonValue
-from holdfast.run_events.loops import CallView, Emitter, LoopEnd, LoopView
+from holdfast.payloads.events import (
+    AgentFinished,
+    HandedOver,
+    LoopEnded,
+    ModelFailed,
+    RunFinished,
+    ToolFailed,
+    ToolNotRun,
+    ToolOutput,
+)
+from holdfast.payloads.json_profile import JsonObject, JsonValue
+from holdfast.run_events.loops import CallView, Emitter, LoopView
 from holdfast.workflows.loop import HANDOFF_IGNORED
 
 
@@ -58,7 +67,7 @@ class LoopEnds:
     def end(
         self,
         loop: LoopView,
-        status: LoopEnd,
+        status: LoopEnded,
         out: Emitter,
         *,
         output: JsonValue = None,
@@ -70,8 +79,7 @@ class LoopEnds:
             return
         loop.over = True
         if not loop.nested:
-            kept = "failed" if status == "ended" else status
-            out.add(RunFinished, **loop.fields(), status=kept, output=output, failure=failure, message=message)
+            out.add(RunFinished, **loop.fields(), status=status, output=output, failure=failure, message=message)
             return
         parent = self.loops.get(loop.parent or "")
         call = parent.calls.get(loop.parent_call or "") if parent is not None else None
@@ -87,20 +95,48 @@ class LoopEnds:
             message=message,
         )
         if parent is not None and call is not None and not call.closed:
-            self._answer_call(parent, call, loop, status, out)
+            if status == "failed" and not (call.plan is not None and call.plan.on_error == "word"):
+                self.failed(parent, call, f"The agent {loop.agent} failed ({failure}): {message}", out)
+            elif status == "completed" and not (call.plan is not None and call.plan.extracted):
+                self._answer_call(parent, call, loop.output, out)
 
-    def _answer_call(self, parent: LoopView, call: CallView, loop: LoopView, status: LoopEnd, out: Emitter) -> None:
-        plan = call.plan
-        if status == "completed" and not (plan is not None and plan.extracted):
-            output = loop.output
-            text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
-            out.add(ToolOutput, **parent.fields_of(call), output=text)
-            self.close(parent, call, ok=True, value=output)
-        elif status == "failed" and not (plan is not None and plan.on_error == "word"):
-            out.add(ToolFailed, **parent.fields_of(call), why="error", message=f"the agent {loop.agent} failed")
-            self.close(parent, call)
+    def _answer_call(self, loop: LoopView, call: CallView, output: JsonValue, out: Emitter) -> None:
+        text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
+        out.add(ToolOutput, **loop.fields_of(call), output=text)
+        self.close(loop, call, ok=True, value=output)
+
+    def failed(
+        self, loop: LoopView, call: CallView, output: JsonValue, out: Emitter, message: str | None = None
+    ) -> None:
+        """A call ran and failed; where its tool says so, the loop fails with it."""
+        out.add(ToolFailed, **loop.fields_of(call), why="error", output=output, message=message)
+        self.close(loop, call)
+        if call.plan is not None and call.plan.on_error == "fail":
+            self.end(loop, "failed", out, failure="ToolFailed", message=f"{call.tool}: {output}")
+
+    def end_all(self, out: Emitter, status: LoopEnded = "ended") -> None:
+        """Nothing is at work any more: what has not been told to have ended did so without a trace."""
+        for loop in list(self.loops.values()):
+            if not loop.nested:
+                self.end(loop, status, out)
 
     # --- the end of a turn ---
+
+    def nested_failures(self, loop: LoopView, failed: JsonObject, out: Emitter) -> None:
+        """What a model call says of nested loops that failed in the turn before it."""
+        for call_id, why in failed.items():
+            call = loop.calls.get(call_id)
+            child = self.loops.get(call.child or "") if call is not None else None
+            if child is not None:
+                kind, _, message = str(why).partition(": ")
+                self.end(child, "failed", out, failure=kind, message=message)
+
+    def take_back(self, loop: LoopView, turn: int, out: Emitter) -> None:
+        """The model is asked for a reply that it gave: a message came before that, and it does not count."""
+        if turn < loop.turn:
+            told = "a message came before the reply, which does not count"
+            out.add(ModelFailed, **loop.fields(), failure="Interrupted", message=told)
+            loop.turn, loop.calls, loop.answered = turn, {}, False
 
     def finish_turn(self, loop: LoopView, now_agent: str, out: Emitter) -> None:
         """The loop goes on after its calls: whatever of them is open has ended without a trace of its own."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from holdfast.payloads import call_items
 from holdfast.payloads.events import RunEvent, UnknownEvent
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.model_call import AfterToolsPlan, PlannedCall
-
-LoopEnd = Literal["completed", "failed", "cancelled", "ended"]
 
 
 @dataclass

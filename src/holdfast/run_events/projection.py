@@ -90,7 +90,7 @@ class Projection:
         self._starts = Starts(self._ends)
         self._requests = Requests(self._ends)
 
-    def take(self, event_id: int, fact: Fact, out: Emitter) -> None:
+    def take(self, event_id: int, fact: Fact, out: Emitter) -> None:  # noqa: PLR0912 a case for each kind of fact
         """Add to *out* what one fact says."""
         match fact:
             case facts.Started():
@@ -110,6 +110,8 @@ class Projection:
                 self._sent_since = False
             case facts.Published(status):
                 self._requests.published(status, out)
+                if status == "idle":
+                    self._ends.end_all(out)
             case facts.Received():
                 self._received(fact, out)
             case facts.CancelAsked(reason):
@@ -143,6 +145,7 @@ class Projection:
     def _closed(self, fact: facts.Closed, out: Emitter) -> None:
         message = self._cancel_reason or None if fact.status == "cancelled" else fact.message
         if self._workflow != ONE_RUN:
+            self._ends.end_all(out, "cancelled" if fact.status == "cancelled" else "ended")
             out.add(WorkflowFinished, status=fact.status, failure=fact.kind, message=message)
             return
         loop = self._loops.get("0") or LoopView("0", "", [])
@@ -174,6 +177,7 @@ class Projection:
         loop = self._loop(origin, out)
         call = None
         if fact.type == MODEL:
+            self._ends.nested_failures(loop, as_object(given.get("failed")), out)
             self._asks_model(loop, origin, out)
         elif fact.type.startswith(TOOL):
             call = self._starts.tool(loop, ToolCall.from_wire(given), out)
@@ -184,6 +188,7 @@ class Projection:
         self._asked[event_id] = Asked(fact.type, loop, given, call)
 
     def _asks_model(self, loop: LoopView, origin: Origin, out: Emitter) -> None:
+        self._ends.take_back(loop, origin.turn, out)
         self._ends.finish_turn(loop, origin.agent_path[-1], out)
         turn = origin.turn + 1
         if turn > loop.asked_turn:

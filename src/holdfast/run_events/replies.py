@@ -14,6 +14,8 @@ from holdfast.workflows.last_words import refusal_of
 from holdfast.workflows.loop import text_of_reply
 from holdfast.workflows.settle import Cancelled, Failed, Settled
 
+STOPPED = "ModelCallCancelled"
+"""Type of the failure of a model call that was told to stop."""
 NOT_RUN = ("unknown", "invalid", "blocked")
 """Plans whose calls get their output at once."""
 
@@ -36,8 +38,7 @@ class Replies:
         """
         if guard and reply.input_guardrails:
             loop.guards += [f"input {each.name}" for each in reply.input_guardrails]
-            return
-        if reply.is_none:
+        if reply.is_none or not reply.items:
             return
         loop.turn, loop.reply, loop.after_tools = turn, reply.block, reply.after_tools
         loop.calls = {}
@@ -63,7 +64,7 @@ class Replies:
 
     def failed(self, loop: LoopView, turn: int, ending: Settled, out: Emitter) -> None:
         """A model call ended without a reply."""
-        if isinstance(ending, Cancelled):
+        if isinstance(ending, Cancelled) or (isinstance(ending, Failed) and ending.type == STOPPED):
             out.add(ModelFailed, **loop.fields(turn), failure="Cancelled", message="the model call was cancelled")
         elif isinstance(ending, Failed):
             out.add(ModelFailed, **loop.fields(turn), failure=ending.type, message=ending.message)

@@ -129,7 +129,7 @@ class Requests:
 
     # --- one step of the ledger ---
 
-    def _step(self, step: Transition, out: Emitter) -> None:
+    def _step(self, step: Transition, out: Emitter) -> None:  # noqa: PLR0912 a case for each kind of step
         request = self._seen.get(step.request or "")
         fields = {**_about(request), "request": step.request, "by": step.by, "verdict": step.verdict, "why": step.why}
         decision = self._decision(step)
@@ -147,9 +147,8 @@ class Requests:
                 self._decided(step, request, decision, fields, out)
             case "expired":
                 out.add(RequestExpired, **{**fields, "verdict": None}, on_deadline=step.verdict)
-                if request is not None and step.verdict == "reject":
-                    text = NOBODY_ANSWERED if request.kind == "question" else LATE
-                    self._not_run(request, "expired", text, None, out)
+                if request is not None:
+                    self._expired(request, step.verdict, out)
             case "withdrawn":
                 out.add(RequestWithdrawn, **fields)
                 self._withdrawn(request, out)
@@ -162,6 +161,19 @@ class Requests:
                 self._closed(step, out)
             case "limits_raised":
                 out.add(LimitsExtended, frame=step.frame, by=step.by, why=step.why or "")
+            case "compacted" | "compaction_failed":
+                pass  # the activity that did it told so
+            case _:
+                out.unknown(step.what, step.to_wire())
+
+    def _expired(self, request: Request, default: str | None, out: Emitter) -> None:
+        loop, _ = self._call(request)
+        if default == "reject":
+            text = NOBODY_ANSWERED if request.kind == "question" else LATE
+            self._not_run(request, "expired", text, None, out)
+        elif default == "fail" and loop is not None:
+            late = f"nobody decided on {request.tool} before its deadline"
+            self._ends.end(loop, "failed", out, failure="DeadlineExpired", message=late)
 
     def _decided(
         self, step: Transition, request: Request | None, decision: Decision | None, fields: dict[str, Any], out: Emitter

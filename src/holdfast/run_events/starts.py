@@ -8,7 +8,15 @@ from typing import TypeVar
 from holdfast.errors import PayloadInvalidError
 from holdfast.payloads.base import Payload
 from holdfast.payloads.evaluation import Evaluated
-from holdfast.payloads.events import GuardrailSpoke, ToolCalled, ToolCancelled, ToolFailed, ToolNotRun, ToolOutput
+from holdfast.payloads.events import (
+    Compacted,
+    GuardrailSpoke,
+    ToolCalled,
+    ToolCancelled,
+    ToolFailed,
+    ToolNotRun,
+    ToolOutput,
+)
 from holdfast.payloads.guardrails import Judged
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.requests import DEFAULT_REJECTION
@@ -119,13 +127,13 @@ class Starts:
                 if outcome.tripped is not None:
                     fail = {"kind": "tool_output", "outcome": "fail", "reason": outcome.tripped}
                     out.add(GuardrailSpoke, **fields, **fail)
+                    self._tripped(loop, call, outcome.tripped, out)
                 elif outcome.withheld is not None:
                     out.add(GuardrailSpoke, **fields, kind="tool_output", outcome="replace")
                 ran = outcome.withheld is None
                 self._ends.close(loop, call, ok=ran, value=outcome.value if ran else None)
             case "error":
-                out.add(ToolFailed, **fields, why="error", output=outcome.output, message=outcome.reason)
-                self._ends.close(loop, call)
+                self._ends.failed(loop, call, outcome.output, out, outcome.reason)
             case "cancelled":
                 out.add(ToolCancelled, **fields, output=outcome.output)
                 self._ends.close(loop, call)
@@ -138,8 +146,7 @@ class Starts:
             out.add(ToolOutput, **loop.fields_of(call), output=output)
             self._ends.close(loop, call, ok=True, value=output)
         else:
-            out.add(ToolFailed, **loop.fields_of(call), why="error", output=problem)
-            self._ends.close(loop, call)
+            self._ends.failed(loop, call, problem, out)
 
     def _failed(self, loop: LoopView, call: CallView, ending: Failed, repeatable: bool, out: Emitter) -> None:
         theirs = call.plan is not None and call.plan.activity is not None
@@ -147,8 +154,7 @@ class Starts:
         if ending.not_registered or ending.type == "TimeoutScheduleToStart":
             out.add(ToolFailed, **fields, why="not_begun", message=message)
         elif theirs and ending.raised and (repeatable or ending.type not in existing.UNSETTLED):
-            out.add(ToolFailed, **fields, why="error", output=existing.error_text(ending.type, message))
-            self._ends.close(loop, call)
+            self._ends.failed(loop, call, existing.error_text(ending.type, message), out)
         elif not repeatable and not theirs and ending.timed_out and not ending.begun:
             out.add(ToolFailed, **fields, why="not_begun", message=message)
         elif not repeatable:
@@ -171,6 +177,8 @@ class Starts:
                 self._worded(asked, ending, out)
             case "extract_output" | "word_failure" | "build_input":
                 self._nested(asked, ending, out)
+            case "compact_history":
+                self._compacted(asked, ending, out)
             case "after_tools" | "handle_max_turns" | "handle_refusal":
                 self._last_words(asked, ending, out)
 
@@ -200,10 +208,14 @@ class Starts:
         fields = {**loop.fields_of(call), "kind": "tool_input"}
         if answer.problem is not None:
             out.add(GuardrailSpoke, **fields, outcome="fail", reason=answer.problem)
+            self._tripped(loop, call, answer.problem, out)
         elif answer.text is not None:
             out.add(GuardrailSpoke, **fields, outcome="replace")
             out.add(ToolNotRun, **loop.fields_of(call), why="blocked", output=answer.text)
             self._ends.close(loop, call)
+
+    def _tripped(self, loop: LoopView, call: CallView, reason: str, out: Emitter) -> None:
+        self._ends.end(loop, "failed", out, failure="GuardrailTripped", message=f"{call.tool}: {reason}")
 
     def _worded(self, asked: Asked, ending: Settled, out: Emitter) -> None:
         if asked.call is None or asked.call.closed:
@@ -226,9 +238,14 @@ class Starts:
             self._ends.close(loop, call, ok=True, value=made.output)
             return
         output: JsonValue = made.text if made is not None else answer.problem if answer is not None else None
-        message = None if answer is not None else _problem(ending)
-        out.add(ToolFailed, **loop.fields_of(call), why="error", output=output, message=message)
-        self._ends.close(loop, call)
+        self._ends.failed(loop, call, output, out, None if answer is not None else _problem(ending))
+
+    def _compacted(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+        answer = _read(Evaluated, ending)
+        why = _problem(ending) if answer is None else answer.problem
+        block = answer.block if answer is not None and answer.items else None
+        if block is not None or why is not None:
+            out.add(Compacted, **asked.loop.fields(), block=block, why=why)
 
     def _last_words(self, asked: Asked, ending: Settled, out: Emitter) -> None:
         answer = _read(Evaluated, ending)

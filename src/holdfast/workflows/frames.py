@@ -169,6 +169,7 @@ class Frame(BaseModel):
         stream: Its model calls and tools tell what they say on the way.
         handoff: The one that won the turn under way.
         stop: Why it is to end after the turn under way.
+        failed_calls: Of the last turn, by call: why the nested loop failed that was to answer it.
         artifacts: Outputs of this conversation that went by reference, by SHA-256.
         earlier: Blocks that the model no longer reads as they are: of former epochs, or left out of long conversations.
         model_queue: Task queue of its model calls; None is the run's own.
@@ -217,6 +218,7 @@ class Frame(BaseModel):
     phase: Phase = "model"
     reply: str | None = None
     calls: list[Call] = []
+    failed_calls: dict[str, str] = {}
     artifacts: list[str] = []
     model_queue: str | None = None
     handoff: HandedOver | None = None

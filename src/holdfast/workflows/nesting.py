@@ -13,6 +13,7 @@ from holdfast.payloads.transcript import user_message
 from holdfast.workflows import budgets
 from holdfast.workflows.endings import CallEndings
 from holdfast.workflows.frames import Call, Failure, Frame
+from holdfast.workflows.ledger import WHY_CHARACTERS
 from holdfast.workflows.settle import Done
 from holdfast.workflows.state import RunState
 from holdfast.workflows.work import Work
@@ -118,6 +119,7 @@ class NestedAgents:
 
     async def _failed(self, call: Call, child: Frame, failure: Failure) -> None:
         text = f"The agent {child.agent} failed ({failure.type}): {failure.message}"
+        self._frame.failed_calls[call.call_id] = f"{failure.type}: {failure.message}"[:WHY_CHARACTERS]
         if call.plan.on_error == "word" and not self._work.ending:
             arg = WordFailure(
                 origin=self._state.origin(self._frame),

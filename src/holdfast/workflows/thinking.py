@@ -51,6 +51,7 @@ class ModelTurns:
             history=provider_history.asked(frame),
             stream=True if frame.stream else None,
             underway=frame.underway,
+            failed=frame.failed_calls or None,
         )
         settled = await self._work.activity(
             "holdfast.call_model",
@@ -137,6 +138,7 @@ class ModelTurns:
         frame.handles_max_turns = bool(reply.handles_max_turns)
         frame.forms = reply.forms or {}
         frame.after_tools, frame.max_parallel = reply.after_tools, reply.max_parallel
+        frame.failed_calls = {}
         frame.calls = [
             Call(
                 plan=plan,
