@@ -13,6 +13,7 @@ from holdfast.conversing import Conversing
 from holdfast.converter import tolerant
 from holdfast.deltas import DeltaStream, delta_stream
 from holdfast.deltas_local import nearby_hub
+from holdfast.exporting import Exporting
 from holdfast.handle import Run
 from holdfast.lists import Lists
 from holdfast.many import Many
@@ -22,7 +23,7 @@ from holdfast.starting import DEFAULT_TASK_QUEUE
 __all__ = ["DEFAULT_TASK_QUEUE", "Holdfast"]
 
 
-class Holdfast(Many, Conversing, Lists, Records):
+class Holdfast(Many, Conversing, Lists, Exporting, Records):
     """The client's side: everything here works from any process, and most of it without a worker."""
 
     def __init__(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.commands import answering, creating, deciding, running, serving, settings, steering
+from holdfast.cli.commands import answering, creating, deciding, keeping, running, serving, settings, steering
 
 app = typer.Typer(
     name="holdfast",
@@ -50,6 +50,8 @@ for _command in (
     deciding.decide,
     answering.answer,
     answering.grant,
+    keeping.export,
+    keeping.erase,
     settings.setup,
 ):
     app.command()(_command)

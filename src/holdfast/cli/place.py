@@ -46,7 +46,9 @@ def quiet_core(logger: logging.Logger | None = None) -> None:
     Runtime.set_default(Runtime(telemetry=telemetry), error_if_already_set=False)
 
 
-async def holdfast(where: Where, task_queue: str | None = None) -> Holdfast:
+async def holdfast(
+    where: Where, task_queue: str | None = None, *, archive: str | None = None, artifacts: str | None = None
+) -> Holdfast:
     """Connect.
 
     Raises:
@@ -54,7 +56,12 @@ async def holdfast(where: Where, task_queue: str | None = None) -> Holdfast:
     """
     quiet_core()
     return await Holdfast.connect(
-        where.address, profile=where.profile, namespace=where.namespace, task_queue=task_queue
+        where.address,
+        profile=where.profile,
+        namespace=where.namespace,
+        task_queue=task_queue,
+        archive=archive,
+        artifacts=artifacts,
     )
 
 
