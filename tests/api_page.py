@@ -38,7 +38,7 @@ GROUPS: Final = (
     (
         "Workers and clients",
         (
-            *("plugin", "client", "deltas", "lists", "many", "records", "handle", "sessions"),
+            *("plugin", "client", "deltas", "lists", "many", "records", "handle", "sessions", "turns"),
             *("watching", "deciding", "steering"),
             *("server", "worker"),
         ),

@@ -156,7 +156,6 @@ if TYPE_CHECKING:
     )
     from holdfast.sessions import (
         Session,
-        Turn,
     )
     from holdfast.shell import (
         ShellResult,
@@ -172,6 +171,9 @@ if TYPE_CHECKING:
     )
     from holdfast.truncation import (
         Truncate,
+    )
+    from holdfast.turns import (
+        Turn,
     )
     from holdfast.workflows.agent_ref import (
         AgentRef,
@@ -263,7 +265,7 @@ _HOMES = {
     "ToolProgress": "payloads.progress",
     "ToolResult": "after_tools",
     "Truncate": "truncation",
-    "Turn": "sessions",
+    "Turn": "turns",
     "TurnResult": "payloads.sessions",
     "Usage": "payloads.usage",
     "WaitingForPeople": "errors",

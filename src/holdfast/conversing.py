@@ -29,6 +29,9 @@ class Conversing(Starting):
         labels: Mapping[str, str] | None = None,
         requested_by: str | None = None,
         on_message: OnBusy = "queue",
+        stream: bool = False,
+        segment_events: int | None = None,
+        model_queue: str | None = None,
     ) -> Session:
         """Name a conversation. With an *agent* its first message creates it, and everything else says how it begins;
         where it goes on already, none of that matters.
@@ -43,6 +46,9 @@ class Conversing(Starting):
             requested_by: Who asked for it: a claimed name, recorded.
             on_message: What happens to a message while another one is being answered: it waits for a turn of its own
                 (*queue*), goes into the turn under way before the next model call (*steer*), or is refused.
+            stream: Tell what the model writes while it writes it.
+            segment_events: Events of its Temporal history after which it goes on in a fresh one.
+            model_queue: Task queue of its model calls.
 
         Raises:
             PayloadInvalidError: It cannot begin so: wrong items, labels or context, or more than 1.9 MB.
@@ -56,6 +62,9 @@ class Conversing(Starting):
             "labels": dict(labels or {}),
             "requested_by": requested_by,
             "on_message": on_message,
+            "stream": stream or None,
+            "segment_events": segment_events,
+            "model_queue": model_queue or self.model_queue,
         }
         if not isinstance(max_turns, _Unset):
             given["max_turns"] = max_turns

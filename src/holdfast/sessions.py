@@ -1,4 +1,4 @@
-"""`Session`: a conversation, as a client sees it, and `Turn`: one message of it on the way to its answer."""
+"""`Session`: a conversation, as a client sees it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final
 
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowQueryFailedError
 from temporalio.service import RPCError
 
 from holdfast._rpc import typed_errors
@@ -21,13 +21,11 @@ from holdfast.errors import (
     RunExistsError,
     RunNotFoundError,
     SessionNotFoundError,
-    TurnFailedError,
     WaitingForPeople,
 )
 from holdfast.events import ledger_changes
 from holdfast.lasting import Lasting
 from holdfast.live import Live
-from holdfast.output_type import built
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.messages import Message, MessageReceipt, When, checked_message
 from holdfast.payloads.requests import Transition
@@ -37,9 +35,8 @@ from holdfast.reach import ANSWER_WITHIN, NO_WORKER
 from holdfast.reading import read_transcript
 from holdfast.session_opening import WORKFLOW, Opening, closed
 from holdfast.steering import Steering
+from holdfast.turns import Turn
 from holdfast.watching import Watching
-
-T = TypeVar("T")
 
 OVER: Final = frozenset({"answered", "failed", "refused"})
 """States in which nothing more comes of a message."""
@@ -47,89 +44,6 @@ FIRST_TRY: Final = timedelta(seconds=1)
 """How long a query may take before it is asked once more."""
 ASK_AGAIN_S: Final = 1.0
 """Pause before a worker that was not there is asked again."""
-
-
-class Turn:
-    """One message of a session, on the way to its answer.
-
-    Attributes:
-        id: The message's id.
-        receipt: What the session said when it was sent; None for one that was looked up by its id.
-    """
-
-    def __init__(self, session: Session, message_id: str, receipt: MessageReceipt | None = None) -> None:
-        """Name a message; nothing is asked of the server before the first method is awaited."""
-        self.id = message_id
-        self.receipt = receipt
-        self._session = session
-
-    async def status(self) -> TurnStatus:
-        """Where the message stands.
-
-        Raises:
-            TimeoutError: No worker answered. RunNotFoundError: The server does not know the session.
-        """
-        return await self._session.turn_status(self.id)
-
-    @overload
-    async def result(self, *, wait_for_people: bool = ..., timeout: timedelta | None = ...) -> TurnResult: ...
-
-    @overload
-    async def result(
-        self, *, output_type: type[T], wait_for_people: bool = ..., timeout: timedelta | None = ...
-    ) -> TurnResult[T]: ...
-
-    @overload
-    async def result(
-        self, *, output_type: Any, wait_for_people: bool = ..., timeout: timedelta | None = ...
-    ) -> TurnResult[Any]: ...
-
-    async def result(
-        self, *, output_type: Any = None, wait_for_people: bool = True, timeout: timedelta | None = None
-    ) -> TurnResult[Any]:
-        """Wait until the message has its answer, or its turn has failed.
-
-        The wait is a long poll of the session's history: nothing is polled, and workers may come and go meanwhile.
-
-        Args:
-            output_type: Type of the output, as the agent's `output_type`; None leaves it the JSON that it is.
-            wait_for_people: False raises instead of waiting for a decision.
-            timeout: Longest wait; the session goes on after it.
-
-        Raises:
-            OutputInvalidError: The output is no *output_type*. DefinitionError: *output_type* is no type.
-            MessageRefusedError: It was taken and then refused: by a guardrail, or as the session ended.
-            SessionClosedError: The session ended without an answer.
-            WaitingForPeople: A request is open, and *wait_for_people* is False.
-            TimeoutError: *timeout* passed.
-            RunNotFoundError: The server does not know the session, or not this message.
-        """
-        kind = None if output_type is None else built(output_type, "result")
-        bound_s = None if timeout is None else timeout.total_seconds()
-        try:
-            async with asyncio.timeout(bound_s) as bound:
-                result = await self._session.wait_for(self.id, wait_for_people=wait_for_people)
-        except TimeoutError as error:
-            if not bound.expired():
-                raise
-            raise TimeoutError(f"message {self.id} was not answered in time; its session goes on") from error
-        if kind is None or result.failure is not None:
-            return result
-        return TurnResult[Any].model_construct(**{**dict(result), "output": kind.read(result.output)})
-
-    async def output(
-        self, *, output_type: Any = None, wait_for_people: bool = True, timeout: timedelta | None = None
-    ) -> Any:
-        """The answer itself: a text; for an agent with an `output_type` its JSON value, or *output_type*.
-
-        Raises:
-            TurnFailedError: There is none; its ``kind`` says why. And all that `result` raises.
-        """
-        result = await self.result(output_type=output_type, wait_for_people=wait_for_people, timeout=timeout)
-        failure = result.failure
-        if failure is not None:
-            raise TurnFailedError(self._session.id, self.id, failure, result.usage)
-        return result.output
 
 
 class Session(Watching, Live, Deciding, Steering, Lasting):
@@ -149,6 +63,7 @@ class Session(Watching, Live, Deciding, Steering, Lasting):
         super().__init__(client, session_id, stores=stores)
         self._opening = opening
         self._found = False
+        self._begin: str | None = None
 
     async def send(
         self,
@@ -179,7 +94,8 @@ class Session(Watching, Live, Deciding, Steering, Lasting):
         content = {"text": message} if isinstance(message, str) else {"items": message}
         given = checked_message({**content, "when": when, "id": message_id or str(uuid.uuid4()), "by": by})
         await self._find()
-        return Turn(self, str(given.id), await self._deliver(given))
+        begin = self._begin
+        return Turn(self, str(given.id), await self._deliver(given), begin)
 
     def turn(self, message_id: str) -> Turn:
         """Name a message that was sent before, from any process."""
@@ -222,10 +138,10 @@ class Session(Watching, Live, Deciding, Steering, Lasting):
 
     async def wait_for(self, message_id: str, *, wait_for_people: bool) -> TurnResult:
         """See `Turn.result`."""
-        status = await self._patiently(message_id)
+        status = await self.patient_status(message_id)
         while status.state not in OVER:
             step = await self._until_over(message_id, wait_for_people=wait_for_people)
-            status = await self._patiently(message_id)
+            status = await self.patient_status(message_id)
             if step is None and status.state not in OVER:
                 raise closed(self.id)
             if step is not None and step.what == "message_refused" and status.state == "unknown":
@@ -237,6 +153,11 @@ class Session(Watching, Live, Deciding, Steering, Lasting):
         )
 
     # --- inside ---
+
+    async def _describe(self) -> WorkflowExecutionDescription:
+        description = await super()._describe()
+        self._begin = f"{description.run_id}:1.0"
+        return description
 
     async def _find(self) -> None:
         """Make sure, once, that the id is a session's, or nobody's yet."""
@@ -294,7 +215,7 @@ class Session(Watching, Live, Deciding, Steering, Lasting):
                 raise
         return await self._handle.query(name, arg, rpc_timeout=ANSWER_WITHIN - FIRST_TRY)
 
-    async def _patiently(self, message_id: str) -> TurnStatus:
+    async def patient_status(self, message_id: str) -> TurnStatus:
         """Where a message stands, as soon as there is a worker to say so."""
         while True:
             try:

@@ -26,6 +26,7 @@ from holdfast.errors import (
     TurnFailedError,
     WaitingForPeople,
 )
+from holdfast.payloads.events import RequestOpened
 from holdfast.testing import Fail, Gate, Reply, call, text
 from holdfast.testing.script import Usage
 from spec.test_f_sessions import desk, kinds, said, talk_to
@@ -167,6 +168,28 @@ async def test_an_answer_is_waited_for_over_restarts(make_lab: MakeLab, effects:
     await lab.replace_worker()
     await session.approve((await session.pending())[0], decided_by="lead")
     assert await waiting == "done"
+
+
+async def test_a_message_has_its_own_events(make_lab: MakeLab, effects: Effects) -> None:
+    """Whoever follows a message sees what happens for it and nothing else, live or afterwards, from any place on."""
+    wipe = Reply(call("wipe", {"target": "temp"}, "c1"))
+    lab = await make_lab([desk(effects)], script=[Reply(text("one")), wipe, Reply(text("two")), Reply(text("three"))])
+    session = talk_to(lab)
+    await (await session.send("first")).output(timeout=WAIT)
+    turn, after = await session.send("second"), await session.send("third")
+    live = []
+    async with asyncio.timeout(30):
+        async for item in turn.stream():
+            live.append(item)
+            if isinstance(item, RequestOpened):
+                await session.approve(item.request, decided_by="lead")
+    assert [item.type for item in live if item.type != "status"] == [
+        *("message_placed", "turn_started", "model_reply", "request_opened", "request_decided", "tool_called"),
+        *("tool_output", "turn_started", "model_reply", "message_answered"),
+    ]
+    assert await after.output(timeout=WAIT) == "three"
+    assert [item async for item in session.turn(turn.id).stream()] == live
+    assert [item async for item in turn.stream(live[3].offset)] == live[4:]
 
 
 async def test_a_failed_turn_leaves_the_session_whole(make_lab: MakeLab) -> None:

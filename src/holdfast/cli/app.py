@@ -41,6 +41,7 @@ for _command in (
     running.runs,
     running.show,
     running.watch,
+    running.chat,
     running.cancel,
     steering.send,
     steering.stop,

@@ -14,8 +14,8 @@ from rich.text import Text
 from holdfast.cli.output import one_line
 from holdfast.cli.show import print_request, takes_form
 from holdfast.cli.tables import utc_now
+from holdfast.deciding import Deciding
 from holdfast.errors import AnswerRefusedError, JsonProfileError, RefusalError
-from holdfast.handle import Run
 from holdfast.payloads.json_profile import parse_json
 from holdfast.payloads.requests import Answer, Approve, Reject, Request, Verdict
 
@@ -36,7 +36,7 @@ class Waiting(Protocol):
 class Asker:
     """Shows each approval with its tool and arguments, and takes a yes or no; each question, and takes an answer."""
 
-    def __init__(self, run: Run, console: Console, by: str) -> None:
+    def __init__(self, run: Deciding, console: Console, by: str) -> None:
         """Ask on *console*; decisions are recorded as made by *by*."""
         self._run = run
         self._console = console
@@ -108,7 +108,7 @@ class Asker:
     async def _line(self, prompt: str, request: Request, waiting: Waiting, changed: asyncio.Event) -> str | None:
         """Read one line; None at the end of the input, or once the request is closed elsewhere."""
         self._console.print(Text(prompt, style="bold"), end="")
-        reading = asyncio.create_task(_read_line())
+        reading = asyncio.create_task(read_line())
         try:
             while not reading.done():
                 if request.id not in waiting.pending:
@@ -129,7 +129,7 @@ class Asker:
         self._console.print(Text(one_line(line), style="dim"))
 
 
-async def _read_line() -> str | None:
+async def read_line() -> str | None:
     """Read a line from the terminal without a thread, which could not be interrupted."""
     loop = asyncio.get_running_loop()
     line: asyncio.Future[bytes] = loop.create_future()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from typing import cast
 
@@ -24,8 +24,9 @@ from holdfast.cli.words import Words
 from holdfast.handle import Run
 from holdfast.live import Item
 from holdfast.payloads.deltas import Delta, DeltasDiscarded
-from holdfast.payloads.events import RequestOpened
+from holdfast.payloads.events import RequestOpened, RunEvent
 from holdfast.payloads.requests import Request
+from holdfast.sessions import Session
 
 CLOSING = frozenset({"request_decided", "request_edited", "request_expired", "request_withdrawn"})
 
@@ -56,7 +57,7 @@ class Watcher:
         pending: Open requests by id.
     """
 
-    def __init__(self, run: Run, out: Console, ask_as: str | None) -> None:
+    def __init__(self, run: Run | Session, out: Console, ask_as: str | None) -> None:
         """Prepare.
 
         Args:
@@ -96,18 +97,27 @@ class Watcher:
 
     async def _read(self, after: str | None) -> None:
         try:
-            async with aclosing(cast("AsyncGenerator[Item]", self._run.stream(after))) as items:
+            async with aclosing(cast("AsyncGenerator[Item]", self._items(after))) as items:
                 async for item in items:
                     self._take(item)
                     self._changed.set()
         finally:
             self._changed.set()
 
+    def _items(self, after: str | None) -> AsyncIterator[Item]:
+        return self._run.stream(after)
+
+    def _line(self, event: RunEvent) -> Text | None:
+        """What is shown of an event; None: nothing."""
+        return line_of(event)
+
     def _take(self, event: Item) -> None:
         self._words.take(event)
         if isinstance(event, Delta | DeltasDiscarded):
             return
-        self._lines.append(line_of(event))
+        line = self._line(event)
+        if line is not None:
+            self._lines.append(line)
         if isinstance(event, RequestOpened):
             self.pending[event.request.id] = event.request
         elif event.type in CLOSING:

@@ -193,7 +193,6 @@ class Frame(BaseModel):
         lasts: It is a session's, which reopens it for each message and gives those that came too late a turn of their
             own.
         turns_before: Model replies to earlier messages, which count for no limit; `spent_before` likewise.
-        history_before: `history` as it was before the message.
     """
 
     id: str
@@ -260,7 +259,6 @@ class Frame(BaseModel):
     lasts: bool = False
     turns_before: int = 0
     spent_before: Usage = Usage()
-    history_before: KeptHistory | None = None
 
     @property
     def has_to_answer(self) -> bool:

@@ -22,7 +22,7 @@ def reopen(frame: Frame, block: str) -> None:
     for name in PER_MESSAGE:
         setattr(frame, name, Frame.model_fields[name].get_default(call_default_factory=True))
     frame.turns_before = frame.turn
-    frame.input, frame.history_before = block, frame.history
+    frame.input = block
     frame.phase = "filter" if frame.handoff is not None else "model"
 
 
@@ -64,8 +64,6 @@ def _take_back(frame: Frame) -> None:
     """
     if frame.input not in frame.blocks:
         return
-    kept = frame.history_before
-    frame.history = None if kept is None else kept.model_copy(update={"uncertain": kept.kind == "conversation" or None})
     at = frame.blocks.index(frame.input)
     del frame.blocks[at:]
     if frame.cursor > at:

@@ -1,4 +1,4 @@
-"""`start`, `runs`, `show`, `watch`, `cancel`: runs as a whole."""
+"""`start`, `chat`, `runs`, `show`, `watch`, `cancel`: runs as a whole."""
 
 # ruff: noqa: PLC0415 what a command does is imported when it runs: see the package
 
@@ -144,6 +144,25 @@ def watch(
 
     where = options.Where(address, namespace, profile)
     return asyncio.run(watching.watch(where, run, after=after, ask_as=ask_as, as_json=json))
+
+
+def chat(
+    *,
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="Who answers, where the session begins here.")],
+    session: Annotated[str, typer.Option("--session", metavar="ID", help="The conversation; a new id begins one.")],
+    close: Annotated[bool, typer.Option("--close", help="Close the session when the input ends.")] = False,
+    task_queue: options.TaskQueue = options.TASK_QUEUE,
+    address: options.Address = None,
+    namespace: options.Namespace = None,
+    profile: options.Profile = None,
+    by: options.By = None,
+) -> int:
+    """Talk to an agent: each line is a message, and approvals are asked in between."""
+    from holdfast.cli import chat as chatting
+
+    given = chatting.Talking(agent=agent, session=session, by=options.user(by), close=close)
+    where = options.Where(address, namespace, profile)
+    return asyncio.run(chatting.chat(where, given, task_queue))
 
 
 def cancel(
