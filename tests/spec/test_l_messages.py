@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from holdfast.errors import (
 from holdfast.events import ledger_changes
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.server import EmbeddedServer
+from holdfast.testing import Fail as Refuse
 from holdfast.testing import Gate, Hang, Lab, Reply, call, text
 from holdfast.workflows.mailbox import MOST_QUEUED
 from spec.test_continue_as_new import crossing
@@ -289,6 +291,18 @@ async def test_l5_now_makes_the_model_call_again_with_the_message(make_lab: Make
     assert sent.why == "the model call under way is made again"
 
 
+async def test_l5_now_does_not_wait_for_a_busy_provider(make_lab: MakeLab, cache: int) -> None:
+    """L5: a model call that is to be tried again in a minute is made at once, with the message."""
+    lab = await make_lab(
+        [Agent("desk", model="m")], script=[Refuse(429, retry_after=60), DONE], max_cached_workflows=cache
+    )
+    run = await lab.start("desk", "go")
+    await lab.model.wait_for_request(1)
+    await run.send("never mind the rest", when="now")
+    assert (await run.result(timeout=timedelta(seconds=30))).output == "done"
+    assert read(lab, 2) == ["go", "never mind the rest"]
+
+
 async def test_l5_now_leaves_tools_alone(make_lab: MakeLab, effects: Effects, cache: int) -> None:
     """L5: while no model call is under way, *now* is *next*: what waits or runs is not touched."""
     lab = await make_lab(
@@ -336,6 +350,26 @@ async def test_l6_an_early_message_passes_the_guardrails_first(make_lab: MakeLab
     assert (await run.result()).output == "done"
     assert read(lab, 1) == ["go", "ann"]
     assert await whats(lab, run, "m1") == ["sent", "message_refused"]
+
+
+async def test_l6_a_run_that_never_begins_says_so_of_its_messages(make_lab: MakeLab, cache: int) -> None:
+    """L6: what came with a start that cannot be used is refused in the log of the run that failed."""
+    lab = await make_lab([Agent("desk", model="m")], max_cached_workflows=cache)
+    await lab.stop_worker()
+    handle = await lab.client.start_workflow(
+        "AgentRun",
+        {"agent": "desk"},
+        id=f"l6-{lab.task_queue}",
+        task_queue=lab.task_queue,
+        start_signal="send",
+        start_signal_args=[{"text": "hello", "id": "m1"}],
+    )
+    run = lab.watch(lab.hf.run(handle.id))
+    await lab.start_worker()
+    with pytest.raises(RunFailedError, match="StartInvalid"):
+        await run.result()
+    assert await whats(lab, run, "m1") == ["sent", "message_refused"]
+    assert await failed_tasks(lab, run) == 0
 
 
 # --- identity and bad input ---
