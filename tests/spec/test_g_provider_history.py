@@ -9,12 +9,14 @@ from typing import Any
 
 import openai
 import pytest
+from temporalio import workflow
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
 from conftest import Effects, MakeLab
 from holdfast import (
     Agent,
+    AgentHost,
     Chain,
     Compact,
     Conversation,
@@ -530,3 +532,31 @@ async def test_events_do_not_depend_on_where_the_history_is_kept(make_lab: MakeL
         told.append([event.type async for event in run.events()])
     assert told[0] == told[1] == told[2]
     assert told[0].count("model_reply") == 2
+
+
+@workflow.defn(sandboxed=False)
+class Errand:
+    """A workflow of the user's own, whose agent's history the provider keeps."""
+
+    @workflow.init
+    def __init__(self) -> None:
+        self.agents = AgentHost()
+
+    @workflow.run
+    async def run(self) -> str:
+        """Run it twice: each run has a history of its own."""
+        first = await self.agents.run("desk", "one", history="chain")
+        second = await self.agents.run("desk", "two", history=Conversation())
+        return f"{first.output} {second.output}"
+
+
+async def test_runs_inside_a_workflow_of_ones_own(make_lab: MakeLab, effects: Effects) -> None:
+    """`AgentHost.run` takes a history as well; each run has its own."""
+    script = [Reply(call("look", {"check": "fans"}, "l1")), DONE, Reply(call("look", {"check": "fans"}, "l1")), DONE]
+    lab = await make_lab([desk(effects)], script=script, workflows=[Errand])
+    handle = await lab.client.start_workflow(Errand.run, id=f"errand-{lab.task_queue}", task_queue=lab.task_queue)
+    lab.watch(lab.hf.run(handle.id))
+    assert await handle.result() == "done done"
+    assert [sent(lab, n) for n in range(4)] == [["message"], ["function_call_output l1"]] * 2
+    assert len(seen(lab)) == 3
+    assert lab.model.violations == []
