@@ -25,6 +25,7 @@ from holdfast import (  # noqa: E402
     Answer,
     Approval,
     Approve,
+    Compact,
     Run,
     Tool,
     handoff,
@@ -36,7 +37,7 @@ from holdfast.activities import background  # noqa: E402
 from holdfast.chain import chain_of  # noqa: E402
 from holdfast.events import history_of  # noqa: E402
 from holdfast.server import EmbeddedServer  # noqa: E402
-from holdfast.testing import Gate, Hang, Lab, Reply, call, refusal, text  # noqa: E402
+from holdfast.testing import Compacted, Gate, Hang, Lab, Reply, call, refusal, text  # noqa: E402
 from replay.two_runs import TwoRuns  # noqa: E402
 
 RELEASE = "0.1.0"
@@ -102,13 +103,16 @@ front = Agent(
     input_guardrails=[lambda _context, _items: None],
 )
 thinker = Agent("thinker", instructions="Think.", model="m", background=True)
-AGENTS = [desk, frugal, front, thinker]
+keeper = Agent("keeper", model="m", tools=[wipe, look], compaction=Compact(at_tokens=1, keep_turns=0))
+AGENTS = [desk, frugal, front, thinker, keeper]
 STARTED_WITH = {
     "nested": "front",
     "handed_over": "front",
     "questioned": "front",
     "budget": "frugal",
     "underway": "thinker",
+    "compacting": "keeper",
+    "compacted": "keeper",
 }
 """Scenes that begin with another agent than the desk."""
 OPTIONS: dict[str, dict[str, Any]] = {"carried": {"segment_events": 40}, "kept": {"history": "conversation"}}
@@ -282,6 +286,15 @@ async def underway(lab: Lab, run: Run) -> None:
             return
 
 
+async def compacting(lab: Lab, run: Run) -> None:
+    """The provider makes a conversation short that has two turns, after there was nothing to do for one."""
+    asked = 0
+    async for event in history_of(lab.client.get_workflow_handle(run.id), wait=True):
+        asked += event.HasField("activity_task_scheduled_event_attributes")
+        if asked == 6:
+            return
+
+
 async def hosted(lab: Lab, run: Run) -> None:
     """Two agent runs in a user's own workflow, the second one waiting."""
     first = await lab.next_request(run)
@@ -291,6 +304,7 @@ async def hosted(lab: Lab, run: Run) -> None:
             return
 
 
+LOOKING = [Reply(call("look", {"check": name}, name)) for name in ("fans", "disks")]
 SCENES: dict[str, Scene] = {
     "thinking": ([Hang()], thinking),
     "asking": ([Reply(WIPE, call("look", {"check": "fans"}, "c2"), call("wipe", {"target": "b"}, "c3"))], asking),
@@ -335,6 +349,8 @@ SCENES: dict[str, Scene] = {
     "sent": ([Hang(), Reply(WIPE)], sent),
     "kept": ([Reply(WIPE)], deadline),
     "underway": ([Gate("never", DONE)], underway),
+    "compacting": ([*LOOKING, Hang()], compacting),
+    "compacted": ([*LOOKING, Compacted(), Reply(WIPE)], deadline),
     "hosted": ([Reply(WIPE), DONE, Reply(WIPE), Gate("never", DONE)], hosted),
 }
 
