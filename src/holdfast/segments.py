@@ -102,6 +102,8 @@ async def events_of(segments: Segments, workflow_id: str, *, after: str | None, 
         async for event in segments.events(run_id, wait=wait):
             here = Offset.parse(event.offset)
             if isinstance(event, Continued):
+                if start is not None and here is not None and start.place > here.place:
+                    raise OffsetUnknownError(workflow_id, str(after))  # the segment has ended before that
                 following = event.run_id
             elif start is None or here is None or here.place > start.place:
                 yield event

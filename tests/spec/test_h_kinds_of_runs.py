@@ -287,3 +287,22 @@ async def test_h2_a_reply_that_a_message_overtook_does_not_count(make_lab: MakeL
         "run_finished",
     ]
     assert [each.failure for each in of(ev.ModelFailed, events)] == ["Cancelled"]
+
+
+async def test_h2_a_session_tells_its_messages_in_order(make_lab: MakeLab) -> None:
+    """H2: of a session each message is told when it is taken and when it is answered, with its reply in between; the
+    session began once."""
+    lab = await make_lab([Agent("desk", model="m")], script=[Reply(text("one")), Reply(text("two"))])
+    session = lab.hf.session(f"talk-{lab.task_queue}", agent="desk")
+    for said in ("first", "second"):
+        await (await session.send(said)).output()
+    run = lab.watch(lab.hf.run(session.id))
+    events = await so_far(run)
+    answer = ["message_sent", "message_placed", "turn_started", "model_reply", "message_answered"]
+    assert [kind for kind in types(events) if kind not in ("status", "run_started")] == answer * 2
+    assert types(events).count("run_started") == 1
+    assert [each.input for each in of(ev.MessageSent, events)] == ["first", "second"]
+    replies = {each.block: each.text for each in of(ev.ModelReplied, events)}
+    answered = of(ev.MessageAnswered, events)
+    assert [(each.status, replies[str(each.block)]) for each in answered] == [("answered", "one"), ("answered", "two")]
+    assert [each.message for each in answered] == [each.message for each in of(ev.MessageSent, events)]

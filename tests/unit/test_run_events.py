@@ -12,7 +12,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
 
 from holdfast.converter import tolerant
-from holdfast.errors import PayloadInvalidError
+from holdfast.errors import OffsetUnknownError, PayloadInvalidError
 from holdfast.payloads.events import EVENT_TYPES, RequestDecided, RunEvent, UnknownEvent, read_event
 from holdfast.run_events import project
 from holdfast.run_events.facts import (
@@ -167,6 +167,12 @@ async def test_readers_go_on_over_a_continue_as_new() -> None:
     for place, event in enumerate(whole):
         rest = [each async for each in events_of(Segmented(), "w", after=event.offset, wait=False)]
         assert rest == whole[place + 1 :]
+
+
+async def test_an_offset_behind_the_end_of_a_segment_is_refused() -> None:
+    """A place that a history never had is no place in the run, although another history follows."""
+    with pytest.raises(OffsetUnknownError, match="no place"):
+        _ = [event async for event in events_of(Segmented(), "w", after="run-1:99.0", wait=False)]
 
 
 def test_every_event_is_documented() -> None:
