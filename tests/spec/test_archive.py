@@ -98,6 +98,7 @@ async def test_the_archive_has_what_the_server_had(
     await run.approve(await lab.next_request(run), decided_by="lead")
     assert (await run.result()).output == "done"
     history = await archived(lab, run, tmp_path)
+    assert (await (await archiving(lab, run)).describe()).workflow_type == "holdfast.archive"
     on_server = await lab.client.get_workflow_handle(run.id).fetch_history()
     assert list(history.events) == list(on_server.events)
     await Replayer(workflows=[], plugins=[HoldfastPlugin()]).replay_workflow(history)
@@ -319,3 +320,21 @@ async def test_a_run_is_taken_out_as_lines(make_lab: MakeLab, tmp_path: Path) ->
     assert (missing["kind"], missing["what"]) == ("missing", "transcript")
     with pytest.raises(RunNotFoundError):
         _ = [line async for line in lab.hf.export("nobody")]
+
+
+async def test_a_session_is_archived_with_its_last_words(make_lab: MakeLab, effects: Effects, tmp_path: Path) -> None:
+    """A session that was closed is archived too: its conversation outlives the server's memory of it, until it is
+    erased."""
+    lab = await make_lab([desk(effects)], script=[DONE, Reply(text("again"))], archive=tmp_path)
+    session = lab.hf.session(f"talk-{lab.task_queue}", agent="desk")
+    for said in ("one", "two"):
+        await (await session.send(said)).output()
+    await session.close()
+    await session.result()
+    await archived(lab, lab.hf.run(session.id), tmp_path)
+    await forget(lab, session.id)
+    items = await lab.hf.run(session.id).transcript()
+    assert [item["role"] for item in items] == ["user", "assistant"] * 2
+    assert (await lab.hf.erase(session.id)).archived
+    with pytest.raises(RunNotFoundError):
+        await lab.hf.run(session.id).transcript()
