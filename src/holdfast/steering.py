@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import ValidationError
 from temporalio.client import WorkflowExecutionStatus
@@ -12,8 +12,12 @@ from holdfast._rpc import typed_errors
 from holdfast.errors import DecisionInvalidError, RunEndedError, RunNotFoundError
 from holdfast.payloads.base import problems_of
 from holdfast.payloads.cancel_call import CallCancelled, CancelCall
+from holdfast.payloads.json_profile import scrub
 from holdfast.payloads.requests import LimitsRaised, RaiseLimits
 from holdfast.reach import Reach
+
+REASON_CHARACTERS: Final = 2000
+"""What a run's history takes of a reason: the server takes megabytes, which every worker would have to read."""
 
 
 class Steering(Reach):
@@ -29,7 +33,7 @@ class Steering(Reach):
         description = await self._describe()
         with typed_errors(self._client, self.id):
             try:
-                await self._handle.signal(f"{self._prefix(description)}stop", {"reason": reason})
+                await self._handle.signal(f"{self._prefix(description)}stop", {"reason": _recorded(reason)})
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND:
                     raise self._ended(await self._describe()) from error
@@ -95,7 +99,7 @@ class Steering(Reach):
         """Cancel the run; False where it had ended already.
 
         Args:
-            reason: Recorded.
+            reason: Recorded, its first 2,000 characters.
             mode: ``"after_turn"`` is `stop`: the run ends after its turn, and is no cancelled one.
 
         Raises:
@@ -111,7 +115,11 @@ class Steering(Reach):
             return False
         try:
             with typed_errors(self._client, self.id):
-                await self._handle.cancel(reason=reason)
+                await self._handle.cancel(reason=_recorded(reason))
         except RunNotFoundError:
             return False  # it ended in between
         return True
+
+
+def _recorded(reason: str) -> str:
+    return scrub(reason[:REASON_CHARACTERS])

@@ -9,8 +9,8 @@ import pytest
 from _evidence import failed_tasks
 from conftest import MakeLab
 from holdfast import Agent, Rejection, RunContext, Truncate, tool
-from holdfast.errors import RunFailedError
-from holdfast.testing import Reply, call, text
+from holdfast.errors import RunCancelledError, RunFailedError
+from holdfast.testing import Gate, Reply, call, text
 from holdfast.workflows import thinking
 from holdfast.workflows.frames import FAILURE_BYTES, Failure
 
@@ -64,6 +64,23 @@ def test_xd1_the_words_of_a_failure_are_bounded() -> None:
     assert len(failure.message.encode()) <= FAILURE_BYTES
     assert "3,000,000 bytes in all" in failure.message
     assert Failure(type="ToolFailed", message="as it is").message == "as it is"
+
+
+@pytest.mark.parametrize("mode", ["now", "after_turn"])
+async def test_xd1_a_reason_of_megabytes_ends_a_run_like_any_other(make_lab: MakeLab, mode: Any) -> None:
+    """XD1: whoever cancels or stops with a reason of three megabytes: its start is recorded, and the run ends."""
+    lab = await make_lab([Agent("desk", model="m", tools=[read])], script=[Gate("on", reading(1)[0]), DONE])
+    run = await lab.start("desk")
+    await lab.model.wait_for_request(1)
+    assert await run.cancel("no\ud800" + "x" * 3_000_000, mode=mode)
+    lab.model.open("on")
+    if mode == "now":
+        with pytest.raises(RunCancelledError, match="xxx") as cancelled:
+            await run.result()
+        assert len(str(cancelled.value)) < 3000
+    else:
+        assert len(str((await run.result()).stopped)) <= 2000
+    assert await failed_tasks(lab, run) == 0
 
 
 @tool(effect="read_only")
