@@ -37,7 +37,7 @@ from holdfast.activities import background  # noqa: E402
 from holdfast.chain import chain_of  # noqa: E402
 from holdfast.events import history_of  # noqa: E402
 from holdfast.server import EmbeddedServer  # noqa: E402
-from holdfast.testing import Compacted, Gate, Hang, Lab, Reply, call, refusal, text  # noqa: E402
+from holdfast.testing import Compacted, Fail, Gate, Hang, Lab, Reply, call, refusal, text  # noqa: E402
 from replay.two_runs import TwoRuns  # noqa: E402
 
 RELEASE = "0.1.0"
@@ -304,6 +304,16 @@ async def hosted(lab: Lab, run: Run) -> None:
             return
 
 
+async def talking(lab: Lab, run: Run) -> None:
+    """A session has answered a message and failed at one; an approval of the third is open, the fourth waits."""
+    session = lab.hf.session(run.id, agent="desk", labels={"team": "it"})
+    for message in ("Hello.", "Poison."):
+        await (await session.send(message)).result()
+    await session.send("Clean up, please.", by="rita")
+    await lab.next_request(session)
+    await session.send("And hurry.")
+
+
 async def finished(_lab: Lab, run: Run) -> None:
     """Completed, its archiving started."""
     await run.result()
@@ -358,6 +368,7 @@ SCENES: dict[str, Scene] = {
     "compacted": ([*LOOKING, Compacted(), Reply(WIPE)], deadline),
     "archived": ([DONE], finished),
     "archiving": ([DONE], finished),
+    "session": ([DONE, Fail(400), Reply(WIPE)], talking),
     "hosted": ([Reply(WIPE), DONE, Reply(WIPE), Gate("never", DONE)], hosted),
 }
 
@@ -378,6 +389,8 @@ async def record(server: EmbeddedServer, folder: Path, name: str) -> None:
         if name == "hosted":
             handle = await client.start_workflow(TwoRuns.run, "desk", id="hosted", task_queue=lab.task_queue)
             run = lab.watch(lab.hf.run(handle.id))
+        elif name == "session":
+            run = lab.watch(lab.hf.run(name))  # its first message creates it
         else:
             agent = STARTED_WITH.get(name, "desk")
             if name == "underway":

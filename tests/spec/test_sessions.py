@@ -27,7 +27,7 @@ from holdfast.errors import (
     WaitingForPeople,
 )
 from holdfast.payloads.events import RequestOpened
-from holdfast.testing import Fail, Gate, Reply, call, text
+from holdfast.testing import Fail, Gate, Hang, Reply, call, text
 from holdfast.testing.script import Usage
 from spec.test_f_sessions import desk, kinds, said, talk_to
 
@@ -365,6 +365,32 @@ async def test_large_answers_are_read_from_the_conversation(make_lab: MakeLab) -
     assert await first.output(timeout=WAIT) == long
     assert await second.output(timeout=WAIT) == {"text": long}
     assert await first.output(timeout=WAIT) == long
+
+
+async def test_a_stop_ends_the_turn_and_not_the_session(make_lab: MakeLab, effects: Effects) -> None:
+    """`stop` lets the turn under way end with what it has said; the next message is answered as ever."""
+    both = Reply(text("Let me see."), call("wipe", {"target": "temp"}, "c1"))
+    lab = await make_lab([desk(effects)], script=[both, Reply(text("two"))])
+    session = talk_to(lab)
+    first = await session.send("first")
+    request = await lab.next_request(session)
+    await session.stop("lunch")
+    await session.reject(request, decided_by="lead")
+    result = await first.result(timeout=WAIT)
+    assert (result.output, result.stopped) == ("Let me see.", "lunch")
+    assert await (await session.send("second")).output(timeout=WAIT) == "two"
+    assert lab.model.violations == []
+
+
+async def test_a_message_now_makes_the_model_call_again(make_lab: MakeLab) -> None:
+    """With ``when="now"`` the call under way is thrown away and made again with the message; both have one answer."""
+    lab = await make_lab([plain()], script=[Hang(), Reply(text("both"))])
+    session = talk_to(lab)
+    first = await session.send("first")
+    await lab.model.wait_for_request(1)
+    second = await session.send("rather this", when="now")
+    assert [await each.output(timeout=WAIT) for each in (first, second)] == ["both", "both"]
+    assert said(lab.model.requests[1].body["input"]) == ["first", "rather this"]
 
 
 async def test_cancelling_a_session_says_so_of_every_message(make_lab: MakeLab, effects: Effects) -> None:
