@@ -248,6 +248,19 @@ async def test_f8_the_provider_may_compact_within_its_reply(make_lab: MakeLab, e
     assert lab.model.violations == []
 
 
+async def test_f8_a_compaction_goes_where_the_model_calls_go(make_lab: MakeLab, effects: Effects) -> None:
+    """F8: a run with a task queue of its own for model calls is compacted there too: its rate limit counts all that
+    the provider is asked, and its workers alone may have the key."""
+    agent = desk(effects, compaction=Compact(at_tokens=1000, keep_turns=0))
+    script = [short(look("a", "c1")), long(look("b", "c2")), Compacted(), DONE]
+    models = await make_lab([agent], script=script)
+    lab = await make_lab([agent])
+    run = await lab.start("desk", model_queue=models.task_queue)
+    assert (await run.result()).output == "done"
+    assert paths(models) == ["reply", "reply", "compact", "reply"]
+    assert lab.model.requests == []
+
+
 async def test_f8_what_the_provider_keeps_is_not_made_short(make_lab: MakeLab, effects: Effects) -> None:
     """F8: a run whose history the provider keeps refuses an agent that would make another one of it."""
     lab = await make_lab([desk(effects)])

@@ -76,6 +76,12 @@ COMPACTION: Final = workflow.ActivityConfig(
 )
 """A run can go on without: after a few attempts the model reads the whole conversation, and it is tried again later."""
 
+
+def compaction(task_queue: str | None) -> workflow.ActivityConfig:
+    """The budget of one compaction, which goes where the run's model calls go."""
+    return COMPACTION if task_queue is None else {**COMPACTION, "task_queue": task_queue}
+
+
 AFTER_TOOLS: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=60),
     retry_policy=RetryPolicy(

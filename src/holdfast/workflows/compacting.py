@@ -33,7 +33,7 @@ class Compaction:
             "holdfast.evaluate",
             CompactHistory(origin=state.origin(frame)).to_wire(),
             f"{frame.agent} · makes the conversation short",
-            budgets.COMPACTION,
+            budgets.compaction(frame.model_queue),
         )
         made = Evaluated.from_wire(settled.value) if isinstance(settled, Done) else None
         spent = made.spent if made is not None else settled.spent if isinstance(settled, Failed) else None
