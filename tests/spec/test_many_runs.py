@@ -16,10 +16,11 @@ from temporalio.client import (
 )
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, Approve, Decided, OpenRequest, Reject, RunContext, Started, tool
+from holdfast import Agent, Approval, Approve, Compact, Decided, OpenRequest, Reject, RunContext, Started, tool
 from holdfast.errors import PayloadInvalidError, RequestClosedError, RunExistsError
-from holdfast.testing import Fail, Reply, Script, When, call, text
+from holdfast.testing import Compacted, Fail, Reply, Script, When, call, text
 from holdfast.testing.responses_server import RecordedRequest
+from holdfast.testing.script import Usage
 from holdfast.worker import make_worker
 from spec.test_a_parallel_approvals import DONE, desk
 from spec.test_lists import eventually
@@ -180,11 +181,26 @@ async def test_a_model_queue_keeps_below_the_rate_limit(make_lab: MakeLab) -> No
     assert refused[1] > 5
 
 
-async def test_a_nested_agent_uses_the_model_queue_too(make_lab: MakeLab) -> None:
-    """All model calls of a run go to its model queue, those of nested agents included; its tools do not."""
-    nested = Agent("helper", model="m")
-    outer = Agent("outer", model="m", tools=[nested.as_tool()])
-    script = [Reply(call("helper", {"input": "?"}, "c1")), Reply(text("inner")), DONE]
+async def test_all_that_asks_the_model_uses_the_model_queue(make_lab: MakeLab) -> None:
+    """All model calls of a run go to its model queue, those of nested agents and what makes a conversation short
+    included; its tools do not."""
+
+    @tool(effect="read_only")
+    def look() -> str:
+        """Look."""
+        return "seen"
+
+    nested = Agent("helper", model="m", tools=[look])
+    outer = Agent("outer", model="m", tools=[nested.as_tool(), look], compaction=Compact(at_tokens=1000))
+    script = [
+        Reply(call("helper", {"input": "?"}, "c1")),
+        Reply(call("look", {}, "n1")),
+        Reply(text("inner")),
+        Reply(call("look", {}, "c2")),
+        Reply(call("look", {}, "c3"), usage=Usage(5000, 10)),
+        Compacted(usage=Usage(4000, 50)),
+        DONE,
+    ]
     lab = await make_lab([outer], script=script)
     queue = f"{lab.task_queue}-models"
     async with make_worker(lab.client, lab.plugin(), task_queue=queue, per_second=100):
@@ -196,7 +212,12 @@ async def test_a_nested_agent_uses_the_model_queue_too(make_lab: MakeLab) -> Non
         for event in history.events
         if (attributes := event.activity_task_scheduled_event_attributes).activity_type.name
     ]
-    assert scheduled == [("holdfast.call_model", True)] * 3
+    assert set(scheduled) == {
+        ("holdfast.call_model", True),
+        ("holdfast.evaluate", True),
+        ("holdfast.tool.look", False),
+    }
+    assert len(scheduled) == 10
 
 
 async def test_a_schedule_starts_runs_with_json(make_lab: MakeLab, effects: Effects) -> None:
