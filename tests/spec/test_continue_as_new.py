@@ -266,7 +266,7 @@ async def test_old_parts_of_a_conversation_are_kept_outside(
     agent = Agent("desk", instructions="Help.", model="m", tools=[look])
     sent: list[list[Any]] = []
     weights: list[int] = []
-    for store in (None, tmp_path):
+    for store in (False, tmp_path):
         lab = await make_lab([agent], script=looking(14), artifacts=store)
         run = await lab.start("desk", segment_events=SHORT)
         await lab.model.wait_for_request(9)

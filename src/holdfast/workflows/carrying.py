@@ -7,7 +7,7 @@ is data by then, so that the next history begins where this one ends.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pydantic import BaseModel
@@ -38,6 +38,10 @@ POSTPONED_EVENTS: Final = 500
 """After how many further events it is tried again where the state could not be taken along."""
 LATEST_EVENTS: Final = 10_000
 """Events at which that ends the run: near 24,000 a replay no longer fits into a workflow task."""
+
+
+ANOTHER_TASK_S: Final = 0.001
+"""After it another workflow task comes."""
 
 
 class CarriedState(BaseModel):
@@ -106,6 +110,7 @@ class Carrier:
     def __init__(self, state: RunState) -> None:
         self._state = state
         self._archived = False
+        self._cannot_keep = False
 
     async def carry(
         self, done: Callable[[], bool], may_leave: Callable[[], bool], own: Callable[[], JsonObject]
@@ -118,23 +123,42 @@ class Carrier:
             own: What it adds.
         """
         state = self._state
-        state.carries = True
+        state.begin_leaving(may_leave)
+        # No `finally`: see `AgentRun.run`.
+        try:
+            carry = await self._carry(done, own)
+        except asyncio.CancelledError:
+            state.end_leaving()
+            raise
+        if carry is None:
+            state.end_leaving()
+        return carry
+
+    async def _carry(self, done: Callable[[], bool], own: Callable[[], JsonObject]) -> Carry | None:
+        state = self._state
         while True:
-            await workflow.wait_condition(lambda: done() or (state.due and state.quiet and may_leave()))
+            await workflow.wait_condition(lambda: done() or self._ready)
+            if not done() and state.told_in_this_task:
+                # The SDK shows what was said before a cancel that came with it: leaving now would lose the cancel.
+                await asyncio.sleep(ANOTHER_TASK_S)
             if done():
                 return None
-            if await self._pack():
+            if not self._ready or await self._pack():
                 continue  # meanwhile something may have come in
             state.publish()
             if state.ledger.log or state.ledger.unpublished:
-                await workflow.wait_condition(lambda: done() or not (state.ledger.log or state.ledger.unpublished))
-                continue  # more than one task's commands can carry: a driver publishes the rest
+                await asyncio.sleep(ANOTHER_TASK_S)
+                continue  # more than one task's commands can carry
             if await self._archive():
                 continue  # likewise
             carry = self._carried(own())
             if len(carry.state) <= CARRY_BYTES:
                 return carry
             self._postpone(len(carry.state))
+
+    @property
+    def _ready(self) -> bool:
+        return self._state.due and self._state.quiet
 
     async def _archive(self) -> bool:
         """Have this history archived once it has closed; whether anything was done.
@@ -169,29 +193,33 @@ class Carrier:
 
     async def _pack(self) -> bool:
         """Keep outside the history what the model has seen before its last reply; whether anything was done."""
-        if not self._state.keeps:
+        if not self._state.keeps or self._cannot_keep:
             return False
         for frame in self._state.frames:
             for blocks, until in ((frame.earlier, len(frame.earlier)), (frame.blocks, frame.cursor)):
-                loose = [each for each in blocks[:until] if not self._state.transcript.is_pack(each)]
-                loose = loose[:PACKED_AT_ONCE]
-                size = sum(json_size(self._state.transcript.items(each)) for each in loose)
-                if size < PACK_BYTES:
-                    continue
-                place = await self._keep(frame, loose)
-                if place is None:
-                    continue
-                _replace(frame, blocks, loose, self._state.transcript.add_pack(str(workflow.uuid4()), place))
-                return True
+                for loose in loose_in(blocks[:until], self._state.transcript.is_pack):
+                    if sum(json_size(self._state.transcript.items(each)) for each in loose) >= PACK_BYTES:
+                        await self._keep(frame, loose)
+                        return True
         return False
 
-    async def _keep(self, frame: Frame, ids: list[str]) -> Artifact | None:
+    async def _keep(self, frame: Frame, ids: list[str]) -> None:
+        """Put a pack in the place of blocks that follow each other; where that fails, all stay here for this time."""
         arg = PackBlocks(origin=self._state.origin(frame), ids=ids)
         summary = f"{frame.agent} · keeping {len(ids)} blocks outside the history"
-        match await settle_activity(start_activity("holdfast.evaluate", arg.to_wire(), summary, budgets.PART_OF_RUN)):
-            case Done(value):
-                return Evaluated.from_wire(value).packed
-        return None
+        activity = start_activity("holdfast.evaluate", arg.to_wire(), summary, budgets.PART_OF_RUN)
+        # A task of its own: an activity that is awaited directly takes a cancel of the workflow for one of its own.
+        keeping = asyncio.create_task(settle_activity(activity))
+        try:
+            settled = await asyncio.shield(keeping)
+        except asyncio.CancelledError:
+            keeping.cancel()
+            raise
+        place = Evaluated.from_wire(settled.value).packed if isinstance(settled, Done) else None
+        if place is None:
+            self._cannot_keep = True
+        elif self._state.quiet:  # a model call that began meanwhile has been told where it reads on
+            put_pack(frame, ids, self._state.transcript.add_pack(str(workflow.uuid4()), place))
 
     # --- what is taken along ---
 
@@ -200,7 +228,13 @@ class Carrier:
         _drop_finished(state)
         needed = {
             *(frame.request for frame in state.frames if frame.request is not None),
-            *(call.request for frame in state.frames for call in frame.calls if call.request is not None),
+            *(
+                each
+                for frame in state.frames
+                for call in frame.calls
+                for each in (call.request, call.released_by)
+                if each
+            ),
         }
         carried = CarriedState(
             frames=state.frames,
@@ -222,14 +256,28 @@ class Carrier:
         return Carry.of(carried.model_dump_json())
 
 
-def _replace(frame: Frame, blocks: list[str], packed: list[str], pack: str) -> None:
-    """Put a pack where the blocks stood that it holds: they follow each other."""
-    at = blocks.index(packed[0])
-    blocks[at : at + len(packed)] = [pack]
-    if blocks is frame.blocks:
-        frame.cursor -= len(packed) - 1
-        if frame.seen in packed:
-            frame.seen = pack
+def loose_in(blocks: Sequence[str], is_pack: Callable[[str], bool]) -> list[list[str]]:
+    """The blocks that are in no pack yet: those that follow each other together, as many as go into one."""
+    found: list[list[str]] = [[]]
+    for each in blocks:
+        if is_pack(each) or len(found[-1]) == PACKED_AT_ONCE:
+            found.append([])
+        if not is_pack(each):
+            found[-1].append(each)
+    return [each for each in found if each]
+
+
+def put_pack(frame: Frame, packed: list[str], pack: str) -> None:
+    """Put a pack where the blocks stand that it holds, if they still follow each other there."""
+    for blocks, until in ((frame.earlier, len(frame.earlier)), (frame.blocks, frame.cursor)):
+        at = blocks.index(packed[0]) if packed[0] in blocks else until
+        if at + len(packed) > until or blocks[at : at + len(packed)] != packed:
+            continue
+        blocks[at : at + len(packed)] = [pack]
+        if blocks is frame.blocks:
+            frame.cursor -= len(packed) - 1
+            if frame.seen in packed:
+                frame.seen = pack
 
 
 def _drop_finished(state: RunState) -> None:

@@ -95,6 +95,7 @@ class Driver:
             frame.fail(Failure(type="Cancelled", message="it was cancelled"))  # nothing can be raised or stopped in it
             raise
         self._set_timer(None)
+        self._state.works[frame.id] = Work()  # nobody waits for what may be left: an answer about a message, say
 
     async def _drive_child(self, child: Frame) -> None:
         await Driver(self._state, child).drive()

@@ -75,6 +75,7 @@ class AgentHost:
         self._carrier = Carrier(self._state)
         self._conversation: Conversation | None = None
         self._driven: set[str] = set()
+        self._without_key = 0
         self._idling: asyncio.Task[None] | None = None
         self._prefix = prefix
         self._decider = Decider(self._state)
@@ -122,7 +123,7 @@ class AgentHost:
         """
         reader = agent.reader() if isinstance(agent, AgentRef) else None
         if key is not None and (known := self._known_run(key)) is not None:
-            return read_output(await self._then_archive(self._drive(known)), reader)
+            return read_output(await self._whole(self._drive(known), key), reader)
         given: dict[str, Any] = {
             "agent": agent.name if isinstance(agent, AgentRef) else agent,
             "input": input,
@@ -137,7 +138,7 @@ class AgentHost:
         if max_turns is not None:
             given["max_turns"] = max_turns
         start = read_start([given], "AgentHost.run takes an agent's name and a text or items", RunInput)
-        return read_output(await self._then_archive(self.run_input(start, key)), reader)
+        return read_output(await self._whole(self.run_input(start, key), key), reader)
 
     async def run_input(self, given: RunInput, key: str | None = None) -> RunResult:
         """Run an agent from a validated input, as `AgentRun` does."""
@@ -171,12 +172,10 @@ class AgentHost:
         Returns:
             A JSON object; None where *until* ended first.
         """
-        state = self._state
+        ours = not self._prefix
 
         def may_leave() -> bool:
-            ours = not self._prefix
-            going = [frame for frame in state.frames if frame.id in state.active]
-            return workflow.all_handlers_finished() if ours else all(frame.key is not None for frame in going)
+            return workflow.all_handlers_finished() if ours else not self._without_key
 
         carried = await self._carrier.carry(lambda: until is not None and until.done(), may_leave, self._added)
         return None if carried is None else carried.to_wire()
@@ -211,6 +210,18 @@ class AgentHost:
         For a workflow of our own. In a workflow of yours that happens at the end of each run of an agent.
         """
         await archive_segment(self._state)
+
+    async def _whole(self, running: Coroutine[Any, Any, RunResult], key: str | None) -> RunResult:
+        """A run of the user's, to its very end: one without a key cannot be taken along before its caller has it."""
+        self._without_key += key is None
+        # No `finally`: see `AgentRun.run`.
+        try:
+            result = await self._then_archive(running)
+        except (ApplicationError, asyncio.CancelledError):
+            self._without_key -= key is None
+            raise
+        self._without_key -= key is None
+        return result
 
     async def _then_archive(self, running: Coroutine[Any, Any, RunResult]) -> RunResult:
         # No `finally`: see `AgentRun.run`.

@@ -113,7 +113,7 @@ class Ledger:
     @property
     def busy(self) -> bool:
         """Whether a decision is being checked."""
-        return bool(self._looked_up) or any(entry.state == "checking" for entry in self.entries.values())
+        return bool(self._looked_up or self._held)
 
     # --- going on in a fresh history ---
 
@@ -133,6 +133,7 @@ class Ledger:
         """Take over what was carried."""
         self.entries = {entry.request.id: entry for entry in state.entries}
         self.remembered = state.remembered
+        self._to_answer = bool(state.remembered)  # one may have come right before
         self._outcomes.restore(state.outcomes)
 
     # --- requests ---

@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+from temporalio import workflow
+
 from holdfast.payloads.evaluation import BuildInput, Evaluated, ExtractOutput, WordFailure
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.transcript import user_message
@@ -14,6 +16,7 @@ from holdfast.workflows import budgets
 from holdfast.workflows.endings import CallEndings
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.ledger import WHY_CHARACTERS
+from holdfast.workflows.messages import RefuseMessages
 from holdfast.workflows.settle import Done
 from holdfast.workflows.state import RunState
 from holdfast.workflows.work import Work
@@ -52,6 +55,7 @@ class NestedAgents:
             if call.cancelling is not None:
                 for frame in self._state.under(child):
                     self._state.withdraw_requests(frame.id, "its call was cancelled")
+                    self._state.mailbox.refuse(frame, RefuseMessages("ended", "its call was cancelled"), workflow.now())
                     frame.fail(Failure(type="Cancelled", message="it was cancelled"))
                 self._endings.cancelled(call)
                 return

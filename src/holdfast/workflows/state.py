@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Final
 
 from temporalio import workflow
@@ -42,7 +43,6 @@ class RunState:
         unlimited_frames: Frames whose caller lifted the agent's own turn limit.
         next_frame: Number of the next frame.
         segment_events: Events of the history after which all goes on in a fresh one.
-        carries: Somebody waits for that moment.
         keeps: Workers keep outside the history what is too large for it; `probed` once one was asked in this history.
         archives: The workers have an archive, into which the run's history goes.
         ledger_version: Changes whenever a decision changes the ledger; drivers wait for it.
@@ -76,7 +76,7 @@ class RunState:
         self.labels: dict[str, str] = {}
         self.next_frame = 0
         self.segment_events = segment_events
-        self.carries = False
+        self._may_leave: Callable[[], bool] | None = None
         self.keeps = False
         self.probed = False
         self._due_at = segment_events
@@ -84,6 +84,7 @@ class RunState:
         self._ended: RunPhase = "idle"
         self._stop_first: str | None = None
         self._task = 0
+        self._told_in = 0
         self._inlined = 0
 
     @property
@@ -98,8 +99,18 @@ class RunState:
 
     def ledger_changed(self) -> None:
         """Wake the drivers; where there is none, publish in their place."""
-        self.ledger_version += 1
+        self.wake()
         self.publish_if_idle()
+
+    def wake(self) -> None:
+        """Wake the drivers: something was said from outside."""
+        self.ledger_version += 1
+        self._told_in = workflow.info().get_current_history_length()
+
+    @property
+    def told_in_this_task(self) -> bool:
+        """Whether something was said from outside in the workflow task under way."""
+        return self._told_in == workflow.info().get_current_history_length()
 
     @property
     def phase(self) -> RunPhase:
@@ -173,14 +184,27 @@ class RunState:
 
     # --- the moment at which all goes on in a fresh history ---
 
+    def begin_leaving(self, may_leave: Callable[[], bool]) -> None:
+        """Take it that somebody waits for that moment.
+
+        Args:
+            may_leave: Nothing of the workflow is under way that could not be taken along.
+        """
+        self._may_leave = may_leave
+
+    def end_leaving(self) -> None:
+        """Stay in this history for good: what was held goes on."""
+        self._may_leave = None
+        self.ledger_version += 1
+
     @property
     def due(self) -> bool:
-        """Whether the history is long enough to leave it."""
+        """Whether the history is long enough to leave it, and what cannot be taken along has ended."""
         info = workflow.info()
-        return self.carries and (
-            info.get_current_history_length() >= self._due_at
-            or (self._due_at == self.segment_events and info.is_continue_as_new_suggested())
+        long = info.get_current_history_length() >= self._due_at or (
+            self._due_at == self.segment_events and info.is_continue_as_new_suggested()
         )
+        return self._may_leave is not None and long and self._may_leave()
 
     @property
     def quiet(self) -> bool:

@@ -44,7 +44,7 @@ class SessionSender(Sender):
     def _taken(self, receipt: MessageReceipt) -> None:
         if receipt.frame is not None:
             self._conversation.talk.answering.append(receipt.id)
-        self._state.ledger_version += 1  # the conversation wakes in this task, or is at work: it publishes
+        self._state.wake()  # the conversation wakes in this task, or is at work: it publishes
 
     def _receiver(self, message: Message) -> Frame | None:
         """The loop that a message steers; None where it gets a turn of its own.

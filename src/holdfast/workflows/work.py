@@ -121,6 +121,7 @@ class Work:
             except asyncio.CancelledError:
                 continue  # a second cancel changes nothing: tools that are ending are waited for
         ended.result()
+        self._tasks.clear()
 
 
 async def _all(tasks: list[asyncio.Task[None]]) -> None:
