@@ -10,6 +10,7 @@ from holdfast.delta_reader import Position, Told
 from holdfast.payloads import events
 from holdfast.payloads.deltas import Delta, DeltasDiscarded, call_of_attempt, number_of_attempt, segment_of
 from holdfast.payloads.events import RunEvent
+from holdfast.payloads.model_call import REPLY_BROKEN
 from holdfast.segments import Offset, Place
 
 Item: TypeAlias = RunEvent | Delta | DeltasDiscarded
@@ -17,6 +18,8 @@ Item: TypeAlias = RunEvent | Delta | DeltasDiscarded
 SEPARATOR: Final = "/"
 """Between an event's offset and the position of a delta, in what a reader goes on from."""
 FIRST: Final = Place(1, 0)
+ASKED_AGAIN: Final = (REPLY_BROKEN, "AgentMissing", "Cancelled", "NotFoundError", "TimeoutScheduleToClose")
+"""Failures of a model call after which the same turn may be asked for at once: *Cancelled* by a message sent now."""
 ENDS_SOMETHING: Final = (
     events.ModelReplied,
     events.ModelFailed,
@@ -24,6 +27,7 @@ ENDS_SOMETHING: Final = (
     events.ToolFailed,
     events.ToolCancelled,
     events.AgentFinished,
+    events.MessageAnswered,
     events.RunFinished,
     events.WorkflowFinished,
 )
@@ -61,6 +65,8 @@ class _Loop:
         calls: Of that turn: whether each is running.
         shown: The attempt whose words stand on the screen.
         void: Attempts of this turn whose words are not to be shown any more.
+        call: The model call that speaks: another one of the same turn is told of by the failure of this one.
+        rests: Its model call has failed, or a session's message was answered: a message may begin this turn anew.
     """
 
     turn: int = 0
@@ -68,6 +74,8 @@ class _Loop:
     calls: dict[str, bool] = field(default_factory=dict)
     shown: Delta | None = None
     void: set[str] = field(default_factory=set)
+    call: str | None = None
+    rests: bool = False
 
 
 class Merger:
@@ -117,7 +125,7 @@ class Merger:
         items: list[Item] = []
         while self._behind and self._backlog:
             position, record = self._backlog[0]
-            if not isinstance(record, DeltasDiscarded) and self._waits(record):
+            if self._waits(record):
                 break
             self._backlog.popleft()
             shown = self._shown(record)
@@ -157,12 +165,19 @@ class Merger:
                 loop.turn, loop.replied, loop.shown = max(loop.turn, event.turn), True, None
             case events.ModelFailed():
                 self._discard(self._loop(event.frame), items)
+                self._loop(event.frame).call = None
+                self._loop(event.frame).rests = event.failure not in ASKED_AGAIN
             case events.ToolCalled():
                 self._loop(event.frame).calls[event.call_id] = True
             case events.ToolOutput() | events.ToolFailed() | events.ToolCancelled():
                 self._loop(event.frame).calls[event.call_id] = False
             case events.AgentFinished() | events.RunFinished():
                 self._end(self._loop(event.frame), items)
+            case events.MessageAnswered(frame=str(frame)):
+                self._discard(self._loop(frame), items)
+                self._loop(frame).rests = True
+            case events.MessagePlaced(frame=str(frame)):
+                self._loop(frame).rests = False
             case events.WorkflowFinished():
                 for loop in self._loops.values():
                     self._end(loop, items)
@@ -179,14 +194,17 @@ class Merger:
 
     # --- what a delta leads to ---
 
-    def _waits(self, delta: Delta) -> bool:
-        """Whether the event is yet to come after which a delta is shown."""
+    def _waits(self, delta: Delta | DeltasDiscarded) -> bool:
+        """Whether the event is yet to come after which it counts."""
         if not self._segment.endswith(segment_of(delta.attempt)):
             # Of another segment: of a later one, unless this one has spoken behind it.
             return not any(self._segment.endswith(segment_of(record.attempt)) for _, record in self._backlog)
         loop = self._loop(delta.frame)
-        if delta.turn > loop.turn:
-            return True
+        if delta.turn > loop.turn or isinstance(delta, DeltasDiscarded):
+            return delta.turn > loop.turn
+        if delta.turn == loop.turn and not loop.replied and delta.kind != "tool_progress":
+            another = loop.call is not None and loop.call != call_of_attempt(delta.attempt)
+            return (another or loop.rests) and delta.attempt not in loop.void
         if delta.kind == "tool_progress" and delta.turn == loop.turn:
             return (delta.call_id or "") not in loop.calls
         return False
@@ -199,6 +217,8 @@ class Merger:
         if isinstance(record, DeltasDiscarded):
             if loop.shown is not None and loop.shown.attempt == record.attempt:
                 self._discard(loop, items)
+            if record.attempt not in loop.void:
+                loop.call = loop.call or call_of_attempt(record.attempt)
             loop.void.add(record.attempt)
         elif record.kind == "tool_progress":
             if loop.calls.get(record.call_id or ""):
@@ -209,7 +229,7 @@ class Merger:
                 if _is_older(record.attempt, shown.attempt):
                     return items  # of a worker that was given up, and does not know it
                 self._discard(loop, items)
-            loop.shown = record
+            loop.shown, loop.call = record, call_of_attempt(record.attempt)
             items.append(record)
         return items
 

@@ -24,7 +24,7 @@ from holdfast.payloads.events import (
     ToolOutput,
     TurnStarted,
 )
-from holdfast.testing import Pause, Reply, Script, When, call, reasoning, text
+from holdfast.testing import Fail, Pause, Reply, Script, When, call, reasoning, text
 from redis_server import RedisServer
 
 LONG = "Seventeen words, so that the scripted server cuts them into a few pieces of text that follow each other."
@@ -219,6 +219,21 @@ async def test_a_message_that_interrupts_discards_what_was_written(make_lab: Mak
                 await run.send("stop that", when="now")
     assert [item.type for item in items].count("deltas_discarded") == 1
     assert shown(items).replies == {("0", 1): (LONG, LONG)}
+
+
+async def test_each_message_of_a_session_has_its_own_words(make_lab: MakeLab) -> None:
+    """Also the one after a message that failed, whose turn it makes anew; a session is one run, and goes on."""
+    script = [Reply(text(LONG)), Fail(400), Reply(text(LONG[::-1])), Reply(text("Good night."))]
+    lab = await make_lab([DESK], script=script, deltas=InProcessDeltas())
+    session = lab.hf.session(f"talk-{lab.task_queue}", agent="desk", stream=True)
+    said: list[str] = []
+    for message in ("one", "two", "three", "four"):
+        turn = await session.send(message)
+        async with asyncio.timeout(30):
+            items = [item async for item in turn.stream()]
+        said.append("".join(item.text for item in items if isinstance(item, Delta)))
+    assert said == [LONG, "", LONG[::-1], "Good night."]
+    await session.close()
 
 
 async def test_nested_agents_speak_in_their_own_frames(make_lab: MakeLab, cache: int) -> None:

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from holdfast.delta_reader import Position
 from holdfast.merging import Cursor, Item, Merger
 from holdfast.payloads.deltas import Delta, DeltasDiscarded, attempt_id
-from holdfast.payloads.events import ModelFailed, ModelReplied, RunEvent, RunFinished, TurnStarted
+from holdfast.payloads.events import (
+    MessageAnswered,
+    MessagePlaced,
+    ModelFailed,
+    ModelReplied,
+    RunEvent,
+    RunFinished,
+    TurnStarted,
+)
 
 RUN = "01a1fb13-6d78-7679-a19a-981868d1aec9"
 LATER = "01a1fb13-6d78-7679-a19a-000000000002"
@@ -95,6 +103,20 @@ def test_a_failed_call_and_a_run_that_ends_discard_what_was_written() -> None:
     ended = event(RunFinished, 9, status="cancelled")
     assert words(merger.event(ended)) == ["deltas_discarded", "run_finished"]
     assert stream.tell(delta(1, "late", activity="2")) == []
+
+
+def test_words_for_the_next_message_wait_until_it_is_placed() -> None:
+    """A session's turn that failed is made anew for the next message, and belongs to that one from its first word."""
+    merger = Merger(None)
+    stream = Stream(merger)
+    merger.event(event(TurnStarted, 5))
+    stream.tell(delta(0, "a"))
+    merger.event(event(ModelFailed, 7, failure="ModelRefused", message="no"))
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    merger.event(MessageAnswered(offset=f"{RUN}:8.0", at=at, message="m1", status="failed", frame="0"))
+    assert stream.tell(delta(1, "late"), delta(0, "b", activity="2")) == []
+    placed = MessagePlaced(offset=f"{RUN}:9.0", at=at, message="m2", frame="0")
+    assert words(merger.event(placed)) == ["message_placed", "b"]
 
 
 def test_words_of_other_histories_of_the_run_hold_nothing_up() -> None:

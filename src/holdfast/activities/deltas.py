@@ -178,7 +178,6 @@ class Pen:
         self._said: list[_Piece | _Gap | DeltasDiscarded] = []
         self._chars = 0
         self._seq = 0
-        self._wrote = False
 
     async def __aenter__(self) -> Self:
         """Discard what earlier attempts have said."""
@@ -190,7 +189,7 @@ class Pen:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Let what was said arrive first, unless the attempt is being cancelled."""
-        if kind is not None and self._wrote:
+        if kind is not None:
             self._discard(self._place.attempt)
         if kind is None or issubclass(kind, Exception):
             await self.finish()
@@ -246,7 +245,6 @@ class Pen:
     # --- inside ---
 
     def _write(self, kind: Kind, text: str, item: int | None, call_id: str | None) -> None:
-        self._wrote = True
         last = self._said[-1] if self._said else None
         self.settled.clear()
         self._outlet.wake(self)

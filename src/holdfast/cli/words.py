@@ -9,7 +9,15 @@ from rich.text import Text
 from holdfast.cli.output import one_line
 from holdfast.live import Item
 from holdfast.payloads.deltas import Delta, DeltasDiscarded
-from holdfast.payloads.events import AgentFinished, ModelReplied, RunFinished, ToolCancelled, ToolFailed, ToolOutput
+from holdfast.payloads.events import (
+    AgentFinished,
+    ModelFailed,
+    ModelReplied,
+    RunFinished,
+    ToolCancelled,
+    ToolFailed,
+    ToolOutput,
+)
 
 SHOWN: Final = 600
 """The latest characters of each text."""
@@ -29,7 +37,7 @@ class Words:
         match item:
             case Delta():
                 self._said(item)
-            case DeltasDiscarded() | ModelReplied() | AgentFinished() | RunFinished():
+            case DeltasDiscarded() | ModelReplied() | ModelFailed() | AgentFinished() | RunFinished():
                 self._forget((item.frame, ""))
             case ToolOutput() | ToolFailed() | ToolCancelled():
                 self._forget((item.frame, item.call_id))
