@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
-TYPED := src tests bench/long_runs.py $(wildcard demo.py desk.py worker.py workflows/*.py activities/*.py)
+TYPED := src tests bench/long_runs.py bench/long_session.py $(wildcard demo.py desk.py worker.py workflows/*.py activities/*.py)
 # What runs against the built wheel: tests of the library alone, and of an application that it makes.
 WHEEL_TESTS ?= tests/unit tests/cli/test_init.py
 # Tests mostly wait for a server, a timer or a process: more of them run at a time than a small machine has cores. A file
@@ -37,8 +37,9 @@ scenarios: $(READY) ## Write docs/scenarios.md from the tests
 api: $(READY) ## Write docs/api.md from the docstrings
 	$(BIN)/python -m tests.api_page
 
-bench: $(READY) ## Measure long runs: histories, memory, time (TURNS="50 200 1000")
-	@$(BIN)/python bench/long_runs.py $(TURNS)
+bench: $(READY) ## Measure long runs and a long session: histories, memory, time
+	@$(BIN)/python bench/long_runs.py
+	@$(BIN)/python bench/long_session.py
 
 clean: ## Remove the environment, caches and built files (the data in .holdfast stays)
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
