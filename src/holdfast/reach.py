@@ -113,6 +113,10 @@ class Reach:
                 if isinstance(error.__cause__, asyncio.CancelledError):
                     raise error.__cause__ from None
                 raise TimeoutError(f"no worker of {self.id} answered; look at its status, then try again") from error
+            except RPCError as error:
+                if error.status is RPCStatusCode.NOT_FOUND:  # it ended in between
+                    raise self._ended(await self._describe()) from error
+                raise
 
     async def _try_update(self, name: str, arg: JsonObject, update_id: str) -> Any:
         """Send an update that a signal can stand in for; None where only that is left."""

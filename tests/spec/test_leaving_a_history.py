@@ -6,14 +6,23 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
+from temporalio.client import (
+    Client,
+    Interceptor,
+    OutboundInterceptor,
+    StartWorkflowUpdateInput,
+    TerminateWorkflowInput,
+    WorkflowUpdateHandle,
+)
 
 from _fsspec_held import HeldFileSystem
 from _long_office import Errand, Stayer
 from conftest import Effects, MakeLab
-from holdfast import Agent, tool
-from holdfast.errors import RunCancelledError
+from holdfast import Agent, Holdfast, tool
+from holdfast.errors import RunCancelledError, RunEndedError
 from holdfast.handle import Run
 from holdfast.testing import Lab, Reply, Script, call, text
 from holdfast.testing.script import RecordedRequest
@@ -132,6 +141,31 @@ async def test_a_nested_loop_that_failed_does_not_keep_a_run_in_its_history(
     async with asyncio.timeout(WITHIN_S):
         assert (await run.result()).output == "done"
     assert len(await lab.histories(run)) > 1
+
+
+class EndsFirst(Interceptor):
+    """A client whose updates come to a run that has just ended."""
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
+        """Put a terminate before each update."""
+
+        class Outbound(OutboundInterceptor):
+            async def start_workflow_update(self, input: StartWorkflowUpdateInput) -> WorkflowUpdateHandle[Any]:
+                await self.terminate_workflow(TerminateWorkflowInput(input.id, None, None, (), None, {}, None))
+                return await super().start_workflow_update(input)
+
+        return Outbound(next)
+
+
+async def test_k9_a_run_that_ends_first_has_ended(make_lab: MakeLab, effects: Effects) -> None:
+    """K9: what is said to a run that ends just before is told so, and not that there is no such run."""
+    lab = await make_lab([desk(effects)], script=looking(2, WIPES))
+    run = await lab.start("desk")
+    await lab.open_requests(run, 2)
+    config = lab.client.config(active_config=True)
+    config["interceptors"] = [EndsFirst()]
+    with pytest.raises(RunEndedError):
+        await Holdfast(Client(**config)).run(run.id).cancel_call("w1")
 
 
 @pytest.mark.parametrize("kind", [Errand, Stayer], ids=["a run without a key", "after the wait"])
