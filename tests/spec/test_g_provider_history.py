@@ -403,7 +403,11 @@ def guarded(**options: Any) -> list[Agent]:
             "transfer_to_other of desk has a filter",
             id="filter",
         ),
-        pytest.param(guarded(compaction=Compact(at_tokens=2000)), "desk has a compaction", id="compaction"),
+        pytest.param(
+            guarded(compaction=Compact(at_tokens=2000)),
+            "desk has a compaction, which cannot shorten it; start",
+            id="compaction",
+        ),
         pytest.param(guarded(truncation=Truncate(keep_turns=2)), "desk has a truncation", id="truncation"),
         pytest.param(
             [Agent("desk", model="m", handoffs=["other"]), Agent("other", model="m", client="elsewhere")],

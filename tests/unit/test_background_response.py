@@ -14,6 +14,7 @@ from holdfast.models.port import Background, ModelCallError, ModelDelta, ModelRe
 from holdfast.models.responses import ResponsesModel
 from holdfast.testing import Fail, Gate, Reply, ResponsesServer, text
 from holdfast.testing.script import Step
+from unit.test_model_streaming import provider
 
 LONG = "Seventeen words, so that the scripted server cuts them into a few pieces of text that follow each other."
 
@@ -123,6 +124,47 @@ async def test_what_was_not_begun_as_a_stream_is_looked_up() -> None:
         attempt = Attempt(client, resume=begun.id)
         assert await attempt.answer(stream=True) == LONG
         assert attempt.pieces == []
+
+
+@pytest.mark.parametrize(
+    ("body", "media", "kind", "words"),
+    [
+        pytest.param(b"", "text/event-stream", "ModelUnavailable", "the stream ended", id="nothing"),
+        pytest.param(b'data: {"type": "resp', "text/event-stream", "ModelUnavailable", "the stream ended", id="cut"),
+        pytest.param(
+            b'data: {"type": "error", "code": "server_error", "message": "sorry"}\n\n',
+            "text/event-stream",
+            "ModelUnavailable",
+            "sorry",
+            id="error-before-it-began",
+        ),
+        pytest.param(b"data: {nonsense\n\n", "text/event-stream", "ModelReplyInvalid", "not JSON", id="no-json"),
+        pytest.param(b"<html>", "text/html", "ModelReplyInvalid", "not JSON", id="no-stream-at-all"),
+    ],
+)
+async def test_a_stream_that_ends_before_the_response_has_an_id_can_be_asked_for_again(
+    body: bytes, media: str, kind: str, words: str
+) -> None:
+    """There is nothing to look up: the call ends with a type, and may be made again."""
+    async with provider(body, media) as base_url, openai.AsyncOpenAI(base_url=base_url, api_key="test") as client:
+        attempt = Attempt(client)
+        with pytest.raises(ModelCallError, match=words) as failed:
+            await attempt.answer(stream=True)
+    assert (failed.value.kind, failed.value.retryable) == (kind, True)
+    assert attempt.remembered == []
+
+
+async def test_a_proxy_that_cannot_stream_has_begun_it_nevertheless() -> None:
+    """A plain JSON body names the response, which is looked up from then on."""
+    body = b'{"id": "resp_1", "status": "completed", "output": [{"type": "message", "content": [{"text": "done"}]}]}'
+    async with (
+        provider(body, "application/json") as base_url,
+        openai.AsyncOpenAI(base_url=base_url, api_key="test") as client,
+    ):
+        attempt = Attempt(client)
+        async with asyncio.timeout(20):
+            assert await attempt.answer(stream=True) == "done"
+    assert attempt.remembered == ["resp_1"]
 
 
 @pytest.mark.parametrize("withdrawn", [True, False])

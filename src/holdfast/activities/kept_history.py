@@ -227,8 +227,6 @@ def refuse_unfit(agent: Agent, registry: Registry) -> None:
             problems.append(f"agent {each.name} has a compaction, which cannot shorten it")
         if each.truncation is not None:
             problems.append(f"agent {each.name} has a truncation, which cannot shorten it")
-        if each.compaction is not None and not each.compaction.within_replies:
-            problems.append(f'agent {each.name} has a compaction, which cannot shorten it (by="server" can)')
         if each.client != agent.client:
             problems.append(f"agent {each.name} has another model client ({each.client!r}), which does not know it")
         for handoff in each.handoffs:

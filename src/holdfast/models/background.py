@@ -15,7 +15,7 @@ import openai
 
 from holdfast.models.port import Background, ModelAnswer, ModelCallError, OnDelta, StillUnderwayError
 from holdfast.models.reading import broken, parsed, read_response, text
-from holdfast.models.streaming import EventDecoder, StreamedReply
+from holdfast.models.streaming import STREAM, EventDecoder, StreamedReply, broke_off
 from holdfast.models.vendor_errors import failure_of
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.usage import Usage
@@ -39,6 +39,7 @@ class BackgroundResponse:
         self._background = background
         self._id = background.resume
         self._event: int | None = None
+        self._failure: ModelCallError | None = None
         self._deadline = asyncio.get_running_loop().time() + background.patience_s
 
     async def answer(self, body: Mapping[str, Any], on_delta: OnDelta | None) -> ModelAnswer:
@@ -121,6 +122,8 @@ class BackgroundResponse:
                 raise failure_of(error) from error
             if reply.answer is not None:
                 return reply.answer
+            if self._id is None:
+                raise self._failure or broke_off("the stream ended")  # nobody knows what to look for
             response = await self._retrieved()
             if response.get("status") not in BEGUN:
                 return await self._ended(response)
@@ -152,6 +155,7 @@ class BackgroundResponse:
             return reply.take(data)
         except ModelCallError as error:
             logger.debug("following %s: %s", self._id, error.message)
+            self._failure = error
             return True  # what became of it is looked up
 
     async def _events(self, body: Mapping[str, Any]) -> AsyncGenerator[bytes, None]:
@@ -166,6 +170,9 @@ class BackgroundResponse:
             options: Any = {"params": {"stream": "true", **after}}
             opened = await self._client.get(_path(self._id), cast_to=httpx2.Response, options=options, stream=stream)
         try:
+            if not opened.headers.get("content-type", "").startswith(STREAM):  # of a proxy that cannot stream
+                yield b'{"response": %b}' % await opened.aread()
+                return
             decoder = EventDecoder()
             async for chunk in opened.aiter_bytes():  # raw and unread, of whichever httpx the client was made with
                 for data in decoder.feed(chunk):

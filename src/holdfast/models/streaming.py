@@ -53,7 +53,7 @@ async def streamed(client: openai.AsyncOpenAI, body: Mapping[str, Any], on_delta
         finally:
             await response.aclose()
     except (httpx2.RequestError, ssl.SSLError) as error:
-        raise _broke_off(type(error).__name__) from error
+        raise broke_off(type(error).__name__) from error
     except Exception as error:
         raise failure_of(error) from error
 
@@ -71,11 +71,11 @@ async def _read(chunks: AsyncIterator[bytes], on_delta: OnDelta) -> ModelAnswer:
         if reply.answer is None:
             raise
     if reply.answer is None:
-        raise _broke_off("the stream ended")
+        raise broke_off("the stream ended")
     return reply.answer
 
 
-def _broke_off(how: str) -> ModelCallError:
+def broke_off(how: str) -> ModelCallError:
     return ModelCallError("ModelUnavailable", f"the model's reply broke off ({how})", retryable=True)
 
 
