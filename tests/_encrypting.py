@@ -8,7 +8,13 @@ import os
 from collections.abc import Sequence
 
 from temporalio.api.common.v1 import Payload
-from temporalio.converter import PayloadCodec
+from temporalio.converter import (
+    ActivitySerializationContext,
+    PayloadCodec,
+    SerializationContext,
+    WithSerializationContext,
+    WorkflowSerializationContext,
+)
 
 ENCODING = b"binary/sealed"
 
@@ -48,3 +54,28 @@ class SealingCodec(PayloadCodec):
         blocks = range(0, len(data), 32)
         stream = b"".join(hashlib.sha256(self._key + nonce + at.to_bytes(8, "big")).digest() for at in blocks)
         return bytes(left ^ right for left, right in zip(data, stream, strict=False))
+
+
+class KeyedCodec(SealingCodec, WithSerializationContext):
+    """Seals what belongs to a workflow with a key of its own, and nothing that belongs to none."""
+
+    def __init__(self, key: bytes, workflow_id: str | None = None) -> None:
+        """Derive the key of one workflow."""
+        super().__init__(hashlib.sha256(key + (workflow_id or "").encode()).digest())
+        self._root = key
+        self._workflow_id = workflow_id
+
+    def with_context(self, context: SerializationContext) -> KeyedCodec:
+        """The codec of one workflow and its activities."""
+        assert isinstance(context, WorkflowSerializationContext | ActivitySerializationContext)
+        return KeyedCodec(self._root, context.workflow_id)
+
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Seal."""
+        return await super().encode(payloads) if self._workflow_id else list(payloads)
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Open."""
+        if self._workflow_id is None and any(each.metadata.get("encoding") == ENCODING for each in payloads):
+            raise ValueError("nobody said whose payload it is")
+        return await super().decode(payloads)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import temporalio.api.common.v1
-from temporalio.converter import DataConverter, PayloadConverter
+from temporalio.client import Client
+from temporalio.converter import DataConverter, PayloadConverter, WorkflowSerializationContext
 
 from holdfast.errors import ConverterIncompatibleError
 from holdfast.payloads.undecodable import Undecodable
@@ -29,6 +30,16 @@ def tolerant(converter: DataConverter | None) -> DataConverter:
     _probe(base)
     extended = type(f"Tolerant{base.payload_converter_class.__name__}", (_Tolerant, base.payload_converter_class), {})
     return dataclasses.replace(base, payload_converter_class=extended)
+
+
+def of_workflow(client: Client, workflow_id: str) -> DataConverter:
+    """A tolerant converter for what *client* reads and writes of one workflow, also with a codec that has keys by it.
+
+    Raises:
+        ConverterIncompatibleError: As `tolerant`.
+    """
+    context = WorkflowSerializationContext(namespace=client.namespace, workflow_id=workflow_id)
+    return tolerant(client.data_converter).with_context(context)
 
 
 def _probe(base: DataConverter) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowQueryFailedError
-from temporalio.converter import WorkflowSerializationContext
 from temporalio.service import RPCError
 
 from holdfast.artifacts import ArtifactStore, place_of_run
@@ -74,7 +73,6 @@ class Lasting(Reach):
         payload = await self._stores.archive.transcript(self._client.namespace, self.id, run_id, frame)
         if payload is None:
             return None
-        context = WorkflowSerializationContext(namespace=self._client.namespace, workflow_id=self.id)
-        [items] = await self._converter.with_context(context).decode([payload])
+        [items] = await self._converter.decode([payload])
         found: list[JsonObject] = items
         return found

@@ -9,7 +9,7 @@ from typing import Final, cast
 
 from holdfast.delta_reader import DeltaReader
 from holdfast.deltas import DeltaStream, delta_stream
-from holdfast.errors import OffsetUnknownError
+from holdfast.errors import OffsetUnknownError, RunNotFoundError
 from holdfast.following import Following
 from holdfast.merging import ENDS_SOMETHING, Cursor, Item, Merger
 from holdfast.payloads.events import RunEvent
@@ -40,7 +40,7 @@ class Live(Following):
         Raises:
             Exception: As `events`.
         """
-        if self._stores.deltas is None:
+        if self._stores.deltas is None or not await self._on_server():
             async for event in self.events(after):
                 yield event
             return
@@ -86,6 +86,14 @@ class Live(Following):
                 for task in (looking, coming):
                     task.cancel()
                 await asyncio.gather(looking, coming, return_exceptions=True)
+
+    async def _on_server(self) -> bool:
+        """Whether the server knows the run: one that it has forgotten says no more, and its events may be archived."""
+        try:
+            await self._describe()
+        except RunNotFoundError:
+            return False
+        return True
 
     def _segments_events(self, after: Cursor | None) -> AsyncGenerator[RunEvent]:
         """Events from the first of the segment that *after* lies in: they say which turns are under way."""

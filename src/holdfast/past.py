@@ -8,7 +8,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
 from holdfast.archive import Archive
-from holdfast.converter import tolerant
+from holdfast.converter import of_workflow
 from holdfast.errors import HistoryExpiredError, OffsetUnknownError, RunNotFoundError
 from holdfast.payloads.events import RunEvent
 from holdfast.run_events import project
@@ -25,7 +25,7 @@ class PastSegments:
         self._namespace = client.namespace
         self._id = workflow_id
         self._first = first
-        self._converter = tolerant(client.data_converter)
+        self._converter = of_workflow(client, workflow_id)
 
     async def first(self) -> str:
         """As `Segments.first`."""

@@ -21,7 +21,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from holdfast._rpc import is_update_limit, typed_errors
 from holdfast.archive import Stores
 from holdfast.chain import chain_of, current
-from holdfast.converter import tolerant
+from holdfast.converter import of_workflow
 from holdfast.errors import REFUSALS, RefusalError, RunEndedError
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.runs import RunPhase
@@ -66,7 +66,7 @@ class Reach:
         self._stores = stores or Stores()
         self._first = run_id
         self._handle: WorkflowHandle[Any, Any] = client.get_workflow_handle(workflow_id)
-        self._converter = tolerant(client.data_converter)
+        self._converter = of_workflow(client, workflow_id)
 
     async def _events(self, *, wait: bool) -> AsyncIterator[Any]:
         with typed_errors(self._client, self.id):

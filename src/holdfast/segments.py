@@ -15,7 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast._rpc import is_missing_namespace, typed_errors
 from holdfast.chain import current
-from holdfast.converter import tolerant
+from holdfast.converter import of_workflow
 from holdfast.errors import HistoryExpiredError, OffsetUnknownError
 from holdfast.events import history_of
 from holdfast.payloads.events import Continued, RunEvent
@@ -126,7 +126,7 @@ class ServerSegments:
         self._client = client
         self._id = workflow_id
         self._first = first
-        self._converter = tolerant(client.data_converter)
+        self._converter = of_workflow(client, workflow_id)
 
     async def first(self) -> str:
         """As `Segments.first`."""

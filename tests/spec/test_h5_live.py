@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from temporalio.client import Client
+from temporalio.converter import DataConverter
 
+from _encrypting import KeyedCodec
 from conftest import MakeLab
-from holdfast import Agent, InProcessDeltas, Run, ToolContext, tool
+from holdfast import Agent, Holdfast, InProcessDeltas, Run, ToolContext, tool
 from holdfast.archive import Stores
-from holdfast.errors import OffsetUnknownError, RunCancelledError
+from holdfast.errors import OffsetUnknownError, RunCancelledError, RunNotFoundError
 from holdfast.merging import Item
 from holdfast.payloads.deltas import Delta, DeltasDiscarded
 from holdfast.payloads.events import (
@@ -24,8 +27,10 @@ from holdfast.payloads.events import (
     ToolOutput,
     TurnStarted,
 )
+from holdfast.server import EmbeddedServer
 from holdfast.testing import Fail, Pause, Reply, Script, When, call, reasoning, text
 from redis_server import RedisServer
+from spec.test_archive import archived, forget
 
 LONG = "Seventeen words, so that the scripted server cuts them into a few pieces of text that follow each other."
 
@@ -297,3 +302,27 @@ async def test_a_stream_goes_on_over_continue_as_new(make_lab: MakeLab) -> None:
     assert shown(items).replies["0", turns + 1] == (LONG, LONG)
     for place in range(0, len(items), 9):
         assert await seen(run, items[place].offset) == items[place + 1 :]
+
+
+async def test_a_codec_with_a_key_for_each_workflow_reads_all_of_it(
+    make_lab: MakeLab, server: EmbeddedServer, tmp_path: Path
+) -> None:
+    """Events, words, conversation and what is archived are read with the key of their run; where the server has
+    forgotten it, the stream is what the archive has of its events."""
+    converter = DataConverter(payload_codec=KeyedCodec(b"root"))
+    client = await Client.connect(server.address, data_converter=converter)
+    script = [Reply(call("look", {"at": "fans"}, "c1")), Reply(text(LONG))]
+    lab = await make_lab([DESK], script=script, deltas=InProcessDeltas(), archive=tmp_path, client=client)
+    run = await lab.hf.start("desk", "look", stream=True)
+    items = await seen(run)
+    assert shown(items).replies["0", 2] == (LONG, LONG)
+    await archived(lab, run, tmp_path)
+    kept = await Holdfast(client).run(run.id).transcript()
+    assert [item["type"] for item in kept] == ["message", "function_call", "function_call_output", "message"]
+    await forget(lab, run.id)
+    assert await lab.hf.run(run.id).transcript() == kept
+    told = [item for item in items if not isinstance(item, Delta)]
+    assert [item.type for item in await seen(run)] == [item.type for item in told]
+    assert [item.type for item in await seen(run, told[-2].offset)] == [told[-1].type]
+    with pytest.raises(RunNotFoundError):
+        await seen(Run(client, "nobody", stores=lab.hf.stores))

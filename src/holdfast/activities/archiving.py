@@ -11,14 +11,13 @@ from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowQueryFailedError
-from temporalio.converter import WorkflowSerializationContext
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast._rpc import is_lost_place
 from holdfast.activities.keeping import kept_alive
 from holdfast.activities.runtime import Runtime
-from holdfast.converter import tolerant
+from holdfast.converter import of_workflow
 from holdfast.errors import ArtifactError, PayloadInvalidError
 from holdfast.payloads.archiving import ARCHIVE, Archived, ArchiveSegment
 from holdfast.payloads.json_profile import JsonObject
@@ -83,8 +82,7 @@ class WriteArchive:
     async def _transcripts(self, client: Client, asked: ArchiveSegment) -> dict[str, Payload]:
         """The conversations of the run's loops, encoded by the user's converter and codec, by frame."""
         handle = client.get_workflow_handle(asked.workflow_id, run_id=asked.run_id)
-        context = WorkflowSerializationContext(namespace=client.namespace, workflow_id=asked.workflow_id)
-        converter = tolerant(client.data_converter).with_context(context)
+        converter = of_workflow(client, asked.workflow_id)
         place = self._runtime.artifacts.place_of(asked.workflow_id)
         found: dict[str, Payload] = {}
         try:

@@ -23,7 +23,7 @@ from holdfast.cli.tables import arguments_text
 from holdfast.cli.terminal import cell, console
 from holdfast.cli.words import Words
 from holdfast.client import Holdfast
-from holdfast.converter import tolerant
+from holdfast.converter import of_workflow
 from holdfast.errors import HoldfastError, WaitingForPeople
 from holdfast.handle import Run
 from holdfast.live import Item
@@ -90,7 +90,7 @@ class Follower:
             await asyncio.gather(reading, listening, return_exceptions=True)  # what matters was raised above
 
     async def _read(self) -> None:
-        converter = tolerant(self._client.data_converter)
+        converter = of_workflow(self._client, self._run.id)
         try:
             described = await current(self._client, self._run.id, None)
             async for _, event in chain_of(self._client, self._run.id, described.run_id, wait=True):
