@@ -123,15 +123,15 @@ class Carrier:
             own: What it adds.
         """
         state = self._state
-        state.begin_leaving(may_leave)
+        state.leaving.begin(may_leave)
         # No `finally`: see `AgentRun.run`.
         try:
             carry = await self._carry(done, own)
         except asyncio.CancelledError:
-            state.end_leaving()
+            state.stay()
             raise
         if carry is None:
-            state.end_leaving()
+            state.stay()
         return carry
 
     async def _carry(self, done: Callable[[], bool], own: Callable[[], JsonObject]) -> Carry | None:
@@ -158,7 +158,7 @@ class Carrier:
 
     @property
     def _ready(self) -> bool:
-        return self._state.due and self._state.quiet
+        return self._state.leaving.due and self._state.quiet
 
     async def _archive(self) -> bool:
         """Have this history archived once it has closed; whether anything was done.
@@ -176,7 +176,7 @@ class Carrier:
     def _postpone(self, size: int) -> None:
         """Go on in this history for a while; a run that cannot shed its weight in time fails."""
         length = workflow.info().get_current_history_length()
-        self._state.postpone(length + POSTPONED_EVENTS)
+        self._state.leaving.postpone(length + POSTPONED_EVENTS)
         if length >= LATEST_EVENTS:
             failure = Failure(
                 type="ConversationTooLarge",
@@ -242,7 +242,7 @@ class Carrier:
             next_frame=state.next_frame,
             unlimited=sorted(state.unlimited_frames),
             labels=state.labels,
-            segment_events=state.segment_events,
+            segment_events=state.leaving.segment_events,
             ledger=state.ledger.carried(needed),
             spending=state.spending.carried(),
             attributes=state.publisher.carried(),

@@ -71,8 +71,7 @@ class Conversation:
         frame.phase, frame.lasts = "finished", True
         self._state.mailbox.early, frame.queue = frame.queue, []  # each message gets a turn of its own
         if given.segment_events is not None:
-            self._state.segment_events = given.segment_events
-            self._state.postpone(given.segment_events)
+            self._state.leaving.after(given.segment_events)
         self.talk.frame, self.talk.on_message = frame.id, given.on_message
 
     async def run(self) -> RunResult:

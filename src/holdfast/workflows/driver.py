@@ -118,7 +118,7 @@ class Driver:
         """Whether a step has to wait for a fresh history: it would start something."""
         asks = self._frame.after_tools is not None and self._frame.after_tools.kind == "ask"
         starts = asks if isinstance(step, steps.FinishTurn) else not isinstance(step, steps.AT_ONCE)
-        return starts and self._state.holds
+        return starts and self._state.leaving.holds
 
     def _next_steps(self) -> list[steps.Step]:
         state, frame = self._state, self._frame

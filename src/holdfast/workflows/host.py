@@ -145,8 +145,7 @@ class AgentHost:
         frame = self._state.new_frame(given)
         frame.key = key
         if given.segment_events is not None:
-            self._state.segment_events = given.segment_events
-            self._state.postpone(given.segment_events)
+            self._state.leaving.after(given.segment_events)
         return await self._drive(frame)
 
     async def go_on(self) -> RunResult:

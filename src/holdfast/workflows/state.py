@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Final
 
 from temporalio import workflow
@@ -21,6 +20,7 @@ from holdfast.workflows import asking, limits, provider_history
 from holdfast.workflows.asking import Asker, digest_of, place_of
 from holdfast.workflows.entry import Entry
 from holdfast.workflows.frames import Call, Frame
+from holdfast.workflows.leaving import Leaving
 from holdfast.workflows.ledger import Ledger
 from holdfast.workflows.mailbox import Mailbox
 from holdfast.workflows.messages import RefuseMessages
@@ -42,7 +42,7 @@ class RunState:
         labels: Of all runs.
         unlimited_frames: Frames whose caller lifted the agent's own turn limit.
         next_frame: Number of the next frame.
-        segment_events: Events of the history after which all goes on in a fresh one.
+        leaving: When all goes on in a fresh history.
         keeps: Workers keep outside the history what is too large for it; `probed` once one was asked in this history.
         archives: The workers have an archive, into which the run's history goes.
         ledger_version: Changes whenever a decision changes the ledger; drivers wait for it.
@@ -75,11 +75,9 @@ class RunState:
         self.unlimited_frames: set[str] = set()
         self.labels: dict[str, str] = {}
         self.next_frame = 0
-        self.segment_events = segment_events
-        self._may_leave: Callable[[], bool] | None = None
+        self.leaving = Leaving(segment_events, lambda: self.quiet)
         self.keeps = False
         self.probed = False
-        self._due_at = segment_events
         self._prefix = prefix
         self._ended: RunPhase = "idle"
         self._stop_first: str | None = None
@@ -182,45 +180,15 @@ class RunState:
         self.works.pop(frame.id, None)
         self.unlimited_frames.discard(frame.id)
 
-    # --- the moment at which all goes on in a fresh history ---
-
-    def begin_leaving(self, may_leave: Callable[[], bool]) -> None:
-        """Take it that somebody waits for that moment.
-
-        Args:
-            may_leave: Nothing of the workflow is under way that could not be taken along.
-        """
-        self._may_leave = may_leave
-
-    def end_leaving(self) -> None:
-        """Stay in this history for good: what was held goes on."""
-        self._may_leave = None
-        self.ledger_version += 1
-
-    @property
-    def due(self) -> bool:
-        """Whether the history is long enough to leave it, and what cannot be taken along has ended."""
-        info = workflow.info()
-        long = info.get_current_history_length() >= self._due_at or (
-            self._due_at == self.segment_events and info.is_continue_as_new_suggested()
-        )
-        return self._may_leave is not None and long and self._may_leave()
-
     @property
     def quiet(self) -> bool:
         """Whether no loop has anything under way, and no decision is being checked."""
         return not self.ledger.busy and all(work.quiet for work in self.works.values())
 
-    @property
-    def holds(self) -> bool:
-        """Whether nothing new may begin: all is quiet, or it has taken too long to become so."""
-        if not self.due:
-            return False
-        return self.quiet or workflow.info().get_current_history_length() >= 2 * self._due_at
-
-    def postpone(self, until: int) -> None:
-        """Stay in this history until it has that many events."""
-        self._due_at = until
+    def stay(self) -> None:
+        """Stay in this history for good: what was held goes on."""
+        self.leaving.end()
+        self.ledger_version += 1
 
     def drop_below(self, top: Frame) -> None:
         """Let go of the nested loops of a frame, which have all ended."""

@@ -1,0 +1,58 @@
+"""The moment at which a workflow goes on in a fresh history: it has become long, and all is quiet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from temporalio import workflow
+
+
+class Leaving:
+    """Says when to leave a history, and what is held back for it.
+
+    Attributes:
+        segment_events: Events of the history after which all goes on in a fresh one.
+    """
+
+    def __init__(self, segment_events: int, quiet: Callable[[], bool]) -> None:
+        """Take how long a history may become, and what tells whether nothing is under way."""
+        self.segment_events = segment_events
+        self._quiet = quiet
+        self._due_at = segment_events
+        self._may_leave: Callable[[], bool] | None = None
+
+    def after(self, segment_events: int) -> None:
+        """Leave after so many events, as whoever started the run said."""
+        self.segment_events = self._due_at = segment_events
+
+    def begin(self, may_leave: Callable[[], bool]) -> None:
+        """Take it that somebody waits for that moment.
+
+        Args:
+            may_leave: Nothing of the workflow is under way that could not be taken along.
+        """
+        self._may_leave = may_leave
+
+    def end(self) -> None:
+        """Stay in this history for good."""
+        self._may_leave = None
+
+    def postpone(self, until: int) -> None:
+        """Stay in this history until it has that many events."""
+        self._due_at = until
+
+    @property
+    def due(self) -> bool:
+        """Whether the history is long enough to leave it, and what cannot be taken along has ended."""
+        info = workflow.info()
+        long = info.get_current_history_length() >= self._due_at or (
+            self._due_at == self.segment_events and info.is_continue_as_new_suggested()
+        )
+        return self._may_leave is not None and long and self._may_leave()
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing new may begin: all is quiet, or it has taken too long to become so."""
+        if not self.due:
+            return False
+        return self._quiet() or workflow.info().get_current_history_length() >= 2 * self._due_at
