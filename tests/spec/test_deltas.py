@@ -187,6 +187,38 @@ async def test_redis_that_goes_away_takes_only_deltas_with_it(
         await server.kill()
 
 
+class Flaky(InProcessDeltas):
+    """A stream that is away until it is back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_away = True
+        self.accepted: list[str] = []
+
+    async def publish(self, run: str, entry: bytes) -> None:
+        """See `DeltaStream`."""
+        if self.is_away:
+            raise ConnectionError("away")
+        self.accepted.append(run)
+        await super().publish(run, entry)
+
+
+async def test_what_ended_while_a_stream_was_away_is_not_kept_for_it(make_lab: MakeLab) -> None:
+    """However long it is away, a worker holds only what goes on: of what has ended nothing is published later."""
+    kept = Flaky()
+    lab = await make_lab([DESK], script=[Reply(text(LONG))] * 8 + [Pause("on", Reply(text(LONG)))], deltas=kept)
+    runs = [await lab.start("desk", stream=True) for _ in range(8)]
+    for run in runs:
+        assert (await run.result()).output == LONG
+    kept.is_away = False
+    last = await lab.start("desk", stream=True)
+    assert await told(lab, last, kept, wait_s=20)
+    lab.model.open("on")
+    await last.result()
+    description = await lab.client.get_workflow_handle(last.id).describe()
+    assert set(kept.accepted) == {description.run_id}
+
+
 @pytest.mark.parametrize(
     ("where", "words"),
     [

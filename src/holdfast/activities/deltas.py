@@ -80,6 +80,12 @@ class DeltaOutlet:
         if hurry:
             self._hurry.set()
 
+    def leave(self, pen: Pen) -> None:
+        """Take notice that *pen* says no more; where the stream is away, what it still holds is lost."""
+        if not self.works and pen in self._waiting:
+            del self._waiting[pen]
+            self._lost += len(pen.take())
+
     @property
     def works(self) -> bool:
         """Whether the stream accepted the last entry."""
@@ -93,7 +99,8 @@ class DeltaOutlet:
             for pen in list(self._waiting):
                 del self._waiting[pen]
                 if not await self._publish(pen):
-                    self._waiting[pen] = None  # for what it will have said by then
+                    if not pen.ended:
+                        self._waiting[pen] = None  # for what it will have said by then
                     self._wake.set()
                     break
 
@@ -153,12 +160,14 @@ class Pen:
     Attributes:
         run: Whose deltas they are.
         settled: Everything that was said has been accepted, or lost.
+        ended: It says no more.
     """
 
     def __init__(self, outlet: DeltaOutlet, origin: Origin, turn: int) -> None:
         """Begin for the attempt that is under way."""
         info = activity.info()
         self.run = origin.workflow_run
+        self.ended = False
         self.settled = asyncio.Event()
         self.settled.set()
         self._outlet = outlet
@@ -191,8 +200,12 @@ class Pen:
         """Let what was said arrive first, unless the attempt is being cancelled."""
         if kind is not None:
             self._discard(self._place.attempt)
-        if kind is None or issubclass(kind, Exception):
-            await self.finish()
+        self.ended = True
+        try:
+            if kind is None or issubclass(kind, Exception):
+                await self.finish()
+        finally:
+            self._outlet.leave(self)
 
     def model(self, delta: ModelDelta) -> None:
         """Say a piece of a reply."""
