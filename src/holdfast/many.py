@@ -8,10 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
 
-from temporalio.service import RPCError
-
 from holdfast.archive import Stores
-from holdfast.errors import HoldfastError
 from holdfast.handle import Run
 from holdfast.lists import OpenRequest
 from holdfast.payloads.requests import Receipt, Verdict
@@ -92,7 +89,7 @@ class Many(Starting):
         async def start(index: int) -> Started:
             try:
                 return Started(index, run=await self.start(**given[index]))
-            except (HoldfastError, RPCError) as error:
+            except Exception as error:  # noqa: BLE001 - a codec's or an argument's too: it is this item's alone
                 return Started(index, error=error)
 
         return await _at_most(concurrency, start, range(len(given)), on_result)
@@ -132,7 +129,7 @@ class Many(Starting):
             run = Run(self.client, asked.run, stores=self.stores)
             try:
                 receipt = await run.decide(asked.request, verdicts[index], decided_by=decided_by, note=note)
-            except (HoldfastError, RPCError) as error:
+            except Exception as error:  # noqa: BLE001 - as above
                 return Decided(asked, error=error)
             return Decided(asked, receipt)
 

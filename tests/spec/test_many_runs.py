@@ -17,7 +17,8 @@ from temporalio.client import (
 
 from conftest import Effects, MakeLab
 from holdfast import Agent, Approval, Approve, Compact, Decided, OpenRequest, Reject, RunContext, Started, tool
-from holdfast.errors import PayloadInvalidError, RequestClosedError, RunExistsError
+from holdfast.errors import PayloadInvalidError, RequestClosedError, RunEndedError, RunExistsError, RunNotFoundError
+from holdfast.payloads.requests import Request
 from holdfast.testing import Compacted, Fail, Reply, Script, When, call, text
 from holdfast.testing.responses_server import RecordedRequest
 from holdfast.testing.script import Usage
@@ -69,6 +70,33 @@ async def test_many_are_started_and_each_has_an_answer(make_lab: MakeLab) -> Non
         await lab.hf.start_many([*items, {"agent": "greeter", "input": "x", "colour": "red"}])
     with pytest.raises(ValueError, match="1 or more"):
         await lab.hf.start_many(items, concurrency=0)
+
+
+async def test_no_failure_of_one_item_stops_another(make_lab: MakeLab) -> None:
+    """Whatever is wrong with an item, its own result says it; so does that of a decision about a run that is unknown,
+    or a request that is."""
+    lab = await make_lab([GREETER], script=Script.of(Metered(1000)))
+    plain: dict[str, Any] = {"agent": "greeter", "input": "hello"}
+    odd: list[dict[str, Any]] = [
+        {"labels": 7},
+        {"id": 7},
+        {"id": "x" * 2000},
+        {"context": object()},
+        {"max_turns": "many"},
+        {"history": 7},
+    ]
+    started = await lab.hf.start_many([plain, *({**plain, **each} for each in odd), plain])
+    assert [each.index for each in started if each.error is None] == [0, len(odd) + 1]
+    runs = [lab.watch(each.run) for each in started if each.run is not None]
+    assert [(await run.result()).output for run in runs] == ["hello"] * 2
+    request = Request.model_validate(
+        {"id": "none", "kind": "approval", "agent": "greeter", "agent_path": ["greeter"], "tool": "t", "digest": "v1:0"}
+        | {"call_id": "c", "arguments": {}, "frame": "0", "turn": 1, "verdicts": ["approve"]}
+        | {"requested_at": "2026-01-01T00:00:00Z"}
+    )
+    asked = [OpenRequest("no-such-run", request), OpenRequest(runs[0].id, request)]
+    decided = await lab.hf.decide_many(asked, Approve(), decided_by="lead")
+    assert [type(each.error) for each in decided] == [RunNotFoundError, RunEndedError]
 
 
 async def test_many_starts_of_one_id_are_one_run(make_lab: MakeLab, effects: Effects) -> None:
