@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
+import re
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.history.v1 import History, HistoryEvent
 
 from holdfast.artifacts import ArtifactStore, artifact_store, place_of_run
 from holdfast.deltas import DeltaStream
+from holdfast.errors import ArchiveDamagedError
 
 __all__ = ["Archive", "Segment", "Stores", "archive_at"]
 
@@ -23,8 +26,10 @@ STORE_S: Final = 120.0
 """How long one access may take."""
 _HISTORY: Final = "history-"
 _TRANSCRIPT: Final = "transcript-"
+_SEGMENT: Final = re.compile(r"history-(?P<ms>[0-9]{13})-(?P<run>[0-9a-z-]+)\.pb\.gz")
 
 T = TypeVar("T")
+M = TypeVar("M", History, Payloads)
 
 
 @dataclass(frozen=True)
@@ -75,25 +80,38 @@ class Archive:
     async def segments(self, namespace: str, workflow_id: str) -> list[Segment]:
         """What is archived of a workflow id, in the order in which it ran."""
         names = await self._at(namespace, workflow_id, lambda place: place.names())
-        return [_segment(name) for name in names if name.startswith(_HISTORY)]
+        return [segment for name in names if (segment := _segment(name)) is not None]
 
     async def history(self, namespace: str, workflow_id: str, run_id: str) -> list[HistoryEvent] | None:
-        """The events of one Temporal run; None where they are not archived."""
+        """The events of one Temporal run; None where they are not archived.
+
+        Raises:
+            ArchiveDamagedError: The file is cut, or another run's.
+        """
         found = [each for each in await self.segments(namespace, workflow_id) if each.run_id == run_id]
         if not found:
             return None
         data = await self._at(namespace, workflow_id, lambda place: place.read(found[0].name))
-        return list((await asyncio.to_thread(lambda: History.FromString(gzip.decompress(data)))).events)
+        events = list((await asyncio.to_thread(_unpacked, History, found[0].name, data)).events)
+        if not events or run_id not in _run_ids(events):
+            raise ArchiveDamagedError(found[0].name, "it holds another history, or none")
+        return events
 
     async def transcript(self, namespace: str, workflow_id: str, run_id: str, frame: str) -> Payload | None:
-        """One archived conversation, encoded; None where there is none."""
+        """One archived conversation, encoded; None where there is none.
+
+        Raises:
+            ArchiveDamagedError: The file is cut.
+        """
         name = f"{_TRANSCRIPT}{run_id}-{frame}.pb.gz"
         try:
             data = await self._at(namespace, workflow_id, lambda place: place.read(name))
         except FileNotFoundError:
             return None
-        [payload] = Payloads.FromString(gzip.decompress(data)).payloads
-        return payload
+        payloads = (await asyncio.to_thread(_unpacked, Payloads, name, data)).payloads
+        if len(payloads) != 1:
+            raise ArchiveDamagedError(name, "it holds no conversation")
+        return payloads[0]
 
     async def erase(self, namespace: str, workflow_id: str) -> list[str]:
         """Forget all that is archived of a workflow id; return the names of the files."""
@@ -137,6 +155,21 @@ def _writing(name: str, data: bytes) -> Callable[[ArtifactStore], Any]:
     return lambda place: place.write(name, data)
 
 
-def _segment(name: str) -> Segment:
-    began_ms, _, run_id = name.removeprefix(_HISTORY).removesuffix(".pb.gz").partition("-")
-    return Segment(name=name, run_id=run_id, began_at=datetime.fromtimestamp(int(began_ms) / 1000, UTC))
+def _unpacked(kind: type[M], name: str, data: bytes) -> M:
+    try:
+        return kind.FromString(gzip.decompress(data))
+    except (OSError, EOFError, zlib.error, DecodeError) as error:
+        raise ArchiveDamagedError(name, f"it cannot be unpacked ({type(error).__name__})") from error
+
+
+def _run_ids(events: Sequence[HistoryEvent]) -> set[str]:
+    """The run that a history was begun as, and those that resets made of it."""
+    resets = (event.workflow_task_failed_event_attributes.new_run_id for event in events)
+    return {events[0].workflow_execution_started_event_attributes.original_execution_run_id, *resets}
+
+
+def _segment(name: str) -> Segment | None:
+    found = _SEGMENT.fullmatch(name)
+    if found is None:
+        return None
+    return Segment(name, found["run"], datetime.fromtimestamp(int(found["ms"]) / 1000, UTC))

@@ -424,6 +424,15 @@ class ArtifactError(HoldfastError):
         self.problem = problem
 
 
+class ArchiveDamagedError(HoldfastError):
+    """A file of the archive cannot be read as what it is named for: it was cut, overwritten or exchanged."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name} of the archive is damaged: {problem}; restore it from a backup")
+        self.name = name
+        self.problem = problem
+
+
 class RunCancelledError(HoldfastError):
     """The run was cancelled; what was pending has been withdrawn.
 

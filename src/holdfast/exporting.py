@@ -10,7 +10,7 @@ from temporalio.client import Client
 
 from holdfast.archive import Stores
 from holdfast.artifacts import place_of_run
-from holdfast.errors import HistoryExpiredError
+from holdfast.errors import ArchiveDamagedError, HistoryExpiredError
 from holdfast.handle import Run
 from holdfast.payloads.events import RunStarted
 from holdfast.payloads.json_profile import JsonObject
@@ -38,7 +38,7 @@ class Exporting:
 
         Raises:
             RunNotFoundError: Neither the server nor an archive knows the run.
-            HistoryExpiredError: A part of its history is gone.
+            HistoryExpiredError: A part of its history is gone. ArchiveDamagedError: Likewise, in the archive.
             TimeoutError: It has no archive, and no worker answered for the conversation.
             ArtifactError: A part of a long conversation is kept where this client cannot read it.
         """
@@ -55,7 +55,7 @@ class Exporting:
         for frame in frames:
             try:
                 items = await run.transcript(frame=frame)
-            except HistoryExpiredError as error:
+            except (HistoryExpiredError, ArchiveDamagedError) as error:
                 yield {"kind": "missing", "what": "transcript", "frame": frame, "why": str(error)}
                 continue
             for item in items:

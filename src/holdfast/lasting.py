@@ -29,6 +29,7 @@ class Lasting(Reach):
             RunNotFoundError: Neither knows anything of it.
             TimeoutError: No worker answered.
             ArtifactError: A part of a long conversation is kept where this client cannot read it.
+            ArchiveDamagedError: The archive has it no longer as it was written.
         """
         try:
             description = await self._describe()

@@ -74,8 +74,8 @@ class Records:
         """
         namespace = self.client.namespace
         with typed_errors(self.client):
-            histories = await self._executions(id)
             await self._ended(id, terminate=terminate)
+            histories = await self._executions(id)
             going = [(id, run_id) for run_id in histories]
             for run_id in histories:
                 for child in await self._archivings(id, run_id):

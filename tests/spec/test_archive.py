@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from holdfast import AgentHost, Holdfast, HoldfastPlugin, Run
 from holdfast.archive import Archive
 from holdfast.artifacts import FolderStore
 from holdfast.errors import (
+    ArchiveDamagedError,
     HistoryExpiredError,
     OffsetUnknownError,
     RunCancelledError,
@@ -338,3 +341,57 @@ async def test_a_session_is_archived_with_its_last_words(make_lab: MakeLab, effe
     assert (await lab.hf.erase(session.id)).archived
     with pytest.raises(RunNotFoundError):
         await lab.hf.run(session.id).transcript()
+
+
+def files(folder: Path, run: Run, pattern: str) -> list[Path]:
+    """Where the archive keeps such files of a run."""
+    digest = hashlib.sha256(json.dumps(["default", run.id]).encode()).hexdigest()
+    return list((folder / digest[:2] / digest).glob(pattern))
+
+
+async def test_a_damaged_archive_says_so(make_lab: MakeLab, effects: Effects, tmp_path: Path) -> None:
+    """A file that is no longer what was written there is one typed error that names it, never another run's events; the
+    conversation, if it is whole, is there all the same, and files of other names do not matter."""
+    lab = await make_lab([desk(effects)], script=[DONE, DONE], archive=tmp_path)
+    runs = [await lab.hf.start("desk", "go") for _ in range(2)]
+    for run in runs:
+        await run.result()
+        await archived(lab, run, tmp_path)
+    run, other = runs
+    path, others = [path for each in runs for path in files(tmp_path, each, "history-*")]
+    (path.parent / "history-of-mine.txt").write_text("a note")
+    events = await seen(run)
+    await forget(lab, run.id)
+    assert await seen(lab.hf.run(run.id)) == events
+    whole = path.read_bytes()
+    for spoilt in (whole[:-20], gzip.compress(b""), others.read_bytes(), b"nonsense"):
+        path.write_bytes(spoilt)
+        with pytest.raises(ArchiveDamagedError, match=path.name):
+            await seen(lab.hf.run(run.id))
+    assert len(await lab.hf.run(run.id).transcript()) == 2
+    path.write_bytes(whole)
+    assert await seen(lab.hf.run(run.id)) == events
+    [transcript] = files(tmp_path, run, "transcript-*")
+    transcript.write_bytes(transcript.read_bytes()[:-20])
+    [missing] = [line async for line in lab.hf.export(run.id) if line["kind"] == "missing"]
+    assert transcript.name in str(missing["why"])
+    assert len(await seen(other)) == len(events)
+
+
+async def test_every_history_of_a_run_that_goes_on_is_erased(
+    make_lab: MakeLab, effects: Effects, tmp_path: Path
+) -> None:
+    """One that has gone on in fresh histories leaves none of them behind when it is ended and erased, on the server or
+    in the archive."""
+    turns = [Reply(call("look", {"check": f"w{turn}"}, f"c{turn}")) for turn in range(8)]
+    lab = await make_lab([desk(effects)], script=[*turns, WIPE], archive=tmp_path)
+    run = await lab.hf.start("desk", "look", segment_events=SHORT)
+    await lab.next_request(run)
+    histories = [history.run_id for history in await lab.histories(run)]
+    assert len(histories) > 1
+    erased = await lab.hf.erase(run.id, terminate=True)
+    assert set(erased.histories) == set(histories)
+    for run_id in histories:
+        assert not await known(lab.client, run.id, run_id)
+        assert not await known(lab.client, f"holdfast-archive-{run_id}")
+    assert stored(tmp_path) == {}
