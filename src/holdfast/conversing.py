@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel
 
-from holdfast.payloads.json_profile import JsonObject
+from holdfast.errors import PayloadInvalidError
+from holdfast.payloads.json_profile import JsonObject, scrub
 from holdfast.payloads.runs import context_to_wire
 from holdfast.payloads.sessions import OnBusy, SessionInput
 from holdfast.session_opening import Opening
 from holdfast.sessions import Session
 from holdfast.starting import UNSET, Starting, _Unset
+
+ID_BYTES: Final = 1000
+"""Longest workflow id that the server takes by default."""
 
 
 class Conversing(Starting):
@@ -51,8 +55,10 @@ class Conversing(Starting):
             model_queue: Task queue of its model calls.
 
         Raises:
-            PayloadInvalidError: It cannot begin so: wrong items, labels or context, or more than 1.9 MB.
+            PayloadInvalidError: It cannot begin so: the id can be none, wrong items, labels or context, or more than
+                1.9 MB.
         """
+        _check_id(id)
         if agent is None:
             return Session(self.client, id, stores=self.stores)
         given: dict[str, Any] = {
@@ -80,3 +86,9 @@ class Conversing(Starting):
             check=self._check_size,
         )
         return Session(self.client, id, opening, self.stores)
+
+
+def _check_id(session_id: str) -> None:
+    size = len(session_id.encode("utf-8", "surrogatepass"))
+    if not 0 < size <= ID_BYTES or scrub(session_id) != session_id:
+        raise PayloadInvalidError("session", [f"id: a text of 1 to {ID_BYTES:,} bytes is needed"])

@@ -408,6 +408,22 @@ class TurnFailedError(RunFailedError):
         self.failure = failure
 
 
+class AnswerExpiredError(HoldfastError):
+    """A message of a session was answered, and its output is no longer kept at hand.
+
+    Attributes:
+        message_id: Which message.
+    """
+
+    def __init__(self, session_id: str, message_id: str) -> None:
+        super().__init__(
+            f"message {message_id} of {session_id} was answered, and the answer is no longer kept by its id; "
+            "read it in the session's items() or events()"
+        )
+        self.session_id = session_id
+        self.message_id = message_id
+
+
 class ArtifactError(HoldfastError):
     """An output that goes by reference could not be kept or read. The text is written for the model to read.
 

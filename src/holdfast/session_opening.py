@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from temporalio.client import (
@@ -73,16 +74,19 @@ class Opening:
             RefusalError: The session refuses it. SessionClosedError: It has ended.
         """
         while True:
+            operation = self._operation()
             try:
                 with typed_errors(self._client, self._id):
                     return await self._client.execute_update_with_start_workflow(
                         "send",
                         message,
-                        start_workflow_operation=self._operation(),
+                        start_workflow_operation=operation,
                         id=update_id,
                         rpc_timeout=ANSWER_WITHIN,
                     )
             except WorkflowAlreadyStartedError:
+                with suppress(WorkflowAlreadyStartedError):
+                    await operation.workflow_handle()  # else asyncio logs an error that nobody has looked at
                 raise closed(self._id) from None
             except WorkflowUpdateFailedError as error:
                 raise refusal_of(error.cause) from error

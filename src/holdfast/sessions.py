@@ -34,7 +34,7 @@ from holdfast.payloads.transcript import TranscriptQuery
 from holdfast.reach import ANSWER_WITHIN, NO_WORKER
 from holdfast.reading import read_transcript
 from holdfast.session_opening import WORKFLOW, Opening, closed
-from holdfast.steering import Steering
+from holdfast.steering import Steering, recorded
 from holdfast.turns import Turn
 from holdfast.watching import Watching
 
@@ -116,14 +116,20 @@ class Session(Watching, Live, Deciding, Steering, Lasting):
     async def close(self, reason: str | None = None, *, by: str | None = None) -> bool:
         """End the session once what was sent has been answered; False where it had ended already.
 
+        Args:
+            reason: Recorded, its first 2,000 characters.
+            by: Who closes it: a claimed name.
+
         Raises:
+            PayloadInvalidError: *by* is no name.
             RunNotFoundError: The server does not know the session.
         """
+        given = CloseSession.from_wire({"reason": None if reason is None else recorded(reason), "by": by})
         if (await self._describe()).status is not WorkflowExecutionStatus.RUNNING:
             return False
         try:
             with typed_errors(self._client, self.id):
-                await self._handle.signal("close", CloseSession(reason=reason, by=by).to_wire())
+                await self._handle.signal("close", given.to_wire())
         except RunNotFoundError:
             return False  # it ended in between
         return True
@@ -132,8 +138,9 @@ class Session(Watching, Live, Deciding, Steering, Lasting):
 
     async def turn_status(self, message_id: str) -> TurnStatus:
         """See `Turn.status`."""
+        query = TurnQuery.from_wire({"message_id": message_id})
         with self._no_worker():
-            answer = await self._query_twice("turn", TurnQuery(message_id=message_id).to_wire())
+            answer = await self._query_twice("turn", query.to_wire())
         return TurnStatus.from_wire(answer)
 
     async def wait_for(self, message_id: str, *, wait_for_people: bool) -> TurnResult:

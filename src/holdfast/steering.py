@@ -33,7 +33,7 @@ class Steering(Reach):
         description = await self._describe()
         with typed_errors(self._client, self.id):
             try:
-                await self._handle.signal(f"{self._prefix(description)}stop", {"reason": _recorded(reason)})
+                await self._handle.signal(f"{self._prefix(description)}stop", {"reason": recorded(reason)})
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND:
                     raise self._ended(await self._describe()) from error
@@ -115,11 +115,12 @@ class Steering(Reach):
             return False
         try:
             with typed_errors(self._client, self.id):
-                await self._handle.cancel(reason=_recorded(reason))
+                await self._handle.cancel(reason=recorded(reason))
         except RunNotFoundError:
             return False  # it ended in between
         return True
 
 
-def _recorded(reason: str) -> str:
+def recorded(reason: str) -> str:
+    """What is recorded of a reason."""
     return scrub(reason[:REASON_CHARACTERS])

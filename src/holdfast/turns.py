@@ -8,7 +8,7 @@ from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, overload
 
-from holdfast.errors import TurnFailedError
+from holdfast.errors import AnswerExpiredError, TurnFailedError
 from holdfast.live import Item
 from holdfast.output_type import built
 from holdfast.payloads.events import MessageAnswered, MessagePlaced, MessageRefused, MessageSent
@@ -53,6 +53,7 @@ class Turn:
 
         Raises:
             TimeoutError: No worker answered. RunNotFoundError: The server does not know the session.
+            PayloadInvalidError: The message's id can be none.
         """
         return await self._session.turn_status(self.id)
 
@@ -98,7 +99,7 @@ class Turn:
             if not bound.expired():
                 raise
             raise TimeoutError(f"message {self.id} was not answered in time; its session goes on") from error
-        if kind is None or result.failure is not None:
+        if kind is None or result.failure is not None or result.expired:
             return result
         return TurnResult[Any].model_construct(**{**dict(result), "output": kind.read(result.output)})
 
@@ -108,12 +109,15 @@ class Turn:
         """The answer itself: a text; for an agent with an `output_type` its JSON value, or *output_type*.
 
         Raises:
-            TurnFailedError: There is none; its ``kind`` says why. And all that `result` raises.
+            TurnFailedError: There is none; its ``kind`` says why. AnswerExpiredError: It is no longer kept here. And
+                all that `result` raises.
         """
         result = await self.result(output_type=output_type, wait_for_people=wait_for_people, timeout=timeout)
         failure = result.failure
         if failure is not None:
             raise TurnFailedError(self._session.id, self.id, failure, result.usage)
+        if result.expired:
+            raise AnswerExpiredError(self._session.id, self.id)
         return result.output
 
     async def stream(self, after: str | None = None) -> AsyncIterator[Item]:

@@ -27,11 +27,14 @@ from holdfast.errors import (
     WaitingForPeople,
 )
 from holdfast.payloads.events import RequestOpened
+from holdfast.payloads.sessions import SessionInput
 from holdfast.testing import Fail, Gate, Hang, Reply, call, text
 from holdfast.testing.script import Usage
 from spec.test_f_sessions import desk, kinds, said, talk_to
 
 WAIT = timedelta(seconds=30)
+HELLO = [{"role": "user", "content": "hello"}]
+A_CALL = {"type": "function_call", "call_id": "c", "name": "x", "arguments": "{}"}
 
 
 def plain() -> Agent:
@@ -92,9 +95,20 @@ async def test_what_is_no_session_is_a_typed_error(make_lab: MakeLab) -> None:
         lab.hf.session("s", agent="")
     with pytest.raises(PayloadInvalidError, match="on_message"):
         lab.hf.session("s", agent="desk", on_message="drop")  # type: ignore[arg-type]
+    for no_id in ("", "x" * 1001, "\ud800"):
+        with pytest.raises(PayloadInvalidError, match="id"):
+            lab.hf.session(no_id, agent="desk")
     session = talk_to(lab)
     await (await session.send("hello")).output(timeout=WAIT)
     assert (await session.turn("never-sent").status()).state == "unknown"
+    for no_message in ("", "x" * 257, "\ud800"):
+        with pytest.raises(PayloadInvalidError, match="message_id"):
+            await session.turn(no_message).status()
+    with pytest.raises(PayloadInvalidError, match="by"):
+        await session.close(by="x" * 257)
+    assert (await session.status()).status == "idle"
+    assert await session.close("a \ud800 reason, " * 1_000)
+    await session.result(timeout=WAIT)
 
 
 async def test_closing_answers_what_was_sent_before(make_lab: MakeLab) -> None:
@@ -344,9 +358,31 @@ async def test_a_conversation_can_be_imported(make_lab: MakeLab) -> None:
     assert kinds(lab.model.requests[0].body["input"]) == ["user", "assistant", "user"]
     with pytest.raises(PayloadInvalidError, match="import_items"):
         lab.hf.session("s", agent="desk", import_items="all")  # type: ignore[arg-type]
-    huge = lab.hf.session(f"s-{uuid.uuid4().hex[:8]}", agent="desk", import_items=[{"x": "y" * 2_000_000}])
+    huge = lab.hf.session(
+        f"s-{uuid.uuid4().hex[:8]}", agent="desk", import_items=[{"role": "user", "content": "y" * 2_000_000}]
+    )
     with pytest.raises(PayloadInvalidError, match=r"1,900,000"):
         await huge.send("hello")
+
+
+@pytest.mark.parametrize(
+    ("items", "problem"),
+    [
+        pytest.param([{"type": "function_call_output", "call_id": "c", "output": "x"}], "item 0", id="no-call"),
+        pytest.param(
+            [*HELLO, {"type": "function_call", "call_id": "c", "name": "x", "arguments": "{}"}],
+            "item 1",
+            id="no-output",
+        ),
+        pytest.param([{"type": "reasoning", "id": "rs_1", "summary": []}, *HELLO], "item 0", id="idle-reasoning"),
+        pytest.param([*HELLO, {"x": 1}], "neither a type nor a role", id="no-item"),
+        pytest.param([{"type": None, "role": "user", "content": "hi"}], "item 0", id="no-type"),
+    ],
+)
+def test_what_the_provider_would_always_refuse_is_not_imported(items: list[Any], problem: str) -> None:
+    """A conversation that is torn apart is refused at once: no message of its session could ever be answered."""
+    with pytest.raises(PayloadInvalidError, match=problem):
+        SessionInput.from_wire({"agent": "desk", "import_items": items})
 
 
 async def test_large_answers_are_read_from_the_conversation(make_lab: MakeLab) -> None:

@@ -65,6 +65,17 @@ def without_orphans(items: Sequence[JsonObject], original: Sequence[JsonObject] 
     return kept
 
 
+def first_torn(items: Sequence[JsonObject]) -> int | None:
+    """The place of the first item that lacks what it belongs to, see `without_orphans`; None where there is none."""
+    kept = iter(without_orphans(items))
+    following = next(kept, None)
+    for place, item in enumerate(items):
+        if following is not item and following != _nameless(item):
+            return place
+        following = next(kept, None)
+    return None
+
+
 def cut_points(items: Sequence[JsonObject]) -> list[int]:
     """The positions from which *items* can be read on: what stands before is not needed by anything after.
 

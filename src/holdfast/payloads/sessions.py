@@ -7,6 +7,7 @@ from typing import Annotated, Generic, Literal, cast
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from holdfast.payloads.base import Payload
+from holdfast.payloads.conversation import first_torn
 from holdfast.payloads.guardrails import GuardrailResult
 from holdfast.payloads.history import History
 from holdfast.payloads.json_profile import JsonObject
@@ -33,6 +34,22 @@ class SessionInput(RunInput):
     input: list[JsonObject] = []
     import_items: list[JsonObject] = []
     on_message: OnBusy = "queue"  # type: ignore[assignment] # a session has turns to give, so it knows other answers
+
+    @field_validator("import_items")
+    @classmethod
+    def _can_be_read(cls, items: list[JsonObject]) -> list[JsonObject]:
+        """What the provider refuses here it would refuse with every message."""
+        for place, item in enumerate(items):
+            if not isinstance(item.get("type", "message"), str) or not item.keys() & {"type", "role"}:
+                raise ValueError(f"item {place} has neither a type nor a role")
+        torn = first_torn(items)
+        if torn is not None:
+            kind = items[torn].get("type")
+            raise ValueError(
+                f"item {torn} ({kind}) is torn from what it belongs to: each call needs its output, each output its "
+                "call, and reasoning what it led to"
+            )
+        return items
 
     @field_validator("history")
     @classmethod
@@ -67,7 +84,7 @@ class TurnResult(Payload, Generic[Output]):
         failure: Why there is no answer.
         guardrails: What guardrails said: the latest 100.
         stopped: Why the turn was told to end, if it was: `output` is then what had been said by then.
-        expired: The output is no longer kept here; the session's history has it.
+        expired: The output is no longer kept by the message's id; the session's items and history have it.
     """
 
     output: SerializeAsAny[Output] = cast(Output, None)  # a null is left out on the wire

@@ -184,6 +184,7 @@ class Carrier:
                 "history; give the workers' HoldfastPlugin artifacts=…, or the agent a compaction",
                 facts={"bytes": size, "limit": CARRY_BYTES},
             )
+            self._state.too_heavy = failure
             for frame in self._state.frames:
                 if frame.id in self._state.active:
                     frame.fail(failure)

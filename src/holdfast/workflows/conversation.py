@@ -7,7 +7,7 @@ from typing import Final
 from pydantic import BaseModel
 from temporalio import workflow
 
-from holdfast.payloads.json_profile import JsonValue
+from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.requests import Transition
 from holdfast.payloads.runs import RunResult
 from holdfast.payloads.sessions import (
@@ -20,7 +20,7 @@ from holdfast.payloads.sessions import (
     TurnStatus,
 )
 from holdfast.workflows import reopening
-from holdfast.workflows.driver import Driver
+from holdfast.workflows.driver import Driver, failed
 from holdfast.workflows.frames import Frame, Queued
 from holdfast.workflows.ledger import WHY_CHARACTERS
 from holdfast.workflows.messages import RefuseMessages
@@ -29,6 +29,7 @@ from holdfast.workflows.turn_records import TurnRecord, TurnRecords
 
 _STATES: Final[dict[str, MessageState]] = {"placed": "working", "refused": "refused"}
 CANCELLED: Final = RefuseMessages("ended", "the session was cancelled")
+FAILED: Final = RefuseMessages("ended", "the session has failed")
 
 
 class Talk(BaseModel):
@@ -78,18 +79,25 @@ class Conversation:
         """Answer messages until the session is closed. Can be entered at any point: what is missing is looked up.
 
         Raises:
+            ApplicationError: ``ConversationTooLarge``: it can neither go on in this history nor leave it.
             asyncio.CancelledError: The session was cancelled.
         """
-        talk, mailbox, frame = self.talk, self._state.mailbox, self.frame
+        talk, state, frame = self.talk, self._state, self.frame
+        mailbox = state.mailbox
         assert frame is not None
         while True:
             if not talk.answering:
-                await workflow.wait_condition(lambda: bool(mailbox.early) or talk.closing is not None)
+                await workflow.wait_condition(
+                    lambda: bool(mailbox.early) or talk.closing is not None or state.too_heavy is not None
+                )
+                if state.too_heavy is not None:
+                    mailbox.refuse_early(FAILED, workflow.now())
+                    raise failed(state.too_heavy, frame.spent_before)
                 if not mailbox.early:
                     break
                 self._open(frame, mailbox.early.pop(0))
-            self._state.active.add(frame.id)
-            await Driver(self._state, frame).drive()
+            state.active.add(frame.id)
+            await Driver(state, frame).drive()
             self._settle(frame)
         return RunResult(agent=frame.agent, turns=frame.turn, usage=frame.spent_before)
 
@@ -103,6 +111,13 @@ class Conversation:
     def close(self, given: CloseSession) -> None:
         """Take no more messages; end when those that were taken have been answered."""
         self.talk.closing = self.talk.closing or given
+
+    def carried(self) -> JsonObject:
+        """All that has to last, as it is taken into a fresh history."""
+        frame = self.frame
+        standing = set() if frame is None else {*frame.blocks, *frame.earlier}
+        records = self.talk.records.carried(standing, self._state.transcript)
+        return self.talk.model_copy(update={"records": records}).model_dump(mode="json")
 
     def status_of(self, message_id: str) -> TurnStatus:
         """Where a message stands."""

@@ -294,7 +294,7 @@ class AgentHost:
 
     def _added(self) -> JsonObject:
         """What is taken along beside the state of the loops."""
-        return self.own if self._conversation is None else self._conversation.talk.model_dump(mode="json")
+        return self.own if self._conversation is None else self._conversation.carried()
 
     async def _unknown_send(self) -> None:
         """What became of a signal `send` before there was one: in a user's own workflow nobody heard of it."""

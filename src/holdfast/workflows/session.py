@@ -37,15 +37,19 @@ class AgentSession:
         """Answer messages until the session is closed.
 
         Raises:
-            ApplicationError: ``StartInvalid`` for wrong arguments.
+            ApplicationError: ``StartInvalid`` for wrong arguments; ``ConversationTooLarge``.
         """
-        # No `finally`: see `AgentRun.run`.
         try:
             if not self._goes_on:
                 self._conversation.begin(read_start(args, EXPECTED, SessionInput))
-            result = await self._host.to_the_end(asyncio.create_task(self._conversation.run()))
         except ApplicationError:
             self._host.close("failed")
+            raise
+        # No `finally`: see `AgentRun.run`.
+        try:
+            result = await self._host.to_the_end(asyncio.create_task(self._conversation.run()))
+        except ApplicationError:
+            await self._end("failed")
             raise
         except asyncio.CancelledError:
             self._conversation.abandon()

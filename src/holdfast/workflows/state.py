@@ -19,7 +19,7 @@ from holdfast.payloads.usage import Usage
 from holdfast.workflows import asking, limits, provider_history
 from holdfast.workflows.asking import Asker, digest_of, place_of
 from holdfast.workflows.entry import Entry
-from holdfast.workflows.frames import Call, Frame
+from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.leaving import Leaving
 from holdfast.workflows.ledger import Ledger
 from holdfast.workflows.mailbox import Mailbox
@@ -43,6 +43,7 @@ class RunState:
         unlimited_frames: Frames whose caller lifted the agent's own turn limit.
         next_frame: Number of the next frame.
         leaving: When all goes on in a fresh history.
+        too_heavy: Why it can neither be taken along nor stay here any longer: what has no end of its own ends with it.
         keeps: Workers keep outside the history what is too large for it; `probed` once one was asked in this history.
         archives: The workers have an archive, into which the run's history goes.
         ledger_version: Changes whenever a decision changes the ledger; drivers wait for it.
@@ -76,6 +77,7 @@ class RunState:
         self.labels: dict[str, str] = {}
         self.next_frame = 0
         self.leaving = Leaving(segment_events, lambda: self.quiet)
+        self.too_heavy: Failure | None = None
         self.keeps = False
         self.probed = False
         self._prefix = prefix

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from pydantic import BaseModel
@@ -10,7 +11,7 @@ from holdfast.errors import JsonProfileError
 from holdfast.payloads.base import json_size
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.model_call import StructuredOutput
-from holdfast.payloads.sessions import TurnResult
+from holdfast.payloads.sessions import TurnFailure, TurnResult
 from holdfast.workflows import loop
 from holdfast.workflows.answers import value_of
 from holdfast.workflows.transcript import Transcript
@@ -21,6 +22,12 @@ KEPT_OUTPUT_BYTES: Final = 16_000
 """An output above this is read from the transcript, where it stands anyway."""
 KEPT_OUTPUTS_BYTES: Final = 256_000
 """All outputs that are kept beside the transcript, together: the state of a session has to travel."""
+CARRIED_ANSWERS_BYTES: Final = 256_000
+"""Blocks that are taken into a fresh history for nothing but an old answer, together: the newest ones."""
+CARRIED_NOTES_BYTES: Final = 128_000
+"""What guardrails said of old messages, and why their turns failed, together: the newest of them in full."""
+BRIEF_CHARACTERS: Final = 300
+"""What is left of the text of an older failure."""
 
 
 class TurnRecord(BaseModel):
@@ -78,14 +85,53 @@ class TurnRecords(BaseModel):
         facts: JsonObject = {"expired": True} if found is None else {"output": found[0]}
         return record.result.model_copy(update=facts)
 
+    def carried(self, standing: Collection[str], transcript: Transcript) -> TurnRecords:
+        """What is taken along into a fresh history: all of the newest messages, and less of those before.
+
+        Args:
+            standing: Blocks that are taken along anyway.
+            transcript: Knows how large the others are.
+        """
+        answers, notes = CARRIED_ANSWERS_BYTES, CARRIED_NOTES_BYTES
+        newest_first: list[tuple[str, TurnRecord]] = []
+        for message_id, record in reversed(self.records.items()):
+            taken = record
+            if record.block is not None and record.block not in standing:
+                answers -= transcript.size([record.block]) if record.size is None else 0
+                if record.size is not None or answers < 0:
+                    taken = _without_block(record)
+            notes -= _notes_size(record.result)
+            newest_first.append((message_id, taken if notes >= 0 else _brief(taken)))
+        return TurnRecords(records=dict(reversed(newest_first)), kept_bytes=self.kept_bytes)
+
     def _drop_output(self, record: TurnRecord) -> None:
         self.kept_bytes -= record.size or 0
-        if record.block is not None:
-            _leave(record)
+        if record.size is not None and record.block is None and record.result.output is not None:
+            record.result = record.result.model_copy(update={"expired": True})
+        _leave(record)
 
 
 def _leave(record: TurnRecord) -> None:
     record.result, record.size = record.result.model_copy(update={"output": None}), None
+
+
+def _without_block(record: TurnRecord) -> TurnRecord:
+    """The record without the block of its answer, which has expired unless it is kept in the record itself."""
+    facts = {} if record.size is not None else {"expired": True}
+    return record.model_copy(update={"block": None, "result": record.result.model_copy(update=facts)})
+
+
+def _notes_size(result: TurnResult) -> int:
+    said = json_size([each.to_wire() for each in result.guardrails])
+    return said + (0 if result.failure is None else json_size(result.failure.to_wire()))
+
+
+def _brief(record: TurnRecord) -> TurnRecord:
+    """The record with what it cannot do without."""
+    failure = record.result.failure
+    if failure is not None:
+        failure = TurnFailure(type=failure.type, message=failure.message[:BRIEF_CHARACTERS])
+    return record.model_copy(update={"result": record.result.model_copy(update={"guardrails": [], "failure": failure})})
 
 
 def _read(block: str, record: TurnRecord, transcript: Transcript) -> tuple[JsonValue] | None:
