@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import secrets
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
@@ -17,6 +18,8 @@ __all__ = ["DeltaHub"]
 
 QUESTION_BYTES: Final = 8 * 1024 * 1024
 QUESTION_S: Final = 10.0
+ANSWER_BYTES: Final = 1024 * 1024
+"""About, of entries in one answer."""
 LONGEST_WAIT_S: Final = 60.0
 
 
@@ -77,4 +80,14 @@ class DeltaHub:
         wait_s = min(float(question["wait_s"]), LONGEST_WAIT_S)
         after = question["after"]
         found = await self._stream.read(str(question["read"]), None if after is None else str(after), wait_s)
-        return {"ok": True, "entries": [(position, base64.b64encode(entry).decode()) for position, entry in found]}
+        return {"ok": True, "entries": list(_page(found))}
+
+
+def _page(found: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, str]]:
+    """As much as goes into one answer, one entry at least: whoever reads on gets the rest."""
+    room = ANSWER_BYTES
+    for position, entry in found:
+        if room < 0:
+            return
+        room -= len(entry)
+        yield position, base64.b64encode(entry).decode()

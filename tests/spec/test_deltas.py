@@ -256,6 +256,20 @@ async def test_entries_are_read_on_and_waited_for(redis: RedisServer, hub: Delta
     await stream.close()
 
 
+async def test_a_hub_gives_out_much_in_pages(hub: DeltaHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that comes late to long replies gets all of them, however much one answer may hold."""
+    monkeypatch.setattr("holdfast.deltas_local.LINE_BYTES", 3_500_000)
+    stream = LocalDeltas(hub.url)
+    for number in range(6):
+        await stream.publish("run", bytes([number]) * 900_000)
+    read: list[int] = []
+    after: str | None = None
+    while found := await stream.read("run", after, 0):
+        read += [entry[0] for _, entry in found]
+        after = found[-1][0]
+    assert read == list(range(6))
+
+
 async def test_a_hub_answers_those_who_know_its_secret(hub: DeltaHub) -> None:
     """Another user of the machine, who can reach the port, neither reads nor writes; nor does nonsense end the hub."""
     stranger = LocalDeltas(re.sub("//.*@", "//guessed@", hub.url))
