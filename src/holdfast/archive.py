@@ -82,6 +82,21 @@ class Archive:
         names = await self._at(namespace, workflow_id, lambda place: place.names())
         return [segment for name in names if (segment := _segment(name)) is not None]
 
+    async def last_of(self, namespace: str, workflow_id: str, first: str | None) -> str | None:
+        """Run id of the last archived segment: of the chain that begins with *first*, None takes the newest.
+
+        Returns:
+            None where nothing of it is archived.
+
+        Raises:
+            ArchiveDamagedError: As `history`.
+        """
+        for segment in reversed(await self.segments(namespace, workflow_id)):
+            events = None if first is None else await self.history(namespace, workflow_id, segment.run_id)
+            if events is None or events[0].workflow_execution_started_event_attributes.first_execution_run_id == first:
+                return segment.run_id
+        return None
+
     async def history(self, namespace: str, workflow_id: str, run_id: str) -> list[HistoryEvent] | None:
         """The events of one Temporal run; None where they are not archived.
 

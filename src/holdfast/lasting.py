@@ -60,12 +60,12 @@ class Lasting(Reach):
         archive = self._stores.archive
         if archive is None:
             raise HistoryExpiredError(self.id)
-        segments = await archive.segments(self._client.namespace, self.id)
-        if not segments:
+        last = await archive.last_of(self._client.namespace, self.id, self._first)
+        if last is None:
             raise RunNotFoundError(self.id)
-        found = await self._archived(frame, segments[-1].run_id)
+        found = await self._archived(frame, last)
         if found is None:
-            raise HistoryExpiredError(self.id, segments[-1].run_id)
+            raise HistoryExpiredError(self.id, last)
         return found
 
     async def _archived(self, frame: str, run_id: str) -> list[JsonObject] | None:

@@ -395,3 +395,32 @@ async def test_every_history_of_a_run_that_goes_on_is_erased(
         assert not await known(lab.client, run.id, run_id)
         assert not await known(lab.client, f"holdfast-archive-{run_id}")
     assert stored(tmp_path) == {}
+
+
+async def test_a_run_whose_id_is_used_again_is_told_apart(make_lab: MakeLab, effects: Effects, tmp_path: Path) -> None:
+    """Of two archived runs of one id each handle reads its own events and conversation, the id alone the newer one; an
+    offset of the one is no place in the other."""
+    lab = await make_lab([desk(effects)], script=[Reply(text("first")), Reply(text("second"))], archive=tmp_path)
+    runs, told = [], []
+    for said in ("one", "two"):
+        run = await lab.hf.start("desk", said, id=f"again-{lab.task_queue}")
+        await run.result()
+        child = lab.client.get_workflow_handle(f"holdfast-archive-{await newest(lab, run)}")
+        async with asyncio.timeout(30):
+            await child.result()
+        runs.append(run)
+        told.append((await seen(run), await run.transcript()))
+        await forget(lab, run.id, await newest(lab, run))
+    for run, (events, items) in zip(runs, told, strict=True):
+        assert await seen(run) == events
+        assert await run.transcript() == items
+    assert (await seen(lab.hf.run(runs[0].id)), await lab.hf.run(runs[0].id).transcript()) == told[1]
+    with pytest.raises(OffsetUnknownError):
+        await seen(runs[1], str(told[0][0][0]["offset"]))
+    with pytest.raises(RunNotFoundError):
+        await Run(lab.client, runs[0].id, "no-such-run", lab.hf.stores).transcript()
+
+
+async def newest(lab: Lab, run: Run) -> str:
+    """Temporal's run id of what bears a run's id now."""
+    return (await lab.client.get_workflow_handle(run.id).describe()).run_id
