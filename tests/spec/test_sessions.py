@@ -8,9 +8,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 from temporalio.client import WorkflowContinuedAsNewError
 
 from conftest import Effects, MakeLab
+from crash.test_p4_in_doubt import replies_and_outputs
 from holdfast import Agent, InputGuardrail, RunContext, ToolContext, handoff, tool
 from holdfast import Fail as Trip
 from holdfast.errors import (
@@ -248,6 +250,40 @@ async def test_a_tool_that_fails_its_turn_keeps_every_call_answered(make_lab: Ma
     ]
     assert lab.model.violations == []
     assert effects == []
+
+
+async def test_a_failed_turn_keeps_what_its_tools_noted(make_lab: MakeLab, cache: int) -> None:
+    """What a call that returned has changed in the context counts, also where another call then failed the turn."""
+
+    class Orders(BaseModel):
+        paid: list[int] = []
+
+    @tool(effect="read_only")
+    async def note(ctx: ToolContext[Orders], order: int) -> str:
+        """Note an order."""
+        ctx.context.paid.append(order)
+        return "noted"
+
+    @tool(approval=True, on_error="fail")
+    async def burst() -> str:
+        """Fail."""
+        raise OSError("no disk")
+
+    def instructions(context: RunContext[Orders]) -> str:
+        return f"Paid: {context.context.paid}"
+
+    agent = Agent("desk", model="m", instructions=instructions, tools=[note, burst], context_type=Orders)
+    script = [Reply(call("note", {"order": 7}, "c1"), call("burst", {}, "c2")), Reply(text("yes"))]
+    lab = await make_lab([agent], script=script, max_cached_workflows=cache)
+    session = talk_to(lab, context=Orders())
+    first = await session.send("Order 7 was paid.")
+    request = await lab.next_request(session)
+    await replies_and_outputs(lab, session, 2)
+    await session.approve(request, decided_by="lead")
+    with pytest.raises(TurnFailedError, match="ToolFailed"):
+        await first.output(timeout=WAIT)
+    assert await (await session.send("Was it?")).output(timeout=WAIT) == "yes"
+    assert [each.body["instructions"] for each in lab.model.requests] == ["Paid: []", "Paid: [7]"]
 
 
 @pytest.mark.parametrize("parallel", [False, True], ids=["before-the-model", "beside-the-model"])

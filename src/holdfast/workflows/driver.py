@@ -254,6 +254,7 @@ class Driver:
         for call in self._frame.calls:
             if call.state != "settled":
                 self._calls.endings.settle(call, decided.CANCELLED)
+        keep_edits(self._state, self._frame)  # of calls that returned; what cannot be kept is no second ending
         self._keep_outputs()
         self._state.publish()
 
