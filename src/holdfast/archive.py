@@ -18,7 +18,7 @@ from temporalio.api.history.v1 import History, HistoryEvent
 
 from holdfast.artifacts import ArtifactStore, artifact_store, place_of_run
 from holdfast.deltas import DeltaStream
-from holdfast.errors import ArchiveDamagedError
+from holdfast.errors import ArchiveDamagedError, ArchiveUnavailableError
 
 __all__ = ["Archive", "Segment", "Stores", "archive_at"]
 
@@ -79,7 +79,7 @@ class Archive:
 
     async def segments(self, namespace: str, workflow_id: str) -> list[Segment]:
         """What is archived of a workflow id, in the order in which it ran."""
-        names = await self._at(namespace, workflow_id, lambda place: place.names())
+        names = await self._reached(namespace, workflow_id, lambda place: place.names())
         return [segment for name in names if (segment := _segment(name)) is not None]
 
     async def last_of(self, namespace: str, workflow_id: str, first: str | None) -> str | None:
@@ -106,7 +106,7 @@ class Archive:
         found = [each for each in await self.segments(namespace, workflow_id) if each.run_id == run_id]
         if not found:
             return None
-        data = await self._at(namespace, workflow_id, lambda place: place.read(found[0].name))
+        data = await self._reached(namespace, workflow_id, lambda place: place.read(found[0].name))
         events = list((await asyncio.to_thread(_unpacked, History, found[0].name, data)).events)
         if not events or run_id not in _run_ids(events):
             raise ArchiveDamagedError(found[0].name, "it holds another history, or none")
@@ -120,7 +120,7 @@ class Archive:
         """
         name = f"{_TRANSCRIPT}{run_id}-{frame}.pb.gz"
         try:
-            data = await self._at(namespace, workflow_id, lambda place: place.read(name))
+            data = await self._reached(namespace, workflow_id, lambda place: place.read(name))
         except FileNotFoundError:
             return None
         payloads = (await asyncio.to_thread(_unpacked, Payloads, name, data)).payloads
@@ -130,7 +130,21 @@ class Archive:
 
     async def erase(self, namespace: str, workflow_id: str) -> list[str]:
         """Forget all that is archived of a workflow id; return the names of the files."""
-        return await self._at(namespace, workflow_id, lambda place: place.erase())
+        return await self._reached(namespace, workflow_id, lambda place: place.erase())
+
+    async def _reached(self, namespace: str, workflow_id: str, work: Callable[[ArtifactStore], T]) -> T:
+        """As `_at`, for clients: whatever the medium says has one type.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ArchiveUnavailableError: Everything else.
+        """
+        try:
+            return await self._at(namespace, workflow_id, work)
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise ArchiveUnavailableError(type(error).__name__) from error
 
     async def _at(self, namespace: str, workflow_id: str, work: Callable[[ArtifactStore], T]) -> T:
         place = place_of_run(self._store, namespace, workflow_id)

@@ -449,6 +449,14 @@ class ArchiveDamagedError(HoldfastError):
         self.problem = problem
 
 
+class ArchiveUnavailableError(HoldfastError):
+    """The archive cannot be read or erased now: it is away, or this account may not."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"the archive cannot be reached ({problem}); see to it, then try again")
+        self.problem = problem
+
+
 class RunCancelledError(HoldfastError):
     """The run was cancelled; what was pending has been withdrawn.
 

@@ -39,6 +39,7 @@ class Exporting:
         Raises:
             RunNotFoundError: Neither the server nor an archive knows the run.
             HistoryExpiredError: A part of its history is gone. ArchiveDamagedError: Likewise, in the archive.
+            ArchiveUnavailableError: The archive is away.
             TimeoutError: It has no archive, and no worker answered for the conversation.
             ArtifactError: A part of a long conversation is kept where this client cannot read it.
         """

@@ -29,7 +29,7 @@ class Following(Reach):
             RunNotFoundError: The server does not know the run.
             OffsetUnknownError: *after* is no place in this run.
             HistoryExpiredError: The server no longer has a part of the history that is wanted, and no archive here.
-            ArchiveDamagedError: The archive has it no longer as it was written.
+            ArchiveDamagedError: The archive has it no longer as it was written. ArchiveUnavailableError: It is away.
             HistoryUnreadableError: The history was written with a codec that this client does not have.
         """
         archive = self._stores.archive

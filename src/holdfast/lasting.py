@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowQueryFailedError
 from temporalio.service import RPCError
 
 from holdfast.artifacts import ArtifactStore, place_of_run
-from holdfast.errors import HistoryExpiredError, RunNotFoundError
+from holdfast.errors import ArchiveDamagedError, ArchiveUnavailableError, HistoryExpiredError, RunNotFoundError
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.reach import Reach
 from holdfast.reading import whole_transcript
+
+logger = logging.getLogger(__name__)
 
 
 class Lasting(Reach):
@@ -29,16 +33,21 @@ class Lasting(Reach):
             RunNotFoundError: Neither knows anything of it.
             TimeoutError: No worker answered.
             ArtifactError: A part of a long conversation is kept where this client cannot read it.
-            ArchiveDamagedError: The archive has it no longer as it was written.
+            ArchiveDamagedError: The server has forgotten it, and the archive has it no longer as it was written.
+            ArchiveUnavailableError: Likewise, and the archive cannot be reached.
         """
         try:
             description = await self._describe()
         except RunNotFoundError:
             return await self._expired(frame)
         if description.status is not WorkflowExecutionStatus.RUNNING:
-            archived = await self._archived(frame, description.run_id)
-            if archived is not None:
-                return archived
+            try:
+                archived = await self._archived(frame, description.run_id)
+            except (ArchiveDamagedError, ArchiveUnavailableError) as error:
+                logger.warning("%s is asked for its conversation: %s", self.id, error)
+            else:
+                if archived is not None:
+                    return archived
         return await self._asked(description, frame)
 
     # --- inside ---

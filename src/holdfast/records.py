@@ -69,6 +69,7 @@ class Records:
 
         Raises:
             RunGoesOnError: It goes on, and *terminate* is False; nothing was erased.
+            ArchiveUnavailableError: Histories are erased, the archive is not: erase again once it is back.
             TimeoutError: The server did not delete a history in time; erase again.
             ServerUnavailableError: The server is away. NamespaceNotFoundError: It lacks the client's namespace.
         """

@@ -26,6 +26,7 @@ from holdfast.archive import Archive
 from holdfast.artifacts import FolderStore
 from holdfast.errors import (
     ArchiveDamagedError,
+    ArchiveUnavailableError,
     HistoryExpiredError,
     OffsetUnknownError,
     RunCancelledError,
@@ -373,9 +374,26 @@ async def test_a_damaged_archive_says_so(make_lab: MakeLab, effects: Effects, tm
     assert await seen(lab.hf.run(run.id)) == events
     [transcript] = files(tmp_path, run, "transcript-*")
     transcript.write_bytes(transcript.read_bytes()[:-20])
+    [kept] = files(tmp_path, other, "transcript-*")
+    kept.write_bytes(b"nonsense")
+    assert len(await other.transcript()) == 2  # the server has it: the run is asked
     [missing] = [line async for line in lab.hf.export(run.id) if line["kind"] == "missing"]
     assert transcript.name in str(missing["why"])
     assert len(await seen(other)) == len(events)
+
+
+async def test_an_archive_that_is_away_is_one_error(make_lab: MakeLab, effects: Effects, tmp_path: Path) -> None:
+    """What the server has is read as ever; what it has not, and an erasure, say that the archive cannot be reached."""
+    lab = await make_lab([desk(effects)], script=[DONE])
+    run = await lab.start("desk")
+    await run.result()
+    (tmp_path / "away").write_text("a file where a folder was")
+    hf = Holdfast(lab.client, archive=tmp_path / "away")
+    assert len(await hf.run(run.id).transcript()) == 2
+    assert await seen(hf.run(run.id)) == await seen(run)
+    for reading in (hf.run("nobody").transcript(), seen(hf.run("nobody")), hf.erase("nobody")):
+        with pytest.raises(ArchiveUnavailableError, match="cannot be reached"):
+            await reading
 
 
 async def test_every_history_of_a_run_that_goes_on_is_erased(

@@ -69,6 +69,7 @@ CODES: Final[Mapping[type[errors.HoldfastError], int]] = {
     errors.RunCancelledError: CANCELLED,
     errors.WaitingForPeople: WAITS,
     errors.ArchiveDamagedError: NOT_SET_UP,
+    errors.ArchiveUnavailableError: NOT_SET_UP,
     errors.ArtifactError: NOT_SET_UP,
     errors.HistoryUnreadableError: NOT_SET_UP,
     errors.NamespaceNotFoundError: NOT_SET_UP,
