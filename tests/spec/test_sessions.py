@@ -13,7 +13,7 @@ from temporalio.client import WorkflowContinuedAsNewError
 
 from conftest import Effects, MakeLab
 from crash.test_p4_in_doubt import replies_and_outputs
-from holdfast import Agent, InputGuardrail, RunContext, ToolContext, handoff, tool
+from holdfast import Agent, Image, InputGuardrail, RunContext, ToolContext, handoff, tool
 from holdfast import Fail as Trip
 from holdfast.errors import (
     MessageConflictError,
@@ -32,6 +32,7 @@ from holdfast.payloads.events import RequestOpened
 from holdfast.payloads.sessions import SessionInput
 from holdfast.testing import Fail, Gate, Hang, Reply, call, text
 from holdfast.testing.script import Usage
+from holdfast.workflows.reopening import LEFT_OUT
 from spec.test_f_sessions import desk, kinds, said, talk_to
 
 WAIT = timedelta(seconds=30)
@@ -250,6 +251,28 @@ async def test_a_tool_that_fails_its_turn_keeps_every_call_answered(make_lab: Ma
     ]
     assert lab.model.violations == []
     assert effects == []
+
+
+async def test_an_output_that_the_provider_refuses_is_left_out_from_then_on(make_lab: MakeLab, cache: int) -> None:
+    """An image that no model can read fails the turn and not the session: its call keeps an output that says so."""
+
+    @tool(effect="read_only")
+    async def picture() -> Image:
+        """Take a picture."""
+        return Image(url="https://pictures.example/broken.png")
+
+    script = [Reply(call("picture", {}, "c1")), Fail(400), Reply(text("two"))]
+    agent = Agent("desk", model="m", tools=[picture])
+    lab = await make_lab([agent], script=script, max_cached_workflows=cache)
+    session = talk_to(lab)
+    with pytest.raises(TurnFailedError, match="ModelRefused"):
+        await (await session.send("first")).output(timeout=WAIT)
+    assert await (await session.send("second")).output(timeout=WAIT) == "two"
+    assert "broken.png" in str(lab.model.requests[1].body["input"])
+    sent = lab.model.requests[2].body["input"]
+    assert kinds(sent) == ["user", "function_call", "function_call_output", "user"]
+    assert sent[2]["output"] == LEFT_OUT
+    assert lab.model.violations == []
 
 
 async def test_a_failed_turn_keeps_what_its_tools_noted(make_lab: MakeLab, cache: int) -> None:

@@ -155,11 +155,21 @@ class Conversation:
         state.mailbox.early[:0] = frame.queue  # no model call was left for them: each gets a turn of its own
         frame.queue = []
         state.ledger.forget(frame.id)
+        if frame.failure is not None and frame.failure.type == "ModelRefused":
+            self._leave_out_unread(frame)
         reopening.close(frame, result.usage)
         state.drop_below(frame)
         state.active.discard(frame.id)
         if not state.mailbox.early:
             state.publish()
+
+    def _leave_out_unread(self, frame: Frame) -> None:
+        """Otherwise an image that the provider refuses, say, would be refused with every message to come."""
+        for place in range(frame.cursor + 1, len(frame.blocks)):
+            items = self._state.transcript.items(frame.blocks[place])
+            readable = reopening.readable(items)
+            if readable != items:
+                frame.blocks[place] = self._state.new_block(readable)
 
     def _was_read(self, message_id: str) -> bool:
         """Whether a message became part of the turn; a guardrail may have refused one that steers."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
+from holdfast.payloads.base import json_size
+from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.usage import Usage
 from holdfast.workflows.frames import Frame
 
@@ -16,6 +19,10 @@ PER_MESSAGE: Final = (
 """Fields of a frame that begin anew with each message. The blocks, what the model has seen of them, the agent who has
 the conversation and the count of its turns go on: that count makes idempotency keys, so it must never repeat."""
 
+LEFT_OUT: Final = "This came in, and is left out: the request that held it was refused."
+LONG_BYTES: Final = 16_000
+"""Above this a text may be why a request was refused."""
+
 
 def reopen(frame: Frame, block: str) -> None:
     """Let the frame answer the message in *block*, which is to be placed next."""
@@ -24,6 +31,24 @@ def reopen(frame: Frame, block: str) -> None:
     frame.turns_before = frame.turn
     frame.input = block
     frame.phase = "filter" if frame.handoff is not None else "model"
+
+
+def readable(items: Sequence[JsonObject]) -> list[JsonObject]:
+    """Leave out of outputs, and of messages, what a provider may have refused: content that is no text, and long ones.
+
+    Each call keeps its output, so that the model knows that it took place.
+    """
+    left: list[JsonObject] = []
+    for item in items:
+        field = "output" if "output" in item else "content"
+        left.append({**item, field: LEFT_OUT} if _may_be_refused(item.get(field)) else item)
+    return left
+
+
+def _may_be_refused(content: JsonValue) -> bool:
+    parts = content if isinstance(content, list) else []
+    other = any(not isinstance(part, dict) or part.get("type") != "input_text" for part in parts)
+    return other or json_size(content) > LONG_BYTES
 
 
 def close(frame: Frame, spent: Usage) -> None:
