@@ -7,9 +7,11 @@ import sys
 from _tmux import Tmux
 from cli.conftest import Cli
 from cli.test_runs import ASKS, DESK, DONE
+from cli.test_watching import LONG
 from conftest import MakeLab
 from holdfast.cli import exits
-from holdfast.testing import Fail, Reply, text
+from holdfast.testing import Fail, Pause, Reply, text
+from redis_server import RedisServer
 
 
 async def test_a_terminal_holds_a_conversation_and_asks_inline(make_lab: MakeLab, cli: Cli) -> None:
@@ -36,6 +38,21 @@ async def test_a_terminal_holds_a_conversation_and_asks_inline(make_lab: MakeLab
         await terminal.type("are you there?")
         await terminal.shows("Still here.")
     assert len(await session.items()) == 8
+
+
+async def test_a_terminal_shows_an_answer_while_it_is_written(make_lab: MakeLab, cli: Cli, redis: RedisServer) -> None:
+    """The first half of a slow answer stands on the screen before the second is written, and the whole in the end."""
+    lab = await make_lab([DESK], script=[Pause("half", Reply(text(LONG)), after=3)], deltas=redis.url)
+    session = lab.hf.session(f"live-{lab.task_queue}")
+    command = [sys.executable, "-m", "holdfast", "chat", "desk", "--session", session.id]
+    environment = {**cli.environment, "HOLDFAST_TASK_QUEUE": lab.task_queue, "HOLDFAST_DELTAS": redis.url}
+    async with Tmux(command, cli.directory, environment) as terminal:
+        await terminal.shows("Ctrl-D leaves")
+        await terminal.type("tell me")
+        assert LONG[40:] not in await terminal.shows(LONG[:36])
+        lab.model.open("half")
+        await terminal.shows(LONG)
+    lab.watch(session)
 
 
 async def test_a_pipe_holds_a_conversation(make_lab: MakeLab, cli: Cli) -> None:
