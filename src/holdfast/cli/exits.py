@@ -54,6 +54,7 @@ CODES: Final[Mapping[type[errors.HoldfastError], int]] = {
     errors.TargetError: BAD_INPUT,
     errors.UnknownAgentError: BAD_INPUT,
     errors.UnknownToolError: BAD_INPUT,
+    errors.AnswerExpiredError: NOT_FOUND,
     errors.HistoryExpiredError: NOT_FOUND,
     errors.RunNotFoundError: NOT_FOUND,
     errors.UnknownRequestError: NOT_FOUND,
