@@ -22,7 +22,7 @@ from temporalio.worker import Worker, WorkerConfig
 from _evidence import events_of, failed_tasks, logged, plain, raw, send_signal
 from _neighbour import CONVERTER, Careless, Collector, Order, Shipment, Shipping, TooLate, notify
 from conftest import Effects, MakeLab
-from holdfast import Agent, AgentRun, Holdfast, HoldfastPlugin, tool
+from holdfast import Agent, Holdfast, HoldfastPlugin, tool
 from holdfast.converter import tolerant
 from holdfast.errors import ConverterIncompatibleError, RunFailedError
 from holdfast.server import EmbeddedServer
@@ -187,7 +187,8 @@ async def test_p14_the_plugin_leaves_the_workers_options_alone(server: EmbeddedS
     assert {name: value for name, value in made.items() if name not in touched} == {
         name: value for name, value in given.items() if name not in touched
     }
-    assert made["workflows"] == [Shipping, AgentRun]
+    names = [getattr(each, "__temporal_workflow_definition").name for each in made["workflows"]]
+    assert names == ["Shipping", "AgentRun", "AgentSession", "holdfast.archive"]
     assert made["activities"][0] is notify
     extended = made["client"].data_converter
     assert extended.payload_codec is CONVERTER.payload_codec
