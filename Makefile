@@ -7,7 +7,7 @@ TYPED := src tests bench/long_runs.py bench/long_session.py $(wildcard demo.py d
 WHEEL_TESTS ?= tests/unit tests/cli/test_init.py
 # Tests mostly wait for a server, a timer or a process: more of them run at a time than a small machine has cores. A file
 # stays in one process, and files go in their own order: the slow ones (app, cli, crash) are not left for the end.
-JOBS ?= 3
+JOBS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-crash test check scenarios api bench clean
