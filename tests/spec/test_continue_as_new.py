@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import WorkflowHandle, WorkflowHistoryEventFilterType
 
 from _long_office import Office
 from conftest import Effects, MakeLab
@@ -315,6 +317,27 @@ async def test_o2_nobody_can_start_a_run_with_a_state_of_their_own(make_lab: Mak
     with pytest.raises(RunFailedError) as failed:
         await lab.watch(lab.hf.run(handle.id)).result()
     assert failed.value.kind == "StartInvalid"
+    repeated = await lab.client.start_workflow(
+        "AgentRun", given, id="repeated", task_queue=lab.task_queue, cron_schedule="@every 1s"
+    )
+    ended = (await _closing(repeated)).workflow_execution_continued_as_new_event_attributes
+    assert ended.failure.application_failure_info.type == "StartInvalid"
+    follower = lab.client.get_workflow_handle("repeated", run_id=ended.new_execution_run_id)
+    again = (await _closing(follower)).workflow_execution_continued_as_new_event_attributes
+    await lab.client.get_workflow_handle("repeated").terminate()
+    assert again.failure.application_failure_info.type == "StartInvalid"
+
+
+async def _closing(handle: WorkflowHandle[Any, Any]) -> HistoryEvent:
+    """The event that closes a workflow's run."""
+    async with asyncio.timeout(30):
+        [event] = [
+            event
+            async for event in handle.fetch_history_events(
+                wait_new_event=True, event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT
+            )
+        ]
+    return event
 
 
 @pytest.mark.parametrize("with_memo", [True, False], ids=["memo", "no memo"])

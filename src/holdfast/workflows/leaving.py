@@ -45,6 +45,8 @@ class Leaving:
     def due(self) -> bool:
         """Whether the history is long enough to leave it, and what cannot be taken along has ended."""
         info = workflow.info()
+        if info.cron_schedule:
+            return False  # a run that goes on could not be told from the next one of the schedule
         long = info.get_current_history_length() >= self._due_at or (
             self._due_at == self.segment_events and info.is_continue_as_new_suggested()
         )
