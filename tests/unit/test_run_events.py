@@ -14,7 +14,7 @@ from temporalio.client import WorkflowHistory
 from holdfast.converter import tolerant
 from holdfast.errors import OffsetUnknownError, PayloadInvalidError
 from holdfast.payloads.archiving import ARCHIVE
-from holdfast.payloads.events import EVENT_TYPES, RequestDecided, RunEvent, UnknownEvent, read_event
+from holdfast.payloads.events import RequestDecided, RunEvent, UnknownEvent, read_event
 from holdfast.run_events import project
 from holdfast.run_events.facts import (
     Closed,
@@ -176,9 +176,3 @@ async def test_an_offset_behind_the_end_of_a_segment_is_refused() -> None:
     """A place that a history never had is no place in the run, although another history follows."""
     with pytest.raises(OffsetUnknownError, match="no place"):
         _ = [event async for event in events_of(Segmented(), "w", after="run-1:99.0", wait=False)]
-
-
-def test_every_event_is_documented() -> None:
-    """The page of events has a line for each type and class."""
-    page = (ROOT / "docs/events.md").read_text()
-    assert [kind for kind, each in EVENT_TYPES.items() if f"| `{kind}` | `{each.__name__}` |" not in page] == []

@@ -1,0 +1,12 @@
+"""docs/events.md names every event."""
+
+from __future__ import annotations
+
+from docs.pages import ROOT
+from holdfast.payloads.events import EVENT_TYPES
+
+
+def test_every_event_is_documented() -> None:
+    """The page of events has a line for each type and class."""
+    page = (ROOT / "docs/events.md").read_text()
+    assert [kind for kind, each in EVENT_TYPES.items() if f"| `{kind}` | `{each.__name__}` |" not in page] == []
