@@ -12,7 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast.errors import NamespaceNotFoundError, PayloadInvalidError, RunNotFoundError, ServerUnavailableError
 
-_AWAY: Final = frozenset({RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED})
+AWAY: Final = frozenset({RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED})
 """CANCELLED is how the SDK names a deadline of its own; a cancelled caller gets `asyncio.CancelledError`."""
 _REASON_LENGTH: Final = 160
 
@@ -63,7 +63,7 @@ def is_update_limit(error: RPCError) -> bool:
 
 
 def _meaning(error: RPCError, client: Client, run: str | None) -> Exception | None:
-    if error.status in _AWAY:
+    if error.status in AWAY:
         reason = " ".join(error.message.split())[:_REASON_LENGTH]
         return ServerUnavailableError(client.service_client.config.target_host, reason)
     if is_missing_namespace(error):

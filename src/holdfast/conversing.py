@@ -75,7 +75,7 @@ class Conversing(Starting):
         if not isinstance(max_turns, _Unset):
             given["max_turns"] = max_turns
         checked = SessionInput.from_wire(given)
-        wire = {**checked.to_wire(), **({"max_turns": max_turns} if "max_turns" in given else {})}
+        wire = checked.to_start()
         opening = Opening(
             self.client,
             self.task_queue,

@@ -15,9 +15,8 @@ from holdfast.errors import SearchAttributesMissingError
 from holdfast.events import requests_in_memo
 from holdfast.payloads.people import is_group, named
 from holdfast.payloads.requests import Request
-from holdfast.payloads.runs import RunPhase
+from holdfast.payloads.runs import OWN_WORKFLOWS, RunPhase
 from holdfast.payloads.search_attributes import AGENT, APPROVERS, LABELS, PENDING, STATUS
-from holdfast.reach import OWN_WORKFLOWS
 from holdfast.visibility import AGENT_KEY, DUE_KEY, LABELS_KEY, PENDING_KEY, STATUS_KEY, about_attributes, quoted
 
 _BY_EXECUTION: Final[dict[str, str]] = {

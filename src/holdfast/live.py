@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Final, cast
 
+from temporalio.client import WorkflowExecutionDescription
+
 from holdfast.delta_reader import DeltaReader
 from holdfast.deltas import DeltaStream, delta_stream
 from holdfast.errors import OffsetUnknownError, RunNotFoundError
@@ -40,7 +42,8 @@ class Live(Following):
         Raises:
             Exception: As `events`.
         """
-        if self._stores.deltas is None or not await self._on_server():
+        description = None if self._stores.deltas is None else await self._on_server()
+        if self._stores.deltas is None or description is None:
             async for event in self.events(after):
                 yield event
             return
@@ -50,16 +53,17 @@ class Live(Following):
             raise OffsetUnknownError(self.id, str(after)) from None
         stream = delta_stream(self._stores.deltas, "Holdfast")
         try:
-            async with aclosing(self._merged(stream, cursor)) as items:
+            async with aclosing(self._merged(stream, cursor, description)) as items:
                 async for item in items:
                     yield item
         finally:
             if stream is not self._stores.deltas:
                 await stream.close()
 
-    async def _merged(self, stream: DeltaStream, after: Cursor | None) -> AsyncGenerator[Item]:
+    async def _merged(
+        self, stream: DeltaStream, after: Cursor | None, description: WorkflowExecutionDescription
+    ) -> AsyncGenerator[Item]:
         merger = Merger(after)
-        description = await self._describe()
         chain = description.raw_description.workflow_execution_info.first_run_id or description.run_id
         reader = DeltaReader(stream, chain, self._converter, merger.tell)
         looking: asyncio.Task[bool] = asyncio.create_task(reader.more())
@@ -87,13 +91,12 @@ class Live(Following):
                     task.cancel()
                 await asyncio.gather(looking, coming, return_exceptions=True)
 
-    async def _on_server(self) -> bool:
-        """Whether the server knows the run: one that it has forgotten says no more, and its events may be archived."""
+    async def _on_server(self) -> WorkflowExecutionDescription | None:
+        """What the server knows of the run; None where it has forgotten it: then its events may be archived."""
         try:
-            await self._describe()
+            return await self._describe()
         except RunNotFoundError:
-            return False
-        return True
+            return None
 
     def _segments_events(self, after: Cursor | None) -> AsyncGenerator[RunEvent]:
         """Events from the first of the segment that *after* lies in: they say which turns are under way."""

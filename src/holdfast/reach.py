@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
 from typing import Any, Final
 
@@ -24,12 +24,10 @@ from holdfast.chain import chain_of, current
 from holdfast.converter import of_workflow
 from holdfast.errors import REFUSALS, RefusalError, RunEndedError
 from holdfast.payloads.json_profile import JsonObject
-from holdfast.payloads.runs import RunPhase
+from holdfast.payloads.runs import OWN_WORKFLOWS, RunPhase
 
 ANSWER_WITHIN: Final = timedelta(seconds=5)
 """How long a worker may take to answer."""
-OWN_WORKFLOWS: Final = frozenset({"AgentRun", "AgentSession"})
-"""Workflows whose handlers have no prefix."""
 NO_WORKER: Final = frozenset(
     {RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.FAILED_PRECONDITION}
 )
@@ -102,32 +100,22 @@ class Reach:
         description = await self._describe()
         if description.status is not WorkflowExecutionStatus.RUNNING:
             raise self._ended(description)
+        updating = self._handle.execute_update(f"{self._prefix(description)}{name}", arg, rpc_timeout=ANSWER_WITHIN)
         with typed_errors(self._client, self.id):
             try:
-                return await self._handle.execute_update(
-                    f"{self._prefix(description)}{name}", arg, rpc_timeout=ANSWER_WITHIN
-                )
-            except WorkflowUpdateFailedError as error:
-                raise refusal_of(error.cause) from error
-            except WorkflowUpdateRPCTimeoutOrCancelledError as error:
-                if isinstance(error.__cause__, asyncio.CancelledError):
-                    raise error.__cause__ from None
-                raise TimeoutError(f"no worker of {self.id} answered; look at its status, then try again") from error
+                answer = await answered(updating)
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND:  # it ended in between
                     raise self._ended(await self._describe()) from error
                 raise
+        if answer is None:
+            raise TimeoutError(f"no worker of {self.id} answered; look at its status, then try again")
+        return answer
 
     async def _try_update(self, name: str, arg: JsonObject, update_id: str) -> Any:
         """Send an update that a signal can stand in for; None where only that is left."""
         try:
-            return await self._handle.execute_update(name, arg, id=update_id, rpc_timeout=ANSWER_WITHIN)
-        except WorkflowUpdateFailedError as error:
-            raise refusal_of(error.cause) from error
-        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
-            if isinstance(error.__cause__, asyncio.CancelledError):
-                raise error.__cause__ from None  # the caller's own cancellation: nothing more is sent
-            return None
+            return await answered(self._handle.execute_update(name, arg, id=update_id, rpc_timeout=ANSWER_WITHIN))
         except RPCError as error:
             if is_update_limit(error):
                 return None
@@ -155,6 +143,23 @@ class Reach:
     def _ended(self, description: WorkflowExecutionDescription) -> RunEndedError:
         state = ENDED.get(description.status, "ended") if description.status else "ended"
         return RunEndedError(f"{self.id} has ended ({state}); nothing of it waits any longer", run=self.id, state=state)
+
+
+async def answered(updating: Awaitable[Any]) -> Any:
+    """What an update answers, which is never null; None where no worker did in time.
+
+    Raises:
+        RefusalError: The worker refused it; one of its subclasses.
+        asyncio.CancelledError: The caller was cancelled.
+    """
+    try:
+        return await updating
+    except WorkflowUpdateFailedError as error:
+        raise refusal_of(error.cause) from error
+    except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+        if isinstance(error.__cause__, asyncio.CancelledError):
+            raise error.__cause__ from None  # the caller's own cancellation: nothing more is sent
+        return None
 
 
 def refusal_of(cause: BaseException | None) -> Exception:

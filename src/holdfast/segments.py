@@ -13,7 +13,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.service import RPCError, RPCStatusCode
 
-from holdfast._rpc import is_missing_namespace, typed_errors
+from holdfast._rpc import AWAY, is_missing_namespace, typed_errors
 from holdfast.chain import current
 from holdfast.converter import of_workflow
 from holdfast.errors import HistoryExpiredError, OffsetUnknownError
@@ -26,7 +26,6 @@ RECONNECT_FOR: Final = timedelta(minutes=10)
 RECONNECT_PAUSE: Final = (0.2, 5.0)
 """Seconds between two tries, the first and the longest."""
 
-_AWAY: Final = frozenset({RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED})
 _GONE: Final = frozenset({RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT})
 _OFFSET: Final = re.compile(r"(?P<run>[0-9A-Za-z-]{1,64}):(?P<event>[1-9][0-9]{0,8})\.(?P<n>[0-9]{1,8})")
 
@@ -174,7 +173,7 @@ class ServerSegments:
             except RPCError as error:
                 away_since = away_since or loop.time()
                 patient = loop.time() - away_since < RECONNECT_FOR.total_seconds()
-                if wait and error.status in _AWAY and patient:
+                if wait and error.status in AWAY and patient:
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, RECONNECT_PAUSE[1])
                     continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -10,8 +9,6 @@ from typing import Any, Final
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
-    WorkflowUpdateFailedError,
-    WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
@@ -20,7 +17,7 @@ from temporalio.service import RPCError
 from holdfast._rpc import is_update_limit, typed_errors
 from holdfast.errors import SessionClosedError
 from holdfast.payloads.json_profile import JsonObject
-from holdfast.reach import ANSWER_WITHIN, refusal_of
+from holdfast.reach import ANSWER_WITHIN, answered
 from holdfast.visibility import about_attributes
 
 WORKFLOW: Final = "AgentSession"
@@ -74,26 +71,19 @@ class Opening:
             RefusalError: The session refuses it. SessionClosedError: It has ended.
         """
         while True:
-            operation = self._operation()
+            operation: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
+                WORKFLOW, self._wire, **self._start()
+            )
+            updating = self._client.execute_update_with_start_workflow(
+                "send", message, start_workflow_operation=operation, id=update_id, rpc_timeout=ANSWER_WITHIN
+            )
             try:
                 with typed_errors(self._client, self._id):
-                    return await self._client.execute_update_with_start_workflow(
-                        "send",
-                        message,
-                        start_workflow_operation=operation,
-                        id=update_id,
-                        rpc_timeout=ANSWER_WITHIN,
-                    )
+                    return await answered(updating)
             except WorkflowAlreadyStartedError:
                 with suppress(WorkflowAlreadyStartedError):
                     await operation.workflow_handle()  # else asyncio logs an error that nobody has looked at
                 raise closed(self._id) from None
-            except WorkflowUpdateFailedError as error:
-                raise refusal_of(error.cause) from error
-            except WorkflowUpdateRPCTimeoutOrCancelledError as error:
-                if isinstance(error.__cause__, asyncio.CancelledError):
-                    raise error.__cause__ from None  # the caller's own cancellation: nothing more is sent
-                return None
             except RPCError as error:
                 if self._lacks_attributes(error):
                     continue
@@ -111,15 +101,7 @@ class Opening:
             try:
                 with typed_errors(self._client, self._id):
                     await self._client.start_workflow(
-                        WORKFLOW,
-                        self._wire,
-                        id=self._id,
-                        task_queue=self._task_queue,
-                        id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                        search_attributes=self._attributes,
-                        start_signal="send",
-                        start_signal_args=[message],
+                        WORKFLOW, self._wire, **self._start(), start_signal="send", start_signal_args=[message]
                     )
             except WorkflowAlreadyStartedError:
                 raise closed(self._id) from None
@@ -129,16 +111,15 @@ class Opening:
                 raise
             return
 
-    def _operation(self) -> WithStartWorkflowOperation[Any, Any]:
-        return WithStartWorkflowOperation(
-            WORKFLOW,
-            self._wire,
-            id=self._id,
-            task_queue=self._task_queue,
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            search_attributes=self._attributes,
-        )
+    def _start(self) -> dict[str, Any]:
+        """How it is created, where it does not exist."""
+        return {
+            "id": self._id,
+            "task_queue": self._task_queue,
+            "id_reuse_policy": WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
+            "search_attributes": self._attributes,
+        }
 
     def _lacks_attributes(self, error: RPCError) -> bool:
         """Whether the namespace lacks our search attributes: the session is then created without."""

@@ -118,7 +118,7 @@ class Starting:
         if not isinstance(max_turns, _Unset):
             given["max_turns"] = max_turns
         checked = RunInput.from_wire(given)
-        wire = {**checked.to_wire(), **({"max_turns": max_turns} if "max_turns" in given else {})}
+        wire = checked.to_start()
         workflow_id = id or f"{agent}-{uuid.uuid4().hex[:12]}"
         await self._check_size(wire, workflow_id)
         with typed_errors(self.client):

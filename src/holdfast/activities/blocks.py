@@ -21,7 +21,7 @@ from holdfast.errors import ArtifactError, PayloadInvalidError
 from holdfast.payloads.artifacts import Artifact
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import Origin
-from holdfast.payloads.transcript import Block, Pack, TranscriptPage, TranscriptQuery
+from holdfast.payloads.transcript import Pack, TranscriptPage, TranscriptQuery
 
 CACHE_BYTES: Final = 64 * 1024 * 1024
 KEPT_ORDERS: Final = 2000
@@ -148,10 +148,6 @@ class Blocks:
     async def ordered(self, origin: Origin) -> list[tuple[str, list[JsonObject]]]:
         """All blocks of a frame, by id, in order, as the workflow has them now."""
         return list((await self._fetch(origin, None)).items())
-
-    async def named(self, origin: Origin, ids: Sequence[str]) -> list[Block]:
-        """Blocks by their ids, in that order."""
-        return [Block(id=block_id, items=items) for block_id, items in await self._blocks(origin, ids, {})]
 
     async def block(self, origin: Origin, block_id: str) -> list[JsonObject]:
         """The items of one block."""

@@ -9,7 +9,7 @@ from temporalio.exceptions import ApplicationError
 from holdfast.activities.runtime import Runtime
 from holdfast.errors import ArtifactError
 from holdfast.payloads.evaluation import Evaluated, PackBlocks
-from holdfast.payloads.transcript import Pack
+from holdfast.payloads.transcript import Block, Pack
 
 
 async def pack_blocks(asked: PackBlocks, runtime: Runtime) -> Evaluated:
@@ -18,7 +18,8 @@ async def pack_blocks(asked: PackBlocks, runtime: Runtime) -> Evaluated:
     Raises:
         ApplicationError: ``ArtifactFailed``: they could not be kept.
     """
-    pack = Pack(blocks=await runtime.blocks.named(asked.origin, asked.ids))
+    found = await runtime.blocks.some(asked.origin, asked.ids)
+    pack = Pack(blocks=[Block(id=block_id, items=items) for block_id, items in found])
     data = json.dumps(pack.to_wire(), separators=(",", ":"), sort_keys=True).encode()
     try:
         packed = await runtime.artifacts.keep(data)

@@ -23,7 +23,7 @@ from temporalio.service import RPCError
 from holdfast.cli.options import Where
 from holdfast.client import Holdfast
 from holdfast.payloads.requests import Request
-from holdfast.reach import OWN_WORKFLOWS
+from holdfast.payloads.runs import OWN_WORKFLOWS
 
 POLLS_EVERY: Final = timedelta(seconds=70)
 """A worker's long poll lasts a minute; one that has not come back after this is gone."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Generic, Literal, cast
+from typing import Annotated, Any, Final, Generic, Literal, cast
 
 from pydantic import (
     BaseModel,
@@ -31,6 +31,9 @@ Label = Annotated[str, StringConstraints(pattern=r"^[^=\s]{1,64}$")]
 RunPhase = Literal["running", "waiting", "idle", "completed", "failed", "cancelled"]
 """*waiting*: at least one request is open. *idle*: an `AgentHost` with nothing to do."""
 
+
+OWN_WORKFLOWS: Final = frozenset({"AgentRun", "AgentSession"})
+"""Types of our own workflows whose handlers have no prefix."""
 
 LABELS_BYTES = 2000
 """Most bytes of all labels: the server ends a run that publishes a search attribute above 2,048."""
@@ -89,6 +92,10 @@ class RunInput(Payload):
     def limits_turns(self) -> bool:
         """Whether `max_turns` was given, null included."""
         return "max_turns" in self.model_fields_set
+
+    def to_start(self) -> JsonObject:
+        """As `to_wire`, with an explicit null as `max_turns`: it says something else than none at all."""
+        return {**self.to_wire(), **({"max_turns": self.max_turns} if self.limits_turns else {})}
 
 
 def context_to_wire(context: object) -> JsonObject | None:

@@ -17,12 +17,12 @@ from temporalio.exceptions import ApplicationError, CancelledError
 from holdfast.errors import HistoryUnreadableError
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.requests import MEMO_LOG, MEMO_REQUEST
+from holdfast.payloads.runs import OWN_WORKFLOWS
 from holdfast.payloads.search_attributes import STATUS
 from holdfast.payloads.undecodable import Undecodable
 from holdfast.workflows.settle import Settled, cause_ending
 
 OWN: Final = "holdfast."
-OWN_WORKFLOWS: Final = frozenset({"AgentRun", "AgentSession"})
 MESSAGES: Final = frozenset({"approve", "reject", "decide", "send", "stop", "cancel_call"})
 """Signals and updates that events tell of, without a host's prefix."""
 TURN_MARK: Final = " · turn "

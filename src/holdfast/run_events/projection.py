@@ -24,12 +24,12 @@ from holdfast.payloads.events import (
 )
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import ModelReply, Origin
-from holdfast.payloads.runs import RunInput, RunResult
+from holdfast.payloads.runs import OWN_WORKFLOWS, RunInput, RunResult
 from holdfast.payloads.tool_call import ToolCall
 from holdfast.payloads.usage import Spent
 from holdfast.run_events import facts
 from holdfast.run_events.carried import carried_loops
-from holdfast.run_events.facts import OWN_WORKFLOWS, Fact, FactReader, as_object, time_of
+from holdfast.run_events.facts import Fact, FactReader, as_object, time_of
 from holdfast.run_events.loop_ends import LoopEnds
 from holdfast.run_events.loops import Emitter, LoopView
 from holdfast.run_events.replies import Replies

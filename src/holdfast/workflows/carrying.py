@@ -14,7 +14,6 @@ from pydantic import BaseModel
 from temporalio import workflow
 
 from holdfast.payloads.artifacts import Artifact
-from holdfast.payloads.base import json_size
 from holdfast.payloads.carry import CARRY_BYTES, Carry
 from holdfast.payloads.evaluation import Evaluated, PackBlocks
 from holdfast.payloads.guardrails import kept
@@ -199,7 +198,7 @@ class Carrier:
         for frame in self._state.frames:
             for blocks, until in ((frame.earlier, len(frame.earlier)), (frame.blocks, frame.cursor)):
                 for loose in loose_in(blocks[:until], self._state.transcript.is_pack):
-                    if sum(json_size(self._state.transcript.items(each)) for each in loose) >= PACK_BYTES:
+                    if self._state.transcript.size(loose) >= PACK_BYTES:
                         await self._keep(frame, loose)
                         return True
         return False

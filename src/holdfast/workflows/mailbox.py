@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final
@@ -16,6 +15,7 @@ from holdfast.payloads.requests import Transition
 from holdfast.workflows.frames import Frame, Queued
 from holdfast.workflows.ledger import WHY_CHARACTERS, Ledger
 from holdfast.workflows.messages import RefuseMessages
+from holdfast.workflows.recent import Recent
 
 KEPT_MESSAGES: Final = 1000
 """Message ids whose outcome is kept, the newest ones."""
@@ -56,16 +56,15 @@ class Mailbox:
         self._early_signals = 0
         self._ledger = ledger
         self._new_block = new_block
-        self._known: OrderedDict[str, tuple[str, MessageReceipt]] = OrderedDict()
+        self._known: Recent[MessageReceipt] = Recent(KEPT_MESSAGES)
 
     def carried(self) -> MailboxState:
         """All of it, as data."""
-        known = [(message_id, digest, receipt) for message_id, (digest, receipt) in self._known.items()]
-        return MailboxState(known=known, early=self.early)
+        return MailboxState(known=self._known.carried(), early=self.early)
 
     def restore(self, carried: MailboxState) -> None:
         """Take over what was carried."""
-        self._known.update((message_id, (digest, receipt)) for message_id, digest, receipt in carried.known)
+        self._known.restore(carried.known)
         self.early = carried.early
         self.always = True
 
@@ -75,7 +74,7 @@ class Mailbox:
         Raises:
             MessageConflictError: Its id was used with other content.
         """
-        known = None if message.id is None else self._known.get(message.id)
+        known = self._known.get(message.id)
         if known is None:
             return None
         digest, receipt = known
@@ -145,7 +144,7 @@ class Mailbox:
         return Queued(id=message_id, block=self._new_block(message.content), size=message.size, by=message.by)
 
     def _sent(self, message: Message, receipt: MessageReceipt, now: datetime, why: str | None = None) -> MessageReceipt:
-        self._keep(receipt.id, message.digest, receipt)
+        self._known.keep(receipt.id, message.digest, receipt)
         self._ledger.note(
             Transition(what="sent", at=now, by=message.by, message=receipt.id, frame=receipt.frame, why=why)
         )
@@ -202,9 +201,4 @@ class Mailbox:
     def _became(self, message_id: str, facts: dict[str, str]) -> None:
         known = self._known.get(message_id)
         if known is not None:  # unless a thousand came after it
-            self._known[message_id] = (known[0], known[1].model_copy(update=facts))
-
-    def _keep(self, message_id: str, digest: str, receipt: MessageReceipt) -> None:
-        self._known[message_id] = (digest, receipt)
-        while len(self._known) > KEPT_MESSAGES:
-            self._known.popitem(last=False)
+            self._known.keep(message_id, known[0], known[1].model_copy(update=facts))

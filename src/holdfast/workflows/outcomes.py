@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
 
 from holdfast.errors import DecisionConflictError
 from holdfast.payloads.requests import Decision, DecisionOutcome, Receipt
+from holdfast.workflows.recent import Recent
 
 KEPT_OUTCOMES: Final = 1000
 """Decision ids whose outcome is kept, the newest ones."""
@@ -23,18 +23,18 @@ class Outcomes:
     """The newest outcomes, each with the content that led to it."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, tuple[str, DecisionOutcome]] = OrderedDict()
+        self._known: Recent[DecisionOutcome] = Recent(KEPT_OUTCOMES)
 
     def __repr__(self) -> str:
-        return f"Outcomes({dict(self._known)!r})"
+        return f"Outcomes({self._known!r})"
 
     def carried(self) -> list[tuple[str, str, DecisionOutcome]]:
         """All of them, oldest first: decision id, content, outcome."""
-        return [(decision_id, content, outcome) for decision_id, (content, outcome) in self._known.items()]
+        return self._known.carried()
 
     def restore(self, carried: Iterable[tuple[str, str, DecisionOutcome]]) -> None:
         """Take over what was carried."""
-        self._known.update((decision_id, (content, outcome)) for decision_id, content, outcome in carried)
+        self._known.restore(carried)
 
     def of(self, decision_id: str) -> DecisionOutcome:
         """What became of a decision."""
@@ -47,7 +47,7 @@ class Outcomes:
         Raises:
             DecisionConflictError: Its decision id was used with other content.
         """
-        known = self._known.get(decision.decision_id) if decision.decision_id else None
+        known = self._known.get(decision.decision_id)
         if known is None:
             return None
         content, outcome = known
@@ -62,9 +62,5 @@ class Outcomes:
         """Keep what became of a decision that has an id, and forget the oldest beyond the limit."""
         if decision.decision_id is None:
             return
-        self._known[decision.decision_id] = (
-            content_of(decision),
-            outcome.model_copy(update={"decision_id": decision.decision_id}),
-        )
-        while len(self._known) > KEPT_OUTCOMES:
-            self._known.popitem(last=False)
+        kept = outcome.model_copy(update={"decision_id": decision.decision_id})
+        self._known.keep(decision.decision_id, content_of(decision), kept)
