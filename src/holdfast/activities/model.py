@@ -107,8 +107,9 @@ class CallModel:
             reply = await self._planned(agent, planner, items, answer)
             if kept is not None:
                 reply = reply.model_copy(update={"history": await kept.position(answer, reply)})
-            probed = {**await self._probed(call, agent), "model": request.model, "read_from": conversation.read_from}
-            wire = _bounded(reply.model_copy(update=probed))
+            namespace = activity.info().namespace if call.binds else None
+            known = {"model": request.model, "read_from": conversation.read_from, "namespace": namespace}
+            wire = _bounded(reply.model_copy(update={**await self._probed(call, agent), **known}))
         except ApplicationError as error:
             raise with_spent(error, answer.usage, request.model) from None
         self._runtime.blocks.cache.put(reply.block, reply.items)

@@ -25,6 +25,7 @@ from holdfast.errors import ArgumentsInvalidError
 from holdfast.handoffs import Handoff
 from holdfast.offered import Offered
 from holdfast.payloads.artifacts import READ_OUTPUT
+from holdfast.payloads.binding import text_digest
 from holdfast.payloads.call_items import CALLS, MCP_APPROVAL, arguments_of, arguments_text, id_of
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import AfterToolsPlan, ApprovalPlan, PlannedCall, RetryPlan
@@ -80,6 +81,13 @@ class Planner:
             return PlannedCall(index=index, kind="invalid", text=f"Error: {error}")
         except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
             return PlannedCall(index=index, kind="invalid", text=bounded_error(error))
+        plan = await self._planned(index, item, offered, model, arguments)
+        asks = plan.approval is not None or plan.kind == "question"
+        return plan.model_copy(update={"schema_digest": text_digest(offered.parameters)}) if asks else plan
+
+    async def _planned(
+        self, index: int, item: JsonObject, offered: Offered, model: BaseModel, arguments: JsonObject
+    ) -> PlannedCall:
         match offered:
             case Tool():
                 return await self._stopped(index, item, offered, model) or await self._tool(index, offered, model)

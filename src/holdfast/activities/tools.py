@@ -24,11 +24,11 @@ from holdfast.activities.tool_guards import Ended, guarded_output, unhurried, wi
 from holdfast.context import ToolContext
 from holdfast.errors import ArgumentsInvalidError, JsonProfileError, PayloadInvalidError, UnknownToolError
 from holdfast.payloads.artifacts import READ_OUTPUT
+from holdfast.payloads.binding import difference, former_digest_of
 from holdfast.payloads.call_items import arguments_text
 from holdfast.payloads.json_profile import JsonObject, parse_json
 from holdfast.payloads.tool_call import ToolCall, ToolOutcome
 from holdfast.tools import Tool
-from holdfast.workflows.asking import digest_of
 
 MARK: Final[list[JsonObject]] = [{"begun": 1}]
 """Heartbeat details that say: the body was entered. The same with every beat, so that none erases it."""
@@ -81,11 +81,9 @@ class ToolActivities:
             return outcome("not_begun", reason=error.message)
         except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
             return outcome("error", output=bounded_error(error))
-        origin = call.origin
-        if call.digest is not None and call.digest != digest_of(
-            call.request or "", origin.agent_path, call.tool, arguments, origin.workflow_run
-        ):
-            return outcome("refused", reason="the arguments in hand are not those that were approved")
+        changed = _changed(call, arguments)
+        if changed is not None:
+            return outcome("refused", reason=changed)
         return await self._execute(call, tool, bound, context)
 
     async def _execute(
@@ -175,3 +173,26 @@ def _heard(fetching: asyncio.Future[Any]) -> None:
     """Take notice of how an abandoned fetch ended, so that nobody complains that nobody did."""
     if not fetching.cancelled():
         fetching.exception()
+
+
+def _changed(call: ToolCall, arguments: JsonObject) -> str | None:
+    """Why the call in hand is not the one that was approved; None where it is, or where nobody was asked."""
+    if call.digest is None:
+        return None
+    origin = call.origin
+    if call.binding is None:  # an older worker opened its request
+        former = former_digest_of(call.request or "", origin.agent_path, call.tool, arguments, origin.workflow_run)
+        return None if call.digest == former else "the arguments in hand are not those that were approved"
+    info = activity.info()
+    return difference(
+        call.digest,
+        call.binding,
+        arguments,
+        namespace=info.namespace,
+        workflow=info.workflow_id,
+        run=origin.workflow_run,
+        request=call.request,
+        agent_path=origin.agent_path,
+        tool=info.activity_type.removeprefix("holdfast.tool."),
+        call=call.call_id,
+    )

@@ -59,6 +59,8 @@ class ModelCall(Payload):
         history: The provider keeps the conversation, as far as this says: only what is new is sent. New in 0.1.0.
         stream: What the model writes is told while it writes it, to whoever watches. New in 0.1.0.
         underway: A background response that was begun for this call, and is waited for. New in 0.1.0.
+        binds: The workflow binds requests by all that `Binding` names, where the reply says the namespace. New in
+            0.1.0.
     """
 
     origin: Origin
@@ -72,6 +74,7 @@ class ModelCall(Payload):
     history: KeptHistory | None = None
     stream: bool | None = None
     underway: Underway | None = None
+    binds: bool | None = None
 
 
 class NamedGuardrail(Payload):
@@ -141,6 +144,7 @@ class PlannedCall(Payload):
         guarded: The tool has input guardrails, which are asked when the call is about to run.
         hosted: The provider asks whether it may call a hosted MCP server: nothing runs here, the answer is the output.
         reads: It reads an output that went by reference, which has to be one of this conversation. New in 0.1.0.
+        schema_digest: Digest of the tool's parameters as they were offered, where a person is asked. New in 0.1.0.
     """
 
     index: int
@@ -165,6 +169,7 @@ class PlannedCall(Payload):
     retry: RetryPlan | None = None
     hosted: bool | None = None
     reads: bool | None = None
+    schema_digest: str | None = None
 
 
 class AfterToolsPlan(Payload):
@@ -215,6 +220,8 @@ class ModelReply(Payload):
         archive: The workers have an archive: the run's history goes there. On a probe, and with input guardrails. New
             in 0.1.0.
         compact: The conversation has grown so long that it is to be made short. New in 0.1.0.
+        namespace: Where this runs, if the call was by a workflow that binds its requests by it. Recorded, as a replay
+            elsewhere has to compute the digests that people were shown. New in 0.1.0.
     """
 
     block: str
@@ -241,6 +248,7 @@ class ModelReply(Payload):
     keeps: bool | None = None
     history: KeptHistory | None = None
     underway: Underway | None = None
+    namespace: str | None = None
 
     @property
     def is_none(self) -> bool:

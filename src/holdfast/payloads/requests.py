@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from holdfast.payloads.base import Instant, Payload
+from holdfast.payloads.binding import Binding, Bound
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.remember import Remember
 
@@ -45,7 +46,7 @@ class Request(Payload):
         id: Random, never reused.
         arguments: As the model wrote them; None when they are above 16 KB (`arguments_preview` then shows their start
             and `arguments_bytes` their size) or when the request is not about a call.
-        digest: Binds a decision to exactly this request, tool and arguments.
+        digest: Binds a decision to exactly this request, tool and arguments, and to all that `binding` names.
         agent_path: From the root agent down to the one that asks.
         position: Of the call among the reply's items: requests that opened together are listed in this order.
         deadline: When `on_deadline` applies by itself.
@@ -61,6 +62,7 @@ class Request(Payload):
         facts: For *in_doubt*: what is known of the attempt (attempt, started_at, worker, how it ended). For *budget*:
             `BudgetFacts`. For *question*: ``schema``, which the answer must satisfy, where it is no text; lists that
             need no worker have ``schema_bytes`` in its place.
+        bound: What the digest covers beyond the other fields; None where an older worker opened it. New in 0.1.0.
     """
 
     id: str
@@ -90,6 +92,20 @@ class Request(Payload):
     votes: list[Vote] | None = None
     editors: list[str] | None = None
     facts: JsonObject | None = None
+    bound: Bound | None = None
+
+    @property
+    def binding(self) -> Binding | None:
+        """All that the digest covers besides the arguments, as in ``digest_of(request.binding, arguments)``."""
+        if self.bound is None:
+            return None
+        return Binding(
+            **self.bound.model_dump(),
+            request=self.id,
+            agent_path=self.agent_path,
+            tool=self.tool,
+            call=self.call_id,
+        )
 
     @property
     def order(self) -> tuple[datetime, int, int]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from holdfast.payloads.artifacts import Artifact
 from holdfast.payloads.base import Payload
+from holdfast.payloads.binding import Binding
 from holdfast.payloads.context_edits import ContextEdit
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.model_call import Effect, Origin
@@ -34,6 +35,7 @@ class ToolCall(Payload):
     Attributes:
         arguments: Inline arguments, else None with `at` set.
         request: The request that released this call, if a person was asked; `digest` then binds the arguments.
+        binding: What the digest covers besides them; None where an older worker opened the request. New in 0.1.0.
         key: Idempotency key, stable over every attempt of this call.
         stream: Its progress is told to whoever watches. New in 0.1.0.
     """
@@ -48,6 +50,7 @@ class ToolCall(Payload):
     key: str
     request: str | None = None
     digest: str | None = None
+    binding: Binding | None = None
     stream: bool | None = None
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from holdfast.payloads import call_items
-from holdfast.payloads.canonical import sha256_digest
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import ApprovalPlan
 from holdfast.payloads.requests import BudgetFacts, Request, RequestKind
 from holdfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
+from holdfast.workflows.asker import Asker
+from holdfast.workflows.binding import policy_of, sealed
 from holdfast.workflows.frames import Call, Frame
 from holdfast.workflows.limits import Reached
 
@@ -24,35 +23,21 @@ _BY_RULE: Final = {*_WHO, "kind", "verdicts", "reason", "deadline", "on_deadline
 """Fields of a request that its approval rule decides."""
 
 
-@dataclass(frozen=True)
-class Asker:
-    """What every request of a run shares."""
-
-    workflow_id: str
-    workflow_run: str
-    now: Callable[[], datetime]
-    new_id: Callable[[], str]
-
-
-def digest_of(
-    request_id: str, agent_path: list[str], tool: str | None, arguments: JsonObject | None, workflow_run: str
-) -> str:
-    """Bind a decision to what was shown: computed when the request opens, then only stored and compared."""
-    return sha256_digest(
-        {
-            "request": request_id,
-            "agent_path": agent_path,
-            "tool": tool,
-            "arguments": arguments,
-            "run": workflow_run,
-        }
-    )
+def of_call(frame: Frame, call: Call, item: JsonObject, asker: Asker) -> Request:
+    """The request of a call that waits for a person: to be approved, or to be answered."""
+    arguments = arguments_of(call, item)
+    request = _gated(frame, call, item, arguments, asker)
+    if call.plan.kind == "question":
+        form = frame.forms.get(call.tool)
+        facts = None if form is None else {"schema": form}
+        request = request.model_copy(update={"kind": "question", "verdicts": ["answer", "reject"], "facts": facts})
+    policy = policy_of(call.plan.approval)
+    return sealed(request, frame, arguments, asker, schema=call.plan.schema_digest, policy=policy)
 
 
-def approval(frame: Frame, call: Call, item: JsonObject, asker: Asker) -> Request:
-    """The request of a gated call."""
+def _gated(frame: Frame, call: Call, item: JsonObject, arguments: JsonObject, asker: Asker) -> Request:
     now = asker.now()
-    request = _about_call(frame, call, arguments_of(call, item), asker, now)
+    request = _about_call(frame, call, arguments, asker, now)
     plan = call.plan.approval or ApprovalPlan()
     if call.plan.hosted:
         facts = {"server_label": item["server_label"], "name": item["name"]}
@@ -86,9 +71,12 @@ def again(
     now = asker.now()
     asked = _asked_by(rule, request.kind, now) if rule is not None else request.model_dump(include=_BY_RULE)
     editors = [*(request.editors or []), *([editor] if editor else [])]
-    return _about_call(frame, call, arguments, asker, now).model_copy(
+    new = _about_call(frame, call, arguments, asker, now).model_copy(
         update={**asked, "editors": list(dict.fromkeys(editors)) or None}
     )
+    before = None if request.bound is None else request.bound.policy_digest
+    policy = before if rule is None else policy_of(rule)
+    return sealed(new, frame, arguments, asker, schema=call.plan.schema_digest, policy=policy)
 
 
 def _asked_by(plan: ApprovalPlan, kind: RequestKind, now: datetime) -> JsonObject:
@@ -105,16 +93,6 @@ def _asked_by(plan: ApprovalPlan, kind: RequestKind, now: datetime) -> JsonObjec
     }
 
 
-def of_call(frame: Frame, call: Call, item: JsonObject, asker: Asker) -> Request:
-    """The request of a call that waits for a person: to be approved, or to be answered."""
-    request = approval(frame, call, item, asker)
-    if call.plan.kind != "question":
-        return request
-    form = frame.forms.get(call.tool)
-    facts = None if form is None else {"schema": form}
-    return request.model_copy(update={"kind": "question", "verdicts": ["answer", "reject"], "facts": facts})
-
-
 def in_doubt(
     frame: Frame,
     call: Call,
@@ -129,9 +107,12 @@ def in_doubt(
 
     Who had to let the call run has to say what became of it: to run it again is to let it run. One of them is enough.
     """
-    request = _about_call(frame, call, arguments_of(call, item), asker, asker.now())
+    arguments = arguments_of(call, item)
+    request = _about_call(frame, call, arguments, asker, asker.now())
     who = {} if released is None else released.model_dump(include={"approvers", "exclude_requester", "editors"})
-    return request.model_copy(update={**who, "reason": reason, "facts": facts})
+    request = request.model_copy(update={**who, "reason": reason, "facts": facts})
+    policy = policy_of(call.plan.approval)
+    return sealed(request, frame, arguments, asker, schema=call.plan.schema_digest, policy=policy)
 
 
 def missing_agent(frame: Frame, asker: Asker) -> Request:
@@ -161,13 +142,12 @@ def budget(frame: Frame, limit: Reached, asker: Asker) -> Request:
 def _about_frame(
     frame: Frame, asker: Asker, *, kind: RequestKind, reason: str, verdicts: list[str], facts: JsonObject
 ) -> Request:
-    request_id = asker.new_id()
-    return Request(
-        id=request_id,
+    request = Request(
+        id=asker.new_id(),
         kind=kind,
         agent=frame.agent,
         agent_path=frame.agent_path,
-        digest=digest_of(request_id, frame.agent_path, None, None, asker.workflow_run),
+        digest="",
         frame=frame.id,
         turn=frame.turn,
         requested_at=asker.now(),
@@ -176,15 +156,16 @@ def _about_frame(
         verdicts=verdicts,
         facts=facts,
     )
+    return sealed(request, frame, None, asker)
 
 
 def _about_call(frame: Frame, call: Call, arguments: JsonObject, asker: Asker, now: datetime) -> Request:
-    request_id = asker.new_id()
+    """A request about a call, without its digest: what follows on this is covered by it."""
     text = json.dumps(arguments, ensure_ascii=False)
     size = len(text.encode())
     inline = size <= INLINE_ARGUMENTS_BYTES
     return Request(
-        id=request_id,
+        id=asker.new_id(),
         kind="in_doubt",
         agent=frame.agent,
         agent_path=frame.agent_path,
@@ -193,7 +174,7 @@ def _about_call(frame: Frame, call: Call, arguments: JsonObject, asker: Asker, n
         arguments=arguments if inline else None,
         arguments_preview=None if inline else text[:PREVIEW_CHARACTERS],
         arguments_bytes=None if inline else size,
-        digest=digest_of(request_id, frame.agent_path, call.tool, arguments, asker.workflow_run),
+        digest="",
         frame=frame.id,
         turn=frame.turn,
         position=call.plan.index,

@@ -64,6 +64,7 @@ class Calls:
             key=self._key(call),
             request=call.released_by,
             digest=call.digest,
+            binding=call.binding,
             stream=True if frame.stream else None,
         )
         settled = await self._work.activity(

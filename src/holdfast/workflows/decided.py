@@ -37,6 +37,7 @@ def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
     match entry.verdict:
         case Approve(arguments=arguments):
             call.released_by, call.digest = entry.request.id, entry.digest
+            call.binding = entry.binding or entry.request.binding
             call.arguments = call.edited if arguments is None else arguments
             call.state = "ready"
             return None

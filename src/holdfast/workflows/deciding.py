@@ -12,7 +12,7 @@ from holdfast.payloads.evaluation import Evaluated
 from holdfast.payloads.json_profile import JsonObject, scrub
 from holdfast.payloads.requests import Answer, Approve, Decision, DecisionOutcome, Receipt
 from holdfast.workflows import asking, voting
-from holdfast.workflows.asking import digest_of
+from holdfast.workflows.binding import digest_for
 from holdfast.workflows.checking import Checks
 from holdfast.workflows.doors import only_argument, read_decision, read_shorthand, read_stop, refusal_to_wire
 from holdfast.workflows.grants import has_form
@@ -138,11 +138,8 @@ class Decider:
     def _accept(self, decision: Decision, arguments: JsonObject, key: str | None) -> Receipt:
         """Let the call run with other arguments: the digest that it runs under is theirs, and so is its key."""
         entry = self._state.ledger.entries[decision.id]
-        request = entry.request
-        entry.digest = digest_of(
-            request.id, request.agent_path, request.tool, arguments, self._state.asker.workflow_run
-        )
-        _, call = self._state.call_of(request)
+        entry.digest = digest_for(entry.request, arguments, self._state.asker)
+        _, call = self._state.call_of(entry.request)
         call.key = key
         return self._state.ledger.record(decision, workflow.now())
 

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from holdfast.errors import DeadlinePassedError, RequestClosedError, StaleDigestError, VerdictNotAllowedError
+from holdfast.payloads.binding import Binding
 from holdfast.payloads.requests import Approve, Decision, Grant, Reject, Request, Verdict
 from holdfast.workflows.grants import refuse_no_text, refuse_useless
 
@@ -17,10 +18,12 @@ class Entry(BaseModel):
 
     Attributes:
         digest: What the call may run with; not the request's where a person edited the arguments.
+        binding: What it covers besides them, where a remembered decision answers another call; None: the request's.
     """
 
     request: Request
     digest: str
+    binding: Binding | None = None
     state: Literal["open", "checking", "decided", "edited", "expired", "withdrawn"] = "open"
     verdict: Verdict | None = None
     closed_by: str | None = None

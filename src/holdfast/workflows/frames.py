@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel
 
+from holdfast.payloads.binding import Binding
 from holdfast.payloads.context_edits import ContextEdit
 from holdfast.payloads.cutting import cut
 from holdfast.payloads.guardrails import GuardrailResult
@@ -44,7 +45,8 @@ class Call(BaseModel):
 
     Attributes:
         request: The request that is open for it, or was last.
-        released_by: The request whose approval released the call; `digest` binds what it may run with.
+        released_by: The request whose approval released the call; `digest` binds what it may run with, and `binding` is
+            what that covers besides.
         arguments: What a person put in place of the model's arguments, once released.
         edited: What a person would put in their place, while it is asked about.
         key: The idempotency key that the tool makes of such arguments; None is the planned one.
@@ -65,6 +67,7 @@ class Call(BaseModel):
     request: str | None = None
     released_by: str | None = None
     digest: str | None = None
+    binding: Binding | None = None
     arguments: JsonObject | None = None
     edited: JsonObject | None = None
     key: str | None = None
@@ -173,6 +176,8 @@ class Frame(BaseModel):
         artifacts: Outputs of this conversation that went by reference, by SHA-256.
         earlier: Blocks that the model no longer reads as they are: of former epochs, or left out of long conversations.
         model_queue: Task queue of its model calls; None is the run's own.
+        namespace: Of its workflow, as recorded with the last reply. None: requests are bound by the formula of older
+            workers.
         key: By which a run in a workflow of the user's own is found again in a fresh history.
         nested_usage: What nested loops have spent that were forgotten when the run went on in a fresh history.
         compact: The conversation is to be made short before the next model call.
@@ -233,6 +238,7 @@ class Frame(BaseModel):
     max_parallel: int | None = None
     requested_by: str | None = None
     stream: bool = False
+    namespace: str | None = None
     usage: Usage = Usage()
     nested_usage: Usage = Usage()
     key: str | None = None

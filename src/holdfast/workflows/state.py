@@ -16,8 +16,9 @@ from holdfast.payloads.runs import RunFacts, RunInput, RunPhase
 from holdfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
 from holdfast.payloads.transcript import user_message
 from holdfast.payloads.usage import Usage
-from holdfast.workflows import asking, limits, provider_history
-from holdfast.workflows.asking import Asker, digest_of, place_of
+from holdfast.workflows import asking, binding, limits, provider_history
+from holdfast.workflows.asker import Asker
+from holdfast.workflows.asking import place_of
 from holdfast.workflows.entry import Entry
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.leaving import Leaving
@@ -164,6 +165,7 @@ class RunState:
             blocks=[block],
             facts=parent.facts,
             stop=parent.stop,
+            namespace=parent.namespace,
             requested_by=parent.requested_by,
             stream=parent.stream,
             on_message=parent.on_message,
@@ -251,9 +253,7 @@ class RunState:
         """The remembered decision that answers a call, bound to the arguments that it runs with; None: ask."""
         entry = self.ledger.recall(request, arguments, call.call_id, workflow.now())
         if entry is not None:
-            entry.digest = digest_of(
-                entry.request.id, request.agent_path, request.tool, arguments, self.asker.workflow_run
-            )
+            binding.bind_recalled(entry, request, arguments, self.asker)
         return entry
 
     def _arguments_of(self, request: Request) -> JsonObject | None:
@@ -282,11 +282,7 @@ class RunState:
 
     def is_bound(self, frame: Frame, call: Call) -> bool:
         """Whether what *call* runs with is what was approved: for calls that no tool's wrapper checks."""
-        if call.digest is None:
-            return True
-        arguments = self.arguments_of(frame, call)
-        run = self.asker.workflow_run
-        return call.digest == digest_of(call.released_by or "", frame.agent_path, call.tool, arguments, run)
+        return binding.is_bound(frame, call, self.arguments_of(frame, call), self.asker)
 
     def placed_arguments(self, frame: Frame, call: Call) -> tuple[JsonObject | None, ArgumentsAt | None]:
         """What *call* runs with, as an activity gets it."""

@@ -52,6 +52,7 @@ class ModelTurns:
             stream=True if frame.stream else None,
             underway=frame.underway,
             failed=frame.failed_calls or None,
+            binds=True,
         )
         settled = await self._work.activity(
             "holdfast.call_model",
@@ -139,6 +140,7 @@ class ModelTurns:
         frame.forms = reply.forms or {}
         frame.after_tools, frame.max_parallel = reply.after_tools, reply.max_parallel
         frame.failed_calls = {}
+        frame.namespace = reply.namespace
         frame.calls = [
             Call(
                 plan=plan,

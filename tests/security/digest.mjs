@@ -1,0 +1,19 @@
+// Computes digests without anything of Holdfast: RFC 8785 and SHA-256, as docs/wire.md describes them.
+// Reads a list of requests, as the query `pending_approvals` answers them, and prints their digests.
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+
+function canonical(value) {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
+  const members = Object.keys(value).sort().filter((key) => value[key] !== undefined);
+  return `{${members.map((key) => `${JSON.stringify(key)}:${canonical(value[key])}`).join(",")}}`;
+}
+
+function digest(request) {
+  const { id, agent_path, tool, call_id, bound } = request;
+  const covered = { ...bound, request: id, agent_path, tool, call: call_id, arguments: request.arguments };
+  return "v1:" + createHash("sha256").update(canonical(covered)).digest("hex");
+}
+
+console.log(JSON.stringify(JSON.parse(readFileSync(0, "utf8")).map(digest)));
