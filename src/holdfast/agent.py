@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -75,7 +76,12 @@ class Agent:
         max_turns: Most model replies; None is no limit.
         max_tokens: Most tokens, of this agent's loop and of every agent that it uses as a tool; None is no limit. A
             reply that was begun is taken, so a run may end a reply above it.
-        on_limit: At a limit the run fails (``MaxTurnsExceeded``, ``MaxTokensExceeded``), or a person is asked for more.
+        max_duration: For how long its loop, with every agent that it uses as a tool, may work; while all of it waits
+            for people, no time is counted. Looked at before each model call. None is no limit.
+        max_open_requests: Most requests of a run that may be open when a call of this agent's is to be asked about;
+            further calls are asked about, in order, as others are decided. At most 500.
+        on_limit: At a limit the run fails (``MaxTurnsExceeded``, ``MaxTokensExceeded``, ``MaxDurationExceeded``), or a
+            person is asked for more.
         on_max_turns: Says what the run ends with at its limit of turns: a function of the run context and `MaxTurns`,
             whose return value is the run's output; None fails it.
         on_refusal: Likewise, where the model refuses to answer: a function of the run context and `Refusal`.
@@ -106,6 +112,8 @@ class Agent:
     model_settings: Mapping[str, Any] = field(hash=False)
     max_turns: int | None
     max_tokens: int | None
+    max_duration: timedelta | None
+    max_open_requests: int
     on_limit: LimitPolicy
     on_max_turns: OnMaxTurns | None
     on_refusal: OnRefusal | None
@@ -137,6 +145,8 @@ class Agent:
         model_settings: Mapping[str, Any] = MappingProxyType({}),
         max_turns: int | None = 100,
         max_tokens: int | None = None,
+        max_duration: timedelta | None = None,
+        max_open_requests: int = 256,
         on_limit: LimitPolicy = "fail",
         on_max_turns: OnMaxTurns | None = None,
         on_refusal: OnRefusal | None = None,
@@ -163,7 +173,14 @@ class Agent:
         check_texts(subject, instructions, rejection_text)
         output = output_type_of(output_type, subject)
         check_model(subject, model, client)
-        check_limits(subject, max_turns, max_tokens, on_limit)
+        check_limits(
+            subject,
+            max_turns,
+            max_tokens,
+            max_duration=max_duration,
+            max_open_requests=max_open_requests,
+            on_limit=on_limit,
+        )
         own_tools, hosted = split_hosted(subject, [*tools, *hosted])
         check_handlers(subject, on_max_turns, on_refusal)
         values: dict[str, object] = {
@@ -178,6 +195,8 @@ class Agent:
             "model_settings": MappingProxyType(checked_settings(subject, model_settings, output)),
             "max_turns": max_turns,
             "max_tokens": max_tokens,
+            "max_duration": max_duration,
+            "max_open_requests": max_open_requests,
             "on_limit": on_limit,
             "on_max_turns": on_max_turns,
             "on_refusal": on_refusal,

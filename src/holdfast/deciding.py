@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import uuid
+from datetime import timedelta
 
 from temporalio.service import RPCError
 
@@ -134,10 +136,13 @@ class Deciding(Reach):
         decided_by: str,
         turns: int | None = None,
         tokens: int | None = None,
+        duration: timedelta | None = None,
         decision_id: str | None = None,
     ) -> Receipt:
-        """Grant an exhausted run more turns or tokens; it goes on where it stopped. See `decide`."""
-        verdict = Grant(turns=turns, tokens=tokens)
+        """Grant an exhausted run more turns, tokens or time; it goes on where it stopped. See `decide`."""
+        verdict = Grant(
+            turns=turns, tokens=tokens, seconds=None if duration is None else math.ceil(duration.total_seconds())
+        )
         return await self.decide(request, verdict, decided_by=decided_by, decision_id=decision_id)
 
     async def decision(self, decision_id: str) -> DecisionOutcome:

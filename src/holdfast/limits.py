@@ -1,10 +1,11 @@
-"""Turns and tokens that an agent may spend, and what a run ends with where the model gave no answer."""
+"""Turns, tokens and time that an agent may spend, and what a run ends with where the model gave no answer."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, get_args
+from datetime import timedelta
+from typing import Any, Final, TypeAlias, get_args
 
 from holdfast._signature import require_positional
 from holdfast.context import RunContext
@@ -48,7 +49,19 @@ OnMaxTurns: TypeAlias = Callable[[RunContext[Any], MaxTurns], Any | Awaitable[An
 OnRefusal: TypeAlias = Callable[[RunContext[Any], Refusal], Any | Awaitable[Any]]
 
 
-def check_limits(subject: str, max_turns: object, max_tokens: object, on_limit: object) -> None:
+MOST_OPEN_REQUESTS: Final = 500
+"""What a run's memo, which lists them without a worker, has room for: the server refuses one above 2 MB."""
+
+
+def check_limits(
+    subject: str,
+    max_turns: object,
+    max_tokens: object,
+    *,
+    max_duration: object,
+    max_open_requests: object,
+    on_limit: object,
+) -> None:
     """Check an agent's limits.
 
     Raises:
@@ -57,6 +70,11 @@ def check_limits(subject: str, max_turns: object, max_tokens: object, on_limit: 
     for name, limit in (("max_turns", max_turns), ("max_tokens", max_tokens)):
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
             raise DefinitionError(subject, f"{name} must be an integer of at least 1, or None for no limit")
+    if max_duration is not None and not (isinstance(max_duration, timedelta) and max_duration >= timedelta(seconds=1)):
+        raise DefinitionError(subject, "max_duration must be a timedelta of at least a second, or None for no limit")
+    most = max_open_requests
+    if isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= MOST_OPEN_REQUESTS:
+        raise DefinitionError(subject, f"max_open_requests must be an integer from 1 to {MOST_OPEN_REQUESTS}")
     if on_limit not in get_args(LimitPolicy):
         raise DefinitionError(subject, f"on_limit must be one of {', '.join(map(repr, get_args(LimitPolicy)))}")
 

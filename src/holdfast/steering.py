@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
 from typing import Final, Literal
 
 from pydantic import ValidationError
@@ -44,14 +46,16 @@ class Steering(Reach):
         *,
         turns: int | None = None,
         tokens: int | None = None,
+        duration: timedelta | None = None,
         by: str | None = None,
         frame: str | None = None,
     ) -> LimitsRaised:
-        """Give a run that goes on more turns or tokens; one that waits for a budget goes on where it stopped.
+        """Give a run that goes on more turns, tokens or time; one that waits for a budget goes on where it stopped.
 
         Args:
             turns: Model replies to add.
             tokens: Tokens to add.
+            duration: Time to add, in whole seconds.
             by: Who raises the limits: a claimed name, recorded.
             frame: Which loop, where several are at work; `Request.frame` says it.
 
@@ -63,7 +67,8 @@ class Steering(Reach):
             RunNotFoundError: The server does not know the run.
         """
         try:
-            given = RaiseLimits(turns=turns, tokens=tokens, by=by, frame=frame)
+            seconds = None if duration is None else math.ceil(duration.total_seconds())
+            given = RaiseLimits(turns=turns, tokens=tokens, seconds=seconds, by=by, frame=frame)
         except ValidationError as error:
             raise DecisionInvalidError("; ".join(problems_of(error))) from None
         return LimitsRaised.from_wire(await self._update("raise_limits", given.to_wire()))

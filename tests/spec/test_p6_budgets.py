@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from temporalio.client import Client
 
 from _evidence import logged
 from conftest import Effects, MakeLab
-from holdfast import Agent, Grant, Reject, Request, Run, tool
+from holdfast import Agent, Approval, Grant, Reject, Request, Run, tool
 from holdfast.errors import (
     DefinitionError,
     GrantRefusedError,
@@ -114,6 +117,54 @@ async def test_p6_granted_tokens_continue_the_run_where_it_stopped(
     assert effects == ["a", "b"]
 
 
+async def test_p6_granted_time_continues_the_run_where_it_stopped(
+    make_lab: MakeLab, effects: Effects, cache: int
+) -> None:
+    """P6: having worked for longer than it may, the run waits for more time, which a grant or `raise_limits` adds."""
+
+    @tool(effect="idempotent", on_error="fail")
+    async def work() -> str:
+        """Work for a while."""
+        await asyncio.sleep(1.1)  # what is measured
+        effects.append("work")
+        return "worked"
+
+    worker = Agent("worker", model="m", tools=[work], max_duration=timedelta(seconds=1), on_limit="ask")
+    lab = await make_lab([worker], script=[Reply(call("work", {})), DONE], max_cached_workflows=cache)
+    run = await lab.start("worker")
+    first = await next_budget(run, set())
+    assert first.facts is not None
+    assert (first.facts["what"], first.facts["limit"]) == ("time", 1)
+    with pytest.raises(GrantRefusedError, match="seconds"):
+        await run.grant(first, turns=5, decided_by="lead")
+    await lab.replace_worker()
+    raised = await run.raise_limits(duration=timedelta(minutes=1), by="lead")
+    assert (raised.max_seconds, raised.request) == (61, first.id)
+    assert (await run.result()).output == "done"
+    assert effects == ["work"]
+
+
+async def test_p6_time_that_waits_for_people_is_not_counted(
+    make_lab: MakeLab, effects: Effects, skipping_client: Client
+) -> None:
+    """P6: a run that may work for a minute waits for an approval for hours, in a nested loop too, and ends well."""
+
+    @tool(approval=Approval(deadline=timedelta(hours=4), on_deadline="approve"))
+    async def wipe(target: str) -> str:
+        """Delete a target."""
+        effects.append(target)
+        return "wiped"
+
+    limit = timedelta(minutes=1)
+    clerk = Agent("clerk", description="Wipes.", model="m", tools=[wipe], max_duration=limit)
+    office = Agent("office", model="m", tools=[clerk.as_tool()], max_duration=limit)
+    script = [Reply(call("clerk", {"input": "wipe"})), Reply(call("wipe", {"target": "t"})), DONE, DONE]
+    lab = await make_lab([office], script=script, client=skipping_client)
+    run = await lab.start("office")
+    assert (await run.result()).output == "done"
+    assert effects == ["t"]
+
+
 TURNS = ({"max_turns": 1}, "MaxTurnsExceeded", "used its 1 turns")
 TOKENS = ({"max_tokens": 99}, "MaxTokensExceeded", "used 100 tokens of 99")
 
@@ -159,10 +210,17 @@ async def test_p6_a_cancelled_run_withdraws_its_budget_request(make_lab: MakeLab
 
 @pytest.mark.parametrize(
     "options",
-    [{"max_tokens": 0}, {"max_tokens": True}, {"max_tokens": "5"}, {"on_limit": "wait"}],
-    ids=["none", "bool", "text", "policy"],
+    [
+        {"max_tokens": 0},
+        {"max_tokens": True},
+        {"max_tokens": "5"},
+        {"on_limit": "wait"},
+        {"max_duration": 60},
+        {"max_duration": timedelta(milliseconds=999)},
+    ],
+    ids=["none", "bool", "text", "policy", "number", "too-short"],
 )
 def test_p6_limits_that_cannot_work_are_refused(options: dict[str, Any]) -> None:
     """P6: a limit or policy that cannot be meant is refused where the agent is made, by its name."""
-    with pytest.raises(DefinitionError, match=r"agent 'desk': (max_tokens|on_limit) must be"):
+    with pytest.raises(DefinitionError, match=r"agent 'desk': (max_tokens|max_duration|on_limit) must be"):
         Agent("desk", **options)

@@ -21,7 +21,7 @@ from holdfast.activities.hosted_plans import servers
 from holdfast.activities.keeping import Saying, kept_alive
 from holdfast.activities.kept_history import FullTranscript, KeptConversation, history_port, refuse_unfit
 from holdfast.activities.offering import offered_now
-from holdfast.activities.planning import Planner, after_tools_plan
+from holdfast.activities.planning import Planner, after_tools_plan, asks
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.sending import sent, to_be_compacted
 from holdfast.agent import Agent
@@ -137,6 +137,7 @@ class CallModel:
             calls=calls,
             after_tools=after_tools_plan(agent) if calls else None,
             max_parallel=agent.max_parallel_calls if calls else None,
+            max_open=agent.max_open_requests if any(map(asks, calls)) else None,
             forms=planner.forms(items, calls),
             usage=answer.usage,
             refusal=None if not refused else "failed" if agent.on_refusal is None else "handled",
@@ -156,6 +157,7 @@ class CallModel:
             "archive": self._runtime.archives,
             "max_turns": agent.max_turns or 0,
             "max_tokens": agent.max_tokens,
+            "max_seconds": None if agent.max_duration is None else agent.max_duration.total_seconds(),
             "on_limit": "ask" if agent.on_limit == "ask" else None,
             "keeps": True if self._runtime.artifacts.kept_here else None,
         }

@@ -202,6 +202,11 @@ def _retry_plan(retry: Retry) -> RetryPlan:
     )
 
 
+def asks(call: PlannedCall) -> bool:
+    """Whether a person is asked about *call*."""
+    return call.approval is not None or call.kind in ("ask", "question")
+
+
 def after_tools_plan(agent: Agent) -> AfterToolsPlan | None:
     """What follows when the calls of a reply are settled; None: the model."""
     match agent.after_tools:

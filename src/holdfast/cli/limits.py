@@ -1,8 +1,9 @@
-"""Gives a run more turns or tokens, and says what now holds."""
+"""Gives a run more turns, tokens or time, and says what now holds."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from holdfast.cli import exits
 from holdfast.cli.options import Where
@@ -17,6 +18,7 @@ class More:
 
     turns: int | None
     tokens: int | None
+    seconds: int | None
     frame: str | None
     by: str
 
@@ -29,7 +31,10 @@ async def raise_limits(where: Where, run_id: str, more: More, *, as_json: bool) 
         TimeoutError: No worker answered.
     """
     hf = await holdfast(where)
-    raised = await hf.run(run_id).raise_limits(turns=more.turns, tokens=more.tokens, by=more.by, frame=more.frame)
+    duration = None if more.seconds is None else timedelta(seconds=more.seconds)
+    raised = await hf.run(run_id).raise_limits(
+        turns=more.turns, tokens=more.tokens, duration=duration, by=more.by, frame=more.frame
+    )
     if as_json:
         write_json({"run": run_id, "limits": raised})
     else:
@@ -40,7 +45,11 @@ async def raise_limits(where: Where, run_id: str, more: More, *, as_json: bool) 
 def _sentence(run_id: str, raised: LimitsRaised) -> str:
     known = [
         f"at most {limit:,} {what}"
-        for limit, what in ((raised.max_turns, "turns"), (raised.max_tokens, "tokens"))
+        for limit, what in (
+            (raised.max_turns, "turns"),
+            (raised.max_tokens, "tokens"),
+            (raised.max_seconds, "seconds of work"),
+        )
         if limit is not None
     ]
     return one_line(f"{run_id}: {' and '.join(known) or 'raised; its limits are known after the first reply'}")

@@ -208,6 +208,9 @@ class ModelReply(Payload):
         input_guardrails: The model was not called: these come first.
         output_guardrails: Names of those that have to see the output, where this reply may end the run.
         max_tokens: On a probe: the agent's own limit, where it has one.
+        max_seconds: On a probe: how long the agent may work, where that is limited. New in 0.1.0.
+        max_open: How many requests of the run may be open when one of its calls is to be asked about; None is no limit,
+            and what older workers said. New in 0.1.0.
         on_limit: On a probe: what follows at a limit; None stands for *fail*.
         after_tools: What follows when its calls are settled; None: the model is asked again.
         max_parallel: How many of its calls may run at once; None is no limit.
@@ -237,6 +240,8 @@ class ModelReply(Payload):
     max_turns: int | None = None
     structured: StructuredOutput | None = None
     max_tokens: int | None = None
+    max_seconds: float | None = None
+    max_open: int | None = None
     on_limit: LimitPolicy | None = None
     input_guardrails: list[NamedGuardrail] | None = None
     output_guardrails: list[str] | None = None

@@ -14,12 +14,13 @@ from holdfast.payloads.remember import Remember
 
 RequestKind = Literal["approval", "question", "budget", "handoff", "hosted_mcp", "in_doubt"]
 DeadlineDefault = Literal["reject", "approve", "fail"]
-LimitKind = Literal["turns", "tokens"]
+LimitKind = Literal["turns", "tokens", "time"]
 LimitPolicy = Literal["fail", "ask"]
 OnEdit = Literal["ask_again", "accept"]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Turns = Annotated[int, Field(ge=1, le=1_000_000)]
 Tokens = Annotated[int, Field(ge=1, le=1_000_000_000_000)]
+Seconds = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 DECISION_BYTES = 64 * 1024
 """Largest decision that is taken: an approver writes a note, not a book."""
@@ -154,18 +155,19 @@ class GiveUp(Payload):
 
 
 class Grant(Payload):
-    """More turns or tokens for an exhausted budget."""
+    """More turns, tokens or time for an exhausted budget; `seconds` is new in 0.1.0."""
 
     kind: Literal["grant"] = "grant"
     turns: Turns | None = None
     tokens: Tokens | None = None
+    seconds: Seconds | None = None
 
 
 class BudgetFacts(Payload):
     """Facts of a *budget* request: which limit was reached.
 
     Attributes:
-        used: Model replies, or tokens of the loop and of everything below it.
+        used: Model replies, tokens of the loop and of everything below it, or seconds that these have worked.
         limit: How many were allowed, granted ones included.
     """
 
@@ -175,7 +177,7 @@ class BudgetFacts(Payload):
 
 
 class RaiseLimits(Payload):
-    """The argument of the update `raise_limits`: more turns or tokens for a run that goes on.
+    """The argument of the update `raise_limits`: more turns, tokens or time for a run that goes on.
 
     Attributes:
         frame: Which loop; None means the one that was started, where there is only one.
@@ -184,6 +186,7 @@ class RaiseLimits(Payload):
 
     turns: Turns | None = None
     tokens: Tokens | None = None
+    seconds: Seconds | None = None
     frame: Name | None = None
     by: Name | None = None
 
@@ -198,6 +201,7 @@ class LimitsRaised(Payload):
     frame: str
     max_turns: int | None = None
     max_tokens: int | None = None
+    max_seconds: float | None = None
     request: str | None = None
 
 

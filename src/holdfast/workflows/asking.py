@@ -128,12 +128,13 @@ def missing_agent(frame: Frame, asker: Asker) -> Request:
 
 
 def budget(frame: Frame, limit: Reached, asker: Asker) -> Request:
-    """The request of a frame that has no turns or tokens left."""
+    """The request of a frame that has no turns, tokens or time left."""
+    unit = "seconds" if limit.what == "time" else limit.what
     return _about_frame(
         frame,
         asker,
         kind="budget",
-        reason=f"{frame.agent} has used {limit.used:,} of {limit.limit:,} {limit.what}; grant more, or reject",
+        reason=f"{frame.agent} has used {limit.used:,} of {limit.limit:,} {unit}; grant more, or reject",
         verdicts=["grant", "reject"],
         facts=BudgetFacts(what=limit.what, used=limit.used, limit=limit.limit).to_wire(),
     )

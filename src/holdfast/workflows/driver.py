@@ -104,6 +104,7 @@ class Driver:
 
     def _advance(self) -> None:
         """Start everything that is missing, until nothing is."""
+        self._state.tick(self._frame)
         self._state.ledger.expire(workflow.now())
         self._state.ledger.answer_siblings(workflow.now())
         while True:
@@ -112,6 +113,7 @@ class Driver:
                 self._take(step)
             if not taken:
                 break
+        self._state.tick(self._frame)
         self._state.publish()
 
     def _is_held(self, step: steps.Step) -> bool:
@@ -218,6 +220,7 @@ class Driver:
             lambda: (
                 self._state.ledger_version != seen
                 or self._work.any_done
+                or (self._frame.held and limits.room_to_ask(self._frame, self._state.ledger.entries.values()) > 0)
                 or (self._timer is not None and self._timer[1].done())
             )
         )

@@ -161,7 +161,12 @@ class Frame(BaseModel):
             ends with, for want of an answer. *filter*, *filtering*: a handoff's filter is to say, or
             says, what is seen. *compacting*: the conversation is being made short. *checking*: there is an output, and
             guardrails look at it.
-        granted_turns: Beyond `max_turns`; `granted_tokens` likewise. Limits are never reset, only raised.
+        granted_turns: Beyond `max_turns`; `granted_tokens` and `granted_seconds` likewise. Limits are never reset, only
+            raised.
+        worked_s: For how long it, or something below it, has worked until `clock_at`; since then it works, unless it is
+            `resting`: all of it waits for people.
+        max_open: How many requests of the workflow may be open when one more is to be opened for a call of the turn;
+            None is no limit. `held` is how many calls wait for others to be decided.
         callers: Agents that have made a call in it.
         limit_refused: A person was asked for more, and refused.
         reply: Block of the last reply.
@@ -216,6 +221,13 @@ class Frame(BaseModel):
     on_limit: LimitPolicy = "fail"
     granted_turns: int = 0
     granted_tokens: int = 0
+    max_seconds: float | None = None
+    granted_seconds: int = 0
+    worked_s: float = 0.0
+    clock_at: datetime | None = None
+    resting: bool = False
+    max_open: int | None = None
+    held: int = 0
     limit_refused: bool = False
     handles_max_turns: bool = False
     callers: list[str] = []

@@ -13,12 +13,13 @@ def refuse_useless(request: Request, grant: Grant) -> None:
         GrantRefusedError: The text says how much would help.
     """
     facts = BudgetFacts.from_wire(request.facts)
-    more = grant.turns if facts.what == "turns" else grant.tokens
+    unit = "seconds" if facts.what == "time" else facts.what
+    more = {"turns": grant.turns, "tokens": grant.tokens, "time": grant.seconds}[facts.what]
     least = facts.used - facts.limit + 1
     if more is None or more < least:
         raise GrantRefusedError(
             f"{request.id} is about {facts.what}: {facts.used:,} of {facts.limit:,} are used; "
-            f"grant at least {least:,} {facts.what}",
+            f"grant at least {least:,} {unit}",
             request=request.id,
             limit=facts.what,
             least=str(least),

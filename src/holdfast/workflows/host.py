@@ -16,7 +16,7 @@ from holdfast.payloads.messages import OnMessage
 from holdfast.payloads.requests import MEMO_LOG
 from holdfast.payloads.runs import CallStatus, RunInput, RunPhase, RunResult, RunStatus
 from holdfast.payloads.transcript import TranscriptQuery
-from holdfast.workflows import provider_history
+from holdfast.workflows import limits, provider_history
 from holdfast.workflows.agent_ref import AgentRef, Output, read_output
 from holdfast.workflows.archiving import archive_segment
 from holdfast.workflows.cancelling import CallCanceller
@@ -26,7 +26,6 @@ from holdfast.workflows.deciding import Decider
 from holdfast.workflows.doors import read_optional, read_start
 from holdfast.workflows.driver import Driver
 from holdfast.workflows.frames import Frame
-from holdfast.workflows.limits import total_usage
 from holdfast.workflows.publish import listed
 from holdfast.workflows.raising import Raiser
 from holdfast.workflows.sending import Sender
@@ -313,7 +312,7 @@ class AgentHost:
             agent=frame.agent if frame else None,
             turn=frame.turn if frame else 0,
             pending=len(pending),
-            usage=total_usage(state.frames),
+            usage=limits.total_usage(state.frames),
             by_request=state.spending.of(state.frames),
             calls=[
                 CallStatus(
@@ -326,7 +325,7 @@ class AgentHost:
                 for each in state.under(frame)
                 for call in each.calls
             ],
-            problem=next((request.reason for request in pending if request.kind == "in_doubt"), None),
+            problem=limits.problem_of(pending, sum(each.held for each in state.frames)),
             guardrails=state.guardrails_of(frame) if frame else [],
             history=provider_history.shown(frame),
         ).to_wire()

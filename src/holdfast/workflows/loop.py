@@ -50,6 +50,7 @@ def next_steps(frame: Frame, entries: Mapping[str, Entry], now: datetime, tokens
         now: Workflow time, for backoffs.
         tokens: What the frame and everything below it have spent.
     """
+    frame.held = 0
     if _over(frame):
         return []
     started: list[Step] = [*guards.next_guards(frame), *messages.next_checks(frame)]
@@ -63,10 +64,13 @@ def next_steps(frame: Frame, entries: Mapping[str, Entry], now: datetime, tokens
     if frame.phase == "filter":
         return [FilterHistory()]
     guards.settle(frame)
-    if frame.phase != "calls":
-        return []
+    return [] if frame.phase != "calls" else _of_calls(frame, entries, now)
+
+
+def _of_calls(frame: Frame, entries: Mapping[str, Entry], now: datetime) -> list[Step]:
+    """What the calls of the turn need: as many begin, and are asked about, as there is room for."""
     steps: list[Step] = []
-    slots = _slots(frame)
+    slots, room = _slots(frame), limits.room_to_ask(frame, entries.values())
     for call in _next_calls(frame):
         step = _step_of(frame, call, entries, now)
         if _over(frame):
@@ -74,6 +78,11 @@ def next_steps(frame: Frame, entries: Mapping[str, Entry], now: datetime, tokens
         begins = isinstance(step, Begin)
         if (begins and slots == 0) or (_has_effect(step) and guards.hold_call(frame, call)):
             continue
+        if isinstance(step, AskPerson):
+            if room == 0:
+                frame.held += 1
+                continue
+            room -= 1
         slots -= begins
         if step is not None:
             steps.append(step)

@@ -92,5 +92,6 @@ def no_call_to_come(frame: Frame, tokens: int) -> RefuseMessages | None:
         return RefuseMessages("no_turn", "the run has its answer, and opens no further turn for a message")
     limit = limits.reached(frame, tokens)
     if limit is not None:
-        return RefuseMessages("no_turn", f"the run has its answer, and no {limit.what} are left for a further one")
+        left = "time is" if limit.what == "time" else f"{limit.what} are"
+        return RefuseMessages("no_turn", f"the run has its answer, and no {left} left for a further one")
     return None

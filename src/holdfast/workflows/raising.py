@@ -1,4 +1,4 @@
-"""The handler through which a caller gives a run more turns or tokens."""
+"""The handler through which a caller gives a run more turns, tokens or time."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Raiser:
             frame, request = self._checked(given)
         except RefusalError as refusal:
             raise refusal_to_wire(refusal) from None
-        ledger, now, more = self._state.ledger, workflow.now(), Grant(turns=given.turns, tokens=given.tokens)
+        ledger, now, more = self._state.ledger, workflow.now(), _grant(given)
         if request is not None:
             ledger.record(Decision(id=request.id, verdict=more, decided_by=given.by), now)
             limits.take_decision(frame, ledger.entries[request.id])
@@ -58,6 +58,7 @@ class Raiser:
             frame=frame.id,
             max_turns=limits.turns_of(frame),
             max_tokens=limits.tokens_of(frame),
+            max_seconds=limits.seconds_of(frame),
             request=request.id if request else None,
         ).to_wire()
 
@@ -67,13 +68,14 @@ class Raiser:
         for what, more, limit in (
             ("turns", given.turns, frame.max_turns),
             ("tokens", given.tokens, frame.max_tokens),
+            ("time", given.seconds, frame.max_seconds),
         ):
             if more is not None and limit is None and (known or self._state.unlimited(frame)):
                 raise GrantRefusedError(f"{frame.agent} has no limit of {what} that could be raised", limit=what)
         request = next((each for each in self._budgets() if each.frame == frame.id), None)
         if request is not None:
             self._state.ledger.check(
-                Decision(id=request.id, verdict=Grant(turns=given.turns, tokens=given.tokens), decided_by=given.by),
+                Decision(id=request.id, verdict=_grant(given), decided_by=given.by),
                 workflow.now(),
             )
         return frame, request
@@ -82,13 +84,17 @@ class Raiser:
         return [each for each in self._state.ledger.open_requests() if each.kind == "budget"]
 
 
+def _grant(given: RaiseLimits) -> Grant:
+    return Grant(turns=given.turns, tokens=given.tokens, seconds=given.seconds)
+
+
 def _read(args: Sequence[object]) -> RaiseLimits:
-    value = only_argument(args, '{"turns"?, "tokens"?}')
+    value = only_argument(args, '{"turns"?, "tokens"?, "seconds"?}')
     try:
         check_json(value)
         given = RaiseLimits.from_wire(value)
     except (JsonProfileError, PayloadInvalidError) as error:
         raise DecisionInvalidError(str(error)) from None
-    if given.turns is None and given.tokens is None:
-        raise DecisionInvalidError("say how many turns or tokens are added")
+    if given.turns is None and given.tokens is None and given.seconds is None:
+        raise DecisionInvalidError("say how many turns, tokens or seconds are added")
     return given

@@ -11,7 +11,8 @@ from holdfast.payloads.usage import Usage
 from holdfast.workflows.frames import Frame
 
 PER_MESSAGE: Final = (
-    *("granted_turns", "granted_tokens", "limit_refused", "callers", "reply", "forms", "after_tools", "max_parallel"),
+    *("granted_turns", "granted_tokens", "granted_seconds", "limit_refused", "callers", "reply", "forms"),
+    *("after_tools", "max_parallel", "max_open", "held", "worked_s", "clock_at", "resting"),
     *("request", "missing_since", "broken_replies", "invalid_outputs", "resume_at", "waits"),
     *("output", "answer", "answer_structured", "guards", "guards_known", "output_guards", "guardrails", "usage"),
     *("nested_usage", "underway"),

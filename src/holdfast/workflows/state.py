@@ -200,6 +200,21 @@ class RunState:
             if frame is not top:
                 self.forget(frame)
 
+    def tick(self, frame: Frame) -> None:
+        """Look at the clocks of a frame and of those above it, wherever one may be needed."""
+        above: str | None = frame.id
+        while above is not None:
+            each = self.frame(above)
+            if each.max_seconds is not None or not each.limit_known:
+                limits.tick(each, workflow.now(), resting=self._rests(each))
+            above = each.parent
+
+    def _rests(self, top: Frame) -> bool:
+        """Whether a frame, with everything below it, does nothing but wait for people."""
+        frames = {frame.id for frame in self.under(top)}
+        busy = any(not self.works[each].quiet for each in frames if each in self.works)
+        return not busy and any(request.frame in frames for request in self.ledger.open_requests())
+
     def new_block(self, items: list[JsonObject]) -> str:
         """Enter items that the workflow made itself; return their block's id."""
         return self.transcript.add(str(workflow.uuid4()), items)

@@ -123,6 +123,7 @@ class ModelTurns:
             if frame.max_turns is None and not self._state.unlimited(frame):
                 frame.max_turns = reply.max_turns or None
             frame.max_tokens, frame.on_limit = reply.max_tokens, reply.on_limit or "fail"
+            frame.max_seconds = reply.max_seconds
         if reply.attributes is not None:
             self._state.publisher.attributes_exist(reply.attributes)
         if not self._state.probed:
@@ -138,7 +139,7 @@ class ModelTurns:
         frame.reply = reply.block
         frame.handles_max_turns = bool(reply.handles_max_turns)
         frame.forms = reply.forms or {}
-        frame.after_tools, frame.max_parallel = reply.after_tools, reply.max_parallel
+        frame.after_tools, frame.max_parallel, frame.max_open = reply.after_tools, reply.max_parallel, reply.max_open
         frame.failed_calls = {}
         frame.namespace = reply.namespace
         frame.calls = [

@@ -1,4 +1,4 @@
-"""`answer`: the output of a question. `grant`, `raise`: more turns or tokens."""
+"""`answer`: the output of a question. `grant`, `raise`: more turns, tokens or time."""
 
 # ruff: noqa: PLC0415 what a command does is imported when it runs: see the package
 
@@ -14,6 +14,7 @@ from holdfast.cli.commands.deciding import Note, RequestArgument
 
 TurnsOption = Annotated[int | None, typer.Option(metavar="N", min=1, help="Model replies to add.")]
 TokensOption = Annotated[int | None, typer.Option(metavar="N", min=1, help="Tokens to add.")]
+SecondsOption = Annotated[int | None, typer.Option(metavar="N", min=1, help="Seconds of work to add.")]
 
 
 def answer(
@@ -46,6 +47,7 @@ def grant(
     request: RequestArgument,
     turns: TurnsOption = None,
     tokens: TokensOption = None,
+    seconds: SecondsOption = None,
     run: options.RunOption = None,
     by: options.By = None,
     note: Note = None,
@@ -59,7 +61,7 @@ def grant(
     from holdfast.payloads.requests import Grant
 
     where = options.Where(address, namespace, profile)
-    verdict = Grant(turns=turns, tokens=tokens)
+    verdict = Grant(turns=turns, tokens=tokens, seconds=seconds)
     decision = deciding.Wanted(request, verdict, by=options.user(by), run=run, note=note)
     return asyncio.run(deciding.decide(where, decision, as_json=json))
 
@@ -69,6 +71,7 @@ def raise_limits(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")],
     turns: TurnsOption = None,
     tokens: TokensOption = None,
+    seconds: SecondsOption = None,
     frame: Annotated[
         str | None, typer.Option(metavar="ID", help="Which loop, where several agents are at work.")
     ] = None,
@@ -78,9 +81,9 @@ def raise_limits(
     profile: options.Profile = None,
     json: options.Json = False,
 ) -> int:
-    """Give a run that goes on more turns or tokens, whether it waits for them or not."""
+    """Give a run that goes on more turns, tokens or time, whether it waits for them or not."""
     from holdfast.cli import limits
 
     where = options.Where(address, namespace, profile)
-    more = limits.More(turns=turns, tokens=tokens, frame=frame, by=options.user(by))
+    more = limits.More(turns=turns, tokens=tokens, seconds=seconds, frame=frame, by=options.user(by))
     return asyncio.run(limits.raise_limits(where, run, more, as_json=json))
