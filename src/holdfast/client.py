@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 from temporalio.client import Client
 
@@ -18,7 +19,7 @@ from holdfast.handle import Run
 from holdfast.lists import Lists
 from holdfast.many import Many
 from holdfast.records import Records
-from holdfast.starting import DEFAULT_TASK_QUEUE
+from holdfast.starting import DEFAULT_TASK_QUEUE, TASK_TIMEOUT
 
 __all__ = ["DEFAULT_TASK_QUEUE", "Holdfast"]
 
@@ -35,6 +36,7 @@ class Holdfast(Many, Conversing, Lists, Exporting, Records):
         artifacts: ArtifactsAt = None,
         deltas: str | DeltaStream | None = None,
         model_queue: str | None = None,
+        task_timeout: timedelta = TASK_TIMEOUT,
     ) -> None:
         """Use an existing client.
 
@@ -47,6 +49,8 @@ class Holdfast(Many, Conversing, Lists, Exporting, Records):
             deltas: Where `Run.stream` reads what runs say on the way, likewise; ``HOLDFAST_DELTAS`` by default.
             model_queue: Task queue of the model calls of the runs that are started; ``HOLDFAST_MODEL_QUEUE`` by
                 default, else the task queue itself.
+            task_timeout: How long a worker may take for one workflow task of a run that is started here. A run whose
+                worker is killed in the middle of one waits as long; a replay of its history has to fit in.
 
         Raises:
             DefinitionError: One of the places is none.
@@ -60,7 +64,8 @@ class Holdfast(Many, Conversing, Lists, Exporting, Records):
             store_by_default(store_named(artifacts), client.service_client.config.target_host),
             told,
         )
-        super().__init__(client, queue, stores, model_queue or os.environ.get("HOLDFAST_MODEL_QUEUE") or None)
+        models = model_queue or os.environ.get("HOLDFAST_MODEL_QUEUE") or None
+        super().__init__(client, queue, stores, models, task_timeout)
 
     @classmethod
     async def connect(

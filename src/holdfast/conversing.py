@@ -82,6 +82,7 @@ class Conversing(Starting):
             id,
             wire,
             attributes=self._attributes(checked),
+            task_timeout=self.task_timeout,
             warn=self._warn,
             check=self._check_size,
         )

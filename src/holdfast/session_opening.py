@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, Final
 
 from temporalio.client import (
@@ -34,6 +35,7 @@ class Opening:
         wire: JsonObject,
         *,
         attributes: TypedSearchAttributes,
+        task_timeout: timedelta,
         check: Callable[[JsonObject, str], Awaitable[None]],
         warn: Callable[[], None],
     ) -> None:
@@ -45,6 +47,7 @@ class Opening:
             session_id: The workflow id.
             wire: What it begins with, as it is sent.
             attributes: The search attributes that it begins with, where the namespace has them.
+            task_timeout: Of its workflow tasks.
             check: Refuses what the server would refuse to begin with.
             warn: Is told where the attributes are missing.
         """
@@ -53,6 +56,7 @@ class Opening:
         self._id = session_id
         self._wire = wire
         self._attributes: TypedSearchAttributes | None = attributes
+        self._task_timeout = task_timeout
         self._check = check
         self._warn = warn
 
@@ -116,6 +120,7 @@ class Opening:
         return {
             "id": self._id,
             "task_queue": self._task_queue,
+            "task_timeout": self._task_timeout,
             "id_reuse_policy": WorkflowIDReusePolicy.REJECT_DUPLICATE,
             "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
             "search_attributes": self._attributes,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel
@@ -28,6 +29,9 @@ from holdfast.visibility import AGENT_KEY, LABELS_KEY, PENDING_KEY, STATUS_KEY, 
 logger = logging.getLogger(__name__)
 
 DEFAULT_TASK_QUEUE: Final = "agents"
+TASK_TIMEOUT: Final = timedelta(seconds=5)
+"""How long a worker may take for one workflow task: what a run waits for whose worker was killed in the middle of it. A
+replay has to fit in, and one of 4,000 events takes less than two seconds."""
 SUMMARY_BYTES: Final = 240
 START_BYTES: Final = 1_900_000
 """Most that a start may have, as it is sent: the server takes 2 MiB in one payload."""
@@ -49,14 +53,23 @@ class Starting:
         client: Connected.
         task_queue: Where runs are started.
         model_queue: Where their model calls go; None is the same.
+        task_timeout: Of their workflow tasks.
     """
 
-    def __init__(self, client: Client, task_queue: str, stores: Stores, model_queue: str | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        task_queue: str,
+        stores: Stores,
+        model_queue: str | None = None,
+        task_timeout: timedelta = TASK_TIMEOUT,
+    ) -> None:
         """Take a client, the task queues of runs and of their model calls, and where the rest of runs is found."""
         self.client = client
         self.task_queue = task_queue
         self.stores = stores
         self.model_queue = model_queue
+        self.task_timeout = task_timeout
         self._warned = False
 
     async def start(
@@ -138,6 +151,7 @@ class Starting:
                     wire,
                     id=workflow_id,
                     task_queue=self.task_queue,
+                    task_timeout=self.task_timeout,
                     id_conflict_policy=(
                         WorkflowIDConflictPolicy.USE_EXISTING
                         if if_exists == "attach"

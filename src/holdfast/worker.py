@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 STICKY_TIMEOUT: Final = timedelta(seconds=1)
 """After a ``kill -9`` the next task waits this long for the dead worker before another one gets it."""
+WORKFLOW_TASKS: Final = 10
+"""Workflow tasks at a time: they keep one core busy. Of fifty long runs that are replayed at once, as after a deploy,
+none would be done before its task's timeout."""
 GRACE: Final = timedelta(seconds=30)
 """How long a worker that was told to stop lets its tools finish."""
 
@@ -69,6 +72,7 @@ def make_worker(
             activities=list(activities),
             sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
             graceful_shutdown_timeout=grace,
+            max_concurrent_workflow_tasks=WORKFLOW_TASKS,
             max_concurrent_activities=concurrency,
             max_task_queue_activities_per_second=per_second,
             max_cached_workflows=max_cached_workflows,

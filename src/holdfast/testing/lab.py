@@ -40,6 +40,8 @@ Watched = TypeVar("Watched", bound=Watching)
 
 WAIT_S = 30.0
 """Deadline of every wait that names none."""
+TASK_TIMEOUT = timedelta(seconds=2)
+"""A worker that is told to stop drops the workflow task that it is just being given, and the run waits so long."""
 
 
 class Lab:
@@ -149,6 +151,7 @@ class Lab:
             archive=self._archive,
             artifacts=self._artifacts,
             deltas=self._deltas,
+            task_timeout=TASK_TIMEOUT,
         )
         self._stack.push_async_callback(self.stop_worker)
         await self.start_worker()
