@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from temporalio import workflow
 from temporalio.client import Client
+from temporalio.common import RetryPolicy
 
 from conftest import Effects, MakeLab
 from holdfast import Agent, Approval, Approve, Reject, ToolContext, handoff, tool
 from holdfast.errors import RequestClosedError, RunEndedError, RunFailedError
+from holdfast.events import history_of
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.testing import Lab, Reply, call, text
 from holdfast.workflows import asking
@@ -68,6 +72,75 @@ async def test_o1_a_nested_agent_and_a_handoff_are_bound_too(
                 await run.result()
         assert failed.value.kind == "ApprovalMismatch"
         assert len(lab.model.requests) == 1
+
+
+@workflow.defn(sandboxed=False)
+class Forger:
+    """Starts a tool's activity with an input that somebody has had in hand."""
+
+    @workflow.run
+    async def run(self, activity: str, arg: JsonObject) -> JsonObject:
+        """Answer with its outcome."""
+        outcome: JsonObject = await workflow.execute_activity(
+            activity, arg, start_to_close_timeout=timedelta(seconds=30), retry_policy=RetryPolicy(maximum_attempts=1)
+        )
+        return outcome
+
+
+FORGERIES: list[tuple[str, JsonObject, str]] = [
+    ("wipe", {"arguments": {"target": "everything"}}, "the arguments in hand"),
+    ("erase", {}, "tool"),
+    ("erase", {"tool": "erase"}, "tool"),
+    ("erase", {"tool": "erase", "binding.tool": "erase"}, "the arguments in hand"),
+    ("wipe", {"call_id": "c2"}, "call"),
+    ("wipe", {"request": "another"}, "request"),
+    ("wipe", {"origin.agent_path": ["boss"]}, "agent_path"),
+    ("wipe", {"origin.workflow_run": "another"}, "run"),
+    ("wipe", {"binding.namespace": "other-tenant"}, "namespace"),
+    ("wipe", {"binding.deadline": "2999-01-01T00:00:00Z"}, "the arguments in hand"),
+    ("wipe", {"binding.policy_digest": "v1:0"}, "the arguments in hand"),
+    ("wipe", {"digest": "v1:0"}, "the arguments in hand"),
+    ("wipe", {"binding": None}, "the arguments in hand"),
+]
+
+
+async def test_o1_an_input_that_was_tampered_with_runs_nothing(make_lab: MakeLab, effects: Effects) -> None:
+    """O1: the input of an approved call with anything changed, for another tool, or started by another workflow, is
+    refused before the body, and the answer says what is another."""
+
+    @tool(approval=True)
+    async def erase(target: str) -> str:
+        """Another tool with the same parameters."""
+        effects.append(f"erase {target}")
+        return "erased"
+
+    agent = Agent("desk", model="m", tools=[*desk(effects).tools, erase])
+    lab = await make_lab([agent], script=[WIPE, DONE], workflows=[Forger])
+    run = await lab.start("desk")
+    await run.approve(await lab.next_request(run), decided_by="lead")
+    await run.result()
+    [approved] = [
+        await lab.client.data_converter.decode(event.activity_task_scheduled_event_attributes.input.payloads)
+        async for event in history_of(lab.client.get_workflow_handle(run.id), wait=False)
+        if event.activity_task_scheduled_event_attributes.activity_type.name == "holdfast.tool.wipe"
+    ]
+
+    async def answer(name: str, arg: JsonObject, workflow_id: str) -> tuple[str, str]:
+        forged = await lab.client.execute_workflow(
+            Forger.run, args=[f"holdfast.tool.{name}", arg], id=workflow_id, task_queue=lab.task_queue
+        )
+        return forged["kind"], forged["reason"]
+
+    for name, changes, why in FORGERIES:
+        arg = copy.deepcopy(approved[0])
+        for path, value in changes.items():
+            *above, field = path.split(".")
+            (arg[above[0]] if above else arg)[field] = value
+        kind, reason = await answer(name, arg, run.id)
+        assert (kind, why in reason) == ("refused", True), (changes, reason)
+    kind, reason = await answer("wipe", approved[0], f"{run.id}-other")
+    assert (kind, "workflow" in reason) == ("refused", True)
+    assert effects == ["wipe t"]
 
 
 async def test_o2_a_decision_names_a_request_and_a_verdict_and_nothing_else(

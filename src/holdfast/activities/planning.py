@@ -27,6 +27,7 @@ from holdfast.offered import Offered
 from holdfast.payloads.artifacts import READ_OUTPUT
 from holdfast.payloads.binding import text_digest
 from holdfast.payloads.call_items import CALLS, MCP_APPROVAL, arguments_of, arguments_text, id_of
+from holdfast.payloads.canonical import sha256_digest
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import AfterToolsPlan, ApprovalPlan, PlannedCall, RetryPlan
 from holdfast.questions import Question
@@ -83,7 +84,13 @@ class Planner:
             return PlannedCall(index=index, kind="invalid", text=bounded_error(error))
         plan = await self._planned(index, item, offered, model, arguments)
         asks = plan.approval is not None or plan.kind == "question"
-        return plan.model_copy(update={"schema_digest": text_digest(offered.parameters)}) if asks else plan
+        if not asks:
+            return plan
+        digests = {
+            "schema_digest": text_digest(offered.parameters),
+            "arguments_digest": sha256_digest(arguments_of(item)),
+        }
+        return plan.model_copy(update=digests)
 
     async def _planned(
         self, index: int, item: JsonObject, offered: Offered, model: BaseModel, arguments: JsonObject

@@ -145,6 +145,7 @@ class PlannedCall(Payload):
         hosted: The provider asks whether it may call a hosted MCP server: nothing runs here, the answer is the output.
         reads: It reads an output that went by reference, which has to be one of this conversation. New in 0.1.0.
         schema_digest: Digest of the tool's parameters as they were offered, where a person is asked. New in 0.1.0.
+        arguments_digest: Likewise of the arguments: later code must not read others in the same reply. New in 0.1.0.
     """
 
     index: int
@@ -170,6 +171,7 @@ class PlannedCall(Payload):
     hosted: bool | None = None
     reads: bool | None = None
     schema_digest: str | None = None
+    arguments_digest: str | None = None
 
 
 class AfterToolsPlan(Payload):

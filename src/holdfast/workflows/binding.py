@@ -7,6 +7,7 @@ namespace and on a later worker, has to compute what people were shown.
 from __future__ import annotations
 
 from holdfast.payloads.binding import Bound, difference, digest_of, former_digest_of, text_digest
+from holdfast.payloads.canonical import sha256_digest
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import ApprovalPlan
 from holdfast.payloads.requests import Request
@@ -58,9 +59,16 @@ def bind_recalled(entry: Entry, request: Request, arguments: JsonObject, asker: 
 
 
 def is_bound(frame: Frame, call: Call, arguments: JsonObject, asker: Asker) -> bool:
-    """Whether a call that is about to run is what was approved."""
+    """Whether a call that is about to run is what was approved.
+
+    A replay computes the digest anew, on code that may read other arguments in the reply than those that people were
+    shown: so these are compared with what the plan has recorded.
+    """
     if call.digest is None:
         return True
+    recorded = call.plan.arguments_digest
+    if recorded is not None and call.arguments is None and sha256_digest(arguments) != recorded:
+        return False
     released_by = call.released_by or ""
     if call.binding is None:
         former = former_digest_of(released_by, frame.agent_path, call.tool, arguments, asker.workflow_run)

@@ -172,7 +172,9 @@ class Driver:
             case steps.WordRejection(call, decided_by):
                 call.state = "wording"
                 self._work.spawn(self._calls.word_rejection(call, decided_by))
-            case steps.StartAgent(call) | steps.HandOver(call) if not self._state.is_bound(self._frame, call):
+            case steps.StartTool(call) | steps.StartAgent(call) | steps.HandOver(call) if not self._state.is_bound(
+                self._frame, call
+            ):
                 self._calls.endings.mismatch(call)
             case steps.StartTool(call):
                 call.state = "running"

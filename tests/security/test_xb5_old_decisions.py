@@ -1,0 +1,122 @@
+"""Fault row XB5, and what a reset or a new run of the same id could make of an old approval."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.client import WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
+
+from _evidence import events_of, logged
+from conftest import Effects, MakeLab
+from holdfast import Approve, Run
+from holdfast.errors import RequestClosedError, StaleDigestError, UnknownRequestError
+from holdfast.payloads.requests import Request
+from holdfast.testing import Lab, Reply, call
+from spec.test_a_parallel_approvals import DONE, desk
+
+
+def wipe(*targets: str) -> Reply:
+    """A reply that asks for each of *targets* to be wiped."""
+    return Reply(*(call("wipe", {"target": target}, f"c{number}") for number, target in enumerate(targets, 1)))
+
+
+async def refusal_of(lab: Lab, run: Run, request: Request) -> str:
+    """The typed answer to a decision that is sent by workflow id, as any program could send it."""
+    decision = {"id": request.id, "verdict": {"kind": "approve"}, "decided_by": "lead", "digest": request.digest}
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await lab.client.get_workflow_handle(run.id).execute_update("decide", decision)
+    assert isinstance(refused.value.cause, ApplicationError)
+    return refused.value.cause.type or ""
+
+
+async def reset(lab: Lab, run: Run, task: int) -> Run:
+    """Let the server reset a run to just before its workflow task *task* (from 0) was completed."""
+    completed = [
+        event.event_id
+        for event in await events_of(lab, run)
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+    ]
+    description = await lab.client.get_workflow_handle(run.id).describe()
+    await lab.client.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace=lab.client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=run.id, run_id=description.run_id),
+            reason="a test",
+            workflow_task_finish_event_id=completed[task],
+            request_id=uuid.uuid4().hex,
+        )
+    )
+    return lab.hf.run(run.id)
+
+
+async def test_xb5_only_an_open_request_of_this_run_is_decided(make_lab: MakeLab, effects: Effects) -> None:
+    """XB5: a decision for an unknown request, one that was executed, or one of another run gets a typed answer, and
+    nothing runs by it; neither does a decision on one request with the digest of another."""
+    lab = await make_lab([desk(effects)], script=[wipe("a", "b"), wipe("other"), DONE, DONE])
+    run = await lab.start("desk")
+    first, second = await lab.open_requests(run, 2)
+    other = await lab.start("desk")
+    foreign = await lab.next_request(other)
+    with pytest.raises(StaleDigestError):
+        await run.decide(first.id, Approve(), decided_by="lead", digest=second.digest)
+    await run.approve(first, decided_by="lead")
+    with pytest.raises(RequestClosedError) as executed:
+        await run.approve(first, decided_by="another")
+    assert executed.value.facts["closed_by"] == "lead"
+    for stranger in (foreign, first.model_copy(update={"id": str(uuid.uuid4())})):
+        with pytest.raises(UnknownRequestError):
+            await run.approve(stranger, decided_by="lead")
+    await run.reject(second, decided_by="lead")
+    await run.result()
+    await other.reject(foreign, decided_by="lead")
+    await other.result()
+    assert effects == ["wipe a"]
+
+
+async def test_xb5_a_new_run_of_the_same_id_takes_no_decision_of_the_one_before(
+    make_lab: MakeLab, effects: Effects
+) -> None:
+    """XB5: a decision on a request of the previous run, sent by workflow id, reaches the new run and is refused."""
+    lab = await make_lab([desk(effects)], script=[wipe("a"), DONE, wipe("b"), DONE], replay=False)
+    run = await lab.start("desk")
+    before = await lab.next_request(run)
+    await run.reject(before, decided_by="lead")
+    await run.result()
+    await lab.client.start_workflow("AgentRun", {"agent": "desk", "input": "go"}, id=run.id, task_queue=lab.task_queue)
+    again = lab.watch(lab.hf.run(run.id))
+    request = await lab.next_request(again)
+    assert await refusal_of(lab, again, before) == "UnknownRequestError"
+    await lab.client.get_workflow_handle(run.id).signal("approve", before.id)
+    [refused] = await logged(lab, again, "refused", 1)
+    assert refused.request == before.id
+    assert (await again.pending())[0].id == request.id
+    await again.reject(request, decided_by="lead")
+    await again.result()
+    assert effects == []
+
+
+async def test_xb5_after_a_reset_an_old_approval_releases_no_new_arguments(make_lab: MakeLab, effects: Effects) -> None:
+    """XB5: a reset sends old approvals again, by update and by signal; where the model now asks for other things they
+    release nothing."""
+    lab = await make_lab([desk(effects)], script=[wipe("a", "b"), DONE, wipe("all", "everything"), DONE], replay=False)
+    run = await lab.start("desk")
+    first, second = await lab.open_requests(run, 2)
+    await run.approve(first, decided_by="lead")
+    await lab.client.get_workflow_handle(run.id).signal("approve", second.id)
+    await run.result()
+    assert sorted(effects) == ["wipe a", "wipe b"]
+    again = lab.watch(await reset(lab, run, 0))
+    requests = await lab.open_requests(again, 2)
+    assert [each.arguments for each in requests] == [{"target": "all"}, {"target": "everything"}]
+    [refused] = await logged(lab, again, "refused", 1)
+    assert refused.request == second.id
+    assert await refusal_of(lab, again, first) == "UnknownRequestError"
+    for request in requests:
+        await again.reject(request, decided_by="lead")
+    await again.result()
+    assert sorted(effects) == ["wipe a", "wipe b"]
