@@ -14,6 +14,7 @@ from crash.judge import Judge
 from holdfast import GiveUp, Ran, Run, RunAgain
 from holdfast.errors import VerdictNotAllowedError
 from holdfast.events import history_of
+from holdfast.payloads.tool_call import Attempt
 from holdfast.sessions import Session
 from holdfast.testing import Lab, Reply, call, text
 from holdfast.testing.lab import WAIT_S
@@ -54,7 +55,8 @@ async def replies_and_outputs(lab: Lab, run: Run | Session, count: int) -> None:
 async def test_p4_a_gated_call_killed_in_the_middle_asks_a_person(
     make_lab: MakeLab, judge: Judge, verdict: Any, output: str, begun: int
 ) -> None:
-    """P4: the call is not repeated; a person says whether it ran; its sibling went on meanwhile."""
+    """P4: the call is not repeated; a person reads which attempt began where and when, and says whether it ran; its
+    sibling went on meanwhile."""
     lab = await till(
         make_lab, judge, Reply(call("charge", {"order": "7"}, "c1"), call("look", {"order": "7"}, "c2")), DONE
     )
@@ -64,6 +66,7 @@ async def test_p4_a_gated_call_killed_in_the_middle_asks_a_person(
     await run.approve(approval, decided_by="lead")
     await judge.heard("begin charge 7")
     await replies_and_outputs(lab, run, 2)  # the sibling's output is recorded: a kill before that would repeat it
+    [killed] = lab.processes
     await lab.kill_worker()
     judge.release("begin charge 7")
     await lab.start_worker()
@@ -72,6 +75,11 @@ async def test_p4_a_gated_call_killed_in_the_middle_asks_a_person(
     assert doubt.verdicts == ["ran", "run_again", "give_up"]
     assert doubt.facts is not None
     assert doubt.facts["ended"] == "TimeoutHeartbeat"
+    attempt = Attempt.from_wire(doubt.facts)
+    assert (attempt.attempt, str(attempt.worker).partition("@")[0]) == (1, str(killed.pid))
+    assert attempt.started_at is not None
+    assert attempt.alive_at is not None
+    assert attempt.started_at <= attempt.alive_at <= doubt.requested_at
     with pytest.raises(VerdictNotAllowedError, match="takes ran, run_again, give_up, not approve"):
         await run.approve(doubt, decided_by="lead")
     await run.decide(doubt, verdict, decided_by="lead")

@@ -120,15 +120,15 @@ class Beats:
         on_cancel: Callable[[str], None],
         *,
         first: bool = True,
-        renewed: Callable[[], Awaitable[object]] | None = None,
+        renewed: Callable[[], Awaitable[Sequence[Any]]] | None = None,
     ) -> AsyncIterator[Beating]:
         """Beat for the activity that calls this, until the block is left.
 
         Args:
-            details: The same with every beat.
+            details: The same with every beat, until there are others.
             on_cancel: Called once, in the caller's loop, with "cancel" or "gone".
             first: Wait for the first beat's acknowledgement.
-            renewed: Waits for something new to say after *details*, which stay the first of what every beat says.
+            renewed: Waits for something new to say; returns the details of all beats from then on.
 
         Raises:
             NotAcknowledgedError: It did not come; the block is not entered.
@@ -145,7 +145,7 @@ class Beats:
             await self._first(client, beat.request)
         beside = [asyncio.create_task(_feed_from_loop(beat))] if self._feed is None else []
         if renewed is not None:
-            beside.append(asyncio.create_task(_renew(beat, details, renewed)))
+            beside.append(asyncio.create_task(_renew(beat, renewed)))
         beating = asyncio.run_coroutine_threadsafe(_beat(client, beat, tell, self._feed), self._loop)
         try:
             yield Beating(client, beat, self._loop)
@@ -202,14 +202,14 @@ async def _beat(
             return
 
 
-async def _renew(beat: _Beat, details: Sequence[Any], renewed: Callable[[], Awaitable[object]]) -> None:
-    """Add to the details what there is new to say; the details themselves always stay the first."""
+async def _renew(beat: _Beat, renewed: Callable[[], Awaitable[Sequence[Any]]]) -> None:
+    """Let the beats say what there is new to say."""
     while True:
-        news = await renewed()
+        details = await renewed()
         try:
-            await beat.say([*details, news])
+            await beat.say(details)
         except Exception as error:  # noqa: BLE001 - a codec of the user's: the beats go on with what they said before
-            logger.warning("progress could not be encoded: %s", error)
+            logger.warning("what a heartbeat was to say could not be encoded: %s", error)
         await asyncio.sleep(RENEW_S)
 
 

@@ -41,10 +41,12 @@ class ProgressReport:
         if self._heard is not None:
             self._heard(told)
 
-    async def renewed(self) -> JsonObject:
-        """Wait until there is something new; return the newest."""
-        while True:
-            await self._changed.wait()
-            self._changed.clear()
-            if self._newest is not None:
-                return self._newest.to_wire()
+    @property
+    def newest(self) -> JsonObject | None:
+        """What it said last, if anything."""
+        return None if self._newest is None else self._newest.to_wire()
+
+    async def told(self) -> None:
+        """Wait until it says something new."""
+        await self._changed.wait()
+        self._changed.clear()

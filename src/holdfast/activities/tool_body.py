@@ -18,7 +18,7 @@ from holdfast.activities.runtime import Runtime
 from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.context import ToolContext
 from holdfast.payloads.json_profile import JsonValue
-from holdfast.payloads.tool_call import ToolOutcome
+from holdfast.payloads.tool_call import Attempt, ToolOutcome
 from holdfast.tools import Tool
 
 logger = logging.getLogger(__name__)
@@ -223,6 +223,7 @@ def outcome(
     reason: str | None = None,
     size: int | None = None,
     json: bool = False,
+    known: Attempt | None = None,
 ) -> ToolOutcome:
     """Shape an outcome of this attempt."""
     return ToolOutcome(
@@ -233,4 +234,5 @@ def outcome(
         reason=reason,
         bytes=size,
         worker=activity.client().identity if kind == "unknown" else None,
+        known=known,
     )

@@ -11,6 +11,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from holdfast.activities.beats import NotAcknowledgedError
+from holdfast.activities.begun import Begun, earlier_unknown
 from holdfast.activities.context_watch import ContextWatch
 from holdfast.activities.error_words import worded
 from holdfast.activities.hooks import ObservedCall
@@ -30,8 +31,6 @@ from holdfast.payloads.json_profile import JsonObject, parse_json
 from holdfast.payloads.tool_call import ToolCall, ToolOutcome
 from holdfast.tools import Tool
 
-MARK: Final[list[JsonObject]] = [{"begun": 1}]
-"""Heartbeat details that say: the body was entered. The same with every beat, so that none erases it."""
 FETCH_S: Final = 2.0
 """How long arguments and context may take to come from the workflow: less than the heartbeat timeout."""
 
@@ -63,7 +62,7 @@ class ToolActivities:
         info = activity.info()
         at_most_once = call.effect == "at_most_once"
         if at_most_once and (info.attempt > 1 or info.heartbeat_details):
-            return outcome("unknown", reason="an earlier attempt had begun")
+            return earlier_unknown()
         try:
             # Nothing beats yet: a beat without the mark could overtake the first one with it. A fetch that is cut off
             # here goes on, and the next attempt finds the block in the cache.
@@ -100,16 +99,20 @@ class ToolActivities:
         )
         if context is not None and report is not None:
             context.reporter = report.tell
-        renewed = None if report is None else report.renewed
+        begun = Begun(report, at_most_once=call.effect == "at_most_once")
+        renewed = begun.renewed if begun.is_renewed else None
         try:
-            async with self._runtime.beats.kept(MARK, body.stop, renewed=renewed), pen or nullcontext():
+            async with (
+                self._runtime.beats.kept(begun.details(), body.stop, renewed=renewed),
+                pen or nullcontext(),
+            ):
                 if not await observed.start(body.stop):
                     return outcome("not_begun", reason="the worker shut down before the tool began")
                 result = await body.run(call.timeout_s, at_most_once=call.effect == "at_most_once")
                 kept = Ended(result, body.whole)
                 if context is not None and watch is not None:
                     kept = await self._after(tool, context, watch, body, kept)
-                ended = kept.outcome
+                ended = begun.told_by(kept.outcome)
                 if kept.whole is not None:
                     ended = await unhurried(by_reference(self._runtime.artifacts, kept.outcome, kept.whole)) or ended
                 if not body.stopping:

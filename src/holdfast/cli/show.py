@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from holdfast.cli import exits
+from holdfast.cli.doubts import facts_of
 from holdfast.cli.options import Where
 from holdfast.cli.output import json_text, plain, visible, write_json
 from holdfast.cli.place import holdfast, trouble, whole
@@ -155,7 +156,8 @@ def print_request(out: Console, request: Request, now: datetime) -> None:
     if request.reason:
         _line(out, "  why", cell(request.reason))
     if request.facts and question is None:
-        _line(out, "  known", cell(json_text(request.facts)))
+        for label, known in facts_of(request, now):
+            _line(out, f"  {label}", cell(known))
     _line(out, "  verdicts", cell(", ".join(request.verdicts)))
 
 

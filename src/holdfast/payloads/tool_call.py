@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Literal
+from collections.abc import Sequence
+from typing import Final, Literal, Self
 
+from holdfast.errors import PayloadInvalidError
 from holdfast.payloads.artifacts import Artifact
-from holdfast.payloads.base import Payload
+from holdfast.payloads.base import Instant, Payload
 from holdfast.payloads.binding import Binding
 from holdfast.payloads.context_edits import ContextEdit
-from holdfast.payloads.json_profile import JsonObject, JsonValue
+from holdfast.payloads.cutting import cut
+from holdfast.payloads.json_profile import JsonObject, JsonValue, scrub
 from holdfast.payloads.model_call import Effect, Origin
 
 INLINE_ARGUMENTS_BYTES = 16 * 1024
@@ -20,6 +23,43 @@ RESULT_BYTES = 256 * 1024
 """Largest tool output that enters the history."""
 ERROR_TEXT_BYTES = 8 * 1024
 """Largest error text that enters the history."""
+
+
+WORKER_BYTES: Final = 256
+"""Of a worker's identity that a request repeats."""
+
+
+class Attempt(Payload):
+    """What is known of an attempt that entered the tool's body: the first thing that each of its heartbeats says.
+
+    That it is said is the mark; what it says is for people. New in 0.1.0 beside `begun`.
+
+    Attributes:
+        worker: Identity of the worker.
+        attempt: Its number, from 1.
+        started_at: When the server gave it to the worker.
+        alive_at: When the worker's event loop last said that it was alive, by the worker's own clock; a tool that
+            blocks the loop holds that up, and the attempt may have lived longer.
+    """
+
+    begun: int = 1
+    worker: str | None = None
+    attempt: int | None = None
+    started_at: Instant | None = None
+    alive_at: Instant | None = None
+
+    @classmethod
+    def among(cls, details: Sequence[object]) -> Self | None:
+        """What heartbeat details say; None where that cannot be read, or is something else."""
+        try:
+            return cls.from_wire(details[0]) if details and isinstance(details[0], dict) else None
+        except PayloadInvalidError:
+            return None
+
+    def facts(self) -> JsonObject:
+        """For a request: what is known, without the mark itself."""
+        known = {name: value for name, value in self.to_wire().items() if name != "begun"}
+        return known if self.worker is None else {**known, "worker": cut(scrub(self.worker), WORKER_BYTES)[0]}
 
 
 class ArgumentsAt(Payload):
@@ -71,6 +111,7 @@ class ToolOutcome(Payload):
         context_refused: Why a change of the run's context cannot be kept.
         withheld: What the tool returned, where a guardrail that failed keeps it from the model.
         tripped: Why an output guardrail ends the run.
+        known: Of *unknown*: what is known of the attempt that may have taken effect. New in 0.1.0.
     """
 
     kind: Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused"]
@@ -85,6 +126,7 @@ class ToolOutcome(Payload):
     context_refused: str | None = None
     withheld: JsonValue = None
     tripped: str | None = None
+    known: Attempt | None = None
 
     @property
     def value(self) -> JsonValue:

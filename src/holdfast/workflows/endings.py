@@ -40,8 +40,8 @@ class CallEndings:
                 self._nobody_took(call)
             case Failed(timed_out=True, begun=False) if at_most_once:
                 self.not_begun(call)
-            case Failed(type=kind, message=message) if at_most_once:
-                self._in_doubt(call, {"ended": kind, "detail": message})
+            case Failed(type=kind, message=message, known=known, worker=worker) if at_most_once:
+                self._in_doubt(call, {**existing.facts(kind, message, worker), **(known.facts() if known else {})})
             case Failed(message=message):
                 self._tool_failed(call, f"The tool failed: {message}")
 
@@ -64,10 +64,10 @@ class CallEndings:
                 self.not_begun(call, missing=True)
             case Failed(type="TimeoutScheduleToStart", timed_out=True):
                 self._nobody_took(call)
-            case Failed(type=kind, message=message, raised=raised) if at_most_once and (
+            case Failed(type=kind, message=message, raised=raised, worker=worker) if at_most_once and (
                 not raised or kind in existing.UNSETTLED
             ):
-                self._in_doubt(call, existing.facts(kind, message))
+                self._in_doubt(call, existing.facts(kind, message, worker))
             case Failed(type=kind, message=message):
                 self._tool_failed(call, existing.error_text(kind, message))
 
@@ -89,7 +89,9 @@ class CallEndings:
             case "not_begun":
                 self.not_begun(call)
             case "unknown":
-                self._in_doubt(call, {"ended": outcome.reason or "unknown", "worker": outcome.worker or "unknown"})
+                known = outcome.known.facts() if outcome.known else {}
+                told = {"ended": outcome.reason or "unknown", "worker": outcome.worker or "unknown"}
+                self._in_doubt(call, {**told, **known})
             case "refused":
                 self.mismatch(call, outcome.reason)
 

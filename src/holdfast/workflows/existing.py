@@ -13,7 +13,7 @@ from holdfast.payloads.base import json_size
 from holdfast.payloads.cutting import cut
 from holdfast.payloads.json_profile import JsonObject, JsonValue, check_json, scrub
 from holdfast.payloads.model_call import Effect, ExistingActivity
-from holdfast.payloads.tool_call import ERROR_TEXT_BYTES, RESULT_BYTES
+from holdfast.payloads.tool_call import ERROR_TEXT_BYTES, RESULT_BYTES, WORKER_BYTES
 from holdfast.payloads.undecodable import Undecodable
 from holdfast.workflows import budgets
 from holdfast.workflows.content_parts import is_part
@@ -88,6 +88,7 @@ def error_text(kind: str, message: str) -> str:
     return cut(scrub(f"Error: {kind}: {message}"), ERROR_TEXT_BYTES)[0]
 
 
-def facts(kind: str, message: str) -> JsonObject:
+def facts(kind: str, message: str, worker: str | None = None) -> JsonObject:
     """What a person is told of it, where its outcome is unknown."""
-    return {"ended": cut(scrub(kind), FACT_BYTES)[0], "detail": cut(scrub(message), FACT_BYTES)[0]}
+    known = {} if worker is None else {"worker": cut(scrub(worker), WORKER_BYTES)[0]}
+    return {"ended": cut(scrub(kind), FACT_BYTES)[0], "detail": cut(scrub(message), FACT_BYTES)[0], **known}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from temporalio import workflow
@@ -11,6 +11,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 
 from holdfast.errors import PayloadInvalidError
 from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.tool_call import Attempt
 from holdfast.payloads.usage import Spent
 
 NOT_REGISTERED: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
@@ -45,6 +46,8 @@ class Failed:
         raised: The activity's own code, or its worker, said so.
         not_registered: The worker that took it does not know this activity.
         spent: What a model call has cost although its reply could not be used.
+        known: What the heartbeats of a timed-out attempt said of it, where they were a tool's of ours.
+        worker: Identity of the worker that the attempt was given to, where the server says so.
     """
 
     type: str
@@ -55,6 +58,8 @@ class Failed:
     raised: bool = False
     not_registered: bool = False
     spent: Spent | None = None
+    known: Attempt | None = None
+    worker: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,8 @@ async def settle_activity(handle: workflow.ActivityHandle[Any]) -> Settled:
 
 def ending_of(error: ActivityError) -> Settled:
     """Tell why an activity failed."""
-    return cause_ending(error.activity_type, error.cause, str(error))
+    ending = cause_ending(error.activity_type, error.cause, str(error))
+    return replace(ending, worker=error.identity) if isinstance(ending, Failed) and error.identity else ending
 
 
 def cause_ending(activity: str, cause: BaseException | None, told: str = "") -> Settled:
@@ -104,6 +110,7 @@ def cause_ending(activity: str, cause: BaseException | None, told: str = "") -> 
             begun=bool(cause.last_heartbeat_details),
             under=under.type if isinstance(under, ApplicationError) else None,
             timed_out=True,
+            known=Attempt.among(cause.last_heartbeat_details),
         )
     if isinstance(cause, ApplicationError):
         text = cause.message
