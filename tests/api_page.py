@@ -22,6 +22,7 @@ GROUPS: Final = (
             "agent",
             "after_tools",
             "approval",
+            "escalation",
             "compaction",
             "guardrail",
             "handoffs",

@@ -59,14 +59,20 @@ async def make_lab(server: EmbeddedServer) -> AsyncIterator[MakeLab]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def skipping_client() -> AsyncIterator[Client]:
-    """A client of a server that skips time while nothing but timers is left: days pass in milliseconds."""
+async def skipping() -> AsyncIterator[WorkflowEnvironment]:
+    """A server that skips time: days pass in milliseconds, in each run by itself."""
     environment = await WorkflowEnvironment.start_time_skipping_v2(
         dev_server_existing_path=str(find_binary()),
         dev_server_extra_args=["--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"],
     )
     async with environment:
-        yield environment.client
+        yield environment
+
+
+@pytest.fixture
+def skipping_client(skipping: WorkflowEnvironment) -> Client:
+    """A client whose runs skip time by themselves while nothing but timers is left."""
+    return skipping.client
 
 
 @pytest.fixture(params=[pytest.param(1000, id="cached"), pytest.param(0, id="replayed")])

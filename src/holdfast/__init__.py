@@ -56,6 +56,9 @@ if TYPE_CHECKING:
         RefusalError,
         WaitingForPeople,
     )
+    from holdfast.escalation import (
+        Escalation,
+    )
     from holdfast.guardrail import (
         Allow,
         Fail,
@@ -210,6 +213,7 @@ _HOMES = {
     "DeltaStream": "deltas",
     "DeltasDiscarded": "payloads.deltas",
     "Erased": "records",
+    "Escalation": "escalation",
     "Fail": "guardrail",
     "File": "content",
     "FinalOutput": "after_tools",
@@ -305,6 +309,7 @@ __all__ = [
     "DeltaStream",
     "DeltasDiscarded",
     "Erased",
+    "Escalation",
     "Fail",
     "File",
     "FinalOutput",

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Final, Literal, TypeAlias, get_args
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeAlias, get_args
 
+from holdfast import escalation
 from holdfast._signature import require_positional
 from holdfast.context import RunContext
 from holdfast.errors import DefinitionError
-from holdfast.payloads.people import APPROVER_CHARACTERS, GROUP, MOST_APPROVERS, groups_among, is_group, person
+from holdfast.escalation import Escalation
+from holdfast.payloads.people import GROUP, MOST_APPROVERS, groups_among, is_group, person
 
 __all__ = ["Approval", "ApprovalRule", "ApprovalRuleResult", "Groups", "OnDeadline", "OnEdit"]
 
 OnDeadline: TypeAlias = Literal["reject", "approve", "fail"]
 OnEdit: TypeAlias = Literal["ask_again", "accept"]
-
-LONGEST_DEADLINE: Final = timedelta(days=3650)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,8 @@ class Approval:
     Names are *claimed*: they are compared, not verified, so these rules stop mistakes and not attackers.
 
     Attributes:
-        deadline: How long the request stays open; None is for ever. At most ten years.
+        deadline: How long the request stays open, or until when (a datetime with an offset); None is for ever. At most
+            ten years.
         on_deadline: What an unanswered request becomes: a rejection, an approval, or a failed run.
         reason: Why a person is asked, shown with the request.
         approvers: Who may decide: people by name, groups as ``group:finance`` (looked up when a decision comes in, see
@@ -37,9 +38,12 @@ class Approval:
         veto: One rejection closes the request; else rejections need the quorum too.
         on_edit: What an approval with other arguments does: ``"accept"`` runs them, ``"ask_again"`` opens a new request
             for them. None: ask again where there is a quorum or more than one approver, else accept.
+        remind: How long after it opened the request is brought to mind again (see ``HoldfastPlugin(notify=…)``), while
+            nobody has decided it. At most 10 times.
+        escalate: Who may decide too when nobody has for so long: at most 5 steps, and 20 approvers in all.
     """
 
-    deadline: timedelta | None = None
+    deadline: timedelta | datetime | None = None
     on_deadline: OnDeadline = "reject"
     reason: str | None = None
     approvers: Sequence[str] = ()
@@ -47,13 +51,18 @@ class Approval:
     exclude_requester: bool = False
     veto: bool = True
     on_edit: OnEdit | None = None
+    remind: Sequence[timedelta] = ()
+    escalate: Sequence[Escalation] = ()
 
     def __post_init__(self) -> None:
-        self._check_deadline()
+        object.__setattr__(self, "deadline", escalation.checked_deadline("Approval", self.deadline))
+        if self.on_deadline not in get_args(OnDeadline):
+            raise DefinitionError("Approval", f"on_deadline must be one of {', '.join(get_args(OnDeadline))}")
         if self.reason is not None and not isinstance(self.reason, str):
             raise DefinitionError("Approval", "reason must be a string or None")
-        object.__setattr__(self, "approvers", _checked_approvers(self.approvers))
+        object.__setattr__(self, "approvers", escalation.checked_approvers("Approval", self.approvers))
         self._check_quorum()
+        self._check_steps()
         for name in ("exclude_requester", "veto"):
             if not isinstance(getattr(self, name), bool):
                 raise DefinitionError("Approval", f"{name} must be True or False")
@@ -69,15 +78,26 @@ class Approval:
         """Whether an approval with other arguments opens a new request for them."""
         if self.on_edit is not None:
             return self.on_edit == "ask_again"
-        return self.quorum > 1 or len(self.approvers) > 1
+        return self.quorum > 1 or len(self.all_approvers) > 1
 
-    def _check_deadline(self) -> None:
-        if self.deadline is not None and not isinstance(self.deadline, timedelta):
-            raise DefinitionError("Approval", "deadline must be a timedelta or None")
-        if self.deadline is not None and not timedelta(0) < self.deadline <= LONGEST_DEADLINE:
-            raise DefinitionError("Approval", f"deadline must be positive and at most ten years, not {self.deadline}")
-        if self.on_deadline not in get_args(OnDeadline):
-            raise DefinitionError("Approval", f"on_deadline must be one of {', '.join(get_args(OnDeadline))}")
+    @property
+    def all_approvers(self) -> tuple[str, ...]:
+        """Who may decide, or may after an escalation."""
+        return tuple(dict.fromkeys((*self.approvers, *(name for step in self.escalate for name in step.approvers))))
+
+    def _check_steps(self) -> None:
+        object.__setattr__(self, "remind", escalation.checked_reminders("Approval", self.remind))
+        object.__setattr__(self, "escalate", escalation.checked_escalations("Approval", self.escalate))
+        for after in self.remind:
+            escalation.check_before("Approval", self.deadline, "remind", after)
+        for step in self.escalate:
+            escalation.check_before("Approval", self.deadline, "escalate", step.after)
+        if self.escalate and not self.approvers:
+            raise DefinitionError(
+                "Approval", "escalate adds approvers, and anybody may decide already; name approvers, or use remind"
+            )
+        if len(self.all_approvers) > MOST_APPROVERS:
+            raise DefinitionError("Approval", f"approvers may be {MOST_APPROVERS} at most, with those of escalate")
 
     def _check_quorum(self) -> None:
         quorum: object = self.quorum
@@ -86,26 +106,6 @@ class Approval:
         people = self.approvers
         if people and not any(is_group(name) for name in people) and quorum > len(people):
             raise DefinitionError("Approval", f"quorum is {quorum}, but only {len(people)} people may approve")
-
-
-def _checked_approvers(given: object) -> tuple[str, ...]:
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        raise DefinitionError("Approval", "approvers must be a list of names, as in ['ann', 'group:finance']")
-    if len(given) > MOST_APPROVERS:
-        raise DefinitionError("Approval", f"approvers may be {MOST_APPROVERS} at most; make a group of them")
-    known: dict[str, str] = {}
-    for name in given:
-        if not isinstance(name, str) or not person(name.removeprefix(GROUP)):
-            raise DefinitionError("Approval", f"approvers holds {name!r}, which is no name")
-        if len(name) > APPROVER_CHARACTERS or not name.isprintable():
-            raise DefinitionError(
-                "Approval", f"an approver's name must be printable, of at most {APPROVER_CHARACTERS} characters"
-            )
-        key = name if is_group(name) else person(name)
-        if key in known:
-            raise DefinitionError("Approval", f"approvers names {name!r} twice")
-        known[key] = name
-    return tuple(known.values())
 
 
 ApprovalRuleResult: TypeAlias = Approval | bool | None
@@ -151,7 +151,7 @@ def check_asked_groups(subject: str, rule: ApprovalRule, groups: Groups | None) 
     if not isinstance(rule, Approval) or callable(groups):
         return
     known = {group.removeprefix(GROUP) for group in groups or ()}
-    unknown = [group for group in groups_among(rule.approvers) if group.removeprefix(GROUP) not in known]
+    unknown = [group for group in groups_among(rule.all_approvers) if group.removeprefix(GROUP) not in known]
     if unknown:
         raise DefinitionError(
             subject, f"its approvers name {', '.join(unknown)}; give HoldfastPlugin(groups=…) with the members"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,6 +14,7 @@ from holdfast._refusal import problems_of_arguments
 from holdfast._schema import arguments_schema, drop_titles
 from holdfast.approval import Approval
 from holdfast.errors import DefinitionError, JsonProfileError
+from holdfast.escalation import Escalation
 from holdfast.offered import NAME_PATTERN, Offered, offered_schema
 from holdfast.payloads.base import json_size
 from holdfast.payloads.json_profile import JsonObject, JsonValue, check_json
@@ -71,9 +72,11 @@ def question(
     name: str = "ask_person",
     description: str = "Ask a person. Use it when only a person can know or decide; the answer comes back to you.",
     form: type[BaseModel] | None = None,
-    deadline: timedelta | None = None,
+    deadline: timedelta | datetime | None = None,
     on_deadline: OnNoAnswer = "reject",
     approvers: Sequence[str] = (),
+    remind: Sequence[timedelta] = (),
+    escalate: Sequence[Escalation] = (),
 ) -> Question:
     """Make a tool with which an agent asks a person a question.
 
@@ -83,9 +86,11 @@ def question(
         name: For the model, and shown with the request.
         description: For the model: when to ask, and whom.
         form: A pydantic model: the answer is JSON that satisfies it, and the model reads that JSON. None: any text.
-        deadline: How long the request stays open; None is for ever.
+        deadline: How long the request stays open, or until when; None is for ever.
         on_deadline: What follows without an answer: the model reads that there is none, or the run fails.
         approvers: Who may answer, as in an `Approval`. Empty: anybody.
+        remind: When it is brought to mind, likewise.
+        escalate: Who may answer too, and when, likewise.
 
     Raises:
         DefinitionError: An option cannot work, or the form's JSON schema has more than 8 KB.
@@ -97,7 +102,9 @@ def question(
     return Question(
         name=name,
         description=description,
-        approval=Approval(deadline=deadline, on_deadline=on_deadline, approvers=approvers),
+        approval=Approval(
+            deadline=deadline, on_deadline=on_deadline, approvers=approvers, remind=remind, escalate=escalate
+        ),
         form=form,
         form_schema=None if form is None else _schema_of(subject, form),
         **_SCHEMA,

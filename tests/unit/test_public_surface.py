@@ -42,6 +42,7 @@ PUBLIC: Final = (
     "DeltaStream",
     "DeltasDiscarded",
     "Erased",
+    "Escalation",
     "Fail",
     "File",
     "FinalOutput",

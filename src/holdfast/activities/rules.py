@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Executor
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.approval import Approval, ApprovalRule
 from holdfast.context import RunContext
-from holdfast.payloads.model_call import ApprovalPlan
+from holdfast.payloads.model_call import ApprovalPlan, EscalationPlan
 
 RULE_S: Final = 5.0
 """How long an approval rule may take before a person is asked instead."""
@@ -60,14 +61,25 @@ def _read(answer: object) -> ApprovalPlan | None:
     if answer is True:
         return ApprovalPlan()
     if isinstance(answer, Approval):
-        return ApprovalPlan(
-            deadline_s=answer.deadline.total_seconds() if answer.deadline is not None else None,
-            on_deadline=None if answer.on_deadline == "reject" else answer.on_deadline,
-            reason=answer.reason[:REASON_CHARACTERS] if answer.reason is not None else None,
-            approvers=list(answer.approvers) or None,
-            quorum=answer.quorum if answer.quorum > 1 else None,
-            exclude_requester=answer.exclude_requester or None,
-            veto=None if answer.veto else False,
-            on_edit="ask_again" if answer.asks_again else None,
-        )
+        return _plan(answer)
     raise RuleFailedError(f"the approval rule answered {type(answer).__name__}, not an Approval or None")
+
+
+def _plan(approval: Approval) -> ApprovalPlan:
+    deadline, reason = approval.deadline, approval.reason
+    escalate = [
+        EscalationPlan(after_s=step.after.total_seconds(), approvers=list(step.approvers)) for step in approval.escalate
+    ]
+    return ApprovalPlan(
+        deadline_s=deadline.total_seconds() if isinstance(deadline, timedelta) else None,
+        deadline_at=deadline if isinstance(deadline, datetime) else None,
+        on_deadline=None if approval.on_deadline == "reject" else approval.on_deadline,
+        reason=reason[:REASON_CHARACTERS] if reason is not None else None,
+        approvers=list(approval.approvers) or None,
+        quorum=approval.quorum if approval.quorum > 1 else None,
+        exclude_requester=approval.exclude_requester or None,
+        veto=None if approval.veto else False,
+        on_edit="ask_again" if approval.asks_again else None,
+        remind_s=[each.total_seconds() for each in approval.remind] or None,
+        escalate=escalate or None,
+    )

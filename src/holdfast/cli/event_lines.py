@@ -16,6 +16,7 @@ _LEDGER: Final = {
     "request_voted": "vote",
     "request_edited": "edited",
     "request_decided": "decided",
+    "request_reminded": "still waits",
     "request_expired": "expired",
     "request_withdrawn": "withdrawn",
     "request_refused": "refused",
@@ -79,6 +80,8 @@ def _of_calls(event: events.RunEvent) -> tuple[str, str]:
             return f"{one_line(tool)} failed ({why}): {_short(output or message)}", "red"
         case events.ToolCancelled(tool=tool):
             return f"{one_line(tool)} was cancelled", "magenta"
+        case events.RequestEscalated(tool=tool, kind=kind, approvers=approvers):
+            return f"{one_line(tool or kind or '')} escalated to {one_line(', '.join(approvers or ()))}", "yellow"
         case events.ToolNotRun(tool=tool, why=why, output=output):
             return f"{one_line(tool)} did not run ({why}): {_short(output)}", "magenta"
         case _ if event.type in _LEDGER:

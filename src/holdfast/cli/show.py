@@ -14,7 +14,7 @@ from holdfast.cli.doubts import facts_of
 from holdfast.cli.options import Where
 from holdfast.cli.output import json_text, plain, visible, write_json
 from holdfast.cli.place import holdfast, trouble, whole
-from holdfast.cli.tables import ago, approvers_text, arguments_text, calls_table, status_text, until, utc_now
+from holdfast.cli.tables import ago, approvers_text, arguments_text, calls_table, status_text, step_text, until, utc_now
 from holdfast.cli.terminal import cell, console
 from holdfast.client import Holdfast
 from holdfast.errors import RunCancelledError, RunFailedError
@@ -147,6 +147,8 @@ def print_request(out: Console, request: Request, now: datetime) -> None:
         _line(out, "  due", cell(f"{until(request.deadline, now)}, then {request.on_deadline}"))
     if approvers := approvers_text(request):
         _line(out, "  approvers", cell(approvers))
+    for step in request.schedule or ():
+        _line(out, f"  {'reminder' if step.what == 'remind' else 'escalation'}", cell(step_text(step, now)))
     for vote in request.votes or ():
         _line(out, "  vote", cell(f"{vote.verdict} by {vote.by}, {ago(vote.at, now)}"))
     if request.editors:

@@ -12,7 +12,7 @@ from rich.text import Text
 from holdfast.cli.output import json_text
 from holdfast.cli.terminal import cell
 from holdfast.lists import OpenRequest, RunInfo
-from holdfast.payloads.requests import Request
+from holdfast.payloads.requests import Request, Scheduled
 from holdfast.payloads.runs import CallStatus
 
 STYLES: Final = {
@@ -86,7 +86,13 @@ def approvers_text(request: Request) -> str:
     if request.quorum is not None:
         approved = sum(vote.verdict == "approve" for vote in request.votes or ())
         who = f"{who or 'anybody'} ({approved} of {request.quorum})"
-    return who
+    return f"{who} (escalated)" if request.escalated else who
+
+
+def step_text(step: Scheduled, now: datetime) -> str:
+    """When a request is brought to mind, or who may decide it from when on; or since when."""
+    when = until(step.at, now) if step.done_at is None else ago(step.done_at, now)
+    return f"{when}, to {', '.join(step.approvers)}" if step.approvers else when
 
 
 def status_text(status: str) -> Text:

@@ -20,7 +20,10 @@ _SHOWN_TEXT_CHARS: Final = 300
 def _aware_utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("a time needs a UTC offset")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time must lie between the years 1 and 9999 in UTC") from None
 
 
 Instant = Annotated[datetime, Field(strict=False), AfterValidator(_aware_utc)]

@@ -394,6 +394,30 @@ class RequestRefused(_OfRequest):
     decision_id: str | None = None
 
 
+class RequestReminded(_OfRequest):
+    """A request still waits, and was brought to mind.
+
+    Attributes:
+        due: When that was to be.
+    """
+
+    type: Literal["request_reminded"] = "request_reminded"
+    due: Instant | None = None
+
+
+class RequestEscalated(_OfRequest):
+    """Nobody has decided a request in time: others may, too.
+
+    Attributes:
+        due: When that was to be.
+        approvers: Who may decide from now on, beside those who could before.
+    """
+
+    type: Literal["request_escalated"] = "request_escalated"
+    due: Instant | None = None
+    approvers: list[str] | None = None
+
+
 class RequestExpired(_OfRequest):
     """A request passed its deadline.
 
@@ -542,6 +566,8 @@ KnownEvent = (
     | RequestEdited
     | RequestDecided
     | RequestRefused
+    | RequestReminded
+    | RequestEscalated
     | RequestExpired
     | RequestWithdrawn
     | DecisionRemembered

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from holdfast.payloads.base import Payload
+from holdfast.payloads.base import Instant, Payload
 from holdfast.payloads.history import KeptHistory
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.requests import DeadlineDefault, LimitPolicy, OnEdit
@@ -84,11 +84,23 @@ class NamedGuardrail(Payload):
     parallel: bool
 
 
+class EscalationPlan(Payload):
+    """Who may decide too, so long after the request opened. New in 0.1.0."""
+
+    after_s: Annotated[float, Field(gt=0)]
+    approvers: list[str]
+
+
 class ApprovalPlan(Payload):
     """How to ask, as the agent's rule said when it was evaluated: rules are never asked twice.
 
     None stands for the default: anybody may decide, one approval is enough, a rejection closes the request, and an
     approval with other arguments runs them.
+
+    Attributes:
+        deadline_at: Until when it stays open, where the rule named a time and not how long. New in 0.1.0.
+        remind_s: So long after it opened the request is brought to mind. New in 0.1.0.
+        escalate: Who may decide too, and when. New in 0.1.0.
     """
 
     deadline_s: Annotated[float, Field(gt=0)] | None = None
@@ -99,6 +111,9 @@ class ApprovalPlan(Payload):
     exclude_requester: bool | None = None
     veto: bool | None = None
     on_edit: OnEdit | None = None
+    deadline_at: Instant | None = None
+    remind_s: list[float] | None = None
+    escalate: list[EscalationPlan] | None = None
 
 
 class ExistingActivity(Payload):

@@ -40,6 +40,20 @@ class Vote(Payload):
     at: Instant
 
 
+class Scheduled(Payload):
+    """What happens to a request by itself, at its time, while it waits. New in 0.1.0.
+
+    Attributes:
+        what: *remind*: it is brought to mind. *escalate*: `approvers` may decide too.
+        done_at: When that took place, which is later than `at` where no worker ran.
+    """
+
+    what: Literal["remind", "escalate"]
+    at: Instant
+    approvers: list[str] | None = None
+    done_at: Instant | None = None
+
+
 class Request(Payload):
     """One thing that waits for a person.
 
@@ -60,6 +74,7 @@ class Request(Payload):
         on_edit: *ask_again* where an approval with other arguments opens a new request for them.
         votes: What has been said so far, where there is a quorum.
         editors: Who changed the arguments that are asked about.
+        schedule: Reminders and escalations, in order, those that took place included. Whom one added is in `approvers`.
         facts: For *in_doubt*: what is known of the attempt (attempt, started_at, worker, how it ended). For *budget*:
             `BudgetFacts`. For *question*: ``schema``, which the answer must satisfy, where it is no text; lists that
             need no worker have ``schema_bytes`` in its place.
@@ -92,6 +107,7 @@ class Request(Payload):
     on_edit: OnEdit | None = None
     votes: list[Vote] | None = None
     editors: list[str] | None = None
+    schedule: list[Scheduled] | None = None
     facts: JsonObject | None = None
     bound: Bound | None = None
 
@@ -112,6 +128,11 @@ class Request(Payload):
     def order(self) -> tuple[datetime, int, int]:
         """Sorts requests of one run: oldest first, then as the model made the calls."""
         return self.requested_at, self.turn, self.position
+
+    @property
+    def escalated(self) -> list[Scheduled]:
+        """Escalations that took place."""
+        return [step for step in self.schedule or () if step.what == "escalate" and step.done_at is not None]
 
 
 class Approve(Payload):
@@ -279,6 +300,8 @@ class Transition(Payload):
             it came in.
         frame: The loop that it is about, where no request says it; `call` likewise. New in 0.1.0.
         message: The id of the message that it is about; `block` that of the reply which answers it.
+        due: Of *reminded* and *escalated*, when that was to be; it took place at `at`. New in 0.1.0.
+        approvers: Of *escalated*: who may decide too. New in 0.1.0.
     """
 
     what: (
@@ -286,6 +309,7 @@ class Transition(Payload):
         | Literal["refused", "expired", "withdrawn", "in_doubt", "limits_raised"]
         | Literal["sent", "placed", "answered", "message_refused"]
         | Literal["compacted", "compaction_failed"]
+        | Literal["reminded", "escalated"]
     )
     at: Instant
     request: str | None = None
@@ -298,6 +322,8 @@ class Transition(Payload):
     call: str | None = None
     message: str | None = None
     block: str | None = None
+    due: Instant | None = None
+    approvers: list[str] | None = None
 
 
 MEMO_REQUEST = "holdfast.request."

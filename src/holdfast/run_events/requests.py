@@ -11,9 +11,11 @@ from holdfast.payloads.events import (
     LimitsExtended,
     RequestDecided,
     RequestEdited,
+    RequestEscalated,
     RequestExpired,
     RequestOpened,
     RequestRefused,
+    RequestReminded,
     RequestVoted,
     RequestWithdrawn,
     StatusChanged,
@@ -149,6 +151,10 @@ class Requests:
                 out.add(RequestExpired, **{**fields, "verdict": None}, on_deadline=step.verdict)
                 if request is not None:
                     self._expired(request, step.verdict, out)
+            case "reminded":
+                out.add(RequestReminded, **fields, due=step.due)
+            case "escalated":
+                out.add(RequestEscalated, **fields, due=step.due, approvers=step.approvers)
             case "withdrawn":
                 out.add(RequestWithdrawn, **fields)
                 self._withdrawn(request, out)

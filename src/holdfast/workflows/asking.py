@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
 from holdfast.payloads import call_items
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import ApprovalPlan
 from holdfast.payloads.requests import BudgetFacts, Request, RequestKind
 from holdfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
+from holdfast.workflows import escalating
 from holdfast.workflows.asker import Asker
 from holdfast.workflows.binding import policy_of, sealed
 from holdfast.workflows.frames import Call, Frame
@@ -19,7 +20,7 @@ from holdfast.workflows.limits import Reached
 
 PREVIEW_CHARACTERS = 2000
 _WHO: Final = {"approvers", "quorum", "exclude_requester", "veto", "on_edit"}
-_BY_RULE: Final = {*_WHO, "kind", "verdicts", "reason", "deadline", "on_deadline"}
+_BY_RULE: Final = {*_WHO, "kind", "verdicts", "reason", "deadline", "on_deadline", "schedule"}
 """Fields of a request that its approval rule decides."""
 
 
@@ -69,7 +70,8 @@ def again(
         asker: The run's.
     """
     now = asker.now()
-    asked = _asked_by(rule, request.kind, now) if rule is not None else request.model_dump(include=_BY_RULE)
+    old = {name: getattr(request, name) for name in sorted(_BY_RULE)}
+    asked = _asked_by(rule, request.kind, now) if rule is not None else old
     editors = [*(request.editors or []), *([editor] if editor else [])]
     new = _about_call(frame, call, arguments, asker, now).model_copy(
         update={**asked, "editors": list(dict.fromkeys(editors)) or None}
@@ -79,7 +81,7 @@ def again(
     return sealed(new, frame, arguments, asker, schema=call.plan.schema_digest, policy=policy)
 
 
-def _asked_by(plan: ApprovalPlan, kind: RequestKind, now: datetime) -> JsonObject:
+def _asked_by(plan: ApprovalPlan, kind: RequestKind, now: datetime) -> dict[str, Any]:
     """What an approval rule decides of a request."""
     # A handoff has no output to answer for; and one person's answer must not stand in for a call that several approve.
     answered = kind == "approval" and (plan.quorum or 1) == 1
@@ -87,8 +89,9 @@ def _asked_by(plan: ApprovalPlan, kind: RequestKind, now: datetime) -> JsonObjec
         "kind": kind,
         "verdicts": ["approve", "reject", "answer"] if answered else ["approve", "reject"],
         "reason": plan.reason,
-        "deadline": None if plan.deadline_s is None else now + timedelta(seconds=plan.deadline_s),
-        "on_deadline": plan.on_deadline or "reject",
+        "deadline": escalating.deadline_of(plan, now),
+        "on_deadline": escalating.default_of(plan, now),
+        "schedule": escalating.schedule_of(plan, now),
         **plan.model_dump(include=_WHO),
     }
 
@@ -110,7 +113,8 @@ def in_doubt(
     arguments = arguments_of(call, item)
     request = _about_call(frame, call, arguments, asker, asker.now())
     who = {} if released is None else released.model_dump(include={"approvers", "exclude_requester", "editors"})
-    request = request.model_copy(update={**who, "reason": reason, "facts": facts})
+    schedule = escalating.schedule_of(call.plan.approval or ApprovalPlan(), request.requested_at)
+    request = request.model_copy(update={**who, "reason": reason, "facts": facts, "schedule": schedule})
     policy = policy_of(call.plan.approval)
     return sealed(request, frame, arguments, asker, schema=call.plan.schema_digest, policy=policy)
 

@@ -102,6 +102,7 @@ class Decider:
     async def _take(self, decision: Decision) -> Receipt:
         """Check a decision and record it. What user code has to say is asked in between, and checked anew after it."""
         ledger, edited = self._state.ledger, _edited(decision)
+        ledger.remind(workflow.now())
         receipt = self._checked(decision)
         if receipt is None and voting.groups_to_look_up(ledger.entries[decision.id].request, decision):
             await self._checks.membership(decision)

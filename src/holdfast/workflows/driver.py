@@ -105,7 +105,7 @@ class Driver:
     def _advance(self) -> None:
         """Start everything that is missing, until nothing is."""
         self._state.tick(self._frame)
-        self._state.ledger.expire(workflow.now())
+        self._state.ledger.take_due(workflow.now())
         self._state.ledger.answer_siblings(workflow.now())
         while True:
             taken = [step for step in self._next_steps() if not self._is_held(step)]
@@ -229,8 +229,9 @@ class Driver:
         self._work.reap()
 
     def _next_wake(self) -> datetime | None:
-        times = [self._state.ledger.next_deadline(self._frame.id), loop.wake_at(self._frame)]
-        if self._state.ledger.log or self._state.ledger.unpublished:
+        ledger, frame = self._state.ledger, self._frame
+        times = [ledger.next_deadline(frame.id), ledger.next_step(frame.id), loop.wake_at(frame)]
+        if ledger.log or ledger.unpublished:
             times.append(workflow.now())  # more than one task's commands can carry: the next one publishes the rest
         return min((time for time in times if time is not None), default=None)
 

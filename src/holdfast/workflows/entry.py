@@ -56,9 +56,11 @@ def check_open(entry: Entry, decision: Decision, now: datetime) -> None:
     deadline = request.deadline
     if deadline is not None and now >= deadline and not isinstance(decision.verdict, Reject):
         raise DeadlinePassedError(
-            f"{request.id} was to be approved before {deadline.isoformat()}",
+            f"{request.id} was to be decided before {deadline.isoformat()}, and a worker took this at "
+            f"{now.isoformat()}: too late, whenever it was sent",
             request=request.id,
             deadline=deadline.isoformat(),
+            taken_at=now.isoformat(),
         )
 
 

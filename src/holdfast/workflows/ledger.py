@@ -31,7 +31,7 @@ from holdfast.payloads.requests import (
     Transition,
     Vote,
 )
-from holdfast.workflows import remembering, voting
+from holdfast.workflows import escalating, remembering, voting
 from holdfast.workflows.entry import Entry, check_open
 from holdfast.workflows.frames import Call
 from holdfast.workflows.outcomes import Outcomes, content_of
@@ -106,6 +106,11 @@ class Ledger:
         ]
         return min(deadlines, default=None)
 
+    def next_step(self, frame: str) -> datetime | None:
+        """The nearest reminder or escalation of a request of that frame."""
+        times = [escalating.next_step(request) for request in self.open_requests() if request.frame == frame]
+        return min((time for time in times if time is not None), default=None)
+
     def outcome(self, decision_id: str) -> DecisionOutcome:
         """What became of a decision."""
         return self._outcomes.of(decision_id)
@@ -143,6 +148,19 @@ class Ledger:
         self.entries[request.id] = Entry(request=request, digest=request.digest)
         self.unpublished[request.id] = request
         self.note(Transition(what="opened", at=request.requested_at, request=request.id))
+
+    def take_due(self, now: datetime) -> None:
+        """Take what happens by itself, up to now."""
+        self.remind(now)
+        self.expire(now)
+
+    def remind(self, now: datetime) -> None:
+        """Take the reminders and escalations that are due, each once and in their order, however late it is."""
+        waiting = [entry for entry in self.entries.values() if entry.state in ("open", "checking")]
+        steps = [(step, entry) for entry in waiting for step in escalating.due(entry.request, now)]
+        for step, entry in sorted(steps, key=lambda each: each[0].at):
+            self.note(escalating.transition(entry.request, step, now))
+            self.unpublished[entry.request.id] = entry.request = escalating.as_of(entry.request, step.at, now)
 
     def expire(self, now: datetime) -> list[Entry]:
         """Close what is past its deadline; each request's `on_deadline` says what that means."""
@@ -201,7 +219,7 @@ class Ledger:
                 f"no request {decision.id} in this run; list them with pending_approvals", request=decision.id
             )
         check_open(entry, decision, now)
-        voting.check_right(entry.request, decision)
+        voting.check_right(escalating.as_of(entry.request, now), decision)
         if decision.remember is not None:
             remembering.check(entry.request, decision, self._arguments_of(entry.request))
             if len(self.remembered) >= remembering.MOST_REMEMBERED:
@@ -451,7 +469,6 @@ class Ledger:
 
 def _shortened(entry: Entry) -> Entry:
     """A closed request without what it was about."""
-    request = entry.request.model_copy(
-        update={"arguments": None, "arguments_preview": None, "facts": None, "reason": None, "votes": None}
-    )
+    left_out = ("arguments", "arguments_preview", "facts", "reason", "votes", "schedule")
+    request = entry.request.model_copy(update=dict.fromkeys(left_out))
     return entry.model_copy(update={"request": request, "note": None})
