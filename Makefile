@@ -10,7 +10,7 @@ WHEEL_TESTS ?= tests/unit tests/cli/test_init.py
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-crash test check scenarios api bench clean
+.PHONY: help demo demo-crash test check scenarios api crash-matrix bench clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,11 @@ scenarios: $(READY) ## Write docs/scenarios.md from the tests
 
 api: $(READY) ## Write docs/api.md from the docstrings
 	$(BIN)/python -m tests.api_page
+
+crash-matrix: $(READY) ## Kill workers at every message that matters, and keep the table in docs/reliability.md
+	@rm -rf build/crash-matrix
+	HOLDFAST_MATRIX=$(CURDIR)/build/crash-matrix $(BIN)/pytest -q -n $(JOBS) --dist loadfile tests/crash/test_matrix_*.py
+	@cd tests && ../$(BIN)/python -m crash.matrix_page ../build/crash-matrix
 
 bench: $(READY) ## Measure long runs and a long session: histories, memory, time
 	@$(BIN)/python bench/long_runs.py

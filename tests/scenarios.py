@@ -49,7 +49,8 @@ step. Every history that a test makes is replayed on today's code when the test 
 A: approvals of parallel calls · B: rejections · C: decisions that last · D: approvals inside agents used as tools ·
 E: handoffs · F: sessions · G: history at the model's provider · H: streaming · I: turns · J: structured outputs ·
 K: cancelling · L: messages to a run · M: guardrails · N: usage · O: identity, errors, trust ·
-P: deadlines, effects, people, deploys, neighbours · XB: decisions that race · XC: hostile input · XD: sizes ·
+P: deadlines, effects, people, deploys, neighbours · XA: crashes ·
+XB: decisions that race · XC: hostile input · XD: sizes ·
 XH: rights · XJ: what agents may rely on · XK: binding · XM: exhaustion
 
 | row | promises | replayed | tests |

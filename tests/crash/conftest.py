@@ -4,13 +4,32 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
+from temporalio.client import Client
 
+from crash.cases import CASES
 from crash.judge import Judge
+from crash.ledger import Ledger
+from crash.matrix import Matrix, play
+from crash.warm_workers import WarmWorkers
+from holdfast.server import EmbeddedServer
+from holdfast.testing import ResponsesServer
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def judge() -> AsyncIterator[Judge]:
-    """The judge of effects."""
+    """The judge of effects, in the test's own process: it can hold a tool in the middle."""
     async with Judge() as judging:
         yield judging
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def matrix(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Matrix]:
+    """Runs whose workers are killed at chosen messages."""
+    directory = tmp_path_factory.mktemp("matrix")
+    async with Ledger(directory) as ledger, ResponsesServer(play(CASES)) as model:
+        environment = {**ledger.environment, "OPENAI_API_KEY": "test", "OPENAI_BASE_URL": model.base_url}
+        async with WarmWorkers(directory, "crash.shop:AGENTS", environment) as workers:
+            client = await Client.connect(server.address)
+            yield Matrix(server, client, ledger=ledger, workers=workers, model=model)

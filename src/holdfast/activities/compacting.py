@@ -10,7 +10,6 @@ from typing import Any, Final
 from temporalio.exceptions import ApplicationError
 
 from holdfast.activities.asking_model import instructions_of, model_name, port_of, to_application_error, with_spent
-from holdfast.activities.keeping import kept_alive
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.sending import OrderedBlocks
 from holdfast.agent import Agent
@@ -30,16 +29,11 @@ ASKED: Final = "Sum up the following conversation, so that it can go on from you
 
 
 async def compact_history(asked: CompactHistory, runtime: Runtime) -> Evaluated:
-    """Make the start of a conversation short, and beat meanwhile.
+    """Make the start of a conversation short.
 
     Raises:
         ApplicationError: It could not be done; its type says why, as of a model call.
     """
-    cancelled = ApplicationError("the compaction was cancelled", type="CompactionCancelled", non_retryable=True)
-    return await kept_alive(runtime.beats, _compacted(asked, runtime), cancelled)
-
-
-async def _compacted(asked: CompactHistory, runtime: Runtime) -> Evaluated:
     agent = runtime.registry.agent(asked.origin.agent)
     rule = agent.compaction
     if rule is None or rule.within_replies:

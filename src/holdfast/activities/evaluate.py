@@ -11,6 +11,7 @@ from temporalio.exceptions import ApplicationError
 from holdfast.activities.call_arguments import arguments_of
 from holdfast.activities.compacting import compact_history
 from holdfast.activities.guardrails import GuardrailChecks
+from holdfast.activities.keeping import kept_alive
 from holdfast.activities.keys import KeyFailedError, own_key
 from holdfast.activities.last_words import LastWords
 from holdfast.activities.membership import look_up_groups
@@ -64,7 +65,7 @@ class Evaluate:
 
     @activity.defn(name="holdfast.evaluate")
     async def run(self, arg: object) -> JsonObject:
-        """Evaluate one piece of user code by name.
+        """Evaluate one piece of user code by name, and beat meanwhile.
 
         Raises:
             ApplicationError: This worker lacks the agent or tool (retried, another may have it).
@@ -73,8 +74,9 @@ class Evaluate:
             evaluation = EVALUATION.validate_python(arg)
         except ValidationError as error:
             raise ApplicationError("; ".join(problems_of(error)), type="PayloadInvalid", non_retryable=True) from None
+        cancelled = ApplicationError("the evaluation was cancelled", type="EvaluationCancelled", non_retryable=True)
         try:
-            return (await self._evaluated(evaluation)).to_wire()
+            return (await kept_alive(self._runtime.beats, self._evaluated(evaluation), cancelled)).to_wire()
         except (UnknownAgentError, UnknownToolError) as error:
             raise ApplicationError(str(error), type="Missing") from None
 

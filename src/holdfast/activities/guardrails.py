@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from temporalio.exceptions import ApplicationError
 
-from holdfast.activities.keeping import kept_alive
 from holdfast.activities.outputs import plain_json
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.user_code import UserCodeError, call_user_code
@@ -37,15 +36,11 @@ class GuardrailChecks:
         self._runtime = runtime
 
     async def run(self, asked: CheckInput | CheckOutput) -> Judged:
-        """Ask a guardrail, and beat meanwhile.
+        """Ask a guardrail.
 
         Raises:
             ApplicationError: ``Missing``: this worker lacks the guardrail, which another may have.
         """
-        cancelled = ApplicationError("the guardrail was cancelled", type="GuardrailCancelled", non_retryable=True)
-        return await kept_alive(self._runtime.beats, self._judge(asked), cancelled)
-
-    async def _judge(self, asked: CheckInput | CheckOutput) -> Judged:
         agent = self._runtime.registry.agent(asked.origin.agent)
         guardrail = _named(agent, asked)
         context = await self._runtime.run_context(asked.origin, agent.context_type)

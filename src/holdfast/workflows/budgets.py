@@ -13,10 +13,13 @@ from holdfast.payloads.model_call import Effect, RetryPlan
 NEVER_RETRIED: Final = ["PayloadsTooLarge", "TypeError", "ValidationError"]
 """Error types whose repetition would repeat the work, not mend it."""
 
+ALIVE: Final = timedelta(seconds=5)
+"""An activity that was not heard of for this long is taken to have died with its worker, which beats every second."""
+
 MODEL_CALL: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(minutes=10),
     schedule_to_close_timeout=timedelta(hours=1),
-    heartbeat_timeout=timedelta(seconds=15),
+    heartbeat_timeout=ALIVE,
     retry_policy=RetryPolicy(
         initial_interval=timedelta(seconds=1),
         maximum_interval=timedelta(seconds=60),
@@ -41,24 +44,28 @@ MOST_UNDERWAY: Final = 24 * 7
 EVALUATION: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=30),
     schedule_to_close_timeout=timedelta(minutes=2),
+    heartbeat_timeout=ALIVE,
     retry_policy=RetryPolicy(maximum_attempts=5, non_retryable_error_types=NEVER_RETRIED),
 )
 """For what somebody waits for who can ask again: the check of a decision."""
 
 PART_OF_RUN: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=30),
+    heartbeat_timeout=ALIVE,
     retry_policy=RetryPolicy(maximum_attempts=5, non_retryable_error_types=NEVER_RETRIED),
 )
 """For what a run cannot go on without: where no worker is, it is waited for, as a run of weeks must not end for it."""
 
 TOLD_ONCE: Final = workflow.ActivityConfig(
-    start_to_close_timeout=timedelta(seconds=30), retry_policy=RetryPolicy(maximum_attempts=1)
+    start_to_close_timeout=timedelta(seconds=30),
+    heartbeat_timeout=ALIVE,
+    retry_policy=RetryPolicy(maximum_attempts=1),
 )
 """For user code that may have an effect: whether it had one is not worth a repetition."""
 
 GUARDRAIL: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=90),
-    heartbeat_timeout=timedelta(seconds=15),
+    heartbeat_timeout=ALIVE,
     retry_policy=RetryPolicy(
         maximum_attempts=8, maximum_interval=timedelta(seconds=30), non_retryable_error_types=NEVER_RETRIED
     ),
@@ -68,7 +75,7 @@ GUARDRAIL: Final = workflow.ActivityConfig(
 COMPACTION: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(minutes=10),
     schedule_to_close_timeout=timedelta(minutes=15),
-    heartbeat_timeout=timedelta(seconds=15),
+    heartbeat_timeout=ALIVE,
     retry_policy=RetryPolicy(
         maximum_attempts=3, maximum_interval=timedelta(seconds=30), non_retryable_error_types=NEVER_RETRIED
     ),
@@ -84,6 +91,7 @@ def compaction(task_queue: str | None) -> workflow.ActivityConfig:
 
 AFTER_TOOLS: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=60),
+    heartbeat_timeout=ALIVE,
     retry_policy=RetryPolicy(
         maximum_attempts=8, maximum_interval=timedelta(seconds=30), non_retryable_error_types=NEVER_RETRIED
     ),
@@ -93,6 +101,7 @@ AFTER_TOOLS: Final = workflow.ActivityConfig(
 TOOL_GUARDRAILS: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=75),
     schedule_to_close_timeout=timedelta(minutes=5),
+    heartbeat_timeout=ALIVE,
     retry_policy=RetryPolicy(maximum_attempts=3, non_retryable_error_types=NEVER_RETRIED),
 )
 

@@ -1,0 +1,142 @@
+"""The ledger: a process with its own database, the judge of what tools did. It outlives workers, and can be killed.
+
+Tools tell it that their body began, and what effect they have; it answers when that is on the disk. An effect with an
+idempotency key is counted once, however often it is told: that is the other half of an idempotent tool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import sys
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+VARIABLE: Final = "HOLDFAST_TEST_LEDGER"
+START_S: Final = 30.0
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS bodies (run TEXT, tool TEXT, key TEXT);
+CREATE TABLE IF NOT EXISTS effects (run TEXT, tool TEXT, key TEXT, UNIQUE (tool, key));
+"""
+
+
+# --- in a tool ---
+
+
+async def begin(run: str, tool: str, key: str) -> None:
+    """Tell that a tool's body began."""
+    await _ask({"say": "begin", "run": run, "tool": tool, "key": key})
+
+
+async def effect(run: str, tool: str, key: str | None = None) -> None:
+    """Have an effect: with a key, at most one for it.
+
+    Raises:
+        ConnectionResetError: The ledger went away in the middle: the effect may or may not have taken place.
+    """
+    await _ask({"say": "effect", "run": run, "tool": tool, "key": key})
+
+
+async def _ask(line: dict[str, Any]) -> None:
+    host, port = os.environ[VARIABLE].split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(json.dumps(line).encode() + b"\n")
+        await writer.drain()
+        if not await reader.readline():
+            raise ConnectionResetError("the ledger closed the connection without an answer")
+    finally:
+        writer.close()
+
+
+# --- in a test ---
+
+
+class Ledger:
+    """The ledger's process, as its owner sees it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._database = directory / "ledger.db"
+        self._port = 0
+
+    async def __aenter__(self) -> Self:
+        """Start it."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Kill it."""
+        await self.kill()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For worker processes."""
+        return {VARIABLE: f"127.0.0.1:{self._port}"}
+
+    async def start(self) -> None:
+        """Start it, on the same port and database as before."""
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, __file__, str(self._database), str(self._port)), stdout=asyncio.subprocess.PIPE
+        )
+        assert self._process.stdout is not None
+        async with asyncio.timeout(START_S):
+            self._port = int(await self._process.stdout.readline())
+
+    async def kill(self) -> None:
+        """SIGKILL: whoever waits for an answer gets a reset connection."""
+        with suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGKILL)
+        await self._process.wait()
+
+    def effects(self, run: str) -> Counter[str]:
+        """Effects of a run, by tool."""
+        return self._count("effects", run)
+
+    def bodies(self, run: str) -> Counter[str]:
+        """How often the body of each tool began in a run."""
+        return self._count("bodies", run)
+
+    def keys(self, run: str, tool: str) -> set[str]:
+        """The idempotency keys with which a tool's body began."""
+        with sqlite3.connect(self._database) as database:
+            return {key for (key,) in database.execute("SELECT key FROM bodies WHERE run=? AND tool=?", (run, tool))}
+
+    def _count(self, table: str, run: str) -> Counter[str]:
+        with sqlite3.connect(self._database) as database:
+            return Counter(tool for (tool,) in database.execute(f"SELECT tool FROM {table} WHERE run=?", (run,)))
+
+
+# --- the process ---
+
+
+async def _serve(path: str, port: int) -> None:
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.executescript(_TABLES)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        told = json.loads(await reader.readline())
+        row = (told["run"], told["tool"], told["key"])
+        table = "bodies" if told["say"] == "begin" else "effects"
+        database.execute(f"INSERT OR IGNORE INTO {table} VALUES (?, ?, ?)", row)
+        with suppress(ConnectionError):
+            writer.write(b"kept\n")
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(sys.argv[1], int(sys.argv[2])))

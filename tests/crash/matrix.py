@@ -1,0 +1,309 @@
+"""The crash matrix: one run, repeated, with its worker killed at every message that matters, and what came of it.
+
+A *case* is a run that is done first without a fault: its proxy counts the effective messages, which are the points. The
+same run is then done for each of them, with SIGKILL before the request is passed on or after the reply came back.
+Another worker starts at once. A scripted person approves or rejects what waits, and gives up what is in doubt; at the
+end every run must have closed, and its histories are replayed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowHistory
+from temporalio.worker import Replayer
+
+from crash.grpc_proxy import POLLS, Fault, GrpcProxy, Kill, Point
+from crash.ledger import Ledger
+from crash.warm_workers import WarmWorker, WarmWorkers
+from holdfast import GiveUp, Holdfast, HoldfastPlugin, Run
+from holdfast.chain import chain_of
+from holdfast.events import history_of
+from holdfast.payloads.events import InDoubt, ModelReplied, RequestDecided, RequestOpened
+from holdfast.payloads.requests import Request
+from holdfast.server import EmbeddedServer
+from holdfast.testing import Reply, ResponsesServer, Script, call, text
+from holdfast.testing.script import RecordedRequest, Step
+
+AT_A_TIME: Final = 16
+RUN_S: Final = 120.0
+GOES_ON_S: Final = 8.0
+"""The promise: after a SIGKILL a run goes on within this time."""
+AROUND: Final = 6
+TRIES: Final = 3
+"""Where the machine is so busy that a run is late, or takes its steps in another order, it is done again."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kind of run.
+
+    Attributes:
+        calls: The tools that the model calls at once.
+        approve: Whether the person approves; else rejects.
+        nested: The calls are those of an agent that is used as a tool.
+        before: Turns with a free call each, before the model calls those.
+        segment_events: As `Holdfast.start`; the person decides when the run has gone on in a fresh history. Only the
+            messages around that are points.
+    """
+
+    name: str
+    calls: tuple[str, ...]
+    approve: bool = True
+    nested: bool = False
+    before: int = 0
+    segment_events: int | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of one run.
+
+    Attributes:
+        point: Where something was done to it; None for the one without a fault.
+        reached: Whether it came to that point.
+        effects: By tool, as the ledger has them.
+        bodies: Likewise, how often each tool's body began.
+        keys: Likewise, with how many idempotency keys.
+        shown: Which requests for approval were shown, by call.
+        decided: How often one of them was decided, by call.
+        doubts: Calls that a person was asked about, as it is unknown whether they ran.
+        told: Calls in doubt about which nobody was asked.
+        replies: Recorded replies of the model.
+        requests: What the model was asked, attempts included whose reply was lost.
+        failed: Workflow tasks that failed. Those that timed out are a crash's due.
+        output: The run's answer.
+        outputs: What the model read of its calls in the end.
+        pause_s: The longest time after the fault in which nothing happened.
+        whole_s: From the fault to the run's end.
+        seen: Effective messages in order: method, and when it came by.
+        crossed_at: When the run left its history for a fresh one.
+    """
+
+    point: Point | None
+    reached: bool
+    effects: Counter[str]
+    bodies: Counter[str]
+    keys: Counter[str]
+    shown: Mapping[str, set[str]]
+    decided: Counter[str]
+    doubts: int
+    told: int
+    replies: int
+    requests: int
+    failed: int
+    output: Any
+    outputs: Mapping[str, str]
+    pause_s: float
+    whole_s: float
+    seen: Sequence[tuple[str, float]]
+    crossed_at: float | None
+
+    @property
+    def points(self) -> list[Point]:
+        """Every point of this run; of one that leaves its history, those around that."""
+        counted: Counter[str] = Counter()
+        found: list[Point] = []
+        first = 0
+        for method, at in self.seen:
+            counted[method] += 1
+            if self.crossed_at is not None and at < self.crossed_at:
+                first = len(found) - AROUND
+            if method not in POLLS:
+                found.append(Point(method, counted[method], "before"))
+            found.append(Point(method, counted[method], "after"))
+        return found if self.crossed_at is None else found[max(first, 0) : first + 3 * AROUND]
+
+
+def play(cases: Sequence[Case]) -> Script:
+    """What the model says in each of the cases; it follows from the request alone."""
+    known = {case.name: case for case in cases}
+
+    def choose(request: RecordedRequest) -> Step:
+        what, name, run = request.first_user_text.split()
+        case = known[name]
+        answered = len(request.tool_outputs)
+        if answered < case.before:
+            return Reply(call("look", {"run": run}, f"look-{answered}"))
+        if answered > case.before:
+            return Reply(text("done"))
+        if case.nested and what == "do":
+            return Reply(call("auditor", {"input": f"audit {name} {run}"}, "nested"))
+        return Reply(*(call(tool, {"run": run}, tool) for tool in case.calls))
+
+    return Script.of(choose)
+
+
+class Matrix:
+    """Runs cases, on one server, with worker processes of their own."""
+
+    def __init__(
+        self, server: EmbeddedServer, client: Client, *, ledger: Ledger, workers: WarmWorkers, model: ResponsesServer
+    ) -> None:
+        """Take what all runs share."""
+        self.server = server
+        self.client = client
+        self.ledger = ledger
+        self.workers = workers
+        self.model = model
+        self._free = asyncio.Semaphore(AT_A_TIME)
+        self._replayer = Replayer(workflows=[], plugins=[HoldfastPlugin()])
+
+    async def at_every_point(self, case: Case) -> tuple[Trial, list[Trial]]:
+        """Do *case* without a fault, then with a kill at each of its points."""
+        reference = await self.trial(case)
+        trials = await self.trials(case, [(point, None) for point in reference.points])
+        return reference, trials
+
+    async def trials(self, case: Case, faults: Iterable[tuple[Point, Fault | None]]) -> list[Trial]:
+        """Do *case* once for each fault, some at a time."""
+        return await asyncio.gather(*(self._until_reached(case, point, fault) for point, fault in faults))
+
+    async def _until_reached(self, case: Case, point: Point, fault: Fault | None) -> Trial:
+        for _ in range(TRIES - 1):
+            trial = await self.trial(case, point, fault)
+            if wrongs(trial, case) or (trial.reached and (fault or trial.pause_s <= GOES_ON_S)):
+                return trial
+        return await self.trial(case, point, fault)
+
+    async def trial(self, case: Case, point: Point | None = None, fault: Fault | None = None) -> Trial:
+        """Do *case* once, with *fault* at *point*: by default, the worker is killed there."""
+        async with self._free, GrpcProxy(self.server.address) as proxy:
+            run_id = f"{case.name}-{uuid.uuid4().hex[:8]}"
+            living = [await self.workers.start(proxy.address, run_id)]
+            if point is not None:
+                proxy.plan(point, fault or Kill(living[0].kill))
+            replacing = asyncio.create_task(self._replaced(proxy, living, run_id)) if fault is None else None
+            try:
+                hf = Holdfast(self.client, task_queue=run_id)
+                run = await hf.start("shop", f"do {case.name} {run_id}", id=run_id, segment_events=case.segment_events)
+                async with asyncio.timeout(RUN_S):
+                    doubts = await self._decided(run, case)
+                    output = (await run.result()).output
+                ended = time.monotonic()
+            finally:
+                if replacing is not None:
+                    replacing.cancel()
+                for worker in living:
+                    worker.kill()
+                    await worker.gone()
+        return await self._looked_at(case, run, proxy, point=point, ended=ended, doubts=doubts, output=output)
+
+    async def _replaced(self, proxy: GrpcProxy, living: list[WarmWorker], run_id: str) -> None:
+        await proxy.hit.wait()
+        living.append(await self.workers.start(proxy.address, run_id))
+
+    async def _decided(self, run: Run, case: Case) -> int:
+        """Decide everything that waits, until the run ends; how often it was about a call in doubt."""
+        doubts = 0
+        async for request in run.requests():
+            if request.kind == "in_doubt":
+                doubts += 1
+                await run.decide(request, GiveUp(), decided_by="lead")
+            else:
+                if case.segment_events is not None:
+                    await self._renewed(run)
+                await _decide(run, request, case)
+        return doubts
+
+    async def _renewed(self, run: Run) -> None:
+        """Wait until the first history of *run* has ended."""
+        first = self.client.get_workflow_handle(run.id, run_id=await first_run(self.client, run.id))
+        async for _ in history_of(first, wait=True):
+            pass
+
+    async def _looked_at(
+        self, case: Case, run: Run, proxy: GrpcProxy, *, point: Point | None, ended: float, doubts: int, output: Any
+    ) -> Trial:
+        failed = await self._replayed(run)
+        events = [event async for event in run.events()]
+        shown: dict[str, set[str]] = {}
+        for event in events:
+            if isinstance(event, RequestOpened) and event.request.kind == "approval":
+                shown.setdefault(event.request.call_id or "", set()).add(event.request.id)
+        approvals = set[str]().union(*shown.values())
+        decided = [event for event in events if isinstance(event, RequestDecided) and event.request in approvals]
+        asked = [each for each in self.model.requests if each.first_user_text.split()[-1] == run.id]
+        since = proxy.hit_at or ended
+        times = [since, *(at for _, at in proxy.seen if at > since), max(ended, since)]
+        return Trial(
+            point=point,
+            reached=proxy.hit.is_set(),
+            effects=self.ledger.effects(run.id),
+            bodies=self.ledger.bodies(run.id),
+            keys=Counter({tool: len(self.ledger.keys(run.id, tool)) for tool in case.calls}),
+            shown=shown,
+            decided=Counter(event.call_id or "" for event in decided),
+            doubts=doubts,
+            told=sum(isinstance(event, InDoubt) for event in events),
+            replies=sum(isinstance(event, ModelReplied) for event in events),
+            requests=len(asked),
+            failed=failed,
+            output=output,
+            outputs=dict(asked[-1].tool_outputs),
+            pause_s=max(later - earlier for earlier, later in pairwise(times)),
+            whole_s=ended - since,
+            seen=tuple(proxy.seen),
+            crossed_at=proxy.crossed_at,
+        )
+
+    async def _replayed(self, run: Run) -> int:
+        """Replay every history of *run* on today's code; how many workflow tasks had failed."""
+        histories: dict[str, list[Any]] = {}
+        first = await first_run(self.client, run.id)
+        async for temporal_run, event in chain_of(self.client, run.id, first, wait=False):
+            histories.setdefault(temporal_run, []).append(event)
+        failed = 0
+        for events in histories.values():
+            failed += sum(each.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED for each in events)
+            await self._replayer.replay_workflow(WorkflowHistory(run.id, events))
+        return failed
+
+
+async def first_run(client: Client, run_id: str) -> str:
+    """The id of a run's first history."""
+    newest = await client.get_workflow_handle(run_id).describe()
+    return newest.raw_description.workflow_execution_info.first_run_id
+
+
+async def _decide(run: Run, request: Request, case: Case) -> None:
+    if case.approve:
+        await run.approve(request, decided_by="lead")
+    else:
+        await run.reject(request, decided_by="lead", reason="no")
+
+
+def wrongs(trial: Trial, case: Case) -> list[str]:
+    """What breaks the base rule, whatever the fault was: one line each.
+
+    A denied call has no effect, a call with an output has one, one in doubt at most one and a person was asked; each
+    call was shown and decided once, and no workflow task failed. That the run ended at all was waited for.
+    """
+    gated = [tool for tool in case.calls if tool != "look"]
+    found = {
+        "workflow tasks failed": trial.failed,
+        "some calls were shown twice, or not at all": {each: len(trial.shown.get(each, ())) for each in gated}
+        != dict.fromkeys(gated, 1),
+        "some calls were decided twice, or not at all": trial.decided != Counter(gated),
+        "it did not end with the model's answer": trial.output != "done",
+    }
+    for tool in case.calls:
+        effects, bodies, keys = trial.effects[tool], trial.bodies[tool], trial.keys[tool]
+        if not case.approve:
+            found[f"the rejected {tool} ran"] = effects or bodies
+        elif tool == "charge":
+            found[f"{tool} began {bodies} times"] = bodies > 1
+            found[f"{tool} had {effects} effects"] = effects > 1 if trial.doubts else effects != 1
+        else:
+            found[f"{tool} had {effects} effects"] = effects != 1
+            found[f"{tool} had {keys} keys"] = keys != 1
+            found[f"{tool} was in doubt"] = trial.doubts or trial.told
+    return [f"{trial.point}: {what}" for what, is_so in found.items() if is_so]

@@ -1,0 +1,31 @@
+"""What every case of the crash matrix is held to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from crash.matrix import GOES_ON_S, Case, Matrix, Trial, wrongs
+from crash.matrix_page import keep
+
+
+async def held_at_every_point(matrix: Matrix, case: Case) -> tuple[Trial, Sequence[Trial]]:
+    """Do the case without a fault and with a kill at every point; check what holds for all of them, and keep it.
+
+    Returns:
+        The run without a fault, and the others.
+    """
+    reference, trials = await matrix.at_every_point(case)
+    keep(case, trials)
+    broken = [line for trial in (reference, *trials) for line in wrongs(trial, case)]
+    broken += [f"{trial.point}: was never reached" for trial in trials if not trial.reached]
+    broken += [
+        f"{trial.point}: nothing happened for {trial.pause_s:.1f} s" for trial in trials if trial.pause_s > GOES_ON_S
+    ]
+    broken += [
+        f"{trial.point}: {trial.replies} replies, {trial.requests} requests; {reference.replies} without a kill"
+        for trial in trials
+        if trial.replies != reference.replies or not 0 <= trial.requests - trial.replies <= 1
+    ]
+    assert broken == []
+    assert matrix.model.violations == []
+    return reference, trials
