@@ -40,7 +40,7 @@ GROUPS: Final = (
         "Workers and clients",
         (
             *("plugin", "client", "deltas", "lists", "many", "records", "handle", "sessions", "turns"),
-            *("watching", "deciding", "steering"),
+            *("watching", "deciding", "steering", "trouble"),
             *("server", "worker"),
         ),
     ),

@@ -172,6 +172,9 @@ if TYPE_CHECKING:
         Tool,
         tool,
     )
+    from holdfast.trouble import (
+        Trouble,
+    )
     from holdfast.truncation import (
         Truncate,
     )
@@ -268,6 +271,7 @@ _HOMES = {
     "ToolInputGuardrail": "tool_options",
     "ToolProgress": "payloads.progress",
     "ToolResult": "after_tools",
+    "Trouble": "trouble",
     "Truncate": "truncation",
     "Turn": "turns",
     "TurnResult": "payloads.sessions",
@@ -364,6 +368,7 @@ __all__ = [
     "ToolInputGuardrail",
     "ToolProgress",
     "ToolResult",
+    "Trouble",
     "Truncate",
     "Turn",
     "TurnResult",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
+from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure, WorkflowNotReadyFailure
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -60,6 +60,13 @@ def is_update_limit(error: RPCError) -> bool:
         return True
     text = error.message.lower()
     return error.status is RPCStatusCode.FAILED_PRECONDITION and "limit" in text and "updates" in text
+
+
+def is_not_ready(error: RPCError) -> bool:
+    """Whether a run takes no update because workers fail on it: as where there is no worker, a signal is stored."""
+    return error.status is RPCStatusCode.FAILED_PRECONDITION and any(
+        detail.Is(WorkflowNotReadyFailure.DESCRIPTOR) for detail in error.grpc_status.details
+    )
 
 
 def _meaning(error: RPCError, client: Client, run: str | None) -> Exception | None:

@@ -9,6 +9,7 @@ from temporalio.client import Client
 
 from holdfast.archive import Stores, archive_at
 from holdfast.artifacts import ArtifactsAt, store_by_default, store_named
+from holdfast.attention import Attention
 from holdfast.connection import connect
 from holdfast.conversing import Conversing
 from holdfast.converter import tolerant
@@ -16,7 +17,6 @@ from holdfast.deltas import DeltaStream, delta_stream
 from holdfast.deltas_local import nearby_hub
 from holdfast.exporting import Exporting
 from holdfast.handle import Run
-from holdfast.lists import Lists
 from holdfast.many import Many
 from holdfast.records import Records
 from holdfast.starting import DEFAULT_TASK_QUEUE, TASK_TIMEOUT
@@ -24,7 +24,7 @@ from holdfast.starting import DEFAULT_TASK_QUEUE, TASK_TIMEOUT
 __all__ = ["DEFAULT_TASK_QUEUE", "Holdfast"]
 
 
-class Holdfast(Many, Conversing, Lists, Exporting, Records):
+class Holdfast(Many, Conversing, Attention, Exporting, Records):
     """The client's side: everything here works from any process, and most of it without a worker."""
 
     def __init__(

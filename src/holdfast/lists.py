@@ -58,6 +58,11 @@ class OpenRequest:
     request: Request
 
 
+def of_agents() -> str:
+    """The clause of a visibility query that finds runs of agents, those in users' own workflows too."""
+    return f"(WorkflowType IN ({quoted(sorted(OWN_WORKFLOWS))}) OR {STATUS} IS NOT NULL)"
+
+
 def ordered(found: list[OpenRequest], by: Literal["age", "due"]) -> list[OpenRequest]:
     """Oldest first; or the nearest deadline first, those without one last."""
     aged = sorted(found, key=lambda item: item.request.order)
@@ -89,7 +94,7 @@ class Lists:
             SearchAttributesMissingError: The namespace lacks our search attributes.
             ServerUnavailableError: The server is away. NamespaceNotFoundError: It lacks the client's namespace.
         """
-        clauses = [f"(WorkflowType IN ({quoted(sorted(OWN_WORKFLOWS))}) OR {STATUS} IS NOT NULL)"]
+        clauses = [of_agents()]
         ended = _BY_EXECUTION.get(status) if status is not None else None
         if ended is not None:
             clauses.append(f"ExecutionStatus = '{ended}'")
@@ -142,7 +147,7 @@ class Lists:
 
     # --- inside ---
 
-    async def _list(self, query: str, limit: int) -> AsyncIterator[WorkflowExecution]:
+    async def _list(self, query: str, limit: int | None) -> AsyncIterator[WorkflowExecution]:
         with typed_errors(self.client):
             try:
                 async for execution in self.client.list_workflows(query, limit=limit):

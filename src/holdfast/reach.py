@@ -18,7 +18,7 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from holdfast._rpc import is_update_limit, typed_errors
+from holdfast._rpc import is_not_ready, is_update_limit, typed_errors
 from holdfast.archive import Stores
 from holdfast.chain import chain_of, current
 from holdfast.converter import of_workflow
@@ -107,7 +107,9 @@ class Reach:
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND:  # it ended in between
                     raise self._ended(await self._describe()) from error
-                raise
+                if not is_not_ready(error):
+                    raise
+                answer = None
         if answer is None:
             raise TimeoutError(f"no worker of {self.id} answered; look at its status, then try again")
         return answer
@@ -117,7 +119,7 @@ class Reach:
         try:
             return await answered(self._handle.execute_update(name, arg, id=update_id, rpc_timeout=ANSWER_WITHIN))
         except RPCError as error:
-            if is_update_limit(error):
+            if is_update_limit(error) or is_not_ready(error):
                 return None
             raise
 

@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any, Final, TypeVar, overload
 
 from temporalio.client import (
-    WorkflowExecutionDescription,
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowQueryFailedError,
@@ -26,6 +25,7 @@ from holdfast.payloads.requests import Request
 from holdfast.payloads.runs import RunResult, RunStatus
 from holdfast.payloads.usage import Spent, Usage
 from holdfast.reach import ENDED, Reach
+from holdfast.trouble import activity_trouble, trouble_of
 
 SPENT_WITHIN: Final = timedelta(seconds=2)
 """How long a cancelled run is asked for what it has spent."""
@@ -70,9 +70,13 @@ class Watching(Reach):
         except (RPCError, WorkflowQueryFailedError):
             pending = [] if ended else requests_in_memo(dict(await description.memo()))
             status = RunStatus(status="waiting" if pending else "running", pending=len(pending))
+            with typed_errors(self._client, self.id):
+                trouble = await trouble_of(self._client, description, attempts=2)
+        else:
+            trouble = activity_trouble(description, attempts=2)
         if ended is not None:
             return status.model_copy(update={"status": ended, "pending": 0, "problem": None})
-        return status.model_copy(update={"problem": status.problem or _trouble(description)})
+        return status.model_copy(update={"problem": status.problem or (None if trouble is None else str(trouble))})
 
     async def progress(self) -> list[ToolProgress]:
         """What running tools say of themselves by `ToolContext.progress`, the newest of each; about a second old.
@@ -173,11 +177,3 @@ def _usage_in(error: ApplicationError) -> Usage | None:
         return Spent.from_wire(error.details[1]).usage if len(error.details) > 1 else None
     except PayloadInvalidError:
         return None
-
-
-def _trouble(description: WorkflowExecutionDescription) -> str | None:
-    """What an activity under way has run into, as the server sees it."""
-    for pending in description.raw_description.pending_activities:
-        if pending.attempt > 1 and pending.HasField("last_failure"):
-            return f"{pending.activity_type.name}, attempt {pending.attempt}: {pending.last_failure.message}"
-    return None

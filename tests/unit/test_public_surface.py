@@ -97,6 +97,7 @@ PUBLIC: Final = (
     "ToolInputGuardrail",
     "ToolProgress",
     "ToolResult",
+    "Trouble",
     "Truncate",
     "Turn",
     "TurnResult",

@@ -8,9 +8,9 @@ from typing import Literal
 
 from holdfast.cli import exits
 from holdfast.cli.options import Where
-from holdfast.cli.output import say, write_json
+from holdfast.cli.output import one_line, say, write_json
 from holdfast.cli.place import holdfast, whole
-from holdfast.cli.tables import requests_table, runs_table, utc_now
+from holdfast.cli.tables import attention_table, requests_table, runs_table, utc_now
 from holdfast.cli.terminal import console
 from holdfast.lists import OpenRequest, ordered
 from holdfast.payloads.people import named
@@ -33,6 +33,25 @@ async def runs(
         console().print(runs_table(found, utc_now()))
     else:
         say("no runs")
+    return exits.OK
+
+
+async def attention(where: Where, *, limit: int | None, as_json: bool) -> int:
+    """List the runs that do not get on by themselves.
+
+    Raises:
+        SearchAttributesMissingError: The namespace lacks our search attributes.
+    """
+    hf = await holdfast(where)
+    found = [trouble async for trouble in hf.attention(limit=limit)]
+    if as_json:
+        write_json(found)
+    elif found:
+        console().print(attention_table(found, utc_now()))
+        for remedy in dict.fromkeys(trouble.remedy for trouble in found):
+            say(one_line(f"remedy: {remedy}"))
+    else:
+        say("no run needs attention")
     return exits.OK
 
 

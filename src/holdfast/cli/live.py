@@ -17,7 +17,6 @@ from temporalio.service import RPCError
 from holdfast.chain import chain_of, current
 from holdfast.cli.asking import Asker
 from holdfast.cli.output import one_line, warn
-from holdfast.cli.place import trouble
 from holdfast.cli.progress import MODEL, TOOL, Progress, progress_text
 from holdfast.cli.tables import arguments_text
 from holdfast.cli.terminal import cell, console
@@ -28,6 +27,7 @@ from holdfast.errors import HoldfastError, WaitingForPeople
 from holdfast.handle import Run
 from holdfast.live import Item
 from holdfast.payloads.progress import ToolProgress
+from holdfast.trouble import trouble_of
 
 LOOK_S: Final = 1.0
 """Between two looks at what running tools say."""
@@ -137,7 +137,8 @@ class Follower:
     async def _look_for_trouble(self) -> None:
         with suppress(RPCError):  # the reader says so when the server is gone
             described = await self._client.get_workflow_handle(self._run.id).describe()
-            found = await trouble(self._client, described)
+            trouble = await trouble_of(self._client, described, attempts=2)
+            found = None if trouble is None else str(trouble)
             if found is not None and found != self._trouble and self._live is None:
                 warn(found)
             self._trouble = found

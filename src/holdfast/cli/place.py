@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import PollerInfo
-from temporalio.api.taskqueue.v1 import TaskQueue as TaskQueueName
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-from temporalio.client import Client, WorkflowExecutionDescription, WorkflowQueryFailedError
+from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.runtime import (
     LogForwardingConfig,
     LoggingConfig,
@@ -25,8 +21,6 @@ from holdfast.client import Holdfast
 from holdfast.payloads.requests import Request
 from holdfast.payloads.runs import OWN_WORKFLOWS
 
-POLLS_EVERY: Final = timedelta(seconds=70)
-"""A worker's long poll lasts a minute; one that has not come back after this is gone."""
 WHOLE_WITHIN: Final = timedelta(seconds=5)
 
 
@@ -63,45 +57,6 @@ async def holdfast(
         archive=archive,
         artifacts=artifacts,
     )
-
-
-async def pollers(client: Client, task_queue: str, kind: TaskQueueType.ValueType) -> list[PollerInfo]:
-    """Who polls a queue, as the server remembers it."""
-    request = DescribeTaskQueueRequest(
-        namespace=client.namespace, task_queue=TaskQueueName(name=task_queue), task_queue_type=kind
-    )
-    return list((await client.workflow_service.describe_task_queue(request)).pollers)
-
-
-async def has_worker(client: Client, task_queue: str) -> bool:
-    """Whether some worker polls the queue. One that was killed counts for another minute."""
-    since = datetime.now(UTC) - POLLS_EVERY
-    found = await pollers(client, task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
-    return any(each.last_access_time.ToDatetime(tzinfo=UTC) > since for each in found)
-
-
-def no_worker(task_queue: str) -> str:
-    """Say that nobody polls the queue, and the remedy."""
-    return (
-        f"no worker polls the task queue {task_queue}; start one with "
-        f"`holdfast worker MODULE --task-queue {task_queue}`: nothing is lost until then"
-    )
-
-
-async def trouble(client: Client, described: WorkflowExecutionDescription) -> str | None:
-    """Why a run that goes on does not get on, as far as the server can tell."""
-    task = described.raw_description.pending_workflow_task
-    if task.attempt > 1:
-        return (
-            f"its worker fails on it (workflow task, attempt {task.attempt}): a deploy that does not fit its history, "
-            "or a bug; roll the worker back, see the run in Temporal's page"
-        )
-    for activity in described.raw_description.pending_activities:
-        if activity.attempt > 1 and activity.HasField("last_failure"):
-            return f"{activity.activity_type.name}, attempt {activity.attempt}: {activity.last_failure.message}"
-    if not await has_worker(client, described.task_queue):
-        return no_worker(described.task_queue)
-    return None
 
 
 async def whole(client: Client, run_id: str, workflow: str, requests: list[Request]) -> list[Request]:

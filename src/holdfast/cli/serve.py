@@ -13,7 +13,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
@@ -24,10 +23,11 @@ from holdfast.cli.application import PROJECT, TABLE, Application, Served, find_a
 from holdfast.cli.hub import join_deltas, own_deltas
 from holdfast.cli.options import Where
 from holdfast.cli.output import one_line, say, warn, write_json
-from holdfast.cli.place import pollers, quiet_core
+from holdfast.cli.place import quiet_core
 from holdfast.cli.rehearsal import Rehearsal, scripted_model
 from holdfast.connection import connect
 from holdfast.deltas_local import forget_hub, nearby_hub, write_hub
+from holdfast.polling import ACTIVITIES, WORKFLOWS, pollers
 from holdfast.server import EmbeddedServer
 from holdfast.worker import make_worker, serve
 
@@ -191,7 +191,7 @@ async def _polling(worker: Worker) -> None:
     """Wait until the server lists *worker* among the pollers of both its queues."""
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + POLLING_WITHIN_S
-    for kind in (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY):
+    for kind in (WORKFLOWS, ACTIVITIES):
         while loop.time() < give_up_at:
             try:
                 found = await pollers(worker.client, worker.task_queue, kind)

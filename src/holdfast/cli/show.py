@@ -13,7 +13,7 @@ from holdfast.cli import exits
 from holdfast.cli.doubts import facts_of
 from holdfast.cli.options import Where
 from holdfast.cli.output import json_text, plain, visible, write_json
-from holdfast.cli.place import holdfast, trouble, whole
+from holdfast.cli.place import holdfast, whole
 from holdfast.cli.tables import ago, approvers_text, arguments_text, calls_table, status_text, step_text, until, utc_now
 from holdfast.cli.terminal import cell, console
 from holdfast.client import Holdfast
@@ -21,6 +21,7 @@ from holdfast.errors import RunCancelledError, RunFailedError
 from holdfast.handle import Run
 from holdfast.payloads.requests import Request
 from holdfast.payloads.runs import RunResult, RunStatus
+from holdfast.trouble import Trouble, trouble_of
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Shown:
 
     Attributes:
         trouble: Why it does not get on, as far as the server can tell.
+        needs_attention: The same in its parts.
         failure: What ended it: a type and a text.
         cancelled: The reason that was given.
     """
@@ -42,6 +44,7 @@ class Shown:
     status: RunStatus
     pending: list[Request]
     trouble: str | None = None
+    needs_attention: Trouble | None = None
     result: RunResult | None = None
     failure: dict[str, str] | None = None
     cancelled: str | None = None
@@ -75,7 +78,8 @@ async def look(hf: Holdfast, run_id: str) -> Shown:
     facts: dict[str, Any] = {}
     if described.close_time is None:
         pending = await whole(hf.client, run_id, described.workflow_type, pending)
-        facts["trouble"] = status.problem or await trouble(hf.client, described)
+        facts["needs_attention"] = await trouble_of(hf.client, described, attempts=2)
+        facts["trouble"] = status.problem or (str(facts["needs_attention"]) if facts["needs_attention"] else None)
     else:
         facts = await _ending(run, ours=described.workflow_type == "AgentRun")
     return Shown(

@@ -14,6 +14,7 @@ from holdfast.cli.terminal import cell
 from holdfast.lists import OpenRequest, RunInfo
 from holdfast.payloads.requests import Request, Scheduled
 from holdfast.payloads.runs import CallStatus
+from holdfast.trouble import Trouble
 
 STYLES: Final = {
     "running": "cyan",
@@ -38,6 +39,22 @@ def runs_table(found: Sequence[RunInfo], now: datetime) -> Table:
             cell(" ".join(run.labels)),
             cell(ago(run.started_at, now)),
             cell(until(run.due, now) if run.due else ""),
+        )
+    return table
+
+
+def attention_table(found: Sequence[Trouble], now: datetime) -> Table:
+    """One line per run that does not get on."""
+    table = _table("RUN", "AGENT", "NEEDS ATTENTION", "SINCE", "ATTEMPT", "CAUSE", "MESSAGE")
+    for trouble in found:
+        table.add_row(
+            cell(trouble.run, "bold"),
+            cell(trouble.agent or trouble.workflow),
+            cell(trouble.kind, "red"),
+            cell(ago(trouble.since, now) if trouble.since else ""),
+            cell(trouble.attempt or ""),
+            cell(trouble.cause),
+            cell(trouble.message),
         )
     return table
 

@@ -96,19 +96,32 @@ def runs(
     ] = None,
     agent: Annotated[str | None, typer.Option(metavar="NAME", help="Only runs of this agent.")] = None,
     label: Annotated[str | None, typer.Option(metavar="KEY=VALUE", help="Only runs with this label.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Most lines.")] = 100,
+    limit: Annotated[int | None, typer.Option(min=1, help="Most lines; 100 by default.")] = None,
+    attention: Annotated[
+        bool,
+        typer.Option(
+            "--attention",
+            help="Only runs that do not get on by themselves, and what to do: every run that goes on is looked at, or "
+            "the newest --limit of them.",
+        ),
+    ] = False,
     address: options.Address = None,
     namespace: options.Namespace = None,
     profile: options.Profile = None,
     json: options.Json = False,
 ) -> int:
     """List runs: those that go on, then those that ended, newest first."""
-    from holdfast.cli import listing
+    from holdfast.cli import exits, listing
 
     if label is not None:
         options.label_pairs([label])
     where = options.Where(address, namespace, profile)
-    return asyncio.run(listing.runs(where, status=status, agent=agent, label=label, limit=limit, as_json=json))
+    if attention:
+        if (status, agent, label) != (None, None, None):
+            raise exits.InputError("--attention looks at every run that goes on; it takes no other filter")
+        return asyncio.run(listing.attention(where, limit=limit, as_json=json))
+    found = listing.runs(where, status=status, agent=agent, label=label, limit=limit or 100, as_json=json)
+    return asyncio.run(found)
 
 
 def show(

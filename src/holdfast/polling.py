@@ -1,0 +1,32 @@
+"""Who polls a task queue, as the server remembers it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import PollerInfo
+from temporalio.api.taskqueue.v1 import TaskQueue as TaskQueueName
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client
+
+POLLS_EVERY: Final = timedelta(seconds=70)
+"""A worker's long poll lasts a minute; one that has not come back after this is gone."""
+WORKFLOWS: Final = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
+ACTIVITIES: Final = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+
+
+async def pollers(client: Client, task_queue: str, kind: TaskQueueType.ValueType) -> list[PollerInfo]:
+    """Who polls a queue: who has within five minutes, that is."""
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace, task_queue=TaskQueueName(name=task_queue), task_queue_type=kind
+    )
+    return list((await client.workflow_service.describe_task_queue(request)).pollers)
+
+
+async def has_worker(client: Client, task_queue: str, kind: TaskQueueType.ValueType = WORKFLOWS) -> bool:
+    """Whether some worker polls the queue. One that was killed counts for another minute."""
+    since = datetime.now(UTC) - POLLS_EVERY
+    found = await pollers(client, task_queue, kind)
+    return any(each.last_access_time.ToDatetime(tzinfo=UTC) > since for each in found)
