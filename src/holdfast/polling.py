@@ -25,8 +25,14 @@ async def pollers(client: Client, task_queue: str, kind: TaskQueueType.ValueType
     return list((await client.workflow_service.describe_task_queue(request)).pollers)
 
 
-async def has_worker(client: Client, task_queue: str, kind: TaskQueueType.ValueType = WORKFLOWS) -> bool:
-    """Whether some worker polls the queue. One that was killed counts for another minute."""
+async def versions_polling(client: Client, task_queue: str, kind: TaskQueueType.ValueType) -> frozenset[str]:
+    """The versions of the workers that poll a queue, as ``deployment.build``, each a dot where it has none.
+
+    One that was killed counts for another minute.
+    """
     since = datetime.now(UTC) - POLLS_EVERY
-    found = await pollers(client, task_queue, kind)
-    return any(each.last_access_time.ToDatetime(tzinfo=UTC) > since for each in found)
+    return frozenset(
+        f"{each.deployment_options.deployment_name}.{each.deployment_options.build_id}"
+        for each in await pollers(client, task_queue, kind)
+        if each.last_access_time.ToDatetime(tzinfo=UTC) > since
+    )

@@ -8,7 +8,13 @@ from typing import Final, Literal
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import WorkflowExecution as ExecutionName
-from temporalio.api.enums.v1 import EventType, PendingActivityState, WorkflowTaskFailedCause
+from temporalio.api.enums.v1 import (
+    EventType,
+    PendingActivityState,
+    TaskQueueType,
+    VersioningBehavior,
+    WorkflowTaskFailedCause,
+)
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflow.v1 import PendingActivityInfo
@@ -16,7 +22,7 @@ from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverse
 from temporalio.client import Client, WorkflowExecutionDescription
 
 from holdfast.events import requests_in_memo
-from holdfast.polling import ACTIVITIES, WORKFLOWS, has_worker
+from holdfast.polling import ACTIVITIES, WORKFLOWS, versions_polling
 from holdfast.visibility import AGENT_KEY
 
 ATTEMPTS: Final = 4
@@ -75,14 +81,14 @@ class Polled:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._known: dict[tuple[str, int], bool] = {}
+        self._known: dict[tuple[str, int], frozenset[str]] = {}
 
-    async def __call__(self, task_queue: str, kind: int) -> bool:
-        """Whether a worker polls *task_queue* for tasks of that kind."""
+    async def __call__(self, task_queue: str, kind: TaskQueueType.ValueType, version: str | None = None) -> bool:
+        """Whether a worker, of *version* if one is named, polls *task_queue* for tasks of that kind."""
         if (task_queue, kind) not in self._known:
-            polled = await has_worker(self._client, task_queue, WORKFLOWS if kind == WORKFLOWS else ACTIVITIES)
-            self._known[task_queue, kind] = polled
-        return self._known[task_queue, kind]
+            self._known[task_queue, kind] = await versions_polling(self._client, task_queue, kind)
+        found = self._known[task_queue, kind]
+        return bool(found) if version is None else version in found
 
 
 async def trouble_of(
@@ -180,10 +186,25 @@ async def _overdue(described: WorkflowExecutionDescription) -> Trouble | None:
 
 
 async def _no_worker(described: WorkflowExecutionDescription, polled: Polled) -> Trouble | None:
-    queue = described.task_queue
-    if await polled(queue, WORKFLOWS):
+    queue, version = described.task_queue, _pinned_to(described)
+    if not await polled(queue, WORKFLOWS):
+        return _trouble(described, "no_worker", queue, f"no worker polls the task queue {queue}", _start(queue))
+    if version is None or await polled(queue, WORKFLOWS, version):
         return None
-    return _trouble(described, "no_worker", queue, f"no worker polls the task queue {queue}", _start(queue))
+    message = f"it is pinned to version {version}, of which no worker polls the task queue {queue}"
+    remedy = (
+        f"start workers of it, or move the run on: `temporal workflow update-options --workflow-id {described.id} "
+        "--versioning-override-behavior auto_upgrade`"
+    )
+    return _trouble(described, "no_worker", version, message, remedy)
+
+
+def _pinned_to(described: WorkflowExecutionDescription) -> str | None:
+    """The version, as ``deployment.build``, whose workers alone get the run's tasks."""
+    versioning = described.raw_description.workflow_execution_info.versioning_info
+    if versioning.behavior != VersioningBehavior.VERSIONING_BEHAVIOR_PINNED:
+        return None
+    return f"{versioning.deployment_version.deployment_name}.{versioning.deployment_version.build_id}"
 
 
 async def _unpolled_activity(described: WorkflowExecutionDescription, polled: Polled) -> Trouble | None:

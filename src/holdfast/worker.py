@@ -15,7 +15,8 @@ from types import ModuleType
 from typing import Any, Final
 
 from temporalio.client import Client
-from temporalio.worker import Worker
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from holdfast.agent import Agent
 from holdfast.errors import TargetError
@@ -43,6 +44,7 @@ def make_worker(
     concurrency: int | None = None,
     per_second: float | None = None,
     max_cached_workflows: int = 1000,
+    deployment: WorkerDeploymentVersion | None = None,
 ) -> Worker:
     """Make a worker on the agents' own task queue.
 
@@ -57,6 +59,9 @@ def make_worker(
         per_second: Activities a second that the server hands out from this task queue, to all its workers together;
             what a burst may have beyond that is the server's. For a task queue of model calls: see `Holdfast.start`.
         max_cached_workflows: 0 replays every run at each of its tasks: slow, and good for tests.
+        deployment: The worker's version, in Temporal's sense. Workflows are pinned to the version that they begin with,
+            yours too unless they say otherwise; those of Holdfast move on to the current one when they go on in a fresh
+            history, which they do as soon as they hear of it and nothing is under way. None: no versions.
 
     Raises:
         DefinitionError: The client has a plugin with agents that is not *plugin*.
@@ -76,7 +81,14 @@ def make_worker(
             max_concurrent_activities=concurrency,
             max_task_queue_activities_per_second=per_second,
             max_cached_workflows=max_cached_workflows,
+            deployment_config=None if deployment is None else _pinned(deployment),
         )
+
+
+def _pinned(deployment: WorkerDeploymentVersion) -> WorkerDeploymentConfig:
+    return WorkerDeploymentConfig(
+        version=deployment, use_worker_versioning=True, default_versioning_behavior=VersioningBehavior.PINNED
+    )
 
 
 async def serve(worker: Worker, on_ready: Callable[[], None] = lambda: None) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from temporalio.client import Client
+from temporalio.common import WorkerDeploymentVersion
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
@@ -44,6 +45,7 @@ class Serving:
     concurrency: int | None
     as_json: bool
     per_second: float | None = None
+    deployment: WorkerDeploymentVersion | None = None
 
     def worker(self, client: Client, served: Served) -> Worker:
         """Make it."""
@@ -55,7 +57,21 @@ class Serving:
             grace=timedelta(seconds=self.grace),
             concurrency=self.concurrency,
             per_second=self.per_second,
+            deployment=self.deployment,
         )
+
+
+def version_of(deployment: str | None, build_id: str | None) -> WorkerDeploymentVersion | None:
+    """Read ``--deployment`` and ``--build-id``.
+
+    Raises:
+        InputError: One of them is missing, or the name cannot be one.
+    """
+    if deployment is None and build_id is None:
+        return None
+    if not deployment or not build_id or "." in deployment:
+        raise exits.InputError("a versioned worker takes --deployment NAME, without a dot, and --build-id ID")
+    return WorkerDeploymentVersion(deployment_name=deployment, build_id=build_id)
 
 
 async def worker(target: str | None, where: Where, serving: Serving) -> int:
@@ -164,6 +180,8 @@ def _served_facts(served: Served, serving: Serving) -> dict[str, object]:
     facts: dict[str, object] = {"agents": list(served.plugin.registry.agents), "task_queue": serving.task_queue}
     if served.workflows:
         facts["workflows"] = [workflow.__name__ for workflow in served.workflows]
+    if serving.deployment is not None:
+        facts["deployment"] = serving.deployment.to_canonical_string()
     return facts
 
 

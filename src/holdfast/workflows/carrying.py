@@ -22,6 +22,7 @@ from holdfast.payloads.usage import RequestUsage
 from holdfast.workflows import budgets
 from holdfast.workflows.archiving import archive_segment
 from holdfast.workflows.frames import Failure, Frame
+from holdfast.workflows.leaving import version
 from holdfast.workflows.ledger import LedgerState
 from holdfast.workflows.mailbox import MailboxState
 from holdfast.workflows.settle import Done, settle_activity, start_activity
@@ -55,6 +56,7 @@ class CarriedState(BaseModel):
         shown: Bytes that open requests take in the memo.
         mailbox: What became of messages.
         own: What the workflow around it added.
+        left_version: The workers' version, where the history was left for a newer one's sake.
     """
 
     frames: list[Frame]
@@ -73,6 +75,7 @@ class CarriedState(BaseModel):
     own: JsonObject = {}
     mailbox: MailboxState | None = None
     archives: bool = False
+    left_version: str | None = None
 
 
 def restored(prefix: str, carry: Carry) -> tuple[RunState, JsonObject]:
@@ -88,6 +91,7 @@ def restored(prefix: str, carry: Carry) -> tuple[RunState, JsonObject]:
     state.active = set(carried.active)
     state.unlimited_frames = set(carried.unlimited)
     state.labels = carried.labels
+    state.leaving.left = carried.left_version
     state.keeps, state.archives = carried.keeps, carried.archives
     state.transcript.restore(carried.blocks, carried.packs)
     state.spending.restore(carried.spending)
@@ -252,6 +256,7 @@ class Carrier:
             shown=state.publisher.shown,
             own=own,
             mailbox=state.mailbox.carried(),
+            left_version=version() if state.leaving.outdated else None,
         )
         carried.blocks, carried.packs = state.transcript.carried(carried.model_dump_json())
         return Carry.of(carried.model_dump_json())

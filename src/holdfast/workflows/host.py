@@ -26,6 +26,7 @@ from holdfast.workflows.deciding import Decider
 from holdfast.workflows.doors import read_optional, read_start
 from holdfast.workflows.driver import Driver
 from holdfast.workflows.frames import Frame
+from holdfast.workflows.leaving import next_version
 from holdfast.workflows.publish import listed
 from holdfast.workflows.raising import Raiser
 from holdfast.workflows.sending import Sender
@@ -264,7 +265,7 @@ class AgentHost:
             running.cancel()
             return await running
         if carried is not None:
-            workflow.continue_as_new({"carried": carried}, memo=self.memo())
+            workflow.continue_as_new({"carried": carried}, memo=self.memo(), initial_versioning_behavior=next_version())
         return await running
 
     def close(self, how: RunPhase) -> None:

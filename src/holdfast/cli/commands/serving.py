@@ -75,6 +75,18 @@ def worker(
             "together: for a queue of model calls, below a provider's rate limit.",
         ),
     ] = None,
+    deployment: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            envvar="HOLDFAST_DEPLOYMENT",
+            help="Be a versioned worker of this deployment: runs stay with the version that they began with until they "
+            "go on in a fresh history.",
+        ),
+    ] = None,
+    build_id: Annotated[
+        str | None, typer.Option(metavar="ID", envvar="HOLDFAST_BUILD_ID", help="The version of --deployment.")
+    ] = None,
     address: options.Address = None,
     namespace: options.Namespace = None,
     profile: options.Profile = None,
@@ -84,5 +96,6 @@ def worker(
     from holdfast.cli import serve
 
     where = options.Where(address, namespace, profile)
-    serving = serve.Serving(task_queue, grace, concurrency, as_json=json, per_second=per_second)
+    version = serve.version_of(deployment, build_id)
+    serving = serve.Serving(task_queue, grace, concurrency, as_json=json, per_second=per_second, deployment=version)
     return asyncio.run(serve.worker(target, where, serving))
