@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Final
 
 import openai
@@ -45,6 +46,8 @@ logger = logging.getLogger(__name__)
 
 Resources = Callable[[], AbstractAsyncContextManager[Any]]
 
+PLUGIN: Final = "holdfast.HoldfastPlugin"
+"""How a worker's plugin is called, before its version."""
 WORKFLOWS: Final[tuple[type, ...]] = (AgentRun, AgentSession, ArchiveRun)
 
 
@@ -116,8 +119,8 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         self._archive = archive_at(archive)
 
     def name(self) -> str:
-        """See base class."""
-        return "holdfast.HoldfastPlugin"
+        """See base class. Workers send it with their heartbeats, so `holdfast doctor` knows whose version is which."""
+        return f"{PLUGIN} {version('holdfast')}"
 
     @property
     def models_from_environment(self) -> bool:

@@ -54,6 +54,7 @@ for _command in (
     keeping.export,
     keeping.erase,
     settings.setup,
+    settings.doctor,
 ):
     app.command()(_command)
 app.command("raise")(answering.raise_limits)

@@ -26,6 +26,8 @@ NOT_SET_UP: Final = 8
 """The namespace is missing, lacks our search attributes, or refuses the rights; or a store cannot be used."""
 UNCONFIRMED: Final = 9
 """The server has it, and what became of it is not known yet."""
+UNHEALTHY: Final = 10
+"""`doctor` found something that does not work."""
 BUG: Final = 70
 """An error that nobody foresaw."""
 INTERRUPTED: Final = 130

@@ -21,6 +21,8 @@ from holdfast.client import Holdfast
 from holdfast.payloads.requests import Request
 from holdfast.payloads.runs import OWN_WORKFLOWS
 
+HEARTBEAT: Final = timedelta(seconds=5)
+"""How often a worker says of itself which version it has."""
 WHOLE_WITHIN: Final = timedelta(seconds=5)
 
 
@@ -37,7 +39,8 @@ def quiet_core(logger: logging.Logger | None = None) -> None:
     forwarding = LogForwardingConfig(logger)
     filtered = TelemetryFilter(core_level="WARN", other_level="ERROR")
     telemetry = TelemetryConfig(logging=LoggingConfig(filter=filtered, forwarding=forwarding))
-    Runtime.set_default(Runtime(telemetry=telemetry), error_if_already_set=False)
+    runtime = Runtime(telemetry=telemetry, worker_heartbeat_interval=HEARTBEAT)
+    Runtime.set_default(runtime, error_if_already_set=False)
 
 
 async def holdfast(

@@ -1,4 +1,4 @@
-"""`setup`: what a namespace needs."""
+"""`setup` and `doctor`: what a namespace needs, and whether all is well."""
 
 # ruff: noqa: PLC0415 what a command does is imported when it runs: see the package
 
@@ -30,3 +30,17 @@ def setup(
     if only_print:
         return registering.show_commands(where, as_json=json)
     return asyncio.run(registering.register(where, as_json=json))
+
+
+def doctor(
+    *,
+    task_queue: options.TaskQueue = options.TASK_QUEUE,
+    address: options.Address = None,
+    namespace: options.Namespace = None,
+    profile: options.Profile = None,
+    json: options.Json = False,
+) -> int:
+    """Look at the server, the workers and the runs, and say what is wrong and what to do about it."""
+    from holdfast.cli import doctor as examining
+
+    return asyncio.run(examining.doctor(options.Where(address, namespace, profile), task_queue, as_json=json))

@@ -1,0 +1,1 @@
+"""What `holdfast doctor` looks at: each check answers with findings, and each finding names its remedy."""
