@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     )
     from holdfast.errors import (
         HoldfastError,
+        OutcomeUnknownError,
         RefusalError,
         WaitingForPeople,
     )
@@ -241,6 +242,7 @@ _HOMES = {
     "ModelStart": "hooks",
     "NestedRun": "agent_tool",
     "OpenRequest": "lists",
+    "OutcomeUnknownError": "errors",
     "OutputGuardrail": "guardrail",
     "Question": "questions",
     "Ran": "payloads.requests",
@@ -338,6 +340,7 @@ __all__ = [
     "ModelStart",
     "NestedRun",
     "OpenRequest",
+    "OutcomeUnknownError",
     "OutputGuardrail",
     "Question",
     "Ran",

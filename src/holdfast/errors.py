@@ -46,6 +46,14 @@ class OutputInvalidError(HoldfastError):
         self.problems = tuple(problems)
 
 
+class OutcomeUnknownError(HoldfastError):
+    """Raised by a tool whose call may or may not have taken effect, where it cannot tell: see `tool`, *on_unknown*."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class JsonProfileError(HoldfastError):
     """A text is not JSON as Holdfast accepts it (RFC 8259 with the limits of `payloads.json_profile`)."""
 

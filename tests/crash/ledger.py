@@ -16,7 +16,7 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 VARIABLE: Final = "HOLDFAST_TEST_LEDGER"
 START_S: Final = 30.0
@@ -64,6 +64,7 @@ class Ledger:
     def __init__(self, directory: Path) -> None:
         self._database = directory / "ledger.db"
         self._port = 0
+        self._holding: list[asyncio.StreamWriter] = []
 
     async def __aenter__(self) -> Self:
         """Start it."""
@@ -90,11 +91,22 @@ class Ledger:
         async with asyncio.timeout(START_S):
             self._port = int(await self._process.stdout.readline())
 
+    async def hold(self, tool: str, when: Literal["before", "after"]) -> asyncio.Task[bytes]:
+        """Let the next effect of *tool* hang, before or after it is kept; the task ends when it does."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        writer.write(json.dumps({"say": "hold", "tool": tool, "when": when}).encode() + b"\n")
+        await reader.readline()
+        self._holding.append(writer)
+        return asyncio.create_task(reader.readline())
+
     async def kill(self) -> None:
         """SIGKILL: whoever waits for an answer gets a reset connection."""
         with suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGKILL)
         await self._process.wait()
+        for writer in self._holding:
+            writer.close()
+        self._holding.clear()
 
     def effects(self, run: str) -> Counter[str]:
         """Effects of a run, by tool."""
@@ -122,11 +134,24 @@ async def _serve(path: str, port: int) -> None:
     database.execute("PRAGMA journal_mode=WAL")
     database.executescript(_TABLES)
 
+    holding: dict[str, tuple[str, asyncio.StreamWriter]] = {}
+
+    async def hang(told: dict[str, str], when: str) -> None:
+        if told["say"] == "effect" and holding.get(told["tool"], ("",))[0] == when:
+            holding.pop(told["tool"])[1].write(b"held\n")
+            await asyncio.Event().wait()  # until the process is killed
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         told = json.loads(await reader.readline())
+        if told["say"] == "hold":
+            holding[told["tool"]] = (told["when"], writer)
+            writer.write(b"will hold\n")
+            return
+        await hang(told, "before")
         row = (told["run"], told["tool"], told["key"])
         table = "bodies" if told["say"] == "begin" else "effects"
         database.execute(f"INSERT OR IGNORE INTO {table} VALUES (?, ?, ?)", row)
+        await hang(told, "after")
         with suppress(ConnectionError):
             writer.write(b"kept\n")
             await writer.drain()

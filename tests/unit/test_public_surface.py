@@ -67,6 +67,7 @@ PUBLIC: Final = (
     "ModelStart",
     "NestedRun",
     "OpenRequest",
+    "OutcomeUnknownError",
     "OutputGuardrail",
     "Question",
     "Ran",

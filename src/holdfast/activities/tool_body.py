@@ -13,7 +13,8 @@ from typing import Any, Final, Literal
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from holdfast.activities.outputs import bounded_error, bounded_output
+from holdfast.activities.left_unknown import is_left_unknown
+from holdfast.activities.outputs import bounded_error, bounded_output, described
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.context import ToolContext
@@ -56,6 +57,7 @@ class ToolBody:
         self._runtime = runtime
         self._cancelled = context.cancel_event if context is not None else threading.Event()
         self._stop = asyncio.Event()
+        self._at_most_once = True
         self.returned: object = None
         self.raised: Exception | None = None
         self.whole: str | None = None
@@ -79,6 +81,7 @@ class ToolBody:
         """
         if self.stopping:
             return outcome("cancelled", reason="cancelled before it began")
+        self._at_most_once = at_most_once
         running = asyncio.create_task(self._guarded())
         watching = asyncio.create_task(self._watch(running, timeout_s, at_most_once=at_most_once))
         while not watching.done():
@@ -145,6 +148,8 @@ class ToolBody:
         error = value.error if isinstance(value, _InThreadError) else value
         if isinstance(error, asyncio.CancelledError) and self._stop.is_set():
             return outcome("cancelled", reason="cancelled while it was running")
+        if self._at_most_once and is_left_unknown(error):
+            return outcome("unknown", reason=f"the tool raised {described(error)}")
         self.raised = error if isinstance(error, Exception) else None
         retry = self._tool.retry
         if retry is not None and isinstance(error, retry.on) and not self._stop.is_set() and _more_attempts():
