@@ -165,6 +165,9 @@ if TYPE_CHECKING:
         ShellResult,
         shell_tool,
     )
+    from holdfast.signing import (
+        Signer,
+    )
     from holdfast.tool_options import (
         Retry,
         ToolInputGuardrail,
@@ -178,6 +181,10 @@ if TYPE_CHECKING:
     )
     from holdfast.truncation import (
         Truncate,
+    )
+    from holdfast.trusted_keys import (
+        TrustedKey,
+        TrustedKeys,
     )
     from holdfast.turns import (
         Turn,
@@ -264,6 +271,7 @@ _HOMES = {
     "RunStatus": "payloads.runs",
     "Session": "sessions",
     "ShellResult": "shell",
+    "Signer": "signing",
     "Started": "many",
     "StopAt": "after_tools",
     "Text": "content",
@@ -275,6 +283,8 @@ _HOMES = {
     "ToolResult": "after_tools",
     "Trouble": "trouble",
     "Truncate": "truncation",
+    "TrustedKey": "trusted_keys",
+    "TrustedKeys": "trusted_keys",
     "Turn": "turns",
     "TurnResult": "payloads.sessions",
     "Usage": "payloads.usage",
@@ -362,6 +372,7 @@ __all__ = [
     "RunStatus",
     "Session",
     "ShellResult",
+    "Signer",
     "Started",
     "StopAt",
     "Text",
@@ -373,6 +384,8 @@ __all__ = [
     "ToolResult",
     "Trouble",
     "Truncate",
+    "TrustedKey",
+    "TrustedKeys",
     "Turn",
     "TurnResult",
     "Usage",

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 from temporalio.api.common.v1 import Payload, Payloads
@@ -19,6 +19,9 @@ from temporalio.api.history.v1 import History, HistoryEvent
 from holdfast.artifacts import ArtifactStore, artifact_store, place_of_run
 from holdfast.deltas import DeltaStream
 from holdfast.errors import ArchiveDamagedError, ArchiveUnavailableError
+
+if TYPE_CHECKING:
+    from holdfast.signing import Signer
 
 __all__ = ["Archive", "Segment", "Stores", "archive_at"]
 
@@ -153,17 +156,19 @@ class Archive:
 
 @dataclass(frozen=True)
 class Stores:
-    """Where a client finds what is kept of runs outside the server.
+    """What a client has beside the server: where it finds what is kept of runs, and the key that it signs with.
 
     Attributes:
         archive: Histories beyond the server's retention.
         artifacts: Large outputs, and parts of long conversations.
         deltas: What runs that go on say on the way: a URL, or the stream itself.
+        signer: Signs its decisions; None: they are not signed.
     """
 
     archive: Archive | None = None
     artifacts: ArtifactStore | None = None
     deltas: str | DeltaStream | None = None
+    signer: Signer | None = None
 
 
 def archive_at(location: str | os.PathLike[str] | None) -> Archive | None:

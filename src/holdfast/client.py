@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from temporalio.client import Client
 
@@ -15,11 +16,15 @@ from holdfast.conversing import Conversing
 from holdfast.converter import tolerant
 from holdfast.deltas import DeltaStream, delta_stream
 from holdfast.deltas_local import nearby_hub
+from holdfast.errors import DefinitionError
 from holdfast.exporting import Exporting
 from holdfast.handle import Run
 from holdfast.many import Many
 from holdfast.records import Records
 from holdfast.starting import DEFAULT_TASK_QUEUE, TASK_TIMEOUT
+
+if TYPE_CHECKING:
+    from holdfast.signing import Signer
 
 __all__ = ["DEFAULT_TASK_QUEUE", "Holdfast"]
 
@@ -37,6 +42,7 @@ class Holdfast(Many, Conversing, Attention, Exporting, Records):
         deltas: str | DeltaStream | None = None,
         model_queue: str | None = None,
         task_timeout: timedelta = TASK_TIMEOUT,
+        signer: Signer | str | os.PathLike[str] | None = None,
     ) -> None:
         """Use an existing client.
 
@@ -51,9 +57,11 @@ class Holdfast(Many, Conversing, Attention, Exporting, Records):
                 default, else the task queue itself.
             task_timeout: How long a worker may take for one workflow task of a run that is started here. A run whose
                 worker is killed in the middle of one waits as long; a replay of its history has to fit in.
+            signer: Signs every decision: a `Signer`, or the path of its key; ``HOLDFAST_SIGNING_KEY`` by default.
+                Without any, decisions are not signed.
 
         Raises:
-            DefinitionError: One of the places is none.
+            DefinitionError: One of the places is none, or the key cannot be read.
         """
         queue = task_queue or os.environ.get("HOLDFAST_TASK_QUEUE") or DEFAULT_TASK_QUEUE
         told = deltas or os.environ.get("HOLDFAST_DELTAS") or None
@@ -63,6 +71,7 @@ class Holdfast(Many, Conversing, Attention, Exporting, Records):
             archive_at(archive),
             store_by_default(store_named(artifacts), client.service_client.config.target_host),
             told,
+            signer_at(signer),
         )
         models = model_queue or os.environ.get("HOLDFAST_MODEL_QUEUE") or None
         super().__init__(client, queue, stores, models, task_timeout)
@@ -79,6 +88,7 @@ class Holdfast(Many, Conversing, Attention, Exporting, Records):
         artifacts: ArtifactsAt = None,
         deltas: str | DeltaStream | None = None,
         model_queue: str | None = None,
+        signer: Signer | str | os.PathLike[str] | None = None,
     ) -> Holdfast:
         """Connect as the environment says: ``TEMPORAL_ADDRESS``, a profile, mTLS, an API key, or the embedded server.
 
@@ -89,9 +99,31 @@ class Holdfast(Many, Conversing, Attention, Exporting, Records):
         if deltas is None and not os.environ.get("HOLDFAST_DELTAS"):
             deltas = nearby_hub(client.service_client.config.target_host)
         return cls(
-            client, task_queue=task_queue, archive=archive, artifacts=artifacts, deltas=deltas, model_queue=model_queue
+            client,
+            task_queue=task_queue,
+            archive=archive,
+            artifacts=artifacts,
+            deltas=deltas,
+            model_queue=model_queue,
+            signer=signer,
         )
 
     def run(self, id: str) -> Run:
         """Name a run that exists, the newest one of that id."""
         return Run(self.client, id, stores=self.stores)
+
+
+def signer_at(given: Signer | str | os.PathLike[str] | None, method: str = "python") -> Signer | None:
+    """The signing key of a client: what was given, else what ``HOLDFAST_SIGNING_KEY`` names, else none.
+
+    Raises:
+        DefinitionError: It cannot be read, or what that needs is not installed.
+    """
+    found = given or os.environ.get("HOLDFAST_SIGNING_KEY") or None
+    if found is None or not isinstance(found, str | os.PathLike):
+        return found
+    try:
+        from holdfast.signing import Signer  # noqa: PLC0415 - needs an optional extra
+    except ImportError as error:
+        raise DefinitionError("signing key", str(error)) from None
+    return Signer.from_file(found, method=method)

@@ -6,11 +6,14 @@ import hashlib
 import math
 import uuid
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
+from temporalio.client import WorkflowExecutionDescription
 from temporalio.service import RPCError
 
 from holdfast._rpc import typed_errors
 from holdfast.errors import DecisionInvalidError
+from holdfast.events import requests_in_memo
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.remember import Remember, RememberedFor
 from holdfast.payloads.requests import (
@@ -25,7 +28,11 @@ from holdfast.payloads.requests import (
     Request,
     Verdict,
 )
+from holdfast.payloads.signed import About, Place, about
 from holdfast.reach import NO_WORKER, Reach
+
+if TYPE_CHECKING:
+    from holdfast.signing import Signer
 
 
 class Deciding(Reach):
@@ -52,7 +59,8 @@ class Deciding(Reach):
         Args:
             request: The request, or its id. A `Request` also sends its digest along.
             verdict: What is decided.
-            decided_by: A claimed name, recorded.
+            decided_by: A claimed name, recorded; with a signing key (``Holdfast(signer=…)``) one that the key vouches
+                for.
             note: Recorded beside it.
             digest: Refuse unless the request still has this digest.
             decision_id: Makes a repetition harmless; random by default.
@@ -72,6 +80,8 @@ class Deciding(Reach):
             note=note,
             remember=None if remember is None else Remember.from_wire(remember),
         )
+        if self._stores.signer is not None:
+            decision = await self._signed(self._stores.signer, decision, request)
         if decision.size > DECISION_BYTES:
             raise DecisionInvalidError(f"a decision may have {DECISION_BYTES // 1024} KiB at most", request=decision.id)
         answer = await self._update_or_signal("decide", decision.to_wire(), _update_id(decision))
@@ -145,6 +155,38 @@ class Deciding(Reach):
         )
         return await self.decide(request, verdict, decided_by=decided_by, decision_id=decision_id)
 
+    async def _signed(self, signer: Signer, decision: Decision, given: Request | str) -> Decision:
+        """Sign for exactly what is asked. What does not wait (any more) is sent as it is: the run says why not."""
+        description = await self._describe()
+        request = given if isinstance(given, Request) else None
+        if request is None:
+            waiting = requests_in_memo(dict(await description.memo()))
+            request = next((each for each in waiting if each.id == decision.id), None)
+        if request is None:
+            return decision
+        if decision.digest is None:
+            decision = decision.model_copy(update={"digest": request.digest})
+        of = None if decision.remember is None else await self._about(description, decision, request)
+        run = description.raw_description.workflow_execution_info.first_run_id
+        return signer.sign(decision, Place(namespace=self._client.namespace, workflow=self.id, run=run), of)
+
+    async def _about(
+        self, description: WorkflowExecutionDescription, decision: Decision, request: Request
+    ) -> About | None:
+        """Which calls a decision answers that is to be remembered: that is signed too."""
+        if request.arguments is None and decision.remember is not None and decision.remember.of != "tool":
+            with typed_errors(self._client, self.id):
+                answer = await self._query(description, "pending_requests")
+            found = (each for each in map(Request.from_wire, answer) if each.id == request.id)
+            request = next((each for each in found if each.arguments is not None), request)
+            if request.arguments is None:
+                raise DecisionInvalidError(
+                    f"{request.id} has arguments too large to be listed whole, which a signature has to cover where it "
+                    "is to be remembered for them; decide it without remember, or for the whole tool",
+                    request=request.id,
+                )
+        return about(decision, request.tool or "", request.agent, request.arguments)
+
     async def decision(self, decision_id: str) -> DecisionOutcome:
         """What became of a decision: recorded, refused, or unknown yet.
 
@@ -165,5 +207,5 @@ class Deciding(Reach):
 
 def _update_id(decision: Decision) -> str:
     """The server answers a repeated update id with its first result, whatever the content: so the id covers it."""
-    content = hashlib.sha256(decision.model_dump_json().encode()).hexdigest()
+    content = hashlib.sha256(decision.model_dump_json(exclude={"signature"}).encode()).hexdigest()
     return f"{decision.decision_id}:{content[:16]}"

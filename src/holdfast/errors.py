@@ -175,6 +175,34 @@ class RememberRefusedError(RefusalError):
     """The decision cannot be remembered as it says; without `remember` it may be taken."""
 
 
+class DecisionUnsignedError(RefusalError):
+    """The run, or its worker, takes signed decisions only, and this one is not signed, or cannot be."""
+
+
+class SigningKeyUnknownError(RefusalError):
+    """The decision is signed with a key that the worker does not trust, or no longer does."""
+
+
+class SigningKeyRetiredError(RefusalError):
+    """The decision is signed with a key that is kept only to verify what was decided before."""
+
+
+class SignerNotAllowedError(RefusalError):
+    """The key that signed does not sign for the person who is said to have decided."""
+
+
+class SignatureInvalidError(RefusalError):
+    """The signature is not one of this decision: it was changed, or made for another run, request or namespace."""
+
+
+class ClockSkewError(RefusalError):
+    """The decision is signed with a time at which it cannot have been made; the facts say which, and the worker's."""
+
+
+class KeysUnavailableError(RefusalError):
+    """The run takes signed decisions only, and its worker has no keys to verify one with."""
+
+
 class CallEndedError(RefusalError):
     """The call has its output already, was never made, or ended in a way that only its request can settle."""
 
@@ -217,6 +245,13 @@ REFUSALS: dict[str, type[RefusalError]] = {
         AlreadyVotedError,
         GroupsUnknownError,
         RememberRefusedError,
+        DecisionUnsignedError,
+        SigningKeyUnknownError,
+        SigningKeyRetiredError,
+        SignerNotAllowedError,
+        SignatureInvalidError,
+        ClockSkewError,
+        KeysUnavailableError,
         CallEndedError,
         MessageInvalidError,
         MessageConflictError,

@@ -8,14 +8,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import openai
 from temporalio.client import Client, ClientConfig, WorkflowHistory
 from temporalio.client import Plugin as ClientPlugin
 from temporalio.service import ConnectConfig, ServiceClient
 from temporalio.worker import Plugin as WorkerPlugin
-from temporalio.worker import Replayer, ReplayerConfig, Worker, WorkerConfig, WorkflowReplayResult
+from temporalio.worker import (
+    Replayer,
+    ReplayerConfig,
+    Worker,
+    WorkerConfig,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+    WorkflowReplayResult,
+)
 
 from holdfast.activities.archiving import WriteArchive
 from holdfast.activities.deltas import DeltaOutlet
@@ -23,6 +31,7 @@ from holdfast.activities.evaluate import Evaluate
 from holdfast.activities.model import CallModel
 from holdfast.activities.references import Artifacts
 from holdfast.activities.runtime import Runtime
+from holdfast.activities.signatures import verifier
 from holdfast.activities.tools import ToolActivities
 from holdfast.agent import Agent
 from holdfast.approval import Groups, check_asked_groups, check_groups
@@ -36,11 +45,15 @@ from holdfast.hosted import HostedMcp
 from holdfast.interceptor import BeatGuard
 from holdfast.models.port import ModelPort
 from holdfast.models.responses import ResponsesModel
+from holdfast.payloads.signed import VERIFY
 from holdfast.registry import Registry
 from holdfast.tools import Tool
 from holdfast.workflows.archiving import ArchiveRun
 from holdfast.workflows.run import AgentRun
 from holdfast.workflows.session import AgentSession
+
+if TYPE_CHECKING:
+    from holdfast.trusted_keys import TrustedKeys
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +85,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         artifacts: ArtifactsAt = None,
         deltas: str | DeltaStream | None = None,
         archive: str | os.PathLike[str] | None = None,
+        trusted_keys: TrustedKeys | str | os.PathLike[str] | None = None,
     ) -> None:
         """Check the definitions.
 
@@ -95,6 +109,10 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
                 nothing is archived.
             deltas: Where what runs that are started with ``stream=True`` say goes on the way: ``redis://…``, or a
                 `DeltaStream`. ``HOLDFAST_DELTAS`` by default; without any, such runs are as any other.
+            trusted_keys: Production mode: only decisions count that one of these keys has signed, whatever way they
+                come, and names in them are verified. `TrustedKeys`, or the path of a file of them, which is read
+                again whenever it changes. ``HOLDFAST_TRUSTED_KEYS`` by default; without any, names are claimed. All
+                workers that serve the same runs need it.
 
         Raises:
             DefinitionError: Agents or tools cannot work together.
@@ -117,6 +135,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         if self._deltas is not None:
             delta_stream(self._deltas)
         self._archive = archive_at(archive)
+        self._trusted = trusted_keys_at(trusted_keys)
 
     def name(self) -> str:
         """See base class. Workers send it with their heartbeats, so `holdfast doctor` knows whose version is which."""
@@ -175,6 +194,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         runtime = Runtime(
             self.registry, _ports(clients), self._default_model, self._groups, self._hooks, artifacts, self._archive
         )
+        runtime.trusted = self._trusted
         if self._deltas is not None:
             runtime.deltas = DeltaOutlet(delta_stream(self._deltas), owned=isinstance(self._deltas, str))
         ours = [CallModel(runtime).run, Evaluate(runtime).run, WriteArchive(runtime).run]
@@ -265,11 +285,35 @@ class _Parts(BeatGuard):
     activities: Sequence[Callable[..., Any]]
     held: bool = False
 
+    def workflow_interceptor_class(
+        self, input: WorkflowInterceptorClassInput
+    ) -> type[WorkflowInboundInterceptor] | None:
+        """Give validators the worker's keys; workflows are not intercepted."""
+        if self.runtime.trusted is not None:
+            input.unsafe_extern_functions[VERIFY] = verifier(self.runtime.trusted)
+        return None
+
     def take_out(self, config: WorkerConfig) -> None:
         """Remove them again; the client keeps its converter."""
         config["workflows"] = [each for each in config.get("workflows", []) if each not in WORKFLOWS]
         config["activities"] = [each for each in config.get("activities", []) if each not in self.activities]
         config["interceptors"] = [each for each in config.get("interceptors", []) if each is not self]
+
+
+def trusted_keys_at(given: TrustedKeys | str | os.PathLike[str] | None) -> TrustedKeys | None:
+    """The keys that a worker trusts: what was given, else what ``HOLDFAST_TRUSTED_KEYS`` names, else none.
+
+    Raises:
+        DefinitionError: They cannot be read, or what that needs is not installed.
+    """
+    found = given or os.environ.get("HOLDFAST_TRUSTED_KEYS") or None
+    if found is None or not isinstance(found, str | os.PathLike):
+        return found
+    try:
+        from holdfast.trusted_keys import TrustedKeys  # noqa: PLC0415 - needs an optional extra
+    except ImportError as error:
+        raise DefinitionError("trusted keys", str(error)) from None
+    return TrustedKeys.from_file(found)
 
 
 def _parts_in(config: WorkerConfig) -> _Parts | None:

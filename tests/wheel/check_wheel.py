@@ -50,7 +50,7 @@ def install(wheel: Path, environment: Path) -> Path:
     """Install the wheel and the test tools into a fresh environment; return its Python."""
     venv.create(environment, with_pip=True)
     python = environment / "bin" / "python"
-    wanted = [f"holdfast[server,cli,artifacts] @ {wheel.as_uri()}", *TEST_TOOLS]
+    wanted = [f"holdfast[server,cli,artifacts,signing] @ {wheel.as_uri()}", *TEST_TOOLS]
     constraints = ["--constraint", str(CONSTRAINTS)]
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if uv is not None and os.environ.get("HOLDFAST_PIP") != "1":

@@ -20,6 +20,7 @@ from holdfast.activities.outputs import bounded_error, bounded_text
 from holdfast.activities.packing import pack_blocks
 from holdfast.activities.rules import RuleFailedError, answer_of
 from holdfast.activities.runtime import Runtime
+from holdfast.activities.signatures import verified
 from holdfast.activities.tool_context import tool_context
 from holdfast.activities.tool_guards import ask_input
 from holdfast.activities.turn_end import ask_after_tools
@@ -49,6 +50,7 @@ from holdfast.payloads.evaluation import (
 )
 from holdfast.payloads.guardrails import CheckInput, CheckOutput, Judged
 from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.signed import VerifyDecision
 from holdfast.questions import Question
 
 logger = logging.getLogger(__name__)
@@ -82,7 +84,7 @@ class Evaluate:
 
     async def _evaluated(self, asked: Evaluation) -> Evaluated | Judged:
         match asked:
-            case WordRejection() | CheckArguments() | CheckAnswer():
+            case WordRejection() | CheckArguments() | CheckAnswer() | VerifyDecision():
                 return await self._for_decision(asked)
             case LookUpGroups():
                 return await look_up_groups(asked, self._runtime.groups, self._runtime.threads)
@@ -112,7 +114,7 @@ class Evaluate:
             return await compact_history(asked, self._runtime)
         return await pack_blocks(asked, self._runtime)
 
-    async def _for_decision(self, asked: WordRejection | CheckArguments | CheckAnswer) -> Evaluated:
+    async def _for_decision(self, asked: WordRejection | CheckArguments | CheckAnswer | VerifyDecision) -> Evaluated:
         match asked:
             case WordRejection():
                 return await self._word_rejection(asked)
@@ -120,6 +122,8 @@ class Evaluate:
                 return await self._check_arguments(asked)
             case CheckAnswer():
                 return await self._check_answer(asked)
+            case VerifyDecision():
+                return verified(asked, self._runtime.trusted)
 
     async def _word_rejection(self, asked: WordRejection) -> Evaluated:
         """A formatter that raises, or answers anything but a text, leaves the default text in place."""

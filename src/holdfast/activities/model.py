@@ -108,7 +108,8 @@ class CallModel:
             if kept is not None:
                 reply = reply.model_copy(update={"history": await kept.position(answer, reply)})
             namespace = activity.info().namespace if call.binds else None
-            known = {"model": request.model, "read_from": conversation.read_from, "namespace": namespace}
+            known: dict[str, Any] = {"model": request.model, "read_from": conversation.read_from}
+            known.update(namespace=namespace, signed=self._runtime.signed)
             wire = _bounded(reply.model_copy(update={**await self._probed(call, agent), **known}))
         except ApplicationError as error:
             raise with_spent(error, answer.usage, request.model) from None
@@ -120,7 +121,8 @@ class CallModel:
 
     def _without_items(self, **said: Any) -> JsonObject:
         """What is said before there is a reply."""
-        return ModelReply(block=uuid.uuid4().hex, items=[], archive=self._runtime.archives, **said).to_wire()
+        known: dict[str, Any] = {"archive": self._runtime.archives, "signed": self._runtime.signed}
+        return ModelReply(block=uuid.uuid4().hex, items=[], **known, **said).to_wire()
 
     async def _planned(
         self, agent: Agent, planner: Planner, items: list[JsonObject], answer: ModelAnswer

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 from temporalio import activity
@@ -32,6 +32,9 @@ from holdfast.payloads.runs import RunFacts
 from holdfast.registry import Registry
 from holdfast.tools import Tool
 
+if TYPE_CHECKING:
+    from holdfast.trusted_keys import TrustedKeys
+
 TOOL_THREADS = 1000
 """More than any worker's activity slots: a call that has said *begun* must not wait for a thread."""
 RULE_THREADS = 32
@@ -50,6 +53,7 @@ class Runtime:
         deltas: Takes what is said to whoever watches.
         archive: Keeps histories beyond the server's retention.
         resources: What the plugin's `resources` made, once.
+        trusted: The keys by which decisions are verified; None: they need not be signed.
     """
 
     registry: Registry
@@ -60,6 +64,7 @@ class Runtime:
     artifacts: Artifacts = field(default_factory=lambda: Artifacts(None))
     archive: Archive | None = None
     resources: Any = None
+    trusted: TrustedKeys | None = None
     deltas: DeltaOutlet = field(default_factory=lambda: DeltaOutlet(None))
     blocks: Blocks = field(init=False)
     beats: Beats = field(default_factory=Beats)
@@ -78,6 +83,11 @@ class Runtime:
     def archives(self) -> bool | None:
         """True where there is an archive; None, which is left out on the wire, where not."""
         return None if self.archive is None else True
+
+    @property
+    def signed(self) -> bool | None:
+        """True where decisions have to be signed; None, which is left out on the wire, where not."""
+        return None if self.trusted is None else True
 
     def tool(self, name: str) -> Tool:
         """The tool called *name*: one of the registry, or ours.

@@ -9,6 +9,7 @@ from rich.text import Text
 from holdfast.cli.output import json_text, one_line
 from holdfast.cli.tables import STYLES, arguments_text
 from holdfast.payloads import events
+from holdfast.payloads.signed import SignedBy
 
 SHOWN: Final = 400
 """Characters of an output or a text that a line shows."""
@@ -95,8 +96,14 @@ def _ledger(event: events.RunEvent) -> str:
     parts = [one_line(str(about)), _LEDGER[event.type]]
     parts += [str(getattr(event, "verdict", None) or "")]
     by, why = getattr(event, "by", None), getattr(event, "why", None)
-    parts += [f"by {one_line(by)}" if by else "", f"({_short(why)})" if why else ""]
+    key = getattr(event, "signed_by", None)
+    parts += [f"by {one_line(by)}" if by else "", verified_text(key), f"({_short(why)})" if why else ""]
     return " ".join(part for part in parts if part)
+
+
+def verified_text(key: SignedBy | None) -> str:
+    """Which key vouches for the name before it; nothing where the name is only claimed."""
+    return "" if key is None else one_line(f"[verified: {key.kid}, {key.method}]")
 
 
 def _plain(event: events.RunEvent) -> str:

@@ -17,7 +17,7 @@ from temporalio.runtime import (
 from temporalio.service import RPCError
 
 from holdfast.cli.options import Where
-from holdfast.client import Holdfast
+from holdfast.client import Holdfast, signer_at
 from holdfast.payloads.requests import Request
 from holdfast.payloads.runs import OWN_WORKFLOWS
 
@@ -59,6 +59,7 @@ async def holdfast(
         task_queue=task_queue,
         archive=archive,
         artifacts=artifacts,
+        signer=signer_at(None, method="cli"),
     )
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from holdfast.cli import exits
 from holdfast.cli.doubts import facts_of
+from holdfast.cli.event_lines import verified_text
 from holdfast.cli.options import Where
 from holdfast.cli.output import json_text, plain, visible, write_json
 from holdfast.cli.place import holdfast, whole
@@ -154,7 +155,8 @@ def print_request(out: Console, request: Request, now: datetime) -> None:
     for step in request.schedule or ():
         _line(out, f"  {'reminder' if step.what == 'remind' else 'escalation'}", cell(step_text(step, now)))
     for vote in request.votes or ():
-        _line(out, "  vote", cell(f"{vote.verdict} by {vote.by}, {ago(vote.at, now)}"))
+        who = f"{vote.by} {verified_text(vote.signed_by)}".rstrip()
+        _line(out, "  vote", cell(f"{vote.verdict} by {who}, {ago(vote.at, now)}"))
     if request.editors:
         _line(out, "  edited by", cell(", ".join(request.editors)))
     if request.exclude_requester:

@@ -12,6 +12,7 @@ from holdfast.payloads.base import Payload
 from holdfast.payloads.guardrails import CheckInput, CheckOutput
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.model_call import ApprovalPlan, Origin
+from holdfast.payloads.signed import Refusal, VerifyDecision
 from holdfast.payloads.tool_call import ArgumentsAt
 from holdfast.payloads.usage import Spent
 
@@ -206,6 +207,7 @@ Evaluation = (
     | AskAfterTools
     | PackBlocks
     | CompactHistory
+    | VerifyDecision
 )
 EVALUATION: TypeAdapter[Evaluation] = TypeAdapter(Annotated[Evaluation, Field(discriminator="kind")])
 
@@ -226,6 +228,7 @@ class Evaluated(Payload):
         until: The last block that `items` stand in for.
         spent: What a model call for it has cost.
         packed: Where a part of the conversation is kept.
+        refused: Why a decision does not count that came by signal. New in 0.1.0.
     """
 
     text: str | None = None
@@ -241,3 +244,4 @@ class Evaluated(Payload):
     packed: Artifact | None = None
     until: str | None = None
     spent: Spent | None = None
+    refused: Refusal | None = None

@@ -19,6 +19,7 @@ from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.remember import Remember
 from holdfast.payloads.requests import DeadlineDefault, Request, RequestKind
 from holdfast.payloads.runs import RunPhase
+from holdfast.payloads.signed import SignedBy
 from holdfast.payloads.usage import Usage
 
 Ended = Literal["completed", "failed", "cancelled"]
@@ -44,7 +45,10 @@ class _OfCall(_InFrame):
 
 
 class _OfRequest(_Event):
-    """What the ledger says of one request, with what is known of it: none of that, where the memo never showed it."""
+    """What the ledger says of one request, with what is known of it: none of that, where the memo never showed it.
+
+    `by` is a claimed name, unless `signed_by` says which key vouches for it.
+    """
 
     request: str | None = None
     kind: RequestKind | None = None
@@ -55,6 +59,7 @@ class _OfRequest(_Event):
     call_id: str | None = None
     tool: str | None = None
     by: str | None = None
+    signed_by: SignedBy | None = None
     verdict: str | None = None
     why: str | None = None
 

@@ -242,6 +242,8 @@ class ModelReply(Payload):
         compact: The conversation has grown so long that it is to be made short. New in 0.1.0.
         namespace: Where this runs, if the call was by a workflow that binds its requests by it. Recorded, as a replay
             elsewhere has to compute the digests that people were shown. New in 0.1.0.
+        signed: The worker takes signed decisions only: so does the run, from its first reply on that says so. New in
+            0.1.0.
     """
 
     block: str
@@ -271,6 +273,7 @@ class ModelReply(Payload):
     history: KeptHistory | None = None
     underway: Underway | None = None
     namespace: str | None = None
+    signed: bool | None = None
 
     @property
     def is_none(self) -> bool:

@@ -11,6 +11,7 @@ from holdfast.payloads.base import Instant, Payload
 from holdfast.payloads.binding import Binding, Bound
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.remember import Remember
+from holdfast.payloads.signed import Signature, SignedBy
 
 RequestKind = Literal["approval", "question", "budget", "handoff", "hosted_mcp", "in_doubt"]
 DeadlineDefault = Literal["reject", "approve", "fail"]
@@ -33,11 +34,16 @@ DEFAULT_REJECTION = "A person rejected this call. It did not run."
 
 
 class Vote(Payload):
-    """One person's vote on a request that takes several."""
+    """One person's vote on a request that takes several.
+
+    Attributes:
+        signed_by: The key that vouches for `by`; None: the name is claimed. New in 0.1.0.
+    """
 
     by: str
     verdict: Literal["approve", "reject"]
     at: Instant
+    signed_by: SignedBy | None = None
 
 
 class Scheduled(Payload):
@@ -235,8 +241,8 @@ Verdict = Annotated[
 class Decision(Payload):
     """A verdict on one request: the argument of the update and the signal `decide`.
 
-    `decided_by` is a *claimed* name until decisions are signed. `digest`, when given, must be the request's. `remember`
-    says which later calls of the run it answers too.
+    `decided_by` is a *claimed* name, unless `signature` vouches for it. `digest`, when given, must be the request's.
+    `remember` says which later calls of the run it answers too.
     """
 
     id: Name
@@ -246,6 +252,7 @@ class Decision(Payload):
     decision_id: Name | None = None
     note: Annotated[str, StringConstraints(max_length=4096)] | None = None
     remember: Remember | None = None
+    signature: Signature | None = None
 
     @property
     def size(self) -> int:
@@ -264,6 +271,7 @@ class Receipt(Payload):
         votes: Where the request has a quorum: how many have voted so by now.
         needed: How many that takes.
         asked_again: The request that opened for the edited arguments, in place of this one.
+        signed_by: The key that vouches for `decided_by`; None: the name is claimed. New in 0.1.0.
     """
 
     id: str
@@ -277,6 +285,7 @@ class Receipt(Payload):
     votes: int | None = None
     needed: int | None = None
     asked_again: str | None = None
+    signed_by: SignedBy | None = None
 
 
 class DecisionOutcome(Payload):
@@ -302,6 +311,7 @@ class Transition(Payload):
         message: The id of the message that it is about; `block` that of the reply which answers it.
         due: Of *reminded* and *escalated*, when that was to be; it took place at `at`. New in 0.1.0.
         approvers: Of *escalated*: who may decide too. New in 0.1.0.
+        signed_by: The key that vouches for `by`; None: the name is claimed. New in 0.1.0.
     """
 
     what: (
@@ -324,6 +334,7 @@ class Transition(Payload):
     block: str | None = None
     due: Instant | None = None
     approvers: list[str] | None = None
+    signed_by: SignedBy | None = None
 
 
 MEMO_REQUEST = "holdfast.request."

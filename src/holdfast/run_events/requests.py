@@ -134,6 +134,7 @@ class Requests:
     def _step(self, step: Transition, out: Emitter) -> None:  # noqa: PLR0912 a case for each kind of step
         request = self._seen.get(step.request or "")
         fields = {**_about(request), "request": step.request, "by": step.by, "verdict": step.verdict, "why": step.why}
+        fields["signed_by"] = step.signed_by
         decision = self._decision(step)
         match step.what:
             case "opened":

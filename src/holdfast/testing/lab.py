@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import openai
 from temporalio.api.history.v1 import HistoryEvent
@@ -35,6 +35,10 @@ from holdfast.testing.responses_server import ResponsesServer
 from holdfast.testing.script import Script, Step
 from holdfast.watching import Watching
 from holdfast.worker import make_worker
+
+if TYPE_CHECKING:
+    from holdfast.signing import Signer
+    from holdfast.trusted_keys import TrustedKeys
 
 Watched = TypeVar("Watched", bound=Watching)
 
@@ -80,6 +84,8 @@ class Lab:
         artifacts: ArtifactsAt = False,
         deltas: str | DeltaStream | None = None,
         archive: str | os.PathLike[str] | None = None,
+        trusted_keys: TrustedKeys | str | os.PathLike[str] | None = None,
+        signer: Signer | None = None,
         max_cached_workflows: int = 1000,
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
@@ -101,6 +107,8 @@ class Lab:
             artifacts: Likewise; by default none are kept.
             deltas: Likewise, for the client too; worker processes need a URL.
             archive: Likewise; the lab's client reads it too.
+            trusted_keys: Likewise; worker processes need a path.
+            signer: Signs what the lab's client decides.
             max_cached_workflows: 0 replays each run at every one of its tasks.
             environment: Further variables for worker processes.
             directory: Working directory of worker processes.
@@ -118,6 +126,8 @@ class Lab:
         self._artifacts = artifacts
         self._deltas = deltas
         self._archive = archive
+        self._trusted_keys = trusted_keys
+        self._signer = signer
         self._cache = max_cached_workflows
         self._environment = dict(environment or {})
         self._directory = directory
@@ -152,6 +162,7 @@ class Lab:
             artifacts=self._artifacts,
             deltas=self._deltas,
             task_timeout=TASK_TIMEOUT,
+            signer=self._signer,
         )
         self._stack.push_async_callback(self.stop_worker)
         await self.start_worker()
@@ -186,6 +197,7 @@ class Lab:
             artifacts=self._artifacts,
             deltas=self._deltas,
             archive=self._archive,
+            trusted_keys=self._trusted_keys,
         )
 
     async def start_worker(self, agents: Sequence[Agent] | None = None) -> None:
@@ -237,6 +249,11 @@ class Lab:
                 "OPENAI_BASE_URL": self.model.base_url,
                 "HOLDFAST_MODEL": "scripted",
                 **({"HOLDFAST_DELTAS": self._deltas} if isinstance(self._deltas, str) else {}),
+                **(
+                    {"HOLDFAST_TRUSTED_KEYS": os.fspath(self._trusted_keys)}
+                    if isinstance(self._trusted_keys, str | os.PathLike)
+                    else {}
+                ),
                 **({"HOLDFAST_ARTIFACTS": "none"} if self._artifacts is False else {}),
                 **self._environment,
                 **(environment or {}),

@@ -52,6 +52,7 @@ class CarriedState(BaseModel):
         unlimited: Frames whose caller lifted the agent's own limit of turns.
         attributes: Search attributes that the namespace has, where that is known.
         archives: Workers have an archive.
+        signed: The run takes signed decisions only.
         keeps: Workers keep outside the history what is too large for it.
         shown: Bytes that open requests take in the memo.
         mailbox: What became of messages.
@@ -76,6 +77,7 @@ class CarriedState(BaseModel):
     mailbox: MailboxState | None = None
     archives: bool = False
     left_version: str | None = None
+    signed: bool = False
 
 
 def restored(prefix: str, carry: Carry) -> tuple[RunState, JsonObject]:
@@ -96,6 +98,7 @@ def restored(prefix: str, carry: Carry) -> tuple[RunState, JsonObject]:
     state.transcript.restore(carried.blocks, carried.packs)
     state.spending.restore(carried.spending)
     state.ledger.restore(carried.ledger)
+    state.ledger.signed = carried.signed
     state.publisher.restore(carried.attributes, carried.shown)
     if carried.mailbox is not None:
         state.mailbox.restore(carried.mailbox)
@@ -253,6 +256,7 @@ class Carrier:
             attributes=state.publisher.carried(),
             keeps=state.keeps,
             archives=state.archives,
+            signed=state.ledger.signed,
             shown=state.publisher.shown,
             own=own,
             mailbox=state.mailbox.carried(),

@@ -14,6 +14,7 @@ from holdfast.workflows import voting
 from holdfast.workflows.budgets import EVALUATION
 from holdfast.workflows.settle import Done, settle_activity, start_activity
 from holdfast.workflows.state import RunState
+from holdfast.workflows.verifying import no_keys, refusal_from, to_verify
 
 MOST_LOOKUPS: Final = 50
 """Lookups of groups at the same time: anybody may send a thousand decisions, and a run has 2,000 activities."""
@@ -43,23 +44,43 @@ class Checks:
         groups = voting.groups_to_look_up(request, decision)
         assert decision.decided_by is not None  # `check` refuses it where approvers are named
         arg = LookUpGroups(origin=self._state.origin_of(request), person=decision.decided_by, groups=groups)
-        ledger.look_up(decision)
-        while self._lookups >= MOST_LOOKUPS:
-            await workflow.wait_condition(lambda: self._lookups < MOST_LOOKUPS)
-        answer: Evaluated | None = None
-        if ledger.waits(request.id):
-            self._lookups += 1
-            answer = await self._evaluated(arg.to_wire(), f"{request.agent} · looking up an approver's groups")
-            self._lookups -= 1
-        ledger.looked_up(decision)
-        self._state.ledger_changed()
-        ledger.check(decision, workflow.now())
+        answer = await self._looked_up(decision, arg.to_wire(), f"{request.agent} · looking up an approver's groups")
         problem = "no worker could look them up; try again" if answer is None else answer.problem
         if answer is None or problem is not None:
             raise GroupsUnknownError(
                 f"the groups of {decision.decided_by} are not known: {problem}", request=request.id, rule="approvers"
             )
         voting.check_membership(request, decision, answer.groups or [])
+
+    async def signature(self, decision: Decision) -> None:
+        """Have the signature of a decision checked that came by signal; the request stays open meanwhile.
+
+        Raises:
+            RefusalError: One of its subclasses: it does not count.
+        """
+        arg = to_verify(self._state, decision, stored=True)
+        request = self._state.ledger.entries[decision.id].request
+        answer = await self._looked_up(decision, arg.to_wire(), f"{request.agent} · verifying a signature")
+        if answer is None:
+            raise no_keys(decision)
+        if answer.refused is not None:
+            raise refusal_from(answer.refused)
+
+    async def _looked_up(self, decision: Decision, arg: JsonObject, summary: str) -> Evaluated | None:
+        """Ask what a decision hangs on, and check it anew: meanwhile others may have come in."""
+        ledger = self._state.ledger
+        ledger.look_up(decision)
+        while self._lookups >= MOST_LOOKUPS:
+            await workflow.wait_condition(lambda: self._lookups < MOST_LOOKUPS)
+        answer: Evaluated | None = None
+        if ledger.waits(decision.id):
+            self._lookups += 1
+            answer = await self._evaluated(arg, summary)
+            self._lookups -= 1
+        ledger.looked_up(decision)
+        self._state.ledger_changed()
+        ledger.check(decision, workflow.now())
+        return answer
 
     async def edit(self, decision: Decision, arguments: JsonObject) -> Evaluated:
         """Hold the request while the tool's schema is asked; leave it open again where the edit is refused.

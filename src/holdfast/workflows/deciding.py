@@ -17,6 +17,7 @@ from holdfast.workflows.checking import Checks
 from holdfast.workflows.doors import only_argument, read_decision, read_shorthand, read_stop, refusal_to_wire
 from holdfast.workflows.grants import has_form
 from holdfast.workflows.state import RunState
+from holdfast.workflows.verifying import refuse_unverified
 
 
 class Decider:
@@ -58,7 +59,9 @@ class Decider:
     def refuse(self, *args: object) -> None:
         """Validate the update `decide`: a refusal leaves no trace in the history."""
         try:
-            self._state.ledger.check(_named(read_decision(args)), workflow.now())
+            decision = _named(read_decision(args))
+            self._state.ledger.check(decision, workflow.now())
+            refuse_unverified(self._state, decision)
         except RefusalError as refusal:
             raise refusal_to_wire(refusal) from None
 
@@ -91,6 +94,8 @@ class Decider:
             if shorthand is not None:
                 self._state.ledger.check_shorthand(decision)
             if not self._state.ledger.holds(decision):
+                if self._state.ledger.signed and self._checked(decision) is None:
+                    await self._checks.signature(decision)
                 await self._take(decision)
         except RefusalError as refusal:
             self._log(decision, refusal)

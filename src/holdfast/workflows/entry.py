@@ -19,6 +19,7 @@ class Entry(BaseModel):
     Attributes:
         digest: What the call may run with; not the request's where a person edited the arguments.
         binding: What it covers besides them, where a remembered decision answers another call; None: the request's.
+        proofs: The signed decisions that closed it: of each person the last one.
     """
 
     request: Request
@@ -29,6 +30,7 @@ class Entry(BaseModel):
     closed_by: str | None = None
     closed_at: datetime | None = None
     note: str | None = None
+    proofs: list[Decision] = []
 
 
 def check_open(entry: Entry, decision: Decision, now: datetime) -> None:

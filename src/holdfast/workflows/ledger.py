@@ -31,6 +31,7 @@ from holdfast.payloads.requests import (
     Transition,
     Vote,
 )
+from holdfast.payloads.signed import About, SignedBy, about, unsigned
 from holdfast.workflows import escalating, remembering, voting
 from holdfast.workflows.entry import Entry, check_open
 from holdfast.workflows.frames import Call
@@ -61,7 +62,11 @@ class LedgerState(BaseModel):
 
 
 class Ledger:
-    """Opens requests, takes decisions, and logs each transition once."""
+    """Opens requests, takes decisions, and logs each transition once.
+
+    Attributes:
+        signed: Only signed decisions are taken, and whoever calls `record` has verified them: names are verified.
+    """
 
     def __init__(
         self,
@@ -74,6 +79,7 @@ class Ledger:
             arguments_of: The whole arguments of the call that an open request is about, where they are known.
             root_of: The run, as the id of its frame, that a frame belongs to.
         """
+        self.signed = False
         self.remembered: list[Remembered] = []
         self._arguments_of = arguments_of
         self._root_of = root_of
@@ -219,6 +225,8 @@ class Ledger:
                 f"no request {decision.id} in this run; list them with pending_approvals", request=decision.id
             )
         check_open(entry, decision, now)
+        if self.signed and decision.signature is None:
+            raise unsigned(decision.id)
         voting.check_right(escalating.as_of(entry.request, now), decision)
         if decision.remember is not None:
             remembering.check(entry.request, decision, self._arguments_of(entry.request))
@@ -243,6 +251,11 @@ class Ledger:
                 verdict=decision.verdict.kind,
                 allowed=entry.request.verdicts,
             )
+
+    def about(self, decision: Decision) -> About | None:
+        """Which calls a decision on an open request answers, where it is to be remembered."""
+        request = self.entries[decision.id].request
+        return about(decision, request.tool or "", request.agent, self._arguments_of(request))
 
     def repeated(self, decision: Decision) -> Receipt | None:
         """The receipt of the same decision, if it was recorded before.
@@ -294,8 +307,9 @@ class Ledger:
         entry = self.entries[decision.id]
         votes: list[Vote] | None = None
         if voting.takes_votes(entry.request):
-            votes = voting.counted(entry.request, decision, now)
+            votes = voting.counted(entry.request, decision, now, self._vouched(decision))
             entry.request = entry.request.model_copy(update={"votes": votes})
+        entry.proofs = voting.proven(entry.proofs, decision)
         closes = votes is None or voting.enough(entry.request, votes, decision.verdict.kind)
         if closes:
             if decision.remember is not None:
@@ -314,6 +328,7 @@ class Ledger:
             open=None if closes else True,
             votes=None if votes is None else voting.votes_for(votes, decision.verdict.kind),
             needed=None if votes is None else voting.needed(entry.request, decision.verdict.kind),
+            signed_by=self._vouched(decision),
         )
         self._record(decision, receipt, "decided" if closes else "voted", now)
         return receipt
@@ -332,6 +347,7 @@ class Ledger:
             at=now,
             open=True,
             asked_again=again.id,
+            signed_by=self._vouched(decision),
         )
         self._record(decision, receipt, "edited", now)
         self.open(again)
@@ -351,8 +367,13 @@ class Ledger:
                 decision_id=decision.decision_id,
                 why=(decision.note or getattr(decision.verdict, "reason", None) or "")[:WHY_CHARACTERS] or None,
                 remember=decision.remember,
+                signed_by=self._vouched(decision),
             )
         )
+
+    def _vouched(self, decision: Decision) -> SignedBy | None:
+        """The key that vouches for a decider's name, where it has been verified."""
+        return decision.signature.signed_by if self.signed and decision.signature is not None else None
 
     def refuse(self, decision: Decision | None, refusal: RefusalError, now: datetime) -> None:
         """Log a decision that came by signal, where its sender cannot be answered."""

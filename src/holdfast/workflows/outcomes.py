@@ -10,13 +10,25 @@ from holdfast.errors import DecisionConflictError
 from holdfast.payloads.requests import Decision, DecisionOutcome, Receipt
 from holdfast.workflows.recent import Recent
 
+UNVERIFIED: Final = frozenset(
+    {
+        "DecisionUnsignedError",
+        "SigningKeyUnknownError",
+        "SigningKeyRetiredError",
+        "SignerNotAllowedError",
+        "SignatureInvalidError",
+        "ClockSkewError",
+        "KeysUnavailableError",
+    }
+)
+"""Why a decision was refused of which it is not known whose it is."""
 KEPT_OUTCOMES: Final = 1000
 """Decision ids whose outcome is kept, the newest ones."""
 
 
 def content_of(decision: Decision) -> str:
-    """A digest of what a decision says, without its id: two with one id must say the same."""
-    return hashlib.sha256(decision.model_dump_json(exclude={"decision_id"}).encode()).hexdigest()
+    """A digest of what a decision says, without id and signature: two with one id must say the same."""
+    return hashlib.sha256(decision.model_dump_json(exclude={"decision_id", "signature"}).encode()).hexdigest()
 
 
 class Outcomes:
@@ -51,6 +63,8 @@ class Outcomes:
         if known is None:
             return None
         content, outcome = known
+        if outcome.error in UNVERIFIED:
+            return None  # of whoever sent that nothing is known: it takes no id from anybody
         if content != content_of(decision):
             raise DecisionConflictError(
                 f"decision id {decision.decision_id} was used before with other content; make a new one",

@@ -1,17 +1,18 @@
 """Who may decide a request, and when enough have. Pure.
 
-Names are claimed: these rules stop mistakes, not attackers.
+Names are claimed, where decisions need not be signed: there these rules stop mistakes, not attackers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Literal
 
 from holdfast.errors import AlreadyVotedError, NotAnApproverError, RefusalError, RequesterExcludedError
 from holdfast.payloads.people import groups_among, is_group, person
 from holdfast.payloads.requests import Decision, Request, Vote
+from holdfast.payloads.signed import SignedBy
 
 
 def check_right(request: Request, decision: Decision) -> None:
@@ -60,13 +61,20 @@ def check_membership(request: Request, decision: Decision, groups: Collection[st
         raise _no_approver(request, decision)
 
 
-def counted(request: Request, decision: Decision, now: datetime) -> list[Vote]:
+def counted(request: Request, decision: Decision, now: datetime, signed_by: SignedBy | None = None) -> list[Vote]:
     """The votes on *request* with this decision among them: a rejection takes the person's approval back."""
     assert decision.decided_by is not None
     who = person(decision.decided_by)
     others = [vote for vote in request.votes or [] if person(vote.by) != who]
     kind: Literal["approve", "reject"] = "reject" if decision.verdict.kind == "reject" else "approve"
-    return [*others, Vote(by=decision.decided_by, verdict=kind, at=now)]
+    return [*others, Vote(by=decision.decided_by, verdict=kind, at=now, signed_by=signed_by)]
+
+
+def proven(proofs: Sequence[Decision], decision: Decision) -> list[Decision]:
+    """The signed decisions on a request with this one among them, where it is signed: of each person the last."""
+    who = person(decision.decided_by or "")
+    others = [each for each in proofs if person(each.decided_by or "") != who]
+    return [*others, decision] if decision.signature is not None else others
 
 
 def takes_votes(request: Request) -> bool:
