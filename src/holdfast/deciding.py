@@ -12,8 +12,9 @@ from temporalio.client import WorkflowExecutionDescription
 from temporalio.service import RPCError
 
 from holdfast._rpc import typed_errors
-from holdfast.errors import DecisionInvalidError
+from holdfast.errors import DecisionInvalidError, StaleDigestError
 from holdfast.events import requests_in_memo
+from holdfast.payloads.binding import digest_of
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.remember import Remember, RememberedFor
 from holdfast.payloads.requests import (
@@ -164,11 +165,13 @@ class Deciding(Reach):
             request = next((each for each in waiting if each.id == decision.id), None)
         if request is None:
             return decision
+        run = description.raw_description.workflow_execution_info.first_run_id
+        place = Place(namespace=self._client.namespace, workflow=self.id, run=run)
+        _check_shown(request, place)
         if decision.digest is None:
             decision = decision.model_copy(update={"digest": request.digest})
         of = None if decision.remember is None else await self._about(description, decision, request)
-        run = description.raw_description.workflow_execution_info.first_run_id
-        return signer.sign(decision, Place(namespace=self._client.namespace, workflow=self.id, run=run), of)
+        return signer.sign(decision, place, of)
 
     async def _about(
         self, description: WorkflowExecutionDescription, decision: Decision, request: Request
@@ -203,6 +206,21 @@ class Deciding(Reach):
                     raise
                 raise TimeoutError(f"no worker of {self.id} answered; ask again when one is back") from error
         return DecisionOutcome.from_wire(answer)
+
+
+def _check_shown(request: Request, place: Place) -> None:
+    """Refuse to sign for anything but what is shown: the digest has to be that of this request, in this run."""
+    binding = request.binding
+    if binding is None:
+        return  # an older worker opened it
+    here = Place(namespace=binding.namespace, workflow=binding.workflow, run=binding.run) == place
+    whole = request.arguments_preview is None
+    if not here or (whole and digest_of(binding, request.arguments) != request.digest):
+        raise StaleDigestError(
+            f"the digest of {request.id} is not that of what is shown, and was not signed; reload the request",
+            request=request.id,
+            digest=request.digest,
+        )
 
 
 def _update_id(decision: Decision) -> str:

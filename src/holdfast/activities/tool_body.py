@@ -30,7 +30,7 @@ SETTLE_S: Final = 60.0
 ON_CANCEL_S: Final = 10.0
 """How long a tool's `on_cancel` may take."""
 
-OutcomeKind = Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused"]
+OutcomeKind = Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused", "unproven"]
 
 
 class ToolBody:

@@ -23,7 +23,13 @@ from holdfast.activities.tool_body import ToolBody, outcome
 from holdfast.activities.tool_context import tool_context
 from holdfast.activities.tool_guards import Ended, guarded_output, unhurried, withheld
 from holdfast.context import ToolContext
-from holdfast.errors import ArgumentsInvalidError, JsonProfileError, PayloadInvalidError, UnknownToolError
+from holdfast.errors import (
+    ArgumentsInvalidError,
+    JsonProfileError,
+    KeysUnavailableError,
+    PayloadInvalidError,
+    UnknownToolError,
+)
 from holdfast.payloads.artifacts import READ_OUTPUT
 from holdfast.payloads.binding import difference, former_digest_of
 from holdfast.payloads.call_items import arguments_text
@@ -83,7 +89,25 @@ class ToolActivities:
         changed = _changed(call, arguments)
         if changed is not None:
             return outcome("refused", reason=changed)
+        unready = await self._unproven(call, arguments)
+        if unready is not None:
+            return unready
         return await self._execute(call, tool, bound, context)
+
+    async def _unproven(self, call: ToolCall, arguments: JsonObject) -> ToolOutcome | None:
+        """Where this worker has keys: what becomes of a call that nobody is proven to have let run."""
+        if self._runtime.trusted is None:
+            return None
+        from holdfast.activities.proofs import Proving, proofs_of  # noqa: PLC0415 - needs an optional extra
+
+        try:
+            proofs = await asyncio.wait_for(proofs_of(call, self._runtime), FETCH_S)
+            problem = Proving(call, arguments, self._runtime.trusted).problem(proofs)
+        except (TimeoutError, ApplicationError):
+            return outcome("not_begun", reason=f"the decisions behind it did not come within {FETCH_S:g} s")
+        except KeysUnavailableError as error:
+            return outcome("not_begun", reason=error.message)
+        return None if problem is None else outcome("unproven", reason=problem)
 
     async def _execute(
         self, call: ToolCall, tool: Tool[..., Any], bound: dict[str, Any], context: ToolContext[Any] | None

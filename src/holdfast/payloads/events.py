@@ -262,7 +262,7 @@ class ToolFailed(_OfCall):
     """
 
     type: Literal["tool_failed"] = "tool_failed"
-    why: Literal["error", "timeout", "not_begun", "unknown", "refused"]
+    why: Literal["error", "timeout", "not_begun", "unknown", "refused", "unproven"]
     output: JsonValue = None
     message: str | None = None
 

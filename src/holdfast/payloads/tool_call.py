@@ -14,6 +14,7 @@ from holdfast.payloads.context_edits import ContextEdit
 from holdfast.payloads.cutting import cut
 from holdfast.payloads.json_profile import JsonObject, JsonValue, scrub
 from holdfast.payloads.model_call import Effect, Origin
+from holdfast.payloads.proofs import Proofs
 
 INLINE_ARGUMENTS_BYTES = 16 * 1024
 """Arguments up to this size travel in the activity's input; larger ones are fetched from their block."""
@@ -78,6 +79,7 @@ class ToolCall(Payload):
         binding: What the digest covers besides them; None where an older worker opened the request. New in 0.1.0.
         key: Idempotency key, stable over every attempt of this call.
         stream: Its progress is told to whoever watches. New in 0.1.0.
+        proofs: The signed decisions behind it, where the run has some, or has to. New in 0.1.0.
     """
 
     origin: Origin
@@ -92,6 +94,7 @@ class ToolCall(Payload):
     digest: str | None = None
     binding: Binding | None = None
     stream: bool | None = None
+    proofs: Proofs | None = None
 
 
 class ToolOutcome(Payload):
@@ -100,7 +103,7 @@ class ToolOutcome(Payload):
     Attributes:
         kind: *ok*; *error*: the tool failed and says so in `output`; *cancelled*: stopped on request; *not_begun*: the
             body was never entered; *unknown*: it was entered and may have taken effect; *refused*: the arguments in
-            hand are not those that were approved.
+            hand are not those that were approved; *unproven*: no signed decision that counts here lets it run.
         block: Id for the output's block, made by this attempt.
         output: For the model: a text, or content parts as the Responses API takes them.
         form: *json*: the text is JSON, of a value that was no text. As text and not as the value itself, because
@@ -114,7 +117,7 @@ class ToolOutcome(Payload):
         known: Of *unknown*: what is known of the attempt that may have taken effect. New in 0.1.0.
     """
 
-    kind: Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused"]
+    kind: Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused", "unproven"]
     block: str
     output: JsonValue = None
     form: Literal["json"] | None = None

@@ -137,7 +137,7 @@ class Starts:
             case "cancelled":
                 out.add(ToolCancelled, **fields, output=outcome.output)
                 self._ends.close(loop, call)
-            case "not_begun" | "unknown" | "refused":
+            case "not_begun" | "unknown" | "refused" | "unproven":
                 out.add(ToolFailed, **fields, why=outcome.kind, message=outcome.reason)
 
     def _existing_returned(self, loop: LoopView, call: CallView, value: object, out: Emitter) -> None:

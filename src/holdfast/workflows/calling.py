@@ -66,6 +66,7 @@ class Calls:
             digest=call.digest,
             binding=call.binding,
             stream=True if frame.stream else None,
+            proofs=self._state.placed_proofs(call),
         )
         settled = await self._work.activity(
             f"holdfast.tool.{call.tool}",

@@ -6,6 +6,7 @@ import json
 from typing import Final
 
 from holdfast.payloads.json_profile import JsonValue
+from holdfast.payloads.proofs import Proofs
 from holdfast.payloads.requests import DEFAULT_REJECTION, NOT_ANSWERED, Answer, Approve, GiveUp, Ran, Reject, RunAgain
 from holdfast.workflows.content_parts import is_part
 from holdfast.workflows.entry import Entry
@@ -39,6 +40,7 @@ def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
             call.released_by, call.digest = entry.request.id, entry.digest
             call.binding = entry.binding or entry.request.binding
             call.arguments = call.edited if arguments is None else arguments
+            call.proofs = released(entry)
             call.state = "ready"
             return None
         case Reject(reason=None):
@@ -56,12 +58,24 @@ def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
             return Settle(call, as_output(output))
         case RunAgain():
             call.state, call.starts, call.missing_since, call.allowed = "ready", 0, None, False
+            again = next((each for each in entry.proofs if isinstance(each.verdict, RunAgain)), None)
+            call.proofs = (call.proofs or Proofs()).model_copy(
+                update={"again": again, "doubt": entry.request.binding, "reruns": True}
+            )
             call.cancelling = None  # whoever says so knows that it had been cancelled
             return None
         case GiveUp():
             ended = (entry.request.facts or {}).get("ended")
             return Settle(call, NOT_RUN if ended in ("not_registered", "not_begun") else OUTCOME_UNKNOWN)
     raise AssertionError(f"{entry.request.id} closed without a verdict")
+
+
+def released(entry: Entry) -> Proofs:
+    """What proves that a closed request let its call run."""
+    if entry.state == "expired":
+        return Proofs(expired=entry.request.deadline)
+    approvals = [each for each in entry.proofs if isinstance(each.verdict, Approve)]
+    return Proofs(decisions=approvals, quorum=entry.request.quorum)
 
 
 def as_output(value: JsonValue) -> JsonValue:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Final
 
 from temporalio import workflow
 
@@ -12,10 +13,14 @@ from holdfast.payloads.tool_call import ToolOutcome
 from holdfast.workflows import asking, decided, existing, loop
 from holdfast.workflows.content_parts import prefixed, suffixed
 from holdfast.workflows.frames import Call, Failure, Frame
+from holdfast.workflows.ledger import WHY_CHARACTERS
 from holdfast.workflows.output_items import output_item
 from holdfast.workflows.settle import Cancelled, Done, Failed, Settled
 from holdfast.workflows.state import RunState
 from holdfast.workflows.work import Work
+
+MOST_UNPROVEN: Final = 3
+"""So often in a row a call may turn out not to be proven, before that ends the run."""
 
 
 class CallEndings:
@@ -94,6 +99,31 @@ class CallEndings:
                 self._in_doubt(call, {**told, **known})
             case "refused":
                 self.mismatch(call, outcome.reason)
+            case "unproven":
+                self._unproven(call, outcome.reason or "")
+
+    def _unproven(self, call: Call, why: str) -> None:
+        """Ask again about a call that did not run, as no signed decision lets it."""
+        state, frame = self._state, self._frame
+        state.ledger.signed = True  # whoever says so takes only those
+        if call.cancelling is not None or self._work.ending:
+            self.cancelled(call)
+            return
+        call.unproven += 1
+        if call.unproven >= MOST_UNPROVEN:
+            self._frame.fail(Failure(type="ApprovalUnproven", message=f"{call.tool} was not run: {why}"))
+            return
+        reason = f"it did not run, as its approval could not be verified: {why}"[:WHY_CHARACTERS]
+        if call.proofs is not None and call.proofs.reruns:
+            self._ask_doubt(call, reason, {"ended": "unproven"})
+            return
+        closed = state.ledger.entries.get(call.released_by or "")
+        request = asking.of_call(frame, call, state.item_of(frame, call), state.asker).model_copy(
+            update={"reason": reason, "editors": closed.request.editors if closed is not None else None}
+        )
+        call.edited, call.arguments = call.arguments, None
+        call.released_by, call.digest, call.binding, call.proofs = None, None, None, None
+        call.state, call.request = "asking", state.open_request(request)
 
     def ran(self, call: Call, value: JsonValue) -> None:
         """Keep that a call ran to its end, and what it returned where that may become the frame's output."""

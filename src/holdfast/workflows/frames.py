@@ -15,6 +15,7 @@ from holdfast.payloads.history import KeptHistory
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.messages import OnMessage
 from holdfast.payloads.model_call import AfterToolsPlan, PlannedCall, StructuredOutput
+from holdfast.payloads.proofs import Proofs
 from holdfast.payloads.requests import LimitPolicy
 from holdfast.payloads.underway import Underway
 from holdfast.payloads.usage import Usage
@@ -58,6 +59,8 @@ class Call(BaseModel):
         allowed: Its input guardrails have let it run.
         context: What it changed in the run's context; kept when the turn is finished.
         child: Frame of the nested loop that it started.
+        proofs: The decisions that released it, or said to run it again.
+        unproven: How often a worker found that none lets it run.
     """
 
     plan: PlannedCall
@@ -81,6 +84,8 @@ class Call(BaseModel):
     allowed: bool = False
     context: list[ContextEdit] | None = None
     child: str | None = None
+    proofs: Proofs | None = None
+    unproven: int = 0
 
 
 class HandedOver(BaseModel):

@@ -371,9 +371,10 @@ class Ledger:
             )
         )
 
-    def _vouched(self, decision: Decision) -> SignedBy | None:
+    def _vouched(self, decision: Decision | None) -> SignedBy | None:
         """The key that vouches for a decider's name, where it has been verified."""
-        return decision.signature.signed_by if self.signed and decision.signature is not None else None
+        signature = decision.signature if decision is not None and self.signed else None
+        return None if signature is None else signature.signed_by
 
     def refuse(self, decision: Decision | None, refusal: RefusalError, now: datetime) -> None:
         """Log a decision that came by signal, where its sender cannot be answered."""
@@ -414,7 +415,7 @@ class Ledger:
         Returns:
             The remembered decision, as a closed entry under the id of the request that was decided; None: ask.
         """
-        kept = remembering.recall(self.remembered, request, arguments, self._root_of(request.frame))
+        kept = remembering.recall(self._counting, request, arguments, self._root_of(request.frame))
         if kept is None:
             return None
         self.note(
@@ -426,12 +427,21 @@ class Ledger:
                 by=kept.by,
                 why=f"{request.agent}: {request.tool} {call}"[:WHY_CHARACTERS],
                 remember=remembering.wish_of(kept),
+                signed_by=self._vouched(kept.proof),
                 frame=request.frame,
                 call=call,
             )
         )
         original = self.entries[kept.request].request
-        return Entry(request=original, digest="", state="decided", verdict=kept.verdict, closed_by=kept.by)
+        proofs = [kept.proof] if kept.proof is not None else []
+        return Entry(
+            request=original, digest="", state="decided", verdict=kept.verdict, closed_by=kept.by, proofs=proofs
+        )
+
+    @property
+    def _counting(self) -> list[Remembered]:
+        """The remembered decisions that count: in a run that takes signed ones only, those."""
+        return [each for each in self.remembered if each.proof is not None or not self.signed]
 
     def answer_siblings(self, now: datetime) -> None:
         """Close open requests that a remembered decision answers; one that is being decided is left to that.
@@ -447,10 +457,11 @@ class Ledger:
             if entry.state != "open" or request.id in looked_up:
                 continue
             root = self._root_of(request.frame)
-            kept = remembering.recall(self.remembered, request, self._arguments_of(request), root)
+            kept = remembering.recall(self._counting, request, self._arguments_of(request), root)
             if kept is None:
                 continue
             entry.verdict = kept.verdict
+            entry.proofs = [kept.proof] if kept.proof is not None else []
             self._close(entry, "decided", kept.by, now)
             self.note(
                 Transition(
@@ -461,6 +472,7 @@ class Ledger:
                     by=kept.by,
                     why=f"remembered from {kept.request}",
                     remember=remembering.wish_of(kept),
+                    signed_by=self._vouched(kept.proof),
                 )
             )
 
@@ -492,4 +504,4 @@ def _shortened(entry: Entry) -> Entry:
     """A closed request without what it was about."""
     left_out = ("arguments", "arguments_preview", "facts", "reason", "votes", "schedule")
     request = entry.request.model_copy(update=dict.fromkeys(left_out))
-    return entry.model_copy(update={"request": request, "note": None})
+    return entry.model_copy(update={"request": request, "note": None, "proofs": []})

@@ -34,6 +34,7 @@ class Remembered(BaseModel):
         arguments: Digest of the call's arguments, without those that have a pattern.
         request: The one that was decided.
         approvers: Of that request, as `exclude_requester`: a call that asks others is not answered.
+        proof: The decision itself, where it is signed.
     """
 
     root: str
@@ -48,6 +49,7 @@ class Remembered(BaseModel):
     request: str
     approvers: list[str]
     exclude_requester: bool
+    proof: Decision | None = None
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -117,6 +119,7 @@ def remembered(
         request=request.id,
         approvers=_approvers(request),
         exclude_requester=request.exclude_requester is True,
+        proof=decision if decision.signature is not None else None,
     )
 
 

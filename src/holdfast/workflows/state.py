@@ -11,6 +11,7 @@ from holdfast.payloads.carry import SEGMENT_EVENTS
 from holdfast.payloads.guardrails import GuardrailResult, kept
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import Origin
+from holdfast.payloads.proofs import Proofs
 from holdfast.payloads.requests import Request
 from holdfast.payloads.runs import RunFacts, RunInput, RunPhase
 from holdfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
@@ -314,6 +315,16 @@ class RunState:
             item: JsonObject = {"type": "edited_arguments", "arguments": json.dumps(arguments)}
             at = ArgumentsAt(block=self.new_block([item]), index=0)
         return None, at
+
+    def placed_proofs(self, call: Call) -> Proofs | None:
+        """The decisions behind a call, as its activity gets them; None where it waited for nobody, or none need be."""
+        proofs = call.proofs
+        if proofs is None or not (self.ledger.signed or proofs.decisions or proofs.again):
+            return None
+        wire = proofs.to_wire()
+        if len(json.dumps(wire)) <= INLINE_ARGUMENTS_BYTES and self.take_room(wire):
+            return proofs
+        return Proofs(at=self.new_block([wire]))
 
     def take_room(self, arguments: JsonObject) -> bool:
         """Take what *arguments* need inline out of the workflow task's budget; False where too little is left."""

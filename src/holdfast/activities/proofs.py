@@ -1,0 +1,95 @@
+"""The last check before an effect: whose signed decisions let this very call run, by the keys of today."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from temporalio import activity
+
+from holdfast.activities.runtime import Runtime
+from holdfast.errors import KeysUnavailableError, RefusalError
+from holdfast.payloads.binding import digest_of
+from holdfast.payloads.canonical import canonical_json
+from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.matching import matches
+from holdfast.payloads.people import person
+from holdfast.payloads.proofs import Proofs
+from holdfast.payloads.requests import Approve, Decision, RunAgain
+from holdfast.payloads.signed import Place, about
+from holdfast.payloads.tool_call import ToolCall
+from holdfast.trusted_keys import SKEW, TrustedKeys
+
+
+async def proofs_of(call: ToolCall, runtime: Runtime) -> Proofs:
+    """What came with a call, whole."""
+    proofs = call.proofs or Proofs()
+    if proofs.at is None:
+        return proofs
+    [stored] = await runtime.blocks.block(call.origin, proofs.at)
+    return Proofs.from_wire(stored)
+
+
+class Proving:
+    """Looks for the signed decisions that let a call run with the arguments in hand."""
+
+    def __init__(self, call: ToolCall, arguments: JsonObject, trusted: TrustedKeys) -> None:
+        self._call = call
+        self._arguments = arguments
+        self._trusted = trusted
+        self._refused: list[str] = []
+        info = activity.info()
+        self._place = Place(namespace=info.namespace, workflow=info.workflow_id or "", run=call.origin.workflow_run)
+
+    def problem(self, proofs: Proofs) -> str | None:
+        """Why a call must not run that waited for a person; None where it may, or where nobody was asked.
+
+        Raises:
+            KeysUnavailableError: That cannot be told now.
+        """
+        if proofs.reruns:  # to say so is to let it run, and one of those is enough who may
+            return None if self._runs_again(proofs) else self._told("nobody is proven to have said that it runs again")
+        if self._call.request is None:
+            return None
+        if proofs.expired is not None:
+            early = proofs.expired - SKEW > datetime.now(UTC)
+            return "its deadline, whose default lets it run, has not passed by this worker's clock" if early else None
+        people = {person(each.decided_by or "") for each in proofs.decisions if self._releases(each)}
+        needed = proofs.quorum or 1
+        return None if len(people) >= needed else self._told(f"{len(people)} of {needed} approvals of it are proven")
+
+    def _told(self, problem: str) -> str:
+        return "; ".join([problem, *self._refused])
+
+    def _releases(self, decision: Decision) -> bool:
+        """Whether a signed decision lets the call in hand run."""
+        verdict = decision.verdict
+        if not isinstance(verdict, Approve) or not self._is_valid(decision):
+            return False
+        if decision.id == self._call.request and verdict.arguments is not None:
+            return canonical_json(verdict.arguments) == canonical_json(self._arguments)
+        if decision.id == self._call.request and decision.digest == self._call.digest:
+            return True
+        # What it answers beside its own call is signed with it, and was checked with the signature; but for patterns.
+        asked = decision.remember
+        return asked is not None and all(
+            isinstance(value := self._arguments.get(name), str) and matches(pattern, value)
+            for name, pattern in (asked.match or {}).items()
+        )
+
+    def _runs_again(self, proofs: Proofs) -> bool:
+        """Whether a signed decision says that a call in doubt runs again, with these arguments."""
+        decision = proofs.again
+        if decision is None or proofs.doubt is None or not isinstance(decision.verdict, RunAgain):
+            return False
+        return digest_of(proofs.doubt, self._arguments) == decision.digest and self._is_valid(decision)
+
+    def _is_valid(self, decision: Decision) -> bool:
+        of = about(decision, self._call.tool, self._call.origin.agent, self._arguments)
+        try:
+            self._trusted.check_old(decision, self._place, of)
+        except KeysUnavailableError:
+            raise
+        except RefusalError as refusal:
+            self._refused.append(refusal.message)
+            return False
+        return True

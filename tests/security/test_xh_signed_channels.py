@@ -1,0 +1,261 @@
+"""Rows XH3 to XH7, XG7, XK1, XK4: whose decision counts, by every way in, and at the effect itself."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from _evidence import failed_tasks, logged
+from _signing import ring, send, signed, trusted, write_ring
+from conftest import Effects, MakeLab
+from holdfast import Agent, Approval, Approve, Decision, Holdfast, Request, Run, RunAgain, Signer, TrustedKeys, tool
+from holdfast.errors import (
+    DecisionUnsignedError,
+    DefinitionError,
+    KeysUnavailableError,
+    NotAnApproverError,
+    SigningKeyRetiredError,
+)
+from holdfast.testing import Reply, call
+from security.test_xk1_signed_decisions import DONE, GATEWAY, PAY, desk, refusal
+
+
+async def test_xh3_who_is_in_no_group_of_approvers_decides_nothing(make_lab: MakeLab, effects: Effects) -> None:
+    """XH3: a gateway's signature says who it is, and not that this person may."""
+    lab = await make_lab(
+        [desk(effects, Approval(approvers=["group:finance"]))],
+        script=[PAY, DONE],
+        groups={"finance": ["ana"]},
+        trusted_keys=ring(GATEWAY),
+        signer=GATEWAY,
+    )
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    with pytest.raises(NotAnApproverError):
+        await run.approve(request, decided_by="mallory")
+    assert effects == []
+    await run.approve(request, decided_by="ana")
+    await run.result()
+    assert effects == ["paid 250"]
+
+
+async def test_xh4_an_approver_who_was_removed_decides_nothing(make_lab: MakeLab, effects: Effects) -> None:
+    """XH4: who was in the group when the request opened, and no longer is, is refused, however good the signature."""
+    members = ["ana"]
+
+    async def groups_of(name: str) -> list[str]:
+        return ["finance"] if name in members else []
+
+    approval = Approval(approvers=["group:finance"])
+    lab = await make_lab(
+        [desk(effects, approval)], script=[PAY, DONE], groups=groups_of, trusted_keys=ring(GATEWAY), signer=GATEWAY
+    )
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    decision = await signed(lab, run, GATEWAY, request, Approve())
+    members[:] = ["lea"]
+    kind, _ = await refusal(send(lab, run, decision))
+    assert kind == "NotAnApproverError"
+    assert effects == []
+    await run.approve(request, decided_by="lea")
+    await run.result()
+    assert effects == ["paid 250"]
+
+
+async def test_xh6_a_direct_client_without_a_key_decides_nothing(
+    make_lab: MakeLab, effects: Effects, cache: int
+) -> None:
+    """XH6: signals and updates without a good signature are refused and logged; a signed signal counts."""
+    lab = await make_lab([desk(effects)], script=[PAY, DONE], trusted_keys=ring(GATEWAY), max_cached_workflows=cache)
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    handle = lab.client.get_workflow_handle(run.id)
+    good = await signed(lab, run, GATEWAY, request, Approve(), decision_id="d-1")
+    plain = good.model_copy(update={"signature": None}).to_wire()
+    other = good.model_copy(update={"verdict": Approve(arguments={"amount": 1})})
+    stranger = await signed(lab, run, Signer.generate(), request, Approve(), decision_id="d-1", note="me")
+    await handle.signal("approve", request.id)
+    await handle.signal("approve", {"id": request.id, "decided_by": "ana"})
+    await handle.signal("reject", request.id)
+    await handle.signal("decide", plain)
+    await handle.signal("decide", other.to_wire())
+    await handle.signal("decide", stranger.to_wire())
+    with pytest.raises(DecisionUnsignedError):
+        await Holdfast(lab.client, task_queue=lab.task_queue).run(run.id).approve(request, decided_by="ana")
+    refused = await logged(lab, run, "refused", 6)
+    why = sorted((step.why or "").partition(":")[0] for step in refused)
+    assert why == [*["DecisionUnsignedError"] * 4, "SignatureInvalidError", "SigningKeyUnknownError"]
+    assert all(step.signed_by is None for step in refused)
+    assert [each.id for each in await run.pending()] == [request.id]
+    assert effects == []
+
+    await handle.signal("decide", good.to_wire())
+    await handle.signal("decide", good.to_wire())
+    assert (await run.result()).output == "done"
+    assert effects == ["paid 250"]
+    [decided] = await logged(lab, run, "decided", 1)
+    assert (decided.by, decided.signed_by) == ("ana", good.signature and good.signature.signed_by)
+    events = [event async for event in run.events()]
+    [event] = [each for each in events if each.type == "request_decided"]
+    assert event.signed_by == decided.signed_by
+    assert await failed_tasks(lab, run) == 0
+
+
+async def test_xh7_a_worker_cannot_sign(make_lab: MakeLab, effects: Effects, tmp_path: Path) -> None:
+    """XH7: what a worker has is no key to sign with; one without keys refuses every decision of such a run."""
+    path = write_ring(tmp_path / "trusted.json", {GATEWAY.kid: trusted(GATEWAY)})
+    with pytest.raises(DefinitionError):
+        Signer.from_file(path)
+    lab = await make_lab([desk(effects)], script=[PAY, DONE], trusted_keys=path, signer=GATEWAY)
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    lab._trusted_keys = None
+    await lab.replace_worker()
+    with pytest.raises(KeysUnavailableError, match="cannot verify"):
+        await run.approve(request, decided_by="ana")
+    plain = Decision(id=request.id, verdict=Approve(), decided_by="ana", digest=request.digest)
+    assert (await refusal(send(lab, run, plain)))[0] == "DecisionUnsignedError"
+    assert effects == []
+    lab._trusted_keys = path
+    await lab.replace_worker()
+    await run.approve(request, decided_by="ana")
+    await run.result()
+    assert effects == ["paid 250"]
+
+
+async def test_xg7_keys_are_rotated_under_runs_in_flight(make_lab: MakeLab, effects: Effects, tmp_path: Path) -> None:
+    """XG7: what an old key approved runs while it is kept to verify, but it decides nothing new; once out, nothing."""
+    old, new = Signer.generate(), Signer.generate()
+    path = write_ring(tmp_path / "trusted.json", {old.kid: trusted(old)})
+    lab = await make_lab(
+        [desk(effects, Approval(quorum=2))], script=[PAY, PAY, DONE, DONE], trusted_keys=path, signer=new
+    )
+    run, later = await lab.start("desk"), await lab.start("desk")
+    request, second = await lab.next_request(run), await lab.next_request(later)
+    await send(lab, run, await signed(lab, run, old, request, Approve(), by="ana"))
+    await send(lab, later, await signed(lab, later, old, second, Approve(), by="ana"))
+    write_ring(path, {old.kid: trusted(old, state="verify_only"), new.kid: trusted(new)})
+    retired = await refusal(send(lab, run, await signed(lab, run, old, request, Approve(), by="bob")))
+    assert retired[0] == SigningKeyRetiredError.__name__
+    await run.approve(request, decided_by="bob")
+    assert (await run.result()).output == "done"
+    assert effects == ["paid 250"]
+
+    write_ring(path, {new.kid: trusted(new)})
+    await later.approve(second, decided_by="bob")
+    again = await asked_again(later, second)
+    assert "1 of 2 approvals of it are proven" in (again.reason or "")
+    assert effects == ["paid 250"]
+    await later.approve(again, decided_by="ana")
+    await later.approve(again, decided_by="bob")
+    await later.result()
+    assert effects == ["paid 250", "paid 250"]
+
+
+async def asked_again(run: Run, before: Request) -> Request:
+    """The request that opens after *before*."""
+    async with asyncio.timeout(30):
+        async for request in run.requests():
+            if request.id != before.id:
+                return request
+    raise AssertionError(f"{run.id} ended without asking again")
+
+
+async def test_xk1_an_approval_from_before_keys_came_runs_nothing(make_lab: MakeLab, effects: Effects) -> None:
+    """XK1: a run that began without keys takes a bare signal; a worker with keys does not run it, and asks again."""
+    lab = await make_lab([desk(effects)], script=[PAY, DONE], signer=GATEWAY)
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    lab._trusted_keys = ring(GATEWAY)
+    await lab.replace_worker()
+    assert (await refusal(send(lab, run, {"id": request.id, "verdict": {"kind": "approve"}, "decided_by": "x"})))[
+        0
+    ] == ("DecisionUnsignedError")
+    await lab.client.get_workflow_handle(run.id).signal("approve", request.id)
+    again = await asked_again(run, request)
+    assert "0 of 1 approvals of it are proven" in (again.reason or "")
+    assert (again.kind, again.arguments) == ("approval", {"amount": 250})
+    assert effects == []
+    await lab.client.get_workflow_handle(run.id).signal("approve", again.id)
+    await logged(lab, run, "refused", 1)
+    await run.approve(again, decided_by="ana")
+    assert (await run.result()).output == "done"
+    assert effects == ["paid 250"]
+
+
+async def test_xk1_edited_arguments_are_those_that_were_signed(make_lab: MakeLab, effects: Effects) -> None:
+    """XK1: an approval with other arguments runs exactly these, and is proven by them."""
+    lab = await make_lab([desk(effects)], script=[PAY, DONE], trusted_keys=ring(GATEWAY), signer=GATEWAY)
+    run = await lab.start("desk")
+    await run.approve(await lab.next_request(run), arguments={"amount": 200}, decided_by="ana")
+    assert (await run.result()).output == "done"
+    assert effects == ["paid 200"]
+
+
+async def test_xk4_a_standing_approval_is_proven_for_each_call(make_lab: MakeLab, effects: Effects) -> None:
+    """XK4: a signed decision that is remembered lets later calls run in its scope alone, while its key is trusted."""
+
+    @tool(approval=True)
+    async def run(command: str) -> str:
+        """Run a command."""
+        effects.append(command)
+        return "ok"
+
+    def step(command: str) -> Reply:
+        return Reply(call("run", {"command": command}))
+
+    old, new = Signer.generate(), Signer.generate()
+    keys = {old.kid: trusted(old)}
+    trust = TrustedKeys(keys)
+    script = [step("pytest a"), step("pytest b"), step("make c"), step("pytest d"), DONE]
+    lab = await make_lab([Agent("desk", model="m", tools=[run])], script=script, trusted_keys=trust, signer=old)
+    going = await lab.start("desk")
+    request = await lab.next_request(going)
+    await going.approve(request, decided_by="ana", remember={"match": {"command": "pytest *"}})
+    outside = await asked_again(going, request)
+    assert outside.arguments == {"command": "make c"}
+    assert effects == ["pytest a", "pytest b"]
+    [remembered] = await logged(lab, going, "remembered", 1)
+    assert (remembered.by, remembered.signed_by and remembered.signed_by.kid) == ("ana", old.kid)
+    trust._keys = {new.kid: trusted(new)}
+    signing = Holdfast(lab.client, task_queue=lab.task_queue, signer=new).run(going.id)
+    await signing.approve(outside, decided_by="ana")
+    async with asyncio.timeout(30):
+        async for last in going.requests():
+            if last.id not in (request.id, outside.id):
+                break
+    assert "not trusted here" in (last.reason or "")
+    assert effects == ["pytest a", "pytest b", "make c"]
+    await signing.approve(last, decided_by="ana")
+    await going.result()
+    assert effects[-1] == "pytest d"
+
+
+async def test_xk1_a_call_in_doubt_runs_again_by_a_signed_word_alone(make_lab: MakeLab, effects: Effects) -> None:
+    """XK1: to run a call again whose outcome is unknown takes a signature too."""
+
+    @tool(approval=True, timeout=timedelta(seconds=0.3))
+    async def pay(amount: int) -> str:
+        """Pay, and hang the first time."""
+        effects.append(f"paid {amount}")
+        if len(effects) == 1:
+            await asyncio.Event().wait()
+        return "paid"
+
+    lab = await make_lab(
+        [Agent("desk", model="m", tools=[pay])], script=[PAY, DONE], trusted_keys=ring(GATEWAY), signer=GATEWAY
+    )
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    await run.approve(request, decided_by="ana")
+    doubt = await asked_again(run, request)
+    assert doubt.kind == "in_doubt"
+    unsigned = Holdfast(lab.client, task_queue=lab.task_queue).run(run.id)
+    with pytest.raises(DecisionUnsignedError):
+        await unsigned.decide(doubt, RunAgain(), decided_by="ana")
+    await run.decide(doubt, RunAgain(), decided_by="ana")
+    assert (await run.result()).output == "done"
+    assert effects == ["paid 250", "paid 250"]
