@@ -41,7 +41,7 @@ GROUPS: Final = (
         (
             *("plugin", "client", "deltas", "lists", "many", "records", "handle", "sessions", "turns"),
             *("watching", "deciding", "steering", "trouble"),
-            *("server", "worker"),
+            *("server", "signing", "trusted_keys", "worker"),
         ),
     ),
     ("What travels: requests, verdicts, results", ("payloads",)),

@@ -11,7 +11,20 @@ import pytest
 from _evidence import failed_tasks, logged
 from _signing import ring, send, signed, trusted, write_ring
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, Approve, Decision, Holdfast, Request, Run, RunAgain, Signer, TrustedKeys, tool
+from holdfast import (
+    Agent,
+    Approval,
+    Approve,
+    Decision,
+    Holdfast,
+    Match,
+    Request,
+    Run,
+    RunAgain,
+    Signer,
+    TrustedKeys,
+    tool,
+)
 from holdfast.errors import (
     DecisionUnsignedError,
     DefinitionError,
@@ -19,6 +32,7 @@ from holdfast.errors import (
     NotAnApproverError,
     SigningKeyRetiredError,
 )
+from holdfast.payloads.events import RequestDecided
 from holdfast.testing import Reply, call
 from security.test_xk1_signed_decisions import DONE, GATEWAY, PAY, desk, refusal
 
@@ -99,7 +113,7 @@ async def test_xh6_a_direct_client_without_a_key_decides_nothing(
     [decided] = await logged(lab, run, "decided", 1)
     assert (decided.by, decided.signed_by) == ("ana", good.signature and good.signature.signed_by)
     events = [event async for event in run.events()]
-    [event] = [each for each in events if each.type == "request_decided"]
+    [event] = [each for each in events if isinstance(each, RequestDecided)]
     assert event.signed_by == decided.signed_by
     assert await failed_tasks(lab, run) == 0
 
@@ -214,7 +228,7 @@ async def test_xk4_a_standing_approval_is_proven_for_each_call(make_lab: MakeLab
     lab = await make_lab([Agent("desk", model="m", tools=[run])], script=script, trusted_keys=trust, signer=old)
     going = await lab.start("desk")
     request = await lab.next_request(going)
-    await going.approve(request, decided_by="ana", remember={"match": {"command": "pytest *"}})
+    await going.approve(request, decided_by="ana", remember=Match(command="pytest *"))
     outside = await asked_again(going, request)
     assert outside.arguments == {"command": "make c"}
     assert effects == ["pytest a", "pytest b"]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.commands import answering, creating, deciding, keeping, running, serving, settings, steering
+from holdfast.cli.commands import answering, creating, deciding, keeping, keys, running, serving, settings, steering
 
 app = typer.Typer(
     name="holdfast",
@@ -53,6 +53,7 @@ for _command in (
     answering.grant,
     keeping.export,
     keeping.erase,
+    keys.keys,
     settings.setup,
     settings.doctor,
 ):

@@ -37,7 +37,7 @@ By = Annotated[
     typer.Option(
         metavar="NAME",
         envvar=USER,
-        help="Who decides: a claimed name, recorded and not verified. By default the name of the OS user.",
+        help="Who decides: a claimed name, unless HOLDFAST_SIGNING_KEY signs for it. By default the OS user.",
     ),
 ]
 RunOption = Annotated[

@@ -1,0 +1,54 @@
+"""Signing from the command line: keys made, trusted, rotated, and every deciding command signed."""
+
+from __future__ import annotations
+
+from cli.conftest import Cli
+from cli.test_runs import ASKS, DESK, DONE
+from conftest import MakeLab
+from holdfast.cli import exits
+
+
+async def test_xh5_a_key_of_ones_own_decides_from_the_command_line(make_lab: MakeLab, cli: Cli) -> None:
+    """XH5: a person's key on the command line decides for that person alone, and `watch` says so."""
+    made = await cli("keys", "new", "ana.pem", "--json")
+    assert made.code == exits.OK
+    kid = made.document["id"]
+    assert (await cli("keys", "new", "ana.pem")).code == exits.BAD_INPUT
+    assert (await cli("keys", "trust", "trusted.json", "--key", "ana.pem", "--for", "ana")).code == exits.OK
+    lab = await make_lab([DESK], script=[ASKS, DONE], trusted_keys=cli.directory / "trusted.json")
+    run = await lab.start("desk", id="cli-signed")
+    request = await lab.next_request(run)
+    line = ["approve", request.id, "--run", run.id]
+    unsigned = await cli(*line, "--by", "ana")
+    assert (unsigned.code, "HOLDFAST_SIGNING_KEY" in unsigned.line) == (exits.REFUSED, True)
+    key = {"HOLDFAST_SIGNING_KEY": "ana.pem"}
+    assert (await cli(*line, "--by", "lea", **key)).code == exits.REFUSED
+    approved = await cli(*line, "--by", "ana", "--json", **key)
+    assert approved.document["receipt"]["signed_by"] == {"kid": kid, "method": "cli"}
+    assert (await run.result()).output == "all done"
+    assert f"by ana [verified: {kid}, cli]" in (await cli("watch", run.id)).out
+
+
+async def test_keys_are_rotated_from_the_command_line(cli: Cli) -> None:
+    """`trust`, `retire` and `remove` write the file of trusted keys; what cannot be done leaves it as it was."""
+    old = (await cli("keys", "new", "old.pem", "--json")).document
+    new = (await cli("keys", "new", "new.pem", "--json")).document
+    await cli("keys", "trust", "trusted.json", "--key", "old.pem", "--for", "*")
+    both = await cli(
+        "keys", "trust", "trusted.json", "--public", new["public"], "--for", "ana", "--for", "bob", "--json"
+    )
+    assert both.document["keys"][new["id"]] == {"public": new["public"], "state": "active", "signs_for": ["ana", "bob"]}
+    retired = await cli("keys", "retire", "trusted.json", "--id", old["id"])
+    assert f"{old['id']} verify_only signs for whomever it names" in retired.out
+    removed = await cli("keys", "remove", "trusted.json", "--id", old["id"], "--json")
+    assert list(removed.document["keys"]) == [new["id"]]
+    for wrong in (
+        ["retire", "trusted.json", "--id", old["id"]],
+        ["trust", "trusted.json", "--for", "ana"],
+        ["trust", "trusted.json", "--key", "new.pem"],
+        ["trust", "trusted.json", "--public", "AAAA", "--for", "ana"],
+        ["show", "trusted.json"],
+        ["new", "no/such/folder/key.pem"],
+    ):
+        assert (await cli("keys", *wrong)).code == exits.BAD_INPUT, wrong
+    assert (await cli("keys", "show", "new.pem", "--json")).document == new
