@@ -7,8 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from temporalio.client import Client
 
 from _evidence import failed_tasks, logged
+from _neighbour import CONVERTER, Order, Shipping, notify
 from _signing import ring, send, signed, trusted, write_ring
 from conftest import Effects, MakeLab
 from holdfast import (
@@ -33,8 +35,11 @@ from holdfast.errors import (
     SigningKeyRetiredError,
 )
 from holdfast.payloads.events import RequestDecided
+from holdfast.payloads.signed import SignedBy
+from holdfast.server import EmbeddedServer
 from holdfast.testing import Reply, call
 from security.test_xk1_signed_decisions import DONE, GATEWAY, PAY, desk, refusal
+from spec.test_continue_as_new import crossing
 
 
 async def test_xh3_who_is_in_no_group_of_approvers_decides_nothing(make_lab: MakeLab, effects: Effects) -> None:
@@ -273,3 +278,78 @@ async def test_xk1_a_call_in_doubt_runs_again_by_a_signed_word_alone(make_lab: M
     await run.decide(doubt, RunAgain(), decided_by="ana")
     assert (await run.result()).output == "done"
     assert effects == ["paid 250", "paid 250"]
+
+
+async def test_xh6_a_sandboxed_workflow_of_ones_own_takes_signed_decisions_alone(
+    make_lab: MakeLab, server: EmbeddedServer, effects: Effects
+) -> None:
+    """XH6: an `AgentHost` in a user's sandboxed workflow verifies updates and signals as a plain run does."""
+    client = await Client.connect(server.address, data_converter=CONVERTER)
+    lab = await make_lab(
+        [desk(effects)],
+        script=[Reply(*PAY.outputs, call("pay", {"amount": 90}, "c2")), DONE],
+        client=client,
+        workflows=[Shipping],
+        activities=[notify],
+        trusted_keys=ring(GATEWAY),
+        signer=GATEWAY,
+    )
+    own = await lab.client.start_workflow(
+        Shipping.run, Order(number=7, text="ship it"), id=f"own-{lab.task_queue}", task_queue=lab.task_queue
+    )
+    run = lab.watch(lab.hf.run(own.id))
+    first, second = await lab.open_requests(run, 2)
+    bare = {"id": first.id, "verdict": {"kind": "approve"}, "decided_by": "ana"}
+    assert (await refusal(send(lab, run, bare, "holdfast.")))[0] == "DecisionUnsignedError"
+    await own.signal("holdfast.approve", first.id)
+    stranger = await signed(lab, run, Signer.generate(), first, Approve())
+    assert (await refusal(send(lab, run, stranger, "holdfast.")))[0] == "SigningKeyUnknownError"
+    await own.signal("holdfast.decide", stranger.to_wire())
+    assert len(await logged(lab, run, "refused", 2)) == 2
+    assert effects == []
+    receipt = await run.approve(first, decided_by="ana")
+    assert receipt.signed_by == SignedBy(kid=GATEWAY.kid, method="gateway")
+    await own.signal("holdfast.decide", (await signed(lab, run, GATEWAY, second, Approve())).to_wire())
+    await own.signal(Shipping.approve, "the user's own approver")
+    assert (await own.result()).answer == "done"
+    assert sorted(effects) == ["paid 250", "paid 90"]
+    assert await failed_tasks(lab, run) == 0
+
+
+async def test_xh6_no_other_message_stands_in_for_a_signed_grant(make_lab: MakeLab, effects: Effects) -> None:
+    """XH6: where a person is asked for more turns, only a signed grant gives them; a deadline's default does not."""
+    by_itself = Approval(deadline=timedelta(seconds=1), on_deadline="approve")
+    agent = desk(effects, by_itself, max_turns=1, on_limit="ask")
+    lab = await make_lab([agent], script=[PAY, DONE], trusted_keys=ring(GATEWAY), signer=GATEWAY)
+    run = await lab.start("desk")
+    first = await lab.next_request(run)
+    budget = await asked_again(run, first)
+    assert budget.kind == "budget"
+    assert effects == ["paid 250"]
+    with pytest.raises(DecisionUnsignedError):
+        await run.raise_limits(turns=1, by="ana")
+    await run.grant(budget, turns=1, decided_by="ana")
+    assert (await run.result()).output == "done"
+
+
+async def test_xh6_a_run_stays_signed_in_a_fresh_history(make_lab: MakeLab, effects: Effects) -> None:
+    """XH6: a run that goes on in a fresh history takes signed decisions alone, and keeps its proofs."""
+    lab = await make_lab(
+        [desk(effects, Approval(quorum=2))], script=[PAY, DONE], trusted_keys=ring(GATEWAY), signer=GATEWAY
+    )
+    run = await lab.start("desk", segment_events=40)
+    request = await lab.next_request(run)
+    await run.approve(request, decided_by="ana")
+    await crossing(lab, run)
+    bare = {"id": request.id, "verdict": {"kind": "approve"}, "decided_by": "bob", "decision_id": "bare"}
+    await lab.client.get_workflow_handle(run.id).signal("decide", bare)
+    async with asyncio.timeout(30):
+        while (outcome := await run.decision("bare")).state == "unknown":
+            pass  # each look is a round trip
+    assert (outcome.state, outcome.error) == ("refused", "DecisionUnsignedError")
+    [waiting] = await run.pending()
+    assert [vote.signed_by and vote.signed_by.kid for vote in waiting.votes or ()] == [GATEWAY.kid]
+    assert effects == []
+    await run.approve(waiting, decided_by="bob")
+    assert (await run.result()).output == "done"
+    assert effects == ["paid 250"]

@@ -20,7 +20,7 @@ DONE = Reply(text("done"))
 PAY = Reply(call("pay", {"amount": 250}, "c1"))
 
 
-def desk(effects: Effects, approval: Approval | bool = True) -> Agent:
+def desk(effects: Effects, approval: Approval | bool = True, **options: Any) -> Agent:
     """An agent whose one tool is gated."""
 
     @tool(approval=approval)
@@ -29,7 +29,7 @@ def desk(effects: Effects, approval: Approval | bool = True) -> Agent:
         effects.append(f"paid {amount}")
         return "paid"
 
-    return Agent("desk", model="m", tools=[pay])
+    return Agent("desk", model="m", tools=[pay], **options)
 
 
 async def refusal(sending: Any) -> tuple[str, dict[str, Any]]:
