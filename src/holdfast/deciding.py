@@ -8,12 +8,15 @@ import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
 from temporalio.client import WorkflowExecutionDescription
 from temporalio.service import RPCError
 
 from holdfast._rpc import typed_errors
 from holdfast.errors import DecisionInvalidError, StaleDigestError
 from holdfast.events import requests_in_memo
+from holdfast.payloads.base import problems_of
 from holdfast.payloads.binding import digest_of
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.remember import Remember, RememberedFor
@@ -70,9 +73,10 @@ class Deciding(Reach):
 
         Raises:
             RefusalError: One of its subclasses says why nothing was recorded (`RequestClosedError`,
-            `UnknownRequestError`, …). RunNotFoundError: The server does not know the run.
+            `UnknownRequestError`, …); before anything is sent, `DecisionInvalidError`. RunNotFoundError: The server
+            does not know the run.
         """
-        decision = Decision(
+        decision = _made(
             id=request if isinstance(request, str) else request.id,
             verdict=verdict,
             decided_by=decided_by,
@@ -82,9 +86,7 @@ class Deciding(Reach):
             remember=None if remember is None else Remember.from_wire(remember),
         )
         if self._stores.signer is not None:
-            decision = await self._signed(self._stores.signer, decision, request)
-        if decision.size > DECISION_BYTES:
-            raise DecisionInvalidError(f"a decision may have {DECISION_BYTES // 1024} KiB at most", request=decision.id)
+            decision = _bounded(await self._signed(self._stores.signer, decision, request))
         answer = await self._update_or_signal("decide", decision.to_wire(), _update_id(decision))
         if answer is not None:
             return Receipt.from_wire(answer)
@@ -221,6 +223,26 @@ def _check_shown(request: Request, place: Place) -> None:
             request=request.id,
             digest=request.digest,
         )
+
+
+def _made(**fields: object) -> Decision:
+    """A decision that the run can read.
+
+    Raises:
+        DecisionInvalidError: It is none, is too large, or holds what is no JSON.
+    """
+    try:
+        return _bounded(Decision.model_validate(fields))
+    except ValidationError as error:
+        raise DecisionInvalidError("; ".join(problems_of(error))) from None
+    except PydanticSerializationError:
+        raise DecisionInvalidError("a decision holds what has no JSON form, such as a lone surrogate") from None
+
+
+def _bounded(decision: Decision) -> Decision:
+    if decision.size > DECISION_BYTES:
+        raise DecisionInvalidError(f"a decision may have {DECISION_BYTES // 1024} KiB at most", request=decision.id)
+    return decision
 
 
 def _update_id(decision: Decision) -> str:

@@ -340,6 +340,17 @@ class ConverterIncompatibleError(HoldfastError):
 # --- runs, as a client sees them --------------------------------------------------------------------------------
 
 
+class UpdateLimitError(HoldfastError):
+    """The server takes no further update to the run, in the history that it has at present; nothing was changed."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"{run_id} has had as many updates as the server takes in one history (2,000), or has too many under way "
+            "(10); try again when what it does now has ended. Decisions and messages are taken meanwhile"
+        )
+        self.run_id = run_id
+
+
 class RunExistsError(HoldfastError):
     """A run with this id is going on already."""
 

@@ -22,7 +22,7 @@ from holdfast._rpc import is_not_ready, is_update_limit, typed_errors
 from holdfast.archive import Stores
 from holdfast.chain import chain_of, current
 from holdfast.converter import of_workflow
-from holdfast.errors import REFUSALS, RefusalError, RunEndedError
+from holdfast.errors import REFUSALS, RefusalError, RunEndedError, UpdateLimitError
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.runs import OWN_WORKFLOWS, RunPhase
 
@@ -96,7 +96,11 @@ class Reach:
         return await self._handle.query(full, args=args, rpc_timeout=within or ANSWER_WITHIN)
 
     async def _update(self, name: str, arg: JsonObject) -> object:
-        """Send an update that only a worker can answer."""
+        """Send an update that only a worker can answer.
+
+        Raises:
+            UpdateLimitError: The run's history takes no further one.
+        """
         description = await self._describe()
         if description.status is not WorkflowExecutionStatus.RUNNING:
             raise self._ended(description)
@@ -107,6 +111,8 @@ class Reach:
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND:  # it ended in between
                     raise self._ended(await self._describe()) from error
+                if is_update_limit(error):
+                    raise UpdateLimitError(self.id) from error
                 if not is_not_ready(error):
                     raise
                 answer = None

@@ -63,6 +63,7 @@ class Steering(Reach):
             GrantRefusedError: It would not let the run go on, or there is no such limit.
             DecisionInvalidError: Nothing is added, or several agents are at work and *frame* names none.
             RunEndedError: The run has ended.
+            UpdateLimitError: Its present history takes no further update.
             TimeoutError: No worker answered; nothing was raised, unless one had just taken it.
             RunNotFoundError: The server does not know the run.
         """
@@ -91,6 +92,7 @@ class Steering(Reach):
             CallEndedError: It has its output already, or was never made.
             DecisionInvalidError: Several loops have such a call.
             RunEndedError: The run has ended.
+            UpdateLimitError: Its present history takes no further update.
             TimeoutError: No worker answered; nothing was cancelled, unless one had just taken it.
             RunNotFoundError: The server does not know the run.
         """

@@ -63,6 +63,7 @@ CODES: Final[Mapping[type[errors.HoldfastError], int]] = {
     errors.RefusalError: REFUSED,
     errors.RunExistsError: REFUSED,
     errors.RunGoesOnError: REFUSED,
+    errors.UpdateLimitError: REFUSED,
     errors.PortBusyError: NO_SERVER,
     errors.ServerBinaryMissingError: NO_SERVER,
     errors.ServerStartError: NO_SERVER,
