@@ -102,8 +102,8 @@ async def test_a_prefix_of_several_requests_decides_none(make_lab: MakeLab, cli:
     await run.cancel()
 
 
-async def test_a_decision_without_a_worker_is_stored(make_lab: MakeLab, cli: Cli) -> None:
-    """With no worker the decision is kept by the server: code 9 and the word *stored*; it counts once one returns."""
+async def test_xc5_a_decision_without_a_worker_is_stored(make_lab: MakeLab, cli: Cli) -> None:
+    """XC5: with no worker the server keeps the decision: code 9 and the word *stored*; it counts once one is back."""
     lab = await make_lab([DESK], script=[ASKS, DONE])
     run, request = await waiting(lab, "cli-stored")
     await lab.stop_worker()

@@ -21,8 +21,8 @@ from holdfast.server import EmbeddedServer
 TIMES = 50
 
 
-async def test_a_closed_pipe_is_silent(cli: Cli) -> None:
-    """A reader that goes away, as `head` does, ends a command with 141 and not a word."""
+async def test_xc5_a_closed_pipe_is_silent(cli: Cli) -> None:
+    """XC5: a reader that goes away, as `head` does, ends a command with 141 and not a word."""
     reading, writing = os.pipe()
     os.close(reading)
     process = await cli.start("runs", "--json", stdout=writing)
@@ -31,8 +31,8 @@ async def test_a_closed_pipe_is_silent(cli: Cli) -> None:
     assert (finished.code, finished.err) == (exits.CLOSED_PIPE, "")
 
 
-async def test_ctrl_c_is_silent_and_the_run_goes_on(cli: Cli, server: EmbeddedServer) -> None:
-    """Ctrl-C ends `start` with 130 and no traceback; the run that it followed goes on."""
+async def test_xc5_ctrl_c_is_silent_and_the_run_goes_on(cli: Cli, server: EmbeddedServer) -> None:
+    """XC5: Ctrl-C ends `start` with 130 and no traceback; the run that it followed goes on."""
     process = await cli.start("start", "desk", "hello", "--id", "cli-ctrl-c", "--task-queue", "cli-nobody")
     await line_with(process.stderr, "cli-ctrl-c")
     process.send_signal(signal.SIGINT)

@@ -79,8 +79,8 @@ async def test_start_waits_for_a_decision_made_elsewhere(make_lab: MakeLab, cli:
     assert "wipe: decided approve by lead" in finished.err
 
 
-async def test_no_worker_is_said_and_nothing_is_lost(cli: Cli) -> None:
-    """With no worker `start` says so on stderr with the remedy; after --timeout it leaves with 9; the run is kept."""
+async def test_xc5_no_worker_is_said_and_nothing_is_lost(cli: Cli) -> None:
+    """XC5: with no worker `start` says so with the remedy; after --timeout it ends with 9; the run stays."""
     finished = await cli("start", "desk", "hello", "--task-queue", "cli-nobody", "--id", "cli-lost", "--timeout", "5")
     assert finished.code == exits.UNCONFIRMED
     assert "holdfast worker MODULE --task-queue cli-nobody" in finished.err

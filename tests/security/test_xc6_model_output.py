@@ -193,6 +193,17 @@ async def test_xc6_a_reply_that_is_none_ends_the_run_with_a_reason(
     assert effects == []
 
 
+async def test_xc6_what_goes_beyond_256_calls_is_told_to_the_model(make_lab: MakeLab, effects: Effects) -> None:
+    """XC6: of 300 calls in one reply 256 run, and the model reads of each other one that it did not."""
+    calls = [call("note", {"line": str(n)}, f"c{n}") for n in range(300)]
+    lab = await make_lab([desk(effects)], script=[Reply(*calls), DONE])
+    assert (await finish(lab)).output == "done"
+    assert sorted(effects) == sorted(str(n) for n in range(256))
+    outputs = lab.model.requests[1].tool_outputs
+    refused = "Error: more than 256 calls in one reply; this one was not run."
+    assert list(outputs.values()) == [f"noted {n}" for n in range(256)] + [refused] * 44
+
+
 async def test_xc6_a_message_of_an_unknown_shape_is_an_empty_answer(make_lab: MakeLab, effects: Effects) -> None:
     """XC6: a message whose content is no list ends the run with an answer, not with a bug."""
     item = {"type": "message", "role": "assistant", "content": 5}
