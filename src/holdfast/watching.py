@@ -24,7 +24,7 @@ from holdfast.payloads.progress import ToolProgress
 from holdfast.payloads.requests import Request
 from holdfast.payloads.runs import RunResult, RunStatus
 from holdfast.payloads.usage import Spent, Usage
-from holdfast.reach import ENDED, Reach
+from holdfast.reach import ENDED, NO_WORKER, Reach
 from holdfast.trouble import activity_trouble, trouble_of
 
 SPENT_WITHIN: Final = timedelta(seconds=2)
@@ -59,6 +59,26 @@ class Watching(Reach):
         if description.status is not WorkflowExecutionStatus.RUNNING:
             return []
         return requests_in_memo(dict(await description.memo()))
+
+    async def in_full(self, request: Request) -> Request:
+        """An open request with its arguments whole, however long: lists have those above 2 KB by their start alone.
+
+        One that is no longer open, or whose arguments are above 1.5 MB, comes back as it was given.
+
+        Raises:
+            TimeoutError: No worker answered.
+            RunNotFoundError: The server does not know the run.
+        """
+        description = await self._describe()
+        with typed_errors(self._client, self.id):
+            try:
+                answer = await self._query(description, "pending_approvals", {"id": request.id})
+            except RPCError as error:
+                if error.status not in NO_WORKER:
+                    raise
+                raise TimeoutError(f"no worker of {self.id} answered; ask again when one is back") from error
+        found = (each for each in map(Request.from_wire, answer) if each.id == request.id)
+        return next(found, request)
 
     async def status(self) -> RunStatus:
         """Where the run stands: from the run itself, or from the server where no worker answers."""

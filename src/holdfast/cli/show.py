@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -79,6 +80,8 @@ async def look(hf: Holdfast, run_id: str) -> Shown:
     facts: dict[str, Any] = {}
     if described.close_time is None:
         pending = await whole(hf.client, run_id, described.workflow_type, pending)
+        with suppress(TimeoutError):  # without a worker their start has to do
+            pending = [await run.in_full(each) if each.arguments_preview is not None else each for each in pending]
         facts["needs_attention"] = await trouble_of(hf.client, described, attempts=2)
         facts["trouble"] = status.problem or (str(facts["needs_attention"]) if facts["needs_attention"] else None)
     else:

@@ -301,8 +301,12 @@ class AgentHost:
         if not self._prefix:
             await self._decider.unknown_signal("send", ())
 
-    def _pending(self, *_: object) -> list[JsonObject]:
-        return listed(self._state.ledger.open_requests())
+    def _pending(self, *args: object) -> list[JsonObject]:
+        requests = self._state.ledger.open_requests()
+        one = args[0].get("id") if args and isinstance(args[0], dict) else None
+        if one is None:
+            return listed(requests)
+        return [self._state.in_full(request).to_wire() for request in requests if request.id == one]
 
     def _status(self, *_: object) -> JsonObject:
         state = self._state

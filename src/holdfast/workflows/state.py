@@ -7,6 +7,7 @@ from typing import Final
 
 from temporalio import workflow
 
+from holdfast.payloads.base import json_size
 from holdfast.payloads.carry import SEGMENT_EVENTS
 from holdfast.payloads.guardrails import GuardrailResult, kept
 from holdfast.payloads.json_profile import JsonObject
@@ -26,7 +27,7 @@ from holdfast.workflows.leaving import Leaving
 from holdfast.workflows.ledger import Ledger
 from holdfast.workflows.mailbox import Mailbox
 from holdfast.workflows.messages import RefuseMessages
-from holdfast.workflows.publish import Publisher
+from holdfast.workflows.publish import LISTED_BYTES, Publisher
 from holdfast.workflows.spending import Spending
 from holdfast.workflows.transcript import Transcript
 from holdfast.workflows.work import Work
@@ -271,6 +272,15 @@ class RunState:
         if entry is not None:
             binding.bind_recalled(entry, request, arguments, self.asker)
         return entry
+
+    def in_full(self, request: Request) -> Request:
+        """An open request with its arguments whole, as far as one answer has room for them."""
+        arguments = self._arguments_of(request)
+        if arguments is None or json_size(arguments) > LISTED_BYTES:
+            return request
+        return request.model_copy(
+            update={"arguments": arguments, "arguments_preview": None, "arguments_bytes": None},
+        )
 
     def _arguments_of(self, request: Request) -> JsonObject | None:
         """Whole, also where the request shows only their start; None where it is about no call that waits."""
