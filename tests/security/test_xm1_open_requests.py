@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
-from _evidence import failed_tasks
+from _evidence import failed_tasks, logged
 from conftest import Effects, MakeLab
-from holdfast import Agent, tool
+from holdfast import Agent, Approval, tool
 from holdfast.errors import DefinitionError
 from holdfast.testing import Reply, Script, call, text
 from holdfast.testing.script import RecordedRequest, Step
@@ -72,8 +73,8 @@ async def test_xm1_a_run_that_asks_a_thousand_times_pauses_and_says_so(make_lab:
 
 
 async def test_xm1_what_was_held_back_is_asked_about_in_turn(make_lab: MakeLab, effects: Effects, cache: int) -> None:
-    """XM1: with room for two requests each decided one lets the next call ask, across nested loops, expiries and a
-    restart, until every call has run once."""
+    """XM1: with room for two requests each decided one lets the next call ask, across nested loops and a restart,
+    until every call has run once."""
 
     @tool(approval=True)
     async def wipe(target: str) -> str:
@@ -95,6 +96,25 @@ async def test_xm1_what_was_held_back_is_asked_about_in_turn(make_lab: MakeLab, 
     assert (await run.result()).output == "done"
     assert (decided, len(effects), len(set(effects))) == (12, 12, 12)
     assert lab.model.violations == []
+
+
+async def test_xm1_what_expires_makes_room_too(make_lab: MakeLab, effects: Effects) -> None:
+    """XM1: with room for one request, the expiry of one loop's lets the other loop ask; nobody decides, and the run
+    ends."""
+
+    @tool(approval=Approval(deadline=timedelta(milliseconds=300)))
+    async def wipe(target: str) -> str:
+        """Delete a target."""
+        effects.append(target)
+        return "wiped"
+
+    clerk = Agent("clerk", description="Wipes.", model="m", tools=[wipe], max_open_requests=1)
+    office = Agent("office", model="m", tools=[clerk.as_tool()])
+    lab = await make_lab([office], script=asking(1))
+    run = await lab.start("office", "go")
+    assert (await run.result(timeout=timedelta(seconds=60))).output == "done"
+    assert effects == []
+    assert len(await logged(lab, run, "expired", CLERKS)) == CLERKS
 
 
 @pytest.mark.parametrize("most", [0, 501, True, 2.5, None])
