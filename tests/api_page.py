@@ -39,7 +39,7 @@ GROUPS: Final = (
     (
         "Workers and clients",
         (
-            *("plugin", "client", "deltas", "lists", "many", "records", "handle", "sessions", "turns"),
+            *("plugin", "keyring", "client", "deltas", "lists", "many", "records", "handle", "sessions", "turns"),
             *("watching", "deciding", "steering", "trouble"),
             *("server", "signing", "trusted_keys", "worker"),
         ),

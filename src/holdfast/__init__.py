@@ -90,6 +90,9 @@ if TYPE_CHECKING:
         image_generation,
         web_search,
     )
+    from holdfast.keyring import (
+        Keyring,
+    )
     from holdfast.limits import (
         MaxTurns,
         Refusal,
@@ -240,6 +243,7 @@ _HOMES = {
     "InProcessDeltas": "deltas",
     "InputGuardrail": "guardrail",
     "KeptHistory": "payloads.history",
+    "Keyring": "keyring",
     "LimitsRaised": "payloads.requests",
     "Match": "payloads.remember",
     "MaxTurns": "limits",
@@ -341,6 +345,7 @@ __all__ = [
     "InProcessDeltas",
     "InputGuardrail",
     "KeptHistory",
+    "Keyring",
     "LimitsRaised",
     "Match",
     "MaxTurns",

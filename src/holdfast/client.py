@@ -16,11 +16,14 @@ from holdfast.conversing import Conversing
 from holdfast.converter import tolerant
 from holdfast.deltas import DeltaStream, delta_stream
 from holdfast.deltas_local import nearby_hub
+from holdfast.encryption import keyring_of
 from holdfast.errors import DefinitionError
 from holdfast.exporting import Exporting
 from holdfast.handle import Run
+from holdfast.keyring import EncryptionAt
 from holdfast.many import Many
 from holdfast.records import Records
+from holdfast.sealed_store import sealed_store
 from holdfast.starting import DEFAULT_TASK_QUEUE, TASK_TIMEOUT
 
 if TYPE_CHECKING:
@@ -69,7 +72,9 @@ class Holdfast(Many, Conversing, Attention, Exporting, Records):
             delta_stream(told, "Holdfast")
         stores = Stores(
             archive_at(archive),
-            store_by_default(store_named(artifacts), client.service_client.config.target_host),
+            sealed_store(
+                store_by_default(store_named(artifacts), client.service_client.config.target_host), keyring_of(client)
+            ),
             told,
             signer_at(signer),
         )
@@ -89,13 +94,30 @@ class Holdfast(Many, Conversing, Attention, Exporting, Records):
         deltas: str | DeltaStream | None = None,
         model_queue: str | None = None,
         signer: Signer | str | os.PathLike[str] | None = None,
+        encryption: EncryptionAt = None,
     ) -> Holdfast:
         """Connect as the environment says: ``TEMPORAL_ADDRESS``, a profile, mTLS, an API key, or the embedded server.
 
+        Args:
+            address: HOST:PORT.
+            profile: A profile of Temporal's configuration file.
+            namespace: By default as the environment says.
+            task_queue: As for `Holdfast` itself, like the following.
+            archive: As there.
+            artifacts: As there.
+            deltas: As there.
+            model_queue: As there.
+            signer: As there.
+            encryption: The workers' `Keyring`, or the file that holds it: needed to start, read and decide encrypted
+                runs. By default the file that ``HOLDFAST_ENCRYPTION_KEYS`` names; False for none.
+
         Raises:
             ServerUnavailableError: Nobody answers there.
+            DefinitionError: One of the places is none, or *encryption* names no key ring.
         """
-        client = await connect(address, profile=profile, namespace=namespace, data_converter=tolerant(None))
+        client = await connect(
+            address, profile=profile, namespace=namespace, data_converter=tolerant(None), encryption=encryption
+        )
         if deltas is None and not os.environ.get("HOLDFAST_DELTAS"):
             deltas = nearby_hub(client.service_client.config.target_host)
         return cls(

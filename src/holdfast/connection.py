@@ -14,7 +14,9 @@ from temporalio.converter import DataConverter
 from temporalio.envconfig import ClientConfigProfile, ClientConnectConfig
 
 from holdfast._server_state import nearest_state
+from holdfast.encryption import protected
 from holdfast.errors import ConnectionProfileError, ServerUnavailableError
+from holdfast.keyring import EncryptionAt, keyring_named
 
 __all__ = ["DEFAULT_ADDRESS", "connect", "connect_config"]
 
@@ -30,6 +32,7 @@ async def connect(
     namespace: str | None = None,
     plugins: Sequence[Plugin] = (),
     data_converter: DataConverter | None = None,
+    encryption: EncryptionAt = None,
     timeout: timedelta = CONNECT_TIMEOUT,
 ) -> Client:
     """Connect to Temporal, and make sure that it answers.
@@ -42,18 +45,22 @@ async def connect(
         profile: A profile of Temporal's configuration file; by default `TEMPORAL_PROFILE`, or "default".
         namespace: By default `TEMPORAL_NAMESPACE`, the profile's, or "default".
         data_converter: Temporal's default one when None (a plugin may extend it).
+        encryption: A key ring, or the file that holds one: all that the client sends is encrypted. By default the file
+            that ``HOLDFAST_ENCRYPTION_KEYS`` names; False for none.
 
     Raises:
         ConnectionProfileError: The configuration file or a profile in it cannot be used.
         ServerUnavailableError: Nothing answers there within *timeout*.
+        DefinitionError: What *encryption* names is no key ring.
     """
+    converter, headers = protected(data_converter or DataConverter.default, keyring_named(encryption, "connect"))
     config = await asyncio.to_thread(connect_config, address, profile)
     if namespace is not None:
         config["namespace"] = namespace
     target = config["target_host"]
     try:
         return await asyncio.wait_for(
-            Client.connect(**config, plugins=plugins, data_converter=data_converter or DataConverter.default),
+            Client.connect(**config, plugins=plugins, data_converter=converter, header_codec_behavior=headers),
             timeout=timeout.total_seconds(),
         )
     except TimeoutError as error:

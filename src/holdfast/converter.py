@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
-import temporalio.api.common.v1
+from temporalio import workflow
+from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
-from temporalio.converter import DataConverter, PayloadConverter, WorkflowSerializationContext
+from temporalio.converter import (
+    ActivitySerializationContext,
+    DataConverter,
+    PayloadConverter,
+    SerializationContext,
+    WithSerializationContext,
+    WorkflowSerializationContext,
+)
 
-from holdfast.errors import ConverterIncompatibleError
+from holdfast.errors import ConverterIncompatibleError, PayloadUnreadableError
 from holdfast.payloads.undecodable import Undecodable
+from holdfast.sealing import read_unread
 
 _PROBE: dict[str, Any] = {"holdfast": [1, True, None, "x"]}
 
@@ -25,10 +35,10 @@ def tolerant(converter: DataConverter | None) -> DataConverter:
         ConverterIncompatibleError: It does not keep plain JSON objects as they are, which every payload of ours is.
     """
     base = converter if converter is not None else DataConverter.default
-    if issubclass(base.payload_converter_class, _Tolerant):
+    if issubclass(base.payload_converter_class, Tolerant):
         return base
     _probe(base)
-    extended = type(f"Tolerant{base.payload_converter_class.__name__}", (_Tolerant, base.payload_converter_class), {})
+    extended = type(f"Tolerant{base.payload_converter_class.__name__}", (Tolerant, base.payload_converter_class), {})
     return dataclasses.replace(base, payload_converter_class=extended)
 
 
@@ -52,22 +62,65 @@ def _probe(base: DataConverter) -> None:
         raise ConverterIncompatibleError(name, "it changed the object")
 
 
-class _Tolerant(PayloadConverter):
-    def from_payloads(
-        self,
-        payloads: Sequence[temporalio.api.common.v1.Payload],
-        type_hints: list[type] | None = None,
-    ) -> list[Any]:
+class Tolerant(PayloadConverter):
+    """Reads what it can; what comes from outside and cannot be read is an `Undecodable`."""
+
+    def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
+        """See base class.
+
+        Raises:
+            PayloadUnreadableError: A type was expected, or the workflow's own activity or child said it, and it is
+                encrypted: the workflow task fails, and is tried again.
+        """
+        unread = next((found for each in payloads if (found := read_unread(each)) is not None), None)
+        hinted = type_hints is not None and any(hint is not object for hint in type_hints)
+        if unread is not None and (hinted or self._answers_this_workflow()):
+            raise PayloadUnreadableError(unread.problem, unread.key)
         try:
             return super().from_payloads(payloads, type_hints)  # type: ignore[safe-super]
         except Exception:
-            if type_hints is not None and any(hint is not object for hint in type_hints):
+            if hinted:
                 raise
             return [self._one(payload) for payload in payloads]
 
-    def _one(self, payload: temporalio.api.common.v1.Payload) -> Any:
+    def _answers_this_workflow(self) -> bool:
+        """Whether a workflow reads what it has asked others for."""
+        return False
+
+    def _one(self, payload: Payload) -> Any:
+        unread = read_unread(payload)
+        if unread is not None:
+            return unread
         try:
             [value] = super().from_payloads([payload])  # type: ignore[safe-super]
         except Exception as error:  # noqa: BLE001 - any decoder's error means the same here
             return Undecodable(type(error).__name__)
         return value
+
+
+class Watchful(WithSerializationContext):
+    """Beside `Tolerant`, where payloads are encrypted: knows whose they are.
+
+    An answer of the workflow's own activity or child that cannot be read is never taken for an answer.
+    """
+
+    _context: SerializationContext | None = None
+
+    def with_context(self, context: SerializationContext) -> Self:
+        """See base class."""
+        above: Any = super()  # whatever converter of the user's this one extends
+        plain = getattr(above.with_context, "__func__", None) is WithSerializationContext.with_context
+        told: Self = self if plain else above.with_context(context)
+        extended = copy.copy(self) if told is self else told
+        extended._context = context
+        return extended
+
+    def _answers_this_workflow(self) -> bool:
+        if not workflow.in_workflow():
+            return False
+        match self._context:
+            case WorkflowSerializationContext(workflow_id=id):
+                return id != workflow.info().workflow_id
+            case ActivitySerializationContext():
+                return True
+        return False

@@ -337,6 +337,40 @@ class ConverterIncompatibleError(HoldfastError):
         self.problem = problem
 
 
+class PayloadUnreadableError(HoldfastError):
+    """What a workflow needs to go on is encrypted, and cannot be read here. Its task fails, and is tried again.
+
+    Attributes:
+        key: Id of the key that would open it, where that is what is missing.
+    """
+
+    def __init__(self, problem: str, key: str | None = None) -> None:
+        super().__init__(
+            f"{problem}; the run waits: give this worker the key ring of the others (HOLDFAST_ENCRYPTION_KEYS)"
+        )
+        self.problem = problem
+        self.key = key
+
+
+class KeyMissingError(HoldfastError):
+    """The key ring has no key of this id.
+
+    Attributes:
+        key: The id.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the encryption key {key!r} is not in this key ring; add it to read what it has written")
+        self.key = key
+
+
+class SealBrokenError(HoldfastError):
+    """Something encrypted was changed, or belongs elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__("it was changed after it was encrypted, or belongs elsewhere; restore it from where it came")
+
+
 # --- runs, as a client sees them --------------------------------------------------------------------------------
 
 

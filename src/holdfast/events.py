@@ -13,8 +13,9 @@ from temporalio.converter import DataConverter
 from temporalio.service import RPCError
 
 from holdfast._rpc import is_lost_place
-from holdfast.errors import PayloadInvalidError
+from holdfast.errors import HistoryUnreadableError, PayloadInvalidError
 from holdfast.payloads.requests import MEMO_LOG, MEMO_REQUEST, Request, Transition
+from holdfast.payloads.undecodable import Undecodable
 
 CLOSING = frozenset(
     {
@@ -91,6 +92,8 @@ async def ledger_changes(
     for key, payload in fields.items():
         if key == MEMO_LOG:
             entries = await _decode(payload, converter)
+            if isinstance(entries, Undecodable):
+                raise HistoryUnreadableError(entries.problem)
             log = [Transition.from_wire(entry) for entry in entries or []]
         elif key.startswith(MEMO_REQUEST):
             request = read_request(await _decode(payload, converter))
@@ -112,7 +115,13 @@ def requests_in_memo(memo: dict[str, Any]) -> list[Request]:
 
 
 def read_request(value: object) -> Request | None:
-    """Read one memo value; None where it was cleared, or written by a version that we cannot read."""
+    """Read one memo value; None where it was cleared, or written by a version that we cannot read.
+
+    Raises:
+        HistoryUnreadableError: It is encrypted, and this client lacks the key.
+    """
+    if isinstance(value, Undecodable) and value.encrypted:
+        raise HistoryUnreadableError(value.problem)
     if not isinstance(value, dict):
         return None
     try:

@@ -1,13 +1,24 @@
-"""Keeps heartbeats of tool code away from the begun mark."""
+"""Keeps heartbeats of tool code away from the begun mark, and what cannot be decrypted away from activities."""
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 from temporalio import activity
-from temporalio.worker import ActivityInboundInterceptor, ActivityOutboundInterceptor, Interceptor
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ActivityOutboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+)
 
 from holdfast.activities.beats import OUR_BEAT
+from holdfast.payloads.undecodable import UNREADABLE, Undecodable
+
+KEY_AGAIN: Final = timedelta(seconds=20)
+"""A worker without the key leaves a call to another one for so long."""
 
 
 class BeatGuard(Interceptor):
@@ -25,6 +36,12 @@ class BeatGuard(Interceptor):
 class _Inbound(ActivityInboundInterceptor):
     def init(self, outbound: ActivityOutboundInterceptor) -> None:
         super().init(_Outbound(outbound))
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        unread = next((each for each in input.args if isinstance(each, Undecodable)), None)
+        if unread is not None and unread.encrypted and activity.info().activity_type.startswith("holdfast."):
+            raise ApplicationError(unread.problem, type=UNREADABLE, next_retry_delay=KEY_AGAIN)
+        return await super().execute_activity(input)
 
 
 class _Outbound(ActivityOutboundInterceptor):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,13 +12,15 @@ from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError
 
 from holdfast._rpc import typed_errors
-from holdfast.errors import SearchAttributesMissingError
+from holdfast.errors import HistoryUnreadableError, SearchAttributesMissingError
 from holdfast.events import requests_in_memo
 from holdfast.payloads.people import is_group, named
 from holdfast.payloads.requests import Request
 from holdfast.payloads.runs import OWN_WORKFLOWS, RunPhase
 from holdfast.payloads.search_attributes import AGENT, APPROVERS, LABELS, PENDING, STATUS
 from holdfast.visibility import AGENT_KEY, DUE_KEY, LABELS_KEY, PENDING_KEY, STATUS_KEY, about_attributes, quoted
+
+logger = logging.getLogger(__name__)
 
 _BY_EXECUTION: Final[dict[str, str]] = {
     "completed": "Completed",
@@ -140,7 +143,7 @@ class Lists:
         found = [
             OpenRequest(execution.id, request)
             async for execution in self._list(" AND ".join(clauses), limit)
-            for request in requests_in_memo(dict(await execution.memo()))
+            for request in await _readable(execution)
             if (approver is None or named(approver, request.approvers or ())) and tool in (None, request.tool)
         ]
         return ordered(found, order_by)
@@ -156,6 +159,15 @@ class Lists:
                 if about_attributes(error):
                     raise SearchAttributesMissingError(self.client.namespace) from error
                 raise
+
+
+async def _readable(execution: WorkflowExecution) -> list[Request]:
+    """The open requests of a listed run. One that cannot be read must not hide those of the others."""
+    try:
+        return requests_in_memo(dict(await execution.memo()))
+    except HistoryUnreadableError as error:
+        logger.warning("the requests of %s are left out: %s", execution.id, error)
+        return []
 
 
 def _info(execution: WorkflowExecution) -> RunInfo:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import openai
 from temporalio.client import Client, ClientConfig, WorkflowHistory
 from temporalio.client import Plugin as ClientPlugin
+from temporalio.common import HeaderCodecBehavior
 from temporalio.service import ConnectConfig, ServiceClient
 from temporalio.worker import Plugin as WorkerPlugin
 from temporalio.worker import (
@@ -39,14 +40,17 @@ from holdfast.archive import archive_at
 from holdfast.artifacts import ArtifactsAt, ArtifactStore, FolderStore, store_by_default, store_named
 from holdfast.converter import tolerant
 from holdfast.deltas import DeltaStream, delta_stream
+from holdfast.encryption import keyring_of, protected
 from holdfast.errors import DefinitionError
 from holdfast.hooks import AgentHooks, hooks_of
 from holdfast.hosted import HostedMcp
 from holdfast.interceptor import BeatGuard
+from holdfast.keyring import EncryptionAt, Keyring, keyring_named
 from holdfast.models.port import ModelPort
 from holdfast.models.responses import ResponsesModel
 from holdfast.payloads.signed import VERIFY
 from holdfast.registry import Registry
+from holdfast.sealed_store import sealed_store
 from holdfast.tools import Tool
 from holdfast.workflows.archiving import ArchiveRun
 from holdfast.workflows.run import AgentRun
@@ -69,7 +73,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
 
     It adds the workflows `AgentRun` and `AgentSession` and the activities ``holdfast.*``, and extends the client's
     payload converter so that an undecodable message cannot stop a run. Codec, failure types and worker options stay
-    yours.
+    yours; with *encryption* your codec is kept inside ours.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         deltas: str | DeltaStream | None = None,
         archive: str | os.PathLike[str] | None = None,
         trusted_keys: TrustedKeys | str | os.PathLike[str] | None = None,
+        encryption: EncryptionAt = None,
     ) -> None:
         """Check the definitions.
 
@@ -113,6 +118,9 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
                 come, and names in them are verified. `TrustedKeys`, or the path of a file of them, which is read
                 again whenever it changes. ``HOLDFAST_TRUSTED_KEYS`` by default; without any, names are claimed. All
                 workers that serve the same runs need it.
+            encryption: A `Keyring`, or the file that holds one: all that the client and the worker write, into
+                histories, artifacts and streams, is encrypted. All workers and clients of the same runs need it. By
+                default the file that ``HOLDFAST_ENCRYPTION_KEYS`` names; False for none.
 
         Raises:
             DefinitionError: Agents or tools cannot work together.
@@ -136,6 +144,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
             delta_stream(self._deltas)
         self._archive = archive_at(archive)
         self._trusted = trusted_keys_at(trusted_keys)
+        self._keyring = keyring_named(encryption)
 
     def name(self) -> str:
         """See base class. Workers send it with their heartbeats, so `holdfast doctor` knows whose version is which."""
@@ -158,7 +167,9 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
 
     def configure_client(self, config: ClientConfig) -> ClientConfig:
         """Extend the data converter."""
-        config["data_converter"] = tolerant(config.get("data_converter"))
+        headers = config.get("header_codec_behavior", HeaderCodecBehavior.NO_CODEC)
+        converter = tolerant(config.get("data_converter"))
+        config["data_converter"], config["header_codec_behavior"] = protected(converter, self._keyring, headers)
         return config
 
     async def connect_service_client(
@@ -190,7 +201,8 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         client = config.get("client")
         assert client is not None
         clients, made = self._clients()
-        artifacts = Artifacts(self._store_beside(client))
+        client = protected_client(client, self._keyring)
+        artifacts = Artifacts(sealed_store(self._store_beside(client), keyring_of(client)))
         runtime = Runtime(
             self.registry, _ports(clients), self._default_model, self._groups, self._hooks, artifacts, self._archive
         )
@@ -199,7 +211,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
             runtime.deltas = DeltaOutlet(delta_stream(self._deltas), owned=isinstance(self._deltas, str))
         ours = [CallModel(runtime).run, Evaluate(runtime).run, WriteArchive(runtime).run]
         activities = [*ours, *ToolActivities(runtime).all()]
-        config["client"] = with_tolerant_converter(client)
+        config["client"] = client
         config["workflows"] = [*config.get("workflows", []), *WORKFLOWS]
         config["activities"] = [*config.get("activities", []), *activities]
         config["interceptors"] = [*config.get("interceptors", []), _Parts(self, runtime, made, activities)]
@@ -219,6 +231,8 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
             await next(worker)  # another one's, or the same plugin once more
             return
         parts.held = True
+        if self._keyring is not None:
+            worker.client = worker.client  # activities would get the one that was given, which does not encrypt
         async with AsyncExitStack() as stack:
             parts.runtime.open(worker)
             stack.callback(parts.runtime.close)
@@ -234,7 +248,9 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
 
     def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
         """Replay our workflows beside the others."""
-        config["data_converter"] = tolerant(config.get("data_converter"))
+        headers = config.get("header_codec_behavior", HeaderCodecBehavior.NO_CODEC)
+        converter = tolerant(config.get("data_converter"))
+        config["data_converter"], config["header_codec_behavior"] = protected(converter, self._keyring, headers)
         config["workflows"] = [*config.get("workflows", []), *WORKFLOWS]
         return config
 
@@ -327,12 +343,12 @@ def _ports(clients: Mapping[str, openai.AsyncOpenAI | ModelPort]) -> dict[str, M
     }
 
 
-def with_tolerant_converter(client: Client) -> Client:
-    """Return *client* with our converter around its own; the same one where it has it already."""
-    converter = tolerant(client.data_converter)
+def protected_client(client: Client, keyring: Keyring | None) -> Client:
+    """Return *client* with our converter, and our codec, around its own; the same one where it has them already."""
+    config = client.config(active_config=True)
+    converter, headers = protected(tolerant(client.data_converter), keyring, config["header_codec_behavior"])
     if converter is client.data_converter:
         return client
-    config = client.config(active_config=True)
-    config["data_converter"] = converter
+    config["data_converter"], config["header_codec_behavior"] = converter, headers
     config["plugins"] = []  # they have had their say when the given client was made
     return Client(**config)

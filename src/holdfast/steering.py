@@ -11,6 +11,7 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from holdfast._rpc import typed_errors
+from holdfast.cancel_words import concealed
 from holdfast.errors import DecisionInvalidError, RunEndedError, RunNotFoundError
 from holdfast.payloads.base import problems_of
 from holdfast.payloads.cancel_call import CallCancelled, CancelCall
@@ -122,7 +123,7 @@ class Steering(Reach):
             return False
         try:
             with typed_errors(self._client, self.id):
-                await self._handle.cancel(reason=recorded(reason))
+                await self._handle.cancel(reason=await concealed(recorded(reason), self._converter))
         except RunNotFoundError:
             return False  # it ended in between
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
@@ -20,7 +21,9 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverseRequest
 from temporalio.client import Client, WorkflowExecutionDescription
+from temporalio.exceptions import FailureError
 
+from holdfast.errors import HistoryUnreadableError, PayloadUnreadableError
 from holdfast.events import requests_in_memo
 from holdfast.polling import ACTIVITIES, WORKFLOWS, versions_polling
 from holdfast.visibility import AGENT_KEY
@@ -37,6 +40,8 @@ _ROLL_BACK: Final = (
     "roll the workers back to the code that the run began with, or forward to a fix: it goes on by itself then, and "
     "what was decided meanwhile counts"
 )
+
+_GIVE_KEY: Final = "give every worker the key ring that the run was written with: it goes on by itself then"
 
 TroubleKind = Literal["task_fails", "overdue", "no_worker", "activity_paused", "activity_fails"]
 
@@ -110,14 +115,14 @@ async def trouble_of(
         or await _overdue(described)
         or await _no_worker(described, polled)
         or await _unpolled_activity(described, polled)
-        or activity_trouble(described, attempts)
+        or await activity_trouble(described, attempts)
     )
 
 
-def activity_trouble(described: WorkflowExecutionDescription, attempts: int = ATTEMPTS) -> Trouble | None:
+async def activity_trouble(described: WorkflowExecutionDescription, attempts: int = ATTEMPTS) -> Trouble | None:
     """What an activity under way has run into: it was paused, or fails and is tried again."""
     for pending in described.raw_description.pending_activities:
-        name, said = pending.activity_type.name, _said(pending.last_failure)
+        name, said = pending.activity_type.name, await _said(described, pending.last_failure)
         if pending.paused:
             message = pending.pause_info.manual.reason or "it was paused by an operator"
             remedy = f"`temporal activity unpause --workflow-id {described.id} --activity-id {pending.activity_id}`"
@@ -148,13 +153,15 @@ async def _task_fails(client: Client, described: WorkflowExecutionDescription) -
     failures = await _recent_failures(client, described)
     if not failures and attempt < ATTEMPTS:
         return None  # a worker was killed with the task in hand: the next one takes it
-    cause, message = "WORKFLOW_TASK_TIMED_OUT", "workers take its tasks and do not answer"
+    cause, message, remedy = "WORKFLOW_TASK_TIMED_OUT", "workers take its tasks and do not answer", _ROLL_BACK
     if failures:
         failed = failures[0].workflow_task_failed_event_attributes
         cause = WorkflowTaskFailedCause.Name(failed.cause).removeprefix(_CAUSE)
-        message = _said(failed.failure)
+        message = await _said(described, failed.failure)
+        if failed.failure.application_failure_info.type == PayloadUnreadableError.__name__:
+            remedy = _GIVE_KEY
     since = failures[-1].event_time if failures else described.raw_description.pending_workflow_task.scheduled_time
-    return _trouble(described, "task_fails", cause, message, _ROLL_BACK, since=_time(since), attempt=attempt)
+    return _trouble(described, "task_fails", cause, message, remedy, since=_time(since), attempt=attempt)
 
 
 async def _recent_failures(client: Client, described: WorkflowExecutionDescription) -> list[HistoryEvent]:
@@ -176,7 +183,10 @@ async def _recent_failures(client: Client, described: WorkflowExecutionDescripti
 
 async def _overdue(described: WorkflowExecutionDescription) -> Trouble | None:
     """A deadline that no worker has noticed: one that was killed counts as polling for another minute."""
-    waiting = requests_in_memo(dict(await described.memo()))
+    try:
+        waiting = requests_in_memo(dict(await described.memo()))
+    except HistoryUnreadableError:
+        return None  # this client lacks the key: what else is wrong is said all the same
     due = sorted((each.deadline, each.id) for each in waiting if each.deadline is not None)
     if not due or due[0][0] + OVERDUE_AFTER > datetime.now(UTC):
         return None
@@ -228,9 +238,15 @@ def _start(queue: str) -> str:
     return f"start one with `holdfast worker MODULE --task-queue {queue}`: nothing is lost until then"
 
 
-def _said(failure: Failure) -> str:
-    """The message of a failure; with a codec that covers failures it is encoded, and says little."""
-    text = " ".join(failure.message.split())
+async def _said(described: WorkflowExecutionDescription, failure: Failure) -> str:
+    """The message of a failure; where this client cannot decode it, it says little."""
+    readable = Failure()
+    readable.CopyFrom(failure)
+    message = failure.message
+    with suppress(Exception):  # a codec of the user's
+        error = await described.data_converter.decode_failure(readable)
+        message = error.message if isinstance(error, FailureError) else str(error)
+    text = " ".join(message.split())
     return text if len(text) <= _MESSAGE_LENGTH else f"{text[:_MESSAGE_LENGTH]}…"
 
 

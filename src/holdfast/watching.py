@@ -17,6 +17,7 @@ from temporalio.exceptions import ApplicationError, CancelledError, TerminatedEr
 from temporalio.service import RPCError
 
 from holdfast._rpc import typed_errors
+from holdfast.cancel_words import revealed
 from holdfast.errors import HoldfastError, PayloadInvalidError, RunCancelledError, RunFailedError, WaitingForPeople
 from holdfast.events import cancel_reason, ledger_changes, requests_in_memo, result_of
 from holdfast.output_type import built, typed_result
@@ -93,7 +94,7 @@ class Watching(Reach):
             with typed_errors(self._client, self.id):
                 trouble = await trouble_of(self._client, description, attempts=2)
         else:
-            trouble = activity_trouble(description, attempts=2)
+            trouble = await activity_trouble(description, attempts=2)
         if ended is not None:
             return status.model_copy(update={"status": ended, "pending": 0, "problem": None})
         return status.model_copy(update={"problem": status.problem or (None if trouble is None else str(trouble))})
@@ -182,7 +183,8 @@ class Watching(Reach):
         cause = error.cause
         if isinstance(cause, CancelledError):
             events = [event async for event in self._events(wait=False)]
-            return RunCancelledError(self.id, cancel_reason(events), await self._spent())
+            reason = await revealed(cancel_reason(events), self._converter)
+            return RunCancelledError(self.id, reason, await self._spent())
         if isinstance(cause, ApplicationError):
             facts = cause.details[0] if cause.details else None
             known = facts if isinstance(facts, dict) else None

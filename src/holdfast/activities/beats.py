@@ -21,6 +21,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.workflowservice.v1 import RecordActivityTaskHeartbeatRequest
 from temporalio.bridge.proto import ActivityHeartbeat
 from temporalio.client import Client
+from temporalio.converter import ActivitySerializationContext
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
@@ -53,12 +54,23 @@ class _Beat:
     def __init__(self, client: Client, info: activity.Info, said: Sequence[Any]) -> None:
         self._client = client
         self._info = info
+        self._converter = client.data_converter.with_context(
+            ActivitySerializationContext(
+                namespace=info.namespace,
+                workflow_id=info.workflow_id,
+                workflow_type=info.workflow_type,
+                activity_type=info.activity_type,
+                activity_id=info.activity_id,
+                activity_task_queue=info.task_queue,
+                is_local=info.is_local,
+            )
+        )
         self.said = said
         self.request = RecordActivityTaskHeartbeatRequest()
 
     async def say(self, details: Sequence[Any]) -> None:
         """Encode *details* here, in the loop that the user's codec knows."""
-        payloads = await self._client.data_converter.encode(details) if details else []
+        payloads = await self._converter.encode(details) if details else []
         self.said = details
         self.request = RecordActivityTaskHeartbeatRequest(
             namespace=self._info.namespace,

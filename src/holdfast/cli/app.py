@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.commands import answering, creating, deciding, keeping, keys, running, serving, settings, steering
+from holdfast.cli.commands import (
+    answering,
+    creating,
+    deciding,
+    encrypting,
+    keeping,
+    keys,
+    running,
+    serving,
+    settings,
+    steering,
+)
 
 app = typer.Typer(
     name="holdfast",
@@ -54,6 +65,7 @@ for _command in (
     keeping.export,
     keeping.erase,
     keys.keys,
+    encrypting.rekey,
     settings.setup,
     settings.doctor,
 ):

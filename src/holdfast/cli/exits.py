@@ -76,6 +76,9 @@ CODES: Final[Mapping[type[errors.HoldfastError], int]] = {
     errors.ArchiveUnavailableError: NOT_SET_UP,
     errors.ArtifactError: NOT_SET_UP,
     errors.HistoryUnreadableError: NOT_SET_UP,
+    errors.KeyMissingError: NOT_SET_UP,
+    errors.PayloadUnreadableError: NOT_SET_UP,
+    errors.SealBrokenError: NOT_SET_UP,
     errors.NamespaceNotFoundError: NOT_SET_UP,
     errors.SearchAttributesMissingError: NOT_SET_UP,
 }

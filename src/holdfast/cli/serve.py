@@ -166,7 +166,7 @@ async def _serve_on(server: EmbeddedServer, served: Served | None, serving: Serv
         if server.started_here:
             await asyncio.Event().wait()  # until a signal
         return
-    client = await Client.connect(server.address, namespace=server.namespace)
+    client = await connect(server.address, namespace=server.namespace)
 
     async def announce() -> None:
         ready = {**_served_facts(served, serving), "address": server.address, **facts}

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from holdfast.errors import PayloadInvalidError
 from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.undecodable import Undecodable
 
 _SHOWN_PROBLEMS: Final = 10
 _SHOWN_PARTS: Final = 8
@@ -48,6 +49,8 @@ class Payload(BaseModel):
         """
         if isinstance(value, cls):
             return value
+        if isinstance(value, Undecodable):
+            raise PayloadInvalidError(cls.__name__, [value.problem])
         try:
             return cls.model_validate(value)
         except ValidationError as error:

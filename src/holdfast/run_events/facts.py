@@ -14,6 +14,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError, CancelledError
 
+from holdfast.cancel_words import revealed
 from holdfast.errors import HistoryUnreadableError
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.requests import MEMO_LOG, MEMO_REQUEST
@@ -196,7 +197,8 @@ class FactReader:
             case EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
                 return TaskDone()
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
-                return CancelAsked(event.workflow_execution_cancel_requested_event_attributes.cause)
+                told = event.workflow_execution_cancel_requested_event_attributes.cause
+                return CancelAsked(await revealed(told, self.converter))
             case _:
                 return await self._closed(event)
 

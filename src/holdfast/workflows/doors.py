@@ -18,6 +18,7 @@ from holdfast.payloads.sessions import SessionInput
 from holdfast.payloads.transcript import BLOCK_BYTES
 from holdfast.payloads.undecodable import Undecodable
 from holdfast.workflows.ledger import WHY_CHARACTERS
+from holdfast.workflows.unread import demand, refuse_for_good
 
 PayloadT = TypeVar("PayloadT", bound=Payload)
 InputT = TypeVar("InputT", bound=RunInput)
@@ -102,10 +103,12 @@ def read_start(args: Sequence[object], expected: str, kind: type[InputT]) -> Inp
 
     Raises:
         ApplicationError: ``StartInvalid``, saying what was expected.
+        PayloadUnreadableError: A key is missing here: the workflow task fails, and is tried again.
     """
     if len(args) != 1:
         raise _start_invalid(f"{expected}; got {len(args)} arguments")
     if isinstance(args[0], Undecodable):
+        refuse_for_good(args[0])
         raise _start_invalid(f"{expected}; the argument could not be decoded: {args[0].problem}")
     try:
         check_json(args[0])
@@ -131,6 +134,8 @@ def read_carry(args: Sequence[object]) -> Carry | None:
     whose argument is refused. With a cron schedule the next run gets the argument of whoever started the first one.
     """
     info = workflow.info()
+    if info.continued_run_id is not None:
+        demand(args)
     if info.continued_run_id is None or info.cron_schedule or len(args) != 1 or not isinstance(args[0], dict):
         return None
     return Carry.from_wire(args[0]["carried"]) if "carried" in args[0] else None

@@ -32,6 +32,7 @@ from holdfast.workflows.raising import Raiser
 from holdfast.workflows.sending import Sender
 from holdfast.workflows.state import RunState
 from holdfast.workflows.talking import SessionSender
+from holdfast.workflows.unread import Unread
 
 PREFIX: Final = "holdfast."
 """Before every handler name of a host inside a user's own workflow."""
@@ -79,6 +80,7 @@ class AgentHost:
         self._idling: asyncio.Task[None] | None = None
         self._prefix = prefix
         self._decider = Decider(self._state)
+        self._unread = Unread()
         self._register()
 
     async def run(
@@ -251,9 +253,10 @@ class AgentHost:
         """Be the host of a session: messages open turns, one after the other. For a workflow of our own."""
         conversation = self._conversation = Conversation(self._state, Talk.model_validate(self.own))
         sender = SessionSender(self._state, conversation, self._unknown_send)
-        workflow.set_signal_handler("send", sender.send_by_signal)
-        workflow.set_update_handler("send", sender.send, validator=sender.refuse)
-        workflow.set_signal_handler("close", sender.close)
+        signal, update = self._unread.signal, self._unread.update
+        workflow.set_signal_handler("send", signal(sender.send_by_signal))
+        workflow.set_update_handler("send", update(sender.send), validator=sender.refuse)
+        workflow.set_signal_handler("close", signal(sender.close))
         workflow.set_query_handler("turn", sender.turn)
         return conversation
 
@@ -277,15 +280,16 @@ class AgentHost:
     def _register(self) -> None:
         name, decider, raiser = self._prefix, self._decider, Raiser(self._state)
         canceller, sender = CallCanceller(self._state), Sender(self._state, self._unknown_send)
-        workflow.set_signal_handler(f"{name}approve", decider.approve)
-        workflow.set_signal_handler(f"{name}reject", decider.reject)
-        workflow.set_signal_handler(f"{name}decide", decider.decide_by_signal)
-        workflow.set_signal_handler(f"{name}stop", decider.stop)
-        workflow.set_signal_handler(f"{name}send", sender.send_by_signal)
-        workflow.set_update_handler(f"{name}decide", decider.decide, validator=decider.refuse)
-        workflow.set_update_handler(f"{name}raise_limits", raiser.raise_limits, validator=raiser.refuse)
-        workflow.set_update_handler(f"{name}cancel_call", canceller.cancel_call, validator=canceller.refuse)
-        workflow.set_update_handler(f"{name}send", sender.send, validator=sender.refuse)
+        signal, update = self._unread.signal, self._unread.update
+        workflow.set_signal_handler(f"{name}approve", signal(decider.approve))
+        workflow.set_signal_handler(f"{name}reject", signal(decider.reject))
+        workflow.set_signal_handler(f"{name}decide", signal(decider.decide_by_signal))
+        workflow.set_signal_handler(f"{name}stop", signal(decider.stop))
+        workflow.set_signal_handler(f"{name}send", signal(sender.send_by_signal))
+        workflow.set_update_handler(f"{name}decide", update(decider.decide), validator=decider.refuse)
+        workflow.set_update_handler(f"{name}raise_limits", update(raiser.raise_limits), validator=raiser.refuse)
+        workflow.set_update_handler(f"{name}cancel_call", update(canceller.cancel_call), validator=canceller.refuse)
+        workflow.set_update_handler(f"{name}send", update(sender.send), validator=sender.refuse)
         workflow.set_query_handler(f"{name}decision", decider.decision)
         workflow.set_query_handler(f"{name}pending_approvals", self._pending)
         workflow.set_query_handler(f"{name}pending_requests", self._pending)

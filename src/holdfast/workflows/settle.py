@@ -12,7 +12,9 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 from holdfast.errors import PayloadInvalidError
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.tool_call import Attempt
+from holdfast.payloads.undecodable import UNREADABLE
 from holdfast.payloads.usage import Spent
+from holdfast.workflows.unread import demand
 
 NOT_REGISTERED: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
     "NotFoundError": (
@@ -83,11 +85,17 @@ def start_activity(
 
 
 async def settle_activity(handle: workflow.ActivityHandle[Any]) -> Settled:
-    """Wait for an activity and tell its endings apart. Cancellation of the waiting task propagates."""
+    """Wait for an activity and tell its endings apart. Cancellation of the waiting task propagates.
+
+    Raises:
+        PayloadUnreadableError: Its answer is encrypted, and cannot be read here: the workflow task is tried again.
+    """
     try:
-        return Done(await handle)
+        value = await handle
     except ActivityError as error:
         return ending_of(error)
+    demand([value])
+    return Done(value)
 
 
 def ending_of(error: ActivityError) -> Settled:
@@ -118,7 +126,7 @@ def cause_ending(activity: str, cause: BaseException | None, told: str = "") -> 
             type=cause.type or "ApplicationError",
             message=text,
             raised=True,
-            not_registered=_is_unknown(activity, cause.type, text),
+            not_registered=_is_unknown(activity, cause.type, text) or _without_key(activity, cause),
             spent=_spent(cause),
         )
     return Failed(type=type(cause).__name__ if cause else "ActivityError", message=str(cause or told))
@@ -128,6 +136,11 @@ def _is_unknown(activity: str, kind: str | None, text: str) -> bool:
     """Whether a failure is a worker's own: it does not know the activity, and has run nothing."""
     begins, further = NOT_REGISTERED.get(kind or "", ((), ""))
     return text.startswith(tuple(each.format(activity) for each in begins)) and further.lower() in text.lower()
+
+
+def _without_key(activity: str, cause: ApplicationError) -> bool:
+    """Whether a worker could not decrypt what it was given, and has run nothing."""
+    return activity.startswith("holdfast.") and cause.type == UNREADABLE
 
 
 def _spent(error: ApplicationError) -> Spent | None:

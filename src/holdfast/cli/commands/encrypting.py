@@ -1,0 +1,43 @@
+"""`rekey`: data keys."""
+
+# ruff: noqa: PLC0415 what a command does is imported when it runs: see the package
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast.cli import options
+
+KeyFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        envvar="HOLDFAST_ENCRYPTION_KEYS",
+        help="The key ring, a JSON file; HOLDFAST_ENCRYPTION_KEYS by default.",
+    ),
+]
+
+
+def rekey(
+    *,
+    file: KeyFile,
+    id: Annotated[str | None, typer.Option(metavar="ID", help="Of the new key; today's date by default.")] = None,
+    current: Annotated[
+        bool,
+        typer.Option(
+            "--current/--later",
+            help="Whether the new key writes at once. --later gives it to every worker and client for reading first.",
+        ),
+    ] = True,
+    use: Annotated[
+        str | None, typer.Option(metavar="ID", help="Make no key; let the one of this id write from now on.")
+    ] = None,
+    json: options.Json = False,
+) -> int:
+    """Add a new data key to a key ring, or make a key ring with one."""
+    from holdfast.cli import rekeying
+
+    return rekeying.rekey(file, id, current=current, use=use, as_json=json)
