@@ -10,7 +10,7 @@ WHEEL_TESTS ?= tests/unit tests/cli/test_init.py
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-crash test check scenarios api crash-matrix bench clean
+.PHONY: help demo demo-crash test check scenarios api crash-matrix soak bench clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ crash-matrix: $(READY) ## Kill workers at every message that matters, and keep t
 	@rm -rf build/crash-matrix
 	HOLDFAST_MATRIX=$(CURDIR)/build/crash-matrix $(BIN)/pytest -q -n $(JOBS) --dist loadfile tests/crash/test_matrix_*.py
 	@cd tests && ../$(BIN)/python -m crash.matrix_page ../build/crash-matrix
+
+soak: $(READY) ## Kill workers and lose messages for some minutes (MINUTES=5 SEED=1 ARGS="--json --only mixed")
+	@cd tests && ../$(BIN)/python -m crash.soak --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: $(READY) ## Measure long runs and a long session: histories, memory, time
 	@$(BIN)/python bench/long_runs.py

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHistory
@@ -37,6 +37,7 @@ AT_A_TIME: Final = 16
 RUN_S: Final = 120.0
 GOES_ON_S: Final = 8.0
 """The promise: after a SIGKILL a run goes on within this time."""
+START_S: Final = 0.5
 AROUND: Final = 6
 TRIES: Final = 3
 """Where the machine is so busy that a run is late, or takes its steps in another order, it is done again."""
@@ -50,6 +51,7 @@ class Case:
         calls: The tools that the model calls at once.
         approve: Whether the person approves; else rejects.
         nested: The calls are those of an agent that is used as a tool.
+        by: How the decision comes: by update, by signal, or by update with edited arguments, which are checked first.
         before: Turns with a free call each, before the model calls those.
         segment_events: As `Holdfast.start`; the person decides when the run has gone on in a fresh history. Only the
             messages around that are points.
@@ -59,6 +61,7 @@ class Case:
     calls: tuple[str, ...]
     approve: bool = True
     nested: bool = False
+    by: Literal["update", "signal", "edit"] = "update"
     before: int = 0
     segment_events: int | None = None
 
@@ -83,6 +86,7 @@ class Trial:
         output: The run's answer.
         outputs: What the model read of its calls in the end.
         pause_s: The longest time after the fault in which nothing happened.
+        late_s: How much longer than `START_S` the next worker took to start: what a busy machine is given on top.
         whole_s: From the fault to the run's end.
         seen: Effective messages in order: method, and when it came by.
         crossed_at: When the run left its history for a fresh one.
@@ -103,9 +107,15 @@ class Trial:
     output: Any
     outputs: Mapping[str, str]
     pause_s: float
+    late_s: float
     whole_s: float
     seen: Sequence[tuple[str, float]]
     crossed_at: float | None
+
+    @property
+    def in_time(self) -> bool:
+        """Whether the run went on within the time that is promised."""
+        return self.pause_s <= GOES_ON_S + self.late_s
 
     @property
     def points(self) -> list[Point]:
@@ -155,6 +165,9 @@ class Matrix:
         self.workers = workers
         self.model = model
         self._free = asyncio.Semaphore(AT_A_TIME)
+        self._asked: dict[str, list[RecordedRequest]] = {}
+        self._indexed = 0
+        self._started_in: dict[str, float] = {}
         self._replayer = Replayer(workflows=[], plugins=[HoldfastPlugin()])
 
     async def at_every_point(self, case: Case) -> tuple[Trial, list[Trial]]:
@@ -170,7 +183,7 @@ class Matrix:
     async def _until_reached(self, case: Case, point: Point, fault: Fault | None) -> Trial:
         for _ in range(TRIES - 1):
             trial = await self.trial(case, point, fault)
-            if wrongs(trial, case) or (trial.reached and (fault or trial.pause_s <= GOES_ON_S)):
+            if wrongs(trial, case) or (trial.reached and (fault or trial.in_time)):
                 return trial
         return await self.trial(case, point, fault)
 
@@ -186,22 +199,33 @@ class Matrix:
                 hf = Holdfast(self.client, task_queue=run_id)
                 run = await hf.start("shop", f"do {case.name} {run_id}", id=run_id, segment_events=case.segment_events)
                 async with asyncio.timeout(RUN_S):
-                    doubts = await self._decided(run, case)
+                    doubts = await self.decide_all(run, case)
                     output = (await run.result()).output
                 ended = time.monotonic()
             finally:
-                if replacing is not None:
+                if replacing is not None and proxy.hit.is_set():
+                    await replacing
+                elif replacing is not None:
                     replacing.cancel()
                 for worker in living:
                     worker.kill()
                     await worker.gone()
         return await self._looked_at(case, run, proxy, point=point, ended=ended, doubts=doubts, output=output)
 
+    async def ended(self, case: Case, run: Run, *, doubts: int) -> Trial:
+        """Count what came of a run that has ended elsewhere, and replay its histories."""
+        output = (await run.result()).output
+        none = GrpcProxy(self.server.address)
+        return await self._looked_at(case, run, none, point=None, ended=time.monotonic(), doubts=doubts, output=output)
+
     async def _replaced(self, proxy: GrpcProxy, living: list[WarmWorker], run_id: str) -> None:
         await proxy.hit.wait()
+        began = time.monotonic()
         living.append(await self.workers.start(proxy.address, run_id))
+        await living[-1].ready()
+        self._started_in[run_id] = time.monotonic() - began
 
-    async def _decided(self, run: Run, case: Case) -> int:
+    async def decide_all(self, run: Run, case: Case) -> int:
         """Decide everything that waits, until the run ends; how often it was about a call in doubt."""
         doubts = 0
         async for request in run.requests():
@@ -211,8 +235,18 @@ class Matrix:
             else:
                 if case.segment_events is not None:
                     await self._renewed(run)
-                await _decide(run, request, case)
+                await self._decide(run, request, case)
         return doubts
+
+    async def _decide(self, run: Run, request: Request, case: Case) -> None:
+        if not case.approve:
+            await run.reject(request, decided_by="lead", reason="no")
+        elif case.by == "signal":
+            signal = {"id": request.id, "decided_by": "lead", "decision_id": f"by-signal-{request.id}"}
+            await self.client.get_workflow_handle(run.id).signal("approve", signal)
+        else:
+            edited = request.arguments if case.by == "edit" else None
+            await run.approve(request, decided_by="lead", arguments=edited)
 
     async def _renewed(self, run: Run) -> None:
         """Wait until the first history of *run* has ended."""
@@ -231,7 +265,7 @@ class Matrix:
                 shown.setdefault(event.request.call_id or "", set()).add(event.request.id)
         approvals = set[str]().union(*shown.values())
         decided = [event for event in events if isinstance(event, RequestDecided) and event.request in approvals]
-        asked = [each for each in self.model.requests if each.first_user_text.split()[-1] == run.id]
+        asked = self._asked_by(run.id)
         since = proxy.hit_at or ended
         times = [since, *(at for _, at in proxy.seen if at > since), max(ended, since)]
         return Trial(
@@ -248,12 +282,19 @@ class Matrix:
             requests=len(asked),
             failed=failed,
             output=output,
-            outputs=dict(asked[-1].tool_outputs),
+            outputs=dict(asked[-1].tool_outputs) if asked else {},
             pause_s=max(later - earlier for earlier, later in pairwise(times)),
+            late_s=max(0.0, self._started_in.get(run.id, 0.0) - START_S),
             whole_s=ended - since,
             seen=tuple(proxy.seen),
             crossed_at=proxy.crossed_at,
         )
+
+    def _asked_by(self, run_id: str) -> list[RecordedRequest]:
+        for request in self.model.requests[self._indexed :]:
+            self._asked.setdefault(request.first_user_text.split()[-1], []).append(request)
+        self._indexed = len(self.model.requests)
+        return self._asked.get(run_id, [])
 
     async def _replayed(self, run: Run) -> int:
         """Replay every history of *run* on today's code; how many workflow tasks had failed."""
@@ -272,13 +313,6 @@ async def first_run(client: Client, run_id: str) -> str:
     """The id of a run's first history."""
     newest = await client.get_workflow_handle(run_id).describe()
     return newest.raw_description.workflow_execution_info.first_run_id
-
-
-async def _decide(run: Run, request: Request, case: Case) -> None:
-    if case.approve:
-        await run.approve(request, decided_by="lead")
-    else:
-        await run.reject(request, decided_by="lead", reason="no")
 
 
 def wrongs(trial: Trial, case: Case) -> list[str]:
