@@ -29,6 +29,7 @@ GROUPS: Final = (
             "hooks",
             "limits",
             "question",
+            "revalidation",
             "tool",
             "truncation",
         ),

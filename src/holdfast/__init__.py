@@ -161,6 +161,9 @@ if TYPE_CHECKING:
     from holdfast.records import (
         Erased,
     )
+    from holdfast.revalidation import (
+        Changed,
+    )
     from holdfast.sessions import (
         Session,
     )
@@ -219,6 +222,7 @@ _HOMES = {
     "Approval": "approval",
     "Approve": "payloads.requests",
     "Chain": "payloads.history",
+    "Changed": "revalidation",
     "Compact": "compaction",
     "Conversation": "payloads.history",
     "Decided": "many",
@@ -321,6 +325,7 @@ __all__ = [
     "Approval",
     "Approve",
     "Chain",
+    "Changed",
     "Compact",
     "Conversation",
     "Decided",

@@ -17,6 +17,7 @@ from holdfast.errors import DefinitionError
 from holdfast.offered import Offered, check_approval, check_name, offered_schema
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import Effect, UnknownPolicy
+from holdfast.revalidation import Revalidate, checked_revalidate
 from holdfast.tool_options import (
     EnabledRule,
     InputCheck,
@@ -84,6 +85,7 @@ class Tool(Offered, Generic[P, R]):
     on_cancel: OnCancel | None = None
     input_guardrails: tuple[ToolInputGuardrail, ...] = ()
     output_guardrails: tuple[OutputCheck, ...] = ()
+    revalidate: Revalidate | None = None
 
     def __post_init__(self) -> None:
         # functools.update_wrapper assigns, which a frozen dataclass refuses.
@@ -97,9 +99,11 @@ class Tool(Offered, Generic[P, R]):
 
     @property
     def needs_context(self) -> bool:
-        """Whether anything of it wants a `ToolContext`: the function, a guardrail, `on_cancel`, or `on_error`."""
+        """Whether anything of it wants a `ToolContext`: the function, a guardrail, `on_cancel`, `revalidate`, or
+        `on_error`."""
         guarded = self.input_guardrails or self.output_guardrails
-        return bool(self.takes_context or self.on_cancel or guarded or callable(self.on_error))
+        asked = guarded or self.on_cancel or self.revalidate
+        return bool(self.takes_context or asked or callable(self.on_error))
 
     @property
     def __name__(self) -> str:
@@ -145,6 +149,7 @@ def tool(
     on_cancel: OnCancel | None = ...,
     input_guardrails: Sequence[InputCheck | ToolInputGuardrail] = ...,
     output_guardrails: Sequence[OutputCheck] = ...,
+    revalidate: Revalidate | None = ...,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
@@ -166,6 +171,7 @@ def tool(
     on_cancel: OnCancel | None = None,
     input_guardrails: Sequence[InputCheck | ToolInputGuardrail] = (),
     output_guardrails: Sequence[OutputCheck] = (),
+    revalidate: Revalidate | None = None,
 ) -> Any:
     """Make a tool of a sync or async function. Used as ``@tool`` or ``@tool(...)``.
 
@@ -191,6 +197,9 @@ def tool(
         input_guardrails: Functions of tool context and arguments, or `ToolInputGuardrail`; asked in their order when
             the call is about to run.
         output_guardrails: Functions of tool context and what the function returned; asked in their order.
+        revalidate: A function of tool context and arguments, asked after an approval, right before the call runs: None
+            where the approval still holds, else `Changed` (or a text), and a person is asked anew, unless that very
+            answer was what they had approved. One that raises or takes longer than 30 s asks too.
 
     Raises:
         DefinitionError: The function or an option cannot work.
@@ -224,6 +233,7 @@ def tool(
             on_cancel=checked_on_cancel(subject, on_cancel),
             input_guardrails=checked_input_guardrails(subject, input_guardrails),
             output_guardrails=checked_output_guardrails(subject, output_guardrails),
+            revalidate=checked_revalidate(subject, revalidate, approval),
             **offered_schema(signature.arguments_model, signature.schema),
         )
 

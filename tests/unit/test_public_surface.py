@@ -34,6 +34,7 @@ PUBLIC: Final = (
     "Approval",
     "Approve",
     "Chain",
+    "Changed",
     "Compact",
     "Conversation",
     "Decided",

@@ -18,6 +18,7 @@ from holdfast.activities.membership import look_up_groups
 from holdfast.activities.nesting import Nesting
 from holdfast.activities.outputs import bounded_error, bounded_text
 from holdfast.activities.packing import pack_blocks
+from holdfast.activities.revalidating import revalidated
 from holdfast.activities.rules import RuleFailedError, answer_of
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.signatures import verified
@@ -44,6 +45,7 @@ from holdfast.payloads.evaluation import (
     HandleRefusal,
     LookUpGroups,
     PackBlocks,
+    RevalidateCall,
     TellHandoff,
     WordFailure,
     WordRejection,
@@ -102,12 +104,17 @@ class Evaluate:
                 return await self._nesting.filter_history(asked)
             case CheckInput() | CheckOutput():
                 return await self._guardrails.run(asked)
-            case GuardCall():
-                return await self._guard_call(asked)
+            case GuardCall() | RevalidateCall():
+                return await self._before_run(asked)
             case AskAfterTools():
                 return await ask_after_tools(asked, self._runtime)
             case CompactHistory() | PackBlocks():
                 return await self._for_history(asked)
+
+    async def _before_run(self, asked: GuardCall | RevalidateCall) -> Evaluated:
+        if isinstance(asked, GuardCall):
+            return await self._guard_call(asked)
+        return await revalidated(asked, self._runtime)
 
     async def _for_history(self, asked: CompactHistory | PackBlocks) -> Evaluated:
         if isinstance(asked, CompactHistory):

@@ -135,6 +135,7 @@ class Planner:
             guarded=True if tool.input_guardrails else None,
             retry=None if tool.retry is None else _retry_plan(tool.retry),
             reads=True if tool.name == READ_OUTPUT else None,
+            revalidates=True if tool.revalidate is not None and approval is not None else None,
         )
 
     async def _agent_tool(self, index: int, tool: AgentTool, arguments: BaseModel) -> PlannedCall:

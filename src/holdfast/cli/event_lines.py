@@ -16,6 +16,7 @@ SHOWN: Final = 400
 _LEDGER: Final = {
     "request_voted": "vote",
     "request_edited": "edited",
+    "approval_voided": "void",
     "request_decided": "decided",
     "request_reminded": "still waits",
     "request_expired": "expired",

@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter
 from holdfast.payloads.after_tools import AskAfterTools
 from holdfast.payloads.artifacts import Artifact
 from holdfast.payloads.base import Payload
+from holdfast.payloads.changed import Difference
 from holdfast.payloads.guardrails import CheckInput, CheckOutput
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.model_call import ApprovalPlan, Origin
@@ -181,6 +182,18 @@ class GuardCall(Payload):
     key: str
 
 
+class RevalidateCall(Payload):
+    """Ask a tool whether what was approved still holds. In the answer, `changed` says why it does not. New in 0.1.0."""
+
+    kind: Literal["revalidate_call"] = "revalidate_call"
+    origin: Origin
+    tool: str
+    call_id: str
+    arguments: JsonObject | None = None
+    at: ArgumentsAt | None = None
+    key: str
+
+
 class CompactHistory(Payload):
     """Make the start of the conversation of `origin` short, as its agent says. In the answer, `block` and `items` stand
     in for all blocks up to `until`; without them it stays as it is. New in 0.1.0."""
@@ -208,6 +221,7 @@ Evaluation = (
     | PackBlocks
     | CompactHistory
     | VerifyDecision
+    | RevalidateCall
 )
 EVALUATION: TypeAdapter[Evaluation] = TypeAdapter(Annotated[Evaluation, Field(discriminator="kind")])
 
@@ -229,6 +243,7 @@ class Evaluated(Payload):
         spent: What a model call for it has cost.
         packed: Where a part of the conversation is kept.
         refused: Why a decision does not count that came by signal. New in 0.1.0.
+        changed: Why an approval no longer holds. New in 0.1.0.
     """
 
     text: str | None = None
@@ -245,3 +260,4 @@ class Evaluated(Payload):
     until: str | None = None
     spent: Spent | None = None
     refused: Refusal | None = None
+    changed: Difference | None = None

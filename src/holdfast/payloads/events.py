@@ -376,6 +376,12 @@ class RequestEdited(_OfRequest):
     decision_id: str | None = None
 
 
+class ApprovalVoided(_OfRequest):
+    """An approval no longer held when its call was about to run: `why` says what had changed. It is asked for anew."""
+
+    type: Literal["approval_voided"] = "approval_voided"
+
+
 class RequestDecided(_OfRequest):
     """A person's decision closed a request.
 
@@ -569,6 +575,7 @@ KnownEvent = (
     | RequestOpened
     | RequestVoted
     | RequestEdited
+    | ApprovalVoided
     | RequestDecided
     | RequestRefused
     | RequestReminded

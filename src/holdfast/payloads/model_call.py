@@ -159,6 +159,8 @@ class PlannedCall(Payload):
         guarded: The tool has input guardrails, which are asked when the call is about to run.
         hosted: The provider asks whether it may call a hosted MCP server: nothing runs here, the answer is the output.
         reads: It reads an output that went by reference, which has to be one of this conversation. New in 0.1.0.
+        revalidates: The tool is asked, when a released call is about to run, whether the approval still holds. New in
+            0.1.0.
         schema_digest: Digest of the tool's parameters as they were offered, where a person is asked. New in 0.1.0.
         arguments_digest: Likewise of the arguments: later code must not read others in the same reply. New in 0.1.0.
     """
@@ -185,6 +187,7 @@ class PlannedCall(Payload):
     retry: RetryPlan | None = None
     hosted: bool | None = None
     reads: bool | None = None
+    revalidates: bool | None = None
     schema_digest: str | None = None
     arguments_digest: str | None = None
 

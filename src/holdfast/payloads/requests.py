@@ -83,7 +83,8 @@ class Request(Payload):
         schedule: Reminders and escalations, in order, those that took place included. Whom one added is in `approvers`.
         facts: For *in_doubt*: what is known of the attempt (attempt, started_at, worker, how it ended). For *budget*:
             `BudgetFacts`. For *question*: ``schema``, which the answer must satisfy, where it is no text; lists that
-            need no worker have ``schema_bytes`` in its place.
+            need no worker have ``schema_bytes`` in its place. Where an approval no longer held: ``changed``, a
+            `ChangedFacts`.
         bound: What the digest covers beyond the other fields; None where an older worker opened it. New in 0.1.0.
     """
 
@@ -302,7 +303,8 @@ class Transition(Payload):
     """One step of the ledger, as it is written to the history in the memo.
 
     Attributes:
-        what: *voted*: counted, and more are needed. *edited*: closed, as its arguments were changed and are asked about
+        what: *voided*: an approval no longer holds, and a person is asked anew, with what has changed.
+            *voted*: counted, and more are needed. *edited*: closed, as its arguments were changed and are asked about
             anew. *remembered*: an earlier decision answered a call, which was not asked about. *sent*: a message was
             taken. *placed*: it stands before the next model call. *answered*: a session ended its turn; `why` says how
             that failed, if it did. *message_refused*: `why` says the reason; what it said stands in the history, where
@@ -315,7 +317,7 @@ class Transition(Payload):
     """
 
     what: (
-        Literal["opened", "voted", "decided", "edited", "remembered"]
+        Literal["opened", "voted", "decided", "edited", "remembered", "voided"]
         | Literal["refused", "expired", "withdrawn", "in_doubt", "limits_raised"]
         | Literal["sent", "placed", "answered", "message_refused"]
         | Literal["compacted", "compaction_failed"]

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from holdfast.errors import PayloadInvalidError, RefusalError
 from holdfast.payloads.events import (
+    ApprovalVoided,
     DecisionRemembered,
     InDoubt,
     LimitsExtended,
@@ -146,6 +147,8 @@ class Requests:
             case "edited":
                 edited = decision.verdict.arguments if decision and isinstance(decision.verdict, Approve) else None
                 out.add(RequestEdited, **fields, arguments=edited, decision_id=step.decision_id)
+            case "voided":
+                self._voided(step, fields, out)
             case "decided":
                 self._decided(step, request, decision, fields, out)
             case "expired":
@@ -229,6 +232,12 @@ class Requests:
             return
         out.add(ToolNotRun, **loop.fields_of(call), why="rejected", by=step.by)
         self._ends.close(loop, call)
+
+    def _voided(self, step: Transition, fields: dict[str, Any], out: Emitter) -> None:
+        loop = self._ends.loops.get(step.frame or "")
+        call = loop.calls.get(step.call or "") if loop is not None else None
+        place = {**loop.fields_of(call)} if loop is not None and call is not None else {}
+        out.add(ApprovalVoided, **{"kind": "approval", **fields, **place})
 
     def _withdrawn(self, request: Request | None, out: Emitter) -> None:
         loop, call = self._call(request) if request is not None else (None, None)

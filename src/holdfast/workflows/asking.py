@@ -8,13 +8,15 @@ from datetime import datetime
 from typing import Any, Final
 
 from holdfast.payloads import call_items
+from holdfast.payloads.changed import ChangedFacts
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import ApprovalPlan
-from holdfast.payloads.requests import BudgetFacts, Request, RequestKind
+from holdfast.payloads.requests import Approve, BudgetFacts, Request, RequestKind
 from holdfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
 from holdfast.workflows import escalating
 from holdfast.workflows.asker import Asker
 from holdfast.workflows.binding import policy_of, sealed
+from holdfast.workflows.entry import Entry
 from holdfast.workflows.frames import Call, Frame
 from holdfast.workflows.limits import Reached
 
@@ -79,6 +81,31 @@ def again(
     before = None if request.bound is None else request.bound.policy_digest
     policy = before if rule is None else policy_of(rule)
     return sealed(new, frame, arguments, asker, schema=call.plan.schema_digest, policy=policy)
+
+
+def changed(
+    frame: Frame, call: Call, arguments: JsonObject, asker: Asker, *, approved: Entry, facts: ChangedFacts
+) -> Request:
+    """The request that takes the place of an approval which no longer holds.
+
+    Who may decide stays as it was, and the deadline is a fresh one. A default of approve does not hold on: nobody has
+    seen what has changed.
+    """
+    now, policy = asker.now(), call.policy or call.plan.approval
+    plan = policy or ApprovalPlan()
+    if plan.on_deadline == "approve":
+        plan = plan.model_copy(update={"on_deadline": None})
+    editors = list(approved.request.editors or []) if approved.request.call_id == call.call_id else []
+    if isinstance(approved.verdict, Approve) and approved.verdict.arguments is not None and approved.closed_by:
+        editors.append(approved.closed_by)
+    shown = {
+        **_asked_by(plan, "approval", now),
+        "reason": f"changed since {facts.by or 'somebody'} approved it: {facts.why}",
+        "facts": {"changed": facts.to_wire()},
+        "editors": list(dict.fromkeys(editors)) or None,
+    }
+    request = _about_call(frame, call, arguments, asker, now).model_copy(update=shown)
+    return sealed(request, frame, arguments, asker, schema=call.plan.schema_digest, policy=policy_of(policy))
 
 
 def _asked_by(plan: ApprovalPlan, kind: RequestKind, now: datetime) -> dict[str, Any]:

@@ -7,13 +7,14 @@ from typing import Final
 
 from temporalio import workflow
 
-from holdfast.payloads.evaluation import Evaluated, GuardCall, WordRejection
+from holdfast.payloads.evaluation import Evaluated, GuardCall, RevalidateCall, WordRejection
 from holdfast.payloads.model_call import ExistingActivity
 from holdfast.payloads.requests import DEFAULT_REJECTION
 from holdfast.payloads.tool_call import ToolCall
 from holdfast.workflows import asking, budgets, existing
 from holdfast.workflows.endings import CallEndings
 from holdfast.workflows.frames import Call, Frame
+from holdfast.workflows.reasking import was_shown
 from holdfast.workflows.settle import Cancelled, Done, Failed
 from holdfast.workflows.state import RunState
 from holdfast.workflows.work import Work
@@ -50,6 +51,8 @@ class Calls:
             await self._ask_guardrails(call)
             if not call.allowed:
                 return
+        if plan.revalidates and call.digest is not None and not await self._still_holds(call):
+            return
         effect = plan.effect or "at_most_once"
         timeout = budgets.tool_timeout(plan.timeout_s)
         arguments, at = self._state.placed_arguments(frame, call)
@@ -131,6 +134,38 @@ class Calls:
                 self.endings.not_begun(call)
             case Cancelled():
                 self.endings.take(call, settled)
+
+    async def _still_holds(self, call: Call) -> bool:
+        """Let the tool say whether the approval still holds; where it does not, a person is asked anew."""
+        arguments, at = self._state.placed_arguments(self._frame, call)
+        arg = RevalidateCall(
+            origin=self._state.origin(self._frame),
+            tool=call.tool,
+            call_id=call.call_id,
+            arguments=arguments,
+            at=at,
+            key=self._key(call),
+        )
+        summary = f"{self._frame.agent} · whether {call.tool} still holds"
+        settled = await self._work.activity(
+            "holdfast.evaluate", arg.to_wire(), summary, budgets.TOOL_GUARDRAILS, call=call.call_id
+        )
+        match settled:
+            case Done(value):
+                difference = Evaluated.from_wire(value).changed
+                if call.cancelling is not None:
+                    self.endings.cancelled(call)
+                elif difference is None or was_shown(self._state, call, difference):
+                    return True
+                else:
+                    self.endings.void(call, difference)
+            case Failed(type="ContextInvalid", message=message):
+                self.endings.settle(call, f"Error: {message}", ran=False)
+            case Failed():
+                self.endings.not_begun(call)
+            case Cancelled():
+                self.endings.take(call, settled)
+        return False
 
     def _key(self, call: Call) -> str:
         return call.key or call.plan.key or asking.idempotency_key(self._state.asker, self._frame, call)

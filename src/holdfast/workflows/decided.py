@@ -18,6 +18,7 @@ OUTCOME_UNKNOWN: Final = (
     "Do not assume either; find out before you repeat it."
 )
 NOT_RUN: Final = "This call could not be started. It did not run."
+NEVER_HELD: Final = "This call did not run: each time it was approved, something had changed by then."
 CANCELLED: Final = "This call was cancelled before it finished."
 
 

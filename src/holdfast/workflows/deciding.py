@@ -164,6 +164,7 @@ class Decider:
         )
         receipt = state.ledger.replace(decision, again, workflow.now())
         call.request, call.edited, call.key = again.id, arguments, checked.key
+        call.policy = checked.approval or call.policy
         return receipt
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from temporalio import workflow
 
+from holdfast.payloads.changed import Difference
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.model_call import ExistingActivity
 from holdfast.payloads.tool_call import ToolOutcome
@@ -15,6 +16,7 @@ from holdfast.workflows.content_parts import prefixed, suffixed
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.ledger import WHY_CHARACTERS
 from holdfast.workflows.output_items import output_item
+from holdfast.workflows.reasking import ask_again
 from holdfast.workflows.settle import Cancelled, Done, Failed, Settled
 from holdfast.workflows.state import RunState
 from holdfast.workflows.work import Work
@@ -144,6 +146,11 @@ class CallEndings:
         """End the run before an effect: what would run is not what was approved."""
         why = why or "the arguments in hand are not those that were approved"
         self._frame.fail(Failure(type="ApprovalMismatch", message=f"{call.tool} was not run: {why}"))
+
+    def void(self, call: Call, difference: Difference) -> None:
+        """Ask anew about a call whose approval no longer holds; it has not run."""
+        if not ask_again(self._state, self._frame, call, difference):
+            self.settle(call, decided.NEVER_HELD, ran=False)
 
     def _tool_failed(self, call: Call, output: JsonValue, block: str | None = None) -> None:
         self.settle(call, output, block)

@@ -14,7 +14,7 @@ from holdfast.payloads.guardrails import GuardrailResult
 from holdfast.payloads.history import KeptHistory
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.messages import OnMessage
-from holdfast.payloads.model_call import AfterToolsPlan, PlannedCall, StructuredOutput
+from holdfast.payloads.model_call import AfterToolsPlan, ApprovalPlan, PlannedCall, StructuredOutput
 from holdfast.payloads.proofs import Proofs
 from holdfast.payloads.requests import LimitPolicy
 from holdfast.payloads.underway import Underway
@@ -61,6 +61,8 @@ class Call(BaseModel):
         child: Frame of the nested loop that it started.
         proofs: The decisions that released it, or said to run it again.
         unproven: How often a worker found that none lets it run.
+        policy: What the approval rule said of arguments that a person edited; None: as planned.
+        reasked: How often an approval of it was taken back, as something had changed.
     """
 
     plan: PlannedCall
@@ -86,6 +88,8 @@ class Call(BaseModel):
     child: str | None = None
     proofs: Proofs | None = None
     unproven: int = 0
+    policy: ApprovalPlan | None = None
+    reasked: int = 0
 
 
 class HandedOver(BaseModel):

@@ -18,6 +18,7 @@ from holdfast.errors import (
     UnknownRequestError,
     VerdictNotAllowedError,
 )
+from holdfast.payloads.changed import ChangedFacts
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.requests import (
     NOBODY_ANSWERED,
@@ -197,6 +198,15 @@ class Ledger:
         """Log that it is unknown whether a call took effect, where nobody is asked."""
         why = f"{call.tool} {call.call_id}: {why}"[:WHY_CHARACTERS]
         self.note(Transition(what="in_doubt", at=now, why=why, frame=frame, call=call.call_id))
+
+    def note_void(self, frame: str, call: Call, changed: ChangedFacts, now: datetime) -> None:
+        """Log that an approval no longer holds; what is asked in its place follows."""
+        why = changed.why[:WHY_CHARACTERS]
+        self.note(
+            Transition(
+                what="voided", at=now, request=changed.request, by=changed.by, why=why, frame=frame, call=call.call_id
+            )
+        )
 
     def note_compaction(self, frame: str, problem: str | None, now: datetime) -> None:
         """Log that a loop's conversation was made short, or why not."""

@@ -162,6 +162,10 @@ def shortened(request: Request, limit: int) -> Request:
     form = (request.facts or {}).get("schema")
     if form is not None and (bytes_of_form := json_size(form)) > limit:
         request = request.model_copy(update={"facts": {"schema_bytes": bytes_of_form}})
+    changed = (request.facts or {}).get("changed")
+    if isinstance(changed, dict) and json_size(changed) > limit:
+        kept = {key: _start(_text(value), limit // 4) for key, value in changed.items()}
+        request = request.model_copy(update={"facts": {"changed": kept}})
     if request.arguments is None:
         if request.arguments_preview is None:
             return request
@@ -173,6 +177,10 @@ def shortened(request: Request, limit: int) -> Request:
     return request.model_copy(
         update={"arguments": None, "arguments_preview": _start(text, limit), "arguments_bytes": size}
     )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _start(text: str, limit: int) -> str:

@@ -130,7 +130,7 @@ def added(known: Sequence[Remembered], new: Remembered) -> list[Remembered]:
 
 def recall(known: Iterable[Remembered], request: Request, arguments: JsonObject | None, root: str) -> Remembered | None:
     """The remembered decision that answers *request*: the narrowest, and of those the latest."""
-    if request.kind not in _OF_A_TOOL or voting.takes_votes(request) or request.editors:
+    if request.kind not in _OF_A_TOOL or voting.takes_votes(request) or request.editors or is_changed(request):
         return None
     fitting = [each for each in known if _fits(each, request, arguments, root)]
     # `min` takes the first of equals, which is the latest.
@@ -160,6 +160,11 @@ def _fits(kept: Remembered, request: Request, arguments: JsonObject | None, root
         if not isinstance(value, str) or not matches(pattern, value):
             return False
     return kept.arguments == _digest(arguments, kept.patterns or ())
+
+
+def is_changed(request: Request) -> bool:
+    """Whether a request shows what has changed since an approval: no earlier decision can have meant that."""
+    return "changed" in (request.facts or {})
 
 
 def _approvers(request: Request) -> list[str]:

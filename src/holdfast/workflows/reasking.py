@@ -1,0 +1,44 @@
+"""Takes an approval back that no longer holds, and asks anew with what has changed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from temporalio import workflow
+
+from holdfast.payloads.changed import ChangedFacts, Difference
+from holdfast.workflows import asking
+from holdfast.workflows.frames import Call, Frame
+from holdfast.workflows.state import RunState
+
+MOST_REASKED: Final = 10
+"""How often a call is asked about again: where approvals come from a program, two programs could keep a run busy for
+ever."""
+
+
+def was_shown(state: RunState, call: Call, difference: Difference) -> bool:
+    """Whether whoever approved the call has seen this very difference: to show it again would never end."""
+    if call.released_by is None:
+        return False
+    approved = state.ledger.entries[call.released_by].request
+    shown = (approved.facts or {}).get("changed")
+    if shown is None or approved.call_id != call.call_id:
+        return False
+    return Difference.from_wire(shown) == difference
+
+
+def ask_again(state: RunState, frame: Frame, call: Call, difference: Difference) -> bool:
+    """Open a request in place of the approval of a call that was about to run; False where that was often enough."""
+    if call.reasked == MOST_REASKED or call.released_by is None:
+        return False
+    approved = state.ledger.entries[call.released_by]
+    facts = ChangedFacts(**difference.model_dump(), request=approved.request.id, by=approved.closed_by)
+    state.ledger.note_void(frame.id, call, facts, workflow.now())
+    request = asking.changed(frame, call, state.arguments_of(frame, call), state.asker, approved=approved, facts=facts)
+    call.edited = call.arguments
+    call.reasked += 1
+    call.allowed = False
+    call.released_by, call.digest, call.binding = None, None, None
+    call.request = state.open_request(request)
+    call.state = "asking"
+    return True
