@@ -17,6 +17,7 @@ from holdfast import Approve, Run
 from holdfast.errors import RequestClosedError, StaleDigestError, UnknownRequestError
 from holdfast.payloads.requests import Request
 from holdfast.testing import Lab, Reply, call
+from holdfast.workflows.endings import RESET
 from spec.test_a_parallel_approvals import DONE, desk
 
 
@@ -98,6 +99,28 @@ async def test_xb5_a_new_run_of_the_same_id_takes_no_decision_of_the_one_before(
     await again.reject(request, decided_by="lead")
     await again.result()
     assert effects == []
+
+
+async def test_xb5_after_a_reset_an_old_approval_runs_nothing_again(
+    make_lab: MakeLab, effects: Effects, cache: int
+) -> None:
+    """XB5: a reset to after a request opened sends its approval again, for the same arguments: the effect is not
+    repeated by it, but a person is asked, who is told of the reset, and may have it run again."""
+    lab = await make_lab([desk(effects)], script=[wipe("a"), DONE, DONE], replay=False, max_cached_workflows=cache)
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    await run.approve(request, decided_by="lead")
+    await run.result()
+    again = lab.watch(await reset(lab, run, 2))
+    await logged(lab, again, "voided", 1)
+    asked = await lab.next_request(again)
+    assert effects == ["wipe a"]
+    assert asked.id != request.id
+    assert asked.arguments == {"target": "a"}
+    assert (asked.facts or {})["changed"] == {"why": RESET, "request": request.id, "by": "lead"}
+    await again.approve(asked, decided_by="boss")
+    await again.result()
+    assert effects == ["wipe a", "wipe a"]
 
 
 async def test_xb5_after_a_reset_an_old_approval_releases_no_new_arguments(make_lab: MakeLab, effects: Effects) -> None:

@@ -107,9 +107,8 @@ class CallModel:
             reply = await self._planned(agent, planner, items, answer)
             if kept is not None:
                 reply = reply.model_copy(update={"history": await kept.position(answer, reply)})
-            namespace = activity.info().namespace if call.binds else None
-            known: dict[str, Any] = {"model": request.model, "read_from": conversation.read_from}
-            known.update(namespace=namespace, signed=self._runtime.signed)
+            known: dict[str, Any] = {"model": request.model, "read_from": conversation.read_from, **_place(call)}
+            known.update(signed=self._runtime.signed)
             wire = _bounded(reply.model_copy(update={**await self._probed(call, agent), **known}))
         except ApplicationError as error:
             raise with_spent(error, answer.usage, request.model) from None
@@ -193,6 +192,12 @@ class CallModel:
         refuse_unfit(agent, self._runtime.registry)
         port = history_port(agent, port_of(self._runtime, agent))
         return KeptConversation(self._runtime.blocks, call, call.history, port)
+
+
+def _place(call: ModelCall) -> dict[str, str | None]:
+    """Where the reply is recorded, for a workflow that binds its requests by it."""
+    info = activity.info()
+    return {"namespace": info.namespace, "run_id": info.workflow_run_id} if call.binds else {}
 
 
 def _read(arg: object) -> ModelCall:

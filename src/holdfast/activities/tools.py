@@ -15,6 +15,7 @@ from holdfast.activities.begun import Begun, earlier_unknown
 from holdfast.activities.context_watch import ContextWatch
 from holdfast.activities.error_words import worded
 from holdfast.activities.hooks import ObservedCall
+from holdfast.activities.lineage import Lineage, LineageUnknownError
 from holdfast.activities.outputs import bounded_error
 from holdfast.activities.progress import ProgressReport
 from holdfast.activities.references import by_reference
@@ -46,6 +47,7 @@ class ToolActivities:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._lineage = Lineage()
 
     def all(self) -> list[Callable[..., Any]]:
         """The activities, one type per tool."""
@@ -86,13 +88,26 @@ class ToolActivities:
             return outcome("not_begun", reason=error.message)
         except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
             return outcome("error", output=bounded_error(error))
-        changed = _changed(call, arguments)
+        refused = await self._refused(call, arguments)
+        if refused is not None:
+            return refused
+        return await self._execute(call, tool, bound, context)
+
+    async def _refused(self, call: ToolCall, arguments: JsonObject) -> ToolOutcome | None:
+        """How a call ends that is not what a person let run; None where it is, or where nobody was asked."""
+        changed = None if call.digest is None else _changed(call, call.digest, arguments)
         if changed is not None:
             return outcome("refused", reason=changed)
-        unready = await self._unproven(call, arguments)
-        if unready is not None:
-            return unready
-        return await self._execute(call, tool, bound, context)
+        return await self._unproven(call, arguments) or await self._after_reset(call)
+
+    async def _after_reset(self, call: ToolCall) -> ToolOutcome | None:
+        try:
+            if call.digest is not None and await self._lineage.was_reset(call):
+                reset = outcome("refused", reason="the run was reset")
+                return reset.model_copy(update={"reset": activity.info().workflow_run_id})
+        except LineageUnknownError as error:
+            return outcome("not_begun", reason=str(error))
+        return None
 
     async def _unproven(self, call: ToolCall, arguments: JsonObject) -> ToolOutcome | None:
         """Where this worker has keys: what becomes of a call that nobody is proven to have let run."""
@@ -202,17 +217,15 @@ def _heard(fetching: asyncio.Future[Any]) -> None:
         fetching.exception()
 
 
-def _changed(call: ToolCall, arguments: JsonObject) -> str | None:
-    """Why the call in hand is not the one that was approved; None where it is, or where nobody was asked."""
-    if call.digest is None:
-        return None
+def _changed(call: ToolCall, digest: str, arguments: JsonObject) -> str | None:
+    """Why the call in hand is not the one that was approved; None where it is."""
     origin = call.origin
     if call.binding is None:  # an older worker opened its request
         former = former_digest_of(call.request or "", origin.agent_path, call.tool, arguments, origin.workflow_run)
-        return None if call.digest == former else "the arguments in hand are not those that were approved"
+        return None if digest == former else "the arguments in hand are not those that were approved"
     info = activity.info()
     return difference(
-        call.digest,
+        digest,
         call.binding,
         arguments,
         namespace=info.namespace,

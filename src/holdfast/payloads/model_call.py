@@ -247,6 +247,7 @@ class ModelReply(Payload):
             elsewhere has to compute the digests that people were shown. New in 0.1.0.
         signed: The worker takes signed decisions only: so does the run, from its first reply on that says so. New in
             0.1.0.
+        run_id: Likewise, of the history that it belongs to: a reset makes another one of it. New in 0.1.0.
     """
 
     block: str
@@ -277,6 +278,7 @@ class ModelReply(Payload):
     underway: Underway | None = None
     namespace: str | None = None
     signed: bool | None = None
+    run_id: str | None = None
 
     @property
     def is_none(self) -> bool:

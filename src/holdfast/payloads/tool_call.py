@@ -80,6 +80,7 @@ class ToolCall(Payload):
         key: Idempotency key, stable over every attempt of this call.
         stream: Its progress is told to whoever watches. New in 0.1.0.
         proofs: The signed decisions behind it, where the run has some, or has to. New in 0.1.0.
+        asked_in: Run id of the history in which a person was asked about it. New in 0.1.0.
     """
 
     origin: Origin
@@ -93,6 +94,7 @@ class ToolCall(Payload):
     request: str | None = None
     digest: str | None = None
     binding: Binding | None = None
+    asked_in: str | None = None
     stream: bool | None = None
     proofs: Proofs | None = None
 
@@ -115,6 +117,8 @@ class ToolOutcome(Payload):
         withheld: What the tool returned, where a guardrail that failed keeps it from the model.
         tripped: Why an output guardrail ends the run.
         known: Of *unknown*: what is known of the attempt that may have taken effect. New in 0.1.0.
+        reset: Where it is *refused* because its run was reset after a person had been asked: the run id by now. New in
+            0.1.0.
     """
 
     kind: Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused", "unproven"]
@@ -130,6 +134,7 @@ class ToolOutcome(Payload):
     withheld: JsonValue = None
     tripped: str | None = None
     known: Attempt | None = None
+    reset: str | None = None
 
     @property
     def value(self) -> JsonValue:

@@ -68,6 +68,7 @@ class Calls:
             request=call.released_by,
             digest=call.digest,
             binding=call.binding,
+            asked_in=None if call.digest is None else call.asked_in or frame.replied_in,
             stream=True if frame.stream else None,
             proofs=self._state.placed_proofs(call),
         )

@@ -23,6 +23,8 @@ from holdfast.workflows.work import Work
 
 MOST_UNPROVEN: Final = 3
 """So often in a row a call may turn out not to be proven, before that ends the run."""
+RESET: Final = "the run was reset after this was asked about; what was approved before that may have run already"
+"""What a person is told who is asked anew."""
 
 
 class CallEndings:
@@ -99,6 +101,9 @@ class CallEndings:
                 known = outcome.known.facts() if outcome.known else {}
                 told = {"ended": outcome.reason or "unknown", "worker": outcome.worker or "unknown"}
                 self._in_doubt(call, {**told, **known})
+            case "refused" if outcome.reset is not None:
+                call.asked_in = outcome.reset
+                self.void(call, Difference(why=RESET))
             case "refused":
                 self.mismatch(call, outcome.reason)
             case "unproven":

@@ -62,6 +62,7 @@ class Call(BaseModel):
         proofs: The decisions that released it, or said to run it again.
         unproven: How often a worker found that none lets it run.
         policy: What the approval rule said of arguments that a person edited; None: as planned.
+        asked_in: Run id of the history in which it was asked about anew after a reset; None: where the model made it.
         reasked: How often an approval of it was taken back, as something had changed.
     """
 
@@ -90,6 +91,7 @@ class Call(BaseModel):
     unproven: int = 0
     policy: ApprovalPlan | None = None
     reasked: int = 0
+    asked_in: str | None = None
 
 
 class HandedOver(BaseModel):
@@ -191,7 +193,7 @@ class Frame(BaseModel):
         earlier: Blocks that the model no longer reads as they are: of former epochs, or left out of long conversations.
         model_queue: Task queue of its model calls; None is the run's own.
         namespace: Of its workflow, as recorded with the last reply. None: requests are bound by the formula of older
-            workers.
+            workers. `replied_in` likewise, the run id of the history.
         key: By which a run in a workflow of the user's own is found again in a fresh history.
         nested_usage: What nested loops have spent that were forgotten when the run went on in a fresh history.
         compact: The conversation is to be made short before the next model call.
@@ -260,6 +262,7 @@ class Frame(BaseModel):
     requested_by: str | None = None
     stream: bool = False
     namespace: str | None = None
+    replied_in: str | None = None
     usage: Usage = Usage()
     nested_usage: Usage = Usage()
     key: str | None = None

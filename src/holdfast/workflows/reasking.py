@@ -38,7 +38,7 @@ def ask_again(state: RunState, frame: Frame, call: Call, difference: Difference)
     call.edited = call.arguments
     call.reasked += 1
     call.allowed = False
-    call.released_by, call.digest, call.binding = None, None, None
+    call.released_by, call.digest, call.binding, call.proofs = None, None, None, None
     call.request = state.open_request(request)
     call.state = "asking"
     return True

@@ -142,7 +142,7 @@ class ModelTurns:
         frame.forms = reply.forms or {}
         frame.after_tools, frame.max_parallel, frame.max_open = reply.after_tools, reply.max_parallel, reply.max_open
         frame.failed_calls = {}
-        frame.namespace = reply.namespace
+        frame.namespace, frame.replied_in = reply.namespace, reply.run_id
         frame.calls = [
             Call(
                 plan=plan,
