@@ -13,6 +13,7 @@ from _evidence import failed_tasks
 from _signing import ring, send, signed, trusted
 from conftest import Effects, MakeLab
 from holdfast import Agent, Answer, Approval, Approve, Reject, Signer, TrustedKeys, tool
+from holdfast.errors import StaleDigestError
 from holdfast.testing import Reply, call, text
 
 GATEWAY = Signer.generate(method="gateway")
@@ -139,6 +140,27 @@ async def test_xe5_a_clock_that_is_wrong_decides_nothing(make_lab: MakeLab, effe
     assert (kind, facts["rule"]) == ("ClockSkewError", "clock_skew")
     assert late.signature is not None
     assert facts["signed_at"] == late.signature.at
+    assert effects == []
+    await run.approve(request, decided_by="ana")
+    await run.result()
+    assert effects == ["paid 250"]
+
+
+async def test_xk1_nothing_is_signed_but_what_is_shown(make_lab: MakeLab, effects: Effects) -> None:
+    """XK1: a client signs for no request whose digest is of other arguments, or of another run."""
+    lab = await make_lab([desk(effects)], script=[PAY, PAY, DONE], trusted_keys=ring(GATEWAY), signer=GATEWAY)
+    run, other = await lab.start("desk"), await lab.start("desk")
+    request, elsewhere = await lab.next_request(run), await lab.next_request(other)
+    assert request.bound is not None
+    for shown in (
+        request.model_copy(update={"arguments": {"amount": 1}}),
+        request.model_copy(update={"tool": "look"}),
+        request.model_copy(update={"digest": elsewhere.digest}),
+        request.model_copy(update={"bound": request.bound.model_copy(update={"workflow": other.id})}),
+        elsewhere,
+    ):
+        with pytest.raises(StaleDigestError, match="not that of what is shown"):
+            await run.approve(shown, decided_by="ana")
     assert effects == []
     await run.approve(request, decided_by="ana")
     await run.result()

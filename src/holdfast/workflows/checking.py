@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from temporalio import workflow
@@ -18,6 +19,10 @@ from holdfast.workflows.verifying import no_keys, refusal_from, to_verify
 
 MOST_LOOKUPS: Final = 50
 """Lookups of groups at the same time: anybody may send a thousand decisions, and a run has 2,000 activities."""
+
+
+NEXT_TASK_S: Final = 0.01
+"""After it another workflow task comes, whose commands have room again."""
 
 
 class Checks:
@@ -60,14 +65,24 @@ class Checks:
         """
         arg = to_verify(self._state, decision, stored=True)
         request = self._state.ledger.entries[decision.id].request
-        answer = await self._looked_up(decision, arg.to_wire(), f"{request.agent} · verifying a signature")
+        summary = f"{request.agent} · verifying a signature"
+        answer = await self._looked_up(decision, arg.to_wire(), summary, makes_room=True)
         if answer is None:
             raise no_keys(decision)
         if answer.refused is not None:
             raise refusal_from(answer.refused)
 
-    async def _looked_up(self, decision: Decision, arg: JsonObject, summary: str) -> Evaluated | None:
-        """Ask what a decision hangs on, and check it anew: meanwhile others may have come in."""
+    async def _looked_up(
+        self, decision: Decision, arg: JsonObject, summary: str, *, makes_room: bool = False
+    ) -> Evaluated | None:
+        """Ask what a decision hangs on, and check it anew: meanwhile others may have come in.
+
+        Args:
+            decision: It.
+            arg: What is asked.
+            summary: The same for people.
+            makes_room: It may be large: what one workflow task cannot carry is asked in a later one.
+        """
         ledger = self._state.ledger
         ledger.look_up(decision)
         while self._lookups >= MOST_LOOKUPS:
@@ -75,6 +90,8 @@ class Checks:
         answer: Evaluated | None = None
         if ledger.waits(decision.id):
             self._lookups += 1
+            while makes_room and not self._state.take_room(arg):
+                await asyncio.sleep(NEXT_TASK_S)
             answer = await self._evaluated(arg, summary)
             self._lookups -= 1
         ledger.looked_up(decision)
