@@ -53,6 +53,13 @@ clean: ## Remove the environment, caches and built files (the data in .holdfast 
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+.PHONY: test-replayed record
+record: $(READY) ## Record the wait states that no release has recorded yet, for the tests of replay
+	$(BIN)/python tests/replay/record.py $(SCENES)
+
+test-replayed: $(READY) ## Run the tests of the runtime with every run replayed at each of its tasks (slow; not in `test`)
+	HOLDFAST_TEST_CACHE=0 $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(or $(TESTS),tests/spec tests/security)
+
 $(READY): pyproject.toml constraints.txt .ci/prepare
 	@.ci/prepare $(PYTHON)
 	@touch $@

@@ -1,7 +1,7 @@
-"""Records one history of each wait state: ``python tests/replay/record.py [SCENE…]`` writes them beside this file.
+"""Records one history of each wait state: ``make record`` writes those that are missing beside this file.
 
-They are kept for good: a run that waits under one release must go on under every later one. Record into a new
-folder when a release adds a state; never record over an old one.
+They are kept for good, in a folder for each release: a run that waits under one must go on under every later one. A new
+wait state is a new scene here, recorded into the folder of the release under way; what is recorded stays as it is.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import re
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -29,6 +31,7 @@ from holdfast import (  # noqa: E402
     Run,
     Tool,
     handoff,
+    hosted_mcp,
     messages_only,
     question,
     tool,
@@ -36,11 +39,11 @@ from holdfast import (  # noqa: E402
 from holdfast.activities import background  # noqa: E402
 from holdfast.chain import chain_of  # noqa: E402
 from holdfast.events import history_of  # noqa: E402
-from holdfast.server import EmbeddedServer  # noqa: E402
-from holdfast.testing import Compacted, Fail, Gate, Hang, Lab, Reply, call, refusal, text  # noqa: E402
+from holdfast.server import EmbeddedServer, find_binary  # noqa: E402
+from holdfast.testing import Compacted, Fail, Gate, Hang, Lab, Reply, call, mcp_approval, refusal, text  # noqa: E402
 from replay.two_runs import TwoRuns  # noqa: E402
 
-RELEASE = "0.1.0"
+RELEASE = version("holdfast")
 DONE = Reply(text("done"))
 started = asyncio.Event()
 
@@ -102,9 +105,24 @@ front = Agent(
     handoffs=[handoff(desk, filter=messages_only, approval=True)],
     input_guardrails=[lambda _context, _items: None],
 )
+
+
+async def stall(_context: Any, _what: Any) -> Any:
+    """Never end by itself, whatever it is asked."""
+    started.set()
+    await asyncio.Event().wait()
+
+
+stalling = [
+    Agent("stalled_guard", model="m", output_guardrails=[stall]),
+    Agent("stalled_limit", model="m", tools=[look], max_turns=1, on_max_turns=stall),
+    Agent("stalled_wording", model="m", tools=[wipe], rejection_text=stall),
+]
+"""Agents whose own functions are being asked something."""
+hoster = Agent("hoster", model="m", tools=[hosted_mcp("files", server_url="https://files.example/mcp")])
 thinker = Agent("thinker", instructions="Think.", model="m", background=True)
 keeper = Agent("keeper", model="m", tools=[wipe, look], compaction=Compact(at_tokens=1, keep_turns=0))
-AGENTS = [desk, frugal, front, thinker, keeper]
+AGENTS = [desk, frugal, front, thinker, keeper, *stalling, hoster]
 STARTED_WITH = {
     "nested": "front",
     "handed_over": "front",
@@ -113,10 +131,17 @@ STARTED_WITH = {
     "underway": "thinker",
     "compacting": "keeper",
     "compacted": "keeper",
+    "checking": "stalled_guard",
+    "closing": "stalled_limit",
+    "wording": "stalled_wording",
+    "hosted_mcp": "hoster",
 }
 """Scenes that begin with another agent than the desk."""
 OPTIONS: dict[str, dict[str, Any]] = {"carried": {"segment_events": 40}, "kept": {"history": "conversation"}}
 """How a scene's run is started, beside its agent."""
+
+LONG = {"stuck"}
+"""Scenes that take minutes."""
 
 GROUPS = {"finance": ["bob", "carl"]}
 
@@ -314,6 +339,37 @@ async def talking(lab: Lab, run: Run) -> None:
     await session.send("And hurry.")
 
 
+async def stalled(lab: Lab, run: Run) -> None:
+    """A function of the agent's own is being asked."""
+    await asyncio.wait_for(started.wait(), 30)
+
+
+async def wording(lab: Lab, run: Run) -> None:
+    """Rejected; the agent's own words for it are being asked for."""
+    await run.reject(await lab.next_request(run), decided_by="lead")
+    await asyncio.wait_for(started.wait(), 30)
+
+
+async def agent_missing(lab: Lab, run: Run) -> None:
+    """No worker has the agent any more; the run waits before it tries again."""
+    request = await lab.next_request(run)
+    await lab.stop_worker()
+    await lab.start_worker([keeper])
+    await run.approve(request, decided_by="lead")
+    await until(lab, run, "timer_started_event_attributes")
+
+
+async def stuck(lab: Lab, run: Run) -> None:
+    """No worker has had the agent for two minutes; a person is told."""
+    first = await lab.next_request(run)
+    await lab.stop_worker()
+    await lab.start_worker([keeper])
+    await run.approve(first, decided_by="lead")
+    async for request in run.requests():
+        if request.id != first.id:
+            return
+
+
 async def finished(_lab: Lab, run: Run) -> None:
     """Completed, its archiving started."""
     await run.result()
@@ -369,6 +425,12 @@ SCENES: dict[str, Scene] = {
     "archived": ([DONE], finished),
     "archiving": ([DONE], finished),
     "session": ([DONE, Fail(400), Reply(WIPE)], talking),
+    "checking": ([DONE], stalled),
+    "closing": ([Reply(call("look", {"check": "fans"}, "c1"))], stalled),
+    "wording": ([Reply(WIPE)], wording),
+    "hosted_mcp": ([Reply(mcp_approval("files", "delete", {"path": "/tmp/x"}, "m1"))], deadline),
+    "agent_missing": ([Reply(WIPE)], agent_missing),
+    "stuck": ([Reply(WIPE)], stuck),
     "hosted": ([Reply(WIPE), DONE, Reply(WIPE), Gate("never", DONE)], hosted),
 }
 
@@ -379,11 +441,10 @@ def scrubbed(history: str) -> str:
     return re.sub(r'("(?:identity|binaryChecksum|buildId|workerInstanceKey)": )"[^"]*"', r'\1"recorded"', plain)
 
 
-async def record(server: EmbeddedServer, folder: Path, name: str) -> None:
+async def record(client: Client, folder: Path, name: str) -> None:
     """Record one scene."""
     started.clear()
     script, play = SCENES[name]
-    client = await Client.connect(server.address, identity="recorder")
     archive = HERE / "record.py" if name.startswith("archiv") else None  # in the way: nothing can be written there
     async with Lab(AGENTS, script=script, client=client, workflows=[TwoRuns], groups=GROUPS, archive=archive) as lab:
         if name == "hosted":
@@ -408,13 +469,30 @@ async def record(server: EmbeddedServer, folder: Path, name: str) -> None:
     print(f"{name}: {len(document['events'])} events")  # noqa: T201 - a script's progress
 
 
+async def time_skipping() -> WorkflowEnvironment:
+    """A server on which minutes pass at once."""
+    return await WorkflowEnvironment.start_time_skipping_v2(
+        dev_server_existing_path=str(find_binary()),
+        dev_server_extra_args=["--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"],
+    )
+
+
 async def main() -> None:
-    """Record the scenes that were named, else every one."""
+    """Record the scenes that were named, else those that no release has recorded."""
     folder = HERE / "histories" / RELEASE
     folder.mkdir(parents=True, exist_ok=True)
+    recorded = {path.stem for path in (HERE / "histories").glob("*/*.json")}
+    wanted = sys.argv[1:] or [name for name in SCENES if name not in recorded]
+    if again := [name for name in wanted if (folder / f"{name}.json").exists()]:
+        sys.exit(f"{', '.join(again)}: recorded already, and kept for good; give a changed scene another name")
     async with await EmbeddedServer.start(persistent=False, port=0, ui=False) as server:
-        for name in sys.argv[1:] or SCENES:
-            await record(server, folder, name)
+        client = await Client.connect(server.address)
+        for name in wanted:
+            if name not in LONG:
+                await record(client, folder, name)
+                continue
+            async with await time_skipping() as skipping:
+                await record(skipping.client, folder, name)  # by it alone, time is skipped
 
 
 if __name__ == "__main__":

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 from holdfast import HoldfastPlugin
+from holdfast.payloads.requests import RequestKind
+from holdfast.workflows.frames import CallState, Phase
+from holdfast.workflows.state import RunState
 from replay.record import SCENES
 from replay.two_runs import TwoRuns
 
+STARTED = "workflowExecutionStartedEventAttributes"
 RECORDED = sorted((Path(__file__).parent / "histories").glob("*/*.json"))
 HISTORIES = [pytest.param(path.stem, path.read_text(), id=f"{path.parent.name}-{path.stem}") for path in RECORDED]
 
@@ -23,9 +30,47 @@ async def test_a_recorded_wait_replays_on_todays_code(name: str, history: str) -
     await replayer.replay_workflow(WorkflowHistory.from_json(name, history))
 
 
-def test_every_wait_state_is_recorded() -> None:
-    """There is a recorded history for every scene that can be recorded."""
+def test_every_scene_is_recorded() -> None:
+    """There is a recorded history for every scene that can be recorded: `make record` adds what is missing."""
     assert {path.stem for path in RECORDED} >= set(SCENES)
+
+
+PASSED_THROUGH = {
+    *("model", "calls"),  # the next step is taken in the same task
+    *("ending", "filter"),  # likewise
+    *("planned", "ready"),
+    "finished",
+}
+"""Phases and states in which nothing is waited for; one that is waited in belongs into a scene instead."""
+
+
+async def test_xg1_every_wait_state_is_recorded_and_replays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """XG1: all recorded histories of every release replay on today's code, and among what they wait in is every kind of
+    request, every phase of a loop and every state of a call that there is; sessions, a user's own workflow, a fresh
+    history with open requests and the archiving too."""
+    waited: set[str] = set()
+    publish = RunState.publish
+
+    def watched(state: RunState) -> None:
+        """Note where a workflow stands at the end of each task, which is where it waits."""
+        waited.update(frame.phase for frame in state.frames)
+        waited.update(call.state for frame in state.frames for call in frame.calls)
+        waited.update(request.kind for request in state.ledger.open_requests())
+        publish(state)
+
+    async def histories() -> AsyncIterator[WorkflowHistory]:
+        for path in RECORDED:
+            yield WorkflowHistory.from_json(path.stem, path.read_text())
+
+    monkeypatch.setattr(RunState, "publish", watched)
+    replayer = Replayer(workflows=[TwoRuns], plugins=[HoldfastPlugin()])
+    results = await replayer.replay_workflows(histories(), raise_on_replay_failure=False)
+    assert results.replay_failures == {}
+    there_are = {*get_args(RequestKind), *get_args(Phase), *get_args(CallState)}
+    assert there_are - waited - PASSED_THROUGH == set(), "add a scene to record.py, and `make record`"
+    workflows = {json.loads(path.read_text())["events"][0][STARTED]["workflowType"]["name"] for path in RECORDED}
+    assert workflows >= {"AgentRun", "AgentSession", "TwoRuns", "holdfast.archive"}
+    assert any('"continuedExecutionRunId": "' in path.read_text() for path in RECORDED if path.stem == "carried")
 
 
 def test_histories_do_not_say_where_they_were_recorded() -> None:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import signal
 import uuid
 from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
 
 import pytest
 from temporalio.client import Client
 from temporalio.converter import DataConverter
 
 from _neighbour import MirrorCodec
+from conftest import Effects
 from holdfast import Holdfast, Run
 from holdfast.errors import NamespaceNotFoundError, PayloadInvalidError, RunNotFoundError, ServerUnavailableError
 from holdfast.server import EmbeddedServer
+from holdfast.testing import Lab, Reply, call
+from spec.test_a_parallel_approvals import DONE, desk
 
 
 async def first(stream: AsyncIterator[object]) -> object:
@@ -54,6 +61,32 @@ async def test_with_the_server_away_every_call_says_so() -> None:
         assert server.address in str(error)
         assert "`holdfast dev`" in str(error)
         assert "\n" not in str(error)
+
+
+async def test_xa11_a_server_that_is_down_for_a_while_loses_nothing(effects: Effects, tmp_path: Path) -> None:
+    """XA11: the server is killed and away for as long as a client waits: the decision gets a typed error with the
+    remedy. Started again, the same worker is back without help, and the decision sent again is one effect."""
+    server = await EmbeddedServer.start(tmp_path, port=0, ui=False)
+    port = int(server.address.rpartition(":")[2])
+    client = await Client.connect(server.address)
+    try:
+        async with Lab(
+            [desk(effects)], script=[Reply(call("wipe", {"target": "t"}, "c1")), DONE], client=client
+        ) as lab:
+            run = await lab.start("desk")
+            request = await lab.next_request(run)
+            os.kill(json.loads((tmp_path / "server.json").read_text())["pid"], signal.SIGKILL)
+            await server.close()
+            with pytest.raises(ServerUnavailableError, match="`holdfast dev`"):
+                await run.approve(request, decided_by="lead", decision_id="d1")
+            server = await EmbeddedServer.start(tmp_path, port=port, ui=False)
+            receipt = await run.approve(request, decided_by="lead", decision_id="d1")
+            assert (await run.result()).output == "done"
+            assert receipt.state in ("recorded", "stored")
+            assert (await run.decision("d1")).state == "recorded"
+    finally:
+        await server.close()
+    assert effects == ["wipe t"]
 
 
 async def test_a_missing_namespace_is_no_missing_run(server: EmbeddedServer) -> None:

@@ -124,9 +124,9 @@ PUBLIC: Final = (
 )
 PUBLIC_IN_TESTING: Final = (
     *("Compacted", "Delay", "Drop", "Fail", "Gate", "Hang", "Lab", "Pause", "Reply", "ResponsesServer", "Script"),
-    *("When", "call", "code_interpreter_item", "compaction", "custom_call", "file_search_item"),
+    *("When", "call", "code_interpreter_item", "compaction", "custom_call", "fetch_histories", "file_search_item"),
     *("image_generation_item", "mcp_approval", "mcp_call_item", "mcp_tools_item", "raw", "reasoning", "refusal"),
-    *("text", "web_search_item"),
+    *("replay", "text", "web_search_item"),
 )
 SURFACE: Final = [(holdfast, name) for name in PUBLIC] + [(holdfast.testing, name) for name in PUBLIC_IN_TESTING]
 

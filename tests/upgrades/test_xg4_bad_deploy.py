@@ -15,7 +15,7 @@ from cli.conftest import Cli
 from conftest import Effects, MakeLab
 from holdfast import Agent, Approval, Holdfast, Run, Trouble, tool
 from holdfast.cli import exits
-from holdfast.testing import Fail, Lab, Reply, Script, When, call
+from holdfast.testing import Fail, Lab, Reply, Script, When, call, replay
 from holdfast.trouble import ATTEMPTS
 from holdfast.workflows.driver import Driver
 from spec.test_a_parallel_approvals import DONE, desk
@@ -71,7 +71,10 @@ async def test_xg4_a_bad_deploy_needs_attention_and_a_rollback_heals_it(
     run = await start(lab)
     request = await lab.next_request(run)
     await lab.stop_worker()
+    histories = await lab.histories(run)
+    assert await replay(histories) == {}
     with bad_deploy():
+        assert "Nondeterminism" in str(await replay(histories))  # as a CI could have said before
         await lab.start_worker()
         began = time.monotonic()
         deciding = asyncio.create_task(run.approve(request, decided_by="lead", decision_id="d1"))

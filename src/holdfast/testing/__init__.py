@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from holdfast.testing.lab import Lab
+    from holdfast.testing.replaying import fetch_histories, replay
     from holdfast.testing.responses_server import ResponsesServer
     from holdfast.testing.script import (
         Compacted,
@@ -55,6 +56,7 @@ _HOMES = {
     "code_interpreter_item": "script",
     "compaction": "script",
     "custom_call": "script",
+    "fetch_histories": "replaying",
     "file_search_item": "script",
     "image_generation_item": "script",
     "mcp_approval": "script",
@@ -63,6 +65,7 @@ _HOMES = {
     "raw": "script",
     "reasoning": "script",
     "refusal": "script",
+    "replay": "replaying",
     "text": "script",
     "web_search_item": "script",
 }
@@ -84,6 +87,7 @@ __all__ = [
     "code_interpreter_item",
     "compaction",
     "custom_call",
+    "fetch_histories",
     "file_search_item",
     "image_generation_item",
     "mcp_approval",
@@ -92,6 +96,7 @@ __all__ = [
     "raw",
     "reasoning",
     "refusal",
+    "replay",
     "text",
     "web_search_item",
 ]

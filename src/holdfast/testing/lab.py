@@ -86,7 +86,7 @@ class Lab:
         archive: str | os.PathLike[str] | None = None,
         trusted_keys: TrustedKeys | str | os.PathLike[str] | None = None,
         signer: Signer | None = None,
-        max_cached_workflows: int = 1000,
+        max_cached_workflows: int | None = None,
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
         replay: bool = True,
@@ -109,7 +109,8 @@ class Lab:
             archive: Likewise; the lab's client reads it too.
             trusted_keys: Likewise; worker processes need a path.
             signer: Signs what the lab's client decides.
-            max_cached_workflows: 0 replays each run at every one of its tasks.
+            max_cached_workflows: 0 replays each run at every one of its tasks; None is ``HOLDFAST_TEST_CACHE``, or
+                1,000.
             environment: Further variables for worker processes.
             directory: Working directory of worker processes.
             replay: Replay every history at the end.
@@ -128,7 +129,8 @@ class Lab:
         self._archive = archive
         self._trusted_keys = trusted_keys
         self._signer = signer
-        self._cache = max_cached_workflows
+        given = max_cached_workflows
+        self._cache = int(os.environ.get("HOLDFAST_TEST_CACHE") or 1000) if given is None else given
         self._environment = dict(environment or {})
         self._directory = directory
         self._replay = replay
