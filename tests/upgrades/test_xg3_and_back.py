@@ -1,0 +1,73 @@
+"""XG3: a release is rolled out, and back, under runs that wait."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+import holdfast
+from conftest import MakeLab
+from holdfast.testing import Reply, call
+from spec.test_a_parallel_approvals import DONE
+
+OFFICE = '''
+from pathlib import Path
+
+import holdfast
+from holdfast import Agent, tool
+
+RELEASE = "the next release" if "next" in Path(holdfast.__file__).parts else "this release"
+EFFECTS = Path(__file__).parent / "effects"
+
+
+@tool(approval=True)
+async def wipe(target: str) -> str:
+    """Delete a target."""
+    with EFFECTS.open("a") as effects:
+        effects.write(f"{target} by {RELEASE}\\n")
+    return "wiped"
+
+
+desk = Agent("desk", model="m", tools=[wipe])
+'''
+STEP = "        frame = self._frame\n        for call in frame.calls:\n"
+CHANGED = f'        if workflow.patched("next-release"):\n            await asyncio.sleep(1)\n{STEP}'
+
+
+def next_release(folder: Path) -> Path:
+    """A copy of the package with a further step in its workflows, kept from runs that began without it."""
+    package = Path(holdfast.__file__).parent
+    shutil.copytree(package, folder / "holdfast")
+    driver = folder / "holdfast" / "workflows" / "driver.py"
+    source = driver.read_text()
+    assert source.count(STEP) == 1
+    driver.write_text(source.replace(STEP, CHANGED))
+    return folder
+
+
+async def test_xg3_runs_that_wait_survive_a_release_and_its_rollback(
+    make_lab: MakeLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """XG3: a run begins under this release; the workers are replaced by those of the next one, and by this one again:
+    each release executes what is approved under it, once, and the run finishes."""
+    (tmp_path / "office_agents.py").write_text(OFFICE)
+    monkeypatch.syspath_prepend(tmp_path)
+    office = importlib.import_module("office_agents")
+    script = [*(Reply(call("wipe", {"target": each}, each)) for each in ("a", "b")), DONE]
+    lab = await make_lab([office.desk], script=script, directory=tmp_path)
+    run = await lab.start("desk")
+    first = await lab.next_request(run)
+    await lab.stop_worker()
+    await lab.spawn_worker("office_agents", {"PYTHONPATH": str(next_release(tmp_path / "next"))})
+    await run.approve(first, decided_by="lead")
+    await lab.model.wait_for_request(2)
+    second = await lab.next_request(run)
+    assert second.arguments == {"target": "b"}
+    await lab.stop_worker()
+    await lab.start_worker()
+    await run.approve(second, decided_by="lead")
+    assert (await run.result()).output == "done"
+    assert (tmp_path / "effects").read_text() == "a by the next release\nb by this release\n"
