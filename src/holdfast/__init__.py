@@ -120,6 +120,9 @@ if TYPE_CHECKING:
     from holdfast.payloads.messages import (
         MessageReceipt,
     )
+    from holdfast.payloads.notify import (
+        Notification,
+    )
     from holdfast.payloads.progress import (
         ToolProgress,
     )
@@ -256,6 +259,7 @@ _HOMES = {
     "ModelEnd": "hooks",
     "ModelStart": "hooks",
     "NestedRun": "agent_tool",
+    "Notification": "payloads.notify",
     "OpenRequest": "lists",
     "OutcomeUnknownError": "errors",
     "OutputGuardrail": "guardrail",
@@ -359,6 +363,7 @@ __all__ = [
     "ModelEnd",
     "ModelStart",
     "NestedRun",
+    "Notification",
     "OpenRequest",
     "OutcomeUnknownError",
     "OutputGuardrail",

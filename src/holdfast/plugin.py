@@ -30,6 +30,7 @@ from holdfast.activities.archiving import WriteArchive
 from holdfast.activities.deltas import DeltaOutlet
 from holdfast.activities.evaluate import Evaluate
 from holdfast.activities.model import CallModel
+from holdfast.activities.notify import NotifyPeople
 from holdfast.activities.references import Artifacts
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.signatures import verifier
@@ -48,6 +49,7 @@ from holdfast.interceptor import BeatGuard
 from holdfast.keyring import EncryptionAt, Keyring, keyring_named
 from holdfast.models.port import ModelPort
 from holdfast.models.responses import ResponsesModel
+from holdfast.notify import NotifyFunction, check_notify
 from holdfast.payloads.signed import VERIFY
 from holdfast.registry import Registry
 from holdfast.sealed_store import sealed_store
@@ -91,6 +93,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         archive: str | os.PathLike[str] | None = None,
         trusted_keys: TrustedKeys | str | os.PathLike[str] | None = None,
         encryption: EncryptionAt = None,
+        notify: NotifyFunction | None = None,
     ) -> None:
         """Check the definitions.
 
@@ -112,6 +115,8 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
             archive: Where histories are kept beyond the server's retention: a folder, or a URL that fsspec knows. All
                 workers that serve the same runs need the same one. ``HOLDFAST_ARCHIVE`` by default; without any,
                 nothing is archived.
+            notify: Tells people of requests: a function, sync or async, that gets each `Notification` when a request
+                opens, is brought to mind, is escalated or closes. At least once; where it raises, five times at most.
             deltas: Where what runs that are started with ``stream=True`` say goes on the way: ``redis://…``, or a
                 `DeltaStream`. ``HOLDFAST_DELTAS`` by default; without any, such runs are as any other.
             trusted_keys: Production mode: only decisions count that one of these keys has signed, whatever way they
@@ -145,6 +150,8 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         self._archive = archive_at(archive)
         self._trusted = trusted_keys_at(trusted_keys)
         self._keyring = keyring_named(encryption)
+        check_notify(notify)
+        self._notify = notify
 
     def name(self) -> str:
         """See base class. Workers send it with their heartbeats, so `holdfast doctor` knows whose version is which."""
@@ -207,9 +214,10 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
             self.registry, _ports(clients), self._default_model, self._groups, self._hooks, artifacts, self._archive
         )
         runtime.trusted = self._trusted
+        runtime.notify = self._notify
         if self._deltas is not None:
             runtime.deltas = DeltaOutlet(delta_stream(self._deltas), owned=isinstance(self._deltas, str))
-        ours = [CallModel(runtime).run, Evaluate(runtime).run, WriteArchive(runtime).run]
+        ours = [CallModel(runtime).run, Evaluate(runtime).run, WriteArchive(runtime).run, NotifyPeople(runtime).run]
         activities = [*ours, *ToolActivities(runtime).all()]
         config["client"] = client
         config["workflows"] = [*config.get("workflows", []), *WORKFLOWS]

@@ -52,7 +52,7 @@ def hours_of(steps: list[Transition], request: Request) -> list[tuple[str, int]]
 
 
 async def test_xe6_each_step_takes_place_once_over_three_restarts(
-    make_lab: MakeLab, effects: Effects, skipping: WorkflowEnvironment, cache: int
+    make_lab: MakeLab, effects: Effects, skipping: WorkflowEnvironment
 ) -> None:
     """XE6: three reminders and an escalation, with the worker replaced between them: each takes place once, at its
     time, and the call that one of the managers approves runs once."""
@@ -61,7 +61,7 @@ async def test_xe6_each_step_takes_place_once_over_three_restarts(
         script=[WIPE, DONE],
         client=skipping.client,
         groups={"managers": ["max"]},
-        max_cached_workflows=cache,
+        max_cached_workflows=0,
     )
     with skipping.with_time_skipping_disabled():
         run = await lab.start("desk")

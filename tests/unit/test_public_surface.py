@@ -68,6 +68,7 @@ PUBLIC: Final = (
     "ModelEnd",
     "ModelStart",
     "NestedRun",
+    "Notification",
     "OpenRequest",
     "OutcomeUnknownError",
     "OutputGuardrail",

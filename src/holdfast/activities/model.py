@@ -120,7 +120,11 @@ class CallModel:
 
     def _without_items(self, **said: Any) -> JsonObject:
         """What is said before there is a reply."""
-        known: dict[str, Any] = {"archive": self._runtime.archives, "signed": self._runtime.signed}
+        known: dict[str, Any] = {
+            "archive": self._runtime.archives,
+            "signed": self._runtime.signed,
+            "notify": self._runtime.notifies,
+        }
         return ModelReply(block=uuid.uuid4().hex, items=[], **known, **said).to_wire()
 
     async def _planned(
@@ -156,6 +160,7 @@ class CallModel:
         return {
             "attributes": await self._attributes.existing(activity.client()),
             "archive": self._runtime.archives,
+            "notify": self._runtime.notifies,
             "max_turns": agent.max_turns or 0,
             "max_tokens": agent.max_tokens,
             "max_seconds": None if agent.max_duration is None else agent.max_duration.total_seconds(),

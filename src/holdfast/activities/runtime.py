@@ -24,6 +24,7 @@ from holdfast.archive import Archive
 from holdfast.context import RunContext
 from holdfast.hooks import AgentHooks
 from holdfast.models.port import ModelPort
+from holdfast.notify import NotifyFunction
 from holdfast.payloads.artifacts import READ_OUTPUT
 from holdfast.payloads.base import problems_of
 from holdfast.payloads.json_profile import JsonObject
@@ -52,6 +53,7 @@ class Runtime:
         artifacts: Keeps outputs that are too large for the history.
         deltas: Takes what is said to whoever watches.
         archive: Keeps histories beyond the server's retention.
+        notify: Tells people of requests, where the application said how.
         resources: What the plugin's `resources` made, once.
         trusted: The keys by which decisions are verified; None: they need not be signed.
     """
@@ -63,6 +65,7 @@ class Runtime:
     hooks: Sequence[AgentHooks] = ()
     artifacts: Artifacts = field(default_factory=lambda: Artifacts(None))
     archive: Archive | None = None
+    notify: NotifyFunction | None = None
     resources: Any = None
     trusted: TrustedKeys | None = None
     deltas: DeltaOutlet = field(default_factory=lambda: DeltaOutlet(None))
@@ -73,6 +76,10 @@ class Runtime:
     )
     threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(RULE_THREADS, thread_name_prefix="holdfast-rule")
+    )
+
+    notify_threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(RULE_THREADS, thread_name_prefix="holdfast-notify")
     )
 
     def __post_init__(self) -> None:
@@ -88,6 +95,11 @@ class Runtime:
     def signed(self) -> bool | None:
         """True where decisions have to be signed; None, which is left out on the wire, where not."""
         return None if self.trusted is None else True
+
+    @property
+    def notifies(self) -> bool | None:
+        """True where people are told of requests; None, which is left out on the wire, where not."""
+        return None if self.notify is None else True
 
     def tool(self, name: str) -> Tool:
         """The tool called *name*: one of the registry, or ours.
@@ -110,7 +122,7 @@ class Runtime:
         """Stop the threads; a sync tool that is still running is left to end by itself."""
         self.beats.close()
         self.artifacts.close()
-        for threads in (self.tool_threads, self.threads):
+        for threads in (self.tool_threads, self.threads, self.notify_threads):
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def facts(self, origin: Origin) -> RunFacts:

@@ -18,6 +18,7 @@ _LEDGER: Final = {
     "request_edited": "edited",
     "approval_voided": "void",
     "request_decided": "decided",
+    "notification_failed": "could not be told",
     "request_reminded": "still waits",
     "request_expired": "expired",
     "request_withdrawn": "withdrawn",

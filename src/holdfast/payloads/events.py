@@ -429,6 +429,12 @@ class RequestEscalated(_OfRequest):
     approvers: list[str] | None = None
 
 
+class NotificationFailed(_OfRequest):
+    """People could not be told of a request: `why` says which notification it was, and the reason."""
+
+    type: Literal["notification_failed"] = "notification_failed"
+
+
 class RequestExpired(_OfRequest):
     """A request passed its deadline.
 
@@ -580,6 +586,7 @@ KnownEvent = (
     | RequestRefused
     | RequestReminded
     | RequestEscalated
+    | NotificationFailed
     | RequestExpired
     | RequestWithdrawn
     | DecisionRemembered

@@ -243,6 +243,7 @@ class ModelReply(Payload):
         archive: The workers have an archive: the run's history goes there. On a probe, and with input guardrails. New
             in 0.1.0.
         compact: The conversation has grown so long that it is to be made short. New in 0.1.0.
+        notify: The workers have a function that people are told by. Where `archive` is said. New in 0.1.0.
         namespace: Where this runs, if the call was by a workflow that binds its requests by it. Recorded, as a replay
             elsewhere has to compute the digests that people were shown. New in 0.1.0.
         signed: The worker takes signed decisions only: so does the run, from its first reply on that says so. New in
@@ -273,6 +274,7 @@ class ModelReply(Payload):
     max_parallel: int | None = None
     read_from: str | None = None
     compact: bool | None = None
+    notify: bool | None = None
     keeps: bool | None = None
     history: KeptHistory | None = None
     underway: Underway | None = None

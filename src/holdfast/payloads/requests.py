@@ -321,7 +321,7 @@ class Transition(Payload):
         | Literal["refused", "expired", "withdrawn", "in_doubt", "limits_raised"]
         | Literal["sent", "placed", "answered", "message_refused"]
         | Literal["compacted", "compaction_failed"]
-        | Literal["reminded", "escalated"]
+        | Literal["reminded", "escalated", "notify_failed"]
     )
     at: Instant
     request: str | None = None

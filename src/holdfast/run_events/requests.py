@@ -10,6 +10,7 @@ from holdfast.payloads.events import (
     DecisionRemembered,
     InDoubt,
     LimitsExtended,
+    NotificationFailed,
     RequestDecided,
     RequestEdited,
     RequestEscalated,
@@ -159,6 +160,8 @@ class Requests:
                 out.add(RequestReminded, **fields, due=step.due)
             case "escalated":
                 out.add(RequestEscalated, **fields, due=step.due, approvers=step.approvers)
+            case "notify_failed":
+                out.add(NotificationFailed, **fields)
             case "withdrawn":
                 out.add(RequestWithdrawn, **fields)
                 self._withdrawn(request, out)

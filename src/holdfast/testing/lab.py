@@ -28,6 +28,7 @@ from holdfast.client import Holdfast
 from holdfast.deltas import DeltaStream
 from holdfast.handle import Run
 from holdfast.hooks import AgentHooks
+from holdfast.notify import NotifyFunction
 from holdfast.payloads.requests import Request
 from holdfast.plugin import HoldfastPlugin, Resources
 from holdfast.server import EmbeddedServer
@@ -87,6 +88,7 @@ class Lab:
         trusted_keys: TrustedKeys | str | os.PathLike[str] | None = None,
         signer: Signer | None = None,
         max_cached_workflows: int | None = None,
+        notify: NotifyFunction | None = None,
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
         replay: bool = True,
@@ -111,6 +113,7 @@ class Lab:
             signer: Signs what the lab's client decides.
             max_cached_workflows: 0 replays each run at every one of its tasks; None is ``HOLDFAST_TEST_CACHE``, or
                 1,000.
+            notify: Likewise.
             environment: Further variables for worker processes.
             directory: Working directory of worker processes.
             replay: Replay every history at the end.
@@ -131,6 +134,7 @@ class Lab:
         self._signer = signer
         given = max_cached_workflows
         self._cache = int(os.environ.get("HOLDFAST_TEST_CACHE") or 1000) if given is None else given
+        self._notify = notify
         self._environment = dict(environment or {})
         self._directory = directory
         self._replay = replay
@@ -200,6 +204,7 @@ class Lab:
             deltas=self._deltas,
             archive=self._archive,
             trusted_keys=self._trusted_keys,
+            notify=self._notify,
         )
 
     async def start_worker(self, agents: Sequence[Agent] | None = None) -> None:

@@ -56,6 +56,14 @@ PART_OF_RUN: Final = workflow.ActivityConfig(
 )
 """For what a run cannot go on without: where no worker is, it is waited for, as a run of weeks must not end for it."""
 
+NOTIFICATION: Final = workflow.ActivityConfig(
+    start_to_close_timeout=timedelta(minutes=2),
+    retry_policy=RetryPolicy(
+        maximum_attempts=5, maximum_interval=timedelta(seconds=30), non_retryable_error_types=NEVER_RETRIED
+    ),
+)
+"""Nothing waits for it. Where no worker is, it is told when one returns."""
+
 TOLD_ONCE: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=30),
     heartbeat_timeout=ALIVE,

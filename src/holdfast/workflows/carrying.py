@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Final
 
 from pydantic import BaseModel
@@ -25,6 +26,7 @@ from holdfast.workflows.frames import Failure, Frame
 from holdfast.workflows.leaving import version
 from holdfast.workflows.ledger import LedgerState
 from holdfast.workflows.mailbox import MailboxState
+from holdfast.workflows.notifying import NotifierState
 from holdfast.workflows.settle import Done, settle_activity, start_activity
 from holdfast.workflows.state import RunState
 from holdfast.workflows.work import Work
@@ -40,6 +42,8 @@ LATEST_EVENTS: Final = 10_000
 """Events at which that ends the run: near 24,000 a replay no longer fits into a workflow task."""
 
 
+TOLD_WITHIN: Final = timedelta(seconds=5)
+"""How long a run that leaves its history waits for what people are being told; what is left is told in the next one."""
 ANOTHER_TASK_S: Final = 0.001
 """After it another workflow task comes."""
 
@@ -56,6 +60,7 @@ class CarriedState(BaseModel):
         keeps: Workers keep outside the history what is too large for it.
         shown: Bytes that open requests take in the memo.
         mailbox: What became of messages.
+        notifier: What people are to be told of.
         own: What the workflow around it added.
         left_version: The workers' version, where the history was left for a newer one's sake.
     """
@@ -75,6 +80,7 @@ class CarriedState(BaseModel):
     packs: dict[str, Artifact] = {}
     own: JsonObject = {}
     mailbox: MailboxState | None = None
+    notifier: NotifierState | None = None
     archives: bool = False
     left_version: str | None = None
     signed: bool = False
@@ -100,6 +106,8 @@ def restored(prefix: str, carry: Carry) -> tuple[RunState, JsonObject]:
     state.ledger.restore(carried.ledger)
     state.ledger.signed = carried.signed
     state.publisher.restore(carried.attributes, carried.shown)
+    if carried.notifier is not None:
+        state.notifier.restore(carried.notifier)
     if carried.mailbox is not None:
         state.mailbox.restore(carried.mailbox)
     for request in state.ledger.open_requests():
@@ -116,6 +124,7 @@ class Carrier:
     def __init__(self, state: RunState) -> None:
         self._state = state
         self._archived = False
+        self._told = False
         self._cannot_keep = False
 
     async def carry(
@@ -156,6 +165,8 @@ class Carrier:
             if state.ledger.log or state.ledger.unpublished:
                 await asyncio.sleep(ANOTHER_TASK_S)
                 continue  # more than one task's commands can carry
+            if await self._notified():
+                continue  # likewise
             if await self._archive():
                 continue  # likewise
             carry = self._carried(own())
@@ -166,6 +177,19 @@ class Carrier:
     @property
     def _ready(self) -> bool:
         return self._state.leaving.due and self._state.quiet
+
+    async def _notified(self) -> bool:
+        """Let people be told first, so that they are not told again in the next history; whether that was waited for.
+
+        Raises:
+            asyncio.CancelledError: A cancel came in the meantime.
+        """
+        if self._told or self._state.notifier.idle:
+            return False
+        self._told = True
+        if await self._state.notifier.settle(TOLD_WITHIN):
+            raise asyncio.CancelledError
+        return True
 
     async def _archive(self) -> bool:
         """Have this history archived once it has closed; whether anything was done.
@@ -261,6 +285,7 @@ class Carrier:
             own=own,
             mailbox=state.mailbox.carried(),
             left_version=version() if state.leaving.outdated else None,
+            notifier=state.notifier.carried() if state.notifier.wanted else None,
         )
         carried.blocks, carried.packs = state.transcript.carried(carried.model_dump_json())
         return Carry.of(carried.model_dump_json())

@@ -205,6 +205,10 @@ class AgentHost:
         self._leave(frame)
         return result
 
+    async def settle(self) -> None:
+        """Wait, but not for long, until people have been told what is known: before a workflow of our own closes."""
+        await self._state.notifier.settle()
+
     async def archive(self) -> None:
         """Have this workflow's history archived, where the workers have an archive: the last thing before it closes.
 
@@ -229,9 +233,11 @@ class AgentHost:
         try:
             result = await running
         except (ApplicationError, asyncio.CancelledError):
+            await self.settle()
             await archive_segment(self._state, closes=False)
             raise
-        if await archive_segment(self._state, closes=False):
+        cancelled = await self._state.notifier.settle()
+        if await archive_segment(self._state, closes=False) or cancelled:
             raise asyncio.CancelledError
         return result
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from pydantic import BaseModel
 
@@ -20,6 +20,7 @@ from holdfast.errors import (
 )
 from holdfast.payloads.changed import ChangedFacts
 from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.notify import NotificationKind
 from holdfast.payloads.requests import (
     NOBODY_ANSWERED,
     Approve,
@@ -44,6 +45,9 @@ KEPT_CLOSED = 200
 
 KEPT_REFUSALS_PER_TASK = 50
 """Refused signals that are logged in one go: a flood must not grow the memo without bound."""
+
+NEWS: Final = frozenset(get_args(NotificationKind))
+"""Steps that people may be told of."""
 
 WHY_CHARACTERS = 512
 """Of a reason or note that the log repeats; whole it stands where it came in, and in the call's output."""
@@ -87,6 +91,7 @@ class Ledger:
         self._to_answer = False
         self.entries: dict[str, Entry] = {}
         self.log: list[Transition] = []
+        self.news: list[tuple[Transition, Request]] = []
         self.unpublished: dict[str, Request | None] = {}
         self._outcomes = Outcomes()
         self._held: dict[str, tuple[str | None, str]] = {}
@@ -166,8 +171,8 @@ class Ledger:
         waiting = [entry for entry in self.entries.values() if entry.state in ("open", "checking")]
         steps = [(step, entry) for entry in waiting for step in escalating.due(entry.request, now)]
         for step, entry in sorted(steps, key=lambda each: each[0].at):
-            self.note(escalating.transition(entry.request, step, now))
             self.unpublished[entry.request.id] = entry.request = escalating.as_of(entry.request, step.at, now)
+            self.note(escalating.transition(entry.request, step, now))
 
     def expire(self, now: datetime) -> list[Entry]:
         """Close what is past its deadline; each request's `on_deadline` says what that means."""
@@ -506,8 +511,10 @@ class Ledger:
         self.unpublished[entry.request.id] = None
 
     def note(self, transition: Transition) -> None:
-        """Log a step, for the next publication."""
+        """Log a step, for the next publication; one that changes where a request stands is news of it too."""
         self.log.append(transition)
+        if transition.request in self.entries and transition.what in NEWS:
+            self.news.append((transition, self.entries[transition.request].request))
 
 
 def _shortened(entry: Entry) -> Entry:

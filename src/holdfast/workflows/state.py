@@ -27,6 +27,7 @@ from holdfast.workflows.leaving import Leaving
 from holdfast.workflows.ledger import Ledger
 from holdfast.workflows.mailbox import Mailbox
 from holdfast.workflows.messages import RefuseMessages
+from holdfast.workflows.notifying import Notifier
 from holdfast.workflows.publish import LISTED_BYTES, Publisher
 from holdfast.workflows.spending import Spending
 from holdfast.workflows.transcript import Transcript
@@ -64,6 +65,7 @@ class RunState:
         self.mailbox = Mailbox(self.ledger, self.new_block)
         self.transcript = Transcript()
         self.publisher = Publisher()
+        self.notifier = Notifier(self.ledger, self.ledger_changed)
         self.spending = Spending()
         self.asker = Asker(
             workflow_id=info.workflow_id,
@@ -381,7 +383,9 @@ class RunState:
     def publish(self) -> None:
         """Write what changed to memo and search attributes."""
         frame = self.run_frame
+        self.notifier.take(self.labels)
         self.publisher.publish(self.ledger, self.phase, frame.agent if frame else None, self.labels)
+        self.notifier.send()
 
     def publish_if_idle(self) -> None:
         """Publish where no driver is there to do it in the same task."""

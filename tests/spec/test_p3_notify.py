@@ -1,0 +1,231 @@
+"""Scenario row P3: the application is told of requests, and nothing waits for that."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from datetime import timedelta
+from typing import Any, Final
+
+import pytest
+from temporalio.common import RetryPolicy
+from temporalio.testing import WorkflowEnvironment
+
+from _evidence import events_of, failed_tasks, logged
+from conftest import Effects, MakeLab
+from holdfast import Approval, Escalation, HoldfastPlugin, Notification
+from holdfast.errors import DefinitionError, RunFailedError
+from holdfast.events import history_of
+from holdfast.testing import Lab, Reply, call
+from holdfast.watching import Watching
+from holdfast.workflows import budgets, notifying
+from spec.test_p_long_waits import DONE, WIPE, wiper
+
+HOUR: Final = timedelta(hours=1)
+
+
+class Office:
+    """Takes what it is told, and fails or hangs where it is made to."""
+
+    def __init__(self) -> None:
+        self.told: list[Notification] = []
+        self.changed = asyncio.Event()
+        self.fails: set[str] = set()
+        self.hangs: asyncio.Event | None = None
+
+    async def notify(self, notification: Notification) -> None:
+        """What the worker calls."""
+        if self.hangs is not None:
+            await self.hangs.wait()
+        self.told.append(notification)
+        self.changed.set()
+        if notification.what in self.fails:
+            raise RuntimeError("the pager is away")
+
+    async def until(self, count: int) -> list[str]:
+        """Wait for so many notifications; return what they tell."""
+        async with asyncio.timeout(30):
+            while len(self.told) < count:
+                self.changed.clear()
+                await self.changed.wait()
+        return [each.what for each in self.told]
+
+
+@pytest.fixture
+def office() -> Office:
+    """Whom the worker tells."""
+    return Office()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two quick attempts, and hardly any patience at the end of a run."""
+    retries = RetryPolicy(maximum_attempts=2, initial_interval=timedelta(milliseconds=20))
+    monkeypatch.setitem(budgets.NOTIFICATION, "retry_policy", retries)
+    monkeypatch.setattr(notifying, "LAST_WORDS", timedelta(seconds=1))
+
+
+async def notified(lab: Lab, run: Watching) -> int:
+    """How many activities of the run told somebody."""
+    scheduled = [event.activity_task_scheduled_event_attributes for event in await events_of(lab, run)]
+    return sum(each.activity_type.name == "holdfast.notify" for each in scheduled)
+
+
+async def until_noted(lab: Lab, run: Watching, activities: int) -> None:
+    """Wait until the run has heard of the end of so many activities."""
+    async with asyncio.timeout(30):
+        async for event in history_of(lab.client.get_workflow_handle(run.id), wait=True):
+            activities -= event.HasField("activity_task_completed_event_attributes")
+            if activities <= 0 and event.HasField("workflow_task_completed_event_attributes"):
+                return
+
+
+async def test_p3_people_are_told_what_becomes_of_a_request(
+    make_lab: MakeLab, effects: Effects, office: Office, skipping: WorkflowEnvironment
+) -> None:
+    """P3: the application's function is told when a request opens, when it is brought to mind, to whom it is escalated,
+    and who decided; each once, over a restart, with an id of its own."""
+    approval = Approval(approvers=["ann"], remind=[HOUR, 3 * HOUR], escalate=[Escalation(2 * HOUR, ["group:managers"])])
+    lab = await make_lab(
+        [wiper(effects, approval)],
+        script=[WIPE, DONE],
+        client=skipping.client,
+        groups={"managers": ["max"]},
+        notify=office.notify,
+        max_cached_workflows=0,
+    )
+    with skipping.with_time_skipping_disabled():
+        run = await lab.start("desk", labels={"team": "it"})
+    request = await lab.next_request(run)
+    assert await office.until(1) == ["opened"]
+    await until_noted(lab, run, 2)  # the model's reply, and this
+    await lab.replace_worker()
+    await skipping.fast_forward(lab.client.get_workflow_handle(run.id), 4 * HOUR)
+    assert await office.until(4) == ["opened", "reminded", "escalated", "reminded"]
+    await run.approve(request, decided_by="max")
+    await run.result()
+    assert await office.until(5) == ["opened", "reminded", "escalated", "reminded", "decided"]
+    named = ["opened", "reminded:1", "escalated:1", "reminded:2", "decided"]
+    assert [each.id for each in office.told] == [f"{request.id}:{name}" for name in named]
+    assert {(each.run, each.request.id, each.request.tool) for each in office.told} == {(run.id, request.id, "wipe")}
+    assert [each.labels for each in office.told] == [{"team": "it"}] * 5
+    escalated, decided = office.told[2], office.told[4]
+    assert (escalated.approvers, escalated.request.approvers) == (["group:managers"], ["ann", "group:managers"])
+    assert (decided.verdict, decided.by) == ("approve", "max")
+    assert await failed_tasks(lab, run) == 0
+
+
+async def test_p3_a_decision_waits_for_nobody_who_is_told(
+    make_lab: MakeLab, effects: Effects, office: Office, impatient: None
+) -> None:
+    """P3: while the application's function hangs, a decision counts at once, the call runs, the run goes on to its end,
+    and that waits no longer than it says."""
+    office.hangs = asyncio.Event()
+    lab = await make_lab([wiper(effects)], script=[WIPE, DONE], notify=office.notify)
+    run = await lab.start("desk")
+    assert (await run.approve(await lab.next_request(run), decided_by="lead")).state == "recorded"
+    assert (await run.result()).output == "done"
+    assert (effects, office.told) == (["wipe t"], [])
+    office.hangs.set()
+
+
+async def test_p3_who_cannot_be_told_is_in_the_log_and_the_run_unharmed(
+    make_lab: MakeLab, effects: Effects, office: Office, impatient: None
+) -> None:
+    """P3: a function that raises is called again, a few times; then the run's events say so, without what it raised.
+    What it took is not told again, and the run is none the worse."""
+    office.fails = {"opened"}
+    lab = await make_lab([wiper(effects)], script=[WIPE, DONE], notify=office.notify)
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    [failed] = await logged(lab, run, "notify_failed", 1)
+    assert failed.why == f"{request.id}:opened: notify raised RuntimeError"
+    await run.approve(request, decided_by="lead")
+    await run.result()
+    assert Counter(each.id for each in office.told) == {f"{request.id}:opened": 2, f"{request.id}:decided": 1}
+    assert [event.type async for event in run.events()].count("notification_failed") == 1
+    assert effects == ["wipe t"]
+
+
+async def test_p3_many_requests_are_told_together(
+    make_lab: MakeLab, effects: Effects, office: Office, impatient: None
+) -> None:
+    """P3: forty requests that open at once cost the history two activities, not forty; where one of them cannot be told
+    the others are told once."""
+    asked = Reply(*(call("wipe", {"target": f"t{number}"}, f"c{number}") for number in range(40)))
+    poor: list[str] = []
+
+    def notify(notification: Notification) -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        office.told.append(notification)
+        if notification.request.arguments == {"target": "t7"}:
+            poor.append(notification.id)
+            raise ValueError("no")
+
+    lab = await make_lab([wiper(effects)], script=[asked, DONE], notify=notify)
+    run = await lab.start("desk")
+    requests = await lab.open_requests(run, 40)
+    await logged(lab, run, "notify_failed", 1)
+    assert await notified(lab, run) == 2
+    told = Counter(each.id for each in office.told)
+    assert set(told) == {f"{each.id}:opened" for each in requests}
+    assert {name for name, count in told.items() if count > 1} == set(poor)
+    await run.cancel()
+
+
+async def test_p3_without_a_function_nothing_is_scheduled(make_lab: MakeLab, effects: Effects) -> None:
+    """P3: where no worker has a function to tell, the history has no event for it."""
+    lab = await make_lab([wiper(effects)], script=[WIPE, DONE])
+    run = await lab.start("desk")
+    await run.approve(await lab.next_request(run), decided_by="lead")
+    await run.result()
+    assert await notified(lab, run) == 0
+
+
+async def test_p3_the_last_words_of_a_run_are_told(make_lab: MakeLab, effects: Effects, office: Office) -> None:
+    """P3: a request whose deadline ends the run is told as expired, those of a cancelled run as withdrawn."""
+    approval = Approval(deadline=timedelta(seconds=1), on_deadline="fail")
+
+    def rule(context: Any, _arguments: Any) -> Approval | bool:
+        return approval if context.labels else True
+
+    lab = await make_lab([wiper(effects, rule)], script=[WIPE, WIPE], notify=office.notify)
+    failing, cancelled = await lab.start("desk", labels={"ends": "soon"}), await lab.start("desk")
+    await lab.next_request(cancelled)
+    await cancelled.cancel()
+    with pytest.raises(RunFailedError):
+        await failing.result()
+    await office.until(4)
+    told = {run.id: [each.what for each in office.told if each.run == run.id] for run in (failing, cancelled)}
+    assert told == {failing.id: ["opened", "expired"], cancelled.id: ["opened", "withdrawn"]}
+    [expired] = [each for each in office.told if each.what == "expired"]
+    assert expired.verdict == "fail"
+
+
+async def test_p3_a_fresh_history_forgets_nobody_who_is_to_be_told(
+    make_lab: MakeLab, effects: Effects, office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P3: a run that goes on in a fresh history while its notification hangs tells it there, under the same id."""
+    monkeypatch.setattr("holdfast.workflows.carrying.TOLD_WITHIN", timedelta(milliseconds=50))
+    lab = await make_lab([wiper(effects)], script=[*[WIPE] * 9, DONE], notify=office.notify, max_cached_workflows=0)
+    run = await lab.start("desk", segment_events=40)
+    seen: list[str] = []
+    async for request in run.requests():
+        seen.append(request.id)
+        if len(seen) == 4:
+            office.hangs = asyncio.Event()
+        if len(seen) == 7 and office.hangs is not None:
+            office.hangs.set()
+        await run.approve(request, decided_by="lead")
+    await run.result()
+    assert {each.id for each in office.told} == {f"{each}:{what}" for each in seen for what in ("opened", "decided")}
+    assert len(await lab.histories(run)) > 1
+
+
+def test_p3_a_function_to_tell_takes_one_notification() -> None:
+    """P3: anything but a function of one notification is refused where the plugin is made."""
+    with pytest.raises(DefinitionError, match="notify"):
+        HoldfastPlugin(notify=lambda: None)  # type: ignore[misc, arg-type]  # what is checked here
+    with pytest.raises(DefinitionError, match="notify"):
+        HoldfastPlugin(notify="mail")  # type: ignore[arg-type]  # likewise
