@@ -51,6 +51,9 @@ if TYPE_CHECKING:
         DeltaStream,
         InProcessDeltas,
     )
+    from holdfast.doubt import (
+        Ask,
+    )
     from holdfast.errors import (
         HoldfastError,
         OutcomeUnknownError,
@@ -224,6 +227,7 @@ _HOMES = {
     "Answer": "payloads.requests",
     "Approval": "approval",
     "Approve": "payloads.requests",
+    "Ask": "doubt",
     "Chain": "payloads.history",
     "Changed": "revalidation",
     "Compact": "compaction",
@@ -328,6 +332,7 @@ __all__ = [
     "Answer",
     "Approval",
     "Approve",
+    "Ask",
     "Chain",
     "Changed",
     "Compact",

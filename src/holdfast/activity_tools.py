@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict
 
 from holdfast._schema import arguments_schema, drop_default_nulls, drop_titles, has_defaults_without_null
 from holdfast.approval import ApprovalRule
+from holdfast.doubt import OnUnknown
 from holdfast.errors import ArgumentsInvalidError, DefinitionError
 from holdfast.offered import Offered, check_approval, check_name, offered_schema, schema_of
 from holdfast.payloads.json_profile import JsonObject
-from holdfast.payloads.model_call import Effect, UnknownPolicy
+from holdfast.payloads.model_call import Effect
 from holdfast.tools import LONGEST_TIMEOUT, ErrorPolicy, check_options, check_queue
 
 __all__ = ["ActivityTool", "activity_tool"]
@@ -47,7 +48,7 @@ class ActivityTool(Offered):
     activity: str
     task_queue: str | None
     effect: Effect
-    on_unknown: UnknownPolicy | None
+    on_unknown: OnUnknown | None
     on_error: ErrorPolicy
     timeout: timedelta
     heartbeat_timeout: timedelta | None
@@ -90,7 +91,7 @@ def activity_tool(
     heartbeat_timeout: timedelta | None = None,
     start_within: timedelta = timedelta(hours=1),
     on_error: ErrorPolicy = "tell_model",
-    on_unknown: UnknownPolicy | None = None,
+    on_unknown: OnUnknown | None = None,
     key_field: str | None = None,
 ) -> ActivityTool:
     """Make a tool of an activity that exists already, in any language.

@@ -142,16 +142,22 @@ def check_groups(groups: Groups | None) -> None:
             raise DefinitionError("HoldfastPlugin", f"groups: the members of {group!r} must be a list of names")
 
 
-def check_asked_groups(subject: str, rule: ApprovalRule, groups: Groups | None) -> None:
-    """Check that the groups which an `Approval` names can be looked up; what a function answers is not known here.
+def check_asked_groups(subject: str, asking: object, groups: Groups | None) -> None:
+    """Check that the groups which *asking* names can be looked up; what a function answers is not known here.
+
+    Args:
+        subject: What asks.
+        asking: An `Approval`, or whatever else has `approvers`.
+        groups: The plugin's.
 
     Raises:
         DefinitionError: Nobody could decide.
     """
-    if not isinstance(rule, Approval) or callable(groups):
+    approvers = getattr(asking, "all_approvers", None)
+    if not isinstance(approvers, tuple) or callable(groups):
         return
     known = {group.removeprefix(GROUP) for group in groups or ()}
-    unknown = [group for group in groups_among(rule.all_approvers) if group.removeprefix(GROUP) not in known]
+    unknown = [group for group in groups_among(approvers) if group.removeprefix(GROUP) not in known]
     if unknown:
         raise DefinitionError(
             subject, f"its approvers name {', '.join(unknown)}; give HoldfastPlugin(groups=…) with the members"

@@ -136,6 +136,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         for agent in self.registry.agents.values():
             for name, offered in agent.offered.items():
                 check_asked_groups(f"agent {agent.name!r}, tool {name!r}", offered.approval, groups)
+                check_asked_groups(f"agent {agent.name!r}, tool {name!r}", getattr(offered, "on_unknown", None), groups)
             for server in agent.hosted:
                 if isinstance(server, HostedMcp):
                     check_asked_groups(f"agent {agent.name!r}, {server.server_label!r}", server.approval, groups)

@@ -13,6 +13,7 @@ from typing_extensions import ParamSpec, TypeVar
 from holdfast._signature import read_signature, require_positional
 from holdfast.approval import ApprovalRule
 from holdfast.context import RunContext, ToolContext
+from holdfast.doubt import Ask, OnUnknown, policy_of
 from holdfast.errors import DefinitionError
 from holdfast.offered import Offered, check_approval, check_name, offered_schema
 from holdfast.payloads.json_profile import JsonObject
@@ -73,7 +74,7 @@ class Tool(Offered, Generic[P, R]):
 
     function: Callable[P, R]
     effect: Effect
-    on_unknown: UnknownPolicy | None
+    on_unknown: OnUnknown | None
     timeout: timedelta
     on_error: OnError
     idempotency_key: IdempotencyKey | None
@@ -116,7 +117,7 @@ class Tool(Offered, Generic[P, R]):
         Args:
             gated: Whether a person was asked before the call.
         """
-        return self.on_unknown or ("ask" if gated else "tell_model")
+        return policy_of(self.on_unknown) or ("ask" if gated else "tell_model")
 
     def bind(self, arguments: JsonObject) -> dict[str, Any]:
         """Return the keyword arguments for the function, as real Python values; without the context.
@@ -139,7 +140,7 @@ def tool(
     approval: ApprovalRule = ...,
     name: str | None = ...,
     description: str | None = ...,
-    on_unknown: UnknownPolicy | None = ...,
+    on_unknown: OnUnknown | None = ...,
     timeout: timedelta = ...,
     on_error: OnError = ...,
     idempotency_key: IdempotencyKey | None = ...,
@@ -161,7 +162,7 @@ def tool(
     approval: ApprovalRule = False,
     name: str | None = None,
     description: str | None = None,
-    on_unknown: UnknownPolicy | None = None,
+    on_unknown: OnUnknown | None = None,
     timeout: timedelta = timedelta(minutes=10),
     on_error: OnError = "tell_model",
     idempotency_key: IdempotencyKey | None = None,
@@ -183,8 +184,8 @@ def tool(
         approval: True or an `Approval`: ask a person always. A function of run context and arguments: ask it.
         name: For the model, and part of the activity's type; the function's name by default.
         description: In place of the docstring's.
-        on_unknown: What follows when a call may or may not have taken effect. None: ask a person where the
-            call was gated, else tell the model.
+        on_unknown: What follows when a call may or may not have taken effect; an `Ask` says how long a person is asked,
+            and who. None: ask a person where the call was gated, else tell the model.
         timeout: For one attempt, from the start of the body.
         on_error: Whether an exception becomes text for the model or fails the run; or a function of `ToolContext` and
             exception that says what the model reads.
@@ -266,7 +267,7 @@ def check_options(subject: str, effect: object, on_unknown: object, on_error: ob
         ("on_error", on_error, get_args(ErrorPolicy)),
     ]
     for option, value, allowed in choices:
-        if value not in allowed:
+        if value not in allowed and not (option == "on_unknown" and isinstance(value, Ask)):
             raise DefinitionError(subject, f"{option} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
     if not isinstance(timeout, timedelta) or timeout <= timedelta(0):
         raise DefinitionError(subject, "timeout must be a positive timedelta")

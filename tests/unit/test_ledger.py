@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from holdfast.errors import DeadlinePassedError, RequestClosedError
-from holdfast.payloads.requests import Approve, Decision, Reject, Request, Verdict
+from holdfast.payloads.requests import Approve, Decision, GiveUp, Ran, Reject, Request, RunAgain, Verdict
 from holdfast.workflows.ledger import Ledger
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -60,6 +60,21 @@ def test_p8_a_vote_counts_only_before_the_deadline() -> None:
         take(ledger, decision(Approve(), "bob"), LATER)
     [entry] = ledger.expire(LATER)
     assert (entry.state, entry.verdict) == ("expired", Reject(reason="Nobody decided in time."))
+
+
+@pytest.mark.parametrize("late", [RunAgain(), Ran()])
+def test_p4_a_late_word_runs_nothing_again(late: Verdict) -> None:
+    """P4: past the deadline of a call in doubt nobody runs it again or says that it ran; to give up still counts, and
+    is what silence becomes."""
+    ledger = book(
+        request(kind="in_doubt", verdicts=["ran", "run_again", "give_up"], deadline=LATER, on_deadline="give_up"),
+        request("r2", kind="in_doubt", verdicts=["ran", "run_again", "give_up"], deadline=LATER, on_deadline="fail"),
+    )
+    with pytest.raises(DeadlinePassedError):
+        take(ledger, decision(late), LATER)
+    take(ledger, decision(GiveUp(), request_id="r2"), LATER)
+    [entry] = ledger.expire(LATER)
+    assert (entry.request.id, entry.state, entry.verdict) == ("r1", "expired", GiveUp())
 
 
 def test_b6_the_second_decision_reads_who_decided() -> None:

@@ -33,6 +33,7 @@ PUBLIC: Final = (
     "Answer",
     "Approval",
     "Approve",
+    "Ask",
     "Chain",
     "Changed",
     "Compact",

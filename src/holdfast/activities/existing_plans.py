@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from holdfast.activity_tools import ActivityTool
+from holdfast.doubt import plan_of, policy_of
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import ApprovalPlan, ExistingActivity, PlannedCall
 from holdfast.payloads.tool_call import EXISTING_ARGUMENT_BYTES
@@ -28,7 +29,8 @@ def plan_existing(index: int, tool: ActivityTool, approval: ApprovalPlan | None,
         kind="run" if approval is None else "ask",
         approval=approval,
         effect=None if tool.effect == "at_most_once" else tool.effect,
-        on_unknown=tool.on_unknown,
+        on_unknown=policy_of(tool.on_unknown),
+        doubt=plan_of(tool.on_unknown),
         on_error=None if tool.on_error == "tell_model" else tool.on_error,
         timeout_s=tool.timeout.total_seconds(),
         worded=worded,

@@ -21,6 +21,7 @@ from holdfast.after_tools import StopAt
 from holdfast.agent import Agent
 from holdfast.agent_tool import AgentTool
 from holdfast.context import RunContext
+from holdfast.doubt import plan_of, policy_of
 from holdfast.errors import ArgumentsInvalidError
 from holdfast.handoffs import Handoff
 from holdfast.offered import Offered
@@ -126,7 +127,8 @@ class Planner:
             kind="run" if approval is None else "ask",
             approval=approval,
             effect=None if tool.effect == "at_most_once" else tool.effect,
-            on_unknown=tool.on_unknown,
+            on_unknown=policy_of(tool.on_unknown),
+            doubt=plan_of(tool.on_unknown),
             on_error="fail" if tool.on_error == "fail" else None,
             timeout_s=tool.timeout.total_seconds() if tool.timeout.total_seconds() != 600 else None,
             key=key,

@@ -116,6 +116,17 @@ class ApprovalPlan(Payload):
     escalate: list[EscalationPlan] | None = None
 
 
+class DoubtPlan(Payload):
+    """How a person is asked about a call in doubt. None stands for the default: for ever, then to give up.
+
+    New in 0.1.0.
+    """
+
+    deadline_s: Annotated[float, Field(gt=0)] | None = None
+    on_deadline: Literal["fail"] | None = None
+    approvers: list[str] | None = None
+
+
 class ExistingActivity(Payload):
     """An activity that exists already: the workflow starts it directly.
 
@@ -171,6 +182,7 @@ class PlannedCall(Payload):
     approval: ApprovalPlan | None = None
     effect: Effect | None = None
     on_unknown: UnknownPolicy | None = None
+    doubt: DoubtPlan | None = None
     on_error: Literal["tell_model", "fail", "word"] | None = None
     timeout_s: float | None = None
     key: str | None = None

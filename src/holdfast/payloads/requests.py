@@ -14,7 +14,7 @@ from holdfast.payloads.remember import Remember
 from holdfast.payloads.signed import Signature, SignedBy
 
 RequestKind = Literal["approval", "question", "budget", "handoff", "hosted_mcp", "in_doubt"]
-DeadlineDefault = Literal["reject", "approve", "fail"]
+DeadlineDefault = Literal["reject", "approve", "fail", "give_up"]
 LimitKind = Literal["turns", "tokens", "time"]
 LimitPolicy = Literal["fail", "ask"]
 OnEdit = Literal["ask_again", "accept"]

@@ -184,6 +184,8 @@ class Requests:
         if default == "reject":
             text = NOBODY_ANSWERED if request.kind == "question" else LATE
             self._not_run(request, "expired", text, None, out)
+        elif default == "give_up":
+            self._given_up(request, out)
         elif default == "fail" and loop is not None:
             late = f"nobody decided on {request.tool} before its deadline"
             self._ends.end(loop, "failed", out, failure="DeadlineExpired", message=late)
@@ -211,11 +213,16 @@ class Requests:
                 out.add(ToolOutput, **loop.fields_of(call), output=output, by=step.by)
                 self._ends.close(loop, call, ok=step.verdict == "ran", value=given.get("output"))
             case "give_up":
-                ended = (request.facts or {}).get("ended")
-                never = ended in ("not_registered", "not_begun")
-                text, why = (NOT_RUN, "not_begun") if never else (OUTCOME_UNKNOWN, "unknown")
-                out.add(ToolFailed, **loop.fields_of(call), why=why, output=text)
-                self._ends.close(loop, call)
+                self._given_up(request, out)
+
+    def _given_up(self, request: Request, out: Emitter) -> None:
+        loop, call = self._call(request)
+        if loop is None or call is None or call.closed:
+            return
+        never = (request.facts or {}).get("ended") in ("not_registered", "not_begun")
+        text, why = (NOT_RUN, "not_begun") if never else (OUTCOME_UNKNOWN, "unknown")
+        out.add(ToolFailed, **loop.fields_of(call), why=why, output=text)
+        self._ends.close(loop, call)
 
     def _rejected(self, request: Request, verdict: object, by: str | None, out: Emitter) -> None:
         _, call = self._call(request)

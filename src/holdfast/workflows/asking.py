@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from holdfast.payloads import call_items
 from holdfast.payloads.changed import ChangedFacts
 from holdfast.payloads.json_profile import JsonObject
-from holdfast.payloads.model_call import ApprovalPlan
+from holdfast.payloads.model_call import ApprovalPlan, DoubtPlan
 from holdfast.payloads.requests import Approve, BudgetFacts, Request, RequestKind
 from holdfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
 from holdfast.workflows import escalating
@@ -136,12 +136,20 @@ def in_doubt(
     """The request of a call whose outcome is unknown, or that no worker can start.
 
     Who had to let the call run has to say what became of it: to run it again is to let it run. One of them is enough.
+    Where its tool names others for that, it is they. Nobody's silence runs it again.
     """
     arguments = arguments_of(call, item)
     request = _about_call(frame, call, arguments, asker, asker.now())
     who = {} if released is None else released.model_dump(include={"approvers", "exclude_requester", "editors"})
-    schedule = escalating.schedule_of(call.plan.approval or ApprovalPlan(), request.requested_at)
-    request = request.model_copy(update={**who, "reason": reason, "facts": facts, "schedule": schedule})
+    plan = call.plan.doubt or DoubtPlan()
+    if plan.approvers is not None:
+        who["approvers"] = plan.approvers
+    else:
+        who["schedule"] = escalating.schedule_of(call.plan.approval or ApprovalPlan(), request.requested_at)
+    if plan.deadline_s is not None:
+        who["deadline"] = request.requested_at + timedelta(seconds=plan.deadline_s)
+        who["on_deadline"] = plan.on_deadline or "give_up"
+    request = request.model_copy(update={**who, "reason": reason, "facts": facts})
     policy = policy_of(call.plan.approval)
     return sealed(request, frame, arguments, asker, schema=call.plan.schema_digest, policy=policy)
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from holdfast.errors import DeadlinePassedError, RequestClosedError, StaleDigestError, VerdictNotAllowedError
 from holdfast.payloads.binding import Binding
-from holdfast.payloads.requests import Approve, Decision, Grant, Reject, Request, Verdict
+from holdfast.payloads.requests import Approve, Decision, GiveUp, Grant, Reject, Request, Verdict
 from holdfast.workflows.grants import refuse_no_text, refuse_useless
 
 
@@ -56,7 +56,7 @@ def check_open(entry: Entry, decision: Decision, now: datetime) -> None:
             digest=request.digest,
         )
     deadline = request.deadline
-    if deadline is not None and now >= deadline and not isinstance(decision.verdict, Reject):
+    if deadline is not None and now >= deadline and not isinstance(decision.verdict, Reject | GiveUp):
         raise DeadlinePassedError(
             f"{request.id} was to be decided before {deadline.isoformat()}, and a worker took this at "
             f"{now.isoformat()}: too late, whenever it was sent",

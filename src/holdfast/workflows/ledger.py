@@ -26,11 +26,13 @@ from holdfast.payloads.requests import (
     Approve,
     Decision,
     DecisionOutcome,
+    GiveUp,
     Grant,
     Receipt,
     Reject,
     Request,
     Transition,
+    Verdict,
     Vote,
 )
 from holdfast.payloads.signed import About, SignedBy, about, unsigned
@@ -186,8 +188,7 @@ class Ledger:
         ]
         for entry in due:
             default = entry.request.on_deadline
-            late = NOBODY_ANSWERED if entry.request.kind == "question" else "Nobody decided in time."
-            entry.verdict = Approve() if default == "approve" else Reject(reason=late)
+            entry.verdict = _default_of(entry.request)
             self._close(entry, "expired", "deadline", now)
             self.note(Transition(what="expired", at=now, request=entry.request.id, verdict=default, why="deadline"))
         return due
@@ -515,6 +516,16 @@ class Ledger:
         self.log.append(transition)
         if transition.request in self.entries and transition.what in NEWS:
             self.news.append((transition, self.entries[transition.request].request))
+
+
+def _default_of(request: Request) -> Verdict:
+    """What silence becomes at a deadline: never a yes unless the rule said so, and never another run of a call."""
+    match request.on_deadline:
+        case "approve":
+            return Approve()
+        case "give_up":
+            return GiveUp()
+    return Reject(reason=NOBODY_ANSWERED if request.kind == "question" else "Nobody decided in time.")
 
 
 def _shortened(entry: Entry) -> Entry:
