@@ -11,7 +11,6 @@ from typing import Any, Final
 from temporalio import activity
 
 from holdfast.activities.progress import ProgressReport
-from holdfast.activities.tool_body import outcome
 from holdfast.payloads.tool_call import Attempt, ToolOutcome
 
 ALIVE_S: Final = 0.5
@@ -60,10 +59,3 @@ class Begun:
             async with asyncio.timeout(ALIVE_S if self._at_most_once else None):
                 await (asyncio.Event().wait() if self._report is None else self._report.told())
         return self.details()
-
-
-def earlier_unknown() -> ToolOutcome:
-    """The outcome of a call whose body an attempt before this one may have entered; what that said of itself."""
-    earlier = Attempt.among(activity.info().heartbeat_details)
-    ended = outcome("unknown", reason="an earlier attempt had begun", known=earlier)
-    return ended.model_copy(update={"worker": None if earlier is None else earlier.worker})

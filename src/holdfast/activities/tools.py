@@ -11,8 +11,9 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from holdfast.activities.beats import NotAcknowledgedError
-from holdfast.activities.begun import Begun, earlier_unknown
+from holdfast.activities.begun import Begun
 from holdfast.activities.context_watch import ContextWatch
+from holdfast.activities.earlier import held_back
 from holdfast.activities.error_words import worded
 from holdfast.activities.hooks import ObservedCall
 from holdfast.activities.lineage import Lineage, LineageUnknownError
@@ -67,10 +68,9 @@ class ToolActivities:
             tool = self._runtime.tool(call.tool)
         except (PayloadInvalidError, UnknownToolError) as error:
             return outcome("refused", reason=str(error))
-        info = activity.info()
         at_most_once = call.effect == "at_most_once"
-        if at_most_once and (info.attempt > 1 or info.heartbeat_details):
-            return earlier_unknown()
+        if at_most_once and (held := await held_back(call.lost or ())) is not None:
+            return held
         try:
             # Nothing beats yet: a beat without the mark could overtake the first one with it. A fetch that is cut off
             # here goes on, and the next attempt finds the block in the cache.

@@ -70,6 +70,18 @@ class ArgumentsAt(Payload):
     index: int
 
 
+class LostStart(Payload):
+    """A start of a call whose attempt timed out, and no beat of it is known.
+
+    Attributes:
+        run: Temporal run id of the history.
+        event: The event in it by which the attempt started.
+    """
+
+    run: str
+    event: int
+
+
 class ToolCall(Payload):
     """Input of the activities `holdfast.tool.<name>`.
 
@@ -81,6 +93,8 @@ class ToolCall(Payload):
         stream: Its progress is told to whoever watches. New in 0.1.0.
         proofs: The signed decisions behind it, where the run has some, or has to. New in 0.1.0.
         asked_in: Run id of the history in which a person was asked about it. New in 0.1.0.
+        lost: Starts that seem never to have begun, whose attempts timed out: what is known of them is looked at once
+            more before the body. New in 0.1.0.
     """
 
     origin: Origin
@@ -97,6 +111,7 @@ class ToolCall(Payload):
     asked_in: str | None = None
     stream: bool | None = None
     proofs: Proofs | None = None
+    lost: list[LostStart] | None = None
 
 
 class ToolOutcome(Payload):

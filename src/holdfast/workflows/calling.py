@@ -71,6 +71,7 @@ class Calls:
             asked_in=None if call.digest is None else call.asked_in or frame.replied_in,
             stream=True if frame.stream else None,
             proofs=self._state.placed_proofs(call),
+            lost=call.lost or None,
         )
         settled = await self._work.activity(
             f"holdfast.tool.{call.tool}",

@@ -63,6 +63,7 @@ def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
             call.proofs = (call.proofs or Proofs()).model_copy(
                 update={"again": again, "doubt": entry.request.binding, "reruns": True}
             )
+            call.lost = []
             call.cancelling = None  # whoever says so knows that it had been cancelled
             return None
         case GiveUp():

@@ -10,7 +10,7 @@ from temporalio import workflow
 from holdfast.payloads.changed import Difference
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.model_call import ExistingActivity
-from holdfast.payloads.tool_call import ToolOutcome
+from holdfast.payloads.tool_call import LostStart, ToolOutcome
 from holdfast.workflows import asking, decided, existing, loop
 from holdfast.workflows.content_parts import prefixed, suffixed
 from holdfast.workflows.frames import Call, Failure, Frame
@@ -47,7 +47,9 @@ class CallEndings:
                 self.not_begun(call, missing=True)
             case Failed(type="TimeoutScheduleToStart", timed_out=True):
                 self._nobody_took(call)
-            case Failed(timed_out=True, begun=False) if at_most_once:
+            case Failed(timed_out=True, begun=False, started=started) if at_most_once:
+                if started is not None:
+                    call.lost.append(LostStart(run=workflow.info().run_id, event=started))
                 self.not_begun(call)
             case Failed(type=kind, message=message, known=known, worker=worker) if at_most_once:
                 self._in_doubt(call, {**existing.facts(kind, message, worker), **(known.facts() if known else {})})

@@ -17,6 +17,7 @@ from holdfast.payloads.messages import OnMessage
 from holdfast.payloads.model_call import AfterToolsPlan, ApprovalPlan, PlannedCall, StructuredOutput
 from holdfast.payloads.proofs import Proofs
 from holdfast.payloads.requests import LimitPolicy
+from holdfast.payloads.tool_call import LostStart
 from holdfast.payloads.underway import Underway
 from holdfast.payloads.usage import Usage
 
@@ -52,6 +53,7 @@ class Call(BaseModel):
         edited: What a person would put in their place, while it is asked about.
         key: The idempotency key that the tool makes of such arguments; None is the planned one.
         starts: Starts that are known never to have entered the tool's body.
+        lost: Those among them whose attempts timed out.
         missing_since: Since when no worker was found that has the tool.
         output: Block that holds its output, once settled.
         ok: It ran to its end; `value` is what it returned, where that may become the frame's output.
@@ -78,6 +80,7 @@ class Call(BaseModel):
     edited: JsonObject | None = None
     key: str | None = None
     starts: int = 0
+    lost: list[LostStart] = []
     missing_since: datetime | None = None
     resume_at: datetime | None = None
     output: str | None = None

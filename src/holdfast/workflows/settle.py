@@ -49,6 +49,7 @@ class Failed:
         not_registered: The worker that took it does not know this activity.
         spent: What a model call has cost although its reply could not be used.
         known: What the heartbeats of a timed-out attempt said of it, where they were a tool's of ours.
+        started: The event by which the attempt started, where it had.
         worker: Identity of the worker that the attempt was given to, where the server says so.
     """
 
@@ -62,6 +63,7 @@ class Failed:
     spent: Spent | None = None
     known: Attempt | None = None
     worker: str | None = None
+    started: int | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,9 @@ async def settle_activity(handle: workflow.ActivityHandle[Any]) -> Settled:
 def ending_of(error: ActivityError) -> Settled:
     """Tell why an activity failed."""
     ending = cause_ending(error.activity_type, error.cause, str(error))
-    return replace(ending, worker=error.identity) if isinstance(ending, Failed) and error.identity else ending
+    if not isinstance(ending, Failed):
+        return ending
+    return replace(ending, worker=error.identity or None, started=error.started_event_id or None)
 
 
 def cause_ending(activity: str, cause: BaseException | None, told: str = "") -> Settled:
