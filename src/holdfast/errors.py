@@ -442,6 +442,8 @@ class RunFailedError(HoldfastError):
         kind: What ended it: ``UnknownAgent``, ``StartInvalid``, ``ModelRefused``, ``MaxTurnsExceeded``,
             ``ToolFailed``, ``GuardrailTripped``, …
         facts: More about it, as plain JSON: which guardrail, say.
+        may_have_happened: Where it was terminated, or its own timeout passed: the calls that may have taken effect, or
+            still will, each with ``tool``, ``call_id``, ``agent_path``, ``turn`` and ``why``.
         usage: What it had spent by then; None where that is not known.
     """
 
@@ -459,6 +461,11 @@ class RunFailedError(HoldfastError):
         self.message = message
         self.facts = facts or {}
         self.usage = usage
+
+    @property
+    def may_have_happened(self) -> tuple[Mapping[str, Any], ...]:
+        """See above."""
+        return tuple(self.facts.get("may_have_happened", ()))
 
 
 class OffsetUnknownError(HoldfastError):

@@ -14,6 +14,7 @@ from temporalio.client import (
     WorkflowQueryFailedError,
 )
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
+from temporalio.exceptions import TimeoutError as CutOffError
 from temporalio.service import RPCError
 
 from holdfast._rpc import typed_errors
@@ -27,6 +28,7 @@ from holdfast.payloads.runs import RunResult, RunStatus
 from holdfast.payloads.usage import Spent, Usage
 from holdfast.reach import ENDED, NO_WORKER, Reach
 from holdfast.trouble import activity_trouble, trouble_of
+from holdfast.unknown_effects import unknown_effects
 
 SPENT_WITHIN: Final = timedelta(seconds=2)
 """How long a cancelled run is asked for what it has spent."""
@@ -189,8 +191,14 @@ class Watching(Reach):
             facts = cause.details[0] if cause.details else None
             known = facts if isinstance(facts, dict) else None
             return RunFailedError(self.id, cause.type or "ApplicationError", cause.message, known, _usage_in(cause))
-        if isinstance(cause, TerminatedError):
-            return RunFailedError(self.id, "Terminated", "terminated; a call under way may have taken effect")
+        if isinstance(cause, TerminatedError | CutOffError):
+            terminated = isinstance(cause, TerminatedError)
+            kind, how = ("Terminated", "terminated") if terminated else ("TimedOut", "timed out")
+            await self._describe()
+            calls = await unknown_effects(self._handle, self._converter)
+            what = ", ".join(f"{call['tool']} ({call['call_id']})" for call in calls) or "no call"
+            text = f"it was {how} from outside; {what} may have taken effect"
+            return RunFailedError(self.id, kind, text, {"may_have_happened": calls})
         return RunFailedError(self.id, type(cause).__name__, str(cause))
 
 

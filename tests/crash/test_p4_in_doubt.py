@@ -116,6 +116,52 @@ async def test_p5_an_idempotent_call_is_retried_with_the_same_key(make_lab: Make
     await run.result()
     [(_, output)] = outputs(lab)
     assert output == "synced in attempt 2"
-    begins = [line for line in judge.lines if line.startswith("begin sync")]
-    assert len(begins) == 2
-    assert len(set(begins)) == 1
+    keys = [line for line in judge.lines if line.startswith("key sync")]
+    assert len(keys) == 2
+    assert len(set(keys)) == 1
+
+
+async def killed_in_two_tools(make_lab: MakeLab, judge: Judge, point: str) -> tuple[Lab, Run]:
+    """A run whose worker was killed at a point of two tools of one reply: one may be repeated, the other not."""
+    reply = Reply(call("charge", {"order": "7"}, "c1"), call("sync", {"order": "7"}, "c2"))
+    lab = await till(make_lab, judge, reply, DONE)
+    points = [f"{point} {tool} 7" for tool in ("charge", "sync")]
+    for each in points:
+        judge.hold(each)
+    run = await lab.start("till")
+    await run.approve(await lab.next_request(run), decided_by="lead")
+    for each in points:
+        await judge.heard(each)
+    await lab.kill_worker()
+    for each in points:
+        judge.release(each)
+    await lab.start_worker()
+    return lab, run
+
+
+async def resolved(lab: Lab, run: Run) -> None:
+    """Say of the one call in doubt that it ran, and let the run end."""
+    [doubt] = await lab.open_requests(run, 1)
+    assert (doubt.kind, doubt.tool) == ("in_doubt", "charge")
+    await run.decide(doubt, Ran(output="charged, says the bank"), decided_by="lead")
+    await run.result()
+    assert outputs(lab) == [("c1", "charged, says the bank"), ("c2", "synced in attempt 2")]
+
+
+async def test_xa5_a_kill_inside_the_body_before_the_effect(make_lab: MakeLab, judge: Judge) -> None:
+    """XA5: killed before the effect, the idempotent call takes effect once, in its second attempt; the other one took
+    none, is not begun again, and a person is asked."""
+    lab, run = await killed_in_two_tools(make_lab, judge, "begin")
+    await resolved(lab, run)
+    assert (judge.lines.count("begin charge 7"), judge.lines.count("effect charge 7")) == (1, 0)
+    assert (judge.lines.count("begin sync 7"), judge.lines.count("effect sync 7")) == (2, 1)
+
+
+async def test_xa6_a_kill_after_the_effect_before_the_return(make_lab: MakeLab, judge: Judge) -> None:
+    """XA6: killed after the effect, the idempotent call repeats it under the same key, which is one effect; the other
+    one took effect once, is not begun again, and a person is asked."""
+    lab, run = await killed_in_two_tools(make_lab, judge, "effect")
+    await resolved(lab, run)
+    assert (judge.lines.count("begin charge 7"), judge.lines.count("effect charge 7")) == (1, 1)
+    assert judge.lines.count("effect sync 7") == 2
+    assert len({line for line in judge.lines if line.startswith("key sync 7")}) == 1

@@ -9,6 +9,7 @@ from conftest import MakeLab
 from crash.judge import Judge
 from crash.test_p4_in_doubt import DONE, till
 from holdfast import GiveUp
+from holdfast.payloads.tool_call import Attempt
 from holdfast.testing import Lab, Reply, call
 from holdfast.workflows.decided import OUTCOME_UNKNOWN
 from spec.test_a_parallel_approvals import outputs
@@ -29,8 +30,8 @@ async def stopped(process: asyncio.subprocess.Process) -> int | None:
         return await process.wait()
 
 
-async def test_a_tool_that_ends_within_the_grace_ran_once(make_lab: MakeLab, judge: Judge) -> None:
-    """SIGTERM in the middle of a tool lets it finish: its result counts, it ran once, and the run goes on elsewhere."""
+async def test_xa12_a_tool_that_ends_within_the_grace_ran_once(make_lab: MakeLab, judge: Judge) -> None:
+    """XA12: SIGTERM in the middle of a tool lets it end: its result counts, it ran once, the run goes on elsewhere."""
     lab = await till(make_lab, judge, Reply(call("charge", {"order": "7"}, "c1")), DONE)
     [worker] = lab.processes
     judge.hold("effect charge 7")
@@ -47,8 +48,9 @@ async def test_a_tool_that_ends_within_the_grace_ran_once(make_lab: MakeLab, jud
     assert judge.lines == ["begin charge 7", "effect charge 7"]
 
 
-async def test_a_gated_tool_beyond_the_grace_is_asked_of_a_person(make_lab: MakeLab, judge: Judge) -> None:
-    """A gated call that is still running when the grace is over is in doubt: it is not repeated, a person is asked."""
+async def test_xa12_a_gated_tool_beyond_the_grace_is_asked_of_a_person(make_lab: MakeLab, judge: Judge) -> None:
+    """XA12: a gated call that still runs when the grace is over is in doubt: not repeated, and a person is asked, who
+    reads which attempt it was."""
     lab = await till(make_lab, judge, Reply(call("charge", {"order": "7"}, "c1")), DONE)
     worker = await hasty(lab)
     judge.hold("begin charge 7")
@@ -62,14 +64,19 @@ async def test_a_gated_tool_beyond_the_grace_is_asked_of_a_person(make_lab: Make
     assert (doubt.kind, doubt.tool) == ("in_doubt", "charge")
     assert doubt.facts is not None
     assert doubt.facts["ended"] == "the worker shut down while the tool was running"
+    attempt = Attempt.from_wire(doubt.facts)
+    assert (attempt.attempt, str(attempt.worker).partition("@")[0]) == (1, str(worker.pid))
+    assert None not in (attempt.started_at, attempt.alive_at)
     await run.decide(doubt, GiveUp(), decided_by="lead")
     assert (await run.result()).output == "done"
     assert outputs(lab) == [("c1", OUTCOME_UNKNOWN)]
     assert judge.lines == ["begin charge 7"]
 
 
-async def test_a_tool_that_only_reads_is_retried_elsewhere_beyond_the_grace(make_lab: MakeLab, judge: Judge) -> None:
-    """A call that may be repeated is taken over by another worker when the first one's grace is over."""
+async def test_xa12_a_tool_that_only_reads_is_retried_elsewhere_beyond_the_grace(
+    make_lab: MakeLab, judge: Judge
+) -> None:
+    """XA12: a call that may be repeated is taken over by another worker when the first one's grace is over."""
     lab = await till(make_lab, judge, Reply(call("look", {"order": "7"}, "c1")), DONE)
     worker = await hasty(lab)
     judge.hold("look 7")

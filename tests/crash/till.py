@@ -25,7 +25,8 @@ async def ship(order: str) -> str:
 @tool(effect="idempotent")
 async def sync(ctx: ToolContext, order: str) -> str:
     """Synchronise an order: may be repeated with the same key."""
-    await report(f"begin sync {order} {ctx.idempotency_key}")
+    await report(f"key sync {order} {ctx.idempotency_key}")
+    await report(f"begin sync {order}")
     await report(f"effect sync {order}")
     return f"synced in attempt {ctx.attempt}"
 

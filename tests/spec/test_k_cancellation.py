@@ -14,6 +14,7 @@ from conftest import Effects, MakeLab
 from holdfast import Agent, Holdfast, Receipt, Run, tool
 from holdfast.errors import RequestClosedError, RunCancelledError, RunEndedError
 from holdfast.events import history_of, ledger_changes
+from holdfast.payloads.events import RunFinished, ToolCancelled, ToolOutput
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.testing import Gate, Hang, Lab, Reply, call, text
 
@@ -245,10 +246,11 @@ async def test_k8_any_process_can_cancel_by_id_with_a_reason(make_lab: MakeLab, 
 
 
 @pytest.mark.parametrize("effect", ["at_most_once", "read_only"])
-async def test_a_running_tool_is_cancelled_within_about_a_second(
+async def test_xf2_a_running_tool_is_cancelled_within_about_a_second(
     make_lab: MakeLab, effects: Effects, effect: Any, cache: int
 ) -> None:
-    """A running tool sees its cancellation about a second after it was asked for, on a stock worker."""
+    """XF2: a running tool sees its cancellation about a second after it was asked for, on a stock worker, and the
+    record says that it was stopped."""
     started = asyncio.Event()
     stopped_at: list[float] = []
 
@@ -273,10 +275,13 @@ async def test_a_running_tool_is_cancelled_within_about_a_second(
         await run.result()
     assert len(stopped_at) == 1
     assert stopped_at[0] - asked_at < 2.5
+    assert [event.tool async for event in run.events() if isinstance(event, ToolCancelled)] == ["work"]
+    assert [output for _, output in outputs_of(await transcript(lab, run))] == [CANCELLED]
 
 
-async def test_what_finishes_despite_a_cancel_is_kept(make_lab: MakeLab, effects: Effects) -> None:
-    """A tool that finishes although it was cancelled did take effect, and the transcript says so."""
+async def test_xf6_what_finishes_despite_a_cancel_is_kept(make_lab: MakeLab, effects: Effects) -> None:
+    """XF6: a tool that swallows its cancel and finishes did take effect: the run ends as cancelled, with the result
+    recorded."""
     started = asyncio.Event()
 
     @tool
@@ -297,3 +302,9 @@ async def test_what_finishes_despite_a_cancel_is_kept(make_lab: MakeLab, effects
         await run.result()
     assert effects == ["finished"]
     assert [output for _, output in outputs_of(await transcript(lab, run))] == ["finished all the same"]
+    ended = [event async for event in run.events() if isinstance(event, ToolOutput | RunFinished)]
+    assert [(event.type, event.output) for event in ended] == [
+        ("tool_output", "finished all the same"),
+        ("run_finished", None),
+    ]
+    assert (await run.status()).status == "cancelled"

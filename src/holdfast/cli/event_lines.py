@@ -81,6 +81,8 @@ def _of_calls(event: events.RunEvent) -> tuple[str, str]:
             return f"{one_line(tool)} -> {_short(output)}", "green"
         case events.ToolFailed(tool=tool, why=why, output=output, message=message):
             return f"{one_line(tool)} failed ({why}): {_short(output or message)}", "red"
+        case events.MayHaveHappened(tool=tool, why=why, arguments=arguments):
+            return f"{one_line(tool)} may have happened ({why}) {_short(arguments)}".rstrip(), "red"
         case events.ToolCancelled(tool=tool):
             return f"{one_line(tool)} was cancelled", "magenta"
         case events.RequestEscalated(tool=tool, kind=kind, approvers=approvers):

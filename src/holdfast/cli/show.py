@@ -35,6 +35,7 @@ class Shown:
         needs_attention: The same in its parts.
         failure: What ended it: a type and a text.
         cancelled: The reason that was given.
+        may_have_happened: Calls of a run that was ended from outside, as `RunFailedError` has them.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Shown:
     result: RunResult | None = None
     failure: dict[str, str] | None = None
     cancelled: str | None = None
+    may_have_happened: list[dict[str, Any]] | None = None
 
 
 async def show(where: Where, run_id: str, *, as_json: bool) -> int:
@@ -103,7 +105,8 @@ async def _ending(run: Run, *, ours: bool) -> dict[str, Any]:
     try:
         return {"result": await run.result()} if ours else {}
     except RunFailedError as error:
-        return {"failure": {"type": error.kind, "message": error.message}}
+        unknown = [dict(call) for call in error.may_have_happened]
+        return {"failure": {"type": error.kind, "message": error.message}, "may_have_happened": unknown or None}
     except RunCancelledError as error:
         return {"cancelled": error.reason}
 
@@ -124,6 +127,10 @@ def _print(out: Console, shown: Shown) -> None:
         _line(out, "trouble", cell(shown.trouble, "red"))
     if shown.failure is not None:
         _line(out, "failure", cell(f"{shown.failure['type']}: {shown.failure['message']}", "red"))
+    for call in shown.may_have_happened or ():
+        where = " > ".join(call.get("agent_path") or [str(call.get("agent"))])
+        what = f"{call['tool']} {call['call_id']} of {where} may have happened ({call['why']})"
+        _line(out, "in doubt", cell(what, "red"))
     if shown.cancelled is not None:
         _line(out, "cancelled", cell(shown.cancelled or "no reason given"))
     if status.calls and shown.ended_at is None:

@@ -172,7 +172,7 @@ class RunFinished(_InFrame):
         output: What it answered.
         failure: Type of what ended it: ``StartInvalid``, ``MaxTurnsExceeded``, ``Terminated``, ``TimedOut``, …
         message: Its text, or why it was cancelled.
-        facts: More about it: which guardrail, say.
+        facts: More about it: which guardrail, say; or ``may_have_happened``, the calls of which that was told.
         usage: Of the run and everything below it, where its end says so.
         stopped: Why it was told to end after a turn, if it was.
     """
@@ -467,6 +467,24 @@ class InDoubt(_Event):
     why: str
 
 
+class MayHaveHappened(_OfCall):
+    """The run was ended from outside, and it is unknown whether this call took effect, or still will.
+
+    Computed from the history alone, where a run was terminated or its own timeout passed. Calls that only read are not
+    among them.
+
+    Attributes:
+        why: *running*: it had been started, and its end was never recorded; its worker may not even have taken it.
+            *in_doubt*: a person was still asked about it.
+        request: The request that is meant; or else the one that released the call.
+    """
+
+    type: Literal["may_have_happened"] = "may_have_happened"
+    why: Literal["running", "in_doubt"]
+    arguments: JsonObject | None = None
+    request: str | None = None
+
+
 class LimitsExtended(_Event):
     """A loop got more turns or tokens without having asked: `why` says how many."""
 
@@ -591,6 +609,7 @@ KnownEvent = (
     | RequestWithdrawn
     | DecisionRemembered
     | InDoubt
+    | MayHaveHappened
     | LimitsExtended
     | MessageSent
     | MessagePlaced

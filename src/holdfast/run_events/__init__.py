@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from holdfast.run_events.cut_off import fact_of
 from holdfast.run_events.projection import project
 
-__all__ = ["project"]
+__all__ = ["fact_of", "project"]

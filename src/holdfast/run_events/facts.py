@@ -123,6 +123,7 @@ class Closed:
 
     Attributes:
         kind: Type of the failure, where it failed.
+        cut_off: It was ended from outside, without its own doing.
     """
 
     status: str
@@ -130,6 +131,7 @@ class Closed:
     kind: str | None = None
     message: str | None = None
     details: Sequence[Any] = ()
+    cut_off: bool = False
 
 
 @dataclass(frozen=True)
@@ -237,9 +239,10 @@ class FactReader:
                 return Closed("cancelled")
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
                 reason = event.workflow_execution_terminated_event_attributes.reason
-                return Closed("failed", kind="Terminated", message=reason)
+                return Closed("failed", kind="Terminated", message=reason, cut_off=True)
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
-                return Closed("failed", kind="TimedOut", message="the workflow's own timeout passed")
+                late = "the workflow's own timeout passed"
+                return Closed("failed", kind="TimedOut", message=late, cut_off=True)
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
                 attributes = event.workflow_execution_continued_as_new_event_attributes
                 return ContinuedTo(attributes.new_execution_run_id)

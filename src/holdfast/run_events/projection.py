@@ -29,16 +29,16 @@ from holdfast.payloads.tool_call import ToolCall
 from holdfast.payloads.usage import Spent
 from holdfast.run_events import facts
 from holdfast.run_events.carried import carried_loops
+from holdfast.run_events.cut_off import facts_of, tell_unknown
 from holdfast.run_events.facts import Fact, FactReader, as_object, time_of
 from holdfast.run_events.loop_ends import LoopEnds
 from holdfast.run_events.loops import Emitter, LoopView
 from holdfast.run_events.replies import Replies
 from holdfast.run_events.requests import Requests
-from holdfast.run_events.starts import Asked, Starts
+from holdfast.run_events.starts import TOOL, Asked, Starts
 from holdfast.workflows.settle import Done, Settled
 
 MODEL = "holdfast.call_model"
-TOOL = "holdfast.tool."
 EVALUATE = "holdfast.evaluate"
 ONE_RUN = "AgentRun"
 """The workflow that is one agent's run: its own start and end are the run's."""
@@ -144,6 +144,8 @@ class Projection:
 
     def _closed(self, fact: facts.Closed, out: Emitter) -> None:
         message = self._cancel_reason or None if fact.status == "cancelled" else fact.message
+        if fact.cut_off:
+            tell_unknown(self._asked.values(), self._requests.doubts(), out)
         if self._workflow != ONE_RUN:
             self._ends.end_all(out, "cancelled" if fact.status == "cancelled" else "ended")
             out.add(WorkflowFinished, status=fact.status, failure=fact.kind, message=message)
@@ -158,7 +160,7 @@ class Projection:
             return
         known = fact.details[0] if fact.details else None
         usage = _usage(fact.details[1]) if len(fact.details) > 1 else None
-        shown = known if isinstance(known, dict) and known else None
+        shown = known if isinstance(known, dict) and known else facts_of(out)
         out.add(RunFinished, **fields, failure=fact.kind, message=message, facts=shown, usage=usage)
 
     # --- activities ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from holdfast.errors import PayloadInvalidError, RefusalError
@@ -72,6 +73,14 @@ class Requests:
         for request_id, value in memo.items():
             self._take(request_id, value)
         self.status = self._now
+
+    def doubts(self) -> Iterator[tuple[Request, LoopView, CallView]]:
+        """Requests about calls in doubt that are open, with their calls."""
+        for request in self._seen.values():
+            if request.id in self.open and request.kind == "in_doubt":
+                loop, call = self._call(request)
+                if loop is not None and call is not None:
+                    yield request, loop, call
 
     def received(self, message: Received) -> None:
         """Keep what a signal or update says: the log names it, and does not repeat it."""

@@ -21,12 +21,13 @@ from holdfast.payloads.guardrails import Judged
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.requests import DEFAULT_REJECTION
 from holdfast.payloads.tool_call import ToolCall, ToolOutcome
-from holdfast.run_events.facts import TURN_MARK, as_object
+from holdfast.run_events.facts import OWN, TURN_MARK, as_object
 from holdfast.run_events.loop_ends import LoopEnds
 from holdfast.run_events.loops import CallView, Emitter, LoopView
 from holdfast.workflows import existing
 from holdfast.workflows.settle import Cancelled, Done, Failed, Settled
 
+TOOL = "holdfast.tool."
 PayloadT = TypeVar("PayloadT", bound=Payload)
 
 
@@ -45,6 +46,19 @@ class Asked:
     loop: LoopView
     argument: JsonObject
     call: CallView | None = None
+
+    @property
+    def runs_call(self) -> bool:
+        """Whether it is the call itself, and not something that is asked about it."""
+        return not self.type.startswith(OWN) or self.type.startswith(TOOL)
+
+    @property
+    def effect(self) -> str:
+        """What the call may do, where it is the call itself."""
+        plan = None if self.call is None else self.call.plan
+        theirs = None if plan is None else plan.effect
+        said = self.argument.get("effect") if self.type.startswith(OWN) else theirs
+        return said if isinstance(said, str) else "at_most_once"
 
     @property
     def kind(self) -> str:
