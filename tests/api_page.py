@@ -22,6 +22,7 @@ GROUPS: Final = (
             "agent",
             "after_tools",
             "approval",
+            "doubt",
             "escalation",
             "compaction",
             "guardrail",

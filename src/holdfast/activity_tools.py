@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from holdfast._schema import arguments_schema, drop_default_nulls, drop_titles, has_defaults_without_null
 from holdfast.approval import ApprovalRule
-from holdfast.doubt import OnUnknown
+from holdfast.doubt import OnUnknown, Verify, checked_verify
 from holdfast.errors import ArgumentsInvalidError, DefinitionError
 from holdfast.offered import Offered, check_approval, check_name, offered_schema, schema_of
 from holdfast.payloads.json_profile import JsonObject
@@ -56,6 +56,7 @@ class ActivityTool(Offered):
     takes_argument: bool
     key_field: str | None
     output_schema: JsonObject | None = field(compare=False)
+    verify: Verify | None = None
 
     def definition(self) -> JsonObject:
         """See base class."""
@@ -93,6 +94,7 @@ def activity_tool(
     on_error: ErrorPolicy = "tell_model",
     on_unknown: OnUnknown | None = None,
     key_field: str | None = None,
+    verify: Verify | None = None,
 ) -> ActivityTool:
     """Make a tool of an activity that exists already, in any language.
 
@@ -116,6 +118,7 @@ def activity_tool(
         on_unknown: As `holdfast.tools.tool`.
         key_field: Field of *input*, a plain string, that the run fills with the call's idempotency key; the model
             does not see it.
+        verify: As `holdfast.tools.tool`. It runs in a worker of the agents, not of the activity.
 
     Raises:
         DefinitionError: Something about it cannot work.
@@ -146,6 +149,7 @@ def activity_tool(
         takes_argument=input is not None,
         key_field=key_field,
         output_schema=None if output is None else drop_titles(schema_of(output, subject, "output")),
+        verify=checked_verify(subject, verify, effect),
         **_input_schema(subject, input, key_field),
     )
 

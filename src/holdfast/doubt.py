@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
+from holdfast._signature import require_positional
+from holdfast.context import ToolContext
 from holdfast.errors import DefinitionError
 from holdfast.escalation import check_after, checked_approvers
 from holdfast.payloads.model_call import DoubtPlan, UnknownPolicy
+from holdfast.payloads.requests import Ran, RunAgain
 
-__all__ = ["Ask", "OnUnknown"]
+__all__ = ["Ask", "OnUnknown", "Verify"]
 
 DoubtDefault: TypeAlias = Literal["give_up", "fail"]
 
@@ -59,6 +62,26 @@ class Ask:
 
 OnUnknown: TypeAlias = UnknownPolicy | Ask
 """What follows when it is unknown whether a call took effect."""
+
+
+Verify: TypeAlias = Callable[[ToolContext[Any]], Ran | RunAgain | Awaitable[Ran | RunAgain | None] | None]
+"""Asks the outside world whether a call in doubt took effect; sync or async, given the call's own tool context."""
+
+
+def checked_verify(subject: str, verify: object, effect: str) -> Verify | None:
+    """Return the verify option.
+
+    Raises:
+        DefinitionError: It is no function of the tool context, or there is nothing to verify.
+    """
+    if verify is None:
+        return None
+    if not callable(verify):
+        raise DefinitionError(subject, "verify must be a function of the tool context")
+    if effect != "at_most_once":
+        raise DefinitionError(subject, f'verify is for effect="at_most_once"; a call that is {effect} is just repeated')
+    require_positional(verify, 1, subject, "verify, given the tool context,")
+    return cast(Verify, verify)
 
 
 def policy_of(on_unknown: OnUnknown | None) -> UnknownPolicy | None:

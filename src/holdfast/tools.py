@@ -13,7 +13,7 @@ from typing_extensions import ParamSpec, TypeVar
 from holdfast._signature import read_signature, require_positional
 from holdfast.approval import ApprovalRule
 from holdfast.context import RunContext, ToolContext
-from holdfast.doubt import Ask, OnUnknown, policy_of
+from holdfast.doubt import Ask, OnUnknown, Verify, checked_verify, policy_of
 from holdfast.errors import DefinitionError
 from holdfast.offered import Offered, check_approval, check_name, offered_schema
 from holdfast.payloads.json_profile import JsonObject
@@ -87,6 +87,7 @@ class Tool(Offered, Generic[P, R]):
     input_guardrails: tuple[ToolInputGuardrail, ...] = ()
     output_guardrails: tuple[OutputCheck, ...] = ()
     revalidate: Revalidate | None = None
+    verify: Verify | None = None
 
     def __post_init__(self) -> None:
         # functools.update_wrapper assigns, which a frozen dataclass refuses.
@@ -151,6 +152,7 @@ def tool(
     input_guardrails: Sequence[InputCheck | ToolInputGuardrail] = ...,
     output_guardrails: Sequence[OutputCheck] = ...,
     revalidate: Revalidate | None = ...,
+    verify: Verify | None = ...,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
@@ -173,6 +175,7 @@ def tool(
     input_guardrails: Sequence[InputCheck | ToolInputGuardrail] = (),
     output_guardrails: Sequence[OutputCheck] = (),
     revalidate: Revalidate | None = None,
+    verify: Verify | None = None,
 ) -> Any:
     """Make a tool of a sync or async function. Used as ``@tool`` or ``@tool(...)``.
 
@@ -201,6 +204,8 @@ def tool(
         revalidate: A function of tool context and arguments, asked after an approval, right before the call runs: None
             where the approval still holds, else `Changed` (or a text), and a person is asked anew, unless that very
             answer was what they had approved. One that raises or takes longer than 30 s asks too.
+        verify: A function of tool context that finds out whether a call in doubt took effect: `Ran` with the output,
+            `RunAgain` where it did not and never will, None where that is not known.
 
     Raises:
         DefinitionError: The function or an option cannot work.
@@ -235,6 +240,7 @@ def tool(
             input_guardrails=checked_input_guardrails(subject, input_guardrails),
             output_guardrails=checked_output_guardrails(subject, output_guardrails),
             revalidate=checked_revalidate(subject, revalidate, approval),
+            verify=checked_verify(subject, verify, effect),
             **offered_schema(signature.arguments_model, signature.schema),
         )
 

@@ -18,6 +18,7 @@ from holdfast.activities.membership import look_up_groups
 from holdfast.activities.nesting import Nesting
 from holdfast.activities.outputs import bounded_error, bounded_text
 from holdfast.activities.packing import pack_blocks
+from holdfast.activities.resolving import verify_call
 from holdfast.activities.revalidating import revalidated
 from holdfast.activities.rules import RuleFailedError, answer_of
 from holdfast.activities.runtime import Runtime
@@ -47,6 +48,7 @@ from holdfast.payloads.evaluation import (
     PackBlocks,
     RevalidateCall,
     TellHandoff,
+    VerifyCall,
     WordFailure,
     WordRejection,
 )
@@ -104,17 +106,21 @@ class Evaluate:
                 return await self._nesting.filter_history(asked)
             case CheckInput() | CheckOutput():
                 return await self._guardrails.run(asked)
-            case GuardCall() | RevalidateCall():
-                return await self._before_run(asked)
+            case GuardCall() | RevalidateCall() | VerifyCall():
+                return await self._of_call(asked)
             case AskAfterTools():
                 return await ask_after_tools(asked, self._runtime)
             case CompactHistory() | PackBlocks():
                 return await self._for_history(asked)
 
-    async def _before_run(self, asked: GuardCall | RevalidateCall) -> Evaluated:
-        if isinstance(asked, GuardCall):
-            return await self._guard_call(asked)
-        return await revalidated(asked, self._runtime)
+    async def _of_call(self, asked: GuardCall | RevalidateCall | VerifyCall) -> Evaluated:
+        match asked:
+            case GuardCall():
+                return await self._guard_call(asked)
+            case RevalidateCall():
+                return await revalidated(asked, self._runtime)
+            case VerifyCall():
+                return await verify_call(asked, self._runtime)
 
     async def _for_history(self, asked: CompactHistory | PackBlocks) -> Evaluated:
         if isinstance(asked, CompactHistory):

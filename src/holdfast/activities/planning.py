@@ -129,6 +129,7 @@ class Planner:
             effect=None if tool.effect == "at_most_once" else tool.effect,
             on_unknown=policy_of(tool.on_unknown),
             doubt=plan_of(tool.on_unknown),
+            verified=True if tool.verify is not None else None,
             on_error="fail" if tool.on_error == "fail" else None,
             timeout_s=tool.timeout.total_seconds() if tool.timeout.total_seconds() != 600 else None,
             key=key,

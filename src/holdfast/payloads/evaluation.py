@@ -194,6 +194,19 @@ class RevalidateCall(Payload):
     key: str
 
 
+class VerifyCall(Payload):
+    """Ask a tool's `verify` whether a call in doubt took effect. In the answer, `verified` says so, `output` is what it
+    returned. New in 0.1.0."""
+
+    kind: Literal["verify_call"] = "verify_call"
+    origin: Origin
+    tool: str
+    call_id: str
+    arguments: JsonObject | None = None
+    at: ArgumentsAt | None = None
+    key: str
+
+
 class CompactHistory(Payload):
     """Make the start of the conversation of `origin` short, as its agent says. In the answer, `block` and `items` stand
     in for all blocks up to `until`; without them it stays as it is. New in 0.1.0."""
@@ -217,6 +230,7 @@ Evaluation = (
     | CheckInput
     | CheckOutput
     | GuardCall
+    | VerifyCall
     | AskAfterTools
     | PackBlocks
     | CompactHistory
@@ -244,6 +258,7 @@ class Evaluated(Payload):
         packed: Where a part of the conversation is kept.
         refused: Why a decision does not count that came by signal. New in 0.1.0.
         changed: Why an approval no longer holds. New in 0.1.0.
+        verified: *ran*: the call took effect. *run_again*: it did not. None: nobody knows.
     """
 
     text: str | None = None
@@ -261,3 +276,4 @@ class Evaluated(Payload):
     spent: Spent | None = None
     refused: Refusal | None = None
     changed: Difference | None = None
+    verified: Literal["ran", "run_again"] | None = None

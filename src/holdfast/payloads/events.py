@@ -467,6 +467,21 @@ class InDoubt(_Event):
     why: str
 
 
+class EffectVerified(_Event):
+    """The tool of a call in doubt was asked whether it took effect.
+
+    Attributes:
+        verdict: *ran*: it did, and its output follows. *run_again*: it did not, and is started again. None: nobody
+            knows; an *in_doubt* or a request follows.
+    """
+
+    type: Literal["effect_verified"] = "effect_verified"
+    verdict: Literal["ran", "run_again"] | None = None
+    frame: str | None = None
+    call_id: str | None = None
+    why: str
+
+
 class MayHaveHappened(_OfCall):
     """The run was ended from outside, and it is unknown whether this call took effect, or still will.
 
@@ -609,6 +624,7 @@ KnownEvent = (
     | RequestWithdrawn
     | DecisionRemembered
     | InDoubt
+    | EffectVerified
     | MayHaveHappened
     | LimitsExtended
     | MessageSent

@@ -169,6 +169,8 @@ class PlannedCall(Payload):
         activity: An activity that exists already, in place of one of ours.
         guarded: The tool has input guardrails, which are asked when the call is about to run.
         hosted: The provider asks whether it may call a hosted MCP server: nothing runs here, the answer is the output.
+        doubt: How a person is asked about it, where its outcome is unknown. New in 0.1.0.
+        verified: Its tool can find out whether it took effect. New in 0.1.0.
         reads: It reads an output that went by reference, which has to be one of this conversation. New in 0.1.0.
         revalidates: The tool is asked, when a released call is about to run, whether the approval still holds. New in
             0.1.0.
@@ -183,6 +185,7 @@ class PlannedCall(Payload):
     effect: Effect | None = None
     on_unknown: UnknownPolicy | None = None
     doubt: DoubtPlan | None = None
+    verified: bool | None = None
     on_error: Literal["tell_model", "fail", "word"] | None = None
     timeout_s: float | None = None
     key: str | None = None

@@ -322,6 +322,8 @@ class Transition(Payload):
         | Literal["sent", "placed", "answered", "message_refused"]
         | Literal["compacted", "compaction_failed"]
         | Literal["reminded", "escalated", "notify_failed"]
+        | Literal["compacted", "compaction_failed", "verified"]
+        | Literal["reminded", "escalated"]
     )
     at: Instant
     request: str | None = None

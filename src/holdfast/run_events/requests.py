@@ -9,6 +9,7 @@ from holdfast.errors import PayloadInvalidError, RefusalError
 from holdfast.payloads.events import (
     ApprovalVoided,
     DecisionRemembered,
+    EffectVerified,
     InDoubt,
     LimitsExtended,
     NotificationFailed,
@@ -181,6 +182,8 @@ class Requests:
             case "in_doubt":
                 out.add(InDoubt, frame=step.frame, why=step.why or "")
                 self._closed(step, out)
+            case "verified":
+                out.add(EffectVerified, verdict=step.verdict, frame=step.frame, call_id=step.call, why=step.why or "")
             case "limits_raised":
                 out.add(LimitsExtended, frame=step.frame, by=step.by, why=step.why or "")
             case "compacted" | "compaction_failed":

@@ -189,6 +189,8 @@ class Starts:
                 self._guarded(asked, ending, out)
             case "word_rejection":
                 self._worded(asked, ending, out)
+            case "verify_call":
+                self._verified(asked, ending, out)
             case "extract_output" | "word_failure" | "build_input":
                 self._nested(asked, ending, out)
             case "compact_history":
@@ -239,6 +241,13 @@ class Starts:
         by = asked.argument.get("decided_by")
         out.add(ToolNotRun, **asked.loop.fields_of(asked.call), why="rejected", output=text, by=by)
         self._ends.close(asked.loop, asked.call)
+
+    def _verified(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+        loop, call, answer = asked.loop, asked.call, _read(Evaluated, ending)
+        if call is None or call.closed or answer is None or answer.verified != "ran":
+            return
+        out.add(ToolOutput, **loop.fields_of(call), output=answer.output, by="verify")
+        self._ends.close(loop, call, ok=True, value=answer.output)
 
     def _nested(self, asked: Asked, ending: Settled, out: Emitter) -> None:
         loop, call, answer = asked.loop, asked.call, _read(Evaluated, ending)

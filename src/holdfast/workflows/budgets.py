@@ -113,6 +113,14 @@ TOOL_GUARDRAILS: Final = workflow.ActivityConfig(
     retry_policy=RetryPolicy(maximum_attempts=3, non_retryable_error_types=NEVER_RETRIED),
 )
 
+VERIFICATION: Final = workflow.ActivityConfig(
+    start_to_close_timeout=timedelta(seconds=30),
+    schedule_to_close_timeout=timedelta(minutes=2),
+    heartbeat_timeout=ALIVE,
+    retry_policy=RetryPolicy(maximum_attempts=4, non_retryable_error_types=NEVER_RETRIED),
+)
+"""After it a person is asked, who may know more."""
+
 TOOL_HEARTBEAT: Final = timedelta(seconds=3)
 TOOL_GRACE: Final = timedelta(seconds=90)
 """Beyond the tool's own timeout, which its worker enforces: the server's is only the net below."""

@@ -15,6 +15,7 @@ from holdfast.workflows import asking, budgets, existing
 from holdfast.workflows.endings import CallEndings
 from holdfast.workflows.frames import Call, Frame
 from holdfast.workflows.reasking import was_shown
+from holdfast.workflows.resolving import Verification
 from holdfast.workflows.settle import Cancelled, Done, Failed
 from holdfast.workflows.state import RunState
 from holdfast.workflows.work import Work
@@ -37,6 +38,7 @@ class Calls:
         self._frame = frame
         self._work = work
         self.endings = CallEndings(state, frame, work)
+        self._verification = Verification(state, frame, work, self.endings)
 
     async def run_tool(self, call: Call) -> None:
         """Run a tool's activity, to its end; its input guardrails are asked first."""
@@ -81,6 +83,7 @@ class Calls:
             call=call.call_id,
         )
         self.endings.take(call, settled)
+        await self._verification.resolve(call, self._key(call))
 
     async def _run_existing(self, call: Call, activity: ExistingActivity) -> None:
         """Run an activity that exists already: it gets its argument and nothing of ours."""
@@ -103,6 +106,7 @@ class Calls:
             call=call.call_id,
         )
         self.endings.take_existing(call, activity, settled)
+        await self._verification.resolve(call, key)
 
     async def _ask_guardrails(self, call: Call) -> None:
         """Let the input guardrails see what is about to run. Where nobody could ask them, it does not run."""

@@ -196,6 +196,14 @@ class CallEndings:
         )
 
     def _in_doubt(self, call: Call, facts: JsonObject) -> None:
+        """What began and may have taken effect: its tool is asked first, where that can find out."""
+        if call.plan.verified and not self._work.ending and facts.get("ended") != "cancelled":
+            call.doubt = facts
+        else:
+            self.unresolved(call, facts)
+
+    def unresolved(self, call: Call, facts: JsonObject) -> None:
+        """Ask a person about a call in doubt, or tell the model, or end the run, as its tool says."""
         gated = call.released_by is not None
         policy = call.plan.on_unknown or ("ask" if gated else "tell_model")
         if self._work.ending or policy != "ask":

@@ -54,6 +54,8 @@ class Call(BaseModel):
         key: The idempotency key that the tool makes of such arguments; None is the planned one.
         starts: Starts that are known never to have entered the tool's body.
         lost: Those among them whose attempts timed out.
+        doubt: What is known of an attempt whose outcome its tool is to find out.
+        repeats: How often it ran again because its tool had found that it took no effect.
         missing_since: Since when no worker was found that has the tool.
         output: Block that holds its output, once settled.
         ok: It ran to its end; `value` is what it returned, where that may become the frame's output.
@@ -81,6 +83,8 @@ class Call(BaseModel):
     key: str | None = None
     starts: int = 0
     lost: list[LostStart] = []
+    doubt: JsonObject | None = None
+    repeats: int = 0
     missing_since: datetime | None = None
     resume_at: datetime | None = None
     output: str | None = None

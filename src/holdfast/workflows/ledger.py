@@ -214,6 +214,12 @@ class Ledger:
             )
         )
 
+    def note_verified(self, frame: str, call: Call, verdict: str | None, why: str, now: datetime) -> None:
+        """Log what a call's tool found out about its effect; None where it found out nothing."""
+        why = f"{call.tool} {call.call_id}: {why}"[:WHY_CHARACTERS]
+        by = "verify"
+        self.note(Transition(what="verified", at=now, verdict=verdict, by=by, why=why, frame=frame, call=call.call_id))
+
     def note_compaction(self, frame: str, problem: str | None, now: datetime) -> None:
         """Log that a loop's conversation was made short, or why not."""
         what: Literal["compacted", "compaction_failed"] = "compacted" if problem is None else "compaction_failed"
