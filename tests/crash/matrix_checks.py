@@ -30,5 +30,5 @@ def faultless(matrix: Matrix, case: Case, reference: Trial, trials: Sequence[Tri
         for trial in trials
         if trial.replies != reference.replies or not 0 <= trial.requests - trial.replies <= 1
     ]
-    assert broken == []
+    assert broken == [], "\n".join(broken)
     assert matrix.model.violations == []

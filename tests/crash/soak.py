@@ -14,7 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,7 +103,8 @@ async def weathered(matrix: Matrix, name: str, weather: Weather) -> dict[str, An
         "storm": name,
         "seed": weather.seed,
         "seconds": round(time.monotonic() - began, 1),
-        **asdict(after),
+        **vars(after),
+        "faults": dict(after.faults),
     }
     if after.effects != after.approved - after.without:
         after.wrong.append(f"{after.effects} effects of {after.approved} approvals, {after.without} without, in doubt")
