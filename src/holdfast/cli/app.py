@@ -65,6 +65,7 @@ for _command in (
     keeping.export,
     keeping.erase,
     keys.keys,
+    encrypting.codec,
     encrypting.rekey,
     settings.setup,
     settings.doctor,

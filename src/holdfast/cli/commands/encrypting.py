@@ -1,9 +1,10 @@
-"""`rekey`: data keys."""
+"""`codec` and `rekey`: what reads encrypted runs, and their keys."""
 
 # ruff: noqa: PLC0415 what a command does is imported when it runs: see the package
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -41,3 +42,25 @@ def rekey(
     from holdfast.cli import rekeying
 
     return rekeying.rekey(file, id, current=current, use=use, as_json=json)
+
+
+def codec(
+    *,
+    file: KeyFile,
+    ui_origin: Annotated[
+        str | None,
+        typer.Option(metavar="ORIGIN", help="Of the web page that may ask from a browser, as http://localhost:8233."),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="To listen on; elsewhere than on this machine only behind TLS.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 8234,
+    json: options.Json = False,
+) -> int:
+    """Decrypt payloads for Temporal's web page and command line.
+
+    Whoever asks needs the token: that of HOLDFAST_CODEC_TOKEN, or one that is made and shown at the start.
+    """
+    from holdfast.cli import codec as serving
+
+    return asyncio.run(serving.codec(file, origin=ui_origin, host=host, port=port, as_json=json))
