@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
@@ -73,7 +74,7 @@ def files_with(needle: str, folder: str | os.PathLike[str]) -> list[str]:
     for root, _, names in os.walk(folder):
         for name in names:
             path = os.path.join(root, name)
-            with open(path, "rb") as file:
+            with (gzip.open if name.endswith(".gz") else open)(path, "rb") as file:
                 if needle.encode() in file.read() or needle in path:
                     found.append(path)
     return found

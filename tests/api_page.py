@@ -31,6 +31,7 @@ GROUPS: Final = (
             "limits",
             "question",
             "revalidation",
+            "secret",
             "tool",
             "truncation",
         ),

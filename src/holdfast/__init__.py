@@ -170,6 +170,9 @@ if TYPE_CHECKING:
     from holdfast.revalidation import (
         Changed,
     )
+    from holdfast.secret import (
+        Secret,
+    )
     from holdfast.sessions import (
         Session,
     )
@@ -285,6 +288,7 @@ _HOMES = {
     "RunInfo": "lists",
     "RunResult": "payloads.runs",
     "RunStatus": "payloads.runs",
+    "Secret": "secret",
     "Session": "sessions",
     "ShellResult": "shell",
     "Signer": "signing",
@@ -390,6 +394,7 @@ __all__ = [
     "RunInfo",
     "RunResult",
     "RunStatus",
+    "Secret",
     "Session",
     "ShellResult",
     "Signer",

@@ -20,6 +20,7 @@ from holdfast._schema import arguments_schema
 from holdfast.context import RunContext, ToolContext
 from holdfast.errors import DefinitionError
 from holdfast.payloads.json_profile import JsonObject
+from holdfast.secret import SecretParameter, secret_of
 
 __all__ = ["Signature", "read_signature", "require_positional"]
 
@@ -46,6 +47,7 @@ class Signature:
     description: str
     takes_context: bool
     context_type: type[Any] | None
+    secrets: tuple[SecretParameter, ...] = ()
 
 
 def read_signature(function: Callable[..., Any], subject: str) -> Signature:
@@ -57,6 +59,7 @@ def read_signature(function: Callable[..., Any], subject: str) -> Signature:
     parameters = dict(inspect.signature(function).parameters)
     hints = _resolve_hints(function, parameters, subject)
     context = _take_context(parameters, hints, subject)
+    secrets = _take_secrets(parameters, hints, subject)
     docstring = parse_docstring(inspect.getdoc(function))
     fields = {
         name: _field(parameter, hints[name], docstring.parameters.get(name)) for name, parameter in parameters.items()
@@ -68,6 +71,7 @@ def read_signature(function: Callable[..., Any], subject: str) -> Signature:
         description=docstring.description,
         takes_context=context is not None,
         context_type=_type_of_context(context),
+        secrets=secrets,
     )
 
 
@@ -151,6 +155,16 @@ def _take_context(parameters: dict[str, inspect.Parameter], hints: dict[str, Any
         context = hints[name]
         del parameters[name]
     return context
+
+
+def _take_secrets(
+    parameters: dict[str, inspect.Parameter], hints: dict[str, Any], subject: str
+) -> tuple[SecretParameter, ...]:
+    """Remove the parameters that are secrets: no model is offered them."""
+    found = [secret for name in parameters if (secret := secret_of(name, hints[name], subject)) is not None]
+    for secret in found:
+        del parameters[secret.name]
+    return tuple(found)
 
 
 def _type_of_context(context: Any) -> type[Any] | None:

@@ -37,6 +37,28 @@ class ArgumentsInvalidError(HoldfastError):
         self.problems = tuple(problems)
 
 
+class SecretMissingError(HoldfastError):
+    """A tool's secret is not there on this worker; the tool has not run.
+
+    Attributes:
+        reference: Which one, as the tool names it.
+    """
+
+    def __init__(self, tool: str, reference: str) -> None:
+        super().__init__(f"{tool} has not run: its secret {reference} is missing on this worker; set it, and try again")
+        self.tool = tool
+        self.reference = reference
+
+
+class SecretUnavailableError(HoldfastError):
+    """Whoever keeps a tool's secret does not answer; the tool has not run."""
+
+    def __init__(self, tool: str, problem: str) -> None:
+        super().__init__(f"{tool} has not run: {problem}; it is tried again")
+        self.tool = tool
+        self.problem = problem
+
+
 class OutputInvalidError(HoldfastError):
     """A run's answer does not fit the type that was asked for. The text is written for the model to read."""
 

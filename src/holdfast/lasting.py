@@ -44,7 +44,7 @@ class Lasting(Reach):
             try:
                 archived = await self._archived(frame, description.run_id)
             except (ArchiveDamagedError, ArchiveUnavailableError) as error:
-                logger.warning("%s is asked for its conversation: %s", self.id, error)
+                logger.warning("%s is asked for its conversation: %s", self.id, type(error).__name__)
             else:
                 if archived is not None:
                     return archived

@@ -53,6 +53,7 @@ from holdfast.notify import NotifyFunction, check_notify
 from holdfast.payloads.signed import VERIFY
 from holdfast.registry import Registry
 from holdfast.sealed_store import sealed_store
+from holdfast.secret import SecretResolver
 from holdfast.tools import Tool
 from holdfast.workflows.archiving import ArchiveRun
 from holdfast.workflows.run import AgentRun
@@ -94,6 +95,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         trusted_keys: TrustedKeys | str | os.PathLike[str] | None = None,
         encryption: EncryptionAt = None,
         notify: NotifyFunction | None = None,
+        secrets: SecretResolver | None = None,
     ) -> None:
         """Check the definitions.
 
@@ -126,6 +128,8 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
             encryption: A `Keyring`, or the file that holds one: all that the client and the worker write, into
                 histories, artifacts and streams, is encrypted. All workers and clients of the same runs need it. By
                 default the file that ``HOLDFAST_ENCRYPTION_KEYS`` names; False for none.
+            secrets: A function, sync or async, of the reference of a tool's `Secret` that is neither ``env:…`` nor
+                ``file:…``; it returns the value, or raises LookupError. Asked right before the tool's function runs.
 
         Raises:
             DefinitionError: Agents or tools cannot work together.
@@ -153,6 +157,9 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         self._keyring = keyring_named(encryption)
         check_notify(notify)
         self._notify = notify
+        if secrets is not None and not callable(secrets):
+            raise DefinitionError("HoldfastPlugin", "secrets must be a function of a reference")
+        self._secrets = secrets
 
     def name(self) -> str:
         """See base class. Workers send it with their heartbeats, so `holdfast doctor` knows whose version is which."""
@@ -216,6 +223,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         )
         runtime.trusted = self._trusted
         runtime.notify = self._notify
+        runtime.secrets = self._secrets
         if self._deltas is not None:
             runtime.deltas = DeltaOutlet(delta_stream(self._deltas), owned=isinstance(self._deltas, str))
         ours = [CallModel(runtime).run, Evaluate(runtime).run, WriteArchive(runtime).run, NotifyPeople(runtime).run]

@@ -19,6 +19,7 @@ from holdfast.offered import Offered, check_approval, check_name, offered_schema
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import Effect, UnknownPolicy
 from holdfast.revalidation import Revalidate, checked_revalidate
+from holdfast.secret import SecretParameter
 from holdfast.tool_options import (
     EnabledRule,
     InputCheck,
@@ -68,6 +69,7 @@ class Tool(Offered, Generic[P, R]):
         task_queue: Where its activity is scheduled; None is the run's own.
         takes_context: Whether the function wants a `ToolContext` as first argument.
         context_type: The C of ``ToolContext[C]``, None where there is none.
+        secrets: Parameters that the worker fills in.
 
     The other attributes are the options of `tool`.
     """
@@ -88,6 +90,7 @@ class Tool(Offered, Generic[P, R]):
     output_guardrails: tuple[OutputCheck, ...] = ()
     revalidate: Revalidate | None = None
     verify: Verify | None = None
+    secrets: tuple[SecretParameter, ...] = ()
 
     def __post_init__(self) -> None:
         # functools.update_wrapper assigns, which a frozen dataclass refuses.
@@ -234,6 +237,7 @@ def tool(
             is_async=inspect.iscoroutinefunction(function),
             takes_context=signature.takes_context,
             context_type=signature.context_type,
+            secrets=signature.secrets,
             retry=checked_retry(subject, retry, effect),
             enabled=checked_enabled(subject, enabled),
             on_cancel=checked_on_cancel(subject, on_cancel),

@@ -91,6 +91,7 @@ PUBLIC: Final = (
     "RunInfo",
     "RunResult",
     "RunStatus",
+    "Secret",
     "Session",
     "ShellResult",
     "Signer",

@@ -91,7 +91,7 @@ async def answered(port: ModelPort, request: ModelRequest) -> ModelAnswer:
         except ModelCallError as error:
             if error.kind != "ResponseForgotten" or request.background is None:
                 raise
-            logger.warning("%s: %s; it is made anew", activity.info().workflow_id, error.message)
+            logger.warning("%s: %s; it is made anew", activity.info().workflow_id, error.kind)
         await request.background.remember(None)
         return await port.answer(replace(request, background=replace(request.background, resume=None)))
     except ModelCallError as error:

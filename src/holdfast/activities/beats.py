@@ -95,7 +95,7 @@ class Beating:
         try:
             await asyncio.wait_for(asyncio.wrap_future(answered), FIRST_BEAT_S)
         except (TimeoutError, RPCError) as error:
-            logger.debug("a heartbeat was lost: %s", error)  # the next one says the same
+            logger.debug("a heartbeat was lost: %s", type(error).__name__)  # the next one says the same
 
 
 class NotAcknowledgedError(Exception):
@@ -207,7 +207,7 @@ async def _beat(
             if isinstance(error, RPCError) and error.status in GONE:
                 tell("gone")
                 return
-            logger.debug("a heartbeat was lost: %s", error)
+            logger.debug("a heartbeat was lost: %s", type(error).__name__)
             continue
         if cancelled:
             tell("cancel")
@@ -221,7 +221,7 @@ async def _renew(beat: _Beat, renewed: Callable[[], Awaitable[Sequence[Any]]]) -
         try:
             await beat.say(details)
         except Exception as error:  # noqa: BLE001 - a codec of the user's: the beats go on with what they said before
-            logger.warning("what a heartbeat was to say could not be encoded: %s", error)
+            logger.warning("what a heartbeat was to say could not be encoded: %s", type(error).__name__)
         await asyncio.sleep(RENEW_S)
 
 
@@ -249,6 +249,6 @@ def core_feed(worker: Worker) -> Feed | None:
         try:
             record(ActivityHeartbeat(task_token=task_token, details=details))
         except Exception as error:  # noqa: BLE001 - the attempt has just ended, or the worker is closing
-            logger.debug("the core took no heartbeat: %s", error)
+            logger.debug("the core took no heartbeat: %s", type(error).__name__)
 
     return feed

@@ -32,7 +32,7 @@ async def worded(
         logger.error("on_error of tool %s took longer than %g s, the default text is used", tool.name, WORDING_S)
         return ended
     except UserCodeError as problem:
-        logger.error("on_error of tool %s raised, the default text is used: %s", tool.name, problem)
+        logger.error("on_error of tool %s raised, the default text is used: %s", tool.name, problem.kind)
         return ended
     if not isinstance(text, str):
         logger.error("on_error of tool %s answered no text, the default text is used", tool.name)

@@ -152,7 +152,7 @@ class Evaluate:
                 Rejection(tool=asked.tool, arguments=arguments, decided_by=asked.decided_by),
             )
         except UserCodeError as error:
-            logger.error("rejection_text of agent %s raised, the default text is used: %s", agent.name, error)
+            logger.error("rejection_text of agent %s raised, the default text is used: %s", agent.name, error.kind)
             return Evaluated()
         return Evaluated(text=bounded_text(text)) if isinstance(text, str) else Evaluated()
 

@@ -54,7 +54,7 @@ class GuardrailChecks:
         except TimeoutError:
             return Judged(outcome="error", reason=f"it took longer than {GUARDRAIL_S:g} s")
         except UserCodeError as error:
-            logger.error("guardrail %s of agent %s raised: %s", guardrail.name, agent.name, error)
+            logger.error("guardrail %s of agent %s raised: %s", guardrail.name, agent.name, error.kind)
             return Judged(outcome="error", reason=f"it raised {error.kind}")
         return _judged(agent, guardrail, verdict)
 

@@ -65,7 +65,7 @@ class Observers:
         except TimeoutError:
             logger.warning("the hook %s took longer than %g s and was left behind", name, HOOK_S)
         except UserCodeError as error:
-            logger.error("the hook %s raised, which changes nothing: %s", name, error)
+            logger.error("the hook %s raised, which changes nothing: %s", name, error.kind)
 
 
 class ObservedCall:

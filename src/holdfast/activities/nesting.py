@@ -77,7 +77,7 @@ class Nesting:
         try:
             text = await self._called(tool.on_error, context, failure)
         except UserCodeError as error:
-            logger.error("on_error of %s raised, the default text is used: %s", asked.tool, error)
+            logger.error("on_error of %s raised, the default text is used: %s", asked.tool, error.kind)
             return Evaluated()
         return Evaluated(text=bounded_text(text)) if isinstance(text, str) else Evaluated()
 

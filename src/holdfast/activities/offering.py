@@ -33,7 +33,7 @@ async def _enabled(agent: Agent, offered: Offered, context: RunContext[Any], thr
     except TimeoutError:
         problem = f"took longer than {RULE_S:g} s"
     except UserCodeError as error:
-        problem = f"raised {error}"
+        problem = f"raised {error.kind}"
     else:
         if isinstance(answer, bool):
             return answer

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pydantic import ConfigDict, TypeAdapter
 
+from holdfast.activities.hiding import hidden, hidden_in
 from holdfast.content import File, Image, Text, parts_of
 from holdfast.errors import JsonProfileError
 from holdfast.payloads.base import json_size
@@ -57,7 +58,7 @@ def bounded_output(value: object) -> Shaped:
         size = json_size(parts)
         if size > RESULT_BYTES:
             return Shaped(problem=_PARTS_TOO_LARGE.format(size=size, most=RESULT_BYTES))
-        return Shaped(output=parts)
+        return Shaped(output=hidden_in(parts))
     if isinstance(value, str):
         return _bounded(scrub(value), json=False)
     try:
@@ -70,6 +71,7 @@ def bounded_output(value: object) -> Shaped:
 
 
 def _bounded(text: str, *, json: bool) -> Shaped:
+    text = hidden(text)
     shown, size = cut(text, RESULT_BYTES)
     return Shaped(output=shown, json=json and size is None, size=size, whole=None if size is None else text)
 
@@ -93,7 +95,7 @@ def plain_json(value: object) -> JsonValue:
 
 def bounded_text(text: str) -> str:
     """A text for the model in place of an output, in 8 KiB at most and as it can be recorded."""
-    return cut(scrub(text), ERROR_TEXT_BYTES)[0]
+    return cut(hidden(scrub(text)), ERROR_TEXT_BYTES)[0]
 
 
 def bounded_error(error: object) -> str:
@@ -105,11 +107,12 @@ def described(error: object, *, prefix: str = "") -> str:
     """Name an exception and what it says, in 8 KiB at most and as text that can be recorded."""
     name = type(error).__name__
     try:
-        said = scrub(str(error))
+        said = hidden(scrub(str(error)))
     except Exception:  # noqa: BLE001 - an exception whose text cannot be had still has a name
         said = ""
     if not said and isinstance(error, BaseException):
-        said = "".join(traceback.format_exception_only(error)).strip()[:200]
+        said = "".join(traceback.format_exception_only(error)).strip()
+        said = hidden(said)[:200]
     return cut(f"{prefix}{name}: {said}" if said else f"{prefix}{name}", ERROR_TEXT_BYTES)[0]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
+from holdfast.activities.hiding import hidden
 from holdfast.payloads.json_profile import JsonObject, scrub
 from holdfast.payloads.progress import PROGRESS_BYTES, ToolProgress
 
@@ -29,7 +30,7 @@ class ProgressReport:
 
     def tell(self, text: str, done: float | None, total: float | None) -> None:
         """Keep what the tool says. Safe from any thread; forgotten once the call has ended."""
-        short = scrub(text).encode()[:PROGRESS_BYTES].decode(errors="ignore")
+        short = hidden(scrub(text)).encode()[:PROGRESS_BYTES].decode(errors="ignore")
         told = self._newest = ToolProgress(
             tool=self._tool, call_id=self._call_id, text=short, done=done, total=total, at=datetime.now(UTC)
         )

@@ -31,6 +31,7 @@ from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import Origin
 from holdfast.payloads.runs import RunFacts
 from holdfast.registry import Registry
+from holdfast.secret import SecretResolver
 from holdfast.tools import Tool
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Runtime:
         hooks: Hear of the model calls and tools of every agent.
         artifacts: Keeps outputs that are too large for the history.
         deltas: Takes what is said to whoever watches.
+        secrets: Knows the secrets of tools that are neither in the environment nor in a file.
         archive: Keeps histories beyond the server's retention.
         notify: Tells people of requests, where the application said how.
         resources: What the plugin's `resources` made, once.
@@ -66,6 +68,7 @@ class Runtime:
     artifacts: Artifacts = field(default_factory=lambda: Artifacts(None))
     archive: Archive | None = None
     notify: NotifyFunction | None = None
+    secrets: SecretResolver | None = None
     resources: Any = None
     trusted: TrustedKeys | None = None
     deltas: DeltaOutlet = field(default_factory=lambda: DeltaOutlet(None))

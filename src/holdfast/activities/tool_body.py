@@ -180,6 +180,8 @@ class ToolBody:
             problem = f"on_cancel took longer than {ON_CANCEL_S:g} s"
         except UserCodeError as error:
             problem = f"on_cancel raised {error}"
+            logger.error("a call of %s was told to stop: on_cancel raised %s", self._tool.name, error.kind)
+            return problem
         else:
             return None
         logger.error("a call of %s was told to stop: %s", self._tool.name, problem)

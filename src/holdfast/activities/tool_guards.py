@@ -75,7 +75,7 @@ async def _ask_one(
     try:
         verdict = await _verdict(guardrail.function, context, arguments, threads)
     except GuardrailError as error:
-        logger.error("a call of %s was not run: an input guardrail %s", context.tool, error)
+        logger.error("a call of %s was not run: an input guardrail %s", context.tool, error.brief)
         return Stopped(output=_not_asked(context.tool, error.brief))
     match verdict:
         case Fail(reason=reason):
@@ -111,7 +111,7 @@ async def guarded_output(
     except TimeoutError:
         return Ended(withheld(ended.outcome, f"the guardrails took longer than {GUARDRAILS_S:g} s"))
     except GuardrailError as error:
-        logger.error("the output of %s was withheld: an output guardrail %s", context.tool, error)
+        logger.error("the output of %s was withheld: an output guardrail %s", context.tool, error.brief)
         return Ended(withheld(ended.outcome, f"a guardrail {error.brief}"))
     return result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
 from typing import Any, Final
@@ -15,12 +16,14 @@ from holdfast.activities.begun import Begun
 from holdfast.activities.context_watch import ContextWatch
 from holdfast.activities.earlier import held_back
 from holdfast.activities.error_words import worded
+from holdfast.activities.hiding import hidden_in
 from holdfast.activities.hooks import ObservedCall
 from holdfast.activities.lineage import Lineage, LineageUnknownError
 from holdfast.activities.outputs import bounded_error
 from holdfast.activities.progress import ProgressReport
 from holdfast.activities.references import by_reference
 from holdfast.activities.runtime import Runtime
+from holdfast.activities.secrets import resolved
 from holdfast.activities.tool_body import ToolBody, outcome
 from holdfast.activities.tool_context import tool_context
 from holdfast.activities.tool_guards import Ended, guarded_output, unhurried, withheld
@@ -30,6 +33,8 @@ from holdfast.errors import (
     JsonProfileError,
     KeysUnavailableError,
     PayloadInvalidError,
+    SecretMissingError,
+    SecretUnavailableError,
     UnknownToolError,
 )
 from holdfast.payloads.artifacts import READ_OUTPUT
@@ -39,8 +44,10 @@ from holdfast.payloads.json_profile import JsonObject, parse_json
 from holdfast.payloads.tool_call import ToolCall, ToolOutcome
 from holdfast.tools import Tool
 
+logger = logging.getLogger(__name__)
+
 FETCH_S: Final = 2.0
-"""How long arguments and context may take to come from the workflow: less than the heartbeat timeout."""
+"""How long arguments, context and secrets may take to come: less than the heartbeat timeout."""
 
 
 class ToolActivities:
@@ -72,6 +79,8 @@ class ToolActivities:
         if at_most_once and (held := await held_back(call.lost or ())) is not None:
             return held
         try:
+            loop = asyncio.get_running_loop()
+            began = loop.time()
             # Nothing beats yet: a beat without the mark could overtake the first one with it. A fetch that is cut off
             # here goes on, and the next attempt finds the block in the cache.
             fetching = asyncio.ensure_future(self._fetched(call, tool))
@@ -91,7 +100,20 @@ class ToolActivities:
         refused = await self._refused(call, arguments)
         if refused is not None:
             return refused
-        return await self._execute(call, tool, bound, context)
+        if not tool.secrets:
+            return await self._execute(call, tool, bound, context)
+        try:
+            secrets = await resolved(
+                call.tool, tool.secrets, self._runtime.secrets, FETCH_S - (loop.time() - began), self._runtime.threads
+            )
+        except SecretMissingError as error:
+            logger.error("%s", error)
+            return outcome("error", output=f"Error: {error}")
+        except SecretUnavailableError as error:
+            logger.warning("%s", error)
+            return outcome("not_begun", reason=str(error))
+        ended = await self._execute(call, tool, bound | secrets, context)
+        return ToolOutcome.from_wire(hidden_in(ended.to_wire()))
 
     async def _refused(self, call: ToolCall, arguments: JsonObject) -> ToolOutcome | None:
         """How a call ends that is not what a person let run; None where it is, or where nobody was asked."""

@@ -79,6 +79,8 @@ CODES: Final[Mapping[type[errors.HoldfastError], int]] = {
     errors.KeyMissingError: NOT_SET_UP,
     errors.PayloadUnreadableError: NOT_SET_UP,
     errors.SealBrokenError: NOT_SET_UP,
+    errors.SecretMissingError: NOT_SET_UP,
+    errors.SecretUnavailableError: NOT_SET_UP,
     errors.NamespaceNotFoundError: NOT_SET_UP,
     errors.SearchAttributesMissingError: NOT_SET_UP,
 }

@@ -28,6 +28,7 @@ from holdfast.cli.place import quiet_core
 from holdfast.cli.rehearsal import Rehearsal, scripted_model
 from holdfast.connection import connect
 from holdfast.deltas_local import forget_hub, nearby_hub, write_hub
+from holdfast.discretion import Discreet
 from holdfast.polling import ACTIVITIES, WORKFLOWS, pollers
 from holdfast.server import EmbeddedServer
 from holdfast.worker import make_worker, serve
@@ -144,6 +145,8 @@ def _application(target: str | None) -> Application | None:
 def configure_logging() -> None:
     """Let a process that serves write its warnings to stderr, those of the SDK's native part included."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Discreet())
     quiet_core(logging.getLogger("temporalio.core"))
 
 

@@ -111,7 +111,7 @@ class BackgroundResponse:
             except (httpx2.RequestError, ssl.SSLError) as error:
                 if self._id is None:
                     raise failure_of(error) from error
-                logger.debug("following %s broke off: %s", self._id, error)
+                logger.debug("following %s broke off: %s", self._id, type(error).__name__)
             except openai.BadRequestError as error:
                 if self._id is None:
                     raise failure_of(error) from error
@@ -154,7 +154,7 @@ class BackgroundResponse:
         try:
             return reply.take(data)
         except ModelCallError as error:
-            logger.debug("following %s: %s", self._id, error.message)
+            logger.debug("following %s: %s", self._id, type(error).__name__)
             self._failure = error
             return True  # what became of it is looked up
 
@@ -200,7 +200,9 @@ class BackgroundResponse:
             async with asyncio.timeout(CANCEL_S):
                 await self._send("POST", f"{_path(response_id)}/cancel", {})
         except (ModelCallError, TimeoutError) as error:
-            logger.warning("the response %s could not be cancelled at the provider: %s", response_id, error)
+            logger.warning(
+                "the response %s could not be cancelled at the provider: %s", response_id, type(error).__name__
+            )
 
     async def _send(self, method: str, path: str, body: object = None) -> JsonObject:
         try:

@@ -34,7 +34,7 @@ def failure_of(error: Exception) -> ModelCallError:
     if isinstance(error, openai.OpenAIError):
         return ModelCallError("ModelRefused", text(str(error)), retryable=False)
     # Of the user's: a function that gives the key, a transport, a hook. What it says may hold a secret.
-    logger.error("the model's client raised", exc_info=error)
+    logger.error("the model's client raised %s", type(error).__name__)
     return ModelCallError("ModelUnavailable", f"the model's client raised {type(error).__name__}", retryable=True)
 
 

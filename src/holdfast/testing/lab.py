@@ -31,6 +31,7 @@ from holdfast.hooks import AgentHooks
 from holdfast.notify import NotifyFunction
 from holdfast.payloads.requests import Request
 from holdfast.plugin import HoldfastPlugin, Resources
+from holdfast.secret import SecretResolver
 from holdfast.server import EmbeddedServer
 from holdfast.testing.responses_server import ResponsesServer
 from holdfast.testing.script import Script, Step
@@ -87,6 +88,7 @@ class Lab:
         archive: str | os.PathLike[str] | None = None,
         trusted_keys: TrustedKeys | str | os.PathLike[str] | None = None,
         signer: Signer | None = None,
+        secrets: SecretResolver | None = None,
         max_cached_workflows: int | None = None,
         notify: NotifyFunction | None = None,
         environment: Mapping[str, str] | None = None,
@@ -111,6 +113,7 @@ class Lab:
             archive: Likewise; the lab's client reads it too.
             trusted_keys: Likewise; worker processes need a path.
             signer: Signs what the lab's client decides.
+            secrets: As `HoldfastPlugin` has it (in-process workers).
             max_cached_workflows: 0 replays each run at every one of its tasks; None is ``HOLDFAST_TEST_CACHE``, or
                 1,000.
             notify: Likewise.
@@ -132,6 +135,7 @@ class Lab:
         self._archive = archive
         self._trusted_keys = trusted_keys
         self._signer = signer
+        self._secrets = secrets
         given = max_cached_workflows
         self._cache = int(os.environ.get("HOLDFAST_TEST_CACHE") or 1000) if given is None else given
         self._notify = notify
@@ -205,6 +209,7 @@ class Lab:
             archive=self._archive,
             trusted_keys=self._trusted_keys,
             notify=self._notify,
+            secrets=self._secrets,
         )
 
     async def start_worker(self, agents: Sequence[Agent] | None = None) -> None:
