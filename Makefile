@@ -10,7 +10,7 @@ WHEEL_TESTS ?= tests/unit tests/cli/test_init.py
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-crash test check scenarios api crash-matrix soak bench clean
+.PHONY: help demo demo-crash test check scenarios api crash-matrix soak mutants bench clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ soak: $(READY) ## Kill workers and lose messages for some minutes (MINUTES=5 SEE
 bench: $(READY) ## Measure long runs and a long session: histories, memory, time
 	@$(BIN)/python bench/long_runs.py
 	@$(BIN)/python bench/long_session.py
+
+mutants: $(READY) ## Plant known bugs in copies of the source: each has to turn a named test red (ONLY="words" for some)
+	@PYTHONPATH=tests $(BIN)/python -m mutants $(ONLY)
 
 clean: ## Remove the environment, caches and built files (the data in .holdfast stays)
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -7,6 +7,7 @@ where its loss can change something:
   ``RespondActivityTaskFailed``, ``RespondActivityTaskCanceled``, ``RespondQueryTaskCompleted``: each carries a result.
 - ``RecordActivityTaskHeartbeat`` that says something, the first of each attempt: the begun mark. Later ones repeat it.
 - ``QueryWorkflow``: how a worker asks a run for what its cache lacks.
+- ``UpdateWorkflowExecution``: how a client decides, where it is a client that is behind the proxy.
 - ``PollWorkflowTaskQueue`` and ``PollActivityTaskQueue`` whose reply hands out a task: lost with it is the attempt.
   Polls that come back empty are not counted: how many there are is a matter of time.
 
@@ -46,6 +47,7 @@ ANSWERS: Final = frozenset(
         "RespondActivityTaskCanceled",
         "RespondQueryTaskCompleted",
         "QueryWorkflow",
+        "UpdateWorkflowExecution",
     }
 )
 POLLS: Final[dict[str, Any]] = {

@@ -46,7 +46,7 @@ Watched = TypeVar("Watched", bound=Watching)
 
 WAIT_S = 30.0
 """Deadline of every wait that names none."""
-TASK_TIMEOUT = timedelta(seconds=2)
+TASK_TIMEOUT = timedelta(seconds=4)
 """A worker that is told to stop drops the workflow task that it is just being given, and the run waits so long."""
 
 

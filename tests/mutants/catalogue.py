@@ -1,0 +1,131 @@
+"""The bugs: the mistakes that this kind of runtime is known for, each one an edit of a line or two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One bug.
+
+    Attributes:
+        name: What is wrong then.
+        module: File below `src/holdfast`.
+        find: Text that stands in it exactly once.
+        put: What is planted in its place.
+        test: The test that must notice, as pytest names it; run with `arguments`.
+    """
+
+    name: str
+    module: str
+    find: str
+    put: str
+    test: str
+
+    @property
+    def source(self) -> Path:
+        """The file that the bug is planted in, in this tree."""
+        return ROOT / "src" / "holdfast" / self.module
+
+    def planted(self, source: str) -> str:
+        """The file's text with the bug.
+
+        Raises:
+            ValueError: The text to be replaced does not stand in it exactly once.
+        """
+        if source.count(self.find) != 1:
+            raise ValueError(f"{self.name}: {self.find!r} stands {source.count(self.find)} times in {self.module}")
+        return source.replace(self.find, self.put)
+
+
+MUTANTS: Final = (
+    Mutant(
+        "no digest check",
+        "activities/tools.py",
+        "    if call.digest is None:\n",
+        "    if call is not None:\n",
+        "tests/spec/test_o_identity.py::test_o1_an_input_that_was_tampered_with_runs_nothing",
+    ),
+    Mutant(
+        "positional request ids",
+        "workflows/state.py",
+        "            new_id=lambda: str(workflow.uuid4()),\n",
+        '            new_id=lambda: f"request-{len(self.ledger.entries)}",\n',
+        "tests/security/test_xb5_old_decisions.py::test_xb5_a_new_run_of_the_same_id_takes_no_decision_of_the_one_before",
+    ),
+    Mutant(
+        "a cancelled tool is not waited for",
+        "workflows/budgets.py",
+        """        retry_policy=ONE_ATTEMPT if effect == "at_most_once" else _several_attempts(retry),
+        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+""",
+        """        retry_policy=ONE_ATTEMPT if effect == "at_most_once" else _several_attempts(retry),
+        cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
+""",
+        "tests/spec/test_k_cancellation.py::test_what_finishes_despite_a_cancel_is_kept",
+    ),
+    Mutant(
+        "no begun mark",
+        "activities/tools.py",
+        "self._runtime.beats.kept(begun.details(), body.stop, renewed=renewed)",
+        "self._runtime.beats.kept([], body.stop, first=False)",
+        "tests/crash/test_p4_in_doubt.py::test_p4_an_ungated_call_killed_in_the_middle_is_told_to_the_model",
+    ),
+    Mutant(
+        "a cache by offset",
+        "activities/model.py",
+        "            block=uuid.uuid4().hex,\n",
+        '            block=f"{call.origin.frame}-{call.origin.turn}",\n',
+        "tests/crash/test_stalled_attempt.py::test_a_lost_reply_never_gets_into_a_later_request",
+    ),
+    Mutant(
+        "no validator",
+        "workflows/host.py",
+        'f"{name}decide", decider.decide, validator=decider.refuse)',
+        'f"{name}decide", decider.decide)',
+        "tests/security/test_xc2_updates.py::test_xc2_no_update_can_break_a_run",
+    ),
+    Mutant(
+        "a decode that raises",
+        "converter.py",
+        "            return Undecodable(type(error).__name__)\n",
+        "            raise\n",
+        "tests/security/test_xc1_signals.py::test_xc1_no_signal_can_break_a_run",
+    ),
+    Mutant(
+        "a type of error is retried that must not be",
+        "workflows/budgets.py",
+        'NEVER_RETRIED: Final = ["PayloadsTooLarge", "TypeError", "ValidationError"]',
+        "NEVER_RETRIED: Final[list[str]] = []",
+        "tests/security/test_xd1_sizes.py::test_xd1_a_reply_that_cannot_be_recorded_is_paid_once",
+    ),
+    Mutant(
+        "state restored after the first messages",
+        "workflows/run.py",
+        "        self._host.refuse_other_signals()\n",
+        "        self._host.refuse_other_signals()\n"
+        "        ledger = self._host._state.ledger\n"
+        "        asyncio.get_running_loop().call_soon(setattr, ledger, 'entries', ledger.entries)\n"
+        "        ledger.entries = {}\n",
+        "tests/spec/test_continue_as_new.py::test_decisions_that_race_a_crossing_count_once",
+    ),
+    Mutant(
+        "a deadline by timer alone",
+        "workflows/entry.py",
+        "    if deadline is not None and now >= deadline and not",
+        "    if deadline is None and not",
+        "tests/spec/test_p_long_waits.py::test_p3_an_approval_that_comes_late_does_not_count",
+    ),
+    Mutant(
+        "a request that is decided twice",
+        "workflows/entry.py",
+        '    if entry.state not in ("open", "checking"):\n',
+        "    if not entry.state:\n",
+        "tests/security/test_xc2_updates.py::test_xc2_a_decision_counts_once",
+    ),
+)
