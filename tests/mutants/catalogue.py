@@ -47,8 +47,8 @@ MUTANTS: Final = (
     Mutant(
         "no digest check",
         "activities/tools.py",
-        "    if call.digest is None:\n",
-        "    if call is not None:\n",
+        "        changed = None if call.digest is None else _changed(call, call.digest, arguments)\n",
+        "        changed = None\n",
         "tests/spec/test_o_identity.py::test_o1_an_input_that_was_tampered_with_runs_nothing",
     ),
     Mutant(
@@ -86,8 +86,8 @@ MUTANTS: Final = (
     Mutant(
         "no validator",
         "workflows/host.py",
-        'f"{name}decide", decider.decide, validator=decider.refuse)',
-        'f"{name}decide", decider.decide)',
+        'f"{name}decide", update(decider.decide), validator=decider.refuse)',
+        'f"{name}decide", update(decider.decide))',
         "tests/security/test_xc2_updates.py::test_xc2_no_update_can_break_a_run",
     ),
     Mutant(
@@ -127,5 +127,39 @@ MUTANTS: Final = (
         '    if entry.state not in ("open", "checking"):\n',
         "    if not entry.state:\n",
         "tests/security/test_xc2_updates.py::test_xc2_a_decision_counts_once",
+    ),
+    Mutant(
+        "a signature that counts for another request",
+        "payloads/signed.py",
+        """    said = {name: value for name, value in wire.items() if name not in ("id", "signature")}
+    known = {name: signature[name] for name in ("kid", "at", "method")}
+    covered: JsonObject = {**said, **place.to_wire(), **known, "v": STATEMENT, "request": decision.id}
+""",
+        """    said = {name: value for name, value in wire.items() if name not in ("id", "signature", "digest")}
+    known = {name: signature[name] for name in ("kid", "at", "method")}
+    covered: JsonObject = {**said, **place.to_wire(), **known, "v": STATEMENT}
+""",
+        "tests/security/test_xk1_signed_decisions.py::test_xk1_an_attack_on_a_signed_decision_is_refused",
+    ),
+    Mutant(
+        "a validator that verifies nothing",
+        "workflows/deciding.py",
+        "            refuse_unverified(self._state, decision)\n",
+        "",
+        "tests/security/test_xk1_signed_decisions.py::test_xk1_an_attack_on_a_signed_decision_is_refused",
+    ),
+    Mutant(
+        "no proof before an effect",
+        "activities/tools.py",
+        "            problem = Proving(call, arguments, self._runtime.trusted).problem(proofs)\n",
+        "            problem = None if Proving else proofs\n",
+        "tests/security/test_xh_signed_channels.py::test_xk1_an_approval_from_before_keys_came_runs_nothing",
+    ),
+    Mutant(
+        "a codec that raises",
+        "encryption.py",
+        "            return Undecodable(problem, True, error.key)\n",
+        "            raise\n",
+        "tests/security/test_xl2_keys.py::test_xl2_a_signal_under_an_unknown_key_says_the_same_for_ever",
     ),
 )
