@@ -67,7 +67,7 @@ MUTANTS: Final = (
         """        retry_policy=ONE_ATTEMPT if effect == "at_most_once" else _several_attempts(retry),
         cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
 """,
-        "tests/spec/test_k_cancellation.py::test_what_finishes_despite_a_cancel_is_kept",
+        "tests/spec/test_k_cancellation.py::test_xf6_what_finishes_despite_a_cancel_is_kept",
     ),
     Mutant(
         "no begun mark",
@@ -75,6 +75,15 @@ MUTANTS: Final = (
         "self._runtime.beats.kept(begun.details(), body.stop, renewed=renewed)",
         "self._runtime.beats.kept([], body.stop, first=False)",
         "tests/crash/test_p4_in_doubt.py::test_p4_an_ungated_call_killed_in_the_middle_is_told_to_the_model",
+    ),
+    Mutant(
+        "a heartbeat without details",
+        "activities/beats.py",
+        "        request = beat.request\n",
+        "        request = RecordActivityTaskHeartbeatRequest(\n"
+        "            namespace=beat.request.namespace, task_token=beat.request.task_token\n"
+        "        )\n",
+        "tests/spec/test_progress.py::test_progress_is_read_while_the_tool_runs",
     ),
     Mutant(
         "a cache by offset",
