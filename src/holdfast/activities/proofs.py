@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from temporalio import activity
 
 from holdfast.activities.runtime import Runtime
+from holdfast.approval import Approval, ApprovalRule
 from holdfast.errors import KeysUnavailableError, RefusalError
 from holdfast.payloads.binding import digest_of
 from holdfast.payloads.canonical import canonical_json
@@ -30,10 +31,15 @@ async def proofs_of(call: ToolCall, runtime: Runtime) -> Proofs:
 
 
 class Proving:
-    """Looks for the signed decisions that let a call run with the arguments in hand."""
+    """Looks for the signed decisions that let a call run with the arguments in hand.
 
-    def __init__(self, call: ToolCall, arguments: JsonObject, trusted: TrustedKeys) -> None:
+    Whoever reaches the server can start an activity, or a workflow of their own that does: that nobody had to be asked,
+    or that a deadline let it run, counts only as far as the tool's own rule agrees.
+    """
+
+    def __init__(self, call: ToolCall, rule: ApprovalRule, arguments: JsonObject, trusted: TrustedKeys) -> None:
         self._call = call
+        self._rule = rule
         self._arguments = arguments
         self._trusted = trusted
         self._refused: list[str] = []
@@ -46,16 +52,29 @@ class Proving:
         Raises:
             KeysUnavailableError: That cannot be told now.
         """
+        if not activity.info().in_workflow:
+            return "no run made this call"
         if proofs.reruns:  # to say so is to let it run, and one of those is enough who may
             return None if self._runs_again(proofs) else self._told("nobody is proven to have said that it runs again")
         if self._call.request is None:
-            return None
-        if proofs.expired is not None:
+            return "a person is always asked about this tool, and nobody was" if self._always_asks else None
+        if proofs.expired is not None and self._may_expire:
             early = proofs.expired - SKEW > datetime.now(UTC)
             return "its deadline, whose default lets it run, has not passed by this worker's clock" if early else None
         people = {person(each.decided_by or "") for each in proofs.decisions if self._releases(each)}
         needed = proofs.quorum or 1
         return None if len(people) >= needed else self._told(f"{len(people)} of {needed} approvals of it are proven")
+
+    @property
+    def _always_asks(self) -> bool:
+        return self._rule is True or isinstance(self._rule, Approval)
+
+    @property
+    def _may_expire(self) -> bool:
+        """Whether a deadline may have let it run: what a function said of this call is not known here."""
+        if isinstance(self._rule, Approval):
+            return self._rule.on_deadline == "approve"
+        return self._rule is not True
 
     def _told(self, problem: str) -> str:
         return "; ".join([problem, *self._refused])

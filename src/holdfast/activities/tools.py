@@ -97,7 +97,7 @@ class ToolActivities:
             return outcome("not_begun", reason=error.message)
         except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
             return outcome("error", output=bounded_error(error))
-        refused = await self._refused(call, arguments)
+        refused = await self._refused(call, tool, arguments)
         if refused is not None:
             return refused
         if not tool.secrets:
@@ -115,12 +115,12 @@ class ToolActivities:
         ended = await self._execute(call, tool, bound | secrets, context)
         return ToolOutcome.from_wire(hidden_in(ended.to_wire()))
 
-    async def _refused(self, call: ToolCall, arguments: JsonObject) -> ToolOutcome | None:
+    async def _refused(self, call: ToolCall, tool: Tool[..., Any], arguments: JsonObject) -> ToolOutcome | None:
         """How a call ends that is not what a person let run; None where it is, or where nobody was asked."""
         changed = None if call.digest is None else _changed(call, call.digest, arguments)
         if changed is not None:
             return outcome("refused", reason=changed)
-        return await self._unproven(call, arguments) or await self._after_reset(call)
+        return await self._unproven(call, tool, arguments) or await self._after_reset(call)
 
     async def _after_reset(self, call: ToolCall) -> ToolOutcome | None:
         try:
@@ -131,7 +131,7 @@ class ToolActivities:
             return outcome("not_begun", reason=str(error))
         return None
 
-    async def _unproven(self, call: ToolCall, arguments: JsonObject) -> ToolOutcome | None:
+    async def _unproven(self, call: ToolCall, tool: Tool[..., Any], arguments: JsonObject) -> ToolOutcome | None:
         """Where this worker has keys: what becomes of a call that nobody is proven to have let run."""
         if self._runtime.trusted is None:
             return None
@@ -139,7 +139,7 @@ class ToolActivities:
 
         try:
             proofs = await asyncio.wait_for(proofs_of(call, self._runtime), FETCH_S)
-            problem = Proving(call, arguments, self._runtime.trusted).problem(proofs)
+            problem = Proving(call, tool.approval, arguments, self._runtime.trusted).problem(proofs)
         except (TimeoutError, ApplicationError):
             return outcome("not_begun", reason=f"the decisions behind it did not come within {FETCH_S:g} s")
         except KeysUnavailableError as error:
