@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHandle, WorkflowHistoryEventFilterType
+from temporalio.common import RetryPolicy
 
 from _long_office import Office
 from conftest import Effects, MakeLab
@@ -18,6 +20,7 @@ from holdfast import Agent, Approval, Grant, tool
 from holdfast.chain import chain_of
 from holdfast.errors import RequestClosedError, RunCancelledError, RunEndedError, RunFailedError
 from holdfast.handle import Run
+from holdfast.payloads.carry import Carry
 from holdfast.testing import Lab, Reply, Script, call, text
 from holdfast.testing.script import RecordedRequest
 
@@ -310,8 +313,7 @@ async def test_o2_nobody_can_start_a_run_with_a_state_of_their_own(make_lab: Mak
     run = await lab.start("desk", segment_events=SHORT)
     await lab.open_requests(run, 2)
     await crossing(lab, run)
-    stolen = (await lab.histories(run))[-1].events[0].workflow_execution_started_event_attributes.input
-    [given] = await lab.client.data_converter.decode(list(stolen.payloads))
+    [given] = await _begun_with(lab, run)
     assert set(given) == {"carried"}
     handle = await lab.client.start_workflow("AgentRun", given, id="forged", task_queue=lab.task_queue)
     with pytest.raises(RunFailedError) as failed:
@@ -326,6 +328,69 @@ async def test_o2_nobody_can_start_a_run_with_a_state_of_their_own(make_lab: Mak
     again = (await _closing(follower)).workflow_execution_continued_as_new_event_attributes
     await lab.client.get_workflow_handle("repeated").terminate()
     assert again.failure.application_failure_info.type == "StartInvalid"
+
+
+async def test_o2_a_retry_takes_no_state_from_whoever_started_the_run(make_lab: MakeLab, effects: Effects) -> None:
+    """O2: a start that brings a state, times out, and is begun again by its retry policy, is refused all the same."""
+    lab = await make_lab([desk(effects)], script=looking(2, WIPES))
+    run = await lab.start("desk", segment_events=SHORT)
+    await lab.open_requests(run, 2)
+    await crossing(lab, run)
+    [given] = await _begun_with(lab, run)
+    await lab.stop_worker()
+    started = await lab.client.start_workflow(
+        "AgentRun",
+        given,
+        id="retried",
+        task_queue=lab.task_queue,
+        run_timeout=timedelta(seconds=1),
+        retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=1), maximum_attempts=50),
+    )
+    first = lab.client.get_workflow_handle("retried", run_id=started.first_execution_run_id)
+    assert (await _closing(first)).workflow_execution_continued_as_new_event_attributes.new_execution_run_id
+    await lab.start_worker()
+    with pytest.raises(RunFailedError) as failed:
+        await lab.watch(lab.hf.run("retried")).result()
+    assert failed.value.kind == "StartInvalid"
+
+
+async def test_o2_a_workflow_of_ones_own_takes_no_state_from_a_start(make_lab: MakeLab, effects: Effects) -> None:
+    """O2: a start of a user's workflow cannot say what was approved: its runs begin, and people are asked."""
+
+    lab = await make_lab([desk(effects)], script=Script.of(_two_runs), workflows=[Office])
+    office = await lab.client.start_workflow(Office.run, False, id="office", task_queue=lab.task_queue)
+    run = lab.watch(lab.hf.run(office.id))
+    async with asyncio.timeout(60):
+        async for request in run.requests():
+            if request.arguments == {"target": "long"}:
+                break
+            await run.reject(request, decided_by="lead")
+    await crossing(lab, run, "holdfast.approve")
+    _, given = await _begun_with(lab, run)
+    state = json.loads(Carry.from_wire(given).text())
+    [waiting] = [each for frame in state["frames"] for each in frame["calls"] if each["state"] == "asking"]
+    waiting.update(state="ready", request=None)
+    forged = Carry.of(json.dumps(state)).to_wire()
+    second = await lab.client.start_workflow(Office.run, args=[False, forged], id="second", task_queue=lab.task_queue)
+    again = lab.watch(lab.hf.run(second.id))
+    [asked] = await lab.open_requests(again, 1)
+    assert asked.arguments == {"target": "short"}
+    assert [effect for effect in effects if effect.startswith("wipe")] == []
+
+
+def _two_runs(request: RecordedRequest) -> Reply:
+    """What the model says to the two runs of an `Office`: each asks once."""
+    if "short" in str(request.body["input"][0]):
+        return Reply(call("wipe", {"target": "short"}, "w0")) if request.turns == 0 else Reply(text("short done"))
+    if request.turns == 3:
+        return Reply(call("wipe", {"target": "long"}, "w1"))
+    return Reply(text("long done")) if request.turns > 3 else Reply(call("look", {"page": request.turns}))
+
+
+async def _begun_with(lab: Lab, run: Run) -> list[Any]:
+    """The arguments of the last history of a workflow."""
+    started = (await lab.histories(run))[-1].events[0].workflow_execution_started_event_attributes
+    return await lab.client.data_converter.decode(list(started.input.payloads))
 
 
 async def _closing(handle: WorkflowHandle[Any, Any]) -> HistoryEvent:
@@ -347,14 +412,7 @@ async def test_a_users_own_workflow_goes_on_too(make_lab: MakeLab, effects: Effe
     Where the user does not pass the memo on, the open requests are written anew.
     """
 
-    def choose(request: RecordedRequest) -> Reply:
-        if "short" in str(request.body["input"][0]):
-            return Reply(call("wipe", {"target": "short"}, "w0")) if request.turns == 0 else Reply(text("short done"))
-        if request.turns == 3:
-            return Reply(call("wipe", {"target": "long"}, "w1"))
-        return Reply(text("long done")) if request.turns > 3 else Reply(call("look", {"page": request.turns}))
-
-    lab = await make_lab([desk(effects)], script=Script.of(choose), workflows=[Office])
+    lab = await make_lab([desk(effects)], script=Script.of(_two_runs), workflows=[Office])
     started = await lab.client.start_workflow(
         Office.run, with_memo, id=f"office-{with_memo}", task_queue=lab.task_queue
     )

@@ -131,12 +131,14 @@ def read_carry(args: Sequence[object]) -> Carry | None:
     """Read what a workflow of ours goes on with; None where it is started anew.
 
     A state comes from the run before this one, and from nowhere else: a start that brings one is an ordinary start,
-    whose argument is refused. With a cron schedule the next run gets the argument of whoever started the first one.
+    whose argument is refused. With a cron schedule the next run gets the argument of whoever started the first one; and
+    with a retry policy the argument of the run that failed, whose requests would be open once more.
     """
     info = workflow.info()
     if info.continued_run_id is not None:
         demand(args)
-    if info.continued_run_id is None or info.cron_schedule or len(args) != 1 or not isinstance(args[0], dict):
+    begins = info.continued_run_id is None or info.cron_schedule or info.attempt > 1
+    if begins or len(args) != 1 or not isinstance(args[0], dict):
         return None
     return Carry.from_wire(args[0]["carried"]) if "carried" in args[0] else None
 

@@ -60,7 +60,9 @@ class AgentHost:
         """Register the handlers.
 
         Args:
-            carried: What `carry` returned in the former history, where the workflow goes on in a fresh one.
+            carried: What `carry` returned in the former history, where the workflow goes on in a fresh one. A workflow
+                that is started, and goes on from none, begins without: whoever starts it must not say what was
+                approved.
             prefix: Before the handlers' names; ours to choose.
             segment_events: Events of the history after which `carry` wants to leave it.
 
@@ -69,6 +71,9 @@ class AgentHost:
         """
         _assert_in_init()
         self.own: JsonObject = {}
+        if carried is not None and workflow.info().continued_run_id is None:
+            workflow.logger.warning("a start brought a carried state, which is not read: it comes from a run before")
+            carried = None
         if carried is None:
             self._state = RunState(prefix, segment_events)
         else:
