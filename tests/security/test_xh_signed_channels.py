@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.client import Client
@@ -23,6 +24,7 @@ from holdfast import (
     Request,
     Run,
     RunAgain,
+    RunContext,
     Signer,
     TrustedKeys,
     tool,
@@ -172,6 +174,36 @@ async def test_xg7_keys_are_rotated_under_runs_in_flight(make_lab: MakeLab, effe
     await later.approve(again, decided_by="bob")
     await later.result()
     assert effects == ["paid 250", "paid 250"]
+
+
+async def test_xg7_an_edit_that_is_asked_about_anew_keeps_its_rule(
+    make_lab: MakeLab, effects: Effects, tmp_path: Path
+) -> None:
+    """XG7: where a key was retired under an edited call, those are asked again whom its rule named for the edit."""
+
+    def rule(_: RunContext, arguments: Any) -> Approval:
+        large = arguments.amount > 1000
+        return Approval(approvers=["cfo", "ceo"], quorum=2) if large else Approval(on_edit="ask_again")
+
+    old, new = Signer.generate(), Signer.generate()
+    path = write_ring(tmp_path / "trusted.json", {old.kid: trusted(old), new.kid: trusted(new)})
+    lab = await make_lab([desk(effects, rule)], script=[PAY, DONE], trusted_keys=path, signer=new)
+    run = await lab.start("desk")
+    first = await lab.next_request(run)
+    await run.approve(first, arguments={"amount": 9999}, decided_by="ana")
+    edited = await asked_again(run, first)
+    await send(lab, run, await signed(lab, run, old, edited, Approve(), by="cfo"))
+    write_ring(path, {new.kid: trusted(new)})
+    await run.approve(edited, decided_by="ceo")
+    async with asyncio.timeout(30):
+        async for again in run.requests():
+            if again.id not in (first.id, edited.id):
+                break
+    assert again.arguments == {"amount": 9999}
+    assert (again.approvers, again.quorum, again.editors) == (["cfo", "ceo"], 2, ["ana"])
+    await run.reject(again, decided_by="cfo")
+    await run.result()
+    assert effects == []
 
 
 async def asked_again(run: Run, before: Request) -> Request:

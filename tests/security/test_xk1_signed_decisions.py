@@ -13,6 +13,7 @@ from _evidence import failed_tasks
 from _signing import ring, send, signed, trusted
 from conftest import Effects, MakeLab
 from holdfast import Agent, Answer, Approval, Approve, Reject, Signer, TrustedKeys, tool
+from holdfast.approval import ApprovalRule
 from holdfast.errors import StaleDigestError
 from holdfast.testing import Reply, call, text
 
@@ -21,7 +22,7 @@ DONE = Reply(text("done"))
 PAY = Reply(call("pay", {"amount": 250}, "c1"))
 
 
-def desk(effects: Effects, approval: Approval | bool = True, **options: Any) -> Agent:
+def desk(effects: Effects, approval: ApprovalRule = True, **options: Any) -> Agent:
     """An agent whose one tool is gated."""
 
     @tool(approval=approval)

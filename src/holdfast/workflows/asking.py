@@ -34,14 +34,14 @@ def of_call(frame: Frame, call: Call, item: JsonObject, asker: Asker) -> Request
         form = frame.forms.get(call.tool)
         facts = None if form is None else {"schema": form}
         request = request.model_copy(update={"kind": "question", "verdicts": ["answer", "reject"], "facts": facts})
-    policy = policy_of(call.plan.approval)
+    policy = policy_of(call.policy or call.plan.approval)
     return sealed(request, frame, arguments, asker, schema=call.plan.schema_digest, policy=policy)
 
 
 def _gated(frame: Frame, call: Call, item: JsonObject, arguments: JsonObject, asker: Asker) -> Request:
     now = asker.now()
     request = _about_call(frame, call, arguments, asker, now)
-    plan = call.plan.approval or ApprovalPlan()
+    plan = call.policy or call.plan.approval or ApprovalPlan()
     if call.plan.hosted:
         facts = {"server_label": item["server_label"], "name": item["name"]}
         return request.model_copy(update={**_asked_by(plan, "hosted_mcp", now), "facts": facts})
