@@ -7,7 +7,12 @@ from typing import Any, Final
 
 import pytest
 
-from holdfast.errors import DeadlinePassedError, RequestClosedError
+from holdfast.errors import (
+    DeadlinePassedError,
+    KeysUnavailableError,
+    RequestClosedError,
+    UnknownRequestError,
+)
 from holdfast.payloads.requests import Approve, Decision, GiveUp, Ran, Reject, Request, RunAgain, Verdict
 from holdfast.workflows.ledger import Ledger
 
@@ -84,3 +89,27 @@ def test_b6_the_second_decision_reads_who_decided() -> None:
     with pytest.raises(RequestClosedError, match=r"r1 was decided \(approve\) by ann at 2026-01-01") as refused:
         take(ledger, decision(Reject(), "bob"), LATER)
     assert (refused.value.facts["closed_by"], refused.value.facts["verdict"]) == ("ann", "approve")
+
+
+def test_xb1_what_was_recorded_is_not_said_to_be_refused() -> None:
+    """XB1: a decision that came twice, and could not be verified the second time, is still told as recorded."""
+    ledger = book(request())
+    made = decision(Approve(), decision_id="d-1")
+    take(ledger, made)
+    ledger.refuse(made, KeysUnavailableError("nobody could verify it", request="r1"), NOW)
+    assert ledger.outcome("d-1").state == "recorded"
+    again = ledger.repeated(made)
+    assert again is not None
+    assert again.duplicate
+
+
+def test_xk1_nobody_takes_a_decision_id_by_what_is_refused() -> None:
+    """XK1: in a run that takes signed decisions, a stranger's signal under the id of one to come keeps it from
+    nobody."""
+    ledger = book(request())
+    ledger.signed = True
+    stranger = decision(Approve(), by="mallory", request_id="r9", decision_id="d-1")
+    with pytest.raises(UnknownRequestError) as refused:
+        ledger.check(stranger, NOW)
+    ledger.refuse(stranger, refused.value, NOW)
+    assert ledger.repeated(decision(Approve(), decision_id="d-1")) is None

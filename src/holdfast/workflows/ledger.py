@@ -285,7 +285,7 @@ class Ledger:
         Raises:
             DecisionConflictError: Its decision id was used with other content.
         """
-        return self._outcomes.receipt_of(decision)
+        return self._outcomes.receipt_of(decision, signed=self.signed)
 
     def holds(self, decision: Decision) -> bool:
         """Whether this very decision is being checked: it came a second time, by another way."""

@@ -53,8 +53,12 @@ class Outcomes:
         known = self._known.get(decision_id)
         return known[1] if known else DecisionOutcome(decision_id=decision_id, state="unknown")
 
-    def receipt_of(self, decision: Decision) -> Receipt | None:
+    def receipt_of(self, decision: Decision, *, signed: bool = False) -> Receipt | None:
         """The receipt of the same decision, if it was recorded before.
+
+        Args:
+            decision: It.
+            signed: Anybody may have sent what was refused: only what was recorded keeps its id.
 
         Raises:
             DecisionConflictError: Its decision id was used with other content.
@@ -63,7 +67,7 @@ class Outcomes:
         if known is None:
             return None
         content, outcome = known
-        if outcome.error in UNVERIFIED:
+        if outcome.error in UNVERIFIED or (signed and outcome.state == "refused"):
             return None  # of whoever sent that nothing is known: it takes no id from anybody
         if content != content_of(decision):
             raise DecisionConflictError(
@@ -73,8 +77,13 @@ class Outcomes:
         return None if outcome.receipt is None else outcome.receipt.model_copy(update={"duplicate": True})
 
     def keep(self, decision: Decision, outcome: DecisionOutcome) -> None:
-        """Keep what became of a decision that has an id, and forget the oldest beyond the limit."""
+        """Keep what became of a decision that has an id, and forget the oldest beyond the limit.
+
+        What was recorded stays so, whatever becomes of the same decision by another way.
+        """
         if decision.decision_id is None:
+            return
+        if outcome.state == "refused" and self.of(decision.decision_id).state == "recorded":
             return
         kept = outcome.model_copy(update={"decision_id": decision.decision_id})
         self._known.keep(decision.decision_id, content_of(decision), kept)
