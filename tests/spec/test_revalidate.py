@@ -191,6 +191,23 @@ async def test_edited_arguments_are_looked_at_too(make_lab: MakeLab, effects: Ef
     assert effects == ["refund 7"]
 
 
+async def test_edited_arguments_that_are_rejected_then_have_not_run(
+    make_lab: MakeLab, effects: Effects, till: Till
+) -> None:
+    """Where the new request is rejected the model reads the reason alone, and of no arguments that ran."""
+    lab = await make_lab([till.agent()], script=[REFUND, DONE])
+    run = await lab.start("desk")
+    first = await lab.next_request(run)
+    till.answers = ["it is night"]
+    await run.decide(first, Approve(arguments={"amount": 7}), decided_by="lead")
+    again = await reopened(lab, run, first)
+    assert again.arguments == {"amount": 7}
+    await run.reject(again, reason="not now", decided_by="boss")
+    await run.result()
+    assert outputs(lab) == [("c1", "not now")]
+    assert effects == []
+
+
 async def test_the_rule_and_a_fresh_deadline_hold_for_the_new_request(
     make_lab: MakeLab, effects: Effects, till: Till
 ) -> None:

@@ -35,7 +35,7 @@ def ask_again(state: RunState, frame: Frame, call: Call, difference: Difference)
     facts = ChangedFacts(**difference.model_dump(), request=approved.request.id, by=approved.closed_by)
     state.ledger.note_void(frame.id, call, facts, workflow.now())
     request = asking.changed(frame, call, state.arguments_of(frame, call), state.asker, approved=approved, facts=facts)
-    call.edited = call.arguments
+    call.edited, call.arguments = call.arguments, None
     call.reasked += 1
     call.allowed = False
     call.released_by, call.digest, call.binding, call.proofs = None, None, None, None
