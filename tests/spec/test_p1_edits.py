@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from _evidence import failed_tasks, logged
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, RunContext, ToolContext, tool
+from holdfast import Agent, Approval, Escalation, GiveUp, RunContext, ToolContext, tool
 from holdfast.errors import (
     AlreadyVotedError,
     EditRefusedError,
@@ -162,6 +163,38 @@ async def test_p1_the_rule_runs_again_on_the_new_arguments(make_lab: MakeLab, ef
     await run.result()
     assert effects == ["paid 5000"]
     assert asked == [250, 5000]
+
+
+async def test_p1_a_call_in_doubt_goes_to_whom_the_rule_named_for_what_ran(make_lab: MakeLab, effects: Effects) -> None:
+    """P1: where an edited call is in doubt, those are asked, now and later, whom the rule named for the edited
+    arguments."""
+    later = [Escalation(after=timedelta(hours=1), approvers=["junior"])]
+
+    def rule(_context: RunContext, arguments: Any) -> Approval:
+        if arguments.amount < 1000:
+            return Approval(approvers=["ann"], escalate=later, on_edit="ask_again")
+        return Approval(approvers=["boss"], remind=[timedelta(hours=2)])
+
+    @tool(approval=rule, timeout=timedelta(seconds=0.3))
+    async def pay(amount: int) -> str:
+        """Pay an amount."""
+        effects.append(f"paid {amount}")
+        await asyncio.Event().wait()
+        return "paid"
+
+    script = [Reply(call("pay", {"amount": 250}, "c1")), DONE]
+    lab = await make_lab([Agent("desk", model="m", tools=[pay])], script=script)
+    run = await lab.start("desk")
+    await run.approve(await lab.next_request(run), decided_by="ann", arguments={"amount": 5000})
+    [bigger] = await run.pending()
+    await run.approve(bigger, decided_by="boss")
+    doubt = await lab.next_request(run)
+    assert (doubt.kind, doubt.arguments, doubt.approvers) == ("in_doubt", {"amount": 5000}, ["boss"])
+    assert [step.what for step in doubt.schedule or ()] == ["remind"]
+    assert (doubt.bound and doubt.bound.policy_digest) == (bigger.bound and bigger.bound.policy_digest)
+    await run.decide(doubt, GiveUp(), decided_by="boss")
+    await run.result()
+    assert effects == ["paid 5000"]
 
 
 async def test_p1_an_edit_below_the_limit_still_asks_the_others(make_lab: MakeLab, effects: Effects) -> None:

@@ -320,10 +320,8 @@ class Transition(Payload):
         Literal["opened", "voted", "decided", "edited", "remembered", "voided"]
         | Literal["refused", "expired", "withdrawn", "in_doubt", "limits_raised"]
         | Literal["sent", "placed", "answered", "message_refused"]
-        | Literal["compacted", "compaction_failed"]
-        | Literal["reminded", "escalated", "notify_failed"]
         | Literal["compacted", "compaction_failed", "verified"]
-        | Literal["reminded", "escalated"]
+        | Literal["reminded", "escalated", "notify_failed"]
     )
     at: Instant
     request: str | None = None

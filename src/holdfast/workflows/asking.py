@@ -34,14 +34,14 @@ def of_call(frame: Frame, call: Call, item: JsonObject, asker: Asker) -> Request
         form = frame.forms.get(call.tool)
         facts = None if form is None else {"schema": form}
         request = request.model_copy(update={"kind": "question", "verdicts": ["answer", "reject"], "facts": facts})
-    policy = policy_of(call.policy or call.plan.approval)
+    policy = policy_of(_rule_of(call))
     return sealed(request, frame, arguments, asker, schema=call.plan.schema_digest, policy=policy)
 
 
 def _gated(frame: Frame, call: Call, item: JsonObject, arguments: JsonObject, asker: Asker) -> Request:
     now = asker.now()
     request = _about_call(frame, call, arguments, asker, now)
-    plan = call.policy or call.plan.approval or ApprovalPlan()
+    plan = _rule_of(call) or ApprovalPlan()
     if call.plan.hosted:
         facts = {"server_label": item["server_label"], "name": item["name"]}
         return request.model_copy(update={**_asked_by(plan, "hosted_mcp", now), "facts": facts})
@@ -91,7 +91,7 @@ def changed(
     Who may decide stays as it was, and the deadline is a fresh one. A default of approve does not hold on: nobody has
     seen what has changed.
     """
-    now, policy = asker.now(), call.policy or call.plan.approval
+    now, policy = asker.now(), _rule_of(call)
     plan = policy or ApprovalPlan()
     if plan.on_deadline == "approve":
         plan = plan.model_copy(update={"on_deadline": None})
@@ -106,6 +106,11 @@ def changed(
     }
     request = _about_call(frame, call, arguments, asker, now).model_copy(update=shown)
     return sealed(request, frame, arguments, asker, schema=call.plan.schema_digest, policy=policy_of(policy))
+
+
+def _rule_of(call: Call) -> ApprovalPlan | None:
+    """What the approval rule said of the arguments that the call runs with, which a person may have edited."""
+    return call.policy or call.plan.approval
 
 
 def _asked_by(plan: ApprovalPlan, kind: RequestKind, now: datetime) -> dict[str, Any]:
@@ -145,12 +150,12 @@ def in_doubt(
     if plan.approvers is not None:
         who["approvers"] = plan.approvers
     else:
-        who["schedule"] = escalating.schedule_of(call.plan.approval or ApprovalPlan(), request.requested_at)
+        who["schedule"] = escalating.schedule_of(_rule_of(call) or ApprovalPlan(), request.requested_at)
     if plan.deadline_s is not None:
         who["deadline"] = request.requested_at + timedelta(seconds=plan.deadline_s)
         who["on_deadline"] = plan.on_deadline or "give_up"
     request = request.model_copy(update={**who, "reason": reason, "facts": facts})
-    policy = policy_of(call.plan.approval)
+    policy = policy_of(_rule_of(call))
     return sealed(request, frame, arguments, asker, schema=call.plan.schema_digest, policy=policy)
 
 
