@@ -11,6 +11,7 @@ import pytest
 from temporalio.client import Client
 
 from _evidence import failed_tasks, logged
+from _long_office import Office
 from _neighbour import CONVERTER, Order, Shipping, notify
 from _signing import ring, send, signed, trusted, write_ring
 from conftest import Effects, MakeLab
@@ -39,7 +40,8 @@ from holdfast.errors import (
 from holdfast.payloads.events import RequestDecided
 from holdfast.payloads.signed import SignedBy
 from holdfast.server import EmbeddedServer
-from holdfast.testing import Reply, call
+from holdfast.testing import Reply, Script, call
+from holdfast.testing.script import RecordedRequest
 from security.test_xk1_signed_decisions import DONE, GATEWAY, PAY, desk, refusal
 from spec.test_continue_as_new import crossing
 
@@ -176,6 +178,46 @@ async def test_xg7_keys_are_rotated_under_runs_in_flight(make_lab: MakeLab, effe
     assert effects == ["paid 250", "paid 250"]
 
 
+async def test_xh6_keys_that_come_while_a_decision_is_looked_at_count_for_it(
+    make_lab: MakeLab, effects: Effects
+) -> None:
+    """XH6: a decision that a run took up before it took signed ones alone is verified before it is recorded."""
+    asked, known = asyncio.Event(), asyncio.Event()
+
+    async def groups_of(name: str) -> list[str]:
+        if name == "ana":
+            asked.set()
+            await known.wait()
+        return ["finance"]
+
+    def choose(request: RecordedRequest) -> Reply:
+        return PAY if request.turns == 0 else Reply(call("pay", {"amount": 7})) if request.turns == 1 else DONE
+
+    lab = await make_lab(
+        [desk(effects, Approval(approvers=["group:finance"]))],
+        script=Script.of(choose),
+        groups=groups_of,
+        workflows=[Office],
+        signer=GATEWAY,
+    )
+    own = await lab.client.start_workflow(Office.run, False, id=f"own-{lab.task_queue}", task_queue=lab.task_queue)
+    run = lab.watch(lab.hf.run(own.id))
+    first, second = await lab.open_requests(run, 2)
+    lab._trusted_keys = ring(GATEWAY)
+    await lab.replace_worker()
+    stranger = await signed(lab, run, Signer.generate(), first, Approve())
+    await own.signal("holdfast.decide", stranger.to_wire())
+    async with asyncio.timeout(30):
+        await asked.wait()
+    await run.reject(second, decided_by="lea")
+    third = await asked_again(run, first, second)
+    known.set()
+    [refused] = await logged(lab, run, "refused", 1)
+    assert (refused.why or "").startswith("SigningKeyUnknownError")
+    assert {each.id for each in await run.pending()} == {first.id, third.id}
+    assert effects == []
+
+
 async def test_xg7_an_edit_that_is_asked_about_anew_keeps_its_rule(
     make_lab: MakeLab, effects: Effects, tmp_path: Path
 ) -> None:
@@ -206,11 +248,11 @@ async def test_xg7_an_edit_that_is_asked_about_anew_keeps_its_rule(
     assert effects == []
 
 
-async def asked_again(run: Run, before: Request) -> Request:
+async def asked_again(run: Run, *before: Request) -> Request:
     """The request that opens after *before*."""
     async with asyncio.timeout(30):
         async for request in run.requests():
-            if request.id != before.id:
+            if request.id not in {each.id for each in before}:
                 return request
     raise AssertionError(f"{run.id} ended without asking again")
 

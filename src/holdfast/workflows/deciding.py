@@ -107,6 +107,7 @@ class Decider:
     async def _take(self, decision: Decision) -> Receipt:
         """Check a decision and record it. What user code has to say is asked in between, and checked anew after it."""
         ledger, edited = self._state.ledger, _edited(decision)
+        signed = ledger.signed
         ledger.remind(workflow.now())
         receipt = self._checked(decision)
         if receipt is None and voting.groups_to_look_up(ledger.entries[decision.id].request, decision):
@@ -118,6 +119,9 @@ class Decider:
             receipt = self._checked(decision)
         if receipt is None and has_form(ledger.entries[decision.id].request) and isinstance(decision.verdict, Answer):
             await self._checks.answer(decision, decision.verdict.output)
+            receipt = self._checked(decision)
+        if receipt is None and ledger.signed and not signed:  # since it came; nobody has verified it
+            await self._checks.signature(decision)
             receipt = self._checked(decision)
         if receipt is not None:
             return receipt
