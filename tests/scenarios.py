@@ -28,8 +28,26 @@ MUST_BE_HELD: Final = frozenset().union(
     *(_rows("F", 1, 9), _rows("G", 1, 6), _rows("H", 1, 6), _rows("K", 1, 10)),
     *(_rows("J", 1, 6), _rows("M", 1, 4), _rows("N", 1, 4), _rows("O", 1, 8), _rows("P", 1, 16)),
     _rows("L", 1, 6),
+    *(
+        _rows("XA", 1, 18),
+        _rows("XB", 1, 10),
+        _rows("XC", 1, 9),
+        _rows("XD", 1, 6),
+        _rows("XE", 1, 8),
+        _rows("XF", 1, 7),
+    ),
+    *(
+        _rows("XG", 1, 7),
+        _rows("XH", 1, 10),
+        _rows("XJ", 1, 8),
+        _rows("XK", 1, 9),
+        _rows("XL", 1, 4),
+        _rows("XM", 1, 6),
+    ),
 )
+# What is about an HTTP API, webhooks, links or pages, none of which there are yet.
 _WITHOUT_A_TEST: Final = """
+XC4 XC9 XE8 XH1 XH2 XH8 XK5 XK6 XK8 XK9 XM2
 """
 NOT_YET: Final = frozenset(_WITHOUT_A_TEST.split())
 """Rows that must be held and have no test: exactly those, so a row leaves this list with its first test."""
@@ -49,9 +67,11 @@ step. Every history that a test makes is replayed on today's code when the test 
 A: approvals of parallel calls · B: rejections · C: decisions that last · D: approvals inside agents used as tools ·
 E: handoffs · F: sessions · G: history at the model's provider · H: streaming · I: turns · J: structured outputs ·
 K: cancelling · L: messages to a run · M: guardrails · N: usage · O: identity, errors, trust ·
-P: deadlines, effects, people, deploys, neighbours · XA: crashes ·
-XB: decisions that race · XC: hostile input · XD: sizes ·
-XH: rights · XJ: what agents may rely on · XK: binding · XM: exhaustion
+P: deadlines, effects, people, deploys, neighbours · XA: crashes · XB: decisions that race · XC: hostile input ·
+XD: sizes · XE: time · XF: cancelling · XG: upgrades · XH: rights · XJ: what agents may rely on · XK: binding ·
+XL: secrets · XM: exhaustion
+
+Rows that no test holds yet are about an HTTP API, webhooks, links and pages, none of which there are.
 
 | row | promises | replayed | tests |
 |---|---|---|---|

@@ -17,3 +17,14 @@ async def test_xa13_thirty_runs_outlive_workers_that_are_killed_in_turn(matrix: 
     assert after.kills >= 5
     assert after.effects == after.approved - after.without
     assert matrix.model.violations == []
+
+
+async def test_xm5_a_storm_of_all_faults_leaves_every_promise_standing(matrix: Matrix) -> None:
+    """XM5: while workers are killed and one in twenty messages is lost, doubled or held up, every run ends with one
+    effect for each approval, or a person was asked; `make soak` does the same for as long as one likes."""
+    after = await Storm(matrix, Weather(seed=SEED, seconds=6.0, kill_every_s=2.0, lost=0.05, runs=15)).pass_over()
+    assert after.wrong == [], f"seed {SEED}"
+    assert (after.runs, after.effects) == (15, after.approved - after.without)
+    assert after.kills >= 2
+    assert after.faults.total() > 0
+    assert matrix.model.violations == []
