@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 
 import pytest
@@ -14,7 +15,9 @@ from temporalio.exceptions import ApplicationError
 from _evidence import events_of, logged
 from conftest import Effects, MakeLab
 from holdfast import Approve, Run
-from holdfast.errors import RequestClosedError, StaleDigestError, UnknownRequestError
+from holdfast.activities.lineage import Lineage
+from holdfast.errors import RequestClosedError, RunCancelledError, StaleDigestError, UnknownRequestError
+from holdfast.events import history_of
 from holdfast.payloads.requests import Request
 from holdfast.testing import Lab, Reply, call
 from holdfast.workflows.endings import RESET
@@ -121,6 +124,35 @@ async def test_xb5_after_a_reset_an_old_approval_runs_nothing_again(
     await again.approve(asked, decided_by="boss")
     await again.result()
     assert effects == ["wipe a", "wipe a"]
+
+
+async def test_xb5_a_run_that_is_cancelled_asks_nobody_about_its_reset(
+    make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """XB5: where a cancel comes while it is found out that an old approval is from before a reset, nobody is asked."""
+    asked, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def was_reset(*_: object) -> bool:
+        asked.set()
+        await cancelled.wait()
+        return True
+
+    monkeypatch.setattr(Lineage, "was_reset", was_reset)
+    lab = await make_lab([desk(effects)], script=[wipe("a")])
+    run = await lab.start("desk")
+    await run.approve(await lab.next_request(run), decided_by="lead")
+    async with asyncio.timeout(30):
+        await asked.wait()
+        await lab.client.get_workflow_handle(run.id).cancel()
+        async for event in history_of(lab.client.get_workflow_handle(run.id), wait=True):
+            if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED:
+                break
+    cancelled.set()
+    with pytest.raises(RunCancelledError):
+        await run.result()
+    assert (await run.status()).pending == 0
+    assert [each.what for each in await logged(lab, run, "opened", 1)] == ["opened"]
+    assert effects == []
 
 
 async def test_xb5_after_a_reset_an_old_approval_releases_no_new_arguments(make_lab: MakeLab, effects: Effects) -> None:

@@ -248,7 +248,7 @@ class Driver:
 
     async def _abandon(self, why: str) -> None:
         """End everything of this frame: withdraw its requests, cancel its activities, wait until they have ended."""
-        self._work.ending = True
+        self._work.ending, self._frame.held = True, 0
         if self._frame.has_to_answer:
             self._state.mailbox.refuse(self._frame, messages.RefuseMessages("ended", why), workflow.now())
         for call in self._frame.calls:

@@ -156,7 +156,9 @@ class CallEndings:
 
     def void(self, call: Call, difference: Difference) -> None:
         """Ask anew about a call whose approval no longer holds; it has not run."""
-        if not ask_again(self._state, self._frame, call, difference):
+        if call.cancelling is not None:  # alone or with its run: nobody is there to hear an answer
+            self.cancelled(call)
+        elif not ask_again(self._state, self._frame, call, difference):
             self.settle(call, decided.NEVER_HELD, ran=False)
 
     def _tool_failed(self, call: Call, output: JsonValue, block: str | None = None) -> None:
