@@ -9,6 +9,9 @@ WHEEL_TESTS ?= tests/unit tests/cli/test_init.py
 # stays in one process, and files go in their own order: the slow ones (app, cli, crash) are not left for the end.
 JOBS ?= 4
 
+# Tests start hundreds of processes: each would compile all of Holdfast again where nothing is kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-crash test check scenarios api crash-matrix soak mutants bench clean
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from crash.matrix import Case, Matrix, Trial, wrongs
-from crash.matrix_page import keep
+from crash.matrix_page import VARIABLE, keep
 
 
-async def held_at_every_point(matrix: Matrix, case: Case) -> tuple[Trial, Sequence[Trial]]:
+async def held_at_every_point(matrix: Matrix, case: Case, every: int = 1) -> tuple[Trial, Sequence[Trial]]:
     """Do the case without a fault and with a kill at every point; check what holds for all of them, and keep it.
+
+    Args:
+        matrix: Where it is done.
+        case: What is done.
+        every: Among the tests, take so many points' first one; `make crash-matrix` takes all of them.
 
     Returns:
         The run without a fault, and the others.
     """
-    reference, trials = await matrix.at_every_point(case)
+    reference, trials = await matrix.at_every_point(case, 1 if os.environ.get(VARIABLE) else every)
     keep(case, trials)
     faultless(matrix, case, reference, trials)
     return reference, trials

@@ -160,7 +160,7 @@ MUTANTS: Final = (
     Mutant(
         "no proof before an effect",
         "activities/tools.py",
-        "            problem = Proving(call, arguments, self._runtime.trusted).problem(proofs)\n",
+        "            problem = Proving(call, tool.approval, arguments, self._runtime.trusted).problem(proofs)\n",
         "            problem = None if Proving else proofs\n",
         "tests/security/test_xh_signed_channels.py::test_xk1_an_approval_from_before_keys_came_runs_nothing",
     ),

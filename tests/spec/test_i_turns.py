@@ -142,7 +142,7 @@ async def test_i4_an_exhausted_run_gets_more_turns(make_lab: MakeLab, effects: E
 @pytest.mark.parametrize(
     ("argument", "refusal", "says"),
     [
-        pytest.param({}, DecisionInvalidError, "how many turns or tokens", id="nothing"),
+        pytest.param({}, DecisionInvalidError, "how many turns, tokens or seconds", id="nothing"),
         pytest.param({"turns": 0}, DecisionInvalidError, "turns", id="none"),
         pytest.param({"turns": "5"}, DecisionInvalidError, "turns", id="a-text"),
         pytest.param({"turns": 10**9}, DecisionInvalidError, "turns", id="too-many"),

@@ -8,13 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from _evidence import failed_tasks, logged
 from conftest import Effects, MakeLab
 from holdfast import Agent, Approval, GiveUp, HoldfastPlugin, Ran, Request, Run, RunAgain, tool
 from holdfast.errors import (
     AlreadyVotedError,
+    DecisionInvalidError,
     DefinitionError,
     GroupsUnknownError,
     NotAnApproverError,
@@ -328,7 +328,7 @@ async def test_p8_a_decision_that_names_nobody_is_refused(make_lab: MakeLab, eff
     await handle.signal("reject", {"id": request.id, "decided_by": "  "})
     refused = await logged(lab, run, "refused", 2)
     assert all(step.why and "say who with decided_by" in step.why for step in refused)
-    with pytest.raises(ValidationError):
+    with pytest.raises(DecisionInvalidError):
         await run.approve(request, decided_by="x" * 257)
     assert effects == []
     await run.reject(request, decided_by="ann")

@@ -118,7 +118,7 @@ async def test_xe6_a_reset_repeats_no_step_that_it_keeps(
     make_lab: MakeLab, effects: Effects, skipping: WorkflowEnvironment
 ) -> None:
     """XE6: a run that an operator resets to after the escalation keeps it: the managers may decide, and no step takes
-    place a second time."""
+    place a second time. What a reset could repeat is asked about once more, with steps of its own."""
     lab = await make_lab(
         [wiper(effects, patient())], script=[WIPE, DONE], client=skipping.client, groups={"managers": ["max"]}
     )
@@ -143,11 +143,14 @@ async def test_xe6_a_reset_repeats_no_step_that_it_keeps(
     )
     again = lab.watch(lab.hf.run(run.id))
     await again.approve(request, decided_by="max")
+    anew = await lab.next_request(again)
+    assert anew.id != request.id
+    await again.approve(anew, decided_by="ann")
     await again.result()
     found: list[Transition] = []
     async for event in history_of(lab.client.get_workflow_handle(run.id), wait=False):
         found += (await ledger_changes(event, lab.client.data_converter))[2]
-    assert hours_of([step for step in found if step.due], request) == STEPS[:3]
+    assert hours_of([step for step in found if step.due and step.request == request.id], request) == STEPS[:3]
     assert effects == ["wipe t"]
 
 

@@ -68,6 +68,7 @@ CODES: Final[Mapping[type[errors.HoldfastError], int]] = {
     errors.ServerBinaryMissingError: NO_SERVER,
     errors.ServerStartError: NO_SERVER,
     errors.ServerUnavailableError: NO_SERVER,
+    errors.OutcomeUnknownError: RUN_FAILED,
     errors.OutputInvalidError: RUN_FAILED,
     errors.RunFailedError: RUN_FAILED,
     errors.RunCancelledError: CANCELLED,
