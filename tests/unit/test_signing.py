@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from _signing import trusted, write_ring
 from holdfast import Approve, Decision, Signer, TrustedKeys
@@ -23,30 +21,16 @@ from holdfast.errors import (
     SigningKeyUnknownError,
 )
 from holdfast.payloads.requests import Reject
-from holdfast.payloads.signed import Place, about, statement
+from holdfast.payloads.signed import Place, about
 
 PLACE = Place(namespace="default", workflow="ticket-7", run="0198b7f2-6f5c-7d1a-9a53-0e8f4d1a2b3c")
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 PUBLIC = "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="
-WIRE = Path(__file__).parents[2] / "docs" / "wire.md"
 
 
 def decision(**update: object) -> Decision:
     """A decision that could be signed."""
     return Decision(id="r", verdict=Approve(), decided_by="ana", digest="v1:0").model_copy(update=update)
-
-
-def test_the_vector_of_the_documentation() -> None:
-    """The decision on the page about the wire is what its key signs, byte by byte."""
-    page = WIRE.read_text()
-    signer = Signer(Ed25519PrivateKey.from_private_bytes(bytes(range(32))), method="gateway")
-    shown = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
-    [wire] = [each for each in shown if isinstance(each, dict) and "signature" in each]
-    said = Decision.from_wire({**wire, "signature": None})
-    assert signer.sign(said, PLACE, at=AT).to_wire() == wire
-    covered = statement(Decision.from_wire(wire), PLACE, wire["signature"]).decode()
-    assert f"```text\n{covered}\n```" in page
-    TrustedKeys({signer.kid: trusted(signer)}).check_new(Decision.from_wire(wire), PLACE, requested_at=AT, now=AT)
 
 
 def test_a_key_goes_into_a_file_of_its_owner_and_back(tmp_path: Path) -> None:
