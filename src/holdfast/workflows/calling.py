@@ -110,41 +110,37 @@ class Calls:
 
     async def _ask_guardrails(self, call: Call) -> None:
         """Let the input guardrails see what is about to run. Where nobody could ask them, it does not run."""
-        arguments, at = self._state.placed_arguments(self._frame, call)
-        arg = GuardCall(
-            origin=self._state.origin(self._frame),
-            tool=call.tool,
-            call_id=call.call_id,
-            arguments=arguments,
-            at=at,
-            key=self._key(call),
-        )
-        summary = f"{self._frame.agent} · guardrails of {call.tool}"
-        settled = await self._work.activity(
-            "holdfast.evaluate", arg.to_wire(), summary, budgets.TOOL_GUARDRAILS, call=call.call_id
-        )
-        match settled:
-            case Done(value):
-                answer = Evaluated.from_wire(value)
-                if answer.problem is not None:
-                    self.endings.trip(call, answer.problem)
-                elif answer.text is not None:
-                    self.endings.settle(call, answer.text, ran=False)
-                elif call.cancelling is not None:
-                    self.endings.cancelled(call)
-                else:
-                    call.allowed = True
-            case Failed(type="ContextInvalid", message=message):
-                self.endings.settle(call, f"Error: {message}", ran=False)
-            case Failed():
-                self.endings.not_begun(call)
-            case Cancelled():
-                self.endings.take(call, settled)
+        answer = await self._asked_before(call, GuardCall, f"guardrails of {call.tool}")
+        if answer is None:
+            return
+        if answer.problem is not None:
+            self.endings.trip(call, answer.problem)
+        elif answer.text is not None:
+            self.endings.settle(call, answer.text, ran=False)
+        elif call.cancelling is not None:
+            self.endings.cancelled(call)
+        else:
+            call.allowed = True
 
     async def _still_holds(self, call: Call) -> bool:
         """Let the tool say whether the approval still holds; where it does not, a person is asked anew."""
+        answer = await self._asked_before(call, RevalidateCall, f"whether {call.tool} still holds")
+        if answer is None:
+            return False
+        if call.cancelling is not None:
+            self.endings.cancelled(call)
+        elif answer.changed is None or was_shown(self._state, call, answer.changed):
+            return True
+        else:
+            self.endings.void(call, answer.changed)
+        return False
+
+    async def _asked_before(
+        self, call: Call, kind: type[GuardCall] | type[RevalidateCall], about: str
+    ) -> Evaluated | None:
+        """What the application says of a call that is about to run; None: the call has its ending already."""
         arguments, at = self._state.placed_arguments(self._frame, call)
-        arg = RevalidateCall(
+        arg = kind(
             origin=self._state.origin(self._frame),
             tool=call.tool,
             call_id=call.call_id,
@@ -152,26 +148,23 @@ class Calls:
             at=at,
             key=self._key(call),
         )
-        summary = f"{self._frame.agent} · whether {call.tool} still holds"
         settled = await self._work.activity(
-            "holdfast.evaluate", arg.to_wire(), summary, budgets.TOOL_GUARDRAILS, call=call.call_id
+            "holdfast.evaluate",
+            arg.to_wire(),
+            f"{self._frame.agent} · {about}",
+            budgets.TOOL_GUARDRAILS,
+            call=call.call_id,
         )
         match settled:
             case Done(value):
-                difference = Evaluated.from_wire(value).changed
-                if call.cancelling is not None:
-                    self.endings.cancelled(call)
-                elif difference is None or was_shown(self._state, call, difference):
-                    return True
-                else:
-                    self.endings.void(call, difference)
+                return Evaluated.from_wire(value)
             case Failed(type="ContextInvalid", message=message):
                 self.endings.settle(call, f"Error: {message}", ran=False)
             case Failed():
                 self.endings.not_begun(call)
             case Cancelled():
                 self.endings.take(call, settled)
-        return False
+        return None
 
     def _key(self, call: Call) -> str:
         return call.key or call.plan.key or asking.idempotency_key(self._state.asker, self._frame, call)
