@@ -105,7 +105,9 @@ def every(kind: type[errors.HoldfastError]) -> list[type[errors.HoldfastError]]:
     return [found for each in kind.__subclasses__() for found in (each, *every(each))]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in every(errors.HoldfastError) if kind.__module__ == "holdfast.errors"])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in every(errors.HoldfastError) if kind.__module__.startswith("holdfast.errors.")]
+)
 def test_every_error_has_a_code(kind: type[errors.HoldfastError]) -> None:
     """Each error of the library leads to a documented exit code other than that of a bug."""
     assert any(each in exits.CODES for each in kind.__mro__)
