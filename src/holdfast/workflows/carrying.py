@@ -23,7 +23,6 @@ from holdfast.payloads.usage import RequestUsage
 from holdfast.workflows import budgets
 from holdfast.workflows.archiving import archive_segment
 from holdfast.workflows.frames import Failure, Frame
-from holdfast.workflows.leaving import version
 from holdfast.workflows.ledger import LedgerState
 from holdfast.workflows.mailbox import MailboxState
 from holdfast.workflows.notifying import NotifierState
@@ -62,7 +61,7 @@ class CarriedState(BaseModel):
         mailbox: What became of messages.
         notifier: What people are to be told of.
         own: What the workflow around it added.
-        left_version: The workers' version, where the history was left for a newer one's sake.
+        left_version: The workers' version, where a history of that version was left for a newer one's sake.
     """
 
     frames: list[Frame]
@@ -284,7 +283,7 @@ class Carrier:
             shown=state.publisher.shown,
             own=own,
             mailbox=state.mailbox.carried(),
-            left_version=version() if state.leaving.outdated else None,
+            left_version=state.leaving.carried,
             notifier=state.notifier.carried() if state.notifier.wanted else None,
         )
         carried.blocks, carried.packs = state.transcript.carried(carried.model_dump_json())

@@ -13,7 +13,7 @@ class Leaving:
     Attributes:
         segment_events: Events of the history after which all goes on in a fresh one.
         outdated: Its workers are of a version that is no longer the current one, and there was a newer one to go to.
-        left: The version that the former history was left for another one's sake. Where the next one has got the same
+        left: The version that a former history was left for another one's sake. Where the next one has got the same
             again, as an operator may have pinned it, it is not left for that a second time.
     """
 
@@ -58,6 +58,14 @@ class Leaving:
             self._due_at == self.segment_events and info.is_continue_as_new_suggested()
         )
         return self._may_leave is not None and (long or self.outdated) and self._may_leave()
+
+    @property
+    def carried(self) -> str | None:
+        """What `left` is in the next history: the version of this one, where leaving it for a newer one was tried.
+
+        What an older history was left for says nothing about a run that has moved on since.
+        """
+        return version() if self.outdated or self.left == version() else None
 
     @property
     def holds(self) -> bool:
