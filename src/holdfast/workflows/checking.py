@@ -110,10 +110,11 @@ class Checks:
             EditRefusedError: They do not satisfy the schema.
         """
         ledger = self._state.ledger
+        origin = self._state.origin_of(ledger.entries[decision.id].request)
         request = ledger.hold(decision).request
         inline, at = self._state.placed(arguments, None)
         arg = CheckArguments(
-            origin=self._state.origin_of(request),
+            origin=origin,
             tool=request.tool or "",
             arguments=inline,
             at=at,
@@ -135,9 +136,10 @@ class Checks:
             AnswerRefusedError: It does not satisfy the form.
         """
         ledger = self._state.ledger
+        origin = self._state.origin_of(ledger.entries[decision.id].request)
         request = ledger.hold(decision).request
         inline, at = self._state.placed({"output": output}, None)
-        arg = CheckAnswer(origin=self._state.origin_of(request), tool=request.tool or "", arguments=inline, at=at)
+        arg = CheckAnswer(origin=origin, tool=request.tool or "", arguments=inline, at=at)
         answer = await self._evaluated(arg.to_wire(), f"{request.agent} · checking the answer to {request.tool}")
         ledger.release(decision)
         self._state.ledger_changed()

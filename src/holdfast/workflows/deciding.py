@@ -148,8 +148,8 @@ class Decider:
     def _accept(self, decision: Decision, arguments: JsonObject, key: str | None) -> Receipt:
         """Let the call run with other arguments: the digest that it runs under is theirs, and so is its key."""
         entry = self._state.ledger.entries[decision.id]
-        entry.digest = digest_for(entry.request, arguments, self._state.asker)
         _, call = self._state.call_of(entry.request)
+        entry.digest = digest_for(entry.request, arguments, self._state.asker)
         call.key = key
         return self._state.ledger.record(decision, workflow.now())
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel
 
+from holdfast.errors import RequestClosedError
 from holdfast.payloads.binding import Binding
 from holdfast.payloads.context_edits import ContextEdit
 from holdfast.payloads.cutting import cut
@@ -16,7 +18,7 @@ from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.messages import OnMessage
 from holdfast.payloads.model_call import AfterToolsPlan, ApprovalPlan, PlannedCall, StructuredOutput
 from holdfast.payloads.proofs import Proofs
-from holdfast.payloads.requests import LimitPolicy
+from holdfast.payloads.requests import LimitPolicy, Request
 from holdfast.payloads.tool_call import LostStart
 from holdfast.payloads.underway import Underway
 from holdfast.payloads.usage import Usage
@@ -313,3 +315,28 @@ class Frame(BaseModel):
     def fail(self, failure: Failure) -> None:
         """End the loop so, unless it has its failure already: what fails while it is being ended is a consequence."""
         self.failure = self.failure or failure
+
+
+def asking_frame(frames: Iterable[Frame], request: Request) -> Frame:
+    """The loop that *request* belongs to.
+
+    Raises:
+        RequestClosedError: It is there no more.
+    """
+    found = next((frame for frame in frames if frame.id == request.frame), None)
+    if found is None:
+        raise RequestClosedError(f"the loop that asked {request.id} has ended; reload the list", request=request.id)
+    return found
+
+
+def asked_call(frames: Iterable[Frame], request: Request) -> tuple[Frame, Call]:
+    """The call that *request* is about, and its loop.
+
+    Raises:
+        RequestClosedError: It waits for that no more.
+    """
+    frame = asking_frame(frames, request)
+    call = next((call for call in frame.calls if call.request == request.id), None)
+    if call is None:
+        raise RequestClosedError(f"no call waits for {request.id} any more; reload the list", request=request.id)
+    return frame, call

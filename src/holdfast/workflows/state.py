@@ -7,6 +7,7 @@ from typing import Final
 
 from temporalio import workflow
 
+from holdfast.errors import RequestClosedError
 from holdfast.payloads.base import json_size
 from holdfast.payloads.carry import SEGMENT_EVENTS
 from holdfast.payloads.guardrails import GuardrailResult, kept
@@ -22,7 +23,7 @@ from holdfast.workflows import asking, binding, limits, provider_history
 from holdfast.workflows.asker import Asker
 from holdfast.workflows.asking import place_of
 from holdfast.workflows.entry import Entry
-from holdfast.workflows.frames import Call, Failure, Frame
+from holdfast.workflows.frames import Call, Failure, Frame, asked_call, asking_frame
 from holdfast.workflows.leaving import Leaving
 from holdfast.workflows.ledger import Ledger
 from holdfast.workflows.mailbox import Mailbox
@@ -224,8 +225,15 @@ class RunState:
         return self.transcript.add(str(workflow.uuid4()), items)
 
     def frame(self, frame_id: str) -> Frame:
-        """The frame of that id."""
-        return next(frame for frame in self.frames if frame.id == frame_id)
+        """The frame of that id.
+
+        Raises:
+            LookupError: There is none, which is a bug of ours. A `StopIteration` would be taken for some loop's end.
+        """
+        found = next((frame for frame in self.frames if frame.id == frame_id), None)
+        if found is None:
+            raise LookupError(f"no frame {frame_id}")
+        return found
 
     def usage_of(self, frame: Frame) -> Usage:
         """What a frame has spent, with all frames below it: each reply counted once."""
@@ -260,13 +268,20 @@ class RunState:
         )
 
     def origin_of(self, request: Request) -> Origin:
-        """Where an activity that serves *request* belongs."""
-        return self.origin(self.frame(request.frame))
+        """Where an activity that serves *request* belongs.
+
+        Raises:
+            RequestClosedError: Its loop is there no more.
+        """
+        return self.origin(asking_frame(self.frames, request))
 
     def call_of(self, request: Request) -> tuple[Frame, Call]:
-        """The call that *request* is about, and its frame."""
-        frame = self.frame(request.frame)
-        return frame, next(call for call in frame.calls if call.request == request.id)
+        """The call that *request* is about, and its frame.
+
+        Raises:
+            RequestClosedError: It waits for that no more.
+        """
+        return asked_call(self.frames, request)
 
     def recalled(self, request: Request, call: Call, arguments: JsonObject) -> Entry | None:
         """The remembered decision that answers a call, bound to the arguments that it runs with; None: ask."""
@@ -288,9 +303,11 @@ class RunState:
         """Whole, also where the request shows only their start; None where it is about no call that waits."""
         if request.arguments is not None:
             return request.arguments
-        frame = self.frame(request.frame)
-        call = next((call for call in frame.calls if call.request == request.id), None)
-        return None if call is None else call.edited or self.arguments_of(frame, call)
+        try:
+            frame, call = self.call_of(request)
+        except RequestClosedError:
+            return None
+        return call.edited or self.arguments_of(frame, call)
 
     def root_of(self, frame_id: str) -> str:
         """The frame of the run that a frame belongs to."""
