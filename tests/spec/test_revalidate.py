@@ -11,10 +11,12 @@ from conftest import Effects, MakeLab
 from holdfast import Agent, Approval, Approve, Changed, Request, Run, RunContext, ToolContext, tool
 from holdfast.errors import DefinitionError
 from holdfast.payloads.changed import SHOWN_BYTES
+from holdfast.payloads.events import ApprovalVoided, ToolNotRun
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.testing import Lab, Reply, call
 from spec.test_a_parallel_approvals import DONE, outputs
 
+NEVER_HELD = "This call did not run: each time it was approved, something had changed by then."
 REFUND = Reply(call("refund", {"amount": 50}, "c1"))
 
 
@@ -246,9 +248,14 @@ async def test_two_programs_do_not_keep_a_run_busy_for_ever(make_lab: MakeLab, e
     async for request in run.requests():
         await run.approve(request, decided_by="robot")
     await run.result()
-    assert outputs(lab) == [("c1", "This call did not run: each time it was approved, something had changed by then.")]
+    assert outputs(lab) == [("c1", NEVER_HELD)]
     assert len(till.asked) == 11
     assert effects == []
+    told = [event async for event in run.events()]
+    assert [event.verdict for event in told if isinstance(event, ApprovalVoided)] == [None] * 10 + ["give_up"]
+    [closing] = [event for event in told if isinstance(event, ToolNotRun)]
+    assert (closing.why, closing.output, closing.call_id) == ("changed", NEVER_HELD, "c1")
+    assert isinstance(told[told.index(closing) - 1], ApprovalVoided)
 
 
 def test_an_option_that_cannot_work_is_refused() -> None:

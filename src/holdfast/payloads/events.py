@@ -279,12 +279,13 @@ class ToolNotRun(_OfCall):
 
     Attributes:
         why: *unknown*, *invalid*, *blocked*: as the reply's plan said. *rejected*: by `by`. *expired*: nobody decided.
-            *ignored*: another handoff of the same reply took place. *settled*: nothing in the history says more.
+            *ignored*: another handoff of the same reply took place. *changed*: each time it was approved, something had
+            changed by then. *settled*: nothing in the history says more.
         output: What the model reads, where the history shows it.
     """
 
     type: Literal["tool_not_run"] = "tool_not_run"
-    why: Literal["unknown", "invalid", "blocked", "rejected", "expired", "ignored", "settled"]
+    why: Literal["unknown", "invalid", "blocked", "rejected", "expired", "ignored", "changed", "settled"]
     output: JsonValue = None
     by: str | None = None
 
@@ -377,7 +378,10 @@ class RequestEdited(_OfRequest):
 
 
 class ApprovalVoided(_OfRequest):
-    """An approval no longer held when its call was about to run: `why` says what had changed. It is asked for anew."""
+    """An approval no longer held when its call was about to run: `why` says what had changed. It is asked for anew.
+
+    With the verdict *give_up* it is not: that was often enough, and `tool_not_run` follows.
+    """
 
     type: Literal["approval_voided"] = "approval_voided"
 

@@ -303,7 +303,8 @@ class Transition(Payload):
     """One step of the ledger, as it is written to the history in the memo.
 
     Attributes:
-        what: *voided*: an approval no longer holds, and a person is asked anew, with what has changed.
+        what: *voided*: an approval no longer holds, and a person is asked anew, with what has changed; with the verdict
+            *give_up* nobody is any more, and the call has not run.
             *voted*: counted, and more are needed. *edited*: closed, as its arguments were changed and are asked about
             anew. *remembered*: an earlier decision answered a call, which was not asked about. *sent*: a message was
             taken. *placed*: it stands before the next model call. *answered*: a session ended its turn; `why` says how

@@ -47,7 +47,7 @@ from holdfast.run_events.facts import Received, Remembered, as_object
 from holdfast.run_events.loop_ends import LoopEnds
 from holdfast.run_events.loops import CallView, Emitter, LoopView
 from holdfast.run_events.messages import ABOUT, Messages
-from holdfast.workflows.decided import NOT_RUN, OUTCOME_UNKNOWN, as_output
+from holdfast.workflows.decided import NEVER_HELD, NOT_RUN, OUTCOME_UNKNOWN, as_output
 from holdfast.workflows.doors import read_decision, read_shorthand
 
 LATE: Final = "Nobody decided in time."
@@ -260,6 +260,9 @@ class Requests:
         call = loop.calls.get(step.call or "") if loop is not None else None
         place = {**loop.fields_of(call)} if loop is not None and call is not None else {}
         out.add(ApprovalVoided, **{"kind": "approval", **fields, **place})
+        if step.verdict == "give_up" and loop is not None and call is not None and not call.closed:
+            out.add(ToolNotRun, **loop.fields_of(call), why="changed", output=NEVER_HELD)
+            self._ends.close(loop, call)
 
     def _withdrawn(self, request: Request | None, out: Emitter) -> None:
         loop, call = self._call(request) if request is not None else (None, None)

@@ -16,7 +16,7 @@ from holdfast.workflows.content_parts import prefixed, suffixed
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.ledger import WHY_CHARACTERS
 from holdfast.workflows.output_items import output_item
-from holdfast.workflows.reasking import ask_again
+from holdfast.workflows.reasking import ask_again, give_up
 from holdfast.workflows.settle import Cancelled, Done, Failed, Settled
 from holdfast.workflows.state import RunState
 from holdfast.workflows.work import Work
@@ -159,6 +159,7 @@ class CallEndings:
         if call.cancelling is not None:  # alone or with its run: nobody is there to hear an answer
             self.cancelled(call)
         elif not ask_again(self._state, self._frame, call, difference):
+            give_up(self._state, self._frame, call, difference)
             self.settle(call, decided.NEVER_HELD, ran=False)
 
     def _tool_failed(self, call: Call, output: JsonValue, block: str | None = None) -> None:

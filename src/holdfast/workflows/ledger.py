@@ -18,7 +18,6 @@ from holdfast.errors import (
     UnknownRequestError,
     VerdictNotAllowedError,
 )
-from holdfast.payloads.changed import ChangedFacts
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.notify import NotificationKind
 from holdfast.payloads.requests import (
@@ -205,12 +204,19 @@ class Ledger:
         why = f"{call.tool} {call.call_id}: {why}"[:WHY_CHARACTERS]
         self.note(Transition(what="in_doubt", at=now, why=why, frame=frame, call=call.call_id))
 
-    def note_void(self, frame: str, call: Call, changed: ChangedFacts, now: datetime) -> None:
-        """Log that an approval no longer holds; what is asked in its place follows."""
-        why = changed.why[:WHY_CHARACTERS]
+    def note_void(self, frame: str, call: Call, why: str, now: datetime, verdict: str | None = None) -> None:
+        """Log that a call's approval no longer holds; what is asked in its place follows, or with *give_up* nothing."""
+        approved = self.entries.get(call.released_by or "")
         self.note(
             Transition(
-                what="voided", at=now, request=changed.request, by=changed.by, why=why, frame=frame, call=call.call_id
+                what="voided",
+                at=now,
+                request=None if approved is None else approved.request.id,
+                verdict=verdict,
+                by=None if approved is None else approved.closed_by,
+                why=why[:WHY_CHARACTERS],
+                frame=frame,
+                call=call.call_id,
             )
         )
 

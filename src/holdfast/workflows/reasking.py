@@ -14,6 +14,8 @@ from holdfast.workflows.state import RunState
 MOST_REASKED: Final = 10
 """How often a call is asked about again: where approvals come from a program, two programs could keep a run busy for
 ever."""
+LOGGED: Final = "holdfast.given-up"
+"""Recorded where the log says that a call is asked about no more: histories from before have nothing of it."""
 
 
 def was_shown(state: RunState, call: Call, difference: Difference) -> bool:
@@ -33,7 +35,7 @@ def ask_again(state: RunState, frame: Frame, call: Call, difference: Difference)
         return False
     approved = state.ledger.entries[call.released_by]
     facts = ChangedFacts(**difference.model_dump(), request=approved.request.id, by=approved.closed_by)
-    state.ledger.note_void(frame.id, call, facts, workflow.now())
+    state.ledger.note_void(frame.id, call, facts.why, workflow.now())
     request = asking.changed(frame, call, state.arguments_of(frame, call), state.asker, approved=approved, facts=facts)
     call.edited, call.arguments = call.arguments, None
     call.reasked += 1
@@ -42,3 +44,9 @@ def ask_again(state: RunState, frame: Frame, call: Call, difference: Difference)
     call.request = state.open_request(request)
     call.state = "asking"
     return True
+
+
+def give_up(state: RunState, frame: Frame, call: Call, difference: Difference) -> None:
+    """Log that a call is asked about no more, although its approval no longer holds."""
+    if workflow.patched(LOGGED):
+        state.ledger.note_void(frame.id, call, difference.why, workflow.now(), "give_up")
