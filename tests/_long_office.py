@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from temporalio import workflow
+from temporalio.exceptions import ApplicationError
 
 from holdfast import AgentHost
 
@@ -69,3 +70,24 @@ class Stayer:
         taken = await self.agents.carry(until=asyncio.create_task(asyncio.sleep(0)))
         assert taken is None
         return str((await self.agents.run("desk", "go")).output)
+
+
+@workflow.defn
+class Clumsy:
+    """Fails after its agent has ended in a fresh history, and is begun again by its retry policy."""
+
+    @workflow.init
+    def __init__(self, carried: dict[str, Any] | None = None, again: bool = False) -> None:
+        self.agents = AgentHost(carried, segment_events=40)
+
+    @workflow.run
+    async def run(self, carried: dict[str, Any] | None = None, again: bool = False) -> str:
+        """Work, leave a history that has become long, and fail the first time."""
+        again = again or workflow.info().attempt > 1
+        working = asyncio.create_task(self.agents.run("desk", "go", key="it"))
+        taken = await self.agents.carry(until=working)
+        if taken is not None:
+            workflow.continue_as_new(args=[taken, again], memo=self.agents.memo())
+        if not again:
+            raise ApplicationError("the printer is on fire")
+        return str(working.result().output)

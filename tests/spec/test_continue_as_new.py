@@ -14,11 +14,12 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHandle, WorkflowHistoryEventFilterType
 from temporalio.common import RetryPolicy
 
-from _long_office import Office
+from _evidence import logged
+from _long_office import Clumsy, Office
 from conftest import Effects, MakeLab
 from holdfast import Agent, Approval, Grant, tool
 from holdfast.chain import chain_of
-from holdfast.errors import RequestClosedError, RunCancelledError, RunEndedError, RunFailedError
+from holdfast.errors import RequestClosedError, RunCancelledError, RunEndedError, RunFailedError, UnknownRequestError
 from holdfast.handle import Run
 from holdfast.payloads.carry import Carry
 from holdfast.testing import Lab, Reply, Script, call, text
@@ -376,6 +377,47 @@ async def test_o2_a_workflow_of_ones_own_takes_no_state_from_a_start(make_lab: M
     [asked] = await lab.open_requests(again, 1)
     assert asked.arguments == {"target": "short"}
     assert [effect for effect in effects if effect.startswith("wipe")] == []
+
+
+async def test_o2_a_retry_of_ones_own_workflow_takes_over_nothing(make_lab: MakeLab, effects: Effects) -> None:
+    """O2: a workflow that fails after it has gone on in a fresh history is begun again with what it began that one
+    with. A call that was approved and has run since does not run again for it: it is asked about anew, in a request of
+    its own, and nobody is shown the former one any more. What goes on from there is taken over as ever."""
+    lab = await make_lab([desk(effects)], script=looking(1, WIPES), workflows=[Clumsy])
+    started = await lab.client.start_workflow(
+        Clumsy.run,
+        id="clumsy",
+        task_queue=lab.task_queue,
+        retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=1), maximum_attempts=2),
+    )
+    run = lab.watch(lab.hf.run(started.id))
+    asked = await lab.open_requests(run, 2)
+    await crossing(lab, run, "holdfast.approve")
+    failing = (await started.describe()).run_id
+    for request in asked:
+        await lab.hf.run(started.id).approve(request, decided_by="lead")
+    async for event in lab.client.get_workflow_handle(started.id, run_id=failing).fetch_history_events(
+        wait_new_event=True, event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT
+    ):
+        assert event.workflow_execution_continued_as_new_event_attributes.failure.message == "the printer is on fire"
+    again = lab.hf.run(started.id)
+    withdrawn = await logged(lab, again, "withdrawn", 2)
+    assert {each.request for each in withdrawn} == {each.id for each in asked}
+    anew = await lab.open_requests(again, 2)
+    assert {each.id for each in anew}.isdisjoint(each.id for each in asked)
+    shown = await lab.client.get_workflow_handle(started.id).describe()
+    assert {key for key in await shown.memo() if key.startswith("holdfast.request.")} == {
+        f"holdfast.request.{each.id}" for each in anew
+    }
+    with pytest.raises(UnknownRequestError):
+        await again.approve(asked[0], decided_by="lead")
+    assert [each for each in effects if each.startswith("wipe")] == ["wipe temp", "wipe logs"]
+    await crossing(lab, again, "holdfast.approve")
+    assert [each.id for each in await again.pending()] == [each.id for each in anew]
+    for request in anew:
+        await again.reject(request, decided_by="lead")
+    assert await lab.client.get_workflow_handle(started.id).result() == "done"
+    assert len([each for each in effects if each.startswith("wipe")]) == 2
 
 
 def _two_runs(request: RecordedRequest) -> Reply:

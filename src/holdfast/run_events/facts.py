@@ -210,7 +210,8 @@ class FactReader:
         attributes = event.workflow_execution_started_event_attributes
         workflow = attributes.workflow_type.name
         self._prefix = "" if workflow in OWN_WORKFLOWS else OWN
-        continued = bool(attributes.continued_execution_run_id)
+        again = workflow not in OWN_WORKFLOWS and attributes.attempt > 1  # a retry takes nothing over
+        continued = bool(attributes.continued_execution_run_id) and not again
         wanted = workflow in OWN_WORKFLOWS or continued  # a user's own workflow carries its agents in its arguments
         arguments = await self._decode(attributes.input.payloads) if wanted else []
         memo = {

@@ -128,19 +128,22 @@ def read_start(args: Sequence[object], expected: str, kind: type[InputT]) -> Inp
 
 
 def read_carry(args: Sequence[object]) -> Carry | None:
-    """Read what a workflow of ours goes on with; None where it is started anew.
-
-    A state comes from the run before this one, and from nowhere else: a start that brings one is an ordinary start,
-    whose argument is refused. With a cron schedule the next run gets the argument of whoever started the first one; and
-    with a retry policy the argument of the run that failed, whose requests would be open once more.
-    """
-    info = workflow.info()
-    if info.continued_run_id is not None:
+    """Read what a workflow of ours goes on with; None where it is started anew: a state is no start's argument then."""
+    if workflow.info().continued_run_id is not None:
         demand(args)
-    begins = info.continued_run_id is None or info.cron_schedule or info.attempt > 1
-    if begins or len(args) != 1 or not isinstance(args[0], dict):
+    if not goes_on() or len(args) != 1 or not isinstance(args[0], dict):
         return None
     return Carry.from_wire(args[0]["carried"]) if "carried" in args[0] else None
+
+
+def goes_on() -> bool:
+    """Whether this history goes on from one that was left for it: a state comes from there, and from nowhere else.
+
+    With a cron schedule the next run gets the argument of whoever started the first one; and with a retry policy the
+    argument that the run that failed began with, in which what it has done since is still to be done.
+    """
+    info = workflow.info()
+    return info.continued_run_id is not None and not info.cron_schedule and info.attempt == 1
 
 
 def _start_invalid(message: str) -> ApplicationError:

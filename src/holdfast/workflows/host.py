@@ -23,7 +23,7 @@ from holdfast.workflows.cancelling import CallCanceller
 from holdfast.workflows.carrying import Carrier, restored
 from holdfast.workflows.conversation import Conversation, Talk
 from holdfast.workflows.deciding import Decider
-from holdfast.workflows.doors import read_optional, read_start
+from holdfast.workflows.doors import goes_on, read_optional, read_start
 from holdfast.workflows.driver import Driver
 from holdfast.workflows.frames import Frame
 from holdfast.workflows.leaving import next_version
@@ -36,6 +36,8 @@ from holdfast.workflows.unread import Unread
 
 PREFIX: Final = "holdfast."
 """Before every handler name of a host inside a user's own workflow."""
+ANEW: Final = "holdfast.begun-anew"
+"""Recorded where a retry began without the state of the history that failed: it took that over once."""
 
 
 class AgentHost:
@@ -62,7 +64,8 @@ class AgentHost:
         Args:
             carried: What `carry` returned in the former history, where the workflow goes on in a fresh one. A workflow
                 that is started, and goes on from none, begins without: whoever starts it must not say what was
-                approved.
+                approved. So does one that its retry policy begins again: what was done in the history that failed is
+                still to be done in its argument, and would be done twice.
             prefix: Before the handlers' names; ours to choose.
             segment_events: Events of the history after which `carry` wants to leave it.
 
@@ -71,10 +74,14 @@ class AgentHost:
         """
         _assert_in_init()
         self.own: JsonObject = {}
-        if carried is not None and workflow.info().continued_run_id is None:
+        begins = carried is not None and not goes_on()
+        if begins and workflow.info().continued_run_id is None:
             workflow.logger.warning("a start brought a carried state, which is not read: it comes from a run before")
-            carried = None
-        if carried is None:
+            carried, begins = None, False
+        if begins and workflow.patched(ANEW):
+            self._state = RunState(prefix, segment_events)
+            self._state.begin_anew()
+        elif carried is None:
             self._state = RunState(prefix, segment_events)
         else:
             self._state, self.own = restored(prefix, Carry.from_wire(carried))

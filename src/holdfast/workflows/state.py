@@ -14,7 +14,7 @@ from holdfast.payloads.guardrails import GuardrailResult, kept
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import Origin
 from holdfast.payloads.proofs import Proofs
-from holdfast.payloads.requests import Request
+from holdfast.payloads.requests import MEMO_REQUEST, Request, Transition
 from holdfast.payloads.runs import RunFacts, RunInput, RunPhase
 from holdfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
 from holdfast.payloads.transcript import user_message
@@ -102,6 +102,16 @@ class RunState:
     def about_to_begin(self) -> bool:
         """Whether a workflow of ours has been started, and its run has not begun: messages may come that early."""
         return not self._prefix and not self.frames
+
+    def begin_anew(self) -> None:
+        """Withdraw what a history that failed has left in the memo: nobody waits for it any more."""
+        left = [key.removeprefix(MEMO_REQUEST) for key in workflow.info().raw_memo if key.startswith(MEMO_REQUEST)]
+        self.publisher.restore(None, dict.fromkeys(left, 0))
+        for request in left:
+            self.ledger.unpublished[request] = None
+            why = "the workflow failed, and was begun again by its retry policy"
+            self.ledger.note(Transition(what="withdrawn", at=workflow.now(), request=request, why=why))
+        self.publish()
 
     def ledger_changed(self) -> None:
         """Wake the drivers; where there is none, publish in their place."""
