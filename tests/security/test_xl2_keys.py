@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
@@ -15,10 +17,11 @@ from _evidence import failed_tasks, logged, send_signal
 from conftest import Effects, MakeLab
 from holdfast import Agent, Holdfast, tool
 from holdfast.converter import of_workflow, tolerant
-from holdfast.encryption import encrypted
+from holdfast.encryption import EncryptionCodec, encrypted
 from holdfast.errors import DecisionInvalidError, HistoryUnreadableError
 from holdfast.events import history_of
 from holdfast.keyring import Keyring, key_file
+from holdfast.payloads.notify import Notified
 from holdfast.sealing import KEY
 from holdfast.server import EmbeddedServer
 from holdfast.testing import Lab, Reply, call, text
@@ -161,3 +164,38 @@ def test_xl2_a_key_file_is_read_again_when_a_key_is_missed(tmp_path: Path) -> No
     assert mine.current == "second"
     assert "keys" not in repr(mine)
     assert json.loads(path.read_text())["keys"]["first"] not in repr(mine)
+
+
+class KeyToCome(EncryptionCodec):
+    """Encrypts whether people could be told under a key that nobody has yet."""
+
+    def _sealed(self, payload: Payload) -> Payload:
+        usual = self.keyring
+        if b'"failed"' in payload.data:
+            self.keyring = ring("later")
+        sealed = super()._sealed(payload)
+        self.keyring = usual
+        return sealed
+
+
+async def test_xl2_whether_people_could_be_told_waits_for_no_key(
+    make_lab: MakeLab, server: EmbeddedServer, effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """XL2: a worker that cannot read whether people were told says so in the run's log, and the run goes on; when it
+    has the key later, a replay says the same."""
+    monkeypatch.setattr(Notified, "to_wire", lambda _: {"failed": {}})
+    config = (await client_with(server, ring("k"))).config(active_config=True)
+    config["data_converter"] = replace(config["data_converter"], payload_codec=KeyToCome(ring("k")))
+    told: list[str] = []
+    lab = await make_lab(
+        [desk(effects)], script=[WIPE, DONE], client=Client(**config), notify=lambda notification: told.append("it")
+    )
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    [failed] = await logged(lab, run, "notify_failed", 1)
+    assert (failed.why or "").startswith(f"{request.id}:opened: PayloadUnreadable: ")
+    await change_keys(lab, ring("k", "later"))
+    await lab.hf.run(run.id).approve(request, decided_by="lead")
+    assert (await lab.hf.run(run.id).result()).output == "done"
+    assert (effects, told) == (["t"], ["it", "it"])
+    assert await failed_tasks(lab, run) == 0

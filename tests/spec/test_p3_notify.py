@@ -17,12 +17,17 @@ from conftest import Effects, MakeLab
 from holdfast import Approval, Escalation, HoldfastPlugin, Notification
 from holdfast.errors import DefinitionError, RunFailedError
 from holdfast.events import history_of
-from holdfast.testing import Lab, Reply, call
+from holdfast.payloads.events import NotificationFailed
+from holdfast.payloads.notify import Notified
+from holdfast.testing import Gate, Lab, Reply, call
 from holdfast.watching import Watching
 from holdfast.workflows import budgets, notifying
+from replay.two_runs import TwoRuns
+from spec.test_f_sessions import talk_to
 from spec.test_p_long_waits import DONE, WIPE, wiper
 
 HOUR: Final = timedelta(hours=1)
+LONG: Final = timedelta(seconds=30)
 
 
 class Office:
@@ -221,6 +226,107 @@ async def test_p3_a_fresh_history_forgets_nobody_who_is_to_be_told(
     await run.result()
     assert {each.id for each in office.told} == {f"{each}:{what}" for each in seen for what in ("opened", "decided")}
     assert len(await lab.histories(run)) > 1
+
+
+async def test_p3_a_session_tells_of_its_requests(make_lab: MakeLab, effects: Effects, office: Office) -> None:
+    """P3: what a session asks people is told like what a run asks, under the session's id, with each message anew."""
+    lab = await make_lab([wiper(effects)], script=[WIPE, DONE, WIPE, DONE], notify=office.notify)
+    session = talk_to(lab)
+    for number in (1, 2):
+        turn = await session.send("go")
+        await session.approve(await lab.next_request(session), decided_by="lead")
+        assert await turn.output(timeout=LONG) == "done"
+        assert await office.until(2 * number) == ["opened", "decided"] * number
+    assert {each.run for each in office.told} == {session.id}
+    assert len({each.id for each in office.told}) == 4
+
+
+async def test_p3_a_workflow_of_ones_own_tells_of_its_requests(
+    make_lab: MakeLab, effects: Effects, office: Office
+) -> None:
+    """P3: an agent in a workflow of the user's own has people told like any other, under that workflow's id."""
+    script = [WIPE, DONE, WIPE, DONE]
+    lab = await make_lab([wiper(effects)], script=script, notify=office.notify, workflows=[TwoRuns])
+    started = await lab.client.start_workflow(TwoRuns.run, "desk", id="two-told", task_queue=lab.task_queue)
+    run = lab.watch(lab.hf.run(started.id))
+    asked = []
+    async for request in run.requests():
+        asked.append(request.id)
+        await run.approve(request, decided_by="lead")
+    assert await started.result() == ["done", "done"]
+    assert [each.id for each in office.told] == [f"{each}:{what}" for each in asked for what in ("opened", "decided")]
+    assert {each.run for each in office.told} == {"two-told"}
+    assert len(asked) == 2
+
+
+async def test_p3_a_session_that_rests_in_a_fresh_history_tells_there_at_once(
+    make_lab: MakeLab, effects: Effects, office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P3: what hangs when a session that has nothing to do goes on in a fresh history is told again there, and not only
+    with the next message."""
+    monkeypatch.setattr("holdfast.workflows.carrying.TOLD_WITHIN", timedelta(milliseconds=50))
+    hanging = office.hangs = asyncio.Event()
+    script = [WIPE, Gate("all hang", DONE)]
+    lab = await make_lab([wiper(effects)], script=script, notify=office.notify, max_cached_workflows=0)
+    session = talk_to(lab, segment_events=40)
+    turn = await session.send("go")
+    request = await lab.next_request(session)
+    await session.approve(request, decided_by="lead")
+    await lab.model.wait_for_request(2)
+    for _ in range(40):  # long enough to leave it, once nothing is under way
+        await lab.client.get_workflow_handle(session.id).signal("approve", "no-such-request")
+    office.hangs = None  # whatever is told from now on; what was begun before hangs for ever
+    lab.model.open("all hang")
+    assert await turn.output(timeout=LONG) == "done"
+    assert sorted(await office.until(2)) == ["decided", "opened"]
+    assert {each.id for each in office.told} == {f"{request.id}:opened", f"{request.id}:decided"}
+    hanging.set()
+
+
+@pytest.mark.parametrize("answer", [{"failed": "no"}, 5, None], ids=["another shape", "a number", "nothing"])
+async def test_p3_an_answer_that_cannot_be_read_harms_no_run(
+    make_lab: MakeLab, effects: Effects, office: Office, monkeypatch: pytest.MonkeyPatch, answer: Any
+) -> None:
+    """P3: where the answer of the one that told people is none, the run's events say that they may not have been told,
+    and what comes after is told."""
+    monkeypatch.setattr(Notified, "to_wire", lambda _: answer)
+    lab = await make_lab([wiper(effects)], script=[WIPE, DONE], notify=office.notify, max_cached_workflows=0)
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    [failed] = await logged(lab, run, "notify_failed", 1)
+    assert (failed.why or "").startswith(f"{request.id}:opened: what became of it cannot be read: not a valid Notified")
+    await run.approve(request, decided_by="lead")
+    assert (await run.result()).output == "done"
+    assert await office.until(2) == ["opened", "decided"]
+    assert await failed_tasks(lab, run) == 0
+
+
+async def test_p3_what_is_taken_along_is_bounded(
+    make_lab: MakeLab, effects: Effects, office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P3: where nobody can be told for long, a run takes the newest notifications into its next history and gives the
+    oldest up, visibly: they leave room for the run itself."""
+    monkeypatch.setattr("holdfast.workflows.carrying.TOLD_WITHIN", timedelta(milliseconds=50))
+    monkeypatch.setattr(notifying, "CARRIED_BYTES", 4_000)
+    hanging = office.hangs = asyncio.Event()
+    script = [*[WIPE] * 5, DONE]
+    lab = await make_lab([wiper(effects)], script=script, notify=office.notify, max_cached_workflows=0, replay=False)
+    run = await lab.start("desk", segment_events=40)
+    seen: list[str] = []
+    async for request in run.requests():
+        seen.append(request.id)
+        if len(seen) == 5:
+            office.hangs = None
+            hanging.set()
+        await run.approve(request, decided_by="lead")
+    assert (await run.result()).output == "done"
+    assert len(await lab.histories(run)) > 1
+    failed = [each async for each in run.events() if isinstance(each, NotificationFailed)]
+    given_up = [each.request for each in failed if "too much waited" in (each.why or "")]
+    order = [seen.index(each or "") for each in given_up]
+    assert order == sorted(order) != []
+    assert f"{seen[-1]}:decided" in {each.id for each in office.told}
+    await lab.replay()  # here, where as little is taken along
 
 
 def test_p3_a_function_to_tell_takes_one_notification() -> None:

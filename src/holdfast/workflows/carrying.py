@@ -164,7 +164,7 @@ class Carrier:
             if state.ledger.log or state.ledger.unpublished:
                 await asyncio.sleep(ANOTHER_TASK_S)
                 continue  # more than one task's commands can carry
-            if await self._notified():
+            if await self._notified() or state.notifier.lighten(workflow.now()):
                 continue  # likewise
             if await self._archive():
                 continue  # likewise

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from pydantic import BaseModel
 from temporalio import workflow
 
+from holdfast.errors import PayloadInvalidError, PayloadUnreadableError
 from holdfast.payloads.base import json_size
 from holdfast.payloads.notify import NOTIFY, Notification, Notified, Notify
 from holdfast.payloads.requests import Request, Transition
+from holdfast.payloads.undecodable import UNREADABLE
 from holdfast.workflows.budgets import NOTIFICATION
 from holdfast.workflows.ledger import WHY_CHARACTERS, Ledger
 from holdfast.workflows.publish import shortened
@@ -26,17 +28,31 @@ MOST_UNDER_WAY: Final = 3
 """Activities at the same time: what they carry together has to fit beside a task's other commands."""
 MOST_WAITING: Final = 500
 """Notifications that wait for one of those; beyond, the oldest are given up."""
+CARRIED_BYTES: Final = 200_000
+"""Of notifications that go on in a fresh history, where `CARRY_BYTES` has to take the run too; likewise."""
 ARGUMENTS_BYTES: Final = {"opened": 2048, "reminded": 2048, "escalated": 2048}
 """Of the arguments that a notification shows, by what it tells; 256 for those that a request has closed."""
 LAST_WORDS: Final = timedelta(seconds=10)
 """How long a run that has ended waits for the last ones."""
+LIGHTENED: Final = "holdfast.lightened"
+"""Recorded where some were given up to be carried: histories from before took all along."""
+UNREAD: Final = "holdfast.unread.notified.{}"
+"""Recorded where the answer of one of those activities could not be decrypted, by its number in the history."""
+
+_UNREAD: Final = Failed(type=UNREADABLE, message="the answer was encrypted, and could not be read when it came")
 
 
 class NotifierState(BaseModel):
-    """What goes on in a fresh history: those that were under way are told again, under the same ids."""
+    """What goes on in a fresh history: those that were under way are told again, under the same ids.
+
+    Attributes:
+        at_once: They are told as soon as that history begins. Where it is not said, which was so once, with the next
+            thing that happens.
+    """
 
     wanted: bool
     waiting: list[Notification]
+    at_once: bool = False
 
 
 class Notifier:
@@ -59,6 +75,8 @@ class Notifier:
         self._waiting: list[Notification] = []
         self._under_way: list[list[Notification]] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._delivered = 0
+        self._given_up: set[str] = set()
 
     @property
     def idle(self) -> bool:
@@ -67,12 +85,34 @@ class Notifier:
 
     def carried(self) -> NotifierState:
         """What is taken along."""
-        under_way = [each for batch in self._under_way for each in batch]
-        return NotifierState(wanted=self.wanted, waiting=[*under_way, *self._waiting])
+        return NotifierState(wanted=self.wanted, waiting=self._untold, at_once=True)
 
     def restore(self, state: NotifierState) -> None:
-        """Take over what was carried."""
+        """Take over what was carried, and go on telling it."""
         self.wanted, self._waiting = state.wanted, state.waiting
+        if state.at_once:
+            self.send()
+
+    def lighten(self, now: datetime) -> bool:
+        """Give up the oldest of what would be too much to take along; whether there were any."""
+        untold = self._untold
+        sizes = [json_size(each.to_wire()) for each in untold]
+        excess = sum(sizes) - CARRIED_BYTES
+        if excess <= 0 or not workflow.patched(LIGHTENED):
+            return False
+        for each, size in zip(untold, sizes, strict=True):
+            if excess <= 0:
+                break
+            excess -= size
+            self._given_up.add(each.id)
+            self._give_up(each, "too much waited to be told where the run left its history", now)
+        self._waiting = [each for each in self._waiting if each.id not in self._given_up]
+        return len(self._untold) < len(untold)
+
+    @property
+    def _untold(self) -> list[Notification]:
+        under_way = [each for batch in self._under_way for each in batch if each.id not in self._given_up]
+        return [*under_way, *self._waiting]
 
     def take(self, labels: dict[str, str]) -> None:
         """Take what happened to requests since the last time."""
@@ -81,7 +121,7 @@ class Notifier:
             return
         self._waiting += [self._notification(step, request, labels) for step, request in news]
         while len(self._waiting) > MOST_WAITING:
-            self._give_up(self._waiting.pop(0), "too many waited to be told")
+            self._give_up(self._waiting.pop(0), "too many waited to be told", workflow.now())
 
     def send(self) -> None:
         """Have told what waits, as much as may be under way."""
@@ -145,18 +185,36 @@ class Notifier:
         told = f"{batch[0].what} {batch[0].request.tool or batch[0].request.kind}"
         summary = told if len(batch) == 1 else f"{told} and {len(batch) - 1} more"
         activity = start_activity(NOTIFY, Notify(notifications=batch).to_wire(), summary, NOTIFICATION)
-        problems = _problems(await settle_activity(activity), batch)
+        problems = problems_of(await self._ending(activity), batch)
         self._under_way.remove(batch)
         for each in batch:
-            if each.id in problems:
-                self._give_up(each, problems[each.id])
+            if each.id in problems and each.id not in self._given_up:
+                self._give_up(each, problems[each.id], workflow.now())
         self.send()
         if problems:
             self._changed()
 
-    def _give_up(self, notification: Notification, problem: str) -> None:
+    async def _ending(self, activity: workflow.ActivityHandle[Any]) -> Settled:
+        """How an activity ended. What could not be decrypted when it came never could, whatever keys a replay has.
+
+        No run waits for a key because of it, as it does for what it goes on with.
+        """
+        self._delivered += 1
+        unread = UNREAD.format(self._delivered)
+        try:
+            settled = await settle_activity(activity)
+        except PayloadUnreadableError:
+            settled = None
+        if not workflow.unsafe.is_replaying():
+            if settled is None:
+                workflow.patched(unread)
+            return settled or _UNREAD
+        if workflow.patched(unread):
+            return _UNREAD
+        return settled or Done(Notified().to_wire())  # it was read; where it said of problems, the replay fails
+
+    def _give_up(self, notification: Notification, problem: str, now: datetime) -> None:
         why = f"{notification.id}: {problem}"[:WHY_CHARACTERS]
-        now = workflow.now()
         self._ledger.note(Transition(what="notify_failed", at=now, request=notification.request.id, why=why))
 
 
@@ -170,11 +228,14 @@ def _id_of(step: Transition, request: Request) -> str:
     return f"{known}:{number}"
 
 
-def _problems(settled: Settled, batch: list[Notification]) -> dict[str, str]:
+def problems_of(settled: Settled, batch: list[Notification]) -> dict[str, str]:
     """Why notifications were not delivered, by their id."""
     match settled:
         case Done(value):
-            return Notified.from_wire(value).failed or {}
+            try:
+                return Notified.from_wire(value).failed or {}
+            except PayloadInvalidError as error:
+                problem = f"what became of it cannot be read: {error}"
         case Failed(type=kind, message=message):
             problem = f"{kind}: {message}"
         case Cancelled():
