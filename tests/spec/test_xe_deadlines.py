@@ -1,4 +1,4 @@
-"""Rows XE1 to XE4 and XE7: when a decision counts, and what a deadline may be."""
+"""Rows XE1 to XE5 and XE7: when a decision counts, and what a deadline may be."""
 
 from __future__ import annotations
 
@@ -75,6 +75,34 @@ async def test_xe1_with_a_worker_up_before_counts_and_after_does_not(
         await run.reject((await run.pending())[-1], decided_by="lead")
         await run.result()
     assert effects == ["wipe t"]
+
+
+async def test_xe5_a_deadline_is_judged_by_the_workflows_own_clock(
+    make_lab: MakeLab, effects: Effects, skipping: WorkflowEnvironment
+) -> None:
+    """XE5: a deadline falls due when the server's time, which the workflow goes by, has reached it: not when the clock
+    of the machine that the worker runs on says so. Here that one is hours behind."""
+
+    @tool(approval=True)
+    async def hold(target: str) -> str:
+        """Keep the run open."""
+        return target
+
+    [wipe] = wiper(effects, Approval(deadline=timedelta(hours=3))).tools
+    both = Reply(call("wipe", {"target": "t"}, "c1"), call("hold", {"target": "t"}, "c2"))
+    lab = await make_lab([Agent("desk", model="m", tools=[wipe, hold])], script=[both, DONE], client=skipping.client)
+    with skipping.with_time_skipping_disabled():
+        run = await lab.start("desk")
+    first, second = await lab.open_requests(run, 2)
+    await skipping.fast_forward(lab.client.get_workflow_handle(run.id), timedelta(hours=3, seconds=1))
+    [expired] = await logged(lab, run, "expired", 1)
+    assert first.deadline is not None
+    assert expired.at >= first.deadline > datetime.now(UTC) + timedelta(hours=2)
+    with pytest.raises(RequestClosedError, match="expired"):
+        await run.approve(first, decided_by="lead")
+    await run.reject(second, decided_by="lead")
+    await run.result()
+    assert effects == []
 
 
 async def test_xe2_what_was_sent_in_time_and_taken_too_late_is_refused_with_the_reason(
