@@ -1,0 +1,120 @@
+"""What happens in a run, as typed events that are computed from its history.
+
+Every event has an `offset`, the place in the run's chain of histories after which a reader goes on, and `at`, the time
+at which the server recorded it. What belongs to an agent's loop names it: `frame` (its id), `agent`, `agent_path` from
+the run's agent down, and `turn`, the reply that it belongs to.
+"""
+
+from __future__ import annotations
+
+from holdfast.payloads.events.base import LoopEnded
+from holdfast.payloads.events.calls import (
+    CallCancelRequested,
+    EffectVerified,
+    InDoubt,
+    MayHaveHappened,
+    ToolCalled,
+    ToolCancelled,
+    ToolFailed,
+    ToolNotRun,
+    ToolOutput,
+)
+from holdfast.payloads.events.loops import (
+    AgentFinished,
+    AgentStarted,
+    Compacted,
+    GuardrailSpoke,
+    HandedOver,
+    ModelFailed,
+    ModelReplied,
+    ReplyCall,
+    TurnStarted,
+)
+from holdfast.payloads.events.messages import (
+    MessageAnswered,
+    MessagePlaced,
+    MessageRefused,
+    MessageSent,
+)
+from holdfast.payloads.events.reading import (
+    EVENT_TYPES,
+    KnownEvent,
+    RunEvent,
+    UnknownEvent,
+    read_event,
+)
+from holdfast.payloads.events.requests import (
+    ApprovalVoided,
+    DecisionRemembered,
+    NotificationFailed,
+    RequestDecided,
+    RequestEdited,
+    RequestEscalated,
+    RequestExpired,
+    RequestOpened,
+    RequestRefused,
+    RequestReminded,
+    RequestVoted,
+    RequestWithdrawn,
+)
+from holdfast.payloads.events.runs import (
+    CancelRequested,
+    Continued,
+    LimitsExtended,
+    RunFinished,
+    RunStarted,
+    StatusChanged,
+    StopRequested,
+    WorkflowFinished,
+)
+
+__all__ = [
+    "EVENT_TYPES",
+    "AgentFinished",
+    "AgentStarted",
+    "ApprovalVoided",
+    "CallCancelRequested",
+    "CancelRequested",
+    "Compacted",
+    "Continued",
+    "DecisionRemembered",
+    "EffectVerified",
+    "GuardrailSpoke",
+    "HandedOver",
+    "InDoubt",
+    "KnownEvent",
+    "LimitsExtended",
+    "LoopEnded",
+    "MayHaveHappened",
+    "MessageAnswered",
+    "MessagePlaced",
+    "MessageRefused",
+    "MessageSent",
+    "ModelFailed",
+    "ModelReplied",
+    "NotificationFailed",
+    "ReplyCall",
+    "RequestDecided",
+    "RequestEdited",
+    "RequestEscalated",
+    "RequestExpired",
+    "RequestOpened",
+    "RequestRefused",
+    "RequestReminded",
+    "RequestVoted",
+    "RequestWithdrawn",
+    "RunEvent",
+    "RunFinished",
+    "RunStarted",
+    "StatusChanged",
+    "StopRequested",
+    "ToolCalled",
+    "ToolCancelled",
+    "ToolFailed",
+    "ToolNotRun",
+    "ToolOutput",
+    "TurnStarted",
+    "UnknownEvent",
+    "WorkflowFinished",
+    "read_event",
+]
