@@ -13,15 +13,17 @@ import pytest
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHandle, WorkflowHistoryEventFilterType
 from temporalio.common import RetryPolicy
+from temporalio.worker import Replayer
 
 from _evidence import logged
 from _long_office import Clumsy, Office
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, Grant, tool
+from holdfast import Agent, Approval, Grant, HoldfastPlugin, tool
 from holdfast.chain import chain_of
 from holdfast.errors import RequestClosedError, RunCancelledError, RunEndedError, RunFailedError, UnknownRequestError
 from holdfast.handle import Run
 from holdfast.payloads.carry import Carry
+from holdfast.payloads.requests import MEMO_REQUEST, Request
 from holdfast.testing import Lab, Reply, Script, call, text
 from holdfast.testing.script import RecordedRequest
 
@@ -381,8 +383,8 @@ async def test_o2_a_workflow_of_ones_own_takes_no_state_from_a_start(make_lab: M
 
 async def test_o2_a_retry_of_ones_own_workflow_takes_over_nothing(make_lab: MakeLab, effects: Effects) -> None:
     """O2: a workflow that fails after it has gone on in a fresh history is begun again with what it began that one
-    with. A call that was approved and has run since does not run again for it: it is asked about anew, in a request of
-    its own, and nobody is shown the former one any more. What goes on from there is taken over as ever."""
+    with. A call that was approved before, and has run since, does not run again for it: what the model wants is asked
+    about anew, and what was open is shown to nobody any more. What goes on from there is taken over as ever."""
     lab = await make_lab([desk(effects)], script=looking(1, WIPES), workflows=[Clumsy])
     started = await lab.client.start_workflow(
         Clumsy.run,
@@ -391,33 +393,49 @@ async def test_o2_a_retry_of_ones_own_workflow_takes_over_nothing(make_lab: Make
         retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=1), maximum_attempts=2),
     )
     run = lab.watch(lab.hf.run(started.id))
-    asked = await lab.open_requests(run, 2)
-    await crossing(lab, run, "holdfast.approve")
-    failing = (await started.describe()).run_id
-    for request in asked:
-        await lab.hf.run(started.id).approve(request, decided_by="lead")
-    async for event in lab.client.get_workflow_handle(started.id, run_id=failing).fetch_history_events(
-        wait_new_event=True, event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT
-    ):
-        assert event.workflow_execution_continued_as_new_event_attributes.failure.message == "the printer is on fire"
-    again = lab.hf.run(started.id)
-    withdrawn = await logged(lab, again, "withdrawn", 2)
-    assert {each.request for each in withdrawn} == {each.id for each in asked}
-    anew = await lab.open_requests(again, 2)
-    assert {each.id for each in anew}.isdisjoint(each.id for each in asked)
-    shown = await lab.client.get_workflow_handle(started.id).describe()
-    assert {key for key in await shown.memo() if key.startswith("holdfast.request.")} == {
-        f"holdfast.request.{each.id}" for each in anew
-    }
-    with pytest.raises(UnknownRequestError):
-        await again.approve(asked[0], decided_by="lead")
+    first, second = await lab.open_requests(run, 2)
+    await lab.stop_worker()
+    for decision in (*["no-such-request"] * SHORT, first.id):
+        await started.signal("holdfast.approve", decision)  # its call is held back for the crossing
+    await lab.start_worker()
+    async for run_id, _ in chain_of(lab.client, run.id, started.first_execution_run_id or "", wait=True):
+        if run_id != started.first_execution_run_id:
+            break
+    await run.approve(second, decided_by="lead")
+    anew = await _asked_anew(lab, run, [first, second])
+    [withdrawn] = await logged(lab, run, "withdrawn", 1)
+    assert withdrawn.request == second.id
     assert [each for each in effects if each.startswith("wipe")] == ["wipe temp", "wipe logs"]
-    await crossing(lab, again, "holdfast.approve")
-    assert [each.id for each in await again.pending()] == [each.id for each in anew]
+    with pytest.raises(UnknownRequestError):
+        await run.approve(second, decided_by="lead")
+    await crossing(lab, run, "holdfast.approve")
+    assert [each.id for each in await run.pending()] == [each.id for each in anew]
     for request in anew:
-        await again.reject(request, decided_by="lead")
-    assert await lab.client.get_workflow_handle(started.id).result() == "done"
+        await run.reject(request, decided_by="lead")
+    assert await started.result() == "done"
     assert len([each for each in effects if each.startswith("wipe")]) == 2
+    last = await lab.client.get_workflow_handle(started.id).fetch_history()
+    begun = last.events[0].workflow_execution_started_event_attributes
+    retried = lab.client.get_workflow_handle(started.id, run_id=begun.continued_execution_run_id)
+    replayer = Replayer(workflows=[Clumsy], plugins=[HoldfastPlugin()])
+    for history in (await retried.fetch_history(), last):  # the lab knows none that follows on a failure
+        await replayer.replay_workflow(history)
+
+
+async def _asked_anew(lab: Lab, run: Run, asked: list[Request]) -> list[Request]:
+    """Wait for the requests that open in place of those that were left behind; they alone are shown."""
+    former = {each.id for each in asked}
+    async with asyncio.timeout(30):
+        async for request in run.requests():
+            if request.id not in former:
+                break
+    anew = await lab.open_requests(run, 2)
+    assert former.isdisjoint(each.id for each in anew)
+    shown = await lab.client.get_workflow_handle(run.id).describe()
+    assert {key for key in await shown.memo() if key.startswith(MEMO_REQUEST)} == {
+        MEMO_REQUEST + each.id for each in anew
+    }
+    return anew
 
 
 def _two_runs(request: RecordedRequest) -> Reply:
