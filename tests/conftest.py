@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Protocol
@@ -22,6 +23,11 @@ pytest_plugins = ["_no_skips"]
 # How long one example takes says more about the machine's load than about the code; pytest-timeout is the bound.
 settings.register_profile("holdfast", deadline=None)
 settings.load_profile("holdfast")
+
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # As a shell leaves it for what it starts with `&`: processes of tests would inherit that, and be deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class MakeLab(Protocol):

@@ -1,4 +1,4 @@
-"""Drives the real command: `python -m holdfast` as a process, against the session's real server."""
+"""Drives the real command: `holdfast` as a process of its own, against the session's real server."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from cli.warm_commands import Process, WarmCommands
 from holdfast.server import EmbeddedServer
 
 DEADLINE_S = 60.0
@@ -75,19 +76,20 @@ class Finished:
 class Cli:
     """Starts commands in a folder of their own, without a key for OpenAI and without anybody's settings."""
 
-    def __init__(self, directory: Path, environment: dict[str, str], stack: AsyncExitStack) -> None:
+    def __init__(self, directory: Path, environment: dict[str, str], warm: WarmCommands, stack: AsyncExitStack) -> None:
         """Remember where and how."""
         self.directory = directory
         self.environment = environment
+        self._warm = warm
         self._stack = stack
 
     def with_(self, environment: dict[str, str]) -> Cli:
         """The same with further variables."""
-        return Cli(self.directory, {**self.environment, **environment}, self._stack)
+        return Cli(self.directory, {**self.environment, **environment}, self._warm, self._stack)
 
     def in_(self, folder: str) -> Cli:
         """The same in a folder below."""
-        return Cli(self.directory / folder, self.environment, self._stack)
+        return Cli(self.directory / folder, self.environment, self._warm, self._stack)
 
     async def start(
         self,
@@ -97,16 +99,17 @@ class Cli:
         stderr: int = asyncio.subprocess.PIPE,
     ) -> Process:
         """Start a command, and go on while it runs. It is killed at the end of the test if it still does."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "holdfast", *arguments),
-            cwd=self.directory,
-            env=self.environment,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=True,
-        )
+        where, variables = self.directory, self.environment
+        process: Process
+        if self._warm.fits(variables):
+            process = await self._warm.start(
+                *arguments, cwd=where, env=variables, stdin=stdin, stdout=stdout, stderr=stderr
+            )
+        else:
+            line = (sys.executable, "-m", "holdfast", *arguments)
+            process = await asyncio.create_subprocess_exec(
+                *line, cwd=where, env=variables, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
+            )
         self._stack.push_async_callback(_end, process)
         return process
 
@@ -115,9 +118,6 @@ class Cli:
         pipe = asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE
         process = await self.with_(environment).start(*arguments, stdin=pipe)
         return await finish(process, stdin)
-
-
-Process = asyncio.subprocess.Process
 
 
 async def finish(process: Process, stdin: str | None = None) -> Finished:
@@ -149,27 +149,39 @@ async def exists(path: Path) -> None:
 async def _end(process: Process) -> None:
     if process.returncode is None:
         process.kill()
-    if process.stdin is not None:
-        process.stdin.close()
     await process.communicate()
 
 
 MakeCli = Callable[..., Cli]
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def make_cli(tmp_path: Path) -> AsyncIterator[MakeCli]:
-    """Make command lines for any address."""
+def nobodys_variables() -> dict[str, str]:
+    """The environment, without anybody's settings and keys."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TEMPORAL_", "HOLDFAST_"))}
     for name in ("OPENAI_API_KEY", "FORCE_COLOR", "COLUMNS"):
         kept.pop(name, None)
+    return {**kept, "PYTHONWARNINGS": "error"}
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def warm_commands(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WarmCommands]:
+    """What forks commands."""
+    commands = WarmCommands(tmp_path_factory.mktemp("commands"), nobodys_variables())
+    async with commands.warm:
+        yield commands
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def make_cli(tmp_path: Path, warm_commands: WarmCommands) -> AsyncIterator[MakeCli]:
+    """Make command lines for any address."""
+    kept = nobodys_variables()
     (tmp_path / "desk_agents.py").write_text(DESK)
     async with AsyncExitStack() as stack:
 
         def make(address: str | None, **environment: str) -> Cli:
             where = {"TEMPORAL_ADDRESS": address} if address is not None else {}
             nobody = {"TEMPORAL_CONFIG_FILE": str(tmp_path / "no-profiles.toml")}
-            return Cli(tmp_path, {**kept, **nobody, **where, "PYTHONWARNINGS": "error", **environment}, stack)
+            return Cli(tmp_path, {**kept, **nobody, **where, **environment}, warm_commands, stack)
 
         yield make
 

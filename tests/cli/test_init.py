@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.conftest import DEADLINE_S, Cli, MakeCli, Process, finish, line_with
+from cli.conftest import DEADLINE_S, Cli, MakeCli, finish, line_with
+from cli.warm_commands import Process
 from holdfast.cli import exits
 from holdfast.cli.init import TEMPLATES
 

@@ -1,5 +1,5 @@
 """The command line, for what operators see."""
 
-from cli.conftest import cli, make_cli
+from cli.conftest import cli, make_cli, warm_commands
 
-__all__ = ["cli", "make_cli"]
+__all__ = ["cli", "make_cli", "warm_commands"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,7 @@ async def test_xg3_runs_that_wait_survive_a_release_and_its_rollback(
     each release executes what is approved under it, once, and the run finishes."""
     (tmp_path / "office_agents.py").write_text(OFFICE)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "office_agents", raising=False)  # of this test in a process that has run it before
     office = importlib.import_module("office_agents")
     script = [*(Reply(call("wipe", {"target": each}, each)) for each in ("a", "b")), DONE]
     lab = await make_lab([office.desk], script=script, directory=tmp_path)
