@@ -6,7 +6,6 @@ import asyncio
 import json
 import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -14,6 +13,7 @@ import h11
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from temporalio.api.common.v1 import Payload, Payloads
 
+from holdfast._socket_server import SocketServer
 from holdfast.encryption import EncryptionCodec
 from holdfast.keyring import Keyring
 from holdfast.sealing import ENCRYPTED, NAMESPACE, read_unread
@@ -64,13 +64,12 @@ class CodecServer:
         self._token = token.encode()
         self._origin = origin
         self._place = (host, port)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._server = SocketServer(self._serve, most=MOST_CONNECTIONS)
         self.url = ""
 
     async def __aenter__(self) -> Self:
         """Listen."""
-        self._server = await asyncio.start_server(self._accept, *self._place)
-        host, port = self._server.sockets[0].getsockname()[:2]
+        host, port = await self._server.open(*self._place)
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         return self
 
@@ -78,19 +77,7 @@ class CodecServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close every connection."""
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._tasks) >= MOST_CONNECTIONS:
-            writer.transport.abort()
-            return
-        task = asyncio.ensure_future(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        await self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
@@ -99,10 +86,6 @@ class CodecServer:
                 await self._answer(http, reader, writer)
         except (ConnectionError, TimeoutError, h11.LocalProtocolError):
             pass  # it left, or takes too long: the connection is closed
-        finally:
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
 
     async def _answer(self, http: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         headers: dict[str, str] = {}

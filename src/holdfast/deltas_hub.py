@@ -7,10 +7,10 @@ import base64
 import json
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
+from holdfast._socket_server import SocketServer
 from holdfast.deltas import DeltaStream, InProcessDeltas
 from holdfast.deltas_local import SCHEME
 
@@ -34,12 +34,11 @@ class DeltaHub:
         """Serve *stream*; one of its own by default."""
         self._stream: DeltaStream = stream or InProcessDeltas()
         self._token = secrets.token_urlsafe(24)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._server = SocketServer(self._serve, line_bytes=QUESTION_BYTES)
 
     async def __aenter__(self) -> Self:
         """Listen on a free port of the loopback interface."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=QUESTION_BYTES)
-        port = self._server.sockets[0].getsockname()[1]
+        _, port = await self._server.open("127.0.0.1")
         self.url = f"{SCHEME}://{self._token}@127.0.0.1:{port}"
         return self
 
@@ -47,16 +46,7 @@ class DeltaHub:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close every connection."""
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        await self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -66,10 +56,6 @@ class DeltaHub:
             await writer.drain()
         except (ConnectionError, TimeoutError, ValueError, TypeError, KeyError):
             pass  # it left, or is none of ours: the connection is closed, which says so
-        finally:
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
 
     async def _answer(self, question: Any) -> dict[str, Any]:
         if not secrets.compare_digest(str(question["token"]).encode(), self._token.encode()):
