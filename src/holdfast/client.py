@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from temporalio.client import Client
 
+from holdfast._key_files import signer_at
 from holdfast.archive import Stores, archive_at
 from holdfast.artifacts import ArtifactsAt, store_by_default, store_named
 from holdfast.attention import Attention
@@ -17,7 +18,6 @@ from holdfast.converter import tolerant
 from holdfast.deltas import DeltaStream, delta_stream
 from holdfast.deltas_local import nearby_hub
 from holdfast.encryption import keyring_of
-from holdfast.errors import DefinitionError
 from holdfast.exporting import Exporting
 from holdfast.handle import Run
 from holdfast.keyring import EncryptionAt
@@ -133,19 +133,3 @@ class Holdfast(Many, Conversing, Attention, Exporting, Records):
     def run(self, id: str) -> Run:
         """Name a run that exists, the newest one of that id."""
         return Run(self.client, id, stores=self.stores)
-
-
-def signer_at(given: Signer | str | os.PathLike[str] | None, method: str = "python") -> Signer | None:
-    """The signing key of a client: what was given, else what ``HOLDFAST_SIGNING_KEY`` names, else none.
-
-    Raises:
-        DefinitionError: It cannot be read, or what that needs is not installed.
-    """
-    found = given or os.environ.get("HOLDFAST_SIGNING_KEY") or None
-    if found is None or not isinstance(found, str | os.PathLike):
-        return found
-    try:
-        from holdfast.signing import Signer  # noqa: PLC0415 - needs an optional extra
-    except ImportError as error:
-        raise DefinitionError("signing key", str(error)) from None
-    return Signer.from_file(found, method=method)

@@ -16,8 +16,9 @@ from temporalio.runtime import (
 )
 from temporalio.service import RPCError
 
+from holdfast._key_files import signer_at
 from holdfast.cli.options import Where
-from holdfast.client import Holdfast, signer_at
+from holdfast.client import Holdfast
 from holdfast.payloads.requests import Request
 from holdfast.payloads.runs import OWN_WORKFLOWS
 

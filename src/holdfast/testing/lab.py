@@ -20,6 +20,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHistory
 from temporalio.service import RPCError
 from temporalio.worker import Replayer, Worker
 
+from holdfast._plugin_options import Resources
 from holdfast.agent import Agent
 from holdfast.approval import Groups
 from holdfast.artifacts import ArtifactsAt
@@ -30,7 +31,7 @@ from holdfast.handle import Run
 from holdfast.hooks import AgentHooks
 from holdfast.notify import NotifyFunction
 from holdfast.payloads.requests import Request
-from holdfast.plugin import HoldfastPlugin, Resources
+from holdfast.plugin import HoldfastPlugin
 from holdfast.secret import SecretResolver
 from holdfast.server import EmbeddedServer
 from holdfast.testing.responses_server import ResponsesServer

@@ -1,0 +1,83 @@
+"""What a plugin puts into a worker, and how it is found there again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import openai
+from temporalio.worker import Worker, WorkerConfig, WorkflowInboundInterceptor, WorkflowInterceptorClassInput
+
+from holdfast.activities.archiving import WriteArchive
+from holdfast.activities.evaluate import Evaluate
+from holdfast.activities.model import CallModel
+from holdfast.activities.notify import NotifyPeople
+from holdfast.activities.runtime import Runtime
+from holdfast.activities.signatures import verifier
+from holdfast.activities.tools import ToolActivities
+from holdfast.interceptor import BeatGuard
+from holdfast.payloads.signed import VERIFY
+from holdfast.workflows.archiving import ArchiveRun
+from holdfast.workflows.run import AgentRun
+from holdfast.workflows.session import AgentSession
+
+WORKFLOWS: Final[tuple[type, ...]] = (AgentRun, AgentSession, ArchiveRun)
+
+
+@dataclass(eq=False)
+class PluginParts(BeatGuard):
+    """What a plugin put into one worker. Being an interceptor of it, they are found by whoever gets its config.
+
+    Attributes:
+        owner: The plugin.
+        made: Model clients that were made for this worker alone.
+        held: The worker runs, with its resources.
+    """
+
+    owner: object
+    runtime: Runtime
+    made: Sequence[openai.AsyncOpenAI]
+    activities: Sequence[Callable[..., Any]]
+    held: bool = False
+
+    @classmethod
+    def of(cls, owner: object, runtime: Runtime, made: Sequence[openai.AsyncOpenAI]) -> Self:
+        """The parts of a worker whose activities share *runtime*."""
+        ours = [CallModel(runtime).run, Evaluate(runtime).run, WriteArchive(runtime).run, NotifyPeople(runtime).run]
+        return cls(owner, runtime, made, [*ours, *ToolActivities(runtime).all()])
+
+    def workflow_interceptor_class(
+        self, input: WorkflowInterceptorClassInput
+    ) -> type[WorkflowInboundInterceptor] | None:
+        """Give validators the worker's keys; workflows are not intercepted."""
+        if self.runtime.trusted is not None:
+            input.unsafe_extern_functions[VERIFY] = verifier(self.runtime.trusted)
+        return None
+
+    def put_in(self, config: WorkerConfig) -> None:
+        """Add our workflows, our activities, and the guard of the begun mark."""
+        config["workflows"] = [*config.get("workflows", []), *WORKFLOWS]
+        config["activities"] = [*config.get("activities", []), *self.activities]
+        config["interceptors"] = [*config.get("interceptors", []), self]
+
+    def take_out(self, config: WorkerConfig) -> None:
+        """Remove them again; the client keeps its converter."""
+        config["workflows"] = [each for each in config.get("workflows", []) if each not in WORKFLOWS]
+        config["activities"] = [each for each in config.get("activities", []) if each not in self.activities]
+        config["interceptors"] = [each for each in config.get("interceptors", []) if each is not self]
+
+    async def hold(self, worker: Worker, held: AsyncExitStack) -> None:
+        """Open what the activities of *worker* need; it ends with *held*."""
+        self.runtime.open(worker)
+        held.callback(self.runtime.close)
+        self.runtime.deltas.open()
+        held.push_async_callback(self.runtime.deltas.close)
+        for each in self.made:
+            held.push_async_callback(each.close)
+
+
+def parts_in(config: WorkerConfig) -> PluginParts | None:
+    """What a plugin put into a worker; None where there is no such plugin."""
+    return next((each for each in config.get("interceptors", []) if isinstance(each, PluginParts)), None)
