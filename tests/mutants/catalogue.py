@@ -171,4 +171,11 @@ MUTANTS: Final = (
         "            raise\n",
         "tests/security/test_xl2_keys.py::test_xl2_a_signal_under_an_unknown_key_says_the_same_for_ever",
     ),
+    Mutant(
+        "a retry that takes over what has been done since",
+        "workflows/doors.py",
+        " and not info.cron_schedule and info.attempt == 1\n",
+        "\n",
+        "tests/spec/test_continue_as_new.py::test_o2_a_retry_of_ones_own_workflow_takes_over_nothing",
+    ),
 )
