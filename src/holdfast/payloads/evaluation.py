@@ -18,15 +18,32 @@ from holdfast.payloads.tool_call import ArgumentsAt
 from holdfast.payloads.usage import Spent
 
 
-class WordRejection(Payload):
-    """Ask the agent's `rejection_text` for the output of a rejected call."""
+class CallQuestion(Payload):
+    """What is asked about one call has these fields first; `kind` says what is asked.
 
-    kind: Literal["word_rejection"] = "word_rejection"
+    Attributes:
+        arguments: None where they are large: `at` says where they stand.
+    """
+
+    kind: str = ""
     origin: Origin
     tool: str
     call_id: str | None = None
     arguments: JsonObject | None = None
     at: ArgumentsAt | None = None
+
+
+class KeyedQuestion(CallQuestion):
+    """About a call that has its idempotency key: its tool is asked, and may look it up by that."""
+
+    call_id: str
+    key: str
+
+
+class WordRejection(CallQuestion):
+    """Ask the agent's `rejection_text` for the output of a rejected call."""
+
+    kind: Literal["word_rejection"] = "word_rejection"
     decided_by: str | None = None
 
 
@@ -66,15 +83,10 @@ class CheckAnswer(Payload):
     at: ArgumentsAt | None = None
 
 
-class BuildInput(Payload):
+class BuildInput(CallQuestion):
     """Make a nested agent's input of a call's arguments."""
 
     kind: Literal["build_input"] = "build_input"
-    origin: Origin
-    tool: str
-    call_id: str | None = None
-    arguments: JsonObject | None = None
-    at: ArgumentsAt | None = None
 
 
 class ExtractOutput(Payload):
@@ -105,15 +117,10 @@ class WordFailure(Payload):
     message: str
 
 
-class TellHandoff(Payload):
+class TellHandoff(CallQuestion):
     """Call `on_handoff`: one attempt, as it may have an effect."""
 
     kind: Literal["tell_handoff"] = "tell_handoff"
-    origin: Origin
-    tool: str
-    call_id: str | None = None
-    arguments: JsonObject | None = None
-    at: ArgumentsAt | None = None
 
 
 class FilterHistory(Payload):
@@ -169,42 +176,24 @@ class LookUpGroups(Payload):
     groups: list[str]
 
 
-class GuardCall(Payload):
+class GuardCall(KeyedQuestion):
     """Ask a tool's input guardrails whether a call may run. In the answer, `text` is what the model reads instead of a
     run, `problem` why the run ends."""
 
     kind: Literal["guard_call"] = "guard_call"
-    origin: Origin
-    tool: str
-    call_id: str
-    arguments: JsonObject | None = None
-    at: ArgumentsAt | None = None
-    key: str
 
 
-class RevalidateCall(Payload):
+class RevalidateCall(KeyedQuestion):
     """Ask a tool whether what was approved still holds. In the answer, `changed` says why it does not. New in 0.1.0."""
 
     kind: Literal["revalidate_call"] = "revalidate_call"
-    origin: Origin
-    tool: str
-    call_id: str
-    arguments: JsonObject | None = None
-    at: ArgumentsAt | None = None
-    key: str
 
 
-class VerifyCall(Payload):
+class VerifyCall(KeyedQuestion):
     """Ask a tool's `verify` whether a call in doubt took effect. In the answer, `verified` says so, `output` is what it
     returned. New in 0.1.0."""
 
     kind: Literal["verify_call"] = "verify_call"
-    origin: Origin
-    tool: str
-    call_id: str
-    arguments: JsonObject | None = None
-    at: ArgumentsAt | None = None
-    key: str
 
 
 class CompactHistory(Payload):

@@ -12,6 +12,7 @@ from holdfast.payloads.model_call import ExistingActivity
 from holdfast.payloads.requests import DEFAULT_REJECTION
 from holdfast.payloads.tool_call import ToolCall
 from holdfast.workflows import asking, budgets, existing
+from holdfast.workflows.call_questions import about
 from holdfast.workflows.endings import CallEndings
 from holdfast.workflows.frames import Call, Frame
 from holdfast.workflows.reasking import was_shown
@@ -136,22 +137,14 @@ class Calls:
         return False
 
     async def _asked_before(
-        self, call: Call, kind: type[GuardCall] | type[RevalidateCall], about: str
+        self, call: Call, kind: type[GuardCall] | type[RevalidateCall], what: str
     ) -> Evaluated | None:
         """What the application says of a call that is about to run; None: the call has its ending already."""
-        arguments, at = self._state.placed_arguments(self._frame, call)
-        arg = kind(
-            origin=self._state.origin(self._frame),
-            tool=call.tool,
-            call_id=call.call_id,
-            arguments=arguments,
-            at=at,
-            key=self._key(call),
-        )
+        arg = about(call, self._frame, self._state, kind, key=self._key(call))
         settled = await self._work.activity(
             "holdfast.evaluate",
             arg.to_wire(),
-            f"{self._frame.agent} · {about}",
+            f"{self._frame.agent} · {what}",
             budgets.TOOL_GUARDRAILS,
             call=call.call_id,
         )
@@ -171,15 +164,7 @@ class Calls:
 
     async def word_rejection(self, call: Call, decided_by: str | None) -> None:
         """Let the agent word the output of a rejected call."""
-        arguments, at = self._state.placed_arguments(self._frame, call)
-        arg = WordRejection(
-            origin=self._state.origin(self._frame),
-            tool=call.tool,
-            call_id=call.call_id,
-            arguments=arguments,
-            at=at,
-            decided_by=decided_by,
-        )
+        arg = about(call, self._frame, self._state, WordRejection, decided_by=decided_by)
         text = DEFAULT_REJECTION
         match await self._work.activity(
             "holdfast.evaluate", arg.to_wire(), f"{self._frame.agent} · wording the rejection", budgets.PART_OF_RUN

@@ -6,6 +6,7 @@ from temporalio import workflow
 
 from holdfast.payloads.evaluation import Evaluated, FilterHistory, TellHandoff
 from holdfast.workflows import budgets
+from holdfast.workflows.call_questions import about
 from holdfast.workflows.endings import CallEndings
 from holdfast.workflows.frames import Call, Failure, Frame, HandedOver
 from holdfast.workflows.settle import Cancelled, Done, Failed
@@ -25,9 +26,7 @@ class Handoffs:
     async def hand_over(self, call: Call) -> None:
         """Tell user code where it wants to be told, then let the handoff take place."""
         if call.plan.told:
-            arguments, at = self._state.placed_arguments(self._frame, call)
-            origin = self._state.origin(self._frame)
-            arg = TellHandoff(origin=origin, tool=call.tool, call_id=call.call_id, arguments=arguments, at=at)
+            arg = about(call, self._frame, self._state, TellHandoff)
             match await self._work.activity(
                 "holdfast.evaluate", arg.to_wire(), f"{self._frame.agent} · {call.tool}", budgets.TOLD_ONCE
             ):

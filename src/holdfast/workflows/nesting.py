@@ -13,6 +13,7 @@ from holdfast.payloads.evaluation import BuildInput, Evaluated, ExtractOutput, W
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.transcript import user_message
 from holdfast.workflows import budgets
+from holdfast.workflows.call_questions import about
 from holdfast.workflows.endings import CallEndings
 from holdfast.workflows.frames import Call, Failure, Frame
 from holdfast.workflows.ledger import WHY_CHARACTERS
@@ -90,9 +91,7 @@ class NestedAgents:
 
     async def _built(self, call: Call) -> str | None:
         """The block of the input that the agent tool makes; None where the call has been settled instead."""
-        arguments, at = self._state.placed_arguments(self._frame, call)
-        origin = self._state.origin(self._frame)
-        arg = BuildInput(origin=origin, tool=call.tool, call_id=call.call_id, arguments=arguments, at=at)
+        arg = about(call, self._frame, self._state, BuildInput)
         made = await self._evaluate(arg.to_wire(), f"building the input of {call.tool}")
         if made is None or made.items is None or made.block is None:
             problem = made.problem if made is not None else "its input could not be built"

@@ -10,6 +10,7 @@ from holdfast.payloads.cutting import cut
 from holdfast.payloads.evaluation import Evaluated, VerifyCall
 from holdfast.payloads.json_profile import scrub
 from holdfast.workflows import budgets
+from holdfast.workflows.call_questions import about
 from holdfast.workflows.endings import CallEndings
 from holdfast.workflows.existing import FACT_BYTES
 from holdfast.workflows.frames import Call, Frame
@@ -55,15 +56,7 @@ class Verification:
             call.state, call.starts, call.lost, call.allowed = "ready", 0, [], False
 
     async def _asked(self, call: Call, key: str) -> Evaluated:
-        arguments, at = self._state.placed_arguments(self._frame, call)
-        arg = VerifyCall(
-            origin=self._state.origin(self._frame),
-            tool=call.tool,
-            call_id=call.call_id,
-            arguments=arguments,
-            at=at,
-            key=key,
-        )
+        arg = about(call, self._frame, self._state, VerifyCall, key=key)
         summary = f"{self._frame.agent} · verifying {call.tool}"
         settled = await self._work.activity(
             "holdfast.evaluate", arg.to_wire(), summary, budgets.VERIFICATION, call=call.call_id
