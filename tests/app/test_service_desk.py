@@ -28,7 +28,7 @@ from workflows.service_desk import Outcome, Resolution, ServiceDesk, Ticket
 Handle = WorkflowHandle[ServiceDesk, Resolution]
 
 
-async def open_lab(make_lab: MakeLab, root: Path, cache: int = 1000) -> Lab:
+async def open_lab(make_lab: MakeLab, root: Path) -> Lab:
     """A lab that serves the whole desk on a workspace with files and orders."""
     workspace = prepare(root)
 
@@ -42,7 +42,6 @@ async def open_lab(make_lab: MakeLab, root: Path, cache: int = 1000) -> Lab:
         workflows=[ServiceDesk],
         resources=resources,
         groups=groups,
-        max_cached_workflows=cache,
     )
 
 
@@ -96,9 +95,9 @@ async def decide_all(lab: Lab, run: Run) -> None:
     await run.approve(await until_refund(lab, run), decided_by="lee")
 
 
-async def test_a_ticket_is_worked_on_and_followed_up(make_lab: MakeLab, tmp_path: Path, cache: int) -> None:
+async def test_a_ticket_is_worked_on_and_followed_up(make_lab: MakeLab, tmp_path: Path) -> None:
     """Triage, IT support, billing and its auditor work in one run of the user's workflow, whose result is typed."""
-    lab = await open_lab(make_lab, tmp_path / "workspace", cache)
+    lab = await open_lab(make_lab, tmp_path / "workspace")
     handle, run = await start(lab)
     await decide_all(lab, run)
     resolution = await handle.result()

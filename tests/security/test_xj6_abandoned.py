@@ -10,9 +10,9 @@ from conftest import MakeLab
 from holdfast import Agent, tool
 from holdfast.testing import Lab, Reply, Script, call
 
-CACHE = 20
-WARM = 60
-MORE = 140
+CACHE = 10
+WARM = 40
+MORE = 80
 GROWTH_BYTES = 20_000_000
 
 
@@ -32,8 +32,8 @@ async def abandoned(lab: Lab, count: int) -> int:
 
 
 async def test_xj6_abandoned_waits_leave_the_worker_as_it_was(make_lab: MakeLab) -> None:
-    """XJ6: a worker whose cache holds 20 runs has seen 60 that nobody decides, and sees 140 more: its memory grows by
-    less than 20 MB for these, and it still answers for the first one. (200 runs of the row's 5,000, for time.)"""
+    """XJ6: a worker whose cache holds 10 runs has seen 40 that nobody decides, and sees 80 more: its memory grows by
+    less than 20 MB for these, and it still answers for the first one. (120 runs of the row's 5,000, for time.)"""
     script = Script.of(lambda request: Reply(call("wipe", {"target": "t"})))
     desk = Agent("desk", model="m", tools=[wipe])
     lab = await make_lab([desk], script=script, max_cached_workflows=CACHE, replay=False)
