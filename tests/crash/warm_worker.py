@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import logging
+import ssl
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import openai
 from temporalio.client import Client
@@ -15,6 +16,8 @@ from temporalio.worker._worker import load_default_build_id
 from holdfast import Agent
 from holdfast.plugin import HoldfastPlugin
 from holdfast.worker import make_worker, serve
+
+_TLS: Final = ssl.create_default_context()  # reading all authorities takes a worker longer than the rest of its start
 
 
 def prepare(target: str) -> Sequence[Agent]:
@@ -30,6 +33,7 @@ def prepare(target: str) -> Sequence[Agent]:
 async def serve_agents(agents: Sequence[Agent], spec: dict[str, Any], on_ready: Callable[[], None]) -> None:
     """Serve until SIGTERM."""
     client = await Client.connect(spec["address"])
-    async with openai.AsyncOpenAI() as model:
+    http = openai.DefaultAsyncHttpxClient(verify=_TLS)
+    async with openai.AsyncOpenAI(http_client=http) as model:
         plugin = HoldfastPlugin(agents, models={"default": model}, default_model="scripted", artifacts=False)
         await serve(make_worker(client, plugin, task_queue=spec["task_queue"], grace=timedelta(seconds=1)), on_ready)

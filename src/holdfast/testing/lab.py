@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
+import ssl
 import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -49,6 +51,12 @@ WAIT_S = 30.0
 """Deadline of every wait that names none."""
 TASK_TIMEOUT = timedelta(seconds=4)
 """A worker that is told to stop drops the workflow task that it is just being given, and the run waits so long."""
+
+
+@functools.cache
+def _ssl_context() -> ssl.SSLContext:
+    """One for all labs: whoever makes none reads the file of all authorities each time, for a server without TLS."""
+    return ssl.create_default_context()
 
 
 class Lab:
@@ -159,7 +167,8 @@ class Lab:
                 await EmbeddedServer.start(persistent=False, port=0, ui=False)
             )
         await self._stack.enter_async_context(self.model)
-        self._openai = openai.AsyncOpenAI(base_url=self.model.base_url, api_key="test")
+        http = openai.DefaultAsyncHttpxClient(verify=_ssl_context())
+        self._openai = openai.AsyncOpenAI(base_url=self.model.base_url, api_key="test", http_client=http)
         self._stack.push_async_callback(self._openai.close)
         if self._given_client is not None:
             self.client = self._given_client
