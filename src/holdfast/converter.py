@@ -76,6 +76,8 @@ class Tolerant(PayloadConverter):
         hinted = type_hints is not None and any(hint is not object for hint in type_hints)
         if unread is not None and (hinted or self._answers_this_workflow()):
             raise PayloadUnreadableError(unread.problem, unread.key)
+        if unread is not None:
+            return [self._one(payload) for payload in payloads]
         try:
             return super().from_payloads(payloads, type_hints)  # type: ignore[safe-super]
         except Exception:

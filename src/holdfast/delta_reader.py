@@ -13,6 +13,7 @@ from temporalio.converter import DataConverter
 
 from holdfast.deltas import DeltaStream, position_of
 from holdfast.payloads.deltas import Delta, DeltasDiscarded, read_record
+from holdfast.payloads.undecodable import Undecodable
 
 logger = logging.getLogger(__name__)
 
@@ -90,11 +91,16 @@ class DeltaReader:
         try:
             [values] = await self._converter.decode([Payload.FromString(entry)])
         except Exception as error:  # noqa: BLE001 - a codec of the user's, or an entry of somebody else's
-            if not self._unreadable:
-                logger.warning("deltas of %s cannot be read (%s)", self._run, type(error).__name__)
-            self._unreadable = True
+            self._left_out(type(error).__name__)
             return []
+        if isinstance(values, Undecodable):
+            self._left_out(values.problem)
         return [read_record(value) for value in values] if isinstance(values, list) else []
+
+    def _left_out(self, problem: str) -> None:
+        if not self._unreadable:
+            logger.warning("some deltas of %s are left out: they cannot be read (%s)", self._run, problem)
+        self._unreadable = True
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1

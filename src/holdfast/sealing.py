@@ -15,7 +15,9 @@ KEY: Final = "holdfast-key"
 NAMESPACE: Final = "holdfast-namespace"
 WORKFLOW: Final = "holdfast-workflow"
 
-_UNREAD: Final = b"binary/holdfast-unread"
+_UNREAD: Final = b"binary/null"
+"""Nothing, for whoever does not know it: interceptors read headers with a converter of their own, and one that raises
+there fails the workflow task for good."""
 _OURS: Final = os.urandom(16)
 """Told by this process alone: a sentinel that somebody sends is none."""
 
