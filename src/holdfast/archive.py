@@ -104,7 +104,7 @@ class Archive:
         """The events of one Temporal run; None where they are not archived.
 
         Raises:
-            ArchiveDamagedError: The file is cut, or another run's.
+            ArchiveDamagedError: The file is cut, another run's, or without some of the events that were in it.
         """
         found = [each for each in await self.segments(namespace, workflow_id) if each.run_id == run_id]
         if not found:
@@ -113,6 +113,8 @@ class Archive:
         events = list((await asyncio.to_thread(_unpacked, History, found[0].name, data)).events)
         if not events or run_id not in _run_ids(events):
             raise ArchiveDamagedError(found[0].name, "it holds another history, or none")
+        if not _whole(events):
+            raise ArchiveDamagedError(found[0].name, "events were taken out of it")
         return events
 
     async def transcript(self, namespace: str, workflow_id: str, run_id: str, frame: str) -> Payload | None:
@@ -194,6 +196,11 @@ def _unpacked(kind: type[M], name: str, data: bytes) -> M:
         return kind.FromString(gzip.decompress(data))
     except (OSError, EOFError, zlib.error, DecodeError) as error:
         raise ArchiveDamagedError(name, f"it cannot be unpacked ({type(error).__name__})") from error
+
+
+def _whole(events: Sequence[HistoryEvent]) -> bool:
+    """Whether no event is missing among others: the server numbers them."""
+    return [each.event_id for each in events] == list(range(1, len(events) + 1))
 
 
 def _run_ids(events: Sequence[HistoryEvent]) -> set[str]:

@@ -17,17 +17,6 @@ from holdfast.errors import HistoryUnreadableError, PayloadInvalidError
 from holdfast.payloads.requests import MEMO_LOG, MEMO_REQUEST, Request, Transition
 from holdfast.payloads.undecodable import Undecodable
 
-CLOSING = frozenset(
-    {
-        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
-        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
-        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED,
-        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
-        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
-        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW,
-    }
-)
-
 
 async def history_of(handle: WorkflowHandle[Any, Any], *, wait: bool) -> AsyncIterator[HistoryEvent]:
     """Yield the events of a run, each once.

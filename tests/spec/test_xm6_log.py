@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from temporalio.api.history.v1 import HistoryEvent
+import pytest
+from temporalio.api.common.v1 import Payload
+from temporalio.api.history.v1 import History, HistoryEvent
 
+from _clear import client_with, ring
 from _evidence import events_of, failed_tasks
 from conftest import Effects, MakeLab
 from holdfast import Approval, Approve, Receipt, Reject
-from holdfast.errors import RefusalError
+from holdfast.errors import ArchiveDamagedError, HistoryUnreadableError, RefusalError
 from holdfast.events import ledger_changes
-from holdfast.payloads.requests import Transition
+from holdfast.payloads.events import RequestDecided
+from holdfast.payloads.requests import MEMO_LOG, Transition
+from holdfast.server import EmbeddedServer
 from holdfast.testing import Reply, call
+from spec.test_archive import archived, files, forget
 from spec.test_p_long_waits import DONE, wiper
 
 COUNTED = ("decided", "voted", "edited")
@@ -69,6 +78,62 @@ async def test_xm6_each_decision_that_was_taken_has_one_row_and_each_row_a_decis
     accepted = sum(event.HasField("workflow_execution_update_completed_event_attributes") for event in events)
     assert accepted >= len(answered)
     assert await failed_tasks(lab, run) == 0
+
+
+async def test_xm6_a_row_that_was_changed_or_taken_out_of_the_archive_is_found(
+    make_lab: MakeLab, server: EmbeddedServer, effects: Effects, tmp_path: Path
+) -> None:
+    """XM6: in the archive of an encrypted run a decision's row cannot be changed, replaced by another run's, or taken
+    out without being found, once the server has forgotten the run."""
+    client = await client_with(server, ring("k1"))
+    asked = [Reply(call("wipe", {"target": "t"})), DONE] * 2
+    lab = await make_lab([wiper(effects)], script=asked, client=client, archive=tmp_path)
+    paths: list[Path] = []
+    for _ in range(2):
+        run = await lab.hf.start("desk", "go")
+        await run.approve(await lab.next_request(run), decided_by="lead")
+        await run.result()
+        await archived(lab, run, tmp_path)
+        paths += files(tmp_path, run, "history-*")
+    await forget(lab, run.id)
+    other, path = paths
+    whole = path.read_bytes()
+
+    def rows(data: bytes) -> tuple[History, HistoryEvent, Payload]:
+        """A history, its last event that logs a decision, and what that says."""
+        history = History.FromString(gzip.decompress(data))
+        logging = [each for each in history.events if MEMO_LOG in of_memo(each)]
+        return history, logging[-1], of_memo(logging[-1])[MEMO_LOG]
+
+    def put(history: History) -> None:
+        path.write_bytes(gzip.compress(history.SerializeToString()))
+
+    async def decided() -> list[str]:
+        return [each.by or "" async for each in run.events() if isinstance(each, RequestDecided)]
+
+    assert await decided() == ["lead"]
+    history, _, row = rows(whole)
+    row.data = row.data[:-1] + bytes([row.data[-1] ^ 1])
+    put(history)
+    with pytest.raises(HistoryUnreadableError, match="changed"):
+        await decided()
+    history, _, row = rows(whole)
+    row.CopyFrom(rows(other.read_bytes())[2])
+    put(history)
+    with pytest.raises(HistoryUnreadableError, match="another workflow"):
+        await decided()
+    history, event, _ = rows(whole)
+    history.events.remove(event)
+    put(history)
+    with pytest.raises(ArchiveDamagedError, match=path.name):
+        await decided()
+    path.write_bytes(whole)
+    assert await decided() == ["lead"]
+
+
+def of_memo(event: HistoryEvent) -> Mapping[str, Payload]:
+    """What an event writes into the memo."""
+    return event.workflow_properties_modified_event_attributes.upserted_memo.fields
 
 
 async def steps(event: HistoryEvent, converter: Any) -> list[Transition]:

@@ -270,19 +270,21 @@ class FactReader:
                 return None
         values = await self._decode(attributes.input.payloads)
         value = values[0] if values else None
-        if kind.startswith(OWN) and isinstance(value, Undecodable):
-            raise HistoryUnreadableError(f"an activity's input ({value.problem})")  # our worker wrote plain JSON
+        if kind.startswith(OWN):
+            _own(value, "an activity's input")
         self._ours[event.event_id] = kind
         return Scheduled(kind, value, summary)
 
     async def _activity_ended(self, event: HistoryEvent, name: str) -> Returned | Failed | None:
         attributes = getattr(event, name)
         scheduled = attributes.scheduled_event_id
-        if self._ours.pop(scheduled, None) is None:
+        kind = self._ours.pop(scheduled, None)
+        if kind is None:
             return None
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
             values = await self._decode(attributes.result.payloads)
-            return Returned(scheduled, values[0] if values else None)
+            value = values[0] if values else None
+            return Returned(scheduled, _own(value, "an activity's result") if kind.startswith(OWN) else value)
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED:
             return Failed(scheduled, CancelledError())
         return Failed(scheduled, await self._failure(attributes.failure))
@@ -295,7 +297,7 @@ class FactReader:
         requests: dict[str, Any] = {}
         for key, payload in fields.items():
             if key == MEMO_LOG:
-                entries = await self._one(payload)
+                entries = _own(await self._one(payload), "what became of a request")
                 log = entries if isinstance(entries, list) else []
             elif key.startswith(MEMO_REQUEST):
                 requests[key.removeprefix(MEMO_REQUEST)] = await self._one(payload)
@@ -329,6 +331,17 @@ class FactReader:
             return await self.converter.decode_failure(failure)
         except Exception as error:  # likewise
             raise HistoryUnreadableError(type(error).__name__) from error
+
+
+def _own(value: Any, what: str) -> Any:
+    """What our own workers wrote, as plain JSON.
+
+    Raises:
+        HistoryUnreadableError: It is not: a key is missing here, or somebody has changed it.
+    """
+    if isinstance(value, Undecodable):
+        raise HistoryUnreadableError(f"{what} ({value.problem})")
+    return value
 
 
 def _attribute(payload: Payload | None) -> str | None:
