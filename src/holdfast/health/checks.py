@@ -17,6 +17,7 @@ from holdfast.client import Holdfast
 from holdfast.errors import HoldfastError
 from holdfast.health.clock import look_at_clock
 from holdfast.health.findings import Check, Finding
+from holdfast.health.keys import look_at_encryption, look_at_signing
 from holdfast.health.places import look_at_places
 from holdfast.health.workers import look_at_workers
 
@@ -98,6 +99,8 @@ CHECKS: Final[Sequence[Check]] = (
     Check("clock", look_at_clock),
     Check("workers", look_at_workers),
     Check("places", look_at_places),
+    Check("encryption", look_at_encryption),
+    Check("signing", look_at_signing),
     Check("runs", look_at_runs),
 )
 
