@@ -8,15 +8,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from temporalio.api.workflowservice.v1 import RecordWorkerHeartbeatRequest
 from temporalio.client import Client
 
 from cli.conftest import Cli, MakeCli
 from conftest import MakeLab
+from crash.grpc_proxy import GrpcProxy
 from holdfast import Agent, Holdfast
 from holdfast._namespace import ensure_namespace
 from holdfast.cli import exits
 from holdfast.health.clock import server_ahead
-from holdfast.health.findings import Finding
 from holdfast.health.workers import look_at_workers
 from holdfast.server import RETENTION, EmbeddedServer
 
@@ -72,19 +73,34 @@ async def test_without_a_server_it_says_how_to_start_one(make_cli: MakeCli) -> N
     assert "`holdfast dev`" in finished.document["findings"][0]["said"]
 
 
+class Overheard(GrpcProxy):
+    """Hears when the server has taken what a worker says of itself: no event tells it."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(target)
+        self.told = asyncio.Event()
+
+    async def _send(self, method: str, request: bytes, context: Any) -> bytes:
+        reply = await super()._send(method, request, context)
+        if method.endswith("/RecordWorkerHeartbeat"):
+            beats = RecordWorkerHeartbeatRequest.FromString(request).worker_heartbeat
+            if any(beat.plugins for beat in beats):
+                self.told.set()
+        return reply
+
+
 async def test_a_worker_tells_its_version(cli: Cli, server: EmbeddedServer) -> None:
     """A worker process says of itself which version of Holdfast it has, and the doctor compares it with its own."""
-    worker = await cli.with_({"OPENAI_API_KEY": "none"}).start("worker", "desk_agents", "--task-queue", "told-desk")
     hf = Holdfast(await Client.connect(server.address), task_queue="told-desk")
-    told: list[Finding] = []
-    async with asyncio.timeout(60):
-        while not told:
-            told = [each for each in await look_at_workers(hf) if "here" in each.facts]
-            await asyncio.sleep(0.2)
-    assert told[0].facts["here"] == version("holdfast")
-    assert version("holdfast") in str(told[0].facts["workers"])
-    worker.terminate()
-    await worker.wait()
+    async with Overheard(server.address) as proxy:
+        serving = ("worker", "desk_agents", "--task-queue", hf.task_queue, "--address", proxy.address)
+        worker = await cli.with_({"OPENAI_API_KEY": "none"}).start(*serving)
+        await asyncio.wait_for(proxy.told.wait(), 60)
+        [told] = [each for each in await look_at_workers(hf) if "here" in each.facts]
+        assert told.facts["here"] == version("holdfast")
+        assert version("holdfast") in str(told.facts["workers"])
+        worker.terminate()
+        await worker.wait()
 
 
 async def test_the_servers_clock_is_compared(server: EmbeddedServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 import pytest
@@ -10,9 +11,11 @@ from pydantic import BaseModel
 
 from _evidence import failed_tasks, logged
 from conftest import Effects, MakeLab
-from holdfast import Agent, Match, RunContext, ToolContext, tool
+from holdfast import Agent, Match, RunContext, ToolContext, hosted_mcp, tool
 from holdfast.errors import RememberRefusedError
-from holdfast.testing import Lab, Reply, Script, call, text
+from holdfast.hosted import HostedMcp
+from holdfast.testing import Lab, Reply, Script, call, mcp_approval, text
+from holdfast.testing._script_outputs import Hosted
 from holdfast.testing.script import Call, RecordedRequest, Step, Text
 from holdfast.workflows import remembering
 
@@ -63,7 +66,7 @@ SAYS: Final = (
 assert len(SAYS) == 40
 
 
-def desk(effects: Effects, approval: bool = True) -> Agent:
+def desk(effects: Effects, approval: bool = True, hosted: Sequence[HostedMcp] = ()) -> Agent:
     """An agent with a gated tool, and one that reads what anybody may have written."""
 
     @tool(approval=approval)
@@ -77,7 +80,7 @@ def desk(effects: Effects, approval: bool = True) -> Agent:
         """Read a document."""
         return document
 
-    return Agent("desk", model="m", tools=[wipe, read])
+    return Agent("desk", model="m", tools=[wipe, read, *hosted])
 
 
 def gullible(request: RecordedRequest) -> Step:
@@ -109,6 +112,27 @@ async def test_xk7_no_text_is_a_decision(make_lab: MakeLab, effects: Effects, ha
         assert [(each.verdict, each.by) for each in await logged(lab, run, "decided", 1)] == [("reject", "lead")]
         assert await failed_tasks(lab, run) == 0
     assert effects == []
+
+
+async def test_xk7_no_description_of_an_mcp_server_is_a_decision(make_lab: MakeLab, effects: Effects) -> None:
+    """XK7: the same texts come as descriptions of a hosted MCP server's tools, beside its question and a gated call:
+    both ask a person, whose rejection of both holds."""
+    tools = [
+        {"name": f"t{at}", "input_schema": {"type": "object"}, "description": each} for at, each in enumerate(SAYS)
+    ]
+    listed = Hosted({"type": "mcp_list_tools", "server_label": "files", "tools": tools})
+    asked = Reply(listed, mcp_approval("files", "t0", {}, "mcpr_1"), call("wipe", {"target": "t"}, "gated"))
+    files = hosted_mcp("files", server_url="https://files.example/mcp")
+    lab = await make_lab([desk(effects, hosted=[files])], script=[asked, DONE])
+    run = await lab.start("desk")
+    for request in await lab.open_requests(run, 2):
+        await run.reject(request, decided_by="lead", reason="no")
+    assert (await run.result()).output == "done"
+    assert [each.by for each in await logged(lab, run, "decided", 2)] == ["lead"] * 2
+    [answer] = [each for each in lab.model.requests[-1].body["input"] if each["type"] == "mcp_approval_response"]
+    assert answer["approve"] is False
+    assert effects == []
+    assert await failed_tasks(lab, run) == 0
 
 
 async def test_xk4_a_remembered_approval_holds_for_no_more_than_it_says(make_lab: MakeLab, effects: Effects) -> None:

@@ -10,19 +10,24 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from temporalio import activity
+from temporalio.api.workflowservice.v1 import RecordActivityTaskHeartbeatRequest
 from temporalio.client import Client
+from temporalio.converter import DataConverter
 from temporalio.exceptions import ActivityError, TimeoutType
 from temporalio.exceptions import TimeoutError as TimeoutError_
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, RunAgain, ToolContext, tool
+from crash.grpc_proxy import BEAT, GrpcProxy
+from holdfast import Agent, GiveUp, RunAgain, ToolContext, tool
 from holdfast.activities.beats import Beats, NotAcknowledgedError
 from holdfast.activities.blocks import Blocks
 from holdfast.activities.tools import ToolActivities
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import Origin
 from holdfast.payloads.undecodable import Undecodable
-from holdfast.testing import Reply, call, text
+from holdfast.server import EmbeddedServer
+from holdfast.testing import Lab, Reply, call, text
 from holdfast.workflows.settle import Failed, ending_of
 from spec.test_a_parallel_approvals import DONE, desk, outputs
 
@@ -109,6 +114,68 @@ async def test_a_tool_that_blocks_the_loop_keeps_beating(make_lab: MakeLab, effe
     await run.result()
     assert effects == ["begun"]
     assert outputs(lab) == [("call_1", "finished")]
+
+
+class Overheard(GrpcProxy):
+    """Hears every heartbeat: what its details begin with, as soon as the server has taken it."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(target)
+        self.beats: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def _send(self, method: str, request: bytes, context: Any) -> bytes:
+        reply = await super()._send(method, request, context)
+        if method.endswith(BEAT):
+            details = RecordActivityTaskHeartbeatRequest.FromString(request).details.payloads
+            said = DataConverter.default.payload_converter.from_payloads(details)
+            self.beats.put_nowait(said[0] if said else None)
+        return reply
+
+
+async def test_heartbeats_of_a_tools_own_never_erase_the_mark(effects: Effects, server: EmbeddedServer) -> None:
+    """Before a tool begins the server has the mark, and it stays whatever the tool says of itself, from a coroutine or
+    a thread, with details or without: no heartbeat goes out that lacks it, and a call that is lost then is in doubt."""
+    until = timedelta(seconds=3.5)  # the SDK holds heartbeats back for 2.4 s
+
+    @tool(on_unknown="ask", timeout=until)
+    async def hum() -> str:
+        """Say that it lives, for ever."""
+        effects.append(f"hum {await begun()}")
+        while True:
+            activity.heartbeat()
+            activity.heartbeat("of its own", 1)
+            await asyncio.sleep(0.02)  # a busy tool, which ends by its timeout
+
+    @tool(on_unknown="ask", timeout=until)
+    def drum(ctx: ToolContext) -> str:
+        """The same in a thread."""
+        effects.append("drum")
+        while not ctx.cancel_event.wait(0.02):
+            activity.heartbeat()
+        return "drummed"
+
+    async def begun() -> list[object]:
+        described = await lab.client.get_workflow_handle(run.id).describe()
+        read = lab.client.data_converter.decode
+        pending = [each for each in described.raw_description.pending_activities if "hum" in each.activity_type.name]
+        return [(await read(list(each.heartbeat_details.payloads)))[0].get("begun") for each in pending]
+
+    reply = Reply(call("hum", {}, "c1"), call("drum", {}, "c2"))
+    agent = Agent("desk", model="m", tools=[hum, drum])
+    async with (
+        Overheard(server.address) as proxy,
+        Lab([agent], script=[reply, DONE], client=await Client.connect(proxy.address)) as lab,
+    ):
+        run = await lab.start("desk")
+        doubts = await lab.open_requests(run, 2)
+        assert [each.kind for each in doubts] == ["in_doubt"] * 2
+        assert sorted(effects) == ["drum", "hum [1]"]
+        said = [proxy.beats.get_nowait() for _ in range(proxy.beats.qsize())]
+        assert len(said) > 6
+        assert [each for each in said if each is None or each.get("begun") != 1] == []
+        for doubt in doubts:
+            await run.decide(doubt, GiveUp(), decided_by="lead")
+        await run.result()
 
 
 async def test_a_call_that_says_begun_has_a_thread(make_lab: MakeLab, effects: Effects) -> None:

@@ -10,10 +10,13 @@ import pytest
 from pydantic import BaseModel
 from temporalio import activity
 
+from _clear import clear, client_with, ring
+from _signing import ring as keys_of
 from conftest import Effects, MakeLab
-from holdfast import Agent, GiveUp, Ran, RunAgain, ToolContext, activity_tool, tool
-from holdfast.errors import DefinitionError
+from holdfast import Agent, GiveUp, Holdfast, Ran, Run, RunAgain, Signer, ToolContext, activity_tool, tool
+from holdfast.errors import DecisionUnsignedError, DefinitionError
 from holdfast.payloads.events import EffectVerified, RequestOpened, ToolCalled, ToolOutput
+from holdfast.server import EmbeddedServer
 from holdfast.testing import Reply, call
 from holdfast.workflows.decided import OUTCOME_UNKNOWN
 from spec.test_a_parallel_approvals import DONE, outputs
@@ -127,6 +130,75 @@ async def test_p4_a_tool_that_cannot_tell_leaves_the_doubt_to_a_person(
     assert (await run.result()).output == "done"
     assert outputs(lab) == [("c1", OUTCOME_UNKNOWN)]
     assert len(bank.keys) == 1
+
+
+async def test_p4_verify_where_decisions_are_signed_and_payloads_encrypted(
+    make_lab: MakeLab, server: EmbeddedServer
+) -> None:
+    """P4: a call that took no effect runs again by the signed approval that it had, and where that is proven no more a
+    person is asked instead; who says what became of a call in doubt signs it; verify's words are in no history."""
+    old, new = Signer.generate(), Signer.generate()
+    trust = keys_of(old, new)
+    retiring: list[str] = []
+
+    class SomeBank(Bank):
+        async def verify(self, ctx: ToolContext[Any]) -> Any:
+            if retiring:
+                trust._keys.pop(retiring.pop())
+            return await super().verify(ctx)
+
+    bank = SomeBank(RunAgain(), RunAgain(), Ran(output="r3ceipt"), None)
+    lab = await make_lab(
+        [bank.agent(approval=True)],
+        script=[PAY, DONE] * 4,
+        client=await client_with(server, ring("k1")),
+        trusted_keys=trust,
+        signer=old,
+    )
+
+    async def approved() -> Run:
+        bank.lost = len(bank.keys) + 1
+        run = await lab.start("till")
+        await run.approve(await lab.next_request(run), decided_by="lead")
+        return run
+
+    run = await approved()
+    assert (await run.result()).output == "done"
+    assert len(bank.keys) == 2
+    assert len(set(bank.keys)) == 1
+
+    retiring.append(old.kid)
+    run = await approved()
+    async with asyncio.timeout(45):
+        again = await anext(each async for each in run.requests() if "proven" in (each.reason or ""))
+    assert again.kind == "approval"
+    assert len(bank.keys) == 3
+    signing = Holdfast(lab.client, task_queue=lab.task_queue, signer=new)
+    await signing.run(run.id).approve(again, decided_by="lead")
+    assert (await run.result()).output == "done"
+    assert len(bank.keys) == 4
+
+    lab.hf = signing
+    run = await approved()
+    assert (await run.result()).output == "done"
+    assert lab.model.requests[-1].body["input"][-1]["output"] == "r3ceipt"
+    assert [each.by async for each in run.events() if isinstance(each, ToolOutput)] == ["verify"]
+
+    run = await approved()
+    async with asyncio.timeout(45):
+        doubt = await anext(each async for each in run.requests() if each.kind == "in_doubt")
+    with pytest.raises(DecisionUnsignedError):
+        await (
+            Holdfast(lab.client, task_queue=lab.task_queue)
+            .run(run.id)
+            .decide(doubt, Ran(output="x"), decided_by="lead")
+        )
+    await run.decide(doubt, Ran(output="said by lead"), decided_by="lead")
+    assert (await run.result()).output == "done"
+    assert lab.model.requests[-1].body["input"][-1]["output"] == "said by lead"
+    assert len(bank.keys) == 6
+    for each in lab._runs:
+        assert [found for history in await lab.histories(each) for found in clear(history.events)] == []
 
 
 class Order(BaseModel):
