@@ -22,8 +22,8 @@ from holdfast.payloads.sessions import (
 from holdfast.workflows import reopening
 from holdfast.workflows.driver import Driver, failed
 from holdfast.workflows.frames import Frame, Queued
-from holdfast.workflows.ledger import WHY_CHARACTERS
 from holdfast.workflows.messages import RefuseMessages
+from holdfast.workflows.request_book import WHY_CHARACTERS
 from holdfast.workflows.state import RunState
 from holdfast.workflows.turn_records import TurnRecord, TurnRecords
 

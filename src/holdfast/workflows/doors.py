@@ -17,7 +17,7 @@ from holdfast.payloads.runs import RunInput
 from holdfast.payloads.sessions import SessionInput
 from holdfast.payloads.transcript import BLOCK_BYTES
 from holdfast.payloads.undecodable import Undecodable
-from holdfast.workflows.ledger import WHY_CHARACTERS
+from holdfast.workflows.request_book import WHY_CHARACTERS
 from holdfast.workflows.unread import demand, refuse_for_good
 
 PayloadT = TypeVar("PayloadT", bound=Payload)

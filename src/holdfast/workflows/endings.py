@@ -14,9 +14,9 @@ from holdfast.payloads.tool_call import LostStart, ToolOutcome
 from holdfast.workflows import asking, decided, existing, loop
 from holdfast.workflows.content_parts import prefixed, suffixed
 from holdfast.workflows.frames import Call, Failure, Frame
-from holdfast.workflows.ledger import WHY_CHARACTERS
 from holdfast.workflows.output_items import output_item
 from holdfast.workflows.reasking import ask_again, give_up
+from holdfast.workflows.request_book import WHY_CHARACTERS
 from holdfast.workflows.settle import Cancelled, Done, Failed, Settled
 from holdfast.workflows.state import RunState
 from holdfast.workflows.work import Work

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from datetime import datetime
-from typing import Final, Literal, get_args
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -19,39 +19,24 @@ from holdfast.errors import (
     VerdictNotAllowedError,
 )
 from holdfast.payloads.json_profile import JsonObject
-from holdfast.payloads.notify import NotificationKind
 from holdfast.payloads.requests import (
-    NOBODY_ANSWERED,
-    Approve,
     Decision,
     DecisionOutcome,
-    GiveUp,
-    Grant,
     Receipt,
-    Reject,
     Request,
     Transition,
-    Verdict,
     Vote,
 )
-from holdfast.payloads.signed import About, SignedBy, about, unsigned
+from holdfast.payloads.signed import About, about, unsigned
 from holdfast.workflows import escalating, remembering, voting
 from holdfast.workflows.entry import Entry, check_open
-from holdfast.workflows.frames import Call
 from holdfast.workflows.outcomes import Outcomes, content_of
+from holdfast.workflows.recalling import Recalling
 from holdfast.workflows.remembering import Remembered
+from holdfast.workflows.request_book import WHY_CHARACTERS
 
 KEPT_CLOSED = 200
 """Closed requests that are remembered in a fresh history: a late decision on one of them is told who decided."""
-
-KEPT_REFUSALS_PER_TASK = 50
-"""Refused signals that are logged in one go: a flood must not grow the memo without bound."""
-
-NEWS: Final = frozenset(get_args(NotificationKind))
-"""Steps that people may be told of."""
-
-WHY_CHARACTERS = 512
-"""Of a reason or note that the log repeats; whole it stands where it came in, and in the call's output."""
 
 
 class LedgerState(BaseModel):
@@ -67,8 +52,8 @@ class LedgerState(BaseModel):
     outcomes: list[tuple[str, str, DecisionOutcome]]
 
 
-class Ledger:
-    """Opens requests, takes decisions, and logs each transition once.
+class Ledger(Recalling):
+    """Takes decisions on the requests of a run.
 
     Attributes:
         signed: Only signed decisions are taken, and whoever calls `record` has verified them: names are verified.
@@ -85,44 +70,9 @@ class Ledger:
             arguments_of: The whole arguments of the call that an open request is about, where they are known.
             root_of: The run, as the id of its frame, that a frame belongs to.
         """
-        self.signed = False
-        self.remembered: list[Remembered] = []
-        self._arguments_of = arguments_of
-        self._root_of = root_of
-        self._to_answer = False
-        self.entries: dict[str, Entry] = {}
-        self.log: list[Transition] = []
-        self.news: list[tuple[Transition, Request]] = []
-        self.unpublished: dict[str, Request | None] = {}
+        super().__init__(arguments_of, root_of)
         self._outcomes = Outcomes()
         self._held: dict[str, tuple[str | None, str]] = {}
-        self._looked_up: list[Decision] = []
-
-    # --- reading ---
-
-    def open_requests(self) -> list[Request]:
-        """Requests that wait, in the order in which they opened."""
-        return [entry.request for entry in self.entries.values() if entry.state in ("open", "checking")]
-
-    def waits(self, request_id: str) -> bool:
-        """Whether a request is still to be decided."""
-        return self.entries[request_id].state in ("open", "checking")
-
-    def next_deadline(self, frame: str | None = None) -> datetime | None:
-        """The nearest deadline among the open requests of all frames, or the nearest of one that a frame waits for."""
-        deadlines = [
-            entry.request.deadline
-            for entry in self.entries.values()
-            if entry.state == "open"
-            and entry.request.deadline is not None
-            and (frame is None or (frame == entry.request.frame and not self._may_be_rejected(entry.request)))
-        ]
-        return min(deadlines, default=None)
-
-    def next_step(self, frame: str) -> datetime | None:
-        """The nearest reminder or escalation of a request of that frame."""
-        times = [escalating.next_step(request) for request in self.open_requests() if request.frame == frame]
-        return min((time for time in times if time is not None), default=None)
 
     def outcome(self, decision_id: str) -> DecisionOutcome:
         """What became of a decision."""
@@ -153,89 +103,6 @@ class Ledger:
         self.remembered = state.remembered
         self._to_answer = bool(state.remembered)  # one may have come right before
         self._outcomes.restore(state.outcomes)
-
-    # --- requests ---
-
-    def open(self, request: Request) -> None:
-        """Enter a new request."""
-        self.entries[request.id] = Entry(request=request, digest=request.digest)
-        self.unpublished[request.id] = request
-        self.note(Transition(what="opened", at=request.requested_at, request=request.id))
-
-    def take_due(self, now: datetime) -> None:
-        """Take what happens by itself, up to now."""
-        self.remind(now)
-        self.expire(now)
-
-    def remind(self, now: datetime) -> None:
-        """Take the reminders and escalations that are due, each once and in their order, however late it is."""
-        waiting = [entry for entry in self.entries.values() if entry.state in ("open", "checking")]
-        steps = [(step, entry) for entry in waiting for step in escalating.due(entry.request, now)]
-        for step, entry in sorted(steps, key=lambda each: each[0].at):
-            self.unpublished[entry.request.id] = entry.request = escalating.as_of(entry.request, step.at, now)
-            self.note(escalating.transition(entry.request, step, now))
-
-    def expire(self, now: datetime) -> list[Entry]:
-        """Close what is past its deadline; each request's `on_deadline` says what that means."""
-        due = [
-            entry
-            for entry in self.entries.values()
-            if entry.state == "open"
-            and entry.request.deadline is not None
-            and now >= entry.request.deadline
-            and not self._may_be_rejected(entry.request)
-        ]
-        for entry in due:
-            default = entry.request.on_deadline
-            entry.verdict = _default_of(entry.request)
-            self._close(entry, "expired", "deadline", now)
-            self.note(Transition(what="expired", at=now, request=entry.request.id, verdict=default, why="deadline"))
-        return due
-
-    def withdraw(self, request_id: str, now: datetime, why: str) -> None:
-        """Close a request that nobody has to answer any more."""
-        entry = self.entries[request_id]
-        if entry.state in ("open", "checking"):
-            self._close(entry, "withdrawn", why, now)
-            self.note(Transition(what="withdrawn", at=now, request=request_id, why=why))
-
-    def note_doubt(self, frame: str, call: Call, why: str, now: datetime) -> None:
-        """Log that it is unknown whether a call took effect, where nobody is asked."""
-        why = f"{call.tool} {call.call_id}: {why}"[:WHY_CHARACTERS]
-        self.note(Transition(what="in_doubt", at=now, why=why, frame=frame, call=call.call_id))
-
-    def note_void(self, frame: str, call: Call, why: str, now: datetime, verdict: str | None = None) -> None:
-        """Log that a call's approval no longer holds; what is asked in its place follows, or with *give_up* nothing."""
-        approved = self.entries.get(call.released_by or "")
-        self.note(
-            Transition(
-                what="voided",
-                at=now,
-                request=None if approved is None else approved.request.id,
-                verdict=verdict,
-                by=None if approved is None else approved.closed_by,
-                why=why[:WHY_CHARACTERS],
-                frame=frame,
-                call=call.call_id,
-            )
-        )
-
-    def note_verified(self, frame: str, call: Call, verdict: str | None, why: str, now: datetime) -> None:
-        """Log what a call's tool found out about its effect; None where it found out nothing."""
-        why = f"{call.tool} {call.call_id}: {why}"[:WHY_CHARACTERS]
-        by = "verify"
-        self.note(Transition(what="verified", at=now, verdict=verdict, by=by, why=why, frame=frame, call=call.call_id))
-
-    def note_compaction(self, frame: str, problem: str | None, now: datetime) -> None:
-        """Log that a loop's conversation was made short, or why not."""
-        what: Literal["compacted", "compaction_failed"] = "compacted" if problem is None else "compaction_failed"
-        told = f"loop {frame}" if problem is None else f"loop {frame}: {problem}"
-        self.note(Transition(what=what, at=now, why=told[:WHY_CHARACTERS]))
-
-    def note_raise(self, frame: str, more: Grant, by: str | None, now: datetime) -> None:
-        """Log that a loop got more turns or tokens without having asked."""
-        added = ", ".join(f"{count} {what}" for what, count in more.to_wire().items() if what != "kind")
-        self.note(Transition(what="limits_raised", at=now, by=by, why=f"loop {frame}: {added} more", frame=frame))
 
     # --- decisions ---
 
@@ -306,12 +173,6 @@ class Ledger:
         """Note that they are known."""
         self._looked_up.remove(decision)
         self._to_answer = True
-
-    def _may_be_rejected(self, request: Request) -> bool:
-        """Whether it is being found out if a rejection counts: it came first, and beats a default of approve."""
-        return request.on_deadline == "approve" and any(
-            decision.id == request.id and isinstance(decision.verdict, Reject) for decision in self._looked_up
-        )
 
     def hold(self, decision: Decision) -> Entry:
         """Keep a request for one decision whose arguments are being checked. A reject still closes it."""
@@ -399,11 +260,6 @@ class Ledger:
             )
         )
 
-    def _vouched(self, decision: Decision | None) -> SignedBy | None:
-        """The key that vouches for a decider's name, where it has been verified."""
-        signature = decision.signature if decision is not None and self.signed else None
-        return None if signature is None else signature.signed_by
-
     def refuse(self, decision: Decision | None, refusal: RefusalError, now: datetime) -> None:
         """Log a decision that came by signal, where its sender cannot be answered."""
         kind = type(refusal).__name__
@@ -423,121 +279,6 @@ class Ledger:
                 why=f"{kind}: {refusal.message}"[:WHY_CHARACTERS],
             )
         )
-
-    def note_refusal(self, transition: Transition) -> None:
-        """Log a signal that was refused, unless that was logged often enough in this go."""
-        if sum(1 for each in self.log if each.what == transition.what) < KEPT_REFUSALS_PER_TASK:
-            self.note(transition)
-
-    # --- decisions that are remembered ---
-
-    def recall(self, request: Request, arguments: JsonObject, call: str, now: datetime) -> Entry | None:
-        """Answer a call by a remembered decision, before anybody is asked about it.
-
-        Args:
-            request: What would be asked.
-            arguments: The call's, whole.
-            call: Its id, for the log.
-            now: Workflow time.
-
-        Returns:
-            The remembered decision, as a closed entry under the id of the request that was decided; None: ask.
-        """
-        kept = remembering.recall(self._counting, request, arguments, self._root_of(request.frame))
-        if kept is None:
-            return None
-        self.note(
-            Transition(
-                what="remembered",
-                at=now,
-                request=kept.request,
-                verdict=kept.verdict.kind,
-                by=kept.by,
-                why=f"{request.agent}: {request.tool} {call}"[:WHY_CHARACTERS],
-                remember=remembering.wish_of(kept),
-                signed_by=self._vouched(kept.proof),
-                frame=request.frame,
-                call=call,
-            )
-        )
-        original = self.entries[kept.request].request
-        proofs = [kept.proof] if kept.proof is not None else []
-        return Entry(
-            request=original, digest="", state="decided", verdict=kept.verdict, closed_by=kept.by, proofs=proofs
-        )
-
-    @property
-    def _counting(self) -> list[Remembered]:
-        """The remembered decisions that count: in a run that takes signed ones only, those."""
-        return [each for each in self.remembered if each.proof is not None or not self.signed]
-
-    def answer_siblings(self, now: datetime) -> None:
-        """Close open requests that a remembered decision answers; one that is being decided is left to that.
-
-        Called when all messages of a workflow task have been taken, so that an explicit decision goes first.
-        """
-        if not self._to_answer:
-            return
-        self._to_answer = False
-        looked_up = {decision.id for decision in self._looked_up}
-        for entry in self.entries.values():
-            request = entry.request
-            if entry.state != "open" or request.id in looked_up:
-                continue
-            root = self._root_of(request.frame)
-            kept = remembering.recall(self._counting, request, self._arguments_of(request), root)
-            if kept is None:
-                continue
-            entry.verdict = kept.verdict
-            entry.proofs = [kept.proof] if kept.proof is not None else []
-            self._close(entry, "decided", kept.by, now)
-            self.note(
-                Transition(
-                    what="decided",
-                    at=now,
-                    request=request.id,
-                    verdict=kept.verdict.kind,
-                    by=kept.by,
-                    why=f"remembered from {kept.request}",
-                    remember=remembering.wish_of(kept),
-                    signed_by=self._vouched(kept.proof),
-                )
-            )
-
-    def forget(self, root: str) -> None:
-        """Forget the decisions that were remembered for a run, which has ended."""
-        self.remembered = [each for each in self.remembered if each.root != root]
-
-    def _keep(self, request: Request, decision: Decision, now: datetime) -> None:
-        kept = remembering.remembered(request, decision, self._arguments_of(request), self._root_of(request.frame), now)
-        self.remembered = remembering.added(self.remembered, kept)
-        self._to_answer = True
-
-    # --- inside ---
-
-    def _close(
-        self, entry: Entry, state: Literal["decided", "edited", "expired", "withdrawn"], by: str | None, now: datetime
-    ) -> None:
-        entry.state = state
-        entry.closed_by = by
-        entry.closed_at = now
-        self.unpublished[entry.request.id] = None
-
-    def note(self, transition: Transition) -> None:
-        """Log a step, for the next publication; one that changes where a request stands is news of it too."""
-        self.log.append(transition)
-        if transition.request in self.entries and transition.what in NEWS:
-            self.news.append((transition, self.entries[transition.request].request))
-
-
-def _default_of(request: Request) -> Verdict:
-    """What silence becomes at a deadline: never a yes unless the rule said so, and never another run of a call."""
-    match request.on_deadline:
-        case "approve":
-            return Approve()
-        case "give_up":
-            return GiveUp()
-    return Reject(reason=NOBODY_ANSWERED if request.kind == "question" else "Nobody decided in time.")
 
 
 def _shortened(entry: Entry) -> Entry:

@@ -13,9 +13,10 @@ from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.messages import Message, MessageReceipt
 from holdfast.payloads.requests import Transition
 from holdfast.workflows.frames import Frame, Queued
-from holdfast.workflows.ledger import WHY_CHARACTERS, Ledger
+from holdfast.workflows.ledger import Ledger
 from holdfast.workflows.messages import RefuseMessages
 from holdfast.workflows.recent import Recent
+from holdfast.workflows.request_book import WHY_CHARACTERS
 
 KEPT_MESSAGES: Final = 1000
 """Message ids whose outcome is kept, the newest ones."""

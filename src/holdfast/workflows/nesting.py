@@ -16,8 +16,8 @@ from holdfast.workflows import budgets
 from holdfast.workflows.call_questions import about
 from holdfast.workflows.endings import CallEndings
 from holdfast.workflows.frames import Call, Failure, Frame
-from holdfast.workflows.ledger import WHY_CHARACTERS
 from holdfast.workflows.messages import RefuseMessages
+from holdfast.workflows.request_book import WHY_CHARACTERS
 from holdfast.workflows.settle import Done
 from holdfast.workflows.state import RunState
 from holdfast.workflows.work import Work

@@ -16,8 +16,9 @@ from holdfast.payloads.notify import NOTIFY, Notification, Notified, Notify
 from holdfast.payloads.requests import Request, Transition
 from holdfast.payloads.undecodable import UNREADABLE
 from holdfast.workflows.budgets import NOTIFICATION
-from holdfast.workflows.ledger import WHY_CHARACTERS, Ledger
+from holdfast.workflows.ledger import Ledger
 from holdfast.workflows.publish import shortened
+from holdfast.workflows.request_book import WHY_CHARACTERS
 from holdfast.workflows.settle import Cancelled, Done, Failed, Settled, settle_activity, start_activity
 
 MOST_TOGETHER: Final = 20

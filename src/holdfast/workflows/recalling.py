@@ -1,0 +1,118 @@
+"""Calls that a remembered decision answers, before anybody is asked or while they wait. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from holdfast.payloads.json_profile import JsonObject
+from holdfast.payloads.requests import Decision, Request, Transition
+from holdfast.payloads.signed import SignedBy
+from holdfast.workflows import remembering
+from holdfast.workflows.entry import Entry
+from holdfast.workflows.remembering import Remembered
+from holdfast.workflows.request_book import WHY_CHARACTERS, RequestBook
+
+
+class Recalling(RequestBook):
+    """A book of requests that answers some of them by what was decided before.
+
+    Attributes:
+        signed: Only signed decisions count: names are verified.
+        remembered: The decisions that are to answer further calls.
+    """
+
+    def __init__(self, arguments_of: Callable[[Request], JsonObject | None], root_of: Callable[[str], str]) -> None:
+        super().__init__()
+        self.signed = False
+        self.remembered: list[Remembered] = []
+        self._arguments_of = arguments_of
+        self._root_of = root_of
+        self._to_answer = False
+
+    def recall(self, request: Request, arguments: JsonObject, call: str, now: datetime) -> Entry | None:
+        """Answer a call by a remembered decision, before anybody is asked about it.
+
+        Args:
+            request: What would be asked.
+            arguments: The call's, whole.
+            call: Its id, for the log.
+            now: Workflow time.
+
+        Returns:
+            The remembered decision, as a closed entry under the id of the request that was decided; None: ask.
+        """
+        kept = remembering.recall(self._counting, request, arguments, self._root_of(request.frame))
+        if kept is None:
+            return None
+        self.note(
+            Transition(
+                what="remembered",
+                at=now,
+                request=kept.request,
+                verdict=kept.verdict.kind,
+                by=kept.by,
+                why=f"{request.agent}: {request.tool} {call}"[:WHY_CHARACTERS],
+                remember=remembering.wish_of(kept),
+                signed_by=self._vouched(kept.proof),
+                frame=request.frame,
+                call=call,
+            )
+        )
+        original = self.entries[kept.request].request
+        proofs = [kept.proof] if kept.proof is not None else []
+        return Entry(
+            request=original, digest="", state="decided", verdict=kept.verdict, closed_by=kept.by, proofs=proofs
+        )
+
+    def answer_siblings(self, now: datetime) -> None:
+        """Close open requests that a remembered decision answers; one that is being decided is left to that.
+
+        Called when all messages of a workflow task have been taken, so that an explicit decision goes first.
+        """
+        if not self._to_answer:
+            return
+        self._to_answer = False
+        looked_up = {decision.id for decision in self._looked_up}
+        for entry in self.entries.values():
+            request = entry.request
+            if entry.state != "open" or request.id in looked_up:
+                continue
+            root = self._root_of(request.frame)
+            kept = remembering.recall(self._counting, request, self._arguments_of(request), root)
+            if kept is None:
+                continue
+            entry.verdict = kept.verdict
+            entry.proofs = [kept.proof] if kept.proof is not None else []
+            self._close(entry, "decided", kept.by, now)
+            self.note(
+                Transition(
+                    what="decided",
+                    at=now,
+                    request=request.id,
+                    verdict=kept.verdict.kind,
+                    by=kept.by,
+                    why=f"remembered from {kept.request}",
+                    remember=remembering.wish_of(kept),
+                    signed_by=self._vouched(kept.proof),
+                )
+            )
+
+    def forget(self, root: str) -> None:
+        """Forget the decisions that were remembered for a run, which has ended."""
+        self.remembered = [each for each in self.remembered if each.root != root]
+
+    def _keep(self, request: Request, decision: Decision, now: datetime) -> None:
+        kept = remembering.remembered(request, decision, self._arguments_of(request), self._root_of(request.frame), now)
+        self.remembered = remembering.added(self.remembered, kept)
+        self._to_answer = True
+
+    @property
+    def _counting(self) -> list[Remembered]:
+        """The remembered decisions that count: in a run that takes signed ones only, those."""
+        return [each for each in self.remembered if each.proof is not None or not self.signed]
+
+    def _vouched(self, decision: Decision | None) -> SignedBy | None:
+        """The key that vouches for a decider's name, where it has been verified."""
+        signature = decision.signature if decision is not None and self.signed else None
+        return None if signature is None else signature.signed_by
