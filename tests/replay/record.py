@@ -17,18 +17,26 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
+from temporalio.common import RetryPolicy
 from temporalio.testing import WorkflowEnvironment
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+from _evidence import logged  # noqa: E402
+from _signing import ring, signed  # noqa: E402
 from holdfast import (  # noqa: E402
     Agent,
     Answer,
     Approval,
     Approve,
+    Changed,
     Compact,
+    Escalation,
+    Notification,
     Run,
+    RunAgain,
+    Signer,
     Tool,
     handoff,
     hosted_mcp,
@@ -41,10 +49,12 @@ from holdfast.chain import chain_of  # noqa: E402
 from holdfast.events import history_of  # noqa: E402
 from holdfast.server import EmbeddedServer, find_binary  # noqa: E402
 from holdfast.testing import Compacted, Fail, Gate, Hang, Lab, Reply, call, mcp_approval, refusal, text  # noqa: E402
+from holdfast.workflows import budgets  # noqa: E402
 from replay.two_runs import TwoRuns  # noqa: E402
 
 RELEASE = version("holdfast")
 DONE = Reply(text("done"))
+GATEWAY = Signer.generate(method="gateway")
 started = asyncio.Event()
 
 
@@ -119,10 +129,70 @@ stalling = [
     Agent("stalled_wording", model="m", tools=[wipe], rejection_text=stall),
 ]
 """Agents whose own functions are being asked something."""
+answered: list[str] = []
+"""What the teller's functions were asked before: each answers once, and then never ends."""
+
+
+async def once(what: str, answer: Any) -> Any:
+    """Answer the first time."""
+    if what in answered:
+        await stall(None, None)
+    answered.append(what)
+    return answer
+
+
+async def still(_context: Any, _arguments: Any) -> Any:
+    """Say that the world has changed."""
+    return await once("revalidate", Changed("the rate is another", before=1, now=2))
+
+
+async def took_no_effect(_context: Any) -> Any:
+    """Say that the call may run again."""
+    return await once("verify", RunAgain())
+
+
+async def tell(notification: Notification) -> None:
+    """Fail to tell of what opens, and never come back from telling of an escalation."""
+    if notification.what == "opened":
+        raise ConnectionError("the pager is away")
+    if notification.what == "escalated":
+        await stall(None, None)
+
+
+@tool(approval=True, revalidate=still)
+async def exchange(amount: int) -> str:
+    """Exchange an amount."""
+    return f"exchanged {amount}"
+
+
+@tool(timeout=timedelta(seconds=0.2), verify=took_no_effect)
+async def charge(amount: int) -> str:
+    """End with an unknown outcome."""
+    await asyncio.Event().wait()
+    return "never"
+
+
+@tool(
+    approval=Approval(
+        remind=[timedelta(seconds=0.3)], escalate=[Escalation(timedelta(seconds=0.6), ["boss"])], approvers=["ann"]
+    )
+)
+async def lend(amount: int) -> str:
+    """Lend an amount."""
+    return f"lent {amount}"
+
+
+@tool(approval=Approval(deadline=timedelta(seconds=0.4), on_deadline="reject"))
+async def give(amount: int) -> str:
+    """Give an amount away."""
+    return f"gave {amount}"
+
+
+teller = Agent("teller", model="m", tools=[exchange, charge, lend, give])
 hoster = Agent("hoster", model="m", tools=[hosted_mcp("files", server_url="https://files.example/mcp")])
 thinker = Agent("thinker", instructions="Think.", model="m", background=True)
 keeper = Agent("keeper", model="m", tools=[wipe, look], compaction=Compact(at_tokens=1, keep_turns=0))
-AGENTS = [desk, frugal, front, thinker, keeper, *stalling, hoster]
+AGENTS = [desk, frugal, front, thinker, keeper, *stalling, hoster, teller]
 STARTED_WITH = {
     "nested": "front",
     "handed_over": "front",
@@ -135,10 +205,18 @@ STARTED_WITH = {
     "closing": "stalled_limit",
     "wording": "stalled_wording",
     "hosted_mcp": "hoster",
+    "revalidated": "teller",
+    "verified": "teller",
+    "escalated": "teller",
 }
 """Scenes that begin with another agent than the desk."""
 OPTIONS: dict[str, dict[str, Any]] = {"carried": {"segment_events": 40}, "kept": {"history": "conversation"}}
 """How a scene's run is started, beside its agent."""
+LABS: dict[str, dict[str, Any]] = {
+    "escalated": {"notify": tell},
+    "signed": {"trusted_keys": ring(GATEWAY), "signer": GATEWAY},
+}
+"""What a scene's lab has besides."""
 
 LONG = {"stuck"}
 """Scenes that take minutes."""
@@ -370,6 +448,34 @@ async def stuck(lab: Lab, run: Run) -> None:
             return
 
 
+async def revalidated(lab: Lab, run: Run) -> None:
+    """Something had changed since an approval; it was approved anew, and the tool is asked again whether that holds."""
+    first = await lab.next_request(run)
+    await run.approve(first, decided_by="lead")
+    async for request in run.requests():
+        if request.id != first.id:
+            await run.approve(request, decided_by="lead")
+            break
+    await stalled(lab, run)
+
+
+async def escalated(lab: Lab, run: Run) -> None:
+    """Reminded of, escalated, and people are being told so, which had failed once; another request has expired."""
+    await run.raise_limits(turns=5, by="lead")
+    for what in ("reminded", "escalated", "expired", "notify_failed"):
+        await logged(lab, run, what, 1)
+    await stalled(lab, run)
+
+
+async def signed_for(lab: Lab, run: Run) -> None:
+    """A run that takes signed decisions alone: one came as a signal and its call has run, another request waits."""
+    first, _ = await lab.open_requests(run, 2)
+    handle = lab.client.get_workflow_handle(run.id)
+    await handle.signal("approve", first.id)
+    await handle.signal("decide", (await signed(lab, run, GATEWAY, first, Approve())).to_wire())
+    await until_settled(lab, run)
+
+
 async def finished(_lab: Lab, run: Run) -> None:
     """Completed, its archiving started."""
     await run.result()
@@ -431,6 +537,10 @@ SCENES: dict[str, Scene] = {
     "hosted_mcp": ([Reply(mcp_approval("files", "delete", {"path": "/tmp/x"}, "m1"))], deadline),
     "agent_missing": ([Reply(WIPE)], agent_missing),
     "stuck": ([Reply(WIPE)], stuck),
+    "revalidated": ([Reply(call("exchange", {"amount": 7}, "c1"))], revalidated),
+    "verified": ([Reply(call("charge", {"amount": 7}, "c1"))], stalled),
+    "escalated": ([Reply(call("lend", {"amount": 7}, "c1"), call("give", {"amount": 8}, "c2"))], escalated),
+    "signed": ([Reply(WIPE, call("wipe", {"target": "b"}, "c2"))], signed_for),
     "hosted": ([Reply(WIPE), DONE, Reply(WIPE), Gate("never", DONE)], hosted),
 }
 
@@ -444,9 +554,12 @@ def scrubbed(history: str) -> str:
 async def record(client: Client, folder: Path, name: str) -> None:
     """Record one scene."""
     started.clear()
+    answered.clear()
     script, play = SCENES[name]
     archive = HERE / "record.py" if name.startswith("archiv") else None  # in the way: nothing can be written there
-    async with Lab(AGENTS, script=script, client=client, workflows=[TwoRuns], groups=GROUPS, archive=archive) as lab:
+    given = {"workflows": [TwoRuns], "groups": GROUPS, "archive": archive, **LABS.get(name, {})}
+    budgets.NOTIFICATION["retry_policy"] = RetryPolicy(maximum_attempts=1)  # likewise
+    async with Lab(AGENTS, script=script, client=client, **given) as lab:
         if name == "hosted":
             handle = await client.start_workflow(TwoRuns.run, "desk", id="hosted", task_queue=lab.task_queue)
             run = lab.watch(lab.hf.run(handle.id))

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 from holdfast import HoldfastPlugin
-from holdfast.payloads.requests import RequestKind
+from holdfast.payloads.evaluation import Evaluation
+from holdfast.payloads.requests import MEMO_LOG, RequestKind, Transition
 from holdfast.workflows.frames import CallState, Phase
 from holdfast.workflows.state import RunState
 from replay.record import SCENES
 from replay.two_runs import TwoRuns
 
+KINDS = [each.model_fields["kind"].default for each in get_args(Evaluation)]
+"""What user code can be asked."""
 STARTED = "workflowExecutionStartedEventAttributes"
 RECORDED = sorted((Path(__file__).parent / "histories").glob("*/*.json"))
 HISTORIES = [pytest.param(path.stem, path.read_text(), id=f"{path.parent.name}-{path.stem}") for path in RECORDED]
@@ -71,6 +75,48 @@ async def test_xg1_every_wait_state_is_recorded_and_replays(monkeypatch: pytest.
     workflows = {json.loads(path.read_text())["events"][0][STARTED]["workflowType"]["name"] for path in RECORDED}
     assert workflows >= {"AgentRun", "AgentSession", "TwoRuns", "holdfast.archive"}
     assert any('"continuedExecutionRunId": "' in path.read_text() for path in RECORDED if path.stem == "carried")
+
+
+def attributes(name: str) -> Iterator[dict[str, Any]]:
+    """What all recorded events of one type say."""
+    for path in RECORDED:
+        yield from (event[name] for event in json.loads(path.read_text())["events"] if name in event)
+
+
+def plain(payload: dict[str, Any]) -> Any:
+    """What a recorded payload holds."""
+    return json.loads(base64.b64decode(payload.get("data", "")) or b"null")
+
+
+NOT_RECORDED = {
+    *("check_answer", "handle_refusal", "build_input", "extract_output", "word_failure", "tell_handoff"),
+    *("guard_call", "after_tools", "pack_blocks"),
+}
+"""Questions to user code that no history has yet: each is one activity in a state that others are recorded in."""
+NOT_LOGGED = {"in_doubt", "message_refused", "compaction_failed"}
+"""Steps of the ledger, likewise: they change nothing but the log."""
+
+
+def test_xg1_what_comes_between_a_request_and_its_effect_is_recorded() -> None:
+    """XG1: among what the recorded histories hold is every question to the user's code and every step of the ledger
+    that a call can wait for: changed since its approval, verified, signed, reminded of, escalated, told of."""
+    asked = {
+        plain(each["input"]["payloads"][0])["kind"]
+        for each in attributes("activityTaskScheduledEventAttributes")
+        if each["activityType"]["name"] == "holdfast.evaluate"
+    }
+    kinds = {each["activityType"]["name"] for each in attributes("activityTaskScheduledEventAttributes")}
+    steps = {
+        step["what"]
+        for each in attributes("workflowPropertiesModifiedEventAttributes")
+        for step in plain(each["upsertedMemo"]["fields"].get(MEMO_LOG, {})) or []
+    }
+    assert asked >= set(KINDS) - NOT_RECORDED
+    assert not asked & NOT_RECORDED, "take it out of the list"
+    assert "holdfast.notify" in kinds
+    logged = {word for each in get_args(Transition.model_fields["what"].annotation) for word in get_args(each)}
+    assert steps >= logged - NOT_LOGGED
+    assert not steps & NOT_LOGGED, "take it out of the list"
 
 
 def test_histories_do_not_say_where_they_were_recorded() -> None:
