@@ -27,8 +27,12 @@ def groups_among(names: Iterable[str]) -> list[str]:
 
 
 def person(name: str) -> str:
-    """The one spelling of a person's name by which people are told apart: ``Ann`` and ``ann `` are one person."""
-    return unicodedata.normalize("NFKC", name.removeprefix(USER)).strip().casefold()
+    """The one spelling of a person's name by which people are told apart.
+
+    ``Ann``, ``ann ``, ``user:ann`` and ``User: Ann`` are one person.
+    """
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return unicodedata.normalize("NFKC", folded).strip().removeprefix(USER).strip()
 
 
 def named(name: str, approvers: Iterable[str]) -> bool:
