@@ -23,7 +23,9 @@ UNVERIFIED: Final = frozenset(
 )
 """Why a decision was refused of which it is not known whose it is."""
 KEPT_OUTCOMES: Final = 1000
-"""Decision ids whose outcome is kept, the newest ones."""
+"""Recorded decisions whose outcome is kept, the newest ones."""
+KEPT_REFUSALS: Final = 200
+"""Refused ones likewise: anybody may send those, and they must push out nothing that was recorded."""
 
 
 def content_of(decision: Decision) -> str:
@@ -35,23 +37,31 @@ class Outcomes:
     """The newest outcomes, each with the content that led to it."""
 
     def __init__(self) -> None:
-        self._known: Recent[DecisionOutcome] = Recent(KEPT_OUTCOMES)
+        self._recorded: Recent[DecisionOutcome] = Recent(KEPT_OUTCOMES)
+        self._refused: Recent[DecisionOutcome] = Recent(KEPT_REFUSALS)
 
     def __repr__(self) -> str:
-        return f"Outcomes({self._known!r})"
+        return f"Outcomes({self._recorded!r}, {self._refused!r})"
 
     def carried(self) -> list[tuple[str, str, DecisionOutcome]]:
-        """All of them, oldest first: decision id, content, outcome."""
-        return self._known.carried()
+        """All of them, refused ones first, each oldest first: decision id, content, outcome."""
+        return [*self._refused.carried(), *self._recorded.carried()]
 
     def restore(self, carried: Iterable[tuple[str, str, DecisionOutcome]]) -> None:
         """Take over what was carried."""
-        self._known.restore(carried)
+        for decision_id, content, outcome in carried:
+            self._kind(outcome).keep(decision_id, content, outcome)
 
     def of(self, decision_id: str) -> DecisionOutcome:
         """What became of a decision."""
-        known = self._known.get(decision_id)
+        known = self._known(decision_id)
         return known[1] if known else DecisionOutcome(decision_id=decision_id, state="unknown")
+
+    def _known(self, decision_id: str | None) -> tuple[str, DecisionOutcome] | None:
+        return self._recorded.get(decision_id) or self._refused.get(decision_id)
+
+    def _kind(self, outcome: DecisionOutcome) -> Recent[DecisionOutcome]:
+        return self._refused if outcome.state == "refused" else self._recorded
 
     def receipt_of(self, decision: Decision, *, signed: bool = False) -> Receipt | None:
         """The receipt of the same decision, if it was recorded before.
@@ -63,7 +73,7 @@ class Outcomes:
         Raises:
             DecisionConflictError: Its decision id was used with other content.
         """
-        known = self._known.get(decision.decision_id)
+        known = self._known(decision.decision_id)
         if known is None:
             return None
         content, outcome = known
@@ -86,4 +96,4 @@ class Outcomes:
         if outcome.state == "refused" and self.of(decision.decision_id).state == "recorded":
             return
         kept = outcome.model_copy(update={"decision_id": decision.decision_id})
-        self._known.keep(decision.decision_id, content_of(decision), kept)
+        self._kind(kept).keep(decision.decision_id, content_of(decision), kept)
