@@ -406,6 +406,24 @@ async def test_xh6_no_other_message_stands_in_for_a_signed_grant(make_lab: MakeL
     assert (await run.result()).output == "done"
 
 
+async def test_xh6_a_run_from_before_keys_gets_no_turns_by_an_unsigned_word(
+    make_lab: MakeLab, effects: Effects
+) -> None:
+    """XH6: a budget request that opened before the workers had keys takes a signed grant alone, also where the run's
+    limits are to be raised."""
+    agent = desk(effects, False, max_turns=1, on_limit="ask")
+    lab = await make_lab([agent], script=[PAY, DONE], signer=GATEWAY)
+    run = await lab.start("desk")
+    budget = await lab.next_request(run)
+    lab._trusted_keys = ring(GATEWAY)
+    await lab.replace_worker()
+    with pytest.raises(DecisionUnsignedError):
+        await run.raise_limits(turns=1, by="ana")
+    assert [each.id for each in await run.pending()] == [budget.id]
+    await run.grant(budget, turns=1, decided_by="ana")
+    assert (await run.result()).output == "done"
+
+
 async def test_xh6_a_run_stays_signed_in_a_fresh_history(make_lab: MakeLab, effects: Effects) -> None:
     """XH6: a run that goes on in a fresh history takes signed decisions alone, and keeps its proofs."""
     lab = await make_lab(

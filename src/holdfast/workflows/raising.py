@@ -20,6 +20,7 @@ from holdfast.workflows.at_work import loop_meant
 from holdfast.workflows.doors import only_argument, refusal_to_wire
 from holdfast.workflows.frames import Frame
 from holdfast.workflows.state import RunState
+from holdfast.workflows.verifying import refuse_unverified
 
 
 class Raiser:
@@ -33,7 +34,9 @@ class Raiser:
         try:
             given = _read(args)
             if not self._state.about_to_begin:
-                self._checked(given)
+                _, request = self._checked(given)
+                if request is not None:  # also where the run has no recorded word yet that it takes signed ones only
+                    refuse_unverified(self._state, _granted(request, given))
         except RefusalError as refusal:
             raise refusal_to_wire(refusal) from None
 
@@ -48,7 +51,7 @@ class Raiser:
             raise refusal_to_wire(refusal) from None
         ledger, now, more = self._state.ledger, workflow.now(), _grant(given)
         if request is not None:
-            ledger.record(Decision(id=request.id, verdict=more, decided_by=given.by), now)
+            ledger.record(_granted(request, given), now)
             limits.take_decision(frame, ledger.entries[request.id])
         else:
             limits.grant(frame, more)
@@ -74,14 +77,16 @@ class Raiser:
                 raise GrantRefusedError(f"{frame.agent} has no limit of {what} that could be raised", limit=what)
         request = next((each for each in self._budgets() if each.frame == frame.id), None)
         if request is not None:
-            self._state.ledger.check(
-                Decision(id=request.id, verdict=_grant(given), decided_by=given.by),
-                workflow.now(),
-            )
+            self._state.ledger.check(_granted(request, given), workflow.now())
         return frame, request
 
     def _budgets(self) -> list[Request]:
         return [each for each in self._state.ledger.open_requests() if each.kind == "budget"]
+
+
+def _granted(request: Request, given: RaiseLimits) -> Decision:
+    """The decision that a raise amounts to where a budget request is open: an unsigned one."""
+    return Decision(id=request.id, verdict=_grant(given), decided_by=given.by)
 
 
 def _grant(given: RaiseLimits) -> Grant:
