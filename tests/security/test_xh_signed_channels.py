@@ -289,7 +289,8 @@ async def test_xk1_edited_arguments_are_those_that_were_signed(make_lab: MakeLab
 
 
 async def test_xk4_a_standing_approval_is_proven_for_each_call(make_lab: MakeLab, effects: Effects) -> None:
-    """XK4: a signed decision that is remembered lets later calls run in its scope alone, while its key is trusted."""
+    """XK4: a signed decision that is remembered lets later calls run in its scope alone, while its key is trusted: once
+    it could not be verified it answers none any more, and the log says so."""
 
     @tool(approval=True)
     async def run(command: str) -> str:
@@ -303,7 +304,7 @@ async def test_xk4_a_standing_approval_is_proven_for_each_call(make_lab: MakeLab
     old, new = Signer.generate(), Signer.generate()
     keys = {old.kid: trusted(old)}
     trust = TrustedKeys(keys)
-    script = [step("pytest a"), step("pytest b"), step("make c"), step("pytest d"), DONE]
+    script = [*map(step, ("pytest a", "pytest b", "make c", "pytest d", "pytest e")), DONE]
     lab = await make_lab([Agent("desk", model="m", tools=[run])], script=script, trusted_keys=trust, signer=old)
     going = await lab.start("desk")
     request = await lab.next_request(going)
@@ -322,7 +323,14 @@ async def test_xk4_a_standing_approval_is_proven_for_each_call(make_lab: MakeLab
                 break
     assert "not trusted here" in (last.reason or "")
     assert effects == ["pytest a", "pytest b", "make c"]
+    [voided] = await logged(lab, going, "voided", 1)
+    assert (voided.request, voided.by) == (request.id, "ana")
+    assert (voided.why or "").startswith("no longer remembered: ")
     await signing.approve(last, decided_by="ana")
+    later = await asked_again(going, request, outside, last)
+    assert (later.arguments, later.reason) == ({"command": "pytest e"}, None)
+    assert effects[-1] == "pytest d"
+    await signing.reject(later, decided_by="ana")
     await going.result()
     assert effects[-1] == "pytest d"
 

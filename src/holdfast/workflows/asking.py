@@ -11,7 +11,7 @@ from holdfast.payloads import call_items
 from holdfast.payloads.changed import ChangedFacts
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import ApprovalPlan, DoubtPlan
-from holdfast.payloads.requests import Approve, BudgetFacts, Request, RequestKind
+from holdfast.payloads.requests import Approve, BudgetFacts, Request, RequestKind, Scheduled
 from holdfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
 from holdfast.workflows import escalating
 from holdfast.workflows.asker import Asker
@@ -19,11 +19,17 @@ from holdfast.workflows.binding import policy_of, sealed
 from holdfast.workflows.entry import Entry
 from holdfast.workflows.frames import Call, Frame
 from holdfast.workflows.limits import Reached
+from holdfast.workflows.remembering import is_changed
 
 PREVIEW_CHARACTERS = 2000
 _WHO: Final = {"approvers", "quorum", "exclude_requester", "veto", "on_edit"}
 _BY_RULE: Final = {*_WHO, "kind", "verdicts", "reason", "deadline", "on_deadline", "schedule"}
 """Fields of a request that its approval rule decides."""
+
+SHOWN_STILL: Final = "holdfast.changed-shown-still"
+SILENCE_REJECTS: Final = "holdfast.silence-rejects"
+REMINDED_OF_DOUBT: Final = "holdfast.doubt-reminders"
+"""Recorded where a request is shaped by a rule that older histories have nothing of."""
 
 
 def of_call(frame: Frame, call: Call, item: JsonObject, asker: Asker) -> Request:
@@ -41,7 +47,7 @@ def of_call(frame: Frame, call: Call, item: JsonObject, asker: Asker) -> Request
 def _gated(frame: Frame, call: Call, item: JsonObject, arguments: JsonObject, asker: Asker) -> Request:
     now = asker.now()
     request = _about_call(frame, call, arguments, asker, now)
-    plan = _rule_of(call) or ApprovalPlan()
+    plan = _held(call, _rule_of(call) or ApprovalPlan(), asker)
     if call.plan.hosted:
         facts = {"server_label": item["server_label"], "name": item["name"]}
         return request.model_copy(update={**_asked_by(plan, "hosted_mcp", now), "facts": facts})
@@ -73,10 +79,10 @@ def again(
     """
     now = asker.now()
     old = {name: getattr(request, name) for name in sorted(_BY_RULE)}
-    asked = _asked_by(rule, request.kind, now) if rule is not None else old
+    asked = _asked_by(_held(call, rule, asker), request.kind, now) if rule is not None else old
     editors = [*(request.editors or []), *([editor] if editor else [])]
     new = _about_call(frame, call, arguments, asker, now).model_copy(
-        update={**asked, "editors": list(dict.fromkeys(editors)) or None}
+        update={**asked, **_still_shown(request, asker), "editors": list(dict.fromkeys(editors)) or None}
     )
     before = None if request.bound is None else request.bound.policy_digest
     policy = before if rule is None else policy_of(rule)
@@ -94,7 +100,7 @@ def changed(
     now, policy = asker.now(), _rule_of(call)
     plan = policy or ApprovalPlan()
     if plan.on_deadline == "approve":
-        plan = plan.model_copy(update={"on_deadline": None})
+        plan = _silence_rejects(plan)
     editors = list(approved.request.editors or []) if approved.request.call_id == call.call_id else []
     if isinstance(approved.verdict, Approve) and approved.verdict.arguments is not None and approved.closed_by:
         editors.append(approved.closed_by)
@@ -106,6 +112,45 @@ def changed(
     }
     request = _about_call(frame, call, arguments, asker, now).model_copy(update=shown)
     return sealed(request, frame, arguments, asker, schema=call.plan.schema_digest, policy=policy_of(policy))
+
+
+def unproven(
+    frame: Frame, call: Call, item: JsonObject, asker: Asker, *, reason: str, closed: Request | None
+) -> Request:
+    """The request that takes the place of an approval which could not be verified.
+
+    Args:
+        frame: Where the call stands.
+        call: Is asked about anew; what did not hold is counted in it already.
+        item: Its item in the reply.
+        asker: The run's.
+        reason: What people are told.
+        closed: The request by which it was approved, where that is known: who edited the arguments and what had
+            changed by then is still so.
+    """
+    request = of_call(frame, call, item, asker)
+    shown = {} if closed is None or closed.call_id != call.call_id else _still_shown(closed, asker)
+    editors = None if closed is None else closed.editors
+    return request.model_copy(update={"reason": reason, "editors": editors, **shown})
+
+
+def _held(call: Call, plan: ApprovalPlan, asker: Asker) -> ApprovalPlan:
+    """What the rule says of a call, whose silence lets nothing run where an approval of it did not hold."""
+    if plan.on_deadline != "approve" or not (call.reasked or call.unproven) or not asker.patched(SILENCE_REJECTS):
+        return plan
+    return _silence_rejects(plan)
+
+
+def _silence_rejects(plan: ApprovalPlan) -> ApprovalPlan:
+    return plan.model_copy(update={"on_deadline": None})
+
+
+def _still_shown(former: Request, asker: Asker) -> dict[str, Any]:
+    """What has changed since an approval, for whoever is asked in place of *former*: they have not seen it yet."""
+    if not is_changed(former) or not asker.patched(SHOWN_STILL):
+        return {}
+    assert former.facts is not None
+    return {"facts": {"changed": former.facts["changed"]}}
 
 
 def _rule_of(call: Call) -> ApprovalPlan | None:
@@ -149,14 +194,24 @@ def in_doubt(
     plan = call.plan.doubt or DoubtPlan()
     if plan.approvers is not None:
         who["approvers"] = plan.approvers
-    else:
-        who["schedule"] = escalating.schedule_of(_rule_of(call) or ApprovalPlan(), request.requested_at)
     if plan.deadline_s is not None:
         who["deadline"] = request.requested_at + timedelta(seconds=plan.deadline_s)
         who["on_deadline"] = plan.on_deadline or "give_up"
+    if plan.approvers is None:
+        who["schedule"] = _reminders_of_doubt(call, request.requested_at, who.get("deadline"), asker)
     request = request.model_copy(update={**who, "reason": reason, "facts": facts})
     policy = policy_of(_rule_of(call))
     return sealed(request, frame, arguments, asker, schema=call.plan.schema_digest, policy=policy)
+
+
+def _reminders_of_doubt(
+    call: Call, opened: datetime, deadline: datetime | None, asker: Asker
+) -> list[Scheduled] | None:
+    """The reminders of a call's approval rule, as far as the doubt's own deadline leaves time for them."""
+    plan = _rule_of(call) or ApprovalPlan()
+    former = escalating.schedule_of(plan, opened)
+    steps = escalating.schedule_until(deadline, plan, opened)
+    return steps if steps == former or asker.patched(REMINDED_OF_DOUBT) else former
 
 
 def missing_agent(frame: Frame, asker: Asker) -> Request:

@@ -23,6 +23,8 @@ from holdfast.workflows.work import Work
 
 MOST_UNPROVEN: Final = 3
 """So often in a row a call may turn out not to be proven, before that ends the run."""
+DISTRUSTED: Final = "holdfast.distrusted"
+"""Recorded where a remembered decision is forgotten, as it cannot be verified: older histories have nothing of it."""
 RESET: Final = "the run was reset after this was asked about; what was approved before that may have run already"
 """What a person is told who is asked anew."""
 
@@ -115,6 +117,7 @@ class CallEndings:
         """Ask again about a call that did not run, as no signed decision lets it."""
         state, frame = self._state, self._frame
         state.ledger.signed = True  # whoever says so takes only those
+        self._distrust(call, why)
         if call.cancelling is not None or self._work.ending:
             self.cancelled(call)
             return
@@ -127,12 +130,20 @@ class CallEndings:
             self._ask_doubt(call, reason, {"ended": "unproven"})
             return
         closed = state.ledger.entries.get(call.released_by or "")
-        request = asking.of_call(frame, call, state.item_of(frame, call), state.asker).model_copy(
-            update={"reason": reason, "editors": closed.request.editors if closed is not None else None}
-        )
+        item, former = state.item_of(frame, call), None if closed is None else closed.request
+        request = asking.unproven(frame, call, item, state.asker, reason=reason, closed=former)
         call.edited, call.arguments = call.arguments, None
         call.released_by, call.digest, call.binding, call.proofs = None, None, None, None
         call.state, call.request = "asking", state.open_request(request)
+
+    def _distrust(self, call: Call, why: str) -> None:
+        """Let a remembered decision answer no more calls, of which one could not be verified."""
+        if call.proofs is None or call.proofs.reruns:
+            return
+        ledger = self._state.ledger
+        decided_on = {each.id for each in call.proofs.decisions} | {call.released_by or ""}
+        if ledger.remembers(decided_on) and workflow.patched(DISTRUSTED):
+            ledger.distrust(decided_on, self._frame.id, call.call_id, why, workflow.now())
 
     def ran(self, call: Call, value: JsonValue) -> None:
         """Keep that a call ran to its end, and what it returned where that may become the frame's output."""

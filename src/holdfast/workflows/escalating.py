@@ -26,8 +26,12 @@ def default_of(plan: ApprovalPlan, opened: datetime) -> DeadlineDefault:
 
 
 def schedule_of(plan: ApprovalPlan, opened: datetime) -> list[Scheduled] | None:
-    """The reminders and escalations of a request, in order: those that its deadline leaves time for."""
-    deadline = deadline_of(plan, opened)
+    """The reminders and escalations of an approval, in order: those that its deadline leaves time for."""
+    return schedule_until(deadline_of(plan, opened), plan, opened)
+
+
+def schedule_until(deadline: datetime | None, plan: ApprovalPlan, opened: datetime) -> list[Scheduled] | None:
+    """The reminders and escalations of a plan, for a request with a deadline of its own."""
     steps = [
         *(Scheduled(what="remind", at=_later(opened, after)) for after in plan.remind_s or ()),
         *(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from holdfast.payloads.json_profile import JsonObject
@@ -97,6 +97,28 @@ class Recalling(RequestBook):
                     signed_by=self._vouched(kept.proof),
                 )
             )
+
+    def remembers(self, requests: Collection[str]) -> bool:
+        """Whether a decision on one of *requests* is remembered."""
+        return any(each.request in requests for each in self.remembered)
+
+    def distrust(self, requests: Collection[str], frame: str, call: str, why: str, now: datetime) -> None:
+        """Forget the decisions on *requests*, and log it: they could not be verified when *call* was to run."""
+        for kept in self.remembered:
+            if kept.request in requests:
+                self.note(
+                    Transition(
+                        what="voided",
+                        at=now,
+                        request=kept.request,
+                        by=kept.by,
+                        why=f"no longer remembered: {why}"[:WHY_CHARACTERS],
+                        remember=remembering.wish_of(kept),
+                        frame=frame,
+                        call=call,
+                    )
+                )
+        self.remembered = [each for each in self.remembered if each.request not in requests]
 
     def forget(self, root: str) -> None:
         """Forget the decisions that were remembered for a run, which has ended."""

@@ -73,6 +73,7 @@ class RunState:
             workflow_run=info.first_execution_run_id,
             now=workflow.now,
             new_id=lambda: str(workflow.uuid4()),
+            patched=workflow.patched,
         )
         self.frames: list[Frame] = []
         self.active: set[str] = set()
