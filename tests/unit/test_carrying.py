@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from holdfast.payloads.remember import Remember
 from holdfast.payloads.requests import Approve, Decision, Reject, Request
-from holdfast.workflows.carrying import loose_in, put_pack
 from holdfast.workflows.frames import Frame
 from holdfast.workflows.ledger import Ledger
+from holdfast.workflows.packing import loose_in, put_pack
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

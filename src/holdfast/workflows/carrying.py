@@ -7,7 +7,7 @@ is data by then, so that the next history begins where this one ends.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
@@ -16,31 +16,22 @@ from temporalio import workflow
 
 from holdfast.payloads.artifacts import Artifact
 from holdfast.payloads.carry import CARRY_BYTES, Carry
-from holdfast.payloads.evaluation import Evaluated, PackBlocks
 from holdfast.payloads.guardrails import kept
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.usage import RequestUsage
-from holdfast.workflows import budgets
 from holdfast.workflows.archiving import archive_segment
 from holdfast.workflows.frames import Failure, Frame
 from holdfast.workflows.ledger import LedgerState
 from holdfast.workflows.mailbox import MailboxState
 from holdfast.workflows.notifying import NotifierState
-from holdfast.workflows.settle import Done, settle_activity, start_activity
+from holdfast.workflows.packing import Packer
 from holdfast.workflows.state import RunState
 from holdfast.workflows.work import Work
 
-PACK_BYTES: Final = 16 * 1024
-"""Blocks together above this size are kept outside the history, where there is a place: each fresh history would
-repeat them otherwise."""
-PACKED_AT_ONCE: Final = 2_000
-"""Blocks of one pack: their ids are an activity's input."""
 POSTPONED_EVENTS: Final = 500
 """After how many further events it is tried again where the state could not be taken along."""
 LATEST_EVENTS: Final = 10_000
 """Events at which that ends the run: near 24,000 a replay no longer fits into a workflow task."""
-
-
 TOLD_WITHIN: Final = timedelta(seconds=5)
 """How long a run that leaves its history waits for what people are being told; what is left is told in the next one."""
 ANOTHER_TASK_S: Final = 0.001
@@ -124,7 +115,7 @@ class Carrier:
         self._state = state
         self._archived = False
         self._told = False
-        self._cannot_keep = False
+        self._packer = Packer(state)
 
     async def carry(
         self, done: Callable[[], bool], may_leave: Callable[[], bool], own: Callable[[], JsonObject]
@@ -157,7 +148,7 @@ class Carrier:
                 await asyncio.sleep(ANOTHER_TASK_S)
             if done():
                 return None
-            if not self._ready or await self._pack():
+            if not self._ready or await self._packer.pack():
                 continue  # meanwhile something may have come in
             state.ledger.take_due(workflow.now())  # what the drivers would, in this task and too late to be taken along
             state.publish()
@@ -220,40 +211,6 @@ class Carrier:
                     frame.fail(failure)
         self._state.ledger_changed()
 
-    # --- what weighs most ---
-
-    async def _pack(self) -> bool:
-        """Keep outside the history what the model has seen before its last reply; whether anything was done."""
-        if not self._state.keeps or self._cannot_keep:
-            return False
-        for frame in self._state.frames:
-            for blocks, until in ((frame.earlier, len(frame.earlier)), (frame.blocks, frame.cursor)):
-                for loose in loose_in(blocks[:until], self._state.transcript.is_pack):
-                    if self._state.transcript.size(loose) >= PACK_BYTES:
-                        await self._keep(frame, loose)
-                        return True
-        return False
-
-    async def _keep(self, frame: Frame, ids: list[str]) -> None:
-        """Put a pack in the place of blocks that follow each other; where that fails, all stay here for this time."""
-        arg = PackBlocks(origin=self._state.origin(frame), ids=ids)
-        summary = f"{frame.agent} · keeping {len(ids)} blocks outside the history"
-        activity = start_activity("holdfast.evaluate", arg.to_wire(), summary, budgets.PART_OF_RUN)
-        # A task of its own: an activity that is awaited directly takes a cancel of the workflow for one of its own.
-        keeping = asyncio.create_task(settle_activity(activity))
-        try:
-            settled = await asyncio.shield(keeping)
-        except asyncio.CancelledError:
-            keeping.cancel()
-            raise
-        place = Evaluated.from_wire(settled.value).packed if isinstance(settled, Done) else None
-        if place is None:
-            self._cannot_keep = True
-        elif self._state.quiet:  # a model call that began meanwhile has been told where it reads on
-            put_pack(frame, ids, self._state.transcript.add_pack(str(workflow.uuid4()), place))
-
-    # --- what is taken along ---
-
     def _carried(self, own: JsonObject) -> Carry:
         state = self._state
         _drop_finished(state)
@@ -288,30 +245,6 @@ class Carrier:
         )
         carried.blocks, carried.packs = state.transcript.carried(carried.model_dump_json())
         return Carry.of(carried.model_dump_json())
-
-
-def loose_in(blocks: Sequence[str], is_pack: Callable[[str], bool]) -> list[list[str]]:
-    """The blocks that are in no pack yet: those that follow each other together, as many as go into one."""
-    found: list[list[str]] = [[]]
-    for each in blocks:
-        if is_pack(each) or len(found[-1]) == PACKED_AT_ONCE:
-            found.append([])
-        if not is_pack(each):
-            found[-1].append(each)
-    return [each for each in found if each]
-
-
-def put_pack(frame: Frame, packed: list[str], pack: str) -> None:
-    """Put a pack where the blocks stand that it holds, if they still follow each other there."""
-    for blocks, until in ((frame.earlier, len(frame.earlier)), (frame.blocks, frame.cursor)):
-        at = blocks.index(packed[0]) if packed[0] in blocks else until
-        if at + len(packed) > until or blocks[at : at + len(packed)] != packed:
-            continue
-        blocks[at : at + len(packed)] = [pack]
-        if blocks is frame.blocks:
-            frame.cursor -= len(packed) - 1
-            if frame.seen in packed:
-                frame.seen = pack
 
 
 def _drop_finished(state: RunState) -> None:
