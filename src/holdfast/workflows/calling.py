@@ -94,7 +94,7 @@ class Calls:
             return
         key = asking.idempotency_key(self._state.asker, frame, call)
         argument = existing.argument(activity, asking.arguments_of(call, self._state.item_of(frame, call)), key)
-        if argument is not None and not self._state.take_room(argument):
+        if argument is not None and not self._state.room.take(argument):
             call.state, call.resume_at = "backoff", workflow.now() + NEXT_TASK
             return
         settled = await self._work.activity(

@@ -90,7 +90,7 @@ class Checks:
         answer: Evaluated | None = None
         if ledger.waits(decision.id):
             self._lookups += 1
-            while makes_room and not self._state.take_room(arg):
+            while makes_room and not self._state.room.take(arg):
                 await asyncio.sleep(NEXT_TASK_S)
             answer = await self._evaluated(arg, summary)
             self._lookups -= 1
@@ -112,7 +112,7 @@ class Checks:
         ledger = self._state.ledger
         origin = self._state.origin_of(ledger.entries[decision.id].request)
         request = ledger.hold(decision).request
-        inline, at = self._state.placed(arguments, None)
+        inline, at = self._state.room.placed(arguments, None)
         arg = CheckArguments(
             origin=origin,
             tool=request.tool or "",
@@ -138,7 +138,7 @@ class Checks:
         ledger = self._state.ledger
         origin = self._state.origin_of(ledger.entries[decision.id].request)
         request = ledger.hold(decision).request
-        inline, at = self._state.placed({"output": output}, None)
+        inline, at = self._state.room.placed({"output": output}, None)
         arg = CheckAnswer(origin=origin, tool=request.tool or "", arguments=inline, at=at)
         answer = await self._evaluated(arg.to_wire(), f"{request.agent} · checking the answer to {request.tool}")
         ledger.release(decision)

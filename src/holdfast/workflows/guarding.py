@@ -67,7 +67,7 @@ class Guardrails:
             return CheckOutput(
                 origin=origin, guardrail=guard.name, reply=frame.answer, structured=frame.answer_structured
             )
-        arguments, at = self._state.placed({"output": frame.output}, None)
+        arguments, at = self._state.room.placed({"output": frame.output}, None)
         return CheckOutput(origin=origin, guardrail=guard.name, arguments=arguments, at=at)
 
     def _take(self, guard: Guard, judged: Judged) -> None:

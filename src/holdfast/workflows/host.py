@@ -14,20 +14,18 @@ from holdfast.payloads.history import GivenHistory, history_to_wire
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.messages import OnMessage
 from holdfast.payloads.requests import MEMO_LOG
-from holdfast.payloads.runs import CallStatus, RunInput, RunPhase, RunResult, RunStatus
-from holdfast.payloads.transcript import TranscriptQuery
-from holdfast.workflows import limits, provider_history
+from holdfast.payloads.runs import RunInput, RunPhase, RunResult
 from holdfast.workflows.agent_ref import AgentRef, Output, read_output
 from holdfast.workflows.archiving import archive_segment
 from holdfast.workflows.cancelling import CallCanceller
 from holdfast.workflows.carrying import Carrier, restored
 from holdfast.workflows.conversation import Conversation, Talk
 from holdfast.workflows.deciding import Decider
-from holdfast.workflows.doors import goes_on, read_optional, read_start
+from holdfast.workflows.doors import goes_on, read_start
 from holdfast.workflows.driver import Driver
 from holdfast.workflows.frames import Frame
 from holdfast.workflows.leaving import next_version
-from holdfast.workflows.publish import listed
+from holdfast.workflows.queries import Queries
 from holdfast.workflows.raising import Raiser
 from holdfast.workflows.sending import Sender
 from holdfast.workflows.state import RunState
@@ -298,6 +296,7 @@ class AgentHost:
     def _register(self) -> None:
         name, decider, raiser = self._prefix, self._decider, Raiser(self._state)
         canceller, sender = CallCanceller(self._state), Sender(self._state, self._unknown_send)
+        queries = Queries(self._state)
         signal, update = self._unread.signal, self._unread.update
         workflow.set_signal_handler(f"{name}approve", signal(decider.approve))
         workflow.set_signal_handler(f"{name}reject", signal(decider.reject))
@@ -309,10 +308,10 @@ class AgentHost:
         workflow.set_update_handler(f"{name}cancel_call", update(canceller.cancel_call), validator=canceller.refuse)
         workflow.set_update_handler(f"{name}send", update(sender.send), validator=sender.refuse)
         workflow.set_query_handler(f"{name}decision", decider.decision)
-        workflow.set_query_handler(f"{name}pending_approvals", self._pending)
-        workflow.set_query_handler(f"{name}pending_requests", self._pending)
-        workflow.set_query_handler(f"{name}status", self._status)
-        workflow.set_query_handler(f"{name}transcript", self._transcript)
+        workflow.set_query_handler(f"{name}pending_approvals", queries.pending)
+        workflow.set_query_handler(f"{name}pending_requests", queries.pending)
+        workflow.set_query_handler(f"{name}status", queries.status)
+        workflow.set_query_handler(f"{name}transcript", queries.transcript)
 
     def _added(self) -> JsonObject:
         """What is taken along beside the state of the loops."""
@@ -322,51 +321,6 @@ class AgentHost:
         """What became of a signal `send` before there was one: in a user's own workflow nobody heard of it."""
         if not self._prefix:
             await self._decider.unknown_signal("send", ())
-
-    def _pending(self, *args: object) -> list[JsonObject]:
-        requests = self._state.ledger.open_requests()
-        one = args[0].get("id") if args and isinstance(args[0], dict) else None
-        if one is None:
-            return listed(requests)
-        return [self._state.in_full(request).to_wire() for request in requests if request.id == one]
-
-    def _status(self, *_: object) -> JsonObject:
-        state = self._state
-        frame = state.run_frame
-        pending = state.ledger.open_requests()
-        return RunStatus(
-            status=state.phase,
-            agent=frame.agent if frame else None,
-            turn=frame.turn if frame else 0,
-            pending=len(pending),
-            usage=limits.total_usage(state.frames),
-            by_request=state.spending.of(state.frames),
-            calls=[
-                CallStatus(
-                    call_id=call.call_id,
-                    tool=call.tool,
-                    state="cancelling" if call.state == "running" and call.cancelling is not None else call.state,
-                    request=call.request,
-                    agent_path=each.agent_path,
-                )
-                for each in state.under(frame)
-                for call in each.calls
-            ],
-            problem=limits.problem_of(pending, sum(each.held for each in state.frames)),
-            guardrails=state.guardrails_of(frame) if frame else [],
-            history=provider_history.shown(frame),
-        ).to_wire()
-
-    def _transcript(self, *args: object) -> JsonObject:
-        query = read_optional(TranscriptQuery, args)
-        frame = next((frame for frame in self._state.frames if frame.id == query.frame), None)
-        if frame is not None and query.whole:
-            order = [*frame.earlier, *frame.blocks]
-        else:
-            order = frame.blocks if frame is not None and frame.epoch == query.epoch else []
-            if frame is not None and query.current:
-                order = [*frame.blocks, *(call.output for call in frame.calls if call.output is not None)]
-        return self._state.transcript.page(order, query).to_wire()
 
 
 def _assert_in_init() -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Final
 
 from temporalio import workflow
 
 from holdfast.errors import RequestClosedError
 from holdfast.payloads.base import json_size
 from holdfast.payloads.carry import SEGMENT_EVENTS
-from holdfast.payloads.guardrails import GuardrailResult, kept
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import Origin
 from holdfast.payloads.proofs import Proofs
@@ -18,11 +16,11 @@ from holdfast.payloads.requests import MEMO_REQUEST, Request, Transition
 from holdfast.payloads.runs import RunFacts, RunInput, RunPhase
 from holdfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
 from holdfast.payloads.transcript import user_message
-from holdfast.payloads.usage import Usage
 from holdfast.workflows import asking, binding, limits, provider_history
 from holdfast.workflows.asker import Asker
 from holdfast.workflows.asking import place_of
 from holdfast.workflows.entry import Entry
+from holdfast.workflows.frame_table import FrameTable
 from holdfast.workflows.frames import Call, Failure, Frame, asked_call, asking_frame
 from holdfast.workflows.leaving import Leaving
 from holdfast.workflows.ledger import Ledger
@@ -30,15 +28,13 @@ from holdfast.workflows.mailbox import Mailbox
 from holdfast.workflows.messages import RefuseMessages
 from holdfast.workflows.notifying import Notifier
 from holdfast.workflows.publish import LISTED_BYTES, Publisher
+from holdfast.workflows.room import Room
 from holdfast.workflows.spending import Spending
 from holdfast.workflows.transcript import Transcript
 from holdfast.workflows.work import Work
 
-INLINE_BYTES_PER_TASK: Final = 1_500_000
-"""Arguments that the commands of one workflow task carry inline, together: 4 MB would end the run."""
 
-
-class RunState:
+class RunState(FrameTable):
     """One table of frames, one ledger, one transcript.
 
     Attributes:
@@ -46,7 +42,6 @@ class RunState:
         works: What the frames that are driven have under way, by frame.
         labels: Of all runs.
         unlimited_frames: Frames whose caller lifted the agent's own turn limit.
-        next_frame: Number of the next frame.
         leaving: When all goes on in a fresh history.
         too_heavy: Why it can neither be taken along nor stay here any longer: what has no end of its own ends with it.
         keeps: Workers keep outside the history what is too large for it; `probed` once one was asked in this history.
@@ -61,10 +56,12 @@ class RunState:
             prefix: Before the names of the workflow's handlers.
             segment_events: Events of the history after which all goes on in a fresh one.
         """
+        super().__init__()
         info = workflow.info()
         self.ledger = Ledger(self._arguments_of, self.root_of)
         self.mailbox = Mailbox(self.ledger, self.new_block)
         self.transcript = Transcript()
+        self.room = Room(self.new_block)
         self.publisher = Publisher()
         self.notifier = Notifier(self.ledger, self.ledger_changed)
         self.spending = Spending()
@@ -75,14 +72,12 @@ class RunState:
             new_id=lambda: str(workflow.uuid4()),
             patched=workflow.patched,
         )
-        self.frames: list[Frame] = []
         self.active: set[str] = set()
         self.works: dict[str, Work] = {}
         self.archives = False
         self.ledger_version = 0
         self.unlimited_frames: set[str] = set()
         self.labels: dict[str, str] = {}
-        self.next_frame = 0
         self.leaving = Leaving(segment_events, lambda: self.quiet)
         self.too_heavy: Failure | None = None
         self.keeps = False
@@ -90,9 +85,7 @@ class RunState:
         self._prefix = prefix
         self._ended: RunPhase = "idle"
         self._stop_first: str | None = None
-        self._task = 0
         self._told_in = 0
-        self._inlined = 0
 
     @property
     def query(self) -> str:
@@ -190,10 +183,6 @@ class RunState:
         self.frames.append(frame)
         return frame
 
-    def _new_frame_id(self) -> str:
-        self.next_frame += 1
-        return str(self.next_frame - 1)
-
     def forget(self, frame: Frame) -> None:
         """Let go of a frame that has ended."""
         self.frames.remove(frame)
@@ -234,34 +223,6 @@ class RunState:
     def new_block(self, items: list[JsonObject]) -> str:
         """Enter items that the workflow made itself; return their block's id."""
         return self.transcript.add(str(workflow.uuid4()), items)
-
-    def frame(self, frame_id: str) -> Frame:
-        """The frame of that id.
-
-        Raises:
-            LookupError: There is none, which is a bug of ours. A `StopIteration` would be taken for some loop's end.
-        """
-        found = next((frame for frame in self.frames if frame.id == frame_id), None)
-        if found is None:
-            raise LookupError(f"no frame {frame_id}")
-        return found
-
-    def usage_of(self, frame: Frame) -> Usage:
-        """What a frame has spent, with all frames below it: each reply counted once."""
-        return limits.sum_usage(self.under(frame))
-
-    def guardrails_of(self, frame: Frame) -> list[GuardrailResult]:
-        """What the guardrails of a frame and of all frames below it said."""
-        return kept([each for one in self.under(frame) for each in one.guardrails])
-
-    def under(self, frame: Frame | None) -> list[Frame]:
-        """A frame and all frames below it."""
-        return [] if frame is None else limits.below(self.frames, frame)
-
-    @property
-    def run_frame(self) -> Frame | None:
-        """The frame of the last run that began: never a nested one."""
-        return next((frame for frame in reversed(self.frames) if frame.parent is None), None)
 
     def origin(self, frame: Frame) -> Origin:
         """Where an activity of *frame* belongs."""
@@ -320,13 +281,6 @@ class RunState:
             return None
         return call.edited or self.arguments_of(frame, call)
 
-    def root_of(self, frame_id: str) -> str:
-        """The frame of the run that a frame belongs to."""
-        frame = self.frame(frame_id)
-        while frame.parent is not None:
-            frame = self.frame(frame.parent)
-        return frame.id
-
     def item_of(self, frame: Frame, call: Call) -> JsonObject:
         """The item of the reply that made *call*."""
         assert frame.reply is not None
@@ -342,19 +296,7 @@ class RunState:
 
     def placed_arguments(self, frame: Frame, call: Call) -> tuple[JsonObject | None, ArgumentsAt | None]:
         """What *call* runs with, as an activity gets it."""
-        return self.placed(self.arguments_of(frame, call), place_of(frame, call))
-
-    def placed(self, arguments: JsonObject, at: ArgumentsAt | None) -> tuple[JsonObject | None, ArgumentsAt | None]:
-        """Arguments as an activity gets them: inline while small, else by the block where they stand.
-
-        The commands of one workflow task may not be too large together, so beyond a budget even small ones go by block.
-        """
-        if len(json.dumps(arguments)) <= INLINE_ARGUMENTS_BYTES and self.take_room(arguments):
-            return arguments, None
-        if at is None:
-            item: JsonObject = {"type": "edited_arguments", "arguments": json.dumps(arguments)}
-            at = ArgumentsAt(block=self.new_block([item]), index=0)
-        return None, at
+        return self.room.placed(self.arguments_of(frame, call), place_of(frame, call))
 
     def placed_proofs(self, call: Call) -> Proofs | None:
         """The decisions behind a call, as its activity gets them; None where it waited for nobody, or none need be."""
@@ -362,20 +304,9 @@ class RunState:
         if proofs is None or not (self.ledger.signed or proofs.decisions or proofs.again):
             return None
         wire = proofs.to_wire()
-        if len(json.dumps(wire)) <= INLINE_ARGUMENTS_BYTES and self.take_room(wire):
+        if len(json.dumps(wire)) <= INLINE_ARGUMENTS_BYTES and self.room.take(wire):
             return proofs
         return Proofs(at=self.new_block([wire]))
-
-    def take_room(self, arguments: JsonObject) -> bool:
-        """Take what *arguments* need inline out of the workflow task's budget; False where too little is left."""
-        size = len(json.dumps(arguments))
-        task = workflow.info().get_current_history_length()
-        if task != self._task:
-            self._task, self._inlined = task, 0
-        if self._inlined + size > INLINE_BYTES_PER_TASK:
-            return False
-        self._inlined += size
-        return True
 
     def unlimited(self, frame: Frame) -> bool:
         """Whether the caller lifted the agent's own turn limit."""
