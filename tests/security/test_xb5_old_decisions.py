@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Sequence
 
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import EventType
+from temporalio.api.enums.v1 import EventType, ResetReapplyExcludeType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
@@ -22,6 +23,7 @@ from holdfast.payloads.requests import Request
 from holdfast.testing import Lab, Reply, call
 from holdfast.workflows.endings import RESET
 from spec.test_a_parallel_approvals import DONE, desk
+from spec.test_continue_as_new import crossing
 
 
 def wipe(*targets: str) -> Reply:
@@ -38,7 +40,7 @@ async def refusal_of(lab: Lab, run: Run, request: Request) -> str:
     return refused.value.cause.type or ""
 
 
-async def reset(lab: Lab, run: Run, task: int) -> Run:
+async def reset(lab: Lab, run: Run, task: int, without: Sequence[ResetReapplyExcludeType.ValueType] = ()) -> Run:
     """Let the server reset a run to just before its workflow task *task* (from 0) was completed."""
     completed = [
         event.event_id
@@ -53,6 +55,7 @@ async def reset(lab: Lab, run: Run, task: int) -> Run:
             reason="a test",
             workflow_task_finish_event_id=completed[task],
             request_id=uuid.uuid4().hex,
+            reset_reapply_exclude_types=without,
         )
     )
     return lab.hf.run(run.id)
@@ -121,6 +124,32 @@ async def test_xb5_after_a_reset_an_old_approval_runs_nothing_again(
     assert asked.id != request.id
     assert asked.arguments == {"target": "a"}
     assert (asked.facts or {})["changed"] == {"why": RESET, "request": request.id, "by": "lead"}
+    await again.approve(asked, decided_by="boss")
+    await again.result()
+    assert effects == ["wipe a", "wipe a"]
+
+
+async def test_xb5_a_reset_is_seen_from_the_fresh_history_that_follows_it(make_lab: MakeLab, effects: Effects) -> None:
+    """XB5: where a run that was reset goes on in a fresh history before its call is started, an approval of the request
+    from before does not repeat the effect: a person is asked, who is told of the reset."""
+    lab = await make_lab([desk(effects)], script=[wipe("a"), DONE, DONE], replay=False)
+    run = await lab.start("desk", segment_events=60)
+    request = await lab.next_request(run)
+    await run.approve(request, decided_by="lead")
+    await run.result()
+    messages = [
+        ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_SIGNAL,
+        ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_UPDATE,
+    ]
+    again = lab.watch(await reset(lab, run, 2, messages))
+    [waiting] = await lab.open_requests(again, 1)
+    assert waiting.id == request.id
+    await crossing(lab, again)
+    await again.approve(request, decided_by="lead")
+    await logged(lab, again, "voided", 1)
+    asked = await lab.next_request(again)
+    assert (asked.facts or {})["changed"] == {"why": RESET, "request": request.id, "by": "lead"}
+    assert effects == ["wipe a"]
     await again.approve(asked, decided_by="boss")
     await again.result()
     assert effects == ["wipe a", "wipe a"]
