@@ -178,6 +178,32 @@ async def test_a_remembered_decision_answers_no_change(make_lab: MakeLab, effect
     assert effects == ["refund 50", "refund 51"]
 
 
+async def test_xh9_a_worker_without_revalidate_loosens_no_open_request(
+    make_lab: MakeLab, effects: Effects, till: Till
+) -> None:
+    """XH9: where the worker that runs an approved call has no `revalidate`, being older or a later deploy, a person is
+    asked anew and told so; approved again the call runs."""
+
+    @tool(approval=True)
+    async def refund(amount: int) -> str:
+        """Pay an amount back."""
+        effects.append(f"refund {amount}")
+        return "refunded"
+
+    lab = await make_lab([till.agent()], script=[REFUND, DONE])
+    run = await lab.start("desk")
+    first = await lab.next_request(run)
+    await lab.stop_worker()
+    await lab.start_worker([Agent("desk", model="m", tools=[refund])])
+    await run.approve(first, decided_by="lead")
+    again = await reopened(lab, run, first)
+    assert "revalidate is not there on this worker" in (again.reason or "")
+    assert effects == []
+    await run.approve(again, decided_by="lead")
+    await run.result()
+    assert effects == ["refund 50"]
+
+
 async def test_edited_arguments_are_looked_at_too(make_lab: MakeLab, effects: Effects, till: Till, cache: int) -> None:
     """`revalidate` sees the arguments that a person put in place, the new request shows them, and they run."""
     lab = await make_lab([till.agent()], script=[REFUND, DONE], max_cached_workflows=cache)

@@ -33,8 +33,8 @@ REVALIDATE_S: Final = 30.0
 async def revalidated(asked: RevalidateCall, runtime: Runtime) -> Evaluated:
     """Say what has changed since the call was approved; nothing where the approval holds."""
     tool = runtime.tool(asked.tool)
-    if tool.revalidate is None:
-        return Evaluated()
+    if tool.revalidate is None:  # an older worker, or a later deploy: neither loosens what was approved with it
+        return Evaluated(changed=_unknown(asked.tool, "is not there on this worker"))
     arguments = await arguments_of(runtime, asked)
     try:
         model = tool.validate(arguments)
