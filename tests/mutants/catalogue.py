@@ -178,4 +178,18 @@ MUTANTS: Final = (
         "\n",
         "tests/spec/test_continue_as_new.py::test_o2_a_retry_of_ones_own_workflow_takes_over_nothing",
     ),
+    Mutant(
+        "heartbeats of a tool's own go out",
+        "interceptor.py",
+        "        if OUR_BEAT.get() or not activity",
+        "        if OUR_BEAT or not activity",
+        "tests/spec/test_begun_mark.py::test_heartbeats_of_a_tools_own_never_erase_the_mark",
+    ),
+    Mutant(
+        "a header that cannot be read raises",
+        "sealing.py",
+        '_UNREAD: Final = b"binary/null"',
+        '_UNREAD: Final = b"binary/unread"',
+        "tests/security/test_xl1_beside_histories.py::test_xl3_headers_are_encrypted_and_read_where_they_go",
+    ),
 )

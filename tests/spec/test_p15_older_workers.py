@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
+from typing import Any
+
 from temporalio.client import Client
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, GiveUp, RunAgain, tool
+from holdfast import Agent, GiveUp, Ran, Run, RunAgain, ToolContext, tool
 from holdfast.events import history_of
-from holdfast.testing import Reply, Script, call, text
+from holdfast.testing import Lab, Reply, Script, call, text
 from holdfast.workflows.decided import NOT_RUN
 from spec.test_a_parallel_approvals import DONE, desk, outputs
 
@@ -35,6 +39,52 @@ async def test_p15_the_call_goes_to_a_worker_that_has_the_tool(make_lab: MakeLab
     await run.result()
     assert outputs(lab) == [("c1", "wiped t")]
     assert effects == ["wipe t"]
+
+
+async def test_p15_what_is_asked_before_and_after_a_call_goes_there_too(make_lab: MakeLab) -> None:
+    """P15: whether an approval still holds, and what became of a call in doubt, is asked of a worker that has the tool:
+    an older one leaves it to that, and neither a person nor the model reads about it."""
+    asked: list[str] = []
+
+    async def still(_context: ToolContext, _arguments: Any) -> None:
+        asked.append("revalidate")
+
+    async def verify(_context: ToolContext) -> Ran:
+        asked.append("verify")
+        return Ran(output="wiped t")
+
+    @tool(approval=True, revalidate=still, verify=verify, timeout=timedelta(seconds=0.2))
+    async def wipe(target: str) -> str:
+        """Never come back."""
+        asked.append(target)
+        await asyncio.Event().wait()
+        return "never"
+
+    newer = Agent("desk", model="m", tools=[wipe])
+    lab = await make_lab([newer], script=[WIPE, DONE])
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    await lab.stop_worker()
+    await lab.start_worker([older()])
+    await run.approve(request, decided_by="lead")
+    await refused(lab, run)
+    assert asked == []
+    await lab.stop_worker()
+    await lab.start_worker([newer])
+    assert (await run.result()).output == "done"
+    assert asked == ["revalidate", "t", "verify"]
+    assert outputs(lab) == [("c1", "wiped t")]
+    assert [event.type async for event in run.events()].count("request_opened") == 1
+
+
+async def refused(lab: Lab, run: Run) -> None:
+    """Wait until a worker has left an evaluation to another one: it is tried again, which no event tells."""
+    handle = lab.client.get_workflow_handle(run.id)
+    async with asyncio.timeout(30):
+        while True:
+            for pending in (await handle.describe()).raw_description.pending_activities:
+                if pending.last_failure.application_failure_info.type == "Missing":
+                    return
 
 
 async def test_p15_after_two_minutes_a_person_is_told(
