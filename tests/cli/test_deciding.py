@@ -324,11 +324,13 @@ async def test_a_decision_that_is_remembered(make_lab: MakeLab, cli: Cli) -> Non
     for wrong in (["everything"], ["match:target=*"], ["tool", "arguments"], ["match:target"]):
         options = [part for each in wrong for part in ("--remember", each)]
         assert (await cli("approve", request, "--run", run.id, *options)).code == exits.BAD_INPUT
-    assert (await cli("approve", request, "--run", run.id, "--scope", "run")).code == exits.BAD_INPUT
+    for alone in (("--scope", "run"), ("--uses", "2"), ("--until", "2100-01-01T00:00Z")):
+        assert (await cli("approve", request, "--run", run.id, *alone)).code == exits.BAD_INPUT
     unfit = await cli("approve", request, "--run", run.id, "--remember", "match:target=other")
     assert unfit.code == exits.REFUSED
     approved = await cli("approve", request, "--run", run.id, "--remember", "match:target=te?p", "--scope", "run")
     assert approved.code == exits.BAD_INPUT
-    approved = await cli("approve", request, "--run", run.id, "--remember", "match:target=temp *", "--scope", "run")
+    bounds = ("--scope", "run", "--uses", "1", "--until", "2100-01-01T00:00Z")
+    approved = await cli("approve", request, "--run", run.id, "--remember", "match:target=temp *", *bounds)
     assert approved.code == exits.OK
     assert (await run.result()).output == "all done"

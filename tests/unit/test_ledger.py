@@ -10,11 +10,13 @@ import pytest
 from holdfast.errors import (
     DeadlinePassedError,
     KeysUnavailableError,
+    RememberRefusedError,
     RequestClosedError,
     UnknownRequestError,
 )
+from holdfast.payloads.remember import Remember
 from holdfast.payloads.requests import Approve, Decision, GiveUp, Ran, Reject, Request, RunAgain, Verdict
-from holdfast.workflows.ledger import Ledger
+from holdfast.workflows.ledger import Ledger, LedgerState
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 LATER: Final = NOW + timedelta(hours=1)
@@ -113,3 +115,27 @@ def test_xk1_nobody_takes_a_decision_id_by_what_is_refused() -> None:
         ledger.check(stranger, NOW)
     ledger.refuse(stranger, refused.value, NOW)
     assert ledger.repeated(decision(Approve(), decision_id="d-1")) is None
+
+
+def test_xk4_a_standing_approval_ends_when_it_said() -> None:
+    """XK4: a decision that is remembered for two calls answers two, waiting ones among them, in a fresh history too;
+    one that is remembered until a time none from then on; one that would be over at once is refused."""
+    ledger = book(request(), request("r2"))
+    take(ledger, decision(Approve(), remember=Remember(of="tool", uses=2)))
+    ledger.answer_siblings(NOW)
+    assert ledger.entries["r2"].state == "decided"
+    after = Ledger()
+    after.restore(LedgerState.model_validate_json(ledger.carried(()).model_dump_json()))
+    answered = [after.recall(request(f"r{number}"), {}, f"c{number}", NOW) is not None for number in (3, 4)]
+    assert answered == [True, False]
+    after.open(request("r4"))
+    after.answer_siblings(NOW)
+    assert after.waits("r4")
+
+    with pytest.raises(RememberRefusedError, match="has passed"):
+        take(after, decision(Approve(), request_id="r4", remember=Remember(of="tool", until=NOW)))
+    take(after, decision(Approve(), request_id="r4", remember=Remember(of="tool", until=LATER)))
+    just_before = LATER - timedelta(milliseconds=1)
+    assert after.recall(request("r5"), {}, "c5", just_before) is not None
+    assert after.recall(request("r6"), {}, "c6", LATER) is None
+    assert len(after.remembered) == 1

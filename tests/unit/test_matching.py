@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -93,6 +94,9 @@ def test_too_many_or_too_long_patterns_are_refused(patterns: dict[str, str]) -> 
         Remember(of="match", match=patterns)
 
 
+BOUNDED = Remember(of="match", match={"command": "ls *"}, until=datetime(2026, 1, 2, tzinfo=UTC))
+
+
 @pytest.mark.parametrize(
     ("wire", "meant"),
     [
@@ -101,12 +105,15 @@ def test_too_many_or_too_long_patterns_are_refused(patterns: dict[str, str]) -> 
         ({"match": {"command": "ls *"}}, Match(command="ls *")),
         ({"match": {"command": "ls *"}, "scope": "run"}, Match(command="ls *", scope="run")),
         ({"for": "tool", "scope": "run"}, Remember(of="tool", scope="run")),
+        ({"for": "tool", "uses": 5}, Remember(of="tool", uses=5)),
+        ({"match": {"command": "ls *"}, "until": "2026-01-02T00:00:00Z"}, BOUNDED),
     ],
 )
 def test_what_is_remembered_has_one_form_on_the_wire(wire: object, meant: Remember) -> None:
     """Short and long forms are read, and each is written in its short form."""
     read = Remember.from_wire(wire)
     assert (read.of, read.match, read.scope) == (meant.of, meant.match, meant.scope)
+    assert (read.uses, read.until) == (meant.uses, meant.until)
     assert meant.model_dump(mode="json") == wire
     assert Remember.from_wire(meant.model_dump(mode="json")).model_dump() == meant.model_dump()
 

@@ -90,7 +90,9 @@ class Proving:
             return True
         # What it answers beside its own call is signed with it, and was checked with the signature; but for patterns.
         asked = decision.remember
-        return asked is not None and all(
+        if asked is None or (asked.until is not None and asked.until + SKEW <= datetime.now(UTC)):
+            return False
+        return all(
             isinstance(value := self._arguments.get(name), str) and matches(pattern, value)
             for name, pattern in (asked.match or {}).items()
         )

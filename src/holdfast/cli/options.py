@@ -58,6 +58,15 @@ ScopeOption = Annotated[
     Literal["agent", "run"] | None,
     typer.Option("--scope", help="Whose calls --remember answers: this agent's (default), or every agent's."),
 ]
+UsesOption = Annotated[
+    int | None, typer.Option("--uses", min=1, help="How many further calls --remember answers at most.")
+]
+UntilOption = Annotated[
+    str | None,
+    typer.Option(
+        "--until", metavar="TIME", help="When --remember ends: a time with its offset, as in 2026-01-02T18:00Z."
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -79,15 +88,18 @@ def user(given: str | None) -> str:
         return f"uid-{os.getuid()}"
 
 
-def remembered(given: list[str] | None, scope: RememberScope | None) -> Remember | None:
-    """Read ``--remember``, which may be given several times for several patterns.
+def remembered(
+    given: list[str] | None, scope: RememberScope | None, uses: int | None = None, until: str | None = None
+) -> Remember | None:
+    """Read ``--remember``, which may be given several times for several patterns, and how far it reaches.
 
     Raises:
         InputError: It is none, or too wide.
     """
     if not given:
-        if scope is not None:
-            raise InputError("--scope says how far --remember reaches; give both")
+        for option, value in (("--scope", scope), ("--uses", uses), ("--until", until)):
+            if value is not None:
+                raise InputError(f"{option} says how far --remember reaches; give both")
         return None
     patterns: dict[str, str] = {}
     for each in given:
@@ -98,7 +110,7 @@ def remembered(given: list[str] | None, scope: RememberScope | None) -> Remember
             raise InputError("--remember takes tool, arguments, or match:PARAMETER=PATTERN once per parameter")
     what: JsonObject = {"match": patterns} if patterns else {"for": given[0]}
     try:
-        return Remember.from_wire({**what, "scope": scope or "agent"})
+        return Remember.from_wire({**what, "scope": scope or "agent", "uses": uses, "until": until})
     except PayloadInvalidError as error:
         raise InputError(f"--remember: {'; '.join(error.problems)}") from None
 

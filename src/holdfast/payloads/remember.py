@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import model_serializer, model_validator
+from pydantic import Field, model_serializer, model_validator
 
-from holdfast.payloads.base import Payload
+from holdfast.payloads.base import Instant, Payload
 from holdfast.payloads.json_profile import JsonValue
 from holdfast.payloads.matching import problem_of
 
@@ -17,18 +17,23 @@ RememberScope = Literal["agent", "run"]
 class Remember(Payload):
     """Which later calls of the run a decision answers too.
 
-    On the wire ``"arguments"``, ``"tool"``, ``{"match": {…}, "scope"?}`` or, for all of them, ``{"for": …, "scope"?}``.
+    On the wire ``"arguments"``, ``"tool"``, ``{"match": {…}, "scope"?}`` or, for all of them, ``{"for": …, "scope"?}``;
+    the last two take *uses* and *until* too.
 
     Attributes:
         of: *arguments*: the same tool with exactly these arguments. *tool*: the same tool with any. *match*: the same
             tool, where each parameter in `match` fits its pattern and all others are equal.
         match: A pattern for each parameter that may differ; see `Match`.
         scope: *agent*: calls of the same agent. *run*: calls of every agent's tool of that name.
+        uses: How many further calls it answers at most; the next one is asked about. None: as many as come.
+        until: When it ends, as an aware datetime: calls that come then are asked about. None: with the run.
     """
 
     of: RememberedFor
     match: dict[str, str] | None = None
     scope: RememberScope = "agent"
+    uses: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    until: Instant | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -52,8 +57,12 @@ class Remember(Payload):
     def _write(self) -> JsonValue:
         wire: dict[str, Any] = {"match": self.match} if self.match is not None else {"for": self.of}
         if self.scope != "agent":
-            return {**wire, "scope": self.scope}
-        return wire if self.match is not None else self.of
+            wire["scope"] = self.scope
+        if self.uses is not None:
+            wire["uses"] = self.uses
+        if self.until is not None:
+            wire["until"] = self.until.isoformat().replace("+00:00", "Z")
+        return wire if len(wire) > 1 or self.match is not None else self.of
 
 
 class Match(Remember):
@@ -64,7 +73,7 @@ class Match(Remember):
     ``>``, backslashes, wildcards…) never fits, so a compound command always asks. Parameters without a pattern must be
     equal to those of the decided call; only texts can have one.
 
-    For a parameter called ``scope`` write ``Remember(of="match", match={"scope": …})``.
+    For a parameter called ``scope``, and for `uses` and `until`, write ``Remember(of="match", match={"scope": …}, …)``.
     """
 
     def __init__(self, /, *, scope: RememberScope = "agent", **patterns: str) -> None:

@@ -124,8 +124,8 @@ class Ledger(Recalling):
             raise unsigned(decision.id)
         voting.check_right(escalating.as_of(entry.request, now), decision)
         if decision.remember is not None:
-            remembering.check(entry.request, decision, self._arguments_of(entry.request))
-            if len(self.remembered) >= remembering.MOST_REMEMBERED:
+            remembering.check(entry.request, decision, self._arguments_of(entry.request), now)
+            if sum(each.holds(now) for each in self.remembered) >= remembering.MOST_REMEMBERED:
                 raise RememberRefusedError(
                     f"{remembering.MOST_REMEMBERED} decisions are remembered here already; decide without remember",
                     request=decision.id,

@@ -42,9 +42,10 @@ class Recalling(RequestBook):
         Returns:
             The remembered decision, as a closed entry under the id of the request that was decided; None: ask.
         """
-        kept = remembering.recall(self._counting, request, arguments, self._root_of(request.frame))
+        kept = remembering.recall(self._counting, request, arguments, self._root_of(request.frame), now)
         if kept is None:
             return None
+        kept.used += 1
         self.note(
             Transition(
                 what="remembered",
@@ -79,9 +80,10 @@ class Recalling(RequestBook):
             if entry.state != "open" or request.id in looked_up:
                 continue
             root = self._root_of(request.frame)
-            kept = remembering.recall(self._counting, request, self._arguments_of(request), root)
+            kept = remembering.recall(self._counting, request, self._arguments_of(request), root, now)
             if kept is None:
                 continue
+            kept.used += 1
             entry.verdict = kept.verdict
             entry.proofs = [kept.proof] if kept.proof is not None else []
             self._close(entry, "decided", kept.by, now)
@@ -126,7 +128,7 @@ class Recalling(RequestBook):
 
     def _keep(self, request: Request, decision: Decision, now: datetime) -> None:
         kept = remembering.remembered(request, decision, self._arguments_of(request), self._root_of(request.frame), now)
-        self.remembered = remembering.added(self.remembered, kept)
+        self.remembered = remembering.added([each for each in self.remembered if each.holds(now)], kept)
         self._to_answer = True
 
     @property

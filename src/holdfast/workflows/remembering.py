@@ -12,7 +12,7 @@ from holdfast.errors import RememberRefusedError
 from holdfast.payloads.canonical import sha256_digest
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.matching import matches
-from holdfast.payloads.remember import Remember, RememberedFor
+from holdfast.payloads.remember import Remember, RememberedFor, RememberScope
 from holdfast.payloads.requests import Approve, Decision, Reject, Request
 from holdfast.workflows import voting
 
@@ -35,6 +35,8 @@ class Remembered(BaseModel):
         request: The one that was decided.
         approvers: Of that request, as `exclude_requester`: a call that asks others is not answered.
         proof: The decision itself, where it is signed.
+        uses: How many calls it answers at most, and `used` how many it has answered.
+        until: When it ends.
     """
 
     root: str
@@ -50,6 +52,13 @@ class Remembered(BaseModel):
     approvers: list[str]
     exclude_requester: bool
     proof: Decision | None = None
+    uses: int | None = None
+    used: int = 0
+    until: datetime | None = None
+
+    def holds(self, now: datetime) -> bool:
+        """Whether it still answers any call."""
+        return (self.uses is None or self.used < self.uses) and (self.until is None or now < self.until)
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -59,13 +68,14 @@ class Remembered(BaseModel):
         return self.root, self.tool, self.agent, self.of, self.arguments, patterns, gate
 
 
-def check(request: Request, decision: Decision, arguments: JsonObject | None) -> None:
+def check(request: Request, decision: Decision, arguments: JsonObject | None, now: datetime) -> None:
     """Refuse what cannot be remembered.
 
     Args:
         request: Is decided.
         decision: Says what it is to be remembered for.
         arguments: The call's, whole; None where they are not known.
+        now: Workflow time.
 
     Raises:
         RememberRefusedError: The text says why; the decision may still be taken for this call alone.
@@ -81,6 +91,8 @@ def check(request: Request, decision: Decision, arguments: JsonObject | None) ->
         raise _refused(request, "an approval with other arguments is about this call alone")
     if voting.takes_votes(request):
         raise _refused(request, "it takes several people to decide it, each time")
+    if asked.until is not None and asked.until <= now:
+        raise _refused(request, f"it was to end at {asked.until.isoformat()}, which has passed")
     if asked.of == "tool":
         return
     if arguments is None:
@@ -120,6 +132,8 @@ def remembered(
         approvers=_approvers(request),
         exclude_requester=request.exclude_requester is True,
         proof=decision if decision.signature is not None else None,
+        uses=asked.uses,
+        until=asked.until,
     )
 
 
@@ -128,18 +142,21 @@ def added(known: Sequence[Remembered], new: Remembered) -> list[Remembered]:
     return [*(each for each in known if each.key != new.key), new]
 
 
-def recall(known: Iterable[Remembered], request: Request, arguments: JsonObject | None, root: str) -> Remembered | None:
+def recall(
+    known: Iterable[Remembered], request: Request, arguments: JsonObject | None, root: str, now: datetime
+) -> Remembered | None:
     """The remembered decision that answers *request*: the narrowest, and of those the latest."""
     if request.kind not in _OF_A_TOOL or voting.takes_votes(request) or request.editors or is_changed(request):
         return None
-    fitting = [each for each in known if _fits(each, request, arguments, root)]
+    fitting = [each for each in known if each.holds(now) and _fits(each, request, arguments, root)]
     # `min` takes the first of equals, which is the latest.
     return min(reversed(fitting), key=lambda each: (_WIDTH[each.of], each.agent is None), default=None)
 
 
 def wish_of(kept: Remembered) -> Remember:
     """What a remembered decision stands for, as it was asked for."""
-    return Remember(of=kept.of, match=kept.patterns, scope="agent" if kept.agent is not None else "run")
+    scope: RememberScope = "agent" if kept.agent is not None else "run"
+    return Remember(of=kept.of, match=kept.patterns, scope=scope, uses=kept.uses, until=kept.until)
 
 
 def _fits(kept: Remembered, request: Request, arguments: JsonObject | None, root: str) -> bool:

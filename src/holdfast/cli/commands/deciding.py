@@ -53,6 +53,8 @@ def approve(
     ] = None,
     remember: options.RememberOption = None,
     scope: options.ScopeOption = None,
+    uses: options.UsesOption = None,
+    until: options.UntilOption = None,
     address: options.Address = None,
     namespace: options.Namespace = None,
     profile: options.Profile = None,
@@ -70,7 +72,7 @@ def approve(
         by=options.user(by),
         run=run,
         note=note,
-        remember=options.remembered(remember, scope),
+        remember=options.remembered(remember, scope, uses, until),
     )
     return asyncio.run(deciding.decide(where, decision, as_json=json))
 
@@ -84,6 +86,8 @@ def reject(
     note: Note = None,
     remember: options.RememberOption = None,
     scope: options.ScopeOption = None,
+    uses: options.UsesOption = None,
+    until: options.UntilOption = None,
     address: options.Address = None,
     namespace: options.Namespace = None,
     profile: options.Profile = None,
@@ -100,7 +104,7 @@ def reject(
         by=options.user(by),
         run=run,
         note=note,
-        remember=options.remembered(remember, scope),
+        remember=options.remembered(remember, scope, uses, until),
     )
     return asyncio.run(deciding.decide(where, decision, as_json=json))
 
