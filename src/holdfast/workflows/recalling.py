@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from datetime import datetime
+from typing import Literal
 
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.requests import Decision, Request, Transition
@@ -45,25 +46,11 @@ class Recalling(RequestBook):
         kept = remembering.recall(self._counting, request, arguments, self._root_of(request.frame), now)
         if kept is None:
             return None
-        kept.used += 1
-        self.note(
-            Transition(
-                what="remembered",
-                at=now,
-                request=kept.request,
-                verdict=kept.verdict.kind,
-                by=kept.by,
-                why=f"{request.agent}: {request.tool} {call}"[:WHY_CHARACTERS],
-                remember=remembering.wish_of(kept),
-                signed_by=self._vouched(kept.proof),
-                frame=request.frame,
-                call=call,
-            )
-        )
+        why = f"{request.agent}: {request.tool} {call}"[:WHY_CHARACTERS]
+        self._use(kept, "remembered", request=kept.request, why=why, now=now, frame=request.frame, call=call)
         original = self.entries[kept.request].request
-        proofs = [kept.proof] if kept.proof is not None else []
         return Entry(
-            request=original, digest="", state="decided", verdict=kept.verdict, closed_by=kept.by, proofs=proofs
+            request=original, digest="", state="decided", verdict=kept.verdict, closed_by=kept.by, proofs=kept.proofs
         )
 
     def answer_siblings(self, now: datetime) -> None:
@@ -83,22 +70,10 @@ class Recalling(RequestBook):
             kept = remembering.recall(self._counting, request, self._arguments_of(request), root, now)
             if kept is None:
                 continue
-            kept.used += 1
             entry.verdict = kept.verdict
-            entry.proofs = [kept.proof] if kept.proof is not None else []
+            entry.proofs = kept.proofs
             self._close(entry, "decided", kept.by, now)
-            self.note(
-                Transition(
-                    what="decided",
-                    at=now,
-                    request=request.id,
-                    verdict=kept.verdict.kind,
-                    by=kept.by,
-                    why=f"remembered from {kept.request}",
-                    remember=remembering.wish_of(kept),
-                    signed_by=self._vouched(kept.proof),
-                )
-            )
+            self._use(kept, "decided", request=request.id, why=f"remembered from {kept.request}", now=now)
 
     def remembers(self, requests: Collection[str]) -> bool:
         """Whether a decision on one of *requests* is remembered."""
@@ -130,6 +105,34 @@ class Recalling(RequestBook):
         kept = remembering.remembered(request, decision, self._arguments_of(request), self._root_of(request.frame), now)
         self.remembered = remembering.added([each for each in self.remembered if each.holds(now)], kept)
         self._to_answer = True
+
+    def _use(
+        self,
+        kept: Remembered,
+        what: Literal["remembered", "decided"],
+        *,
+        request: str,
+        why: str,
+        now: datetime,
+        frame: str | None = None,
+        call: str | None = None,
+    ) -> None:
+        """Count, and log, that a remembered decision has answered a call."""
+        kept.used += 1
+        self.note(
+            Transition(
+                what=what,
+                at=now,
+                request=request,
+                verdict=kept.verdict.kind,
+                by=kept.by,
+                why=why,
+                remember=remembering.wish_of(kept),
+                signed_by=self._vouched(kept.proof),
+                frame=frame,
+                call=call,
+            )
+        )
 
     @property
     def _counting(self) -> list[Remembered]:

@@ -61,6 +61,11 @@ class Remembered(BaseModel):
         return (self.uses is None or self.used < self.uses) and (self.until is None or now < self.until)
 
     @property
+    def proofs(self) -> list[Decision]:
+        """What proves it to the wrapper of a tool; nothing where it is not signed."""
+        return [] if self.proof is None else [self.proof]
+
+    @property
     def key(self) -> tuple[object, ...]:
         """What it is about: a later decision about the same replaces it."""
         patterns = tuple(sorted(self.patterns.items())) if self.patterns else None

@@ -33,16 +33,23 @@ class Room:
 
         The commands of one workflow task may not be too large together, so beyond a budget even small ones go by block.
         """
-        if len(json.dumps(arguments)) <= INLINE_ARGUMENTS_BYTES and self.take(arguments):
+        if self.takes_small(arguments):
             return arguments, None
         if at is None:
             item: JsonObject = {"type": "edited_arguments", "arguments": json.dumps(arguments)}
             at = ArgumentsAt(block=self._new_block([item]), index=0)
         return None, at
 
+    def takes_small(self, arguments: JsonObject) -> bool:
+        """As `take`, but False for what is too large to go inline whatever is left."""
+        size = len(json.dumps(arguments))
+        return size <= INLINE_ARGUMENTS_BYTES and self._take(size)
+
     def take(self, arguments: JsonObject) -> bool:
         """Take what *arguments* need inline out of the workflow task's budget; False where too little is left."""
-        size = len(json.dumps(arguments))
+        return self._take(len(json.dumps(arguments)))
+
+    def _take(self, size: int) -> bool:
         task = workflow.info().get_current_history_length()
         if task != self._task:
             self._task, self._inlined = task, 0

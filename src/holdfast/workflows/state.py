@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from temporalio import workflow
 
 from holdfast.errors import RequestClosedError
@@ -14,7 +12,7 @@ from holdfast.payloads.model_call import Origin
 from holdfast.payloads.proofs import Proofs
 from holdfast.payloads.requests import MEMO_REQUEST, Request, Transition
 from holdfast.payloads.runs import RunFacts, RunInput, RunPhase
-from holdfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
+from holdfast.payloads.tool_call import ArgumentsAt
 from holdfast.payloads.transcript import user_message
 from holdfast.workflows import asking, binding, limits, provider_history
 from holdfast.workflows.asker import Asker
@@ -304,7 +302,7 @@ class RunState(FrameTable):
         if proofs is None or not (self.ledger.signed or proofs.decisions or proofs.again):
             return None
         wire = proofs.to_wire()
-        if len(json.dumps(wire)) <= INLINE_ARGUMENTS_BYTES and self.room.take(wire):
+        if self.room.takes_small(wire):
             return proofs
         return Proofs(at=self.new_block([wire]))
 
