@@ -166,8 +166,7 @@ def nobodys_variables() -> dict[str, str]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def warm_commands(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WarmCommands]:
     """What forks commands."""
-    commands = WarmCommands(tmp_path_factory.mktemp("commands"), nobodys_variables())
-    async with commands.warm:
+    async with WarmCommands(tmp_path_factory.mktemp("commands"), nobodys_variables()) as commands:
         yield commands
 
 

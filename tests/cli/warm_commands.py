@@ -113,15 +113,13 @@ async def _rest(stream: asyncio.StreamReader | None) -> bytes | None:
     return None if stream is None else await stream.read()
 
 
-class WarmCommands:
+class WarmCommands(Warm):
     """The process that forks them."""
 
     def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
         """Take where its socket and its log are, and the environment that Python itself starts with."""
-        self._environment = dict(environment)
-        self.warm = Warm(
-            directory / "commands.sock", "cli.warm_commands", log=directory / "commands.log", environment=environment
-        )
+        log = directory / "commands.log"
+        super().__init__(directory / "commands.sock", "cli.warm_commands", log=log, environment=environment)
 
     def fits(self, environment: Mapping[str, str]) -> bool:
         """Whether Python would start with those variables as this process did."""
@@ -136,7 +134,7 @@ class WarmCommands:
             out, reading_out = await _taken(stdout, theirs)
             err, reading_err = await _taken(stderr, theirs)
             request = {"arguments": arguments, "cwd": str(cwd), "env": dict(env)}
-            return Forked(await self.warm.fork(request, [given, out, err]), writing, reading_out, reading_err)
+            return Forked(await self.fork(request, [given, out, err]), writing, reading_out, reading_err)
 
 
 def _at_start(environment: Mapping[str, str]) -> dict[str, str]:

@@ -8,12 +8,9 @@ import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, NoReturn, Self
+from typing import Any, NoReturn
 
-from _warm import Warm, WarmProcess, fork_for_each
-
-START_S: Final = 60.0
+from _warm import START_S, Warm, WarmProcess, fork_for_each
 
 
 class WarmWorker:
@@ -33,26 +30,18 @@ class WarmWorker:
             raise AssertionError(f"worker {self.pid} did not start: {line!r}")
 
 
-class WarmWorkers:
+class WarmWorkers(Warm):
     """The process that forks them."""
 
     def __init__(self, directory: Path, agents: str, environment: Mapping[str, str]) -> None:
         """Take where its socket and the workers' logs are, ``MODULE:NAME`` of their agents, and their environment."""
-        self.log = directory / "workers.log"
-        variables = {**os.environ, **environment}
-        path = directory / "workers.sock"
-        self._warm = Warm(path, "crash.warm_workers", agents, log=self.log, environment=variables)
-
-    async def __aenter__(self) -> Self:
-        """Start it."""
-        await self._warm.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End it, and every worker with it."""
-        await self._warm.__aexit__(kind, error, trace)
+        super().__init__(
+            directory / "workers.sock",
+            "crash.warm_workers",
+            agents,
+            log=directory / "workers.log",
+            environment={**os.environ, **environment},
+        )
 
     async def start(self, address: str, task_queue: str) -> WarmWorker:
         """Fork a worker; it need not poll yet when this returns.
@@ -61,7 +50,7 @@ class WarmWorkers:
             address: Of the server, or of a proxy before it.
             task_queue: Where it polls.
         """
-        return WarmWorker(await self._warm.fork({"address": address, "task_queue": task_queue}))
+        return WarmWorker(await self.fork({"address": address, "task_queue": task_queue}))
 
 
 # --- the process that forks ---
