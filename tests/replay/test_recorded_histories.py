@@ -93,7 +93,7 @@ NOT_RECORDED = {
     *("guard_call", "after_tools", "pack_blocks"),
 }
 """Questions to user code that no history has yet: each is one activity in a state that others are recorded in."""
-NOT_LOGGED = {"in_doubt", "repeated", "message_refused", "compaction_failed"}
+NOT_LOGGED = {"in_doubt", "message_refused", "compaction_failed"}
 """Steps of the ledger, likewise: they change nothing but the log."""
 
 

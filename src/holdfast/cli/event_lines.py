@@ -24,7 +24,6 @@ _LEDGER: Final = {
     "request_withdrawn": "withdrawn",
     "request_refused": "refused",
     "remembered": "remembered",
-    "decision_repeated": "repeated",
 }
 
 

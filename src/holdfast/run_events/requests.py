@@ -9,7 +9,6 @@ from holdfast.errors import PayloadInvalidError, RefusalError
 from holdfast.payloads.events import (
     ApprovalVoided,
     DecisionRemembered,
-    DecisionRepeated,
     EffectVerified,
     InDoubt,
     LimitsExtended,
@@ -176,8 +175,6 @@ class Requests:
             case "withdrawn":
                 out.add(RequestWithdrawn, **fields)
                 self._withdrawn(request, out)
-            case "repeated":
-                out.add(DecisionRepeated, **fields, decision_id=step.decision_id)
             case "refused":
                 out.add(RequestRefused, **fields, decision_id=step.decision_id)
             case "remembered":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from temporalio import workflow
 from temporalio.common import RawValue
@@ -19,9 +18,6 @@ from holdfast.workflows.doors import only_argument, read_decision, read_shorthan
 from holdfast.workflows.grants import has_form
 from holdfast.workflows.state import RunState
 from holdfast.workflows.verifying import refuse_unverified
-
-REPEATED: Final = "holdfast.repeated"
-"""Recorded where the log says that a decision came again: older histories have nothing of it."""
 
 
 class Decider:
@@ -128,7 +124,6 @@ class Decider:
             await self._checks.signature(decision)
             receipt = self._checked(decision)
         if receipt is not None:
-            self._repeated(decision)
             return receipt
         if edited is None:
             receipt = ledger.record(decision, workflow.now())
@@ -138,12 +133,6 @@ class Decider:
             receipt = self._accept(decision, edited, checked.key)
         self._state.ledger_changed()
         return receipt
-
-    def _repeated(self, decision: Decision) -> None:
-        """Log that a decision came again, which changes nothing."""
-        if workflow.patched(REPEATED):
-            self._state.ledger.note_repeated(decision, workflow.now())
-            self._state.ledger_changed()
 
     def _checked(self, decision: Decision) -> Receipt | None:
         """The receipt of a decision that was recorded before; None where it may be recorded now.

@@ -46,7 +46,6 @@ from holdfast.payloads.events.reading import (
 from holdfast.payloads.events.requests import (
     ApprovalVoided,
     DecisionRemembered,
-    DecisionRepeated,
     NotificationFailed,
     RequestDecided,
     RequestEdited,
@@ -79,7 +78,6 @@ __all__ = [
     "Compacted",
     "Continued",
     "DecisionRemembered",
-    "DecisionRepeated",
     "EffectVerified",
     "GuardrailSpoke",
     "HandedOver",
