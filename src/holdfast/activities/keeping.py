@@ -62,9 +62,24 @@ async def kept_alive(
     try:
         async with beats.kept(activity.info().heartbeat_details, stop, first=False) as beating:
             says.begin(beating)
-            return await working
+            return await ended(working)
     except asyncio.CancelledError:
-        working.cancel()
+        if not working.cancelling():
+            working.cancel()
         if says.stopped is None:
             raise
         raise cancelled from None
+
+
+async def ended(working: asyncio.Task[T]) -> T:
+    """Await *working*, which a cancel of the caller cancels once: what it does on its way out is not cut short.
+
+    A cancel is heard of twice, by the beats and by the SDK. A task that is awaited as it is gets both.
+    """
+    while not working.done():
+        try:
+            await asyncio.wait([working])
+        except asyncio.CancelledError:
+            if not working.cancelling():
+                working.cancel()
+    return working.result()
