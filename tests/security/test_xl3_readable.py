@@ -224,7 +224,7 @@ async def test_xl3_nothing_is_read_elsewhere(make_lab: MakeLab, server: Embedded
     mine = await of_workflow(client, run.id).encode(approval)
     other = await of_workflow(client, "another").encode(approval)
     foreign = await encrypted(None, ring("k2")).with_context(_context(run.id)).encode(approval)
-    changed = Payload(metadata=mine[0].metadata, data=mine[0].data[:-1] + b"x")
+    changed = Payload(metadata=mine[0].metadata, data=mine[0].data[:-1] + bytes([mine[0].data[-1] ^ 1]))
     moved = Payload(metadata={**other[0].metadata, "holdfast-workflow": run.id.encode()}, data=other[0].data)
     plain = (await client_with(server, None)).data_converter.payload_converter.to_payloads(approval)
     refused = [*other, *foreign, changed, moved, *plain, Payload(metadata=mine[0].metadata, data=b"")]

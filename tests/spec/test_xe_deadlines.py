@@ -138,7 +138,7 @@ async def test_xe2_what_was_sent_in_time_and_taken_too_late_is_refused_with_the_
 async def test_xe3_timer_and_approval_in_one_task_end_the_same_way(make_lab: MakeLab, effects: Effects) -> None:
     """XE3: twenty runs get an approval and the deadline's timer in one workflow task, ten in this order and ten in the
     other: nothing runs, and all twenty end in the same way."""
-    approval = Approval(deadline=timedelta(seconds=4), on_deadline="reject")
+    approval = Approval(deadline=timedelta(seconds=8), on_deadline="reject")
     lab = await make_lab([wiper(effects, approval)], script=[*[WIPE] * 20, *[DONE] * 20])
     runs = await asyncio.gather(*(lab.start("desk") for _ in range(20)))
     requests = await asyncio.gather(*(lab.next_request(run) for run in runs))

@@ -10,11 +10,11 @@ import pytest
 from holdfast.workflows.transcript import Transcript
 
 
-@pytest.mark.parametrize("block", [uuid.uuid4().hex, str(uuid.uuid4()), "b1"], ids=["hex", "hyphens", "other"])
+@pytest.mark.parametrize("block", [uuid.uuid4().hex, str(uuid.uuid4()), "summary"], ids=["hex", "hyphens", "other"])
 def test_a_named_block_is_taken_along_and_another_one_is_not(block: str) -> None:
     """An id counts wherever it is named: as a value, or within a text that is JSON itself."""
     transcript = Transcript()
-    for each in (block, uuid.uuid4().hex, str(uuid.uuid4()), "b2"):
+    for each in (block, uuid.uuid4().hex, str(uuid.uuid4()), "preface"):
         transcript.add(each, [{"id": each}])
     for text in (json.dumps({"blocks": [block]}), json.dumps({"own": json.dumps([block])})):
         assert transcript.carried(text) == ({block: [{"id": block}]}, {})
