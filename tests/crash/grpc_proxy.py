@@ -12,15 +12,14 @@ where its loss can change something:
   Polls that come back empty are not counted: how many there are is a matter of time.
 
 The others (``GetSystemInfo``, ``DescribeNamespace``, ``DescribeTaskQueue``, ``ShutdownWorker``, health, …) say nothing
-about a run.
+about a run. What each of them is about `steps` says.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Literal, Self
@@ -34,6 +33,8 @@ from temporalio.api.workflowservice.v1 import (
     RecordActivityTaskHeartbeatRequest,
     RespondWorkflowTaskCompletedRequest,
 )
+
+from crash.steps import ACTIVITY_POLL, BEAT, WORKFLOW_POLL, RunStep, Steps
 
 Side = Literal["before", "after"]
 """Before the request is passed on, or after its reply came back and before the worker has it."""
@@ -51,24 +52,23 @@ ANSWERS: Final = frozenset(
     }
 )
 POLLS: Final[dict[str, Any]] = {
-    "PollWorkflowTaskQueue": PollWorkflowTaskQueueResponse,
-    "PollActivityTaskQueue": PollActivityTaskQueueResponse,
+    WORKFLOW_POLL: PollWorkflowTaskQueueResponse,
+    ACTIVITY_POLL: PollActivityTaskQueueResponse,
 }
-BEAT: Final = "RecordActivityTaskHeartbeat"
 _UNLIMITED: Final = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 _HOP: Final = ("grpc-", "user-agent", "content-type", "te", ":")
 
 
 @dataclass(frozen=True, order=True)
 class Point:
-    """A place in a run: the *nth* effective message of a method, from 1."""
+    """A place in a run: the first effective message that is this step of it."""
 
     method: str
-    nth: int
+    about: str
     side: Side
 
     def __str__(self) -> str:
-        return f"{self.method}-{self.nth}-{self.side}"
+        return f"{self.method} of {self.about}, {self.side}"
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,9 @@ class GrpcProxy:
 
     Attributes:
         address: Where it listens.
-        counted: Effective messages by method.
-        seen: The same one by one: method, and when it came by (``time.monotonic()``).
+        seen: When effective messages came by (``time.monotonic()``).
+        steps: Which steps they were, in order, and when each was first seen. Activities that come in the reply to a
+            workflow task's answer are not among them: that answer is.
         crossed_at: When a run last left its history for a fresh one.
         hit: Set when a planned point was reached.
         hit_at: When that was.
@@ -119,8 +120,9 @@ class GrpcProxy:
         self._plan: dict[Point, Fault] = {}
         self._by_share: Callable[[str, Side], Fault | None] | None = None
         self._beaten: set[bytes] = set()
-        self.counted: Counter[str] = Counter()
-        self.seen: list[tuple[str, float]] = []
+        self._names = Steps()
+        self.seen: list[float] = []
+        self.steps: dict[RunStep, float] = {}
         self.crossed_at: float | None = None
         self.hit = asyncio.Event()
         self.hit_at: float | None = None
@@ -151,7 +153,7 @@ class GrpcProxy:
 
     async def _call(self, method: str, request: bytes, context: Any) -> bytes:
         name = method.rpartition("/")[2]
-        nth = self._count(name) if self._request_counts(name, request) else 0
+        counts = self._request_counts(name, request)
 
         async def send() -> bytes:
             return await self._send(method, request, context)
@@ -160,11 +162,13 @@ class GrpcProxy:
             if name in POLLS:
                 reply = await send()
                 if POLLS[name].FromString(reply).task_token:
-                    await self._met(name, self._count(name), "after", send, reply)
+                    await self._met(name, self._saw(self._names.of_reply(name, reply)), "after", send, reply)
                 return reply
-            early = await self._met(name, nth, "before", send, None) if nth else None
+            steps = self._saw(self._names.of_request(name, request)) if counts else []
+            early = await self._met(name, steps, "before", send, None) if counts else None
             reply = await send() if early is None else early
-            late = await self._met(name, nth, "after", send, reply) if nth else None
+            steps += self._handed_out(name, reply)
+            late = await self._met(name, steps, "after", send, reply) if counts else None
             return reply if late is None else late
         except Lost:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "lost on the way")
@@ -174,10 +178,11 @@ class GrpcProxy:
         raise AssertionError("unreachable: abort raises")
 
     async def _met(
-        self, name: str, nth: int, side: Side, send: Callable[[], Awaitable[bytes]], reply: bytes | None
+        self, name: str, steps: Sequence[RunStep], side: Side, send: Callable[[], Awaitable[bytes]], reply: bytes | None
     ) -> bytes | None:
         """Do what is planned here; the reply that the worker gets instead, if any."""
-        fault = self._plan.pop(Point(name, nth, side), None)
+        planned = [Point(*step, side) for step in steps if Point(*step, side) in self._plan]
+        fault = self._plan.pop(planned[0]) if planned else None
         if fault is None and self._by_share is not None:
             fault = self._by_share(name, side)
         if fault is None:
@@ -217,10 +222,20 @@ class GrpcProxy:
         self._beaten.add(beat.task_token)
         return True
 
-    def _count(self, name: str) -> int:
-        self.counted[name] += 1
-        self.seen.append((name, time.monotonic()))
-        return self.counted[name]
+    def _saw(self, steps: list[RunStep]) -> list[RunStep]:
+        now = time.monotonic()
+        self.seen.append(now)
+        for step in steps:
+            self.steps.setdefault(step, now)
+        return steps
+
+    def _handed_out(self, name: str, reply: bytes) -> list[RunStep]:
+        """The steps that the reply to an answer is, which may hand out what a poll would have."""
+        steps = self._names.of_reply(name, reply)
+        for step in steps:
+            if step.method != ACTIVITY_POLL:
+                self.steps.setdefault(step, time.monotonic())
+        return steps
 
     async def _send(self, method: str, request: bytes, context: Any) -> bytes:
         metadata = tuple(pair for pair in context.invocation_metadata() or () if not pair[0].startswith(_HOP))

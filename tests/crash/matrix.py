@@ -1,7 +1,8 @@
 """The crash matrix: one run, repeated, with its worker killed at every message that matters, and what came of it.
 
-A *case* is a run that is done first without a fault: its proxy counts the effective messages, which are the points. The
-same run is then done for each of them, with SIGKILL before the request is passed on or after the reply came back.
+A *case* is a run that is done first without a fault: its proxy names the steps that its effective messages are, which
+are the points. The same run is then done for each of them, with SIGKILL before the request is passed on or after the
+reply came back. Which steps a run has is no matter of chance, unlike how many messages they take: each must be reached.
 Another worker starts at once. A scripted person approves or rejects what waits, and gives up what is in doubt; at the
 end every run must have closed, and its histories are replayed.
 """
@@ -23,6 +24,7 @@ from temporalio.worker import Replayer
 
 from crash.grpc_proxy import POLLS, Fault, GrpcProxy, Kill, Point
 from crash.ledger import Ledger
+from crash.steps import RunStep
 from crash.warm_workers import WarmWorker, WarmWorkers
 from holdfast import GiveUp, Holdfast, HoldfastPlugin, Run
 from holdfast.chain import chain_of
@@ -40,7 +42,7 @@ GOES_ON_S: Final = 8.0
 START_S: Final = 0.5
 AROUND: Final = 6
 TRIES: Final = 3
-"""Where the machine is so busy that a run is late, or takes its steps in another order, it is done again."""
+"""Where the machine is so busy that a run is late it is done again."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Trial:
         pause_s: The longest time after the fault in which nothing happened.
         late_s: How much longer than `START_S` the next worker took to start: what a busy machine is given on top.
         whole_s: From the fault to the run's end.
-        seen: Effective messages in order: method, and when it came by.
+        steps: Which steps it had, in order, and when each was first seen.
         crossed_at: When the run left its history for a fresh one.
     """
 
@@ -109,7 +111,7 @@ class Trial:
     pause_s: float
     late_s: float
     whole_s: float
-    seen: Sequence[tuple[str, float]]
+    steps: Mapping[RunStep, float]
     crossed_at: float | None
 
     @property
@@ -120,16 +122,14 @@ class Trial:
     @property
     def points(self) -> list[Point]:
         """Every point of this run; of one that leaves its history, those around that."""
-        counted: Counter[str] = Counter()
         found: list[Point] = []
         first = 0
-        for method, at in self.seen:
-            counted[method] += 1
+        for step, at in self.steps.items():
             if self.crossed_at is not None and at < self.crossed_at:
                 first = len(found) - AROUND
-            if method not in POLLS:
-                found.append(Point(method, counted[method], "before"))
-            found.append(Point(method, counted[method], "after"))
+            if step.method not in POLLS:
+                found.append(Point(*step, "before"))
+            found.append(Point(*step, "after"))
         return found if self.crossed_at is None else found[max(first, 0) : first + 3 * AROUND]
 
 
@@ -178,12 +178,12 @@ class Matrix:
 
     async def trials(self, case: Case, faults: Iterable[tuple[Point, Fault | None]]) -> list[Trial]:
         """Do *case* once for each fault, some at a time."""
-        return await asyncio.gather(*(self._until_reached(case, point, fault) for point, fault in faults))
+        return await asyncio.gather(*(self._in_time(case, point, fault) for point, fault in faults))
 
-    async def _until_reached(self, case: Case, point: Point, fault: Fault | None) -> Trial:
+    async def _in_time(self, case: Case, point: Point, fault: Fault | None) -> Trial:
         for _ in range(TRIES - 1):
             trial = await self.trial(case, point, fault)
-            if wrongs(trial, case) or (trial.reached and (fault or trial.in_time)):
+            if fault or trial.in_time or not trial.reached or wrongs(trial, case):
                 return trial
         return await self.trial(case, point, fault)
 
@@ -267,7 +267,7 @@ class Matrix:
         decided = [event for event in events if isinstance(event, RequestDecided) and event.request in approvals]
         asked = self._asked_by(run.id)
         since = proxy.hit_at or ended
-        times = [since, *(at for _, at in proxy.seen if at > since), max(ended, since)]
+        times = [since, *(at for at in proxy.seen if at > since), max(ended, since)]
         return Trial(
             point=point,
             reached=proxy.hit.is_set(),
@@ -286,7 +286,7 @@ class Matrix:
             pause_s=max(later - earlier for earlier, later in pairwise(times)),
             late_s=max(0.0, self._started_in.get(run.id, 0.0) - START_S),
             whole_s=ended - since,
-            seen=tuple(proxy.seen),
+            steps=dict(proxy.steps),
             crossed_at=proxy.crossed_at,
         )
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Final
 
 from crash.matrix import Case, Matrix, Trial, wrongs
 from crash.matrix_page import VARIABLE, keep
+
+LEAST: Final = 10
+"""So many points each of the runs has, and more: what names them must not come to name nothing."""
 
 
 async def held_at_every_point(matrix: Matrix, case: Case, every: int = 1) -> tuple[Trial, Sequence[Trial]]:
@@ -28,6 +32,7 @@ async def held_at_every_point(matrix: Matrix, case: Case, every: int = 1) -> tup
 
 def faultless(matrix: Matrix, case: Case, reference: Trial, trials: Sequence[Trial]) -> None:
     """Hold runs whose worker was killed to the base rule, to the time within which they go on, and to the reference."""
+    assert len(trials) >= LEAST, f"only {len(trials)} points"
     broken = [line for trial in (reference, *trials) for line in wrongs(trial, case)]
     broken += [f"{trial.point}: was never reached" for trial in trials if not trial.reached]
     broken += [f"{trial.point}: nothing happened for {trial.pause_s:.1f} s" for trial in trials if not trial.in_time]

@@ -40,7 +40,7 @@ async def clicked(address: str, run: Run, request: str, proxy: GrpcProxy | None 
         stdout=asyncio.subprocess.PIPE,
     )
     if proxy is not None:
-        proxy.plan(Point("UpdateWorkflowExecution", 1, side), Kill(process.kill))
+        proxy.plan(Point("UpdateWorkflowExecution", "decide 1", side), Kill(process.kill))
     async with asyncio.timeout(60):
         out, _ = await process.communicate()
     return out.decode().strip()

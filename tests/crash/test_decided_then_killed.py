@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crash.cases import EDITED, SIGNALLED
+from crash.grpc_proxy import Point
 from crash.matrix import Case, Matrix
 from crash.matrix_checks import faultless
 
@@ -14,7 +15,9 @@ async def test_xa7_a_decision_that_was_taken_is_carried_out_after_a_crash(matrix
     """XA7: killed between a decision's acceptance and the start of its call, a run carries it out when a worker is
     back: where it waits as a signal, and where edited arguments were being checked. One decision, one effect."""
     reference = await matrix.trial(case)
-    points = [each for each in reference.points if "WorkflowTask" in each.method and each.nth >= 3]
+    decided = Point("PollWorkflowTaskQueue", "approve 1" if case.by == "signal" else "decide 1", "after")
+    since = reference.points[reference.points.index(decided) :]
+    points = [each for each in since if "WorkflowTask" in each.method]
     trials = await matrix.trials(case, [(point, None) for point in points])
     faultless(matrix, case, reference, trials)
     assert all(trial.effects["charge"] == 1 for trial in trials if not trial.doubts)

@@ -11,8 +11,8 @@ from crash.matrix_checks import held_at_every_point
 from holdfast.workflows.decided import OUTCOME_UNKNOWN
 
 IN_DOUBT: Final = {
-    Point("RecordActivityTaskHeartbeat", 1, "after"): 0,
-    Point("RespondActivityTaskCompleted", 2, "before"): 1,
+    Point("RecordActivityTaskHeartbeat", "holdfast.tool.charge 1", "after"): 0,
+    Point("RespondActivityTaskCompleted", "holdfast.tool.charge 1", "before"): 1,
 }
 """Between the server's word that the call began and its outcome: where it is not known, and the effects at each."""
 

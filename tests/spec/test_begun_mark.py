@@ -18,7 +18,8 @@ from temporalio.exceptions import ActivityError, TimeoutType
 from temporalio.exceptions import TimeoutError as TimeoutError_
 
 from conftest import Effects, MakeLab
-from crash.grpc_proxy import BEAT, GrpcProxy
+from crash.grpc_proxy import GrpcProxy
+from crash.steps import BEAT
 from holdfast import Agent, GiveUp, RunAgain, ToolContext, tool
 from holdfast.activities.beats import Beats, NotAcknowledgedError
 from holdfast.activities.blocks import Blocks
