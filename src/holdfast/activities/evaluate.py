@@ -24,7 +24,7 @@ from holdfast.activities.rules import RuleFailedError, answer_of
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.signatures import verified
 from holdfast.activities.tool_context import tool_context
-from holdfast.activities.tool_guards import ask_input
+from holdfast.activities.tool_guards import ask_input, not_asked
 from holdfast.activities.turn_end import ask_after_tools
 from holdfast.activities.user_code import UserCodeError, call_user_code
 from holdfast.agent import Rejection
@@ -166,6 +166,8 @@ class Evaluate:
         context = await tool_context(
             self._runtime, asked.origin, tool, call_id=asked.call_id, arguments=arguments, key=asked.key
         )
+        if not tool.input_guardrails:  # an older worker, or a later deploy: neither loosens what was planned with some
+            return Evaluated(text=not_asked(asked.tool, "is not there on this worker"))
         stopped = await ask_input(tool.input_guardrails, context, model, self._runtime.threads)
         if stopped is None:
             return Evaluated()
@@ -197,6 +199,8 @@ class Evaluate:
         question = offered.get(asked.tool)
         if not isinstance(question, Question):
             raise UnknownToolError(asked.tool, sorted(offered))
+        if question.form is None:  # who asked had one
+            return Evaluated(problem=f"{asked.tool} has no form on this worker to check the answer by; try again")
         answer = (await arguments_of(self._runtime, asked)).get("output")
         try:
             return Evaluated(problem=question.problem_with(answer))

@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from temporalio.exceptions import ApplicationError
+
 from holdfast.activities.call_arguments import arguments_of
 from holdfast.activities.outputs import bounded_output, bounded_text
 from holdfast.activities.runtime import Runtime
@@ -33,6 +35,7 @@ from holdfast.payloads.transcript import BLOCK_BYTES, user_message
 
 logger = logging.getLogger(__name__)
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 OfferedT = TypeVar("OfferedT", bound=Offered)
 
 
@@ -46,10 +49,10 @@ class Nesting:
     async def build_input(self, asked: BuildInput) -> Evaluated:
         """Make a nested agent's input."""
         tool, context = await self._found(asked.origin, asked.tool, AgentTool)
+        builder = _here(tool.input_builder, f"the input builder of {asked.tool}")
         arguments = tool.validate(await arguments_of(self._runtime, asked))
-        assert tool.input_builder is not None
         try:
-            made = await self._called(tool.input_builder, context, arguments)
+            made = await self._called(builder, context, arguments)
         except UserCodeError as error:
             return Evaluated(problem=f"the input builder of {asked.tool} raised {error}")
         items: object = [user_message(scrub(made))] if isinstance(made, str) else made
@@ -58,12 +61,12 @@ class Nesting:
     async def extract_output(self, asked: ExtractOutput) -> Evaluated:
         """Make a call's output of a nested loop that has ended."""
         tool, context = await self._found(asked.origin, asked.tool, AgentTool)
-        assert tool.output_extractor is not None
+        extractor = _here(tool.output_extractor, f"the output extractor of {asked.tool}")
         items = await self._runtime.blocks.whole(asked.nested)
         [said] = await self._runtime.blocks.block(asked.nested, asked.output)
         run = NestedRun(agent=asked.nested.agent, output=said["output"], items=items, turns=asked.nested.turn)
         try:
-            value = await self._called(tool.output_extractor, context, run)
+            value = await self._called(extractor, context, run)
         except UserCodeError as error:
             return Evaluated(problem=f"Error: the output extractor of {asked.tool} raised {error}")
         shaped = bounded_output(value)
@@ -72,7 +75,8 @@ class Nesting:
     async def word_failure(self, asked: WordFailure) -> Evaluated:
         """Word the failure of a nested loop; a function that raises leaves the default in place."""
         tool, context = await self._found(asked.origin, asked.tool, AgentTool)
-        assert callable(tool.on_error)
+        if not callable(tool.on_error):
+            return Evaluated()
         failure = AgentFailure(agent=asked.agent, kind=asked.failure, message=asked.message)
         try:
             text = await self._called(tool.on_error, context, failure)
@@ -84,12 +88,12 @@ class Nesting:
     async def tell_handoff(self, asked: TellHandoff) -> Evaluated:
         """Call `on_handoff`; where it raises, the handoff does not take place."""
         handoff, context = await self._found(asked.origin, asked.tool, Handoff)
-        assert handoff.on_handoff is not None
+        on_handoff = _here(handoff.on_handoff, f"on_handoff of {asked.tool}")
         given: list[Any] = [context]
         if handoff.takes_input:
             given.append(handoff.validate(await arguments_of(self._runtime, asked)))
         try:
-            await self._called(handoff.on_handoff, *given)
+            await self._called(on_handoff, *given)
         except UserCodeError as error:
             return Evaluated(problem=f"Error: the handoff did not take place: {error}")
         return Evaluated()
@@ -97,12 +101,12 @@ class Nesting:
     async def filter_history(self, asked: FilterHistory) -> Evaluated:
         """Ask a handoff's filter; without an answer the next agent must not see what it would have left out."""
         handoff, context = await self._found(asked.origin, asked.tool, Handoff)
-        assert handoff.filter is not None
+        filter_ = _here(handoff.filter, f"the filter of {asked.tool}")
         items = await self._runtime.blocks.whole(asked.origin)
         given = copy.deepcopy(items)  # the filter may change them
         history = HandoffHistory(items=given, by=asked.origin.agent, to=handoff.to)
         try:
-            kept = await self._called(handoff.filter, context, history)
+            kept = await self._called(filter_, context, history)
         except UserCodeError as error:
             return Evaluated(problem=f"the filter of {asked.tool} raised {error}")
         return _items(kept, f"the filter of {asked.tool}", of=items)
@@ -116,6 +120,17 @@ class Nesting:
 
     async def _called(self, function: Callable[..., Any], *args: Any) -> Any:
         return await call_user_code(function, *args, threads=self._runtime.threads)
+
+
+def _here(function: Function | None, what: str) -> Function:
+    """A function that was there when the call was planned.
+
+    Raises:
+        ApplicationError: ``Missing``: this worker lacks it, being older or a later deploy. Another may have it.
+    """
+    if function is None:
+        raise ApplicationError(f"{what} is not there on this worker", type="Missing")
+    return function
 
 
 def _items(value: object, who: str, *, of: Sequence[JsonObject] | None = None) -> Evaluated:

@@ -136,6 +136,7 @@ class Planner:
             worded=self._worded(approval),
             task_queue=tool.task_queue,
             guarded=True if tool.input_guardrails else None,
+            output_guarded=True if tool.output_guardrails else None,
             retry=None if tool.retry is None else _retry_plan(tool.retry),
             reads=True if tool.name == READ_OUTPUT else None,
             revalidates=True if tool.revalidate is not None and approval is not None else None,

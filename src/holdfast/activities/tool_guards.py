@@ -65,7 +65,7 @@ async def ask_input(
                 if stopped is not None:
                     return stopped
     except TimeoutError:
-        return Stopped(output=_not_asked(context.tool, f"took longer than {GUARDRAILS_S:g} s together"))
+        return Stopped(output=not_asked(context.tool, f"took longer than {GUARDRAILS_S:g} s together"))
     return None
 
 
@@ -76,14 +76,14 @@ async def _ask_one(
         verdict = await _verdict(guardrail.function, context, arguments, threads)
     except GuardrailError as error:
         logger.error("a call of %s was not run: an input guardrail %s", context.tool, error.brief)
-        return Stopped(output=_not_asked(context.tool, error.brief))
+        return Stopped(output=not_asked(context.tool, error.brief))
     match verdict:
         case Fail(reason=reason):
             return Stopped(reason=reason)
         case Replace(value=value):
             shaped = bounded_output(value)
             if shaped.problem is not None or not isinstance(shaped.output, str):
-                return Stopped(output=_not_asked(context.tool, "answered with what is no text and no JSON"))
+                return Stopped(output=not_asked(context.tool, "answered with what is no text and no JSON"))
             return Stopped(output=shaped.output)
     return None
 
@@ -179,5 +179,6 @@ def _replaced(ended: ToolOutcome, value: object) -> Ended:
     return Ended(ended.model_copy(update=update), shaped.whole)
 
 
-def _not_asked(tool: str, why: str) -> str:
+def not_asked(tool: str, why: str) -> str:
+    """What the model reads of a call that an input guardrail gave no verdict on: it does not run."""
     return f"Error: this call of {tool} was not run: an input guardrail {why}"

@@ -21,6 +21,7 @@ from holdfast.activities.hooks import ObservedCall
 from holdfast.activities.lineage import Lineage, LineageUnknownError
 from holdfast.activities.outputs import bounded_error
 from holdfast.activities.progress import ProgressReport
+from holdfast.activities.promises import is_once, unkept, unprovable
 from holdfast.activities.references import by_reference
 from holdfast.activities.runtime import Runtime
 from holdfast.activities.secrets import resolved
@@ -75,9 +76,10 @@ class ToolActivities:
             tool = self._runtime.tool(call.tool)
         except (PayloadInvalidError, UnknownToolError) as error:
             return outcome("refused", reason=str(error))
-        at_most_once = call.effect == "at_most_once"
-        if at_most_once and (held := await held_back(call.lost or ())) is not None:
+        if is_once(call, tool) and (held := await held_back(call.lost or ())) is not None:
             return held
+        if (lacking := unkept(call, tool)) is not None:
+            return lacking
         try:
             loop = asyncio.get_running_loop()
             began = loop.time()
@@ -132,9 +134,9 @@ class ToolActivities:
         return None
 
     async def _unproven(self, call: ToolCall, tool: Tool[..., Any], arguments: JsonObject) -> ToolOutcome | None:
-        """Where this worker has keys: what becomes of a call that nobody is proven to have let run."""
+        """What becomes of a call that nobody is proven to have let run; None where it is, or need not be."""
         if self._runtime.trusted is None:
-            return None
+            return unprovable(call)
         from holdfast.activities.proofs import Proving, proofs_of  # noqa: PLC0415 - needs an optional extra
 
         try:
@@ -160,7 +162,8 @@ class ToolActivities:
         )
         if context is not None and report is not None:
             context.reporter = report.tell
-        begun = Begun(report, at_most_once=call.effect == "at_most_once")
+        once = is_once(call, tool)
+        begun = Begun(report, at_most_once=once)
         renewed = begun.renewed if begun.is_renewed else None
         try:
             async with (
@@ -169,7 +172,7 @@ class ToolActivities:
             ):
                 if not await observed.start(body.stop):
                     return outcome("not_begun", reason="the worker shut down before the tool began")
-                result = await body.run(call.timeout_s, at_most_once=call.effect == "at_most_once")
+                result = await body.run(call.timeout_s, at_most_once=once)
                 kept = Ended(result, body.whole)
                 if context is not None and watch is not None:
                     kept = await self._after(tool, context, watch, body, kept)

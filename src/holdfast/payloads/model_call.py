@@ -168,6 +168,7 @@ class PlannedCall(Payload):
         task_queue: Where its activity is scheduled; None is the run's own.
         activity: An activity that exists already, in place of one of ours.
         guarded: The tool has input guardrails, which are asked when the call is about to run.
+        output_guarded: The tool has output guardrails: a worker where it has none does not run it. New in 0.1.0.
         hosted: The provider asks whether it may call a hosted MCP server: nothing runs here, the answer is the output.
         doubt: How a person is asked about it, where its outcome is unknown. New in 0.1.0.
         verified: Its tool can find out whether it took effect. New in 0.1.0.
@@ -199,6 +200,7 @@ class PlannedCall(Payload):
     task_queue: str | None = None
     activity: ExistingActivity | None = None
     guarded: bool | None = None
+    output_guarded: bool | None = None
     retry: RetryPlan | None = None
     hosted: bool | None = None
     reads: bool | None = None

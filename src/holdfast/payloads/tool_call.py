@@ -95,6 +95,8 @@ class ToolCall(Payload):
         asked_in: Run id of the history in which a person was asked about it. New in 0.1.0.
         lost: Starts that seem never to have begun, whose attempts timed out: what is known of them is looked at once
             more before the body. New in 0.1.0.
+        output_guarded: It was planned with output guardrails. New in 0.1.0.
+        signed: A person was asked about it by a run that takes signed decisions only. New in 0.1.0.
     """
 
     origin: Origin
@@ -112,6 +114,8 @@ class ToolCall(Payload):
     stream: bool | None = None
     proofs: Proofs | None = None
     lost: list[LostStart] | None = None
+    output_guarded: bool | None = None
+    signed: bool | None = None
 
 
 class ToolOutcome(Payload):

@@ -75,6 +75,8 @@ class Calls:
             stream=True if frame.stream else None,
             proofs=self._state.placed_proofs(call),
             lost=call.lost or None,
+            output_guarded=plan.output_guarded,
+            signed=True if self._state.ledger.signed and call.proofs is not None else None,
         )
         settled = await self._work.activity(
             f"holdfast.tool.{call.tool}",
