@@ -361,6 +361,27 @@ async def test_c1_what_is_remembered_does_not_answer_for_other_approvers(make_la
     assert effects == ["wipe a", "wipe b"]
 
 
+async def test_c1_the_spelling_of_approvers_makes_no_other_people(
+    make_lab: MakeLab, effects: Effects, cache: int
+) -> None:
+    """C1: a waiting call whose rule spells the same people in another way is answered too; one of others is not."""
+
+    def rule(_context: RunContext, arguments: Any) -> Approval:
+        spelled = {1: ["Ann", "bob", "group:ops"], 2: ["group:ops", "user:BOB", "ann "]}.get(arguments.times)
+        return Approval(approvers=spelled or ["boss"])
+
+    script = [Reply(*(call("wipe", {"target": f"t{n}", "times": n}, f"c{n}") for n in (1, 2, 3))), DONE]
+    lab = await make_lab([desk(effects, rule)], script=script, max_cached_workflows=cache)
+    run = await lab.start("desk")
+    first, _, other = await lab.open_requests(run, 3)
+    await run.approve(first, decided_by="ann", remember="tool")
+    await logged(lab, run, "decided", 2)
+    assert [each.id for each in await run.pending()] == [other.id]
+    await run.reject(other, decided_by="boss")
+    await run.result()
+    assert sorted(effects) == ["wipe t1", "wipe t2"]
+
+
 async def test_c6_a_quorum_is_asked_each_time(make_lab: MakeLab, effects: Effects) -> None:
     """C6: where several people have to approve, no vote is remembered."""
     _, run, requests = await both_open(make_lab, effects, Approval(quorum=2))

@@ -32,7 +32,7 @@ from holdfast.workflows import escalating, remembering, voting
 from holdfast.workflows.entry import Entry, check_open
 from holdfast.workflows.outcomes import Outcomes, content_of
 from holdfast.workflows.recalling import Recalling
-from holdfast.workflows.remembering import Remembered
+from holdfast.workflows.remembering import OneSpelling, Remembered
 from holdfast.workflows.request_book import WHY_CHARACTERS
 
 KEPT_CLOSED = 200
@@ -63,14 +63,16 @@ class Ledger(Recalling):
         self,
         arguments_of: Callable[[Request], JsonObject | None] = lambda request: request.arguments,
         root_of: Callable[[str], str] = lambda frame: frame,
+        one_spelling: OneSpelling = lambda: True,
     ) -> None:
         """Begin empty.
 
         Args:
             arguments_of: The whole arguments of the call that an open request is about, where they are known.
             root_of: The run, as the id of its frame, that a frame belongs to.
+            one_spelling: Whether approvers that are spelled otherwise are the same people.
         """
-        super().__init__(arguments_of, root_of)
+        super().__init__(arguments_of, root_of, one_spelling)
         self._outcomes = Outcomes()
         self._held: dict[str, tuple[str | None, str]] = {}
 

@@ -11,7 +11,7 @@ from holdfast.payloads.requests import Decision, Request, Transition
 from holdfast.payloads.signed import SignedBy
 from holdfast.workflows import remembering
 from holdfast.workflows.entry import Entry
-from holdfast.workflows.remembering import Remembered
+from holdfast.workflows.remembering import OneSpelling, Remembered
 from holdfast.workflows.request_book import WHY_CHARACTERS, RequestBook
 
 
@@ -23,12 +23,18 @@ class Recalling(RequestBook):
         remembered: The decisions that are to answer further calls.
     """
 
-    def __init__(self, arguments_of: Callable[[Request], JsonObject | None], root_of: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        arguments_of: Callable[[Request], JsonObject | None],
+        root_of: Callable[[str], str],
+        one_spelling: OneSpelling,
+    ) -> None:
         super().__init__()
         self.signed = False
         self.remembered: list[Remembered] = []
         self._arguments_of = arguments_of
         self._root_of = root_of
+        self._one_spelling = one_spelling
         self._to_answer = False
 
     def recall(self, request: Request, arguments: JsonObject, call: str, now: datetime) -> Entry | None:
@@ -43,7 +49,7 @@ class Recalling(RequestBook):
         Returns:
             The remembered decision, as a closed entry under the id of the request that was decided; None: ask.
         """
-        kept = remembering.recall(self._counting, request, arguments, self._root_of(request.frame), now)
+        kept = self._remembered_for(request, arguments, now)
         if kept is None:
             return None
         why = f"{request.agent}: {request.tool} {call}"[:WHY_CHARACTERS]
@@ -66,8 +72,7 @@ class Recalling(RequestBook):
             request = entry.request
             if entry.state != "open" or request.id in looked_up:
                 continue
-            root = self._root_of(request.frame)
-            kept = remembering.recall(self._counting, request, self._arguments_of(request), root, now)
+            kept = self._remembered_for(request, self._arguments_of(request), now)
             if kept is None:
                 continue
             entry.verdict = kept.verdict
@@ -103,8 +108,13 @@ class Recalling(RequestBook):
 
     def _keep(self, request: Request, decision: Decision, now: datetime) -> None:
         kept = remembering.remembered(request, decision, self._arguments_of(request), self._root_of(request.frame), now)
-        self.remembered = remembering.added([each for each in self.remembered if each.holds(now)], kept)
+        holding = [each for each in self.remembered if each.holds(now)]
+        self.remembered = remembering.added(holding, kept, self._one_spelling)
         self._to_answer = True
+
+    def _remembered_for(self, request: Request, arguments: JsonObject | None, now: datetime) -> Remembered | None:
+        root = self._root_of(request.frame)
+        return remembering.recall(self._counting, request, arguments, root, now, one_spelling=self._one_spelling)
 
     def _use(
         self,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 from pydantic import BaseModel, Field
 
@@ -12,6 +12,7 @@ from holdfast.errors import RememberRefusedError
 from holdfast.payloads.canonical import sha256_digest
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.matching import matches
+from holdfast.payloads.people import is_group, person
 from holdfast.payloads.remember import Remember, RememberedFor, RememberScope
 from holdfast.payloads.requests import Approve, Decision, Reject, Request
 from holdfast.workflows import voting
@@ -23,6 +24,9 @@ _OF_A_TOOL: Final = ("approval", "handoff", "hosted_mcp")
 """Kinds of request that are about a call of a tool; the tool of a hosted server bears the server's label."""
 _WIDTH: Final[dict[RememberedFor, int]] = {"arguments": 0, "match": 1, "tool": 2}
 """What is said of fewer calls goes before what is said of more."""
+
+OneSpelling: TypeAlias = Callable[[], bool]
+"""Whether two spellings of a person are one. Asked only where it matters: older histories told them apart."""
 
 
 class Remembered(BaseModel):
@@ -67,10 +71,9 @@ class Remembered(BaseModel):
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What it is about: a later decision about the same replaces it."""
+        """What it is about, but for its approvers: a later decision about the same replaces it."""
         patterns = tuple(sorted(self.patterns.items())) if self.patterns else None
-        gate = (*self.approvers, self.exclude_requester)
-        return self.root, self.tool, self.agent, self.of, self.arguments, patterns, gate
+        return self.root, self.tool, self.agent, self.of, self.arguments, patterns, self.exclude_requester
 
 
 def check(request: Request, decision: Decision, arguments: JsonObject | None, now: datetime) -> None:
@@ -142,18 +145,27 @@ def remembered(
     )
 
 
-def added(known: Sequence[Remembered], new: Remembered) -> list[Remembered]:
+def added(known: Sequence[Remembered], new: Remembered, one_spelling: OneSpelling) -> list[Remembered]:
     """The remembered decisions with *new* as the latest, in place of an earlier one about the same."""
-    return [*(each for each in known if each.key != new.key), new]
+    return [
+        *(each for each in known if each.key != new.key or not _are_same(each.approvers, new.approvers, one_spelling)),
+        new,
+    ]
 
 
 def recall(
-    known: Iterable[Remembered], request: Request, arguments: JsonObject | None, root: str, now: datetime
+    known: Iterable[Remembered],
+    request: Request,
+    arguments: JsonObject | None,
+    root: str,
+    now: datetime,
+    *,
+    one_spelling: OneSpelling,
 ) -> Remembered | None:
     """The remembered decision that answers *request*: the narrowest, and of those the latest."""
     if request.kind not in _OF_A_TOOL or voting.takes_votes(request) or request.editors or is_changed(request):
         return None
-    fitting = [each for each in known if each.holds(now) and _fits(each, request, arguments, root)]
+    fitting = [each for each in known if each.holds(now) and _fits(each, request, arguments, root, one_spelling)]
     # `min` takes the first of equals, which is the latest.
     return min(reversed(fitting), key=lambda each: (_WIDTH[each.of], each.agent is None), default=None)
 
@@ -164,15 +176,21 @@ def wish_of(kept: Remembered) -> Remember:
     return Remember(of=kept.of, match=kept.patterns, scope=scope, uses=kept.uses, until=kept.until)
 
 
-def _fits(kept: Remembered, request: Request, arguments: JsonObject | None, root: str) -> bool:
+def _fits(
+    kept: Remembered, request: Request, arguments: JsonObject | None, root: str, one_spelling: OneSpelling
+) -> bool:
     if (kept.root, kept.tool) != (root, request.tool) or kept.agent not in (None, request.agent):
         return False
-    if kept.approvers != _approvers(request) or kept.exclude_requester != (request.exclude_requester is True):
+    if kept.exclude_requester != (request.exclude_requester is True):
         return False
     if kept.exclude_requester and (kept.by is None or voting.is_requester(request, kept.by)):
         return False
     if kept.exclude_requester and not request.requested_by and kept.verdict.kind == "approve":
         return False
+    return _is_about(kept, arguments) and _are_same(kept.approvers, _approvers(request), one_spelling)
+
+
+def _is_about(kept: Remembered, arguments: JsonObject | None) -> bool:
     if kept.of == "tool":
         return True
     if arguments is None:
@@ -182,6 +200,15 @@ def _fits(kept: Remembered, request: Request, arguments: JsonObject | None, root
         if not isinstance(value, str) or not matches(pattern, value):
             return False
     return kept.arguments == _digest(arguments, kept.patterns or ())
+
+
+def _are_same(these: list[str], those: list[str], one_spelling: OneSpelling) -> bool:
+    """Whether both name the same people and groups, however they are spelled."""
+    return these == those or (_folded(these) == _folded(those) and one_spelling())
+
+
+def _folded(approvers: Iterable[str]) -> set[str]:
+    return {name if is_group(name) else person(name) for name in approvers}
 
 
 def is_changed(request: Request) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from temporalio import workflow
 
 from holdfast.errors import RequestClosedError
@@ -31,6 +33,9 @@ from holdfast.workflows.spending import Spending
 from holdfast.workflows.transcript import Transcript
 from holdfast.workflows.work import Work
 
+ONE_SPELLING: Final = "holdfast.one-spelling"
+"""Recorded where a remembered decision answers for approvers who are spelled otherwise: older histories ask again."""
+
 
 class RunState(FrameTable):
     """One table of frames, one ledger, one transcript.
@@ -56,7 +61,7 @@ class RunState(FrameTable):
         """
         super().__init__()
         info = workflow.info()
-        self.ledger = Ledger(self._arguments_of, self.root_of)
+        self.ledger = Ledger(self._arguments_of, self.root_of, lambda: workflow.patched(ONE_SPELLING))
         self.mailbox = Mailbox(self.ledger, self.new_block)
         self.transcript = Transcript()
         self.room = Room(self.new_block)

@@ -1,0 +1,47 @@
+"""What a remembered decision is about."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from holdfast import Approve
+from holdfast.workflows import remembering
+from holdfast.workflows.remembering import Remembered
+
+
+@pytest.mark.parametrize(
+    ("approvers", "one_spelling", "count"),
+    [
+        pytest.param(["group:ops", "user:BOB", "ann "], True, 1, id="the-same-people"),
+        pytest.param(["group:ops", "user:BOB", "ann "], False, 2, id="in-a-history-from-before"),
+        pytest.param(["Ann", "bob", "group:ops"], False, 1, id="spelled-alike"),
+        pytest.param(["Ann", "bob", "group:OPS"], True, 2, id="another-group"),
+        pytest.param(["Ann", "bob"], True, 2, id="fewer"),
+    ],
+)
+def test_a_later_decision_replaces_one_for_the_same_people(
+    approvers: list[str], one_spelling: bool, count: int
+) -> None:
+    """However the approvers are spelled; groups are names of systems, and told apart to the letter."""
+    known = [kept(["Ann", "bob", "group:ops"])]
+    assert len(remembering.added(known, kept(approvers), lambda: one_spelling)) == count
+
+
+def kept(approvers: list[str]) -> Remembered:
+    """A decision for all calls of a tool."""
+    return Remembered(
+        root="0",
+        tool="wipe",
+        agent=None,
+        of="tool",
+        arguments=None,
+        patterns=None,
+        verdict=Approve(),
+        by="ann",
+        at=datetime(2026, 1, 1, tzinfo=UTC),
+        request="r1",
+        approvers=approvers,
+        exclude_requester=False,
+    )
