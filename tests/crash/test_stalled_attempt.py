@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import signal
 
-from conftest import MakeLab
+from temporalio.client import Client
+
+from conftest import Effects, MakeLab
+from crash.grpc_proxy import Delay, GrpcProxy, Point
 from crash.judge import Judge
+from crash.test_lost_messages import LONG_S
 from crash.test_p4_in_doubt import till
-from holdfast.testing import Gate, Reply, Script, call, text
+from holdfast import Agent, tool
+from holdfast.server import EmbeddedServer
+from holdfast.testing import Gate, Lab, Reply, Script, call, text
 from holdfast.testing.responses_server import RecordedRequest
 from holdfast.testing.script import Step
 
@@ -21,7 +27,7 @@ def played(request: RecordedRequest) -> Step:
     return Gate("late", then=reply) if request.number == 1 else reply
 
 
-async def test_a_lost_reply_never_gets_into_a_later_request(make_lab: MakeLab, judge: Judge) -> None:
+async def test_a_worker_that_stalled_sends_what_another_recorded(make_lab: MakeLab, judge: Judge) -> None:
     """A worker stalls with a model reply, another's retry is recorded: back, the first sends what was recorded."""
     lab = await till(make_lab, judge, script=Script.of(played), environment={"HOLDFAST_CONCURRENCY": "1"})
     [stalled] = lab.processes
@@ -43,4 +49,30 @@ async def test_a_lost_reply_never_gets_into_a_later_request(make_lab: MakeLab, j
     sent = [item["call_id"] for item in lab.model.requests[-1].body["input"] if item["type"] != "message"]
     assert sent == [request.call_id, request.call_id]
     assert judge.lines == [f"begin charge {order}", f"effect charge {order}"]
+    assert lab.model.violations == []
+
+
+async def test_a_lost_reply_never_gets_into_a_later_request(server: EmbeddedServer, effects: Effects) -> None:
+    """A model's reply reaches the server when that has given the attempt up, and the same worker made another, which is
+    recorded: of the two that it knows it sends the recorded one from then on."""
+
+    @tool
+    async def charge(order: str) -> str:
+        """Charge an order."""
+        effects.append(order)
+        return "charged"
+
+    def each_anew(request: RecordedRequest) -> Step:
+        return Reply(text("done")) if request.turns else Reply(call("charge", {"order": str(request.number)}))
+
+    async with GrpcProxy(server.address) as proxy:
+        proxy.plan(Point("RespondActivityTaskCompleted", "holdfast.call_model 1", "before"), Delay(LONG_S))
+        client = await Client.connect(proxy.address)
+        async with Lab([Agent("till", tools=[charge])], script=Script.of(each_anew), client=client) as lab:
+            assert (await (await lab.start("till")).result()).output == "done"
+            assert proxy.hit.is_set()
+            lost, recorded, later = lab.model.requests
+    assert lost.items == recorded.items
+    assert [item["arguments"] for item in later.items if item["type"] == "function_call"] == ['{"order":"2"}']
+    assert effects == ["2"]
     assert lab.model.violations == []

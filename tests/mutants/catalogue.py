@@ -88,8 +88,9 @@ MUTANTS: Final = (
     Mutant(
         "a cache by offset",
         "activities/model.py",
-        "            block=uuid.uuid4().hex,\n",
-        '            block=f"{call.origin.frame}-{call.origin.turn}",\n',
+        "            reply = await self._planned(agent, planner, items, answer)\n",
+        "            reply = await self._planned(agent, planner, items, answer)\n"
+        '            reply = reply.model_copy(update={"block": f"{call.origin.frame}-{call.origin.turn}"})\n',
         "tests/crash/test_stalled_attempt.py::test_a_lost_reply_never_gets_into_a_later_request",
     ),
     Mutant(
@@ -111,7 +112,7 @@ MUTANTS: Final = (
         "workflows/budgets.py",
         'NEVER_RETRIED: Final = ["PayloadsTooLarge", "TypeError", "ValidationError"]',
         "NEVER_RETRIED: Final[list[str]] = []",
-        "tests/security/test_xd1_sizes.py::test_xd1_a_reply_that_cannot_be_recorded_is_paid_once",
+        "tests/security/test_xd1_sizes.py::test_xd1_what_a_codec_makes_too_large_is_done_once",
     ),
     Mutant(
         "state restored after the first messages",
@@ -127,7 +128,7 @@ MUTANTS: Final = (
         "a deadline by timer alone",
         "workflows/entry.py",
         "    if deadline is not None and now >= deadline and not",
-        "    if deadline is None and not",
+        "    if deadline is not None and not now and not",
         "tests/spec/test_p_long_waits.py::test_p3_an_approval_that_comes_late_does_not_count",
     ),
     Mutant(

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 
 import pytest
+from temporalio.api.common.v1 import Payload
+from temporalio.client import Client
+from temporalio.converter import DataConverter, PayloadCodec
 
 from _evidence import events_of, failed_tasks
 from conftest import Effects, MakeLab
 from holdfast import Agent, tool
 from holdfast.errors import PayloadInvalidError, RunFailedError
 from holdfast.payloads.tool_call import RESULT_BYTES
+from holdfast.server import EmbeddedServer
 from holdfast.testing import Reply, Script, call, text
 from holdfast.workflows.asking import PREVIEW_CHARACTERS
 
@@ -91,6 +96,50 @@ async def test_xd1_a_reply_that_cannot_be_recorded_is_paid_once(
     assert failed.value.kind == "ModelReplyTooLarge"
     assert (len(lab.model.requests), effects) == (1, [])
     assert await failed_tasks(lab, run) == 0
+
+
+class Swelling(PayloadCodec):
+    """Makes what is large too large for the server."""
+
+    TAIL = bytes(2_200_000)
+
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Append much."""
+        return [
+            Payload(data=each.SerializeToString() + self.TAIL) if len(each.data) > 100_000 else each
+            for each in payloads
+        ]
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Cut it off."""
+        return [
+            Payload.FromString(each.data.removesuffix(self.TAIL)) if each.data.endswith(self.TAIL) else each
+            for each in payloads
+        ]
+
+
+async def test_xd1_what_a_codec_makes_too_large_is_done_once(
+    make_lab: MakeLab, effects: Effects, server: EmbeddedServer
+) -> None:
+    """XD1: a reply that only an application's codec makes too large to record is paid once and fails the run; an output
+    is made once, and the model reads that it could not be recorded."""
+
+    @tool(effect="idempotent")
+    async def look() -> str:
+        """Look at much."""
+        effects.append("look")
+        return "a" * 200_000
+
+    client = await Client.connect(server.address, data_converter=DataConverter(payload_codec=Swelling()))
+    script = [Reply(text("x" * 200_000)), Reply(call("look", {}, "c1")), Reply(text("done"))]
+    lab = await make_lab([Agent("desk", tools=[look])], script=script, client=client)
+    with pytest.raises(RunFailedError) as failed:
+        await (await lab.start("desk")).result()
+    assert failed.value.kind == "PayloadsTooLarge"
+    assert len(lab.model.requests) == 1
+    assert (await (await lab.start("desk")).result()).output == "done"
+    assert effects == ["look"]
+    assert "exceeded the error limit" in lab.model.requests[2].tool_outputs["c1"]
 
 
 @pytest.mark.parametrize("size", [20_000, 300_000, 1_500_000])
