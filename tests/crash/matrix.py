@@ -14,7 +14,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final, Literal
 
@@ -92,6 +92,7 @@ class Trial:
         whole_s: From the fault to the run's end.
         steps: Which steps it had, in order, and when each was first seen.
         crossed_at: When the run left its history for a fresh one.
+        late_before: How often it was done before, and went on later than is promised.
     """
 
     point: Point | None
@@ -113,6 +114,7 @@ class Trial:
     whole_s: float
     steps: Mapping[RunStep, float]
     crossed_at: float | None
+    late_before: int = 0
 
     @property
     def in_time(self) -> bool:
@@ -181,11 +183,11 @@ class Matrix:
         return await asyncio.gather(*(self._in_time(case, point, fault) for point, fault in faults))
 
     async def _in_time(self, case: Case, point: Point, fault: Fault | None) -> Trial:
-        for _ in range(TRIES - 1):
-            trial = await self.trial(case, point, fault)
+        for before in range(TRIES):
+            trial = replace(await self.trial(case, point, fault), late_before=before)
             if fault or trial.in_time or not trial.reached or wrongs(trial, case):
-                return trial
-        return await self.trial(case, point, fault)
+                break
+        return trial
 
     async def trial(self, case: Case, point: Point | None = None, fault: Fault | None = None) -> Trial:
         """Do *case* once, with *fault* at *point*: by default, the worker is killed there."""

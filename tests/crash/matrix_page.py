@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from crash.matrix import Case, Trial
+from crash.matrix import GOES_ON_S, Case, Trial
 
 VARIABLE: Final = "HOLDFAST_MATRIX"
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
@@ -45,6 +45,7 @@ def keep(case: Case, trials: Sequence[Trial]) -> None:
             "pause_s": trial.pause_s,
             "whole_s": trial.whole_s,
             "again": trial.requests - trial.replies,
+            "late_before": trial.late_before,
         }
         for trial in trials
         if trial.point is not None
@@ -74,6 +75,8 @@ def table(measured: dict[str, list[dict[str, Any]]]) -> str:
         where = "before it is sent" if side == "before" else "before its reply is read"
         doubts = sum(row["doubts"] for row in rows)
         lines.append(f"| `{method}` | {where} | {len(rows)} | {doubts} | {_pauses(rows)} |")
+    late = sum(row["late_before"] > 0 for row in everything)
+    lines += ["", f"{late} of {len(everything)} were later than {GOES_ON_S:g} s at first, and were done once more."]
     return "\n".join(lines) + "\n"
 
 
