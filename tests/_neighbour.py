@@ -93,6 +93,16 @@ class Careless:
         return str((await self.agents.run("desk", text)).output)
 
 
+@workflow.defn
+class Curious:
+    """Looks at what its sandbox gives it."""
+
+    @workflow.run
+    async def run(self, ours: int, its_own: int) -> list[bool]:
+        """Whether Holdfast, and this module, are those with these identities."""
+        return [id(AgentHost) == ours, id(Order) == its_own]
+
+
 @workflow.defn(sandboxed=False)
 class Collector:
     """Happens to run while Python collects its garbage."""

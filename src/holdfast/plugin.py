@@ -23,7 +23,7 @@ from temporalio.worker import (
 )
 
 from holdfast._plugin_options import PluginOptions, Resources
-from holdfast._plugin_parts import WORKFLOWS, PluginParts, parts_in
+from holdfast._plugin_parts import WORKFLOWS, PluginParts, parts_in, passed_through
 from holdfast.agent import Agent
 from holdfast.approval import Groups
 from holdfast.artifacts import ArtifactsAt
@@ -50,8 +50,9 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
     """Give it to ``Client.connect(plugins=[…])``, or to a ``Worker`` alone; both work, and both at once.
 
     It adds the workflows `AgentRun` and `AgentSession` and the activities ``holdfast.*``, and extends the client's
-    payload converter so that an undecodable message cannot stop a run. Codec, failure types and worker options stay
-    yours; with *encryption* your codec is kept inside ours.
+    payload converter so that an undecodable message cannot stop a run. Holdfast passes through the sandbox of your own
+    workflows; your modules do not. Codec, failure types and worker options stay yours; with *encryption* your codec is
+    kept inside ours.
     """
 
     def __init__(
@@ -208,6 +209,8 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         converter = tolerant(config.get("data_converter"))
         config["data_converter"], config["header_codec_behavior"] = protected(converter, self._options.keyring, headers)
         config["workflows"] = [*config.get("workflows", []), *WORKFLOWS]
+        if "workflow_runner" in config:
+            config["workflow_runner"] = passed_through(config["workflow_runner"])
         return config
 
     @asynccontextmanager

@@ -17,12 +17,13 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter, PayloadConverter
 from temporalio.exceptions import ApplicationError
-from temporalio.worker import Worker, WorkerConfig
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerConfig
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from _evidence import events_of, failed_tasks, logged, plain, raw, send_signal
-from _neighbour import CONVERTER, Careless, Collector, Order, Shipment, Shipping, TooLate, notify
+from _neighbour import CONVERTER, Careless, Collector, Curious, Order, Shipment, Shipping, TooLate, notify
 from conftest import Effects, MakeLab
-from holdfast import Agent, Holdfast, HoldfastPlugin, tool
+from holdfast import Agent, AgentHost, Holdfast, HoldfastPlugin, tool
 from holdfast.converter import tolerant
 from holdfast.errors import ConverterIncompatibleError, RunFailedError
 from holdfast.server import EmbeddedServer
@@ -169,8 +170,17 @@ async def test_p14_the_plugin_works_wherever_it_is_given(server: EmbeddedServer,
     assert effects == ["temp"]
 
 
+async def test_p14_a_sandbox_shares_the_workers_holdfast(make_lab: MakeLab, effects: Effects, cache: int) -> None:
+    """P14: a sandboxed workflow of the user's has the worker's Holdfast, which is imported once and not for each run;
+    what is in the workflow's own module it has for itself, as in any sandbox."""
+    lab = await make_lab([desk(effects)], workflows=[Curious], max_cached_workflows=cache)
+    own = await start_own(lab, Curious.run, id(AgentHost), id(Order))
+    assert await own.result() == [True, False]
+
+
 async def test_p14_the_plugin_leaves_the_workers_options_alone(server: EmbeddedServer, effects: Effects) -> None:
-    """P14: workflows, activities and interceptors are added; every other option of the worker stays the user's."""
+    """P14: workflows, activities and interceptors are added, and Holdfast to what the sandbox passes through; every
+    other option of the worker stays the user's."""
     client = await Client.connect(server.address, data_converter=CONVERTER)
     given: WorkerConfig = {
         "client": client,
@@ -180,16 +190,23 @@ async def test_p14_the_plugin_leaves_the_workers_options_alone(server: EmbeddedS
         "workflow_failure_exception_types": [KeyError],
         "max_concurrent_activities": 3,
         "graceful_shutdown_timeout": timedelta(seconds=9),
+        "workflow_runner": SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_modules("theirs")),
     }
+    outside: WorkerConfig = {**given, "workflow_runner": UnsandboxedWorkflowRunner()}
     async with openai.AsyncOpenAI(api_key="k") as api:
         made = HoldfastPlugin([desk(effects)], models={"default": api}).configure_worker(given.copy())
-    touched = {"client", "workflows", "activities", "interceptors"}
+        unsandboxed = HoldfastPlugin([desk(effects)], models={"default": api}).configure_worker(outside.copy())
+    touched = {"client", "workflows", "activities", "interceptors", "workflow_runner"}
     assert {name: value for name, value in made.items() if name not in touched} == {
         name: value for name, value in given.items() if name not in touched
     }
     names = [getattr(each, "__temporal_workflow_definition").name for each in made["workflows"]]
     assert names == ["Shipping", "AgentRun", "AgentSession", "holdfast.archive"]
     assert made["activities"][0] is notify
+    runner = made["workflow_runner"]
+    assert isinstance(runner, SandboxedWorkflowRunner)
+    assert runner.restrictions == SandboxRestrictions.default.with_passthrough_modules("theirs", "holdfast")
+    assert unsandboxed["workflow_runner"] is outside["workflow_runner"]
     extended = made["client"].data_converter
     assert extended.payload_codec is CONVERTER.payload_codec
     assert issubclass(extended.payload_converter_class, CONVERTER.payload_converter_class)
