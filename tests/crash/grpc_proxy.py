@@ -173,6 +173,8 @@ class GrpcProxy:
         except Lost:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "lost on the way")
         except aio.AioRpcError as error:
+            if name == BEAT:  # the next one is the first that the server has
+                self._beaten.discard(RecordActivityTaskHeartbeatRequest.FromString(request).task_token)
             details = error.trailing_metadata()
             await context.abort(error.code(), error.details() or "", tuple(details) if details else ())
         raise AssertionError("unreachable: abort raises")

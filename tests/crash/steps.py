@@ -19,6 +19,7 @@ from collections.abc import Hashable, Iterator
 from typing import Any, Final, NamedTuple
 
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.query.v1 import WorkflowQuery
 from temporalio.api.update.v1 import Request
 from temporalio.api.workflowservice.v1 import (
     PollActivityTaskQueueResponse,
@@ -86,18 +87,16 @@ class Steps:
     def __init__(self) -> None:
         self._news = Names()
         self._asked = Names()
-        self._queries = Names()
         self._scheduled: dict[tuple[str, int], str] = {}
         self._tasks: dict[Hashable, list[str]] = {}
 
     def of_request(self, method: str, request: bytes) -> list[RunStep]:
         """The steps that a request is; of a poll it is its reply that says so."""
         if method == "QueryWorkflow":
-            kind = QueryWorkflowRequest.FromString(request).query.query_type
-            return [RunStep(method, self._asked.named(object(), kind))]
+            return [RunStep(method, self._question(QueryWorkflowRequest.FromString(request).query))]
         if method == "UpdateWorkflowExecution":
-            kind = UpdateWorkflowExecutionRequest.FromString(request).request.input.name
-            return [RunStep(method, self._asked.named(object(), kind))]
+            update = UpdateWorkflowExecutionRequest.FromString(request).request
+            return [RunStep(method, self._asked.named(update.meta.update_id, update.input.name))]
         if method == WORKFLOW_ANSWER:
             answer = RespondWorkflowTaskCompletedRequest.FromString(request)
             queries = [name for each in answer.query_results for name in self._tasks.get(each, ())]
@@ -121,6 +120,10 @@ class Steps:
             return [*self._handed(answer.workflow_task), *begun]
         return []
 
+    def _question(self, query: WorkflowQuery) -> str:
+        """The same for one that is asked again, as its first try was not answered."""
+        return self._asked.named((query.query_type, query.query_args.SerializeToString()), query.query_type)
+
     def _begun(self, task: PollActivityTaskQueueResponse) -> Iterator[RunStep]:
         if task.task_token:
             run = task.workflow_execution.run_id
@@ -131,13 +134,10 @@ class Steps:
     def _handed(self, task: PollWorkflowTaskQueueResponse) -> Iterator[RunStep]:
         if not task.task_token:
             return
-        if task.HasField("query"):
-            news = [self._queries.named(task.task_token, task.query.query_type)]
-        else:
-            news = list(dict.fromkeys(self._new(task)))
+        news = [self._question(task.query)] if task.HasField("query") else list(dict.fromkeys(self._new(task)))
         self._tasks[task.task_token] = news
         for key, query in task.queries.items():
-            self._tasks[key] = [self._queries.named(key, query.query_type)]
+            self._tasks[key] = [self._question(query)]
         asked = [name for key in task.queries for name in self._tasks[key]]
         for name in (*news, *asked):
             yield RunStep(WORKFLOW_POLL, name)
