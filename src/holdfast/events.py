@@ -16,6 +16,7 @@ from holdfast._rpc import is_lost_place
 from holdfast.errors import HistoryUnreadableError, PayloadInvalidError
 from holdfast.payloads.requests import MEMO_LOG, MEMO_REQUEST, Request, Transition
 from holdfast.payloads.undecodable import Undecodable
+from holdfast.retries import begins_again
 
 
 async def history_of(handle: WorkflowHandle[Any, Any], *, wait: bool) -> AsyncIterator[HistoryEvent]:
@@ -75,6 +76,8 @@ async def ledger_changes(
             fields = event.workflow_execution_started_event_attributes.memo.fields
         case _:
             return [], set(), []
+    if begins_again(event):
+        return [], {key.removeprefix(MEMO_REQUEST) for key in fields if key.startswith(MEMO_REQUEST)}, []
     opened: list[Request] = []
     closed: set[str] = set()
     log: list[Transition] = []

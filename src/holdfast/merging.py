@@ -30,6 +30,7 @@ ENDS_SOMETHING: Final = (
     events.MessageAnswered,
     events.RunFinished,
     events.WorkflowFinished,
+    events.WorkflowRetried,
 )
 """Deltas that were said before one of these are shown before it, or never."""
 
@@ -179,10 +180,16 @@ class Merger:
             case events.MessagePlaced(frame=str(frame)):
                 self._loop(frame).rests = False
             case events.WorkflowFinished():
-                for loop in self._loops.values():
-                    self._end(loop, items)
+                self._end_all(items)
+            case events.WorkflowRetried():
+                self._end_all(items)
+                self._loops.clear()  # agents begin anew, under the same frames
             case _:
                 pass
+
+    def _end_all(self, items: list[Item]) -> None:
+        for loop in self._loops.values():
+            self._end(loop, items)
 
     def _end(self, loop: _Loop, items: list[Item]) -> None:
         self._discard(loop, items)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, Final, TypeVar, overload
 
 from temporalio.client import (
+    WorkflowExecutionDescription,
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowQueryFailedError,
@@ -19,6 +20,7 @@ from temporalio.service import RPCError
 
 from holdfast._rpc import typed_errors
 from holdfast.cancel_words import revealed
+from holdfast.chain import is_to_begin_again
 from holdfast.errors import HoldfastError, PayloadInvalidError, RunCancelledError, RunFailedError, WaitingForPeople
 from holdfast.events import cancel_reason, ledger_changes, requests_in_memo, result_of
 from holdfast.output_type import built, typed_result
@@ -61,7 +63,7 @@ class Watching(Reach):
         description = await self._describe()
         if description.status is not WorkflowExecutionStatus.RUNNING:
             return []
-        return requests_in_memo(dict(await description.memo()))
+        return await self._waiting(description)
 
     async def in_full(self, request: Request) -> Request:
         """An open request with its arguments whole, however long: lists have those above 2 KB by their start alone.
@@ -91,7 +93,7 @@ class Watching(Reach):
             answer = await self._query(description, "status")
             status = RunStatus.from_wire(answer)
         except (RPCError, WorkflowQueryFailedError):
-            pending = [] if ended else requests_in_memo(dict(await description.memo()))
+            pending = [] if ended else await self._waiting(description)
             status = RunStatus(status="waiting" if pending else "running", pending=len(pending))
             with typed_errors(self._client, self.id):
                 trouble = await trouble_of(self._client, description, attempts=2)
@@ -166,6 +168,15 @@ class Watching(Reach):
             raise TimeoutError(f"{self.id} did not end in time; it goes on") from error
 
     # --- inside ---
+
+    async def _waiting(self, description: WorkflowExecutionDescription) -> list[Request]:
+        """The requests of a run that goes on, without a worker."""
+        requests = requests_in_memo(dict(await description.memo()))
+        if requests:
+            with typed_errors(self._client, self.id):
+                if await is_to_begin_again(self._client, description):
+                    return []
+        return requests
 
     async def _until_a_request(self) -> None:
         async for request in self.requests():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from holdfast.payloads.requests import MEMO_LOG, MEMO_REQUEST
 from holdfast.payloads.runs import OWN_WORKFLOWS
 from holdfast.payloads.search_attributes import STATUS
 from holdfast.payloads.undecodable import Undecodable
+from holdfast.retries import begins_again, retried_as
 from holdfast.workflows.settle import Settled, cause_ending
 
 OWN: Final = "holdfast."
@@ -119,11 +120,12 @@ class CancelAsked:
 
 @dataclass(frozen=True)
 class Closed:
-    """The segment ended, and the run with it.
+    """The segment ended, and the run with it, unless it is retried.
 
     Attributes:
         kind: Type of the failure, where it failed.
         cut_off: It was ended from outside, without its own doing.
+        retried_as: Run id of the segment in which its retry policy begins it again: the run has not ended.
     """
 
     status: str
@@ -132,6 +134,7 @@ class Closed:
     message: str | None = None
     details: Sequence[Any] = ()
     cut_off: bool = False
+    retried_as: str | None = None
 
 
 @dataclass(frozen=True)
@@ -210,8 +213,7 @@ class FactReader:
         attributes = event.workflow_execution_started_event_attributes
         workflow = attributes.workflow_type.name
         self._prefix = "" if workflow in OWN_WORKFLOWS else OWN
-        again = workflow not in OWN_WORKFLOWS and attributes.attempt > 1  # a retry takes nothing over
-        continued = bool(attributes.continued_execution_run_id) and not again
+        continued = bool(attributes.continued_execution_run_id) and not begins_again(event)
         wanted = workflow in OWN_WORKFLOWS or continued  # a user's own workflow carries its agents in its arguments
         arguments = await self._decode(attributes.input.payloads) if wanted else []
         memo = {
@@ -235,7 +237,8 @@ class FactReader:
                 values = await self._decode(result) if not self._prefix else []
                 return Closed("completed", value=values[0] if values else None)
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
-                return await self._run_failed(event.workflow_execution_failed_event_attributes.failure)
+                failed = await self._run_failed(event.workflow_execution_failed_event_attributes.failure)
+                return replace(failed, retried_as=retried_as(event))
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
                 return Closed("cancelled")
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
@@ -243,7 +246,7 @@ class FactReader:
                 return Closed("failed", kind="Terminated", message=reason, cut_off=True)
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
                 late = "the workflow's own timeout passed"
-                return Closed("failed", kind="TimedOut", message=late, cut_off=True)
+                return Closed("failed", kind="TimedOut", message=late, cut_off=True, retried_as=retried_as(event))
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
                 attributes = event.workflow_execution_continued_as_new_event_attributes
                 return ContinuedTo(attributes.new_execution_run_id)

@@ -21,6 +21,7 @@ from holdfast.payloads.events import (
     ToolCalled,
     TurnStarted,
     WorkflowFinished,
+    WorkflowRetried,
 )
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.model_call import ModelReply, Origin
@@ -119,8 +120,10 @@ class Projection:
                 out.add(CancelRequested, reason=reason or None)
             case facts.ContinuedTo(run_id):
                 out.add(Continued, run_id=run_id)
-            case facts.Closed():
+            case facts.Closed(retried_as=retried_as):
                 self._closed(fact, out)
+                if retried_as is not None:
+                    out.add(Continued, run_id=retried_as)
 
     # --- the start and the end ---
 
@@ -148,7 +151,10 @@ class Projection:
             tell_unknown(self._asked.values(), self._requests.doubts(), out)
         if self._workflow != ONE_RUN:
             self._ends.end_all(out, "cancelled" if fact.status == "cancelled" else "ended")
-            out.add(WorkflowFinished, status=fact.status, failure=fact.kind, message=message)
+            if fact.retried_as is not None:
+                out.add(WorkflowRetried, failure=fact.kind, message=message)
+            else:
+                out.add(WorkflowFinished, status=fact.status, failure=fact.kind, message=message)
             return
         loop = self._loops.get("0") or LoopView("0", "", [])
         fields = {**loop.fields(), "status": fact.status}

@@ -36,6 +36,7 @@ from holdfast.payloads.requests import Request
 from holdfast.plugin import HoldfastPlugin
 from holdfast.secret import SecretResolver
 from holdfast.server import EmbeddedServer
+from holdfast.testing.replaying import has_begun
 from holdfast.testing.responses_server import ResponsesServer
 from holdfast.testing.script import Script, Step
 from holdfast.watching import Watching
@@ -356,11 +357,11 @@ class Lab:
         plugin = HoldfastPlugin()
         replayer = Replayer(workflows=self._workflows, plugins=[plugin], data_converter=self.client.data_converter)
         for run in self._runs:
-            for history in await self.histories(run):
+            for history in filter(has_begun, await self.histories(run)):
                 await replayer.replay_workflow(history)
 
     async def histories(self, run: Watching) -> list[WorkflowHistory]:
-        """The histories of a run, the first one first: a long one goes on in another."""
+        """The histories of a run, the first one first: one that is long or retried goes on in another."""
         newest = await self.client.get_workflow_handle(run.id).describe()
         first = newest.raw_description.workflow_execution_info.first_run_id
         events: dict[str, list[HistoryEvent]] = {}

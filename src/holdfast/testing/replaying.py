@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHistory
 from temporalio.converter import DataConverter
 from temporalio.worker import Replayer
@@ -26,6 +27,12 @@ async def fetch_histories(client: Client, *, limit: int = 100) -> list[WorkflowH
     ]
 
 
+def has_begun(history: WorkflowHistory) -> bool:
+    """Whether there is anything to replay. Over a history that waits to begin, after a start delay or for a retry, the
+    SDK's replayer would wait for ever."""
+    return any(event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED for event in history.events)
+
+
 async def replay(
     histories: Iterable[WorkflowHistory],
     *,
@@ -44,7 +51,7 @@ async def replay(
     """
 
     async def given() -> AsyncIterator[WorkflowHistory]:
-        for history in histories:
+        for history in filter(has_begun, histories):
             yield history
 
     replayer = Replayer(

@@ -66,6 +66,7 @@ from holdfast.payloads.events.runs import (
     StatusChanged,
     StopRequested,
     WorkflowFinished,
+    WorkflowRetried,
 )
 
 __all__ = [
@@ -116,5 +117,6 @@ __all__ = [
     "TurnStarted",
     "UnknownEvent",
     "WorkflowFinished",
+    "WorkflowRetried",
     "read_event",
 ]

@@ -62,6 +62,15 @@ class WorkflowFinished(Event):
     message: str | None = None
 
 
+class WorkflowRetried(Event):
+    """A workflow other than `AgentRun` has failed, and its retry policy begins it again: so do all agents in it, and
+    what they had asked waits for nobody any more. New in 0.1.0."""
+
+    type: Literal["workflow_retried"] = "workflow_retried"
+    failure: str | None = None
+    message: str | None = None
+
+
 class Continued(Event):
     """The run goes on in another history. Readers of a run do not see it.
 
@@ -108,6 +117,7 @@ LifecycleEvent = (
     RunStarted
     | RunFinished
     | WorkflowFinished
+    | WorkflowRetried
     | Continued
     | StatusChanged
     | LimitsExtended
