@@ -13,6 +13,7 @@ from hypothesis import settings
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
+from _warm_lab import WarmLab, WarmWorkers
 from holdfast import Agent
 from holdfast.server import EmbeddedServer, find_binary
 from holdfast.testing import Lab
@@ -51,15 +52,22 @@ async def redis(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Redis
     await running.kill()
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def warm_workers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WarmWorkers]:
+    """What forks the worker processes of labs."""
+    async with AsyncExitStack() as stack:
+        yield WarmWorkers(tmp_path_factory.mktemp("workers"), stack)
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def make_lab(server: EmbeddedServer) -> AsyncIterator[MakeLab]:
+async def make_lab(server: EmbeddedServer, warm_workers: WarmWorkers) -> AsyncIterator[MakeLab]:
     """Make labs on the shared server. Leaving one replays every history that it made."""
     async with AsyncExitStack() as stack:
 
         async def make(agents: Sequence[Agent] | str, **options: Any) -> Lab:
             if "client" not in options:
                 options.setdefault("server", server)
-            return await stack.enter_async_context(Lab(agents, **options))
+            return await stack.enter_async_context(WarmLab(warm_workers, agents, **options))
 
         yield make
 

@@ -178,12 +178,15 @@ def _devnull(how: int, theirs: ExitStack) -> int:
 
 def main(path: str) -> None:
     """Import all that commands need, and nothing that starts a thread, and fork commands."""
+    from temporalio.worker._worker import load_default_build_id  # noqa: PLC0415 - likewise
+
     import holdfast.cli  # noqa: PLC0415 - only this process needs it
 
     for each in pkgutil.walk_packages(holdfast.cli.__path__, "holdfast.cli."):
         importlib.import_module(each.name)
     for name in ("openai", "holdfast.plugin", "holdfast.server", "holdfast.testing", "holdfast.worker"):
         importlib.import_module(name)
+    load_default_build_id()  # hashes every module that is loaded, once a process: for a worker, some tenths of a second
     fork_for_each(path, command)
 
 

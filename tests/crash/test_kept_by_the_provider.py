@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -50,8 +49,7 @@ async def until_all_wait(lab: Lab) -> RecordedRequest:
 async def test_g5_a_killed_worker_leaves_no_duplicate_and_no_orphan(make_lab: MakeLab) -> None:
     """G5: killed between acceptance and record: a chain goes on from the same response, a conversation holds each item
     once, and a background response is picked up instead of being made again."""
-    path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
-    lab = await make_lab("crash.keeper:AGENTS", script=played(), environment={"PYTHONPATH": path}, directory=TESTS)
+    lab = await make_lab("crash.keeper:AGENTS", script=played(), directory=TESTS)
     chain = await lab.start("keeper", "chain", history="chain")
     conversation = await lab.start("keeper", "conversation", history="conversation")
     background = await lab.start("thinker", "background")

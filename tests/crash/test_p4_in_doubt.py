@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,7 @@ TESTS = Path(__file__).parent.parent
 
 async def till(make_lab: MakeLab, judge: Judge, *steps: Any, **options: Any) -> Lab:
     """A lab whose worker is a process of its own."""
-    path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
-    environment = {**judge.environment, "PYTHONPATH": path, **options.pop("environment", {})}
+    environment = {**judge.environment, **options.pop("environment", {})}
     options.setdefault("script", steps)
     return await make_lab("crash.till:till", environment=environment, directory=TESTS, **options)
 

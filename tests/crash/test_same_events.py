@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from temporalio.client import Client
 
+from _warm_lab import WarmLab, WarmWorkers
 from conftest import Effects
 from holdfast import GiveUp, Run
 from holdfast.payloads.events import (
@@ -79,7 +80,11 @@ async def drive(lab: Lab, run: Run, kills: list[type], verdicts: st.DataObject) 
 )
 @given(replies=REPLIES, kills=KILLS, data=st.data())
 async def test_h4_readers_agree_whatever_is_killed(
-    server: EmbeddedServer, replies: list[list[str]], kills: list[type], data: st.DataObject
+    server: EmbeddedServer,
+    warm_workers: WarmWorkers,
+    replies: list[list[str]],
+    kills: list[type],
+    data: st.DataObject,
 ) -> None:
     """H4: of random runs whose workers are killed at random events, a reader from the start and one at the end see the
     same sequence, and each call is closed."""
@@ -88,14 +93,7 @@ async def test_h4_readers_agree_whatever_is_killed(
         Reply(*(call(tool, ARGUMENTS[tool], call_id) for tool, call_id in zip(tools, named, strict=True)))
         for tools, named in zip(replies, ids, strict=True)
     ]
-    path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
-    lab = Lab(
-        "crash.clerks:clerk",
-        script=by_turn([*steps, DONE]),
-        server=server,
-        environment={"PYTHONPATH": path},
-        directory=TESTS,
-    )
+    lab = WarmLab(warm_workers, "crash.clerks:clerk", script=by_turn([*steps, DONE]), server=server, directory=TESTS)
     async with lab:
         run = await lab.start("clerk")
         live = await drive(lab, run, kills, data)

@@ -252,21 +252,9 @@ class Lab:
             options: Further options of ``holdfast worker``.
         """
         address = self.client.service_client.config.target_host
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *(
-                "-m",
-                "holdfast",
-                "worker",
-                target,
-                "--task-queue",
-                self.task_queue,
-                "--address",
-                address,
-                *options,
-            ),
-            cwd=self._directory,
-            env={
+        process = await self._launched(
+            ["worker", target, "--task-queue", self.task_queue, "--address", address, *options],
+            {
                 **os.environ,
                 "OPENAI_API_KEY": "test",
                 "OPENAI_BASE_URL": self.model.base_url,
@@ -281,8 +269,6 @@ class Lab:
                 **self._environment,
                 **(environment or {}),
             },
-            stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,
         )
         self.processes.append(process)
         assert process.stdout is not None
@@ -291,6 +277,16 @@ class Lab:
         if b"ready" not in line:
             raise AssertionError(f"the worker {target} did not start: {line.decode()!r}")
         return process
+
+    async def _launched(self, arguments: Sequence[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
+        """Start the command ``holdfast``, in a session of its own, with a pipe for what it prints."""
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "holdfast", *arguments),
+            cwd=self._directory,
+            env=environment,
+            stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
 
     async def stop_worker(self) -> None:
         """Stop every worker in an orderly way."""
