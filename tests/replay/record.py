@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from importlib.metadata import version
@@ -50,6 +51,7 @@ from holdfast.events import history_of  # noqa: E402
 from holdfast.server import EmbeddedServer, find_binary  # noqa: E402
 from holdfast.testing import Compacted, Fail, Gate, Hang, Lab, Reply, call, mcp_approval, refusal, text  # noqa: E402
 from holdfast.workflows import budgets  # noqa: E402
+from replay import asked  # noqa: E402
 from replay.two_runs import TwoRuns  # noqa: E402
 
 RELEASE = version("holdfast")
@@ -192,7 +194,7 @@ teller = Agent("teller", model="m", tools=[exchange, charge, lend, give])
 hoster = Agent("hoster", model="m", tools=[hosted_mcp("files", server_url="https://files.example/mcp")])
 thinker = Agent("thinker", instructions="Think.", model="m", background=True)
 keeper = Agent("keeper", model="m", tools=[wipe, look], compaction=Compact(at_tokens=1, keep_turns=0))
-AGENTS = [desk, frugal, front, thinker, keeper, *stalling, hoster, teller]
+AGENTS = [desk, frugal, front, thinker, keeper, *stalling, hoster, teller, *asked.AGENTS]
 STARTED_WITH = {
     "nested": "front",
     "handed_over": "front",
@@ -208,9 +210,15 @@ STARTED_WITH = {
     "revalidated": "teller",
     "verified": "teller",
     "escalated": "teller",
+    "uncompacted": "keeper",
+    **asked.STARTED_WITH,
 }
 """Scenes that begin with another agent than the desk."""
-OPTIONS: dict[str, dict[str, Any]] = {"carried": {"segment_events": 40}, "kept": {"history": "conversation"}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "carried": {"segment_events": 40},
+    "packed": {"segment_events": 40},
+    "kept": {"history": "conversation"},
+}
 """How a scene's run is started, beside its agent."""
 LABS: dict[str, dict[str, Any]] = {
     "escalated": {"notify": tell},
@@ -341,6 +349,17 @@ async def carried(lab: Lab, run: Run) -> None:
             break
         await lab.client.get_workflow_handle(run.id).signal("approve", "nobody-asked-this")
     await until(lab, run, "workflow_task_completed_event_attributes")
+
+
+async def packed(lab: Lab, run: Run) -> None:
+    """A history that was left, with what the model had read kept outside it."""
+    await asking(lab, run)
+    described = await lab.client.get_workflow_handle(run.id).describe()
+    for _ in range(20):
+        await lab.client.get_workflow_handle(run.id).signal("approve", "nobody-asked-this")
+    async for run_id, _ in chain_of(lab.client, run.id, described.run_id, wait=True):
+        if run_id != described.run_id:
+            return
 
 
 async def sent(lab: Lab, run: Run) -> None:
@@ -528,6 +547,11 @@ SCENES: dict[str, Scene] = {
     "underway": ([Gate("never", DONE)], underway),
     "compacting": ([*LOOKING, Hang()], compacting),
     "compacted": ([*LOOKING, Compacted(), Reply(WIPE)], deadline),
+    "uncompacted": ([*LOOKING, Fail(400), Reply(WIPE)], deadline),
+    "packed": (
+        [Reply(call("look", {"check": "x" * 9000}, "c0")), Reply(WIPE, call("wipe", {"target": "b"}, "c3"))],
+        packed,
+    ),
     "archived": ([DONE], finished),
     "archiving": ([DONE], finished),
     "session": ([DONE, Fail(400), Reply(WIPE)], talking),
@@ -542,6 +566,7 @@ SCENES: dict[str, Scene] = {
     "escalated": ([Reply(call("lend", {"amount": 7}, "c1"), call("give", {"amount": 8}, "c2"))], escalated),
     "signed": ([Reply(WIPE, call("wipe", {"target": "b"}, "c2"))], signed_for),
     "hosted": ([Reply(WIPE), DONE, Reply(WIPE), Gate("never", DONE)], hosted),
+    **asked.SCENES,
 }
 
 
@@ -557,7 +582,9 @@ async def record(client: Client, folder: Path, name: str) -> None:
     answered.clear()
     script, play = SCENES[name]
     archive = HERE / "record.py" if name.startswith("archiv") else None  # in the way: nothing can be written there
-    given = {"workflows": [TwoRuns], "groups": GROUPS, "archive": archive, **LABS.get(name, {})}
+    given: dict[str, Any] = {"workflows": [TwoRuns], "groups": GROUPS, "archive": archive, **LABS.get(name, {})}
+    if name == "packed":
+        given["artifacts"] = tempfile.mkdtemp()
     budgets.NOTIFICATION["retry_policy"] = RetryPolicy(maximum_attempts=1)  # likewise
     async with Lab(AGENTS, script=script, client=client, **given) as lab:
         if name == "hosted":
@@ -571,8 +598,9 @@ async def record(client: Client, folder: Path, name: str) -> None:
                 background.PATIENCE_S = 0.1  # type: ignore[misc] # a recording should not take minutes
             options = {"id": name, "requested_by": "rita", **OPTIONS.get(name, {})}
             run = await lab.start(agent, "Clean up, please", labels={"team": "it"}, **options)
+        begun = (await client.get_workflow_handle(run.id).describe()).run_id if name == "packed" else None  # and left
         await play(lab, run)
-        handle = client.get_workflow_handle(run.id)
+        handle = client.get_workflow_handle(run.id, run_id=begun)
         if name == "archiving":
             run_id = (await handle.describe()).run_id
             handle = client.get_workflow_handle(f"holdfast-archive-{run_id}")
