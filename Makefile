@@ -13,7 +13,7 @@ JOBS ?= 4
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-crash test check scenarios api crash-matrix soak mutants bench clean
+.PHONY: help demo demo-crash test check wheel scenarios api crash-matrix soak mutants bench clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,15 +24,19 @@ demo: $(READY) ## Watch agents ask before they delete or pay something (ARGS="..
 demo-crash: $(READY) ## The same, with the worker killed twice on the way
 	@$(BIN)/python demo.py --crash $(ARGS)
 
-test: check ## Run every check and every test, and the tests against the built wheel
+# The checks and the wheel take one process each, for about as long: side by side they take half the time.
+test: $(READY) ## Run every check and every test, and the tests against the built wheel
+	$(MAKE) --no-print-directory -j2 check wheel
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
-	$(BIN)/python tests/wheel/check_wheel.py $(WHEEL_TESTS)
 
 check: $(READY) ## Types, lint, format, import rules
 	$(BIN)/mypy --explicit-package-bases $(TYPED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+
+wheel: $(READY) ## Build the wheel, look into it, and run tests against it
+	$(BIN)/python tests/wheel/check_wheel.py $(WHEEL_TESTS)
 
 scenarios: $(READY) ## Write docs/scenarios.md from the tests
 	$(BIN)/python -m tests.scenarios
