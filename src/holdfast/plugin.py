@@ -148,9 +148,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
 
     def configure_client(self, config: ClientConfig) -> ClientConfig:
         """Extend the data converter."""
-        headers = config.get("header_codec_behavior", HeaderCodecBehavior.NO_CODEC)
-        converter = tolerant(config.get("data_converter"))
-        config["data_converter"], config["header_codec_behavior"] = protected(converter, self._options.keyring, headers)
+        self._protect(config)
         return config
 
     async def connect_service_client(
@@ -205,9 +203,7 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
 
     def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
         """Replay our workflows beside the others."""
-        headers = config.get("header_codec_behavior", HeaderCodecBehavior.NO_CODEC)
-        converter = tolerant(config.get("data_converter"))
-        config["data_converter"], config["header_codec_behavior"] = protected(converter, self._options.keyring, headers)
+        self._protect(config)
         config["workflows"] = [*config.get("workflows", []), *WORKFLOWS]
         if "workflow_runner" in config:
             config["workflow_runner"] = passed_through(config["workflow_runner"])
@@ -226,6 +222,14 @@ class HoldfastPlugin(ClientPlugin, WorkerPlugin):
         """Replay as without the plugin."""
         async with next(replayer, histories) as results:
             yield results
+
+    # --- inside ---
+
+    def _protect(self, config: ClientConfig | ReplayerConfig) -> None:
+        """Put our converter, and our codec, around those that are there."""
+        headers = config.get("header_codec_behavior", HeaderCodecBehavior.NO_CODEC)
+        converter = tolerant(config.get("data_converter"))
+        config["data_converter"], config["header_codec_behavior"] = protected(converter, self._options.keyring, headers)
 
 
 def protected_client(client: Client, keyring: Keyring | None) -> Client:
