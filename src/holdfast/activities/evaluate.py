@@ -32,6 +32,7 @@ from holdfast.errors import ArgumentsInvalidError, UnknownAgentError, UnknownToo
 from holdfast.payloads.after_tools import AskAfterTools
 from holdfast.payloads.base import problems_of
 from holdfast.payloads.evaluation import (
+    EVALUATE,
     EVALUATION,
     BuildInput,
     CheckAnswer,
@@ -69,7 +70,7 @@ class Evaluate:
         self._last_words = LastWords(runtime)
         self._guardrails = GuardrailChecks(runtime)
 
-    @activity.defn(name="holdfast.evaluate")
+    @activity.defn(name=EVALUATE)
     async def run(self, arg: object) -> JsonObject:
         """Evaluate one piece of user code by name, and beat meanwhile.
 

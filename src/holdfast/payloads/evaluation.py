@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter
 
@@ -16,6 +16,9 @@ from holdfast.payloads.model_call import ApprovalPlan, Origin
 from holdfast.payloads.signed import Refusal, VerifyDecision
 from holdfast.payloads.tool_call import ArgumentsAt
 from holdfast.payloads.usage import Spent
+
+EVALUATE: Final = "holdfast.evaluate"
+"""The activity that is asked."""
 
 
 class CallQuestion(Payload):

@@ -9,6 +9,7 @@ from temporalio.converter import DataConverter
 
 from holdfast.errors import PayloadInvalidError
 from holdfast.payloads.cancel_call import CancelCall
+from holdfast.payloads.evaluation import EVALUATE
 from holdfast.payloads.events import (
     AgentStarted,
     CallCancelRequested,
@@ -40,7 +41,6 @@ from holdfast.run_events.starts import TOOL, Asked, Starts
 from holdfast.workflows.settle import Done, Settled
 
 MODEL = "holdfast.call_model"
-EVALUATE = "holdfast.evaluate"
 ONE_RUN = "AgentRun"
 """The workflow that is one agent's run: its own start and end are the run's."""
 TURN_IS_OVER = frozenset({"filter_history", "after_tools", "handle_max_turns"})

@@ -143,13 +143,8 @@ class Calls:
     ) -> Evaluated | None:
         """What the application says of a call that is about to run; None: the call has its ending already."""
         arg = about(call, self._frame, self._state, kind, key=self._key(call))
-        settled = await self._work.activity(
-            "holdfast.evaluate",
-            arg.to_wire(),
-            f"{self._frame.agent} · {what}",
-            budgets.TOOL_GUARDRAILS,
-            call=call.call_id,
-        )
+        summary = f"{self._frame.agent} · {what}"
+        settled = await self._work.evaluate(arg, summary, budgets.TOOL_GUARDRAILS, call=call.call_id)
         match settled:
             case Done(value):
                 return Evaluated.from_wire(value)
@@ -168,9 +163,8 @@ class Calls:
         """Let the agent word the output of a rejected call."""
         arg = about(call, self._frame, self._state, WordRejection, decided_by=decided_by)
         text = DEFAULT_REJECTION
-        match await self._work.activity(
-            "holdfast.evaluate", arg.to_wire(), f"{self._frame.agent} · wording the rejection", budgets.PART_OF_RUN
-        ):
+        summary = f"{self._frame.agent} · wording the rejection"
+        match await self._work.evaluate(arg, summary, budgets.PART_OF_RUN):
             case Done(value):
                 worded = Evaluated.from_wire(value).text
                 text = DEFAULT_REJECTION if worded is None else worded

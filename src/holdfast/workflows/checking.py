@@ -8,7 +8,7 @@ from typing import Final
 from temporalio import workflow
 
 from holdfast.errors import AnswerRefusedError, EditRefusedError, GroupsUnknownError
-from holdfast.payloads.evaluation import CheckAnswer, CheckArguments, Evaluated, LookUpGroups
+from holdfast.payloads.evaluation import EVALUATE, CheckAnswer, CheckArguments, Evaluated, LookUpGroups
 from holdfast.payloads.json_profile import JsonObject, JsonValue
 from holdfast.payloads.requests import Decision
 from holdfast.workflows import voting
@@ -149,5 +149,5 @@ class Checks:
             raise AnswerRefusedError(problem, request=request.id)
 
     async def _evaluated(self, arg: JsonObject, summary: str) -> Evaluated | None:
-        settled = await settle_activity(start_activity("holdfast.evaluate", arg, summary, EVALUATION))
+        settled = await settle_activity(start_activity(EVALUATE, arg, summary, EVALUATION))
         return Evaluated.from_wire(settled.value) if isinstance(settled, Done) else None

@@ -29,9 +29,8 @@ class Compaction:
     async def run(self) -> None:
         """Try it once, and let the loop go on with the model."""
         state, frame = self._state, self._frame
-        settled = await self._work.activity(
-            "holdfast.evaluate",
-            CompactHistory(origin=state.origin(frame)).to_wire(),
+        settled = await self._work.evaluate(
+            CompactHistory(origin=state.origin(frame)),
             f"{frame.agent} · makes the conversation short",
             budgets.compaction(frame.model_queue),
         )

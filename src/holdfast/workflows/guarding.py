@@ -44,7 +44,7 @@ class Guardrails:
             message.block = self._block_of(judged.value)
 
     async def _judged(self, guard: Guard, asked: CheckInput | CheckOutput, summary: str) -> Judged:
-        settled = await self._work.activity("holdfast.evaluate", asked.to_wire(), summary, budgets.GUARDRAIL)
+        settled = await self._work.evaluate(asked, summary, budgets.GUARDRAIL)
         match settled:
             case Done(value):
                 return Judged.from_wire(value)

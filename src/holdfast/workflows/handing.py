@@ -27,9 +27,7 @@ class Handoffs:
         """Tell user code where it wants to be told, then let the handoff take place."""
         if call.plan.told:
             arg = about(call, self._frame, self._state, TellHandoff)
-            match await self._work.activity(
-                "holdfast.evaluate", arg.to_wire(), f"{self._frame.agent} · {call.tool}", budgets.TOLD_ONCE
-            ):
+            match await self._work.evaluate(arg, f"{self._frame.agent} · {call.tool}", budgets.TOLD_ONCE):
                 case Done(value):
                     problem = Evaluated.from_wire(value).problem
                     if problem is not None:
@@ -77,9 +75,8 @@ class Handoffs:
             return
         origin = self._state.origin(frame).model_copy(update={"agent": handoff.by})
         arg = FilterHistory(origin=origin, tool=handoff.name)
-        answer = await self._work.activity(
-            "holdfast.evaluate", arg.to_wire(), f"{handoff.by} · what {frame.agent} sees", budgets.PART_OF_RUN
-        )
+        summary = f"{handoff.by} · what {frame.agent} sees"
+        answer = await self._work.evaluate(arg, summary, budgets.PART_OF_RUN)
         made = Evaluated.from_wire(answer.value) if isinstance(answer, Done) else None
         if made is None or made.items is None or made.block is None:
             problem = made.problem if made is not None else "its filter could not be evaluated"

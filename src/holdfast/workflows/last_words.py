@@ -44,9 +44,7 @@ class LastWords:
     async def _ask(self, arg: HandleMaxTurns | HandleRefusal, function: str, failure: Failure) -> None:
         frame = self._frame
         frame.phase = "closing"
-        settled = await self._work.activity(
-            "holdfast.evaluate", arg.to_wire(), f"{frame.agent} · {function}", PART_OF_RUN
-        )
+        settled = await self._work.evaluate(arg, f"{frame.agent} · {function}", PART_OF_RUN)
         if isinstance(settled, Cancelled):
             frame.failure = Failure(type="Cancelled", message=f"{function} was cancelled")
             return

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from temporalio import workflow
 
+from holdfast.payloads.base import Payload
 from holdfast.payloads.evaluation import BuildInput, Evaluated, ExtractOutput, WordFailure
-from holdfast.payloads.json_profile import JsonObject, JsonValue
+from holdfast.payloads.json_profile import JsonValue
 from holdfast.payloads.transcript import user_message
 from holdfast.workflows import budgets
 from holdfast.workflows.call_questions import about
@@ -92,7 +93,7 @@ class NestedAgents:
     async def _built(self, call: Call) -> str | None:
         """The block of the input that the agent tool makes; None where the call has been settled instead."""
         arg = about(call, self._frame, self._state, BuildInput)
-        made = await self._evaluate(arg.to_wire(), f"building the input of {call.tool}")
+        made = await self._evaluate(arg, f"building the input of {call.tool}")
         if made is None or made.items is None or made.block is None:
             problem = made.problem if made is not None else "its input could not be built"
             self._tool_failed(call, f"Error: {call.tool} did not start: {problem}")
@@ -112,7 +113,7 @@ class NestedAgents:
             nested=self._state.origin(child),
             output=self._state.new_block([{"type": "final_output", "output": child.output}]),
         )
-        made = await self._evaluate(arg.to_wire(), f"extracting the output of {call.tool}")
+        made = await self._evaluate(arg, f"extracting the output of {call.tool}")
         if made is None or made.problem is not None:
             problem = made.problem if made is not None and made.problem else "Error: its output could not be extracted"
             self._tool_failed(call, problem)
@@ -132,7 +133,7 @@ class NestedAgents:
                 failure=failure.type,
                 message=failure.message,
             )
-            made = await self._evaluate(arg.to_wire(), f"wording the failure of {call.tool}")
+            made = await self._evaluate(arg, f"wording the failure of {call.tool}")
             if made is not None and made.text is not None:
                 text = made.text
         self._tool_failed(call, text, failure)
@@ -142,8 +143,8 @@ class NestedAgents:
         if call.plan.on_error == "fail":
             self._frame.fail(failure or Failure(type="ToolFailed", message=f"{call.tool}: {output}"))
 
-    async def _evaluate(self, arg: JsonObject, what: str) -> Evaluated | None:
-        match await self._work.activity("holdfast.evaluate", arg, f"{self._frame.agent} · {what}", budgets.PART_OF_RUN):
+    async def _evaluate(self, asked: Payload, what: str) -> Evaluated | None:
+        match await self._work.evaluate(asked, f"{self._frame.agent} · {what}", budgets.PART_OF_RUN):
             case Done(value):
                 return Evaluated.from_wire(value)
         return None

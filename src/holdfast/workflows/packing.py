@@ -8,7 +8,7 @@ from typing import Final
 
 from temporalio import workflow
 
-from holdfast.payloads.evaluation import Evaluated, PackBlocks
+from holdfast.payloads.evaluation import EVALUATE, Evaluated, PackBlocks
 from holdfast.workflows import budgets
 from holdfast.workflows.frames import Frame
 from holdfast.workflows.settle import Done, settle_activity, start_activity
@@ -44,7 +44,7 @@ class Packer:
         """Put a pack in the place of blocks that follow each other; where that fails, all stay here for this time."""
         arg = PackBlocks(origin=self._state.origin(frame), ids=ids)
         summary = f"{frame.agent} · keeping {len(ids)} blocks outside the history"
-        activity = start_activity("holdfast.evaluate", arg.to_wire(), summary, budgets.PART_OF_RUN)
+        activity = start_activity(EVALUATE, arg.to_wire(), summary, budgets.PART_OF_RUN)
         # A task of its own: an activity that is awaited directly takes a cancel of the workflow for one of its own.
         keeping = asyncio.create_task(settle_activity(activity))
         try:

@@ -58,9 +58,7 @@ class Verification:
     async def _asked(self, call: Call, key: str) -> Evaluated:
         arg = about(call, self._frame, self._state, VerifyCall, key=key)
         summary = f"{self._frame.agent} · verifying {call.tool}"
-        settled = await self._work.activity(
-            "holdfast.evaluate", arg.to_wire(), summary, budgets.VERIFICATION, call=call.call_id
-        )
+        settled = await self._work.evaluate(arg, summary, budgets.VERIFICATION, call=call.call_id)
         match settled:
             case Done(value):
                 return Evaluated.from_wire(value)

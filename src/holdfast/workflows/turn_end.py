@@ -45,7 +45,7 @@ class TurnEnd:
         frame = self._frame
         arg = AskAfterTools(origin=self._state.origin(frame), results=blocks)
         summary = f"{frame.agent} · what follows on its tools"
-        settled = await self._work.activity("holdfast.evaluate", arg.to_wire(), summary, budgets.AFTER_TOOLS)
+        settled = await self._work.evaluate(arg, summary, budgets.AFTER_TOOLS)
         self._state.transcript.forget(blocks)
         match settled:
             case Done(value):

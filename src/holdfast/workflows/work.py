@@ -8,6 +8,8 @@ from typing import Any
 
 from temporalio import workflow
 
+from holdfast.payloads.base import Payload
+from holdfast.payloads.evaluation import EVALUATE
 from holdfast.payloads.json_profile import JsonObject
 from holdfast.workflows.settle import Settled, settle_activity, start_activity
 
@@ -78,6 +80,12 @@ class Work:
             self._handles.remove(entry)
             if model:
                 self._model = None
+
+    async def evaluate(
+        self, asked: Payload, summary: str, config: workflow.ActivityConfig, *, call: str | None = None
+    ) -> Settled:
+        """Ask the user's code something; the rest as `activity`."""
+        return await self.activity(EVALUATE, asked.to_wire(), summary, config, call=call)
 
     async def child(self, call_id: str, loop: Coroutine[Any, Any, None]) -> None:
         """Run a call's nested loop as part of this work.
