@@ -32,7 +32,8 @@ from holdfast.payloads.usage import Spent
 from holdfast.run_events import facts
 from holdfast.run_events.carried import carried_loops
 from holdfast.run_events.cut_off import facts_of, tell_unknown
-from holdfast.run_events.facts import Fact, FactReader, as_object, time_of
+from holdfast.run_events.fact_reader import FactReader, time_of
+from holdfast.run_events.facts import Fact, as_object
 from holdfast.run_events.loop_ends import LoopEnds
 from holdfast.run_events.loops import Emitter, LoopView
 from holdfast.run_events.replies import Replies
