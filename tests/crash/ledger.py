@@ -142,7 +142,11 @@ async def _serve(path: str, port: int) -> None:
             await asyncio.Event().wait()  # until the process is killed
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        told = json.loads(await reader.readline())
+        line = await reader.readline()
+        if not line.endswith(b"\n"):  # who was to say something was killed before it did
+            writer.close()
+            return
+        told = json.loads(line)
         if told["say"] == "hold":
             holding[told["tool"]] = (told["when"], writer)
             writer.write(b"will hold\n")
