@@ -24,7 +24,7 @@ from holdfast import (
     question,
     tool,
 )
-from holdfast.errors import AnswerRefusedError
+from holdfast.errors import AnswerRefusedError, EditRefusedError
 from holdfast.events import history_of
 from holdfast.testing import Lab, Reply, call, text
 from holdfast.worker import make_worker
@@ -176,6 +176,24 @@ async def test_p7_a_worker_without_the_form_takes_no_answer(make_lab: MakeLab) -
     await deployed(lab, Agent("desk", model="m", tools=[question(form=Door)]))
     await run.answer(request, {"color": "green"}, decided_by="ana")
     await run.result()
+
+
+async def test_p11_edited_arguments_never_run_under_the_key_of_others(make_lab: MakeLab, effects: Effects) -> None:
+    """P11: where the worker's tool makes no idempotency key (any more), arguments that a person edited are refused, as
+    they would run under the key that was planned for others. The request stays open."""
+
+    def by_amount(_context: RunContext, arguments: Any) -> str:
+        return f"pay-{arguments.amount}"
+
+    lab = await make_lab([desk(effects, idempotency_key=by_amount)], script=[PAY, DONE])
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    await deployed(lab, desk(effects))
+    with pytest.raises(EditRefusedError, match="makes no key on this worker"):
+        await run.approve(request, decided_by="lead", arguments={"amount": 8})
+    await run.approve(request, decided_by="lead")
+    await run.result()
+    assert effects == ["paid 7"]
 
 
 async def test_xh7_a_worker_without_keys_runs_nothing_that_has_to_be_proven(

@@ -193,6 +193,8 @@ class Evaluate:
             rule = await answer_of(offered.approval, context, model, threads) if asked.ask_rule else None
         except (KeyFailedError, RuleFailedError) as error:  # under which key, or who may approve them, is not known
             return Evaluated(problem=f"{error} on these arguments")
+        if asked.keyed and key is None:  # the planned one is that of other arguments
+            return Evaluated(problem=f"{asked.tool} makes no key on this worker to run these arguments under")
         return Evaluated(approval=rule, key=key)
 
     async def _check_answer(self, asked: CheckAnswer) -> Evaluated:

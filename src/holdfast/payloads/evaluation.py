@@ -55,6 +55,7 @@ class CheckArguments(Payload):
 
     Attributes:
         ask_rule: Also ask the approval rule what it says of them.
+        keyed: The tool made the key that was planned: without one of theirs they must not run. New in 0.1.0.
     """
 
     kind: Literal["check_arguments"] = "check_arguments"
@@ -63,6 +64,7 @@ class CheckArguments(Payload):
     arguments: JsonObject | None = None
     at: ArgumentsAt | None = None
     ask_rule: bool | None = None
+    keyed: bool | None = None
 
 
 class PackBlocks(Payload):

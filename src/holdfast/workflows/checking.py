@@ -119,6 +119,7 @@ class Checks:
             arguments=inline,
             at=at,
             ask_rule=True if request.on_edit == "ask_again" else None,
+            keyed=True if self._state.call_of(request)[1].plan.key is not None else None,
         )
         answer = await self._evaluated(arg.to_wire(), f"{request.agent} · checking edited arguments of {request.tool}")
         ledger.release(decision)
