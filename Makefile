@@ -13,7 +13,7 @@ JOBS ?= 4
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-crash test check wheel scenarios api crash-matrix soak mutants bench clean
+.PHONY: help demo demo-crash test check wheel collected scenarios api crash-matrix soak mutants bench clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,9 +24,10 @@ demo: $(READY) ## Watch agents ask before they delete or pay something (ARGS="..
 demo-crash: $(READY) ## The same, with the worker killed twice on the way
 	@$(BIN)/python demo.py --crash $(ARGS)
 
-# The checks and the wheel take one process each, for about as long: side by side they take half the time.
+# The checks and the wheel take one process each, for about as long: side by side they take half the time. Tests are
+# compiled meanwhile: in a fresh clone each of the processes below would do it for itself, all at the same moment.
 test: $(READY) ## Run every check and every test, and the tests against the built wheel
-	$(MAKE) --no-print-directory -j2 check wheel
+	$(MAKE) --no-print-directory -j3 check wheel collected
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 check: $(READY) ## Types, lint, format, import rules
@@ -37,6 +38,9 @@ check: $(READY) ## Types, lint, format, import rules
 
 wheel: $(READY) ## Build the wheel, look into it, and run tests against it
 	$(BIN)/python tests/wheel/check_wheel.py $(WHEEL_TESTS)
+
+collected: $(READY)
+	@$(BIN)/pytest -qq --collect-only >$(VENV)/collected.log || { cat $(VENV)/collected.log; exit 1; }
 
 scenarios: $(READY) ## Write docs/scenarios.md from the tests
 	$(BIN)/python -m tests.scenarios
