@@ -176,9 +176,12 @@ class ServerProcess:
     def _check_running(self) -> None:
         if self._popen.poll() is None:
             return
-        lines = [line for line in self._output().splitlines() if line.strip()]
-        reason = lines[-1].strip() if lines else f"exit code {self._popen.returncode}"
-        raise (AddressTakenError(reason, self._log) if _IN_USE in reason else ServerStartError(reason, self._log))
+        lines = [line.strip() for line in self._output().splitlines() if line.strip()]
+        taken = next((line for line in lines if _IN_USE in line), None)  # of its inner ports it says so in a panic
+        if taken is not None:
+            raise AddressTakenError(taken, self._log)
+        last = lines[-1] if lines else f"exit code {self._popen.returncode}"
+        raise ServerStartError(next((line for line in lines if line.startswith("panic:")), last), self._log)
 
     def _output(self) -> str:
         """The end of what this process wrote to its log; earlier runs write to the same file."""
