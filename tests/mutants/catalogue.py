@@ -193,4 +193,12 @@ MUTANTS: Final = (
         '_UNREAD: Final = b"binary/unread"',
         "tests/security/test_xl1_beside_histories.py::test_xl3_headers_are_encrypted_and_read_where_they_go",
     ),
+    Mutant(
+        "tasks without a mark",
+        "workflows/marking.py",
+        "        if self.on:\n            self.made()\n            workflow.upsert_memo({MEMO_LOG: []})\n",
+        "        return\n",
+        "tests/spec/test_task_boundaries.py::"
+        "test_xg6_two_results_that_change_nothing_and_a_decision_replay_in_their_order[cached]",
+    ),
 )

@@ -123,6 +123,7 @@ class CallModel:
         known: dict[str, Any] = {
             "archive": self._runtime.archives,
             "signed": self._runtime.signed,
+            "marks": True,
             "notify": self._runtime.notifies,
         }
         return ModelReply(block=uuid.uuid4().hex, items=[], **known, **said).to_wire()
@@ -161,6 +162,7 @@ class CallModel:
             "attributes": await self._attributes.existing(activity.client()),
             "archive": self._runtime.archives,
             "notify": self._runtime.notifies,
+            "marks": True,
             "max_turns": agent.max_turns or 0,
             "max_tokens": agent.max_tokens,
             "max_seconds": None if agent.max_duration is None else agent.max_duration.total_seconds(),

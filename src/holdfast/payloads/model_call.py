@@ -266,6 +266,8 @@ class ModelReply(Payload):
         signed: The worker takes signed decisions only: so does the run, from its first reply on that says so. New in
             0.1.0.
         run_id: Likewise, of the history that it belongs to: a reset makes another one of it. New in 0.1.0.
+        marks: The worker's workflow tasks leave a command each, and decisions that come again are logged: from the
+            first reply on that says so. New in 0.1.0.
     """
 
     block: str
@@ -298,6 +300,7 @@ class ModelReply(Payload):
     namespace: str | None = None
     signed: bool | None = None
     run_id: str | None = None
+    marks: bool | None = None
 
     @property
     def is_none(self) -> bool:

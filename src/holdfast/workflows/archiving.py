@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from holdfast.errors import PayloadInvalidError
 from holdfast.payloads.archiving import ARCHIVE, CHILD_ID, ArchiveSegment
 from holdfast.payloads.json_profile import JsonObject
+from holdfast.workflows.marking import Marks
 from holdfast.workflows.settle import Done, Failed, settle_activity, start_activity
 from holdfast.workflows.state import RunState
 
@@ -59,6 +60,7 @@ async def archive_segment(state: RunState, *, closes: bool = True) -> bool:
         except asyncio.CancelledError:
             cancelled = True
     starting.result()
+    state.marks.took()
     return cancelled
 
 
@@ -91,7 +93,9 @@ class ArchiveRun:
             arg = ArchiveSegment.from_wire(args[0] if len(args) == 1 else None)
         except PayloadInvalidError as error:
             raise ApplicationError(str(error), type="StartInvalid", non_retryable=True) from None
-        match await settle_activity(start_activity(ARCHIVE, arg.to_wire(), arg.workflow_id[:200], WRITING)):
+        marks = Marks()
+        writing = start_activity(ARCHIVE, arg.to_wire(), arg.workflow_id[:200], WRITING, marks)
+        match await settle_activity(writing, marks):
             case Done(value) if isinstance(value, dict):
                 return value
             case Failed(type=kind, message=message):

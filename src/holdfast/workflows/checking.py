@@ -150,5 +150,6 @@ class Checks:
             raise AnswerRefusedError(problem, request=request.id)
 
     async def _evaluated(self, arg: JsonObject, summary: str) -> Evaluated | None:
-        settled = await settle_activity(start_activity(EVALUATE, arg, summary, EVALUATION))
+        marks = self._state.marks
+        settled = await settle_activity(start_activity(EVALUATE, arg, summary, EVALUATION, marks), marks)
         return Evaluated.from_wire(settled.value) if isinstance(settled, Done) else None

@@ -36,7 +36,7 @@ class Driver:
     def __init__(self, state: RunState, frame: Frame) -> None:
         self._state = state
         self._frame = frame
-        self._work = state.works[frame.id] = Work()
+        self._work = state.works[frame.id] = Work(state.marks)
         self._last_words = LastWords(state, frame, self._work)
         self._turns = ModelTurns(state, frame, self._work, self._last_words)
         self._calls = Calls(state, frame, self._work)
@@ -78,6 +78,7 @@ class Driver:
             asyncio.CancelledError: As `run`.
         """
         frame = self._frame
+        self._state.marks.took()
         for call in frame.calls:
             if call.state == "running" and call.child is not None:
                 self._work.spawn(self._nested.run(call))  # its loop was under way in a former history
@@ -95,7 +96,8 @@ class Driver:
             frame.fail(Failure(type="Cancelled", message="it was cancelled"))  # nothing can be raised or stopped in it
             raise
         self._set_timer(None)
-        self._state.works[frame.id] = Work()  # nobody waits for what may be left: an answer about a message, say
+        # Nobody waits for what may be left: an answer about a message, say.
+        self._state.works[frame.id] = Work(self._state.marks)
 
     async def _drive_child(self, child: Frame) -> None:
         await Driver(self._state, child).drive()
@@ -226,6 +228,7 @@ class Driver:
                 or (self._timer is not None and self._timer[1].done())
             )
         )
+        self._state.marks.took()
         self._work.reap()
 
     def _next_wake(self) -> datetime | None:

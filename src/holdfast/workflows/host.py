@@ -90,7 +90,7 @@ class AgentHost:
         self._idling: asyncio.Task[None] | None = None
         self._prefix = prefix
         self._decider = Decider(self._state)
-        self._unread = Unread()
+        self._unread = Unread(self._state.marks)
         self._register()
 
     async def run(

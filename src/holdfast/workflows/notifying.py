@@ -17,6 +17,7 @@ from holdfast.payloads.requests import Request, Transition
 from holdfast.payloads.undecodable import UNREADABLE
 from holdfast.workflows.budgets import NOTIFICATION
 from holdfast.workflows.ledger import Ledger
+from holdfast.workflows.marking import Marks
 from holdfast.workflows.publish import shortened
 from holdfast.workflows.request_book import WHY_CHARACTERS
 from holdfast.workflows.settle import Cancelled, Done, Failed, Settled, settle_activity, start_activity
@@ -63,16 +64,18 @@ class Notifier:
         wanted: The workers have a function to tell; nothing is scheduled otherwise.
     """
 
-    def __init__(self, ledger: Ledger, changed: Callable[[], None]) -> None:
+    def __init__(self, ledger: Ledger, changed: Callable[[], None], marks: Marks) -> None:
         """Begin with nothing to tell.
 
         Args:
             ledger: Whose steps are told.
             changed: Has its log published: somebody could not be told.
+            marks: The workflow's.
         """
         self.wanted = False
         self._ledger = ledger
         self._changed = changed
+        self._marks = marks
         self._waiting: list[Notification] = []
         self._under_way: list[list[Notification]] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -185,7 +188,7 @@ class Notifier:
     async def _deliver(self, batch: list[Notification]) -> None:
         told = f"{batch[0].what} {batch[0].request.tool or batch[0].request.kind}"
         summary = told if len(batch) == 1 else f"{told} and {len(batch) - 1} more"
-        activity = start_activity(NOTIFY, Notify(notifications=batch).to_wire(), summary, NOTIFICATION)
+        activity = start_activity(NOTIFY, Notify(notifications=batch).to_wire(), summary, NOTIFICATION, self._marks)
         problems = problems_of(await self._ending(activity), batch)
         self._under_way.remove(batch)
         for each in batch:
@@ -203,7 +206,7 @@ class Notifier:
         self._delivered += 1
         unread = UNREAD.format(self._delivered)
         try:
-            settled = await settle_activity(activity)
+            settled = await settle_activity(activity, self._marks)
         except PayloadUnreadableError:
             settled = None
         if not workflow.unsafe.is_replaying():

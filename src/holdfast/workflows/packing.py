@@ -44,9 +44,9 @@ class Packer:
         """Put a pack in the place of blocks that follow each other; where that fails, all stay here for this time."""
         arg = PackBlocks(origin=self._state.origin(frame), ids=ids)
         summary = f"{frame.agent} · keeping {len(ids)} blocks outside the history"
-        activity = start_activity(EVALUATE, arg.to_wire(), summary, budgets.PART_OF_RUN)
+        activity = start_activity(EVALUATE, arg.to_wire(), summary, budgets.PART_OF_RUN, self._state.marks)
         # A task of its own: an activity that is awaited directly takes a cancel of the workflow for one of its own.
-        keeping = asyncio.create_task(settle_activity(activity))
+        keeping = asyncio.create_task(settle_activity(activity, self._state.marks))
         try:
             settled = await asyncio.shield(keeping)
         except asyncio.CancelledError:

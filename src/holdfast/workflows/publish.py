@@ -16,6 +16,7 @@ from holdfast.payloads.requests import MEMO_LOG, MEMO_REQUEST, Request
 from holdfast.payloads.runs import published_labels
 from holdfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES
 from holdfast.workflows.ledger import Ledger
+from holdfast.workflows.marking import Marks
 
 MEMO_BYTES_PER_TASK: Final = 1_000_000
 """What one upsert carries; above 2 MB it would stop the workflow for ever."""
@@ -46,7 +47,8 @@ class Publisher:
     one stops a workflow for ever.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, marks: Marks) -> None:
+        self._marks = marks
         self._known: frozenset[str] | None = None
         self._published: dict[str, Any] = {}
         self._shown: dict[str, int] = {}
@@ -104,6 +106,7 @@ class Publisher:
                 updates.append(key.value_unset() if value is None else key.value_set(value))
                 self._published[key.name] = value
         if updates:
+            self._marks.made()
             workflow.upsert_search_attributes(updates)
 
     def _publish_memo(self, ledger: Ledger) -> None:
@@ -126,6 +129,7 @@ class Publisher:
             log.append(ledger.log.pop(0).to_wire())
             room -= len(json.dumps(log[-1]))
         if log or memo:
+            self._marks.made()
             workflow.upsert_memo({**memo, MEMO_LOG: log})
 
 

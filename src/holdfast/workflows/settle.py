@@ -14,6 +14,7 @@ from holdfast.payloads.json_profile import JsonObject
 from holdfast.payloads.tool_call import Attempt
 from holdfast.payloads.undecodable import UNREADABLE
 from holdfast.payloads.usage import Spent
+from holdfast.workflows.marking import Marks
 from holdfast.workflows.unread import demand
 
 NOT_REGISTERED: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
@@ -75,18 +76,19 @@ Settled = Done | Failed | Cancelled
 
 
 def start_activity(
-    name: str, arg: JsonObject | None, summary: str, config: workflow.ActivityConfig
+    name: str, arg: JsonObject | None, summary: str, config: workflow.ActivityConfig, marks: Marks
 ) -> workflow.ActivityHandle[Any]:
     """Start an activity by its wire name, with one argument or (None) without.
 
     The summary is what Temporal's web page shows of it.
     """
+    marks.made()
     return workflow.start_activity(
         name, args=[] if arg is None else [arg], **workflow.ActivityConfig(**{**config, "summary": summary})
     )
 
 
-async def settle_activity(handle: workflow.ActivityHandle[Any]) -> Settled:
+async def settle_activity(handle: workflow.ActivityHandle[Any], marks: Marks) -> Settled:
     """Wait for an activity and tell its endings apart. Cancellation of the waiting task propagates.
 
     Raises:
@@ -95,7 +97,9 @@ async def settle_activity(handle: workflow.ActivityHandle[Any]) -> Settled:
     try:
         value = await handle
     except ActivityError as error:
+        marks.took()
         return ending_of(error)
+    marks.took()
     demand([value])
     return Done(value)
 

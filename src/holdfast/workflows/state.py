@@ -25,6 +25,7 @@ from holdfast.workflows.frames import Call, Failure, Frame, asked_call, asking_f
 from holdfast.workflows.leaving import Leaving
 from holdfast.workflows.ledger import Ledger
 from holdfast.workflows.mailbox import Mailbox
+from holdfast.workflows.marking import Marks
 from holdfast.workflows.messages import RefuseMessages
 from holdfast.workflows.notifying import Notifier
 from holdfast.workflows.publish import LISTED_BYTES, Publisher
@@ -65,8 +66,9 @@ class RunState(FrameTable):
         self.mailbox = Mailbox(self.ledger, self.new_block)
         self.transcript = Transcript()
         self.room = Room(self.new_block)
-        self.publisher = Publisher()
-        self.notifier = Notifier(self.ledger, self.ledger_changed)
+        self.marks = Marks()
+        self.publisher = Publisher(self.marks)
+        self.notifier = Notifier(self.ledger, self.ledger_changed, self.marks)
         self.spending = Spending()
         self.asker = Asker(
             workflow_id=info.workflow_id,

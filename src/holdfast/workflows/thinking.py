@@ -112,6 +112,7 @@ class ModelTurns:
         frame.missing_since, frame.resume_at, frame.broken_replies, frame.waits = None, None, 0, 0
         self._state.archives = self._state.archives or bool(reply.archive)
         self._state.ledger.signed = self._state.ledger.signed or bool(reply.signed)
+        self._state.marks.on = self._state.marks.on or bool(reply.marks)
         self._state.notifier.wanted = self._state.notifier.wanted or bool(reply.notify)
         frame.underway = reply.underway
         if reply.underway is not None:

@@ -10,6 +10,7 @@ from temporalio import workflow
 
 from holdfast.errors import PayloadUnreadableError
 from holdfast.payloads.undecodable import Undecodable
+from holdfast.workflows.marking import Marks
 
 MARK: Final = "holdfast.unread.{}"
 """Recorded for a signal that could not be decrypted, by its number in the history."""
@@ -22,13 +23,15 @@ class Unread:
     that could be, and cannot any more, fails the workflow task until the key is back.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, marks: Marks) -> None:
+        self._marks = marks
         self._signals = 0
 
     def signal(self, handler: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
         """Guard the handler of a signal."""
 
         async def guarded(*args: object) -> None:
+            self._marks.took()
             await handler(*self._as_recorded(args))
 
         return guarded
@@ -36,17 +39,11 @@ class Unread:
     def update(self, handler: Callable[..., Any]) -> Callable[..., Any]:
         """Guard the handler of an update: its validator could read what it gets."""
 
-        if not inspect.iscoroutinefunction(handler):  # Temporal awaits what is declared to be awaited
-
-            def at_once(*args: object) -> Any:
-                demand(args)
-                return handler(*args)
-
-            return at_once
-
         async def guarded(*args: object) -> Any:
             demand(args)
-            return await handler(*args)
+            await self._marks.after_signals()
+            answer = handler(*args)
+            return await answer if inspect.isawaitable(answer) else answer
 
         return guarded
 

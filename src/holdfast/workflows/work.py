@@ -11,6 +11,7 @@ from temporalio import workflow
 from holdfast.payloads.base import Payload
 from holdfast.payloads.evaluation import EVALUATE
 from holdfast.payloads.json_profile import JsonObject
+from holdfast.workflows.marking import Marks
 from holdfast.workflows.settle import Settled, settle_activity, start_activity
 
 
@@ -21,9 +22,10 @@ class Work:
         ending: The frame is being abandoned: nobody will be asked any more, and what is unknown is said to be.
     """
 
-    def __init__(self) -> None:
-        """Begin with nothing under way."""
+    def __init__(self, marks: Marks) -> None:
+        """Begin with nothing under way; *marks* are the workflow's."""
         self.ending = False
+        self._marks = marks
         self._tasks: list[asyncio.Task[None]] = []
         self._handles: list[tuple[workflow.ActivityHandle[Any], str | None]] = []
         self._children: dict[str, asyncio.Task[None]] = {}
@@ -69,13 +71,13 @@ class Work:
             call: The id of the call that ends with it, if one does.
             model: It is the frame's model call, which `interrupt` cancels.
         """
-        handle = start_activity(name, arg, summary, config)
+        handle = start_activity(name, arg, summary, config, self._marks)
         entry = (handle, call)
         self._handles.append(entry)
         if model:
             self._model = handle
         try:
-            return await settle_activity(handle)
+            return await settle_activity(handle, self._marks)
         finally:
             self._handles.remove(entry)
             if model:
