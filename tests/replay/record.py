@@ -289,6 +289,16 @@ async def decided(lab: Lab, run: Run) -> None:
     await run.result()
 
 
+async def repeated(lab: Lab, run: Run) -> None:
+    """Looks that started nothing have ended, and an approval came by update and again by signal; another call waits."""
+    first, _ = await lab.open_requests(run, 2)
+    await run.approve(first, decided_by="lead", decision_id="click")
+    click = {"id": first.id, "decided_by": "lead", "decision_id": "click", "verdict": {"kind": "approve"}}
+    await lab.client.get_workflow_handle(run.id).signal("decide", click | {"digest": first.digest})
+    await logged(lab, run, "repeated", 1)
+    await until_settled(lab, run)
+
+
 async def voted(lab: Lab, run: Run) -> None:
     """Voted on after a lookup of groups, edited, and voted on anew: one more vote is needed."""
     request = await lab.next_request(run)
@@ -514,6 +524,16 @@ SCENES: dict[str, Scene] = {
             DONE,
         ],
         decided,
+    ),
+    "repeated": (
+        [
+            Reply(
+                *(call("look", {"check": name}, name) for name in ("fans", "disks", "doors")),
+                WIPE,
+                call("wipe", {"target": "b"}, "c2"),
+            )
+        ],
+        repeated,
     ),
     "voted": ([Reply(call("transfer", {"amount": 7}, "c1"))], voted),
     "remembered": (

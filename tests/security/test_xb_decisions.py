@@ -53,7 +53,8 @@ async def asked(lab: Lab, count: int = 1) -> tuple[Run, list[Request]]:
 
 
 async def test_xb1_a_decision_made_twice_counts_once(make_lab: MakeLab, effects: Effects, cache: int) -> None:
-    """XB1: of a double click one decision is recorded, and both clicks get the same answer."""
+    """XB1: of a double click one decision is recorded, and both clicks get the same answer. The log has it once as
+    taken, and as repeated where it reached the run again, by a signal; the server itself answers an update twice."""
     lab = await make_lab([desk(effects)], script=[wipes(1), HELD], max_cached_workflows=cache)
     run, [request] = await asked(lab)
     first = await run.approve(request, decided_by="ann", decision_id="click")
@@ -65,6 +66,10 @@ async def test_xb1_a_decision_made_twice_counts_once(make_lab: MakeLab, effects:
     lab.model.open("more")
     await run.result()
     assert len(await logged(lab, run, "decided", 1)) == 1
+    repeated = await logged(lab, run, "repeated", 1)
+    assert [(step.request, step.by, step.decision_id) for step in repeated] == [(request.id, "ann", "click")]
+    told = [event.type async for event in run.events()]
+    assert (told.count("request_decided"), told.count("decision_repeated")) == (1, 1)
     assert effects == ["t0"]
 
 

@@ -24,6 +24,7 @@ _LEDGER: Final = {
     "request_withdrawn": "withdrawn",
     "request_refused": "refused",
     "remembered": "remembered",
+    "decision_repeated": "repeated",
 }
 
 

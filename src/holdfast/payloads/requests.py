@@ -306,10 +306,10 @@ class Transition(Payload):
         what: *voided*: an approval no longer holds, and a person is asked anew, with what has changed; with the verdict
             *give_up* nobody is any more, and the call has not run.
             *voted*: counted, and more are needed. *edited*: closed, as its arguments were changed and are asked about
-            anew. *remembered*: an earlier decision answered a call, which was not asked about. *sent*: a message was
-            taken. *placed*: it stands before the next model call. *answered*: a session ended its turn; `why` says how
-            that failed, if it did. *message_refused*: `why` says the reason; what it said stands in the history, where
-            it came in.
+            anew. *repeated*: a decision came once more, and got the receipt of the first time. *remembered*: an earlier
+            decision answered a call, which was not asked about. *sent*: a message was taken. *placed*: it stands before
+            the next model call. *answered*: a session ended its turn; `why` says how that failed, if it did.
+            *message_refused*: `why` says the reason; what it said stands in the history, where it came in.
         frame: The loop that it is about, where no request says it; `call` likewise. New in 0.1.0.
         message: The id of the message that it is about; `block` that of the reply which answers it.
         due: Of *reminded* and *escalated*, when that was to be; it took place at `at`. New in 0.1.0.
@@ -318,7 +318,7 @@ class Transition(Payload):
     """
 
     what: (
-        Literal["opened", "voted", "decided", "edited", "remembered", "voided"]
+        Literal["opened", "voted", "decided", "edited", "repeated", "remembered", "voided"]
         | Literal["refused", "expired", "withdrawn", "in_doubt", "limits_raised"]
         | Literal["sent", "placed", "answered", "message_refused"]
         | Literal["compacted", "compaction_failed", "verified"]

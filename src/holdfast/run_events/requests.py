@@ -9,6 +9,7 @@ from holdfast.errors import PayloadInvalidError, RefusalError
 from holdfast.payloads.events import (
     ApprovalVoided,
     DecisionRemembered,
+    DecisionRepeated,
     EffectVerified,
     InDoubt,
     LimitsExtended,
@@ -175,6 +176,8 @@ class Requests:
             case "withdrawn":
                 out.add(RequestWithdrawn, **fields)
                 self._withdrawn(request, out)
+            case "repeated":
+                out.add(DecisionRepeated, **fields, decision_id=step.decision_id)
             case "refused":
                 out.add(RequestRefused, **fields, decision_id=step.decision_id)
             case "remembered":

@@ -124,6 +124,7 @@ class Decider:
             await self._checks.signature(decision)
             receipt = self._checked(decision)
         if receipt is not None:
+            self._repeated(decision)
             return receipt
         if edited is None:
             receipt = ledger.record(decision, workflow.now())
@@ -133,6 +134,12 @@ class Decider:
             receipt = self._accept(decision, edited, checked.key)
         self._state.ledger_changed()
         return receipt
+
+    def _repeated(self, decision: Decision) -> None:
+        """Log that a decision came again, which changes nothing: workers that mark tasks do."""
+        if self._state.marks.on:
+            self._state.ledger.note_repeated(decision, workflow.now())
+            self._state.ledger_changed()
 
     def _checked(self, decision: Decision) -> Receipt | None:
         """The receipt of a decision that was recorded before; None where it may be recorded now.

@@ -262,6 +262,19 @@ class Ledger(Recalling):
             )
         )
 
+    def note_repeated(self, decision: Decision, now: datetime) -> None:
+        """Log a decision that was recorded before, unless that was logged often enough in this go."""
+        self.note_refusal(
+            Transition(
+                what="repeated",
+                at=now,
+                request=decision.id,
+                verdict=decision.verdict.kind,
+                by=decision.decided_by,
+                decision_id=decision.decision_id,
+            )
+        )
+
     def refuse(self, decision: Decision | None, refusal: RefusalError, now: datetime) -> None:
         """Log a decision that came by signal, where its sender cannot be answered."""
         kind = type(refusal).__name__

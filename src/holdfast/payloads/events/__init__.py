@@ -46,6 +46,7 @@ from holdfast.payloads.events.reading import (
 from holdfast.payloads.events.requests import (
     ApprovalVoided,
     DecisionRemembered,
+    DecisionRepeated,
     NotificationFailed,
     RequestDecided,
     RequestEdited,
@@ -79,6 +80,7 @@ __all__ = [
     "Compacted",
     "Continued",
     "DecisionRemembered",
+    "DecisionRepeated",
     "EffectVerified",
     "GuardrailSpoke",
     "HandedOver",

@@ -61,6 +61,13 @@ class RequestDecided(OfRequest):
     remember: Remember | None = None
 
 
+class DecisionRepeated(OfRequest):
+    """A decision came once more, and got the receipt of the first time: it changed nothing. New in 0.1.0."""
+
+    type: Literal["decision_repeated"] = "decision_repeated"
+    decision_id: str | None = None
+
+
 class RequestRefused(OfRequest):
     """A decision, or another message, that came by signal was refused, and changed nothing: `why` says the reason."""
 
@@ -128,6 +135,7 @@ RequestEvent = (
     | RequestEdited
     | ApprovalVoided
     | RequestDecided
+    | DecisionRepeated
     | RequestRefused
     | RequestReminded
     | RequestEscalated
