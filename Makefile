@@ -13,7 +13,7 @@ JOBS ?= 4
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-crash test check wheel collected scenarios api crash-matrix soak mutants bench clean
+.PHONY: help demo demo-crash test check wheel collected scenarios api promises crash-matrix soak mutants bench clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ demo-crash: $(READY) ## The same, with the worker killed twice on the way
 # compiled meanwhile: in a fresh clone each of the processes below would do it for itself, all at the same moment.
 test: $(READY) ## Run every check and every test, and the tests against the built wheel
 	$(MAKE) --no-print-directory -j3 check wheel collected
-	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --junitxml=build/tests.xml
 
 check: $(READY) ## Types, lint, format, import rules
 	$(BIN)/mypy --explicit-package-bases $(TYPED)
@@ -47,6 +47,9 @@ scenarios: $(READY) ## Write docs/scenarios.md from the tests
 
 api: $(READY) ## Write docs/api.md from the docstrings
 	$(BIN)/python -m tests.api_page
+
+promises: $(READY) ## Write into docs/reliability.md what the last `make test` says of each promise
+	$(BIN)/python tests/promises_page.py build/tests.xml
 
 crash-matrix: $(READY) ## Kill workers at every message that matters, and keep the table in docs/reliability.md
 	@rm -rf build/crash-matrix
