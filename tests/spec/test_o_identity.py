@@ -22,6 +22,8 @@ from holdfast.workflows import asking
 from spec.test_a_parallel_approvals import DONE, desk, outputs
 
 WIPE = Reply(call("wipe", {"target": "t"}, "c1"))
+CACHED = 100
+"""Runs that a worker keeps, whatever the profile: what is changed under them a replay would notice."""
 
 
 @pytest.mark.parametrize("changed", ["arguments", "tool"])
@@ -43,7 +45,7 @@ async def test_o1_what_runs_is_what_was_shown(
         return "erased"
 
     agent = Agent("desk", model="m", tools=[*desk(effects).tools, erase])
-    lab = await make_lab([agent], script=[WIPE, DONE], replay=False)
+    lab = await make_lab([agent], script=[WIPE, DONE], replay=False, max_cached_workflows=CACHED)
     run = await lab.start("desk")
     request = await lab.next_request(run)
     monkeypatch.setattr(asking, "arguments_of", tampered)
@@ -62,7 +64,7 @@ async def test_o1_a_nested_agent_and_a_handoff_are_bound_too(
     nested = Agent("nested", model="m").as_tool(approval=True)
     front = Agent("front", model="m", tools=[nested], handoffs=[handoff(desk(effects), approval=True)])
     for reply in (call("nested", {"input": "look"}, "c1"), call("transfer_to_desk", {}, "c1")):
-        lab = await make_lab([front], script=[Reply(reply), DONE], replay=False)
+        lab = await make_lab([front], script=[Reply(reply), DONE], replay=False, max_cached_workflows=CACHED)
         run = await lab.start("front")
         request = await lab.next_request(run)
         with monkeypatch.context() as patch:

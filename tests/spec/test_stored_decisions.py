@@ -46,7 +46,8 @@ async def test_eighty_edited_approvals_do_not_end_the_run(make_lab: MakeLab, eff
         effects.append(target)
         return "wiped"
 
-    lab = await make_lab([Agent("desk", model="m", tools=[wipe])], script=[many(80), DONE])
+    # Cached, whatever the profile: to replay megabytes at each of hundreds of tasks takes minutes.
+    lab = await make_lab([Agent("desk", model="m", tools=[wipe])], script=[many(80), DONE], max_cached_workflows=100)
     run = await lab.start("desk")
     pending = await lab.open_requests(run, 80)
     await lab.stop_worker()
