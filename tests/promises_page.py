@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
+from scenarios import NAME
+
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "reliability.md"
 HEAD: Final = "| promise | rows | in the last run | measured |"
 _ROWS: Final = re.compile(r"(?P<letters>X?[A-P])(?P<first>\d+)(?:\u2013X?[A-P](?P<last>\d+))?")
-_TEST: Final = re.compile(r"test_(?P<row>x?[a-p]\d+)_")
 
 
 def rows_of(cell: str) -> Iterator[str]:
@@ -36,7 +37,7 @@ def took(report: Path) -> dict[str, list[float]]:
         name = case.attrib["name"]
         if case.find("failure") is not None or case.find("error") is not None:
             raise SystemExit(f"{name} failed: run the tests until they pass, and this again")
-        if (found := _TEST.match(name)) is not None:
+        if (found := NAME.match(name)) is not None:
             seconds.setdefault(found["row"].upper(), []).append(float(case.attrib["time"]))
     return seconds
 

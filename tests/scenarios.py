@@ -76,7 +76,8 @@ Rows that no test holds yet are about an HTTP API, webhooks, links and pages, no
 | row | promises | replayed | tests |
 |---|---|---|---|
 """
-_NAME: Final = re.compile(r"test_(?P<row>x?[a-p]\d+)_")
+NAME: Final = re.compile(r"test_(?P<row>x?[a-p]\d+)_")
+"""How a test is called that bears a row."""
 _DOCSTRING: Final = re.compile(r"(?P<row>X?[A-P]\d+):\s+(?P<promise>.+?)(?:\n\s*\n|\Z)", re.DOTALL)
 _ROW: Final = re.compile(r"(?P<letters>[A-Z]+)(?P<number>\d+)")
 
@@ -109,7 +110,7 @@ def bearers_in(path: Path, source: str) -> Iterator[Bearer]:
     for node in ast.walk(ast.parse(source, str(path))):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or not node.name.startswith("test_"):
             continue
-        named = _NAME.match(node.name)
+        named = NAME.match(node.name)
         told = _DOCSTRING.match(ast.get_docstring(node) or "")
         if named or told:
             yield Bearer(

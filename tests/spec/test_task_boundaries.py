@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
-from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueRequest, RespondWorkflowTaskFailedRequest
 
 from conftest import Effects, MakeLab
 from holdfast import Agent, Run, tool
 from holdfast.errors import RequestClosedError
+from holdfast.events import history_of
 from holdfast.testing import Lab, Reply, Script, call, text
 from holdfast.testing.script import RecordedRequest, Step
 
 RESULT = EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED
 GIVEN_UP = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND
 TAKEN = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
-
-
 NAMES = ("ann", "ben", "cat")
 
 
@@ -69,17 +66,11 @@ def office(effects: Effects, gates: Gates) -> Agent:
     return Agent("office", model="m", tools=[clerk.as_tool()])
 
 
-async def events(lab: Lab, run: Run) -> AsyncIterator[HistoryEvent]:
-    """The run's events as they come."""
-    async for event in lab.client.get_workflow_handle(run.id).fetch_history_events(wait_new_event=True):
-        yield event
-
-
 async def taken_in(lab: Lab, run: Run, results: int) -> None:
     """Wait until a workflow task has taken in that many results of activities."""
     async with asyncio.timeout(30):
         seen = 0
-        async for event in events(lab, run):
+        async for event in history_of(lab.client.get_workflow_handle(run.id), wait=True):
             seen += event.event_type == RESULT
             if event.event_type == TAKEN and seen == results:
                 return

@@ -120,13 +120,13 @@ class CallModel:
 
     def _without_items(self, **said: Any) -> JsonObject:
         """What is said before there is a reply."""
-        known: dict[str, Any] = {
-            "archive": self._runtime.archives,
-            "signed": self._runtime.signed,
-            "marks": True,
-            "notify": self._runtime.notifies,
-        }
+        known = {**self._deployed, "signed": self._runtime.signed}
         return ModelReply(block=uuid.uuid4().hex, items=[], **known, **said).to_wire()
+
+    @property
+    def _deployed(self) -> dict[str, Any]:
+        """What a run takes over of its workers once, and keeps."""
+        return {"archive": self._runtime.archives, "notify": self._runtime.notifies, "marks": True}
 
     async def _planned(
         self, agent: Agent, planner: Planner, items: list[JsonObject], answer: ModelAnswer
@@ -159,10 +159,8 @@ class CallModel:
         if not call.probe:
             return {}
         return {
+            **self._deployed,
             "attributes": await self._attributes.existing(activity.client()),
-            "archive": self._runtime.archives,
-            "notify": self._runtime.notifies,
-            "marks": True,
             "max_turns": agent.max_turns or 0,
             "max_tokens": agent.max_tokens,
             "max_seconds": None if agent.max_duration is None else agent.max_duration.total_seconds(),
