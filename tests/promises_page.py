@@ -66,7 +66,13 @@ def written(page: str, seconds: dict[str, list[float]]) -> str:
 
 
 def main(report: str) -> None:
-    """Write the page from pytest's report, as ``--junitxml`` leaves it."""
+    """Write the page from pytest's report, as ``--junitxml`` leaves it.
+
+    Raises:
+        SystemExit: There is none.
+    """
+    if not Path(report).exists():
+        raise SystemExit(f"there is no {report} yet: make test leaves one")
     PAGE.write_text(written(PAGE.read_text(), took(Path(report))))
 
 
