@@ -9,7 +9,7 @@ WHEEL_TESTS ?= tests/unit tests/cli/test_init.py
 # stays in one process, and files go in their own order: the slow ones (app, cli, crash) are not left for the end.
 JOBS ?= 4
 
-# Tests start hundreds of processes: each would compile all of Holdfast again where nothing is kept.
+# Tests start hundreds of processes: each would compile all of Handfast again where nothing is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -53,7 +53,7 @@ promises: $(READY) ## Write into docs/reliability.md what the last `make test` s
 
 crash-matrix: $(READY) ## Kill workers at every message that matters, and keep the table in docs/reliability.md
 	@rm -rf build/crash-matrix
-	HOLDFAST_MATRIX=$(CURDIR)/build/crash-matrix $(BIN)/pytest -q -n 2 --dist loadfile tests/crash/test_matrix_*.py
+	HANDFAST_MATRIX=$(CURDIR)/build/crash-matrix $(BIN)/pytest -q -n 2 --dist loadfile tests/crash/test_matrix_*.py
 	@cd tests && ../$(BIN)/python -m crash.matrix_page ../build/crash-matrix
 
 soak: $(READY) ## Kill workers and lose messages for some minutes (MINUTES=5 SEED=1 ARGS="--json --only mixed")
@@ -66,7 +66,7 @@ bench: $(READY) ## Measure long runs and a long session: histories, memory, time
 mutants: $(READY) ## Plant known bugs in copies of the source: each has to turn a named test red (ONLY="words" for some)
 	@PYTHONPATH=tests $(BIN)/python -m mutants $(ONLY)
 
-clean: ## Remove the environment, caches and built files (the data in .holdfast stays)
+clean: ## Remove the environment, caches and built files (the data in .handfast stays)
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -75,7 +75,7 @@ record: $(READY) ## Record the wait states that no release has recorded yet, for
 	$(BIN)/python tests/replay/record.py $(SCENES)
 
 test-replayed: $(READY) ## Run the tests of the runtime with every run replayed at each of its tasks (slow; not in `test`)
-	HOLDFAST_TEST_CACHE=0 $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(or $(TESTS),tests/spec tests/security)
+	HANDFAST_TEST_CACHE=0 $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(or $(TESTS),tests/spec tests/security)
 
 $(READY): pyproject.toml constraints.txt .ci/prepare
 	@.ci/prepare $(PYTHON)

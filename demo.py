@@ -24,10 +24,10 @@ from demonstration.story import Story
 from demonstration.worker_process import ROOT
 from demonstration.workers import Setting
 from desk import DEFAULT_MODEL
-from holdfast import HoldfastError
-from holdfast.errors import PortBusyError
-from holdfast.server import DEFAULT_PORT, EmbeddedServer
-from holdfast.testing import ResponsesServer
+from handfast import HandfastError
+from handfast.errors import PortBusyError
+from handfast.server import DEFAULT_PORT, EmbeddedServer
+from handfast.testing import ResponsesServer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     screen = Screen()
     try:
         return asyncio.run(_until_stopped(options, screen))
-    except (DemoError, HoldfastError) as error:
+    except (DemoError, HandfastError) as error:
         screen.line(f"error: {error}", "red")
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -61,8 +61,8 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="ANSWER",
         help=f"{FORMS}: approvals take theirs in order, questions theirs (default without a terminal: one of each)",
     )
-    parser.add_argument("--model", help=f"the model's name (default: HOLDFAST_MODEL, else {DEFAULT_MODEL})")
-    parser.add_argument("--directory", type=Path, default=ROOT / ".holdfast", help="where server and workspace live")
+    parser.add_argument("--model", help=f"the model's name (default: HANDFAST_MODEL, else {DEFAULT_MODEL})")
+    parser.add_argument("--directory", type=Path, default=ROOT / ".handfast", help="where server and workspace live")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="the Temporal server's, if none runs there yet")
     return parser.parse_args(arguments)
 
@@ -85,7 +85,7 @@ async def _until_stopped(options: argparse.Namespace, screen: Screen) -> int:
 
 async def play(options: argparse.Namespace, screen: Screen, stack: AsyncExitStack) -> int:
     """Start what is needed, tell the story, count."""
-    model = options.model or os.environ.get("HOLDFAST_MODEL") or DEFAULT_MODEL
+    model = options.model or os.environ.get("HANDFAST_MODEL") or DEFAULT_MODEL
     scripted_at: str | None = None
     if os.environ.get("OPENAI_API_KEY"):
         screen.line(f"The model is {model} at {os.environ.get('OPENAI_BASE_URL') or 'OpenAI'}.", "bold")

@@ -1,6 +1,6 @@
 """The service desk's agents: names, instructions, tools. Approval rules stand beside the tools that they guard.
 
-``holdfast dev`` and ``python worker.py`` serve them.
+``handfast dev`` and ``python worker.py`` serve them.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from activities.refund import FREE_UP_TO, refund
 from activities.run_cleanup import run_cleanup
 from activities.run_diagnostic import run_diagnostic
 from activities.workspace import Workspace
-from holdfast import Agent, HoldfastPlugin, RunContext, handoff, question
+from handfast import Agent, HandfastPlugin, RunContext, handoff, question
 from workflows.service_desk import Outcome
 
 DEFAULT_MODEL: Final = "gpt-5.6"
-DEFAULT_WORKSPACE: Final = ".holdfast/workspace"
+DEFAULT_WORKSPACE: Final = ".handfast/workspace"
 
 REPORT: Final = (
     "A person may reject a call: then leave it, do not try it again in another way. When the whole ticket is done, "
@@ -133,7 +133,7 @@ groups: Final = {"finance": ["lee", "kim"]}
 
 @asynccontextmanager
 async def workspace() -> AsyncIterator[Workspace]:
-    """The folder that the tools work in, made once per worker: ``DESK_WORKSPACE``, else one under ``.holdfast``."""
+    """The folder that the tools work in, made once per worker: ``DESK_WORKSPACE``, else one under ``.handfast``."""
     yield await asyncio.to_thread(_made)
 
 
@@ -143,7 +143,7 @@ def _made() -> Workspace:
     return Workspace(root)
 
 
-plugin = HoldfastPlugin(
-    agents, resources=workspace, groups=groups, default_model=os.environ.get("HOLDFAST_MODEL") or DEFAULT_MODEL
+plugin = HandfastPlugin(
+    agents, resources=workspace, groups=groups, default_model=os.environ.get("HANDFAST_MODEL") or DEFAULT_MODEL
 )
 """The model client is made from the environment when a worker starts: ``OPENAI_API_KEY``, ``OPENAI_BASE_URL``."""

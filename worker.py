@@ -8,10 +8,10 @@ import os
 import sys
 
 from desk import plugin
-from holdfast import HoldfastError
-from holdfast.client import DEFAULT_TASK_QUEUE
-from holdfast.connection import connect
-from holdfast.worker import make_worker, serve
+from handfast import HandfastError
+from handfast.client import DEFAULT_TASK_QUEUE
+from handfast.connection import connect
+from handfast.worker import make_worker, serve
 from workflows.service_desk import ServiceDesk
 
 
@@ -19,7 +19,7 @@ async def main() -> None:
     """Serve the desk until SIGTERM or Ctrl-C, then let running tools finish."""
     plugin.check_models()  # before anything is connected
     client = await connect()
-    task_queue = os.environ.get("HOLDFAST_TASK_QUEUE") or DEFAULT_TASK_QUEUE
+    task_queue = os.environ.get("HANDFAST_TASK_QUEUE") or DEFAULT_TASK_QUEUE
     worker = make_worker(client, plugin, task_queue=task_queue, workflows=[ServiceDesk])
 
     def ready() -> None:
@@ -33,5 +33,5 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         asyncio.run(main())
-    except HoldfastError as error:
+    except HandfastError as error:
         sys.exit(f"error: {error}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from activities.books import Order
 from activities.case import Case
 from activities.workspace import Workspace
-from holdfast import ToolContext, tool
+from handfast import ToolContext, tool
 
 
 @tool(effect="read_only")

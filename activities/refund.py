@@ -11,7 +11,7 @@ from activities.books import Refund
 from activities.case import Case
 from activities.pause import pause
 from activities.workspace import Workspace
-from holdfast import Approval, RunContext, ToolContext, tool
+from handfast import Approval, RunContext, ToolContext, tool
 
 FREE_UP_TO: Final = 100
 """Euros that are paid back without asking anybody."""

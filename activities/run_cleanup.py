@@ -9,7 +9,7 @@ from pydantic import Field
 
 from activities.pause import pause
 from activities.workspace import Workspace
-from holdfast import Approval, ToolContext, tool
+from handfast import Approval, ToolContext, tool
 
 
 class Cleanup(TypedDict):

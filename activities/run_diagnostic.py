@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 import psutil
 
 from activities.workspace import Workspace
-from holdfast import ToolContext, tool
+from handfast import ToolContext, tool
 
 Reading: TypeAlias = dict[str, object]
 

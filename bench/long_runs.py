@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.table import Table
 from temporalio.client import WorkflowHistory
 
-from holdfast.testing import Lab, Reply, Script, call, text
-from holdfast.testing.script import RecordedRequest
+from handfast.testing import Lab, Reply, Script, call, text
+from handfast.testing.script import RecordedRequest
 
 HERE = Path(__file__).parent
 
@@ -67,7 +67,7 @@ async def measure(agent: str, turns: int, artifacts: Path) -> Figures:
         "reader",
         script=reading(turns),
         directory=HERE,
-        environment={"HOLDFAST_ARTIFACTS": str(artifacts)},
+        environment={"HANDFAST_ARTIFACTS": str(artifacts)},
         replay=False,
     )
     async with lab:

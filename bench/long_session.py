@@ -16,11 +16,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from holdfast.chain import chain_of
-from holdfast.payloads.requests import Request
-from holdfast.sessions import Session
-from holdfast.testing import Lab, Reply, Script, call, text
-from holdfast.testing.script import RecordedRequest
+from handfast.chain import chain_of
+from handfast.payloads.requests import Request
+from handfast.sessions import Session
+from handfast.testing import Lab, Reply, Script, call, text
+from handfast.testing.script import RecordedRequest
 
 HERE = Path(__file__).parent
 TURNS_PER_MESSAGE = 10
@@ -71,7 +71,7 @@ async def main(turns: int) -> None:
     """Hold the session, and say what it cost."""
     console, messages = Console(), turns // TURNS_PER_MESSAGE
     with tempfile.TemporaryDirectory() as artifacts:
-        environment = {"HOLDFAST_ARTIFACTS": artifacts}
+        environment = {"HANDFAST_ARTIFACTS": artifacts}
         async with Lab("reader", script=model(turns), directory=HERE, environment=environment, replay=False) as lab:
             session = lab.hf.session("long", agent="skimmer")
             began = time.monotonic()

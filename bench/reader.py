@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from holdfast import Agent, Truncate, tool
+from handfast import Agent, Truncate, tool
 
 
 @tool(effect="read_only")

@@ -11,7 +11,7 @@ from activities.refund import FREE_UP_TO
 from activities.workspace import JOURNAL, Workspace
 from demonstration.evidence import FILES, ToolRun, files_in, lines_of, look
 from demonstration.person import described
-from holdfast import Request
+from handfast import Request
 
 
 @dataclass

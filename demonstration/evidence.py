@@ -25,7 +25,7 @@ OLD: Final = timedelta(days=30)
 FILE_BYTES: Final = 2048
 CUSTOMER: Final = "c-17"
 ORDER: Final = Order(order=4711, customer=CUSTOMER, item="an espresso machine", paid=180.0)
-TOOL: Final = "holdfast.tool."
+TOOL: Final = "handfast.tool."
 
 
 @dataclass(frozen=True)

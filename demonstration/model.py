@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from desk import auditor, billing, follow_up, it_support, triage
-from holdfast.testing import Reply, Script, call, text
-from holdfast.testing.responses_server import RecordedRequest
-from holdfast.testing.script import Step
+from handfast.testing import Reply, Script, call, text
+from handfast.testing.responses_server import RecordedRequest
+from handfast.testing.script import Step
 
 TICKET: Final = (
     "Clean up temp_files, run a thermal diagnostic, clean winsxs_cache. And my order never came: I want my money back."

@@ -12,9 +12,9 @@ from typing import Final, Protocol, TypeAlias
 
 from demonstration.evidence import ORDER, Evidence
 from demonstration.screen import DemoError, Screen
-from holdfast import Approve, Reject, Request
-from holdfast.errors import JsonProfileError
-from holdfast.payloads.json_profile import JsonObject, parse_json
+from handfast import Approve, Reject, Request
+from handfast.errors import JsonProfileError
+from handfast.payloads.json_profile import JsonObject, parse_json
 
 
 @dataclass(frozen=True)

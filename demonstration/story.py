@@ -18,8 +18,8 @@ from demonstration.person import No, Person, Yes, described, listed, verdict_of
 from demonstration.screen import DemoError, Screen
 from demonstration.workers import LOOK_EVERY_S, Setting, Workers
 from desk import groups
-from holdfast import Holdfast, Ran, Receipt, Request, Run, RunAgain
-from holdfast.errors import EditRefusedError, NotAnApproverError, RequesterExcludedError
+from handfast import Handfast, Ran, Receipt, Request, Run, RunAgain
+from handfast.errors import EditRefusedError, NotAnApproverError, RequesterExcludedError
 from workflows.service_desk import Resolution, ServiceDesk, Ticket
 
 BY_DEADLINE: Final = {"reject": "it is rejected", "approve": "it is approved", "fail": "the ticket fails"}
@@ -59,7 +59,7 @@ class Story:
             task_queue=f"demo-{self.id}",
             static_summary=TICKET,
         )
-        run = Holdfast(self._setting.client).run(self.id)
+        run = Handfast(self._setting.client).run(self.id)
         self._screen.line(f"Ticket {self.id}, by {self._person.name}: {TICKET}", "bold")
         trouble = asyncio.create_task(self._tell_trouble(run))
         try:

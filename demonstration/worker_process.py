@@ -97,8 +97,8 @@ def environment_of_worker(
     own |= {
         "TEMPORAL_ADDRESS": address,
         "TEMPORAL_CONFIG_FILE": os.devnull,
-        "HOLDFAST_TASK_QUEUE": task_queue,
-        "HOLDFAST_MODEL": model,
+        "HANDFAST_TASK_QUEUE": task_queue,
+        "HANDFAST_MODEL": model,
         "DESK_WORKSPACE": str(workspace),
     }
     own.pop("DESK_PAUSE", None)

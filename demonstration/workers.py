@@ -12,8 +12,8 @@ from temporalio.client import Client
 from activities import pause
 from demonstration.screen import DemoError, Screen
 from demonstration.worker_process import WorkerProcess, environment_of_worker
-from holdfast import Run
-from holdfast.server import EmbeddedServer
+from handfast import Run
+from handfast.server import EmbeddedServer
 
 Crash = Literal["before", "after"]
 

@@ -13,10 +13,10 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
-from holdfast.connection import connect
-from holdfast.keyring import Keyring
-from holdfast.sealing import ENCRYPTED
-from holdfast.server import EmbeddedServer
+from handfast.connection import connect
+from handfast.keyring import Keyring
+from handfast.sealing import ENCRYPTED
+from handfast.server import EmbeddedServer
 
 BY_TEMPORAL: Final = frozenset({"core_patch"})
 """Markers of the SDK's own, with ids that the code has in it."""

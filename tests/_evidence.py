@@ -25,11 +25,11 @@ from temporalio.api.workflowservice.v1 import (
     UpdateWorkflowExecutionRequest,
 )
 
-from holdfast import Run
-from holdfast.events import history_of, ledger_changes
-from holdfast.payloads.requests import Transition
-from holdfast.testing import Lab
-from holdfast.watching import Watching
+from handfast import Run
+from handfast.events import history_of, ledger_changes
+from handfast.payloads.requests import Transition
+from handfast.testing import Lab
+from handfast.watching import Watching
 
 WAIT_S: Final = 30.0
 BY_THE_SERVER: Final = frozenset(

@@ -8,7 +8,7 @@ from typing import Any
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
-from holdfast import AgentHost
+from handfast import AgentHost
 
 
 @workflow.defn

@@ -1,4 +1,4 @@
-"""A user's own application beside Holdfast: a sandboxed workflow with names of its own, a converter and a codec."""
+"""A user's own application beside Handfast: a sandboxed workflow with names of its own, a converter and a codec."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import PayloadCodec
 
-from holdfast import AgentHost, AgentRef
+from handfast import AgentHost, AgentRef
 
 
 class Order(BaseModel):
@@ -99,7 +99,7 @@ class Curious:
 
     @workflow.run
     async def run(self, ours: int, its_own: int) -> list[bool]:
-        """Whether Holdfast, and this module, are those with these identities."""
+        """Whether Handfast, and this module, are those with these identities."""
         return [id(AgentHost) == ours, id(Order) == its_own]
 
 

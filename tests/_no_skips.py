@@ -1,4 +1,4 @@
-"""A pytest plugin for `.ci/run`: with HOLDFAST_NO_SKIPS=1 a skipped or deselected test fails the run.
+"""A pytest plugin for `.ci/run`: with HANDFAST_NO_SKIPS=1 a skipped or deselected test fails the run.
 
 Tests that are expected to fail (`xfail`) do run, and are not counted. Where tests run in several processes, what a
 process deselected is known to that process alone: it hands its list over when it ends.
@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import pytest
 
-VARIABLE: Final = "HOLDFAST_NO_SKIPS"
-HANDED_OVER: Final = "holdfast_left_out"
+VARIABLE: Final = "HANDFAST_NO_SKIPS"
+HANDED_OVER: Final = "handfast_left_out"
 
 
 class NoSkips:
@@ -62,4 +62,4 @@ class NoSkips:
 def pytest_configure(config: pytest.Config) -> None:
     """Switch on where the variable is set."""
     if os.environ.get(VARIABLE) == "1":
-        config.pluginmanager.register(NoSkips(), "holdfast-no-skips")
+        config.pluginmanager.register(NoSkips(), "handfast-no-skips")

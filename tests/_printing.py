@@ -7,7 +7,7 @@ import asyncio
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
-from holdfast import AgentHost
+from handfast import AgentHost
 
 
 @workflow.defn

@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from holdfast import Decision, Request, Run, Signer, TrustedKey, TrustedKeys
-from holdfast.payloads.requests import Verdict
-from holdfast.payloads.signed import About, Place
-from holdfast.testing import Lab
+from handfast import Decision, Request, Run, Signer, TrustedKey, TrustedKeys
+from handfast.payloads.requests import Verdict
+from handfast.payloads.signed import About, Place
+from handfast.testing import Lab
 
 
 def trusted(

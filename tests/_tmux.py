@@ -21,7 +21,7 @@ class Tmux:
 
     ::
 
-        async with Tmux(["holdfast", "watch", "run-1"], directory, environment) as terminal:
+        async with Tmux(["handfast", "watch", "run-1"], directory, environment) as terminal:
             await terminal.shows("approve?")
             await terminal.type("y")
     """
@@ -31,7 +31,7 @@ class Tmux:
         self._command = command
         self._directory = directory
         self._environment = {**environment, "TERM": "screen-256color"}
-        self._name = f"holdfast-{uuid.uuid4().hex[:12]}"
+        self._name = f"handfast-{uuid.uuid4().hex[:12]}"
         self._written = directory / f"{self._name}.fifo"
         self._stream: asyncio.StreamReader | None = None
         self._transport: asyncio.ReadTransport | None = None

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from cli.warm_commands import DEVNULL, PIPE, WarmCommands
-from holdfast import Agent
-from holdfast.testing import Lab
+from handfast import Agent
+from handfast.testing import Lab
 
 STDERR: Final = 2
 

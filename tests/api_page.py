@@ -10,8 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-import holdfast
-import holdfast.testing
+import handfast
+import handfast.testing
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGE: Final = ROOT / "docs" / "api.md"
@@ -53,17 +53,17 @@ GROUPS: Final = (
 HEAD: Final = """\
 # Public names
 
-All that `from holdfast import …` gives, with what its docstring says first; `help(name)` has the rest. `make api`
+All that `from handfast import …` gives, with what its docstring says first; `help(name)` has the rest. `make api`
 makes this page, and a test fails when it is out of date. What is on no list here is private, but for the documented
-submodules `holdfast.worker`, `holdfast.connection`, `holdfast.server`, `holdfast.errors` and
-`holdfast.payloads.events`.
+submodules `handfast.worker`, `handfast.connection`, `handfast.server`, `handfast.errors` and
+`handfast.payloads.events`.
 """
 
 
 def home(module: ModuleType, name: str) -> str:
     """The module that a name comes from, below the package."""
     value = getattr(module, name)
-    return str(getattr(value, "__module__", "")).removeprefix("holdfast.")
+    return str(getattr(value, "__module__", "")).removeprefix("handfast.")
 
 
 def kind(value: object) -> str:
@@ -95,17 +95,17 @@ def group_of(place: str) -> str:
 def page() -> str:
     """The page."""
     rows: dict[str, list[str]] = {heading: [] for heading, _ in GROUPS}
-    for name in holdfast.__all__:
-        value = getattr(holdfast, name)
-        rows[group_of(home(holdfast, name))].append(f"| `{name}` | {kind(value)} | {first_sentence(value)} |")
+    for name in handfast.__all__:
+        value = getattr(handfast, name)
+        rows[group_of(home(handfast, name))].append(f"| `{name}` | {kind(value)} | {first_sentence(value)} |")
     parts = [HEAD]
     for heading, lines in rows.items():
         parts += [f"\n## {heading}\n", "| name | | |", "|---|---|---|", *lines]
     lines = [
-        f"| `{name}` | {kind(getattr(holdfast.testing, name))} | {first_sentence(getattr(holdfast.testing, name))} |"
-        for name in holdfast.testing.__all__
+        f"| `{name}` | {kind(getattr(handfast.testing, name))} | {first_sentence(getattr(handfast.testing, name))} |"
+        for name in handfast.testing.__all__
     ]
-    parts += ["\n## For tests: `holdfast.testing`\n", "| name | | |", "|---|---|---|", *lines]
+    parts += ["\n## For tests: `handfast.testing`\n", "| name | | |", "|---|---|---|", *lines]
     return "\n".join(parts) + "\n"
 
 

@@ -15,16 +15,16 @@ from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from _warm_lab import WarmLab, WarmWorkers
-from holdfast import Agent
-from holdfast.server import EmbeddedServer, find_binary
-from holdfast.testing import Lab
+from handfast import Agent
+from handfast.server import EmbeddedServer, find_binary
+from handfast.testing import Lab
 from redis_server import RedisServer
 
 pytest_plugins = ["_no_skips"]
 
 # How long one example takes says more about the machine's load than about the code; pytest-timeout is the bound.
-settings.register_profile("holdfast", deadline=None)
-settings.load_profile("holdfast")
+settings.register_profile("handfast", deadline=None)
+settings.load_profile("handfast")
 
 # A server that has all cores to itself would be a little faster. Here several share them with everything else, and what
 # each spends on waking its own threads is a tenth of its work.

@@ -59,7 +59,7 @@ CACHED_ONLY: Final = frozenset({"O1"})
 HEAD: Final = """\
 # Scenarios
 
-What Holdfast promises around a person's decision, and the tests that hold it, on a real Temporal server. The table is
+What Handfast promises around a person's decision, and the tests that hold it, on a real Temporal server. The table is
 made from the tests by `make scenarios`, and a test fails when it is out of date. A promise is a test's own words;
 *replayed* says that the row is also held with the worker's cache off, where a run is replayed from its history at every
 step. Every history that a test makes is replayed on today's code when the test ends.

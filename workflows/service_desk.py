@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 
-from holdfast import AgentHost, AgentRef
+from handfast import AgentHost, AgentRef
 
 
 @dataclass(frozen=True)

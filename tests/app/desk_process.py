@@ -17,7 +17,7 @@ WAIT_S: Final = 110.0
 
 def clean_environment() -> dict[str, str]:
     """This environment without keys, profiles and addresses; every warning is an error."""
-    foreign = ("OPENAI_", "TEMPORAL_", "HOLDFAST_", "DESK_")
+    foreign = ("OPENAI_", "TEMPORAL_", "HANDFAST_", "DESK_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {**kept, "TEMPORAL_CONFIG_FILE": os.devnull, "PYTHONWARNINGS": "error", "NO_COLOR": "1", "USER": "tester"}
 

@@ -18,10 +18,10 @@ from conftest import MakeLab
 from demonstration.evidence import CUSTOMER, lines_of, prepare
 from demonstration.model import QUESTION, TICKET, scripted
 from desk import agents, auditor, billing, groups
-from holdfast import Agent, Request, Run
-from holdfast.errors import NotAnApproverError, RequesterExcludedError
-from holdfast.events import history_of
-from holdfast.testing import Lab
+from handfast import Agent, Request, Run
+from handfast.errors import NotAnApproverError, RequesterExcludedError
+from handfast.events import history_of
+from handfast.testing import Lab
 from workflows import service_desk
 from workflows.service_desk import Outcome, Resolution, ServiceDesk, Ticket
 
@@ -48,7 +48,7 @@ async def open_lab(make_lab: MakeLab, root: Path) -> Lab:
 async def start(
     lab: Lab, follow_up_after_s: float = 0.1, customer: str = CUSTOMER, name: str = "ticket"
 ) -> tuple[Handle, Run]:
-    """Start a ticket; its handle as Temporal has it, and as Holdfast has it."""
+    """Start a ticket; its handle as Temporal has it, and as Handfast has it."""
     handle = await lab.client.start_workflow(
         ServiceDesk.run,
         Ticket(TICKET, follow_up_after_s, requested_by="someone", customer=customer),

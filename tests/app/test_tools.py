@@ -21,7 +21,7 @@ from activities.refund import once_per_order, over_100, refund
 from activities.run_cleanup import run_cleanup
 from activities.run_diagnostic import CHECKS, UnknownCheckError, run_diagnostic
 from activities.workspace import JOURNAL, TargetRefusedError, Workspace
-from holdfast import Approval, ToolContext
+from handfast import Approval, ToolContext
 
 OURS = Order(order=7, customer="c-1", item="a lamp", paid=250.0)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.desk_process import ROOT, WAIT_S, clean_environment
 from demonstration.worker_process import environment_of_worker
-from holdfast.server import EmbeddedServer
+from handfast.server import EmbeddedServer
 
 
 async def spawn(environment: dict[str, str]) -> asyncio.subprocess.Process:

@@ -1,4 +1,4 @@
-"""Drives the real command: `holdfast` as a process of its own, against the session's real server."""
+"""Drives the real command: `handfast` as a process of its own, against the session's real server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from cli.warm_commands import Process, WarmCommands
-from holdfast.server import EmbeddedServer
+from handfast.server import EmbeddedServer
 
 DEADLINE_S = 60.0
 DESK = '''
@@ -26,7 +26,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from holdfast import Agent, tool
+from handfast import Agent, tool
 
 
 @tool(approval=True)
@@ -69,8 +69,8 @@ class Finished:
         """The one line on stderr, which is never a traceback."""
         [line] = self.err.splitlines()
         assert "Traceback" not in line
-        assert line.startswith("holdfast: ")
-        return line.removeprefix("holdfast: ")
+        assert line.startswith("handfast: ")
+        return line.removeprefix("handfast: ")
 
 
 class Cli:
@@ -106,7 +106,7 @@ class Cli:
                 *arguments, cwd=where, env=variables, stdin=stdin, stdout=stdout, stderr=stderr
             )
         else:
-            line = (sys.executable, "-m", "holdfast", *arguments)
+            line = (sys.executable, "-m", "handfast", *arguments)
             process = await asyncio.create_subprocess_exec(
                 *line, cwd=where, env=variables, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
             )
@@ -157,7 +157,7 @@ MakeCli = Callable[..., Cli]
 
 def nobodys_variables() -> dict[str, str]:
     """The environment, without anybody's settings and keys."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TEMPORAL_", "HOLDFAST_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TEMPORAL_", "HANDFAST_"))}
     for name in ("OPENAI_API_KEY", "FORCE_COLOR", "COLUMNS"):
         kept.pop(name, None)
     return {**kept, "PYTHONWARNINGS": "error"}

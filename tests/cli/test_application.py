@@ -1,4 +1,4 @@
-"""`[tool.holdfast]`: what `dev` and `worker` serve in a folder, and who plays the model there."""
+"""`[tool.handfast]`: what `dev` and `worker` serve in a folder, and who plays the model there."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 from temporalio.client import Client
 
 from cli.conftest import Cli, MakeCli, finish, line_with
-from holdfast import Holdfast
-from holdfast.cli import exits
-from holdfast.cli.init import rendered
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Reply, ResponsesServer, call, text
+from handfast import Handfast
+from handfast.cli import exits
+from handfast.cli.init import rendered
+from handfast.server import EmbeddedServer
+from handfast.testing import Reply, ResponsesServer, call, text
 
 ROOT = Path(__file__).resolve().parents[2]
 REFUND = Reply(call("refund", {"order": 8, "amount": 48.0}))
@@ -25,11 +25,11 @@ DONE = Reply(text("all done"))
 OWN_CLIENT = """
 import os
 
-from holdfast import Agent, HoldfastPlugin
+from handfast import Agent, HandfastPlugin
 from openai import AsyncOpenAI
 
 models = {"default": AsyncOpenAI(base_url=os.environ["OWN_URL"], api_key="own")}
-plugin = HoldfastPlugin([Agent("desk", model="m")], models=models)
+plugin = HandfastPlugin([Agent("desk", model="m")], models=models)
 """
 
 
@@ -56,7 +56,7 @@ async def test_with_a_key_nothing_is_started_that_is_paid_for(make_cli: MakeCli)
         assert dev.stdout is not None
         assert (await dev.stdout.readline()).startswith(b"Temporal server: ")
         suggested = await line_with(dev.stdout, "start a run with")
-        assert suggested.endswith("holdfast start shop 'The mug of order 7 arrived broken. Please refund it.'\n")
+        assert suggested.endswith("handfast start shop 'The mug of order 7 arrived broken. Please refund it.'\n")
         assert (await here("runs", "--json")).document == []
         assert model.requests == []
         assert (await here("start", "shop", "hello")).out == "all done\n"
@@ -89,7 +89,7 @@ async def test_a_module_on_the_command_line_is_served_alone(make_cli: MakeCli) -
     refused = await cli("dev", "shop", "--port", "0")
     assert refused.code == exits.BAD_INPUT
     assert "set OPENAI_API_KEY" in refused.line
-    assert not (cli.directory / ".holdfast").exists()
+    assert not (cli.directory / ".handfast").exists()
 
 
 async def test_a_client_of_its_own_is_no_script(make_cli: MakeCli) -> None:
@@ -117,7 +117,7 @@ async def test_a_worker_serves_agents_and_workflows(cli: Cli, server: EmbeddedSe
         await line_with(worker.stdout, "ready: worker for shop")
         client = await Client.connect(server.address)
         handle = await client.start_workflow("Ticket", "Refund order 8", id=queue, task_queue=queue, result_type=str)
-        run = Holdfast(client).run(queue)
+        run = Handfast(client).run(queue)
         async for request in run.requests():
             await run.approve(request, decided_by="lead")
             break
@@ -128,20 +128,20 @@ async def test_a_worker_serves_agents_and_workflows(cli: Cli, server: EmbeddedSe
     assert len((cli.directory / "refunds.jsonl").read_text().splitlines()) == 1
 
 
-TABLE = '[tool.holdfast]\nagents = "shop:plugin"\n'
+TABLE = '[tool.handfast]\nagents = "shop:plugin"\n'
 
 
 @pytest.mark.parametrize(
     ("project", "words"),
     [
-        pytest.param("[tool.holdfast", "pyproject.toml cannot be read", id="broken-toml"),
-        pytest.param("[tool.holdfast]\n", "agents: Field required", id="no-agents"),
+        pytest.param("[tool.handfast", "pyproject.toml cannot be read", id="broken-toml"),
+        pytest.param("[tool.handfast]\n", "agents: Field required", id="no-agents"),
         pytest.param(f'{TABLE}scirpt = "x"\n', "scirpt: Extra inputs", id="unknown-key"),
         pytest.param(f"{TABLE}workflows = 7\n", "workflows: Input should be", id="wrong-type"),
         pytest.param(f'{TABLE}first_run = {{agent = "a", input = "b"}}\n', "needs a script", id="run-without-script"),
         pytest.param(f'{TABLE}script = "none.json"\n', "none.json cannot be read", id="missing-script"),
         pytest.param(f'{TABLE}script = "pyproject.toml"\n', "not a script", id="no-script"),
-        pytest.param('[tool.holdfast]\nagents = "nowhere"\n', "there is no module nowhere", id="missing-module"),
+        pytest.param('[tool.handfast]\nagents = "nowhere"\n', "there is no module nowhere", id="missing-module"),
         pytest.param(
             f'{TABLE}script = "script.json"\nworkflows = ["workflows.ticket:Nothing"]\n',
             "workflows.ticket:Nothing: it is no workflow",
@@ -155,14 +155,14 @@ TABLE = '[tool.holdfast]\nagents = "shop:plugin"\n'
     ],
 )
 async def test_a_table_that_cannot_be_used_is_one_line(make_cli: MakeCli, project: str, words: str) -> None:
-    """What is wrong in `[tool.holdfast]` is said in one line, and no server is started."""
+    """What is wrong in `[tool.handfast]` is said in one line, and no server is started."""
     cli = make_cli(None)
     write_application(cli.directory)
     (cli.directory / "pyproject.toml").write_text(project)
     refused = await cli("dev", "--port", "0")
     assert (refused.code, refused.out) == (exits.BAD_INPUT, "")
     assert words in refused.line
-    assert not (cli.directory / ".holdfast").exists()
+    assert not (cli.directory / ".handfast").exists()
 
 
 @pytest.mark.parametrize("project", [None, "", "tool = 7", "[tool.other]\n"], ids=["none", "empty", "odd", "others"])
@@ -173,7 +173,7 @@ async def test_a_worker_with_nothing_to_serve_says_so(make_cli: MakeCli, project
         (cli.directory / "pyproject.toml").write_text(project)
     refused = await cli("worker")
     assert refused.code == exits.BAD_INPUT
-    assert refused.line == "name MODULE[:NAME], or write it as agents under [tool.holdfast] in pyproject.toml"
+    assert refused.line == "name MODULE[:NAME], or write it as agents under [tool.handfast] in pyproject.toml"
 
 
 def check_with(folder: Path, tool: str, *options: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cli.conftest import Cli, MakeCli
-from holdfast import Holdfast
-from holdfast.cli import exits
-from holdfast.server import EmbeddedServer
+from handfast import Handfast
+from handfast.cli import exits
+from handfast.server import EmbeddedServer
 
 NOWHERE = "127.0.0.1:1"
 
@@ -35,10 +35,10 @@ NOWHERE = "127.0.0.1:1"
         pytest.param(["worker", "desk_agents:nobody"], exits.BAD_INPUT, "has no nobody", id="no-such-name"),
         pytest.param(["worker", "desk_agents"], exits.BAD_INPUT, "OPENAI_API_KEY", id="worker-without-key"),
         pytest.param(["dev", "desk_agents"], exits.BAD_INPUT, "OPENAI_API_KEY", id="dev-without-key"),
-        pytest.param(["show", "no-such-run"], exits.NOT_FOUND, "holdfast runs", id="show-unknown-run"),
-        pytest.param(["cancel", "no-such-run"], exits.NOT_FOUND, "holdfast runs", id="cancel-unknown-run"),
+        pytest.param(["show", "no-such-run"], exits.NOT_FOUND, "handfast runs", id="show-unknown-run"),
+        pytest.param(["cancel", "no-such-run"], exits.NOT_FOUND, "handfast runs", id="cancel-unknown-run"),
         pytest.param(["approvals", "--run", "no-such-run"], exits.NOT_FOUND, "no run", id="approvals-of-unknown-run"),
-        pytest.param(["approve", "abcd1234"], exits.NOT_FOUND, "holdfast approvals", id="approve-unknown-request"),
+        pytest.param(["approve", "abcd1234"], exits.NOT_FOUND, "handfast approvals", id="approve-unknown-request"),
         pytest.param(["reject", "abcd1234", "--run", "no-such-run"], exits.NOT_FOUND, "no run", id="reject-in-no-run"),
         pytest.param(["runs", "--namespace", "nowhere"], exits.NOT_SET_UP, "nowhere", id="unknown-namespace"),
         pytest.param(["show", "x", "--namespace", "nowhere"], exits.NOT_SET_UP, "nowhere", id="show-in-no-namespace"),
@@ -68,7 +68,7 @@ async def test_xc5_no_server_is_one_line_with_the_remedy(make_cli: MakeCli, argu
     """XC5: with no server at the address every command says so, how to start one, and leaves with 5."""
     finished = await make_cli(NOWHERE)(*arguments)
     assert finished.code == exits.NO_SERVER
-    assert "holdfast dev" in finished.line
+    assert "handfast dev" in finished.line
 
 
 async def test_an_error_is_a_json_document_too(cli: Cli) -> None:
@@ -89,8 +89,8 @@ async def test_an_unknown_agent_starts_nothing_where_agents_are_named(cli: Cli, 
 
 
 async def test_agents_to_check_against_come_from_the_environment(cli: Cli) -> None:
-    """HOLDFAST_AGENTS says once for a whole project what start checks against."""
-    finished = await cli("start", "disk", "hello", HOLDFAST_AGENTS="desk_agents")
+    """HANDFAST_AGENTS says once for a whole project what start checks against."""
+    finished = await cli("start", "disk", "hello", HANDFAST_AGENTS="desk_agents")
     assert finished.code == exits.BAD_INPUT
     assert "known agents: desk" in finished.line
 
@@ -99,7 +99,7 @@ async def test_a_context_that_does_not_fit_starts_nothing(cli: Cli) -> None:
     """With --agents a context is checked against the agent's own type, field by field, before anything starts."""
     (cli.directory / "typed_agents.py").write_text(
         "from pydantic import BaseModel\n"
-        "from holdfast import Agent\n"
+        "from handfast import Agent\n"
         "class Ticket(BaseModel):\n"
         "    number: int\n"
         "typed = Agent('typed', instructions='Help.', model='m', context_type=Ticket)\n"
@@ -118,8 +118,8 @@ async def test_a_module_that_breaks_is_named_in_one_line(cli: Cli) -> None:
 
 
 async def test_a_traceback_is_there_for_whoever_asks(cli: Cli) -> None:
-    """HOLDFAST_DEBUG=1 shows where an error comes from."""
-    finished = await cli("show", "no-such-run", HOLDFAST_DEBUG="1")
+    """HANDFAST_DEBUG=1 shows where an error comes from."""
+    finished = await cli("show", "no-such-run", HANDFAST_DEBUG="1")
     assert finished.code == exits.NOT_FOUND
     assert "Traceback" in finished.err
 
@@ -128,16 +128,16 @@ async def test_help_and_version_are_fine(cli: Cli) -> None:
     """Help and version go to stdout with code 0, without colour codes where nobody's terminal reads."""
     version, helped = await cli("--version"), await cli("start", "--help")
     assert (version.code, helped.code) == (exits.OK, exits.OK)
-    assert version.out.startswith("holdfast ")
+    assert version.out.startswith("handfast ")
     assert "claimed name" in helped.out
     assert "\x1b" not in helped.out
 
 
 async def test_dev_without_key_starts_nothing(make_cli: MakeCli) -> None:
-    """Without a key `holdfast dev AGENTS` refuses before a server is started."""
+    """Without a key `handfast dev AGENTS` refuses before a server is started."""
     cli = make_cli(None)
     assert (await cli("dev", "desk_agents")).code == exits.BAD_INPUT
-    assert not (cli.directory / ".holdfast").exists()
+    assert not (cli.directory / ".handfast").exists()
 
 
 async def test_a_taken_run_id_is_refused(cli: Cli, server: EmbeddedServer) -> None:
@@ -149,4 +149,4 @@ async def test_a_taken_run_id_is_refused(cli: Cli, server: EmbeddedServer) -> No
     assert second.code == exits.REFUSED
     assert "going on" in second.line
     assert attached.document == {"run": "taken-1"}
-    await (await Holdfast.connect(server.address)).client.get_workflow_handle("taken-1").terminate()
+    await (await Handfast.connect(server.address)).client.get_workflow_handle("taken-1").terminate()

@@ -1,4 +1,4 @@
-"""`holdfast chat`: a conversation in a terminal, and in a pipe."""
+"""`handfast chat`: a conversation in a terminal, and in a pipe."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from cli.conftest import Cli
 from cli.test_runs import ASKS, DESK, DONE
 from cli.test_watching import LONG
 from conftest import MakeLab
-from holdfast.cli import exits
-from holdfast.testing import Fail, Pause, Reply, text
+from handfast.cli import exits
+from handfast.testing import Fail, Pause, Reply, text
 from redis_server import RedisServer
 
 
@@ -19,8 +19,8 @@ async def test_a_terminal_holds_a_conversation_and_asks_inline(make_lab: MakeLab
     goes on with the same conversation."""
     lab = await make_lab([DESK], script=[Reply(text("What shall I do?")), ASKS, DONE, Reply(text("Still here."))])
     session = lab.hf.session(f"chat-{lab.task_queue}")
-    command = [sys.executable, "-m", "holdfast", "chat", "desk", "--session", session.id, "--by", "lead"]
-    environment = {**cli.environment, "HOLDFAST_TASK_QUEUE": lab.task_queue}
+    command = [sys.executable, "-m", "handfast", "chat", "desk", "--session", session.id, "--by", "lead"]
+    environment = {**cli.environment, "HANDFAST_TASK_QUEUE": lab.task_queue}
     async with Tmux(command, cli.directory, environment) as terminal:
         await terminal.shows("Ctrl-D leaves")
         await terminal.type("hello")
@@ -44,8 +44,8 @@ async def test_a_terminal_shows_an_answer_while_it_is_written(make_lab: MakeLab,
     """The first half of a slow answer stands on the screen before the second is written, and the whole in the end."""
     lab = await make_lab([DESK], script=[Pause("half", Reply(text(LONG)), after=3)], deltas=redis.url)
     session = lab.hf.session(f"live-{lab.task_queue}")
-    command = [sys.executable, "-m", "holdfast", "chat", "desk", "--session", session.id]
-    environment = {**cli.environment, "HOLDFAST_TASK_QUEUE": lab.task_queue, "HOLDFAST_DELTAS": redis.url}
+    command = [sys.executable, "-m", "handfast", "chat", "desk", "--session", session.id]
+    environment = {**cli.environment, "HANDFAST_TASK_QUEUE": lab.task_queue, "HANDFAST_DELTAS": redis.url}
     async with Tmux(command, cli.directory, environment) as terminal:
         await terminal.shows("Ctrl-D leaves")
         await terminal.type("tell me")

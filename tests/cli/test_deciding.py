@@ -14,9 +14,9 @@ from pydantic import BaseModel
 from cli.conftest import DEADLINE_S, Cli, finish
 from cli.test_runs import ASKS, DESK, DONE, on
 from conftest import MakeLab
-from holdfast import Agent, Approval, Run, question, tool
-from holdfast.cli import exits
-from holdfast.testing import Lab, Reply, call
+from handfast import Agent, Approval, Run, question, tool
+from handfast.cli import exits
+from handfast.testing import Lab, Reply, call
 
 
 async def waiting(lab: Lab, run_id: str) -> tuple[Run, str]:
@@ -34,7 +34,7 @@ async def test_approve_by_the_start_of_an_id(make_lab: MakeLab, cli: Cli) -> Non
     table = await cli("approvals")
     assert request[:8] in table.out
     assert '{"target": "temp"}' in table.out
-    approved = await cli("approve", request[:8], "--note", "fine", "--json", HOLDFAST_USER="lead")
+    approved = await cli("approve", request[:8], "--note", "fine", "--json", HANDFAST_USER="lead")
     assert approved.code == exits.OK
     assert approved.document["run"] == run.id
     assert approved.document["receipt"]["decided_by"] == "lead"

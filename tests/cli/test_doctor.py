@@ -1,4 +1,4 @@
-"""`holdfast doctor`: what is wrong, and what to do about it."""
+"""`handfast doctor`: what is wrong, and what to do about it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from temporalio.client import Client
 from cli.conftest import Cli, MakeCli
 from conftest import MakeLab
 from crash.grpc_proxy import GrpcProxy
-from holdfast import Agent, Holdfast
-from holdfast._namespace import ensure_namespace
-from holdfast.cli import exits
-from holdfast.health.clock import server_ahead
-from holdfast.health.workers import look_at_workers
-from holdfast.server import RETENTION, EmbeddedServer
+from handfast import Agent, Handfast
+from handfast._namespace import ensure_namespace
+from handfast.cli import exits
+from handfast.health.clock import server_ahead
+from handfast.health.workers import look_at_workers
+from handfast.server import RETENTION, EmbeddedServer
 
 
 def of(document: dict[str, Any], check: str) -> list[dict[str, Any]]:
@@ -30,7 +30,7 @@ def of(document: dict[str, Any], check: str) -> list[dict[str, Any]]:
 async def test_where_all_is_well_it_says_so(make_lab: MakeLab, cli: Cli, tmp_path: Path) -> None:
     """With a server, a worker and a place for archives that answers, nothing is wrong: the version of each is told."""
     lab = await make_lab([Agent("desk", model="m")])
-    looking = cli.with_({"HOLDFAST_ARCHIVE": str(tmp_path / "archive")})
+    looking = cli.with_({"HANDFAST_ARCHIVE": str(tmp_path / "archive")})
     finished = await looking("doctor", "--task-queue", lab.task_queue, "--json")
     found = finished.document
     assert [each["state"] for each in of(found, "server")] == ["ok"]
@@ -56,10 +56,10 @@ async def test_each_finding_names_its_remedy(cli: Cli, server: EmbeddedServer, t
     await ensure_namespace(client, "unhealthy", RETENTION)
     (tmp_path / "file").write_text("no folder")
     await client.start_workflow("AgentRun", {"agent": "desk", "input": "go"}, id="lost", task_queue="lonely")
-    looking = cli.with_({"TEMPORAL_NAMESPACE": "unhealthy", "HOLDFAST_ARTIFACTS": str(tmp_path / "file")})
+    looking = cli.with_({"TEMPORAL_NAMESPACE": "unhealthy", "HANDFAST_ARTIFACTS": str(tmp_path / "file")})
     finished = await looking("doctor", "--task-queue", "lonely")
     assert finished.code == exits.UNHEALTHY
-    for words in ("`holdfast setup`", "HOLDFAST_ARTIFACTS", "`holdfast worker MODULE --task-queue lonely`", "wrong"):
+    for words in ("`handfast setup`", "HANDFAST_ARTIFACTS", "`handfast worker MODULE --task-queue lonely`", "wrong"):
         assert words in finished.out
 
 
@@ -70,7 +70,7 @@ async def test_without_a_server_it_says_how_to_start_one(make_cli: MakeCli) -> N
         finished = await make_cli(f"127.0.0.1:{taken.getsockname()[1]}")("doctor", "--json")
     assert finished.code == exits.UNHEALTHY
     assert [each["state"] for each in finished.document["findings"]] == ["wrong"]
-    assert "`holdfast dev`" in finished.document["findings"][0]["said"]
+    assert "`handfast dev`" in finished.document["findings"][0]["said"]
 
 
 class Overheard(GrpcProxy):
@@ -90,15 +90,15 @@ class Overheard(GrpcProxy):
 
 
 async def test_a_worker_tells_its_version(cli: Cli, server: EmbeddedServer) -> None:
-    """A worker process says of itself which version of Holdfast it has, and the doctor compares it with its own."""
-    hf = Holdfast(await Client.connect(server.address), task_queue="told-desk")
+    """A worker process says of itself which version of Handfast it has, and the doctor compares it with its own."""
+    hf = Handfast(await Client.connect(server.address), task_queue="told-desk")
     async with Overheard(server.address) as proxy:
         serving = ("worker", "desk_agents", "--task-queue", hf.task_queue, "--address", proxy.address)
         worker = await cli.with_({"OPENAI_API_KEY": "none"}).start(*serving)
         await asyncio.wait_for(proxy.told.wait(), 60)
         [told] = [each for each in await look_at_workers(hf) if "here" in each.facts]
-        assert told.facts["here"] == version("holdfast")
-        assert version("holdfast") in str(told.facts["workers"])
+        assert told.facts["here"] == version("handfast")
+        assert version("handfast") in str(told.facts["workers"])
         worker.terminate()
         await worker.wait()
 

@@ -1,4 +1,4 @@
-"""`holdfast doctor`: keys that are missing here, and what to do about it."""
+"""`handfast doctor`: keys that are missing here, and what to do about it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import pytest
 
 from _clear import ring
 from _signing import trusted, write_ring
-from holdfast import Holdfast, Signer, TrustedKey
-from holdfast._namespace import ensure_namespace, register_search_attributes
-from holdfast.connection import connect
-from holdfast.health.checks import CHECKS, examine
-from holdfast.health.findings import Finding
-from holdfast.keyring import Keyring
-from holdfast.server import RETENTION, EmbeddedServer
+from handfast import Handfast, Signer, TrustedKey
+from handfast._namespace import ensure_namespace, register_search_attributes
+from handfast.connection import connect
+from handfast.health.checks import CHECKS, examine
+from handfast.health.findings import Finding
+from handfast.keyring import Keyring
+from handfast.server import RETENTION, EmbeddedServer
 from spec.test_lists import eventually
 
 NAMESPACE = "sealed"
 LONELY: dict[str, Any] = {"task_queue": "nobody-polls-it"}
 
 
-async def looked(check: str, hf: Holdfast) -> list[Finding]:
+async def looked(check: str, hf: Handfast) -> list[Finding]:
     """What one check of the doctor's finds."""
     [named] = [each for each in CHECKS if each.name == check]
     return list(await examine(named, hf))
@@ -38,15 +38,15 @@ async def test_keys_that_runs_need_and_this_client_lacks_are_named(server: Embed
     """Runs under a key that is not here, and those that are not encrypted where that is refused, are counted with the
     remedy, without a worker; a ring that fits is fine, and what it accepts for no run any more is noted."""
 
-    async def holdfast(keyring: Keyring | None) -> Holdfast:
-        return Holdfast(await connect(server.address, namespace=NAMESPACE, encryption=keyring or False))
+    async def handfast(keyring: Keyring | None) -> Handfast:
+        return Handfast(await connect(server.address, namespace=NAMESPACE, encryption=keyring or False))
 
-    bare = await holdfast(None)
+    bare = await handfast(None)
     await ensure_namespace(bare.client, NAMESPACE, RETENTION)
     await register_search_attributes(bare.client, NAMESPACE)
     assert await looked("encryption", bare) == []
-    sealing = (await holdfast(ring("k1"))).client
-    for id, memo in (("asking", {"holdfast.request.x": {"id": "x"}}), ("thinking", None)):
+    sealing = (await handfast(ring("k1"))).client
+    for id, memo in (("asking", {"handfast.request.x": {"id": "x"}}), ("thinking", None)):
         await sealing.start_workflow("AgentRun", {"agent": "a", "input": "x"}, id=id, memo=memo, **LONELY)
     plain = await bare.client.start_workflow("AgentRun", {"agent": "a", "input": "x"}, id="plain", **LONELY)
 
@@ -57,12 +57,12 @@ async def test_keys_that_runs_need_and_this_client_lacks_are_named(server: Embed
     [found] = await looked("encryption", bare)
     assert found.state == "wrong"
     assert found.said.startswith("2 runs that go on are encrypted with the key 'k1', which this client has not")
-    assert "HOLDFAST_ENCRYPTION_KEYS" in found.remedy
-    assert [words for _, words in told(await looked("encryption", await holdfast(ring("k2"))))] == [
+    assert "HANDFAST_ENCRYPTION_KEYS" in found.remedy
+    assert [words for _, words in told(await looked("encryption", await handfast(ring("k2"))))] == [
         "2 runs that go on are encrypted with the key 'k1', which this key ring has not",
         "1 runs that go on are not encrypted, and this key ring reads nothing that is not",
     ]
-    tolerant, strict = await holdfast(ring("k1", accept_plaintext=True)), await holdfast(ring("k1"))
+    tolerant, strict = await handfast(ring("k1", accept_plaintext=True)), await handfast(ring("k1"))
     fits = "what goes on can be read here; the key 'k1' writes"
     assert told(await looked("encryption", tolerant)) == [("ok", fits)]
     await plain.terminate()
@@ -83,16 +83,16 @@ async def test_a_signing_key_that_is_not_trusted_is_named(
     client = await connect(server.address, encryption=False)
     mine, other = Signer.generate(), Signer.generate()
     path = tmp_path / "trusted.json"
-    monkeypatch.delenv("HOLDFAST_TRUSTED_KEYS", raising=False)
-    monkeypatch.delenv("HOLDFAST_SIGNING_KEY", raising=False)
+    monkeypatch.delenv("HANDFAST_TRUSTED_KEYS", raising=False)
+    monkeypatch.delenv("HANDFAST_SIGNING_KEY", raising=False)
 
     async def found(signer: Signer | None, keys: Mapping[str, TrustedKey]) -> tuple[str, str, str]:
         write_ring(path, keys)
-        [finding] = await looked("signing", Holdfast(client, signer=signer))
+        [finding] = await looked("signing", Handfast(client, signer=signer))
         return finding.state, finding.said, finding.remedy
 
-    assert await looked("signing", Holdfast(client)) == []
-    monkeypatch.setenv("HOLDFAST_TRUSTED_KEYS", str(path))
+    assert await looked("signing", Handfast(client)) == []
+    monkeypatch.setenv("HANDFAST_TRUSTED_KEYS", str(path))
     for signer, keys, state, said, remedy in (
         (mine, {mine.kid: trusted(mine)}, "ok", "which is trusted", ""),
         (mine, {other.kid: trusted(other)}, "wrong", "which is not trusted", f"sign with {other.kid}"),
@@ -103,11 +103,11 @@ async def test_a_signing_key_that_is_not_trusted_is_named(
             "kept to verify alone",
             f"--public {mine.public}",
         ),
-        (None, {mine.kid: trusted(mine)}, "note", "signs nothing", "HOLDFAST_SIGNING_KEY"),
+        (None, {mine.kid: trusted(mine)}, "note", "signs nothing", "HANDFAST_SIGNING_KEY"),
         (mine, {mine.kid: trusted(mine, state="verify_only")}, "wrong", "no trusted key is active", "keys trust"),
     ):
         of, words, way = await found(signer, keys)
         assert (of, said in words, remedy in way) == (state, True, True), (words, way)
     path.write_text("no JSON")
-    [finding] = await looked("signing", Holdfast(client))
-    assert (finding.state, "HOLDFAST_TRUSTED_KEYS" in finding.remedy) == ("wrong", True)
+    [finding] = await looked("signing", Handfast(client))
+    assert (finding.state, "HANDFAST_TRUSTED_KEYS" in finding.remedy) == ("wrong", True)

@@ -18,13 +18,13 @@ from google.protobuf.json_format import MessageToDict
 from _clear import clear
 from cli.conftest import Cli, finish, line_with
 from cli.test_serving import with_model
-from holdfast import Holdfast, Keyring
-from holdfast.cli import exits
-from holdfast.cli.codec import TOKEN
-from holdfast.connection import connect
-from holdfast.keyring import VARIABLE
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Reply, ResponsesServer, text
+from handfast import Handfast, Keyring
+from handfast.cli import exits
+from handfast.cli.codec import TOKEN
+from handfast.connection import connect
+from handfast.keyring import VARIABLE
+from handfast.server import EmbeddedServer
+from handfast.testing import Reply, ResponsesServer, text
 
 
 async def test_a_key_ring_is_made_and_rotated(cli: Cli, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ async def test_a_worker_and_the_codec_endpoint_share_a_key_file(
         )
         url = (await line_with(codec.stdout, "ready: codec endpoint")).split()[-1]
         await line_with(worker.stdout, "ready")
-        hf = await Holdfast.connect(server.address, task_queue=queue, encryption=file)
+        hf = await Handfast.connect(server.address, task_queue=queue, encryption=file)
         run = await hf.start("desk", "what does Smith owe?")
         assert (await run.result()).output == "Smith owes 7"
         worker.send_signal(signal.SIGTERM)

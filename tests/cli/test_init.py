@@ -12,8 +12,8 @@ import pytest
 
 from cli.conftest import DEADLINE_S, Cli, MakeCli, finish, line_with
 from cli.warm_commands import Process
-from holdfast.cli import exits
-from holdfast.cli.init import TEMPLATES
+from handfast.cli import exits
+from handfast.cli.init import TEMPLATES
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def desk(make_cli: MakeCli) -> Cli:
 async def waiting_id(dev: Process) -> str:
     """The beginning of the id that `dev` says to approve, once something waits."""
     await line_with(dev.stdout, "first-run waits for a person")
-    return (await line_with(dev.stdout, "holdfast approve")).split()[-1]
+    return (await line_with(dev.stdout, "handfast approve")).split()[-1]
 
 
 async def stop(dev: Process) -> None:
@@ -112,7 +112,7 @@ async def test_it_says_what_comes_next(make_cli: MakeCli) -> None:
     """People read how many files there are, and what to type."""
     made = await make_cli(None)("init", "shop")
     assert made.out.splitlines()[0] == f"shop: {len(TEMPLATES)} files written"
-    assert "  cd shop\n  holdfast dev\n" in made.out
+    assert "  cd shop\n  handfast dev\n" in made.out
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ async def test_it_says_what_comes_next(make_cli: MakeCli) -> None:
         pytest.param("json", "Python's own", id="standard-library"),
         pytest.param("worker", "a part of the application", id="own-part"),
         pytest.param("pydantic", "an installed package", id="installed"),
-        pytest.param("holdfast", "an installed package", id="holdfast"),
+        pytest.param("handfast", "an installed package", id="handfast"),
     ],
 )
 async def test_a_bad_name_is_one_line(make_cli: MakeCli, name: str, words: str) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from cli.conftest import Cli
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approve, tool
-from holdfast.errors import StaleDigestError
-from holdfast.testing import Reply, call, text
+from handfast import Agent, Approve, tool
+from handfast.errors import StaleDigestError
+from handfast.testing import Reply, call, text
 
 BODY = "".join(f"{n:05} " for n in range(50_000)) + "the end"
 

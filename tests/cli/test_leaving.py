@@ -12,11 +12,11 @@ from datetime import timedelta
 import pytest
 
 from cli.conftest import Cli, finish, line_with
-from holdfast import Holdfast, errors
-from holdfast._namespace import ensure_namespace
-from holdfast.cli import exits
-from holdfast.payloads.search_attributes import SEARCH_ATTRIBUTES
-from holdfast.server import EmbeddedServer
+from handfast import Handfast, errors
+from handfast._namespace import ensure_namespace
+from handfast.cli import exits
+from handfast.payloads.search_attributes import SEARCH_ATTRIBUTES
+from handfast.server import EmbeddedServer
 
 TIMES = 50
 
@@ -38,7 +38,7 @@ async def test_xc5_ctrl_c_is_silent_and_the_run_goes_on(cli: Cli, server: Embedd
     process.send_signal(signal.SIGINT)
     finished = await finish(process)
     assert (finished.code, finished.out, finished.err) == (exits.INTERRUPTED, "", "")
-    run = (await Holdfast.connect(server.address)).run("cli-ctrl-c")
+    run = (await Handfast.connect(server.address)).run("cli-ctrl-c")
     assert (await run.status()).status == "running"
     await run.cancel()
 
@@ -57,12 +57,12 @@ async def test_xc5_fifty_commands_none_aborts(cli: Cli) -> None:
 async def test_missing_search_attributes_answer_with_the_remedy(cli: Cli, server: EmbeddedServer) -> None:
     """In a namespace without our search attributes lists leave with 8; runs start; `setup` mends it."""
     namespace = f"bare-{uuid.uuid4().hex[:8]}"
-    client = (await Holdfast.connect(server.address)).client
+    client = (await Handfast.connect(server.address)).client
     await ensure_namespace(client, namespace, timedelta(days=3))
     for command in ("runs", "approvals"):
         finished = await cli(command, "--namespace", namespace)
         assert finished.code == exits.NOT_SET_UP
-        assert "holdfast setup --print" in finished.line
+        assert "handfast setup --print" in finished.line
     started = await cli("start", "desk", "hello", "--no-wait", "--id", "bare-run", "--namespace", namespace)
     assert (started.code, started.out) == (exits.OK, "bare-run\n")
     assert (await cli("approvals", "--run", "bare-run", "--namespace", namespace)).code == exits.OK
@@ -89,7 +89,7 @@ async def test_without_typer_the_extra_is_named(cli: Cli) -> None:
     for module in ("typer", "rich"):
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c"),
-            f"import sys; sys.modules[{module!r}] = None; from holdfast.cli import main; main()",
+            f"import sys; sys.modules[{module!r}] = None; from handfast.cli import main; main()",
             *("runs", "--address", "127.0.0.1:1"),
             env=cli.environment,
             stdout=asyncio.subprocess.PIPE,
@@ -97,17 +97,17 @@ async def test_without_typer_the_extra_is_named(cli: Cli) -> None:
         )
         finished = await finish(process)
         assert finished.code == exits.BAD_INPUT
-        assert "holdfast[cli]" in finished.line
+        assert "handfast[cli]" in finished.line
 
 
-def every(kind: type[errors.HoldfastError]) -> list[type[errors.HoldfastError]]:
-    """All errors below *kind* that Holdfast's own tree holds."""
+def every(kind: type[errors.HandfastError]) -> list[type[errors.HandfastError]]:
+    """All errors below *kind* that Handfast's own tree holds."""
     return [found for each in kind.__subclasses__() for found in (each, *every(each))]
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for kind in every(errors.HoldfastError) if kind.__module__.startswith("holdfast.errors.")]
+    "kind", [kind for kind in every(errors.HandfastError) if kind.__module__.startswith("handfast.errors.")]
 )
-def test_every_error_has_a_code(kind: type[errors.HoldfastError]) -> None:
+def test_every_error_has_a_code(kind: type[errors.HandfastError]) -> None:
     """Each error of the library leads to a documented exit code other than that of a bug."""
     assert any(each in exits.CODES for each in kind.__mro__)

@@ -9,7 +9,7 @@ from pathlib import Path
 from cli.conftest import Cli
 from cli.test_runs import DESK, DONE
 from conftest import MakeLab
-from holdfast.cli import exits
+from handfast.cli import exits
 
 
 async def test_a_run_is_exported_then_erased(make_lab: MakeLab, cli: Cli, tmp_path: Path) -> None:

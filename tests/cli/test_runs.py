@@ -6,9 +6,9 @@ import asyncio
 
 from cli.conftest import Cli, finish, line_with
 from conftest import MakeLab
-from holdfast import Agent, ToolContext, tool
-from holdfast.cli import exits
-from holdfast.testing import Fail, Lab, Reply, call, text
+from handfast import Agent, ToolContext, tool
+from handfast.cli import exits
+from handfast.testing import Fail, Lab, Reply, call, text
 
 
 @tool(approval=True)
@@ -83,7 +83,7 @@ async def test_xc5_no_worker_is_said_and_nothing_is_lost(cli: Cli) -> None:
     """XC5: with no worker `start` says so with the remedy; after --timeout it ends with 9; the run stays."""
     finished = await cli("start", "desk", "hello", "--task-queue", "cli-nobody", "--id", "cli-lost", "--timeout", "5")
     assert finished.code == exits.UNCONFIRMED
-    assert "holdfast worker MODULE --task-queue cli-nobody" in finished.err
+    assert "handfast worker MODULE --task-queue cli-nobody" in finished.err
     shown = await cli("show", "cli-lost", "--json")
     assert shown.document["status"]["status"] == "running"
     assert "no worker polls" in shown.document["trouble"]

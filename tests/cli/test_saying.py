@@ -7,8 +7,8 @@ import asyncio
 from cli.conftest import Cli
 from cli.test_runs import ASKS, DESK, DONE
 from conftest import MakeLab
-from holdfast.cli import exits
-from holdfast.testing import Hang
+from handfast.cli import exits
+from handfast.testing import Hang
 
 
 async def test_send_reaches_the_model_once(make_lab: MakeLab, cli: Cli) -> None:

@@ -8,10 +8,10 @@ import signal
 import uuid
 
 from cli.conftest import Cli, MakeCli, exists, finish, line_with
-from holdfast import Holdfast
-from holdfast.cli import exits
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Reply, ResponsesServer, call, text
+from handfast import Handfast
+from handfast.cli import exits
+from handfast.server import EmbeddedServer
+from handfast.testing import Reply, ResponsesServer, call, text
 
 DONE = Reply(text("all done"))
 
@@ -30,7 +30,7 @@ async def test_sigterm_lets_a_running_tool_finish(cli: Cli, server: EmbeddedServ
         worker = await here.start("worker", "desk_agents", "--task-queue", queue)
         ready = await line_with(worker.stdout, "ready")
         assert ready == f"ready: worker for desk on task queue {queue} at {server.address}\n"
-        run = await (await Holdfast.connect(server.address, task_queue=queue)).start("desk", "go")
+        run = await (await Handfast.connect(server.address, task_queue=queue)).start("desk", "go")
         await exists(cli.directory / "begun")
         worker.send_signal(signal.SIGTERM)
         (cli.directory / "go").touch()
@@ -44,7 +44,7 @@ async def test_sigterm_lets_a_running_tool_finish(cli: Cli, server: EmbeddedServ
 
 async def test_a_worker_is_ready_for_programs_too(cli: Cli) -> None:
     """With --json `worker` writes one document once it polls, with agents, queue and address."""
-    worker = await cli.with_({"OPENAI_API_KEY": "test", "HOLDFAST_TASK_QUEUE": "from-env"}).start(
+    worker = await cli.with_({"OPENAI_API_KEY": "test", "HANDFAST_TASK_QUEUE": "from-env"}).start(
         "worker", "desk_agents:desk", "--json"
     )
     await line_with(worker.stdout, '"ready": true')
@@ -60,7 +60,7 @@ async def test_a_worker_in_a_missing_namespace_says_so(cli: Cli) -> None:
     finished = await cli("worker", "desk_agents", "--namespace", "nowhere", OPENAI_API_KEY="test")
     assert (finished.code, finished.out) == (exits.NOT_SET_UP, "")
     # The SDK's own threads may warn of it after our line.
-    [line] = [each for each in finished.err.splitlines() if each.startswith("holdfast: ")]
+    [line] = [each for each in finished.err.splitlines() if each.startswith("handfast: ")]
     assert "Namespace nowhere is not found" in line
     assert "Traceback" not in finished.err
 
@@ -75,7 +75,7 @@ async def test_dev_serves_and_a_second_one_attaches(make_cli: MakeCli) -> None:
         assert re.search(r"http://\S+:\d+", page)
         ready = await line_with(first.stdout, "ready")
         address = ready.split()[-1]
-        assert (cli.directory / ".holdfast" / "temporal.db").exists()
+        assert (cli.directory / ".handfast" / "temporal.db").exists()
         second = await cli("dev", "--json")
         assert second.code == exits.OK
         assert (second.document["server"], second.document["address"]) == ("attached", address)
@@ -101,5 +101,5 @@ async def test_dev_without_agents_serves_until_ctrl_c(make_cli: MakeCli) -> None
     dev.send_signal(signal.SIGINT)
     finished = await finish(dev)
     assert (finished.code, finished.err) == (exits.OK, "")
-    state = cli.directory / ".holdfast" / "server.json"
+    state = cli.directory / ".handfast" / "server.json"
     assert not state.exists(), json.loads(state.read_text())

@@ -10,9 +10,9 @@ import pytest
 from cli.conftest import Cli
 from cli.test_runs import ASKS, DESK, DONE
 from conftest import MakeLab
-from holdfast import Signer
-from holdfast.cli import exits, keys
-from holdfast.errors import DefinitionError
+from handfast import Signer
+from handfast.cli import exits, keys
+from handfast.errors import DefinitionError
 
 
 async def test_xh5_a_key_of_ones_own_decides_from_the_command_line(make_lab: MakeLab, cli: Cli) -> None:
@@ -27,8 +27,8 @@ async def test_xh5_a_key_of_ones_own_decides_from_the_command_line(make_lab: Mak
     request = await lab.next_request(run)
     line = ["approve", request.id, "--run", run.id]
     unsigned = await cli(*line, "--by", "ana")
-    assert (unsigned.code, "HOLDFAST_SIGNING_KEY" in unsigned.line) == (exits.REFUSED, True)
-    key = {"HOLDFAST_SIGNING_KEY": "ana.pem"}
+    assert (unsigned.code, "HANDFAST_SIGNING_KEY" in unsigned.line) == (exits.REFUSED, True)
+    key = {"HANDFAST_SIGNING_KEY": "ana.pem"}
     assert (await cli(*line, "--by", "lea", **key)).code == exits.REFUSED
     approved = await cli(*line, "--by", "ana", "--json", **key)
     assert approved.document["receipt"]["signed_by"] == {"kid": kid, "method": "cli"}

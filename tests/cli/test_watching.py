@@ -1,4 +1,4 @@
-"""`holdfast watch`: a run's events in a terminal, and for programs."""
+"""`handfast watch`: a run's events in a terminal, and for programs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from _tmux import Tmux
 from cli.conftest import Cli, MakeCli, finish, line_with
 from cli.test_runs import ASKS, DESK, DONE
 from conftest import MakeLab
-from holdfast.cli import exits
-from holdfast.payloads.events import RequestOpened, read_event
-from holdfast.testing import Pause, Reply, ResponsesServer, text
+from handfast.cli import exits
+from handfast.payloads.events import RequestOpened, read_event
+from handfast.testing import Pause, Reply, ResponsesServer, text
 from redis_server import RedisServer
 
 LONG = "Nine words of a reply that is written slowly, piece by piece."
@@ -23,7 +23,7 @@ async def test_a_terminal_shows_what_happens_and_asks(make_lab: MakeLab, cli: Cl
     """In a real terminal `watch --as NAME` shows the events as they come, asks inline, and shows what follows."""
     lab = await make_lab([DESK], script=[ASKS, DONE])
     run = await lab.start("desk", "clean up, please", id=f"watched-{lab.task_queue}")
-    command = [sys.executable, "-m", "holdfast", "watch", run.id, "--as", "lead"]
+    command = [sys.executable, "-m", "handfast", "watch", run.id, "--as", "lead"]
     async with Tmux(command, cli.directory, cli.environment) as terminal:
         screen = await terminal.shows("approve? [y]es, [n]o, [l]eave it:")
         assert "started clean up, please" in screen
@@ -42,7 +42,7 @@ async def test_a_decision_made_elsewhere_closes_the_prompt(make_lab: MakeLab, cl
     """While `watch` asks, somebody else decides: the prompt gives way, and the run is shown to its end."""
     lab = await make_lab([DESK], script=[ASKS, DONE])
     run = await lab.start("desk", id=f"elsewhere-{lab.task_queue}")
-    command = [sys.executable, "-m", "holdfast", "watch", run.id, "--as", "lead"]
+    command = [sys.executable, "-m", "handfast", "watch", run.id, "--as", "lead"]
     async with Tmux(command, cli.directory, cli.environment) as terminal:
         await terminal.shows("approve?")
         await run.reject(await lab.next_request(run), decided_by="other", reason="not now")
@@ -88,16 +88,16 @@ async def test_a_terminal_shows_words_while_they_are_written(make_lab: MakeLab, 
     follows its run show it, and the whole reply in the end."""
     script = [Pause("half", Reply(text(LONG)), after=3), Pause("again", Reply(text(LONG)), after=3)]
     lab = await make_lab([DESK], script=script, deltas=redis.url)
-    environment = {**cli.environment, "HOLDFAST_DELTAS": redis.url}
+    environment = {**cli.environment, "HANDFAST_DELTAS": redis.url}
     run = await lab.start("desk", "tell me", id=f"words-{lab.task_queue}", stream=True)
-    async with Tmux([sys.executable, "-m", "holdfast", "watch", run.id], cli.directory, environment) as terminal:
+    async with Tmux([sys.executable, "-m", "handfast", "watch", run.id], cli.directory, environment) as terminal:
         screen = await terminal.shows(LONG[:36])
         assert LONG[40:] not in screen
         lab.model.open("half")
         screen = await terminal.shows("left with 0")
         assert f"completed {LONG}" in screen
         assert screen.count(LONG[:30]) == 2  # of the reply and the end: what stood there on the way is gone
-    command = [sys.executable, "-m", "holdfast", "start", "desk", "tell me", "--task-queue", lab.task_queue]
+    command = [sys.executable, "-m", "handfast", "start", "desk", "tell me", "--task-queue", lab.task_queue]
     async with Tmux(command, cli.directory, environment) as terminal:
         screen = await terminal.shows(LONG[:36])
         assert LONG[40:] not in screen
@@ -107,15 +107,15 @@ async def test_a_terminal_shows_words_while_they_are_written(make_lab: MakeLab, 
 
 
 async def test_words_of_dev_are_seen_in_another_terminal(make_cli: MakeCli) -> None:
-    """Nothing is configured: who starts a run beside `holdfast dev` sees what is written, and so does who watches."""
+    """Nothing is configured: who starts a run beside `handfast dev` sees what is written, and so does who watches."""
     async with ResponsesServer([Pause("half", Reply(text(LONG)), after=3)]) as model:
         here = make_cli(None, OPENAI_API_KEY="test", OPENAI_BASE_URL=model.base_url)
         dev = await here.start("dev", "desk_agents", "--port", "0")
         await line_with(dev.stdout, "ready")
-        command = [sys.executable, "-m", "holdfast", "start", "desk", "tell me", "--id", "told"]
+        command = [sys.executable, "-m", "handfast", "start", "desk", "tell me", "--id", "told"]
         async with Tmux(command, here.directory, here.environment) as terminal:
             await terminal.shows(LONG[:36])
-            watch = [sys.executable, "-m", "holdfast", "watch", "told"]
+            watch = [sys.executable, "-m", "handfast", "watch", "told"]
             async with Tmux(watch, here.directory, here.environment) as watching:
                 assert LONG[40:] not in await watching.shows(LONG[:36])
                 model.open("half")
@@ -123,4 +123,4 @@ async def test_words_of_dev_are_seen_in_another_terminal(make_cli: MakeCli) -> N
             assert LONG in await terminal.shows("left with 0")
         dev.send_signal(signal.SIGTERM)
         assert (await finish(dev)).code == exits.OK
-        assert not (here.directory / ".holdfast" / "deltas.json").exists()
+        assert not (here.directory / ".handfast" / "deltas.json").exists()

@@ -1,4 +1,4 @@
-"""Commands that start at once, by `_warm`: `python -m holdfast` with its imports done.
+"""Commands that start at once, by `_warm`: `python -m handfast` with its imports done.
 
 What Python itself reads from the environment when it starts is read once: a command whose variables of that kind
 differ is started anew.
@@ -180,19 +180,19 @@ def main(path: str) -> None:
     """Import all that commands need, and nothing that starts a thread, and fork commands."""
     from temporalio.worker._worker import load_default_build_id  # noqa: PLC0415 - likewise
 
-    import holdfast.cli  # noqa: PLC0415 - only this process needs it
+    import handfast.cli  # noqa: PLC0415 - only this process needs it
 
-    for each in pkgutil.walk_packages(holdfast.cli.__path__, "holdfast.cli."):
+    for each in pkgutil.walk_packages(handfast.cli.__path__, "handfast.cli."):
         importlib.import_module(each.name)
-    for name in ("openai", "holdfast.plugin", "holdfast.server", "holdfast.testing", "holdfast.worker"):
+    for name in ("openai", "handfast.plugin", "handfast.server", "handfast.testing", "handfast.worker"):
         importlib.import_module(name)
     load_default_build_id()  # hashes every module that is loaded, once a process: for a worker, some tenths of a second
     fork_for_each(path, command)
 
 
 def command(request: dict[str, Any], fds: list[int], connection: socket.socket) -> NoReturn:
-    """Be ``python -m holdfast``, in the folder and with the variables that were asked for."""
-    from holdfast.cli import main as holdfast  # noqa: PLC0415 - imported already
+    """Be ``python -m handfast``, in the folder and with the variables that were asked for."""
+    from handfast.cli import main as handfast  # noqa: PLC0415 - imported already
 
     os.set_inheritable(connection.fileno(), False)
     for number, fd in enumerate(fds):
@@ -202,11 +202,11 @@ def command(request: dict[str, Any], fds: list[int], connection: socket.socket) 
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
     sys.path[:] = [request["cwd"], *(each for each in sys.path if each != str(TESTS))]
-    sys.argv = ["holdfast", *request["arguments"]]
+    sys.argv = ["handfast", *request["arguments"]]
     sys.stdin, sys.stdout, sys.stderr = _stream(0, "r"), _stream(1, "w"), _stream(2, "w")
     code = 1
     try:
-        holdfast()
+        handfast()
         code = 0
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else 1

@@ -6,12 +6,12 @@ import asyncio
 import os
 import sys
 
-from holdfast import Holdfast
+from handfast import Handfast
 
 
 async def click(address: str, run_id: str, request: str, decision_id: str) -> str:
     """Approve, and return the state of the receipt."""
-    hf = await Holdfast.connect(address)
+    hf = await Handfast.connect(address)
     receipt = await hf.run(run_id).approve(request, decided_by="lead", decision_id=decision_id)
     return "duplicate" if receipt.duplicate else receipt.state
 

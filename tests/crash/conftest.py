@@ -13,8 +13,8 @@ from crash.judge import Judge
 from crash.ledger import Ledger
 from crash.matrix import Matrix, play
 from crash.warm_workers import WarmWorkers
-from holdfast.server import EmbeddedServer
-from holdfast.testing import ResponsesServer
+from handfast.server import EmbeddedServer
+from handfast.testing import ResponsesServer
 
 
 @pytest_asyncio.fixture(loop_scope="session")

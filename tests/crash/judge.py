@@ -10,7 +10,7 @@ import os
 from types import TracebackType
 from typing import Self
 
-VARIABLE = "HOLDFAST_TEST_JUDGE"
+VARIABLE = "HANDFAST_TEST_JUDGE"
 
 
 async def report(line: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast import Agent, tool
+from handfast import Agent, tool
 
 
 @tool(effect="read_only")

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-VARIABLE: Final = "HOLDFAST_TEST_LEDGER"
+VARIABLE: Final = "HANDFAST_TEST_LEDGER"
 START_S: Final = 30.0
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS bodies (run TEXT, tool TEXT, key TEXT);

@@ -26,14 +26,14 @@ from crash.grpc_proxy import POLLS, Fault, GrpcProxy, Kill, Point
 from crash.ledger import Ledger
 from crash.steps import RunStep
 from crash.warm_workers import WarmWorker, WarmWorkers
-from holdfast import GiveUp, Holdfast, HoldfastPlugin, Run
-from holdfast.chain import chain_of
-from holdfast.events import history_of
-from holdfast.payloads.events import InDoubt, ModelReplied, RequestDecided, RequestOpened
-from holdfast.payloads.requests import Request
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Reply, ResponsesServer, Script, call, text
-from holdfast.testing.script import RecordedRequest, Step
+from handfast import GiveUp, Handfast, HandfastPlugin, Run
+from handfast.chain import chain_of
+from handfast.events import history_of
+from handfast.payloads.events import InDoubt, ModelReplied, RequestDecided, RequestOpened
+from handfast.payloads.requests import Request
+from handfast.server import EmbeddedServer
+from handfast.testing import Reply, ResponsesServer, Script, call, text
+from handfast.testing.script import RecordedRequest, Step
 
 AT_A_TIME: Final = 16
 RUN_S: Final = 120.0
@@ -55,7 +55,7 @@ class Case:
         nested: The calls are those of an agent that is used as a tool.
         by: How the decision comes: by update, by signal, or by update with edited arguments, which are checked first.
         before: Turns with a free call each, before the model calls those.
-        segment_events: As `Holdfast.start`; the person decides when the run has gone on in a fresh history. Only the
+        segment_events: As `Handfast.start`; the person decides when the run has gone on in a fresh history. Only the
             messages around that are points.
     """
 
@@ -170,7 +170,7 @@ class Matrix:
         self._asked: dict[str, list[RecordedRequest]] = {}
         self._indexed = 0
         self._started_in: dict[str, float] = {}
-        self._replayer = Replayer(workflows=[], plugins=[HoldfastPlugin()])
+        self._replayer = Replayer(workflows=[], plugins=[HandfastPlugin()])
 
     async def at_every_point(self, case: Case, every: int = 1) -> tuple[Trial, list[Trial]]:
         """Do *case* without a fault, then with a kill at each of its points, or at *every* so many of them."""
@@ -198,7 +198,7 @@ class Matrix:
                 proxy.plan(point, fault or Kill(living[0].kill))
             replacing = asyncio.create_task(self._replaced(proxy, living, run_id)) if fault is None else None
             try:
-                hf = Holdfast(self.client, task_queue=run_id)
+                hf = Handfast(self.client, task_queue=run_id)
                 run = await hf.start("shop", f"do {case.name} {run_id}", id=run_id, segment_events=case.segment_events)
                 async with asyncio.timeout(RUN_S):
                     doubts = await self.decide_all(run, case)

@@ -1,6 +1,6 @@
 """Keeps what the crash matrix measured: `make crash-matrix` writes it into docs/reliability.md, between two marks.
 
-Each test of the matrix leaves its trials in the folder that HOLDFAST_MATRIX names; this makes one table of them.
+Each test of the matrix leaves its trials in the folder that HANDFAST_MATRIX names; this makes one table of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from crash.matrix import GOES_ON_S, Case, Trial
 
-VARIABLE: Final = "HOLDFAST_MATRIX"
+VARIABLE: Final = "HANDFAST_MATRIX"
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 BEGIN: Final = "<!-- crash matrix: written by `make crash-matrix` -->"
 END: Final = "<!-- end of the crash matrix -->"

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from holdfast import Agent, RunContext, ToolContext, tool
+from handfast import Agent, RunContext, ToolContext, tool
 
-UNGATED = "HOLDFAST_TEST_UNGATED"
+UNGATED = "HANDFAST_TEST_UNGATED"
 
 
 class Desk(BaseModel):

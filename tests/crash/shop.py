@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crash import ledger
-from holdfast import Agent, ToolContext, tool
+from handfast import Agent, ToolContext, tool
 
 
 @tool(approval=True)

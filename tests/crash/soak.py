@@ -26,8 +26,8 @@ from crash.ledger import Ledger
 from crash.matrix import Matrix, play
 from crash.storm import Storm, Weather
 from crash.warm_workers import WarmWorkers
-from holdfast.server import EmbeddedServer
-from holdfast.testing import ResponsesServer
+from handfast.server import EmbeddedServer
+from handfast.testing import ResponsesServer
 
 MIXED: Final = "mixed"
 EVERY_SECOND: Final = "killed-every-second"
@@ -124,7 +124,7 @@ async def soak(minutes: float, seed: int, only: str | None) -> list[dict[str, An
         MIXED: Weather(seed=seed, seconds=minutes * 60, kill_every_s=5.0, lost=0.03),
         EVERY_SECOND: Weather(seed=seed, seconds=60.0, kill_every_s=1.0, runs=200),
     }
-    with tempfile.TemporaryDirectory(prefix="holdfast-soak-") as name:
+    with tempfile.TemporaryDirectory(prefix="handfast-soak-") as name:
         directory = Path(name)
         async with (
             await EmbeddedServer.start(persistent=False, port=0, ui=False) as server,

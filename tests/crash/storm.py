@@ -17,7 +17,7 @@ from crash.cases import AT_MOST_ONCE, DENIED, IDEMPOTENT, NESTED, PARALLEL
 from crash.grpc_proxy import POLLS, Delay, Double, Drop, Fault, GrpcProxy, Side
 from crash.matrix import Case, Matrix, Trial, wrongs
 from crash.warm_workers import WarmWorker
-from holdfast import Holdfast, Run
+from handfast import Handfast, Run
 
 MIXED: Final = (IDEMPOTENT, AT_MOST_ONCE, DENIED, PARALLEL, NESTED)
 CLOSED_WITHIN_S: Final = 120.0
@@ -123,7 +123,7 @@ class Storm:
         return self.after
 
     async def _begin_runs(self) -> None:
-        hf = Holdfast(self.matrix.client, task_queue=self.task_queue)
+        hf = Handfast(self.matrix.client, task_queue=self.task_queue)
         weather = self.weather
         free = asyncio.Semaphore(weather.at_a_time)
         until = time.monotonic() + weather.seconds

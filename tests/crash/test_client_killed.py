@@ -10,8 +10,8 @@ from pathlib import Path
 from _evidence import logged
 from conftest import Effects, MakeLab
 from crash.grpc_proxy import GrpcProxy, Kill, Point, Side
-from holdfast import Agent, Run, tool
-from holdfast.testing import Lab, Reply, call, text
+from handfast import Agent, Run, tool
+from handfast.testing import Lab, Reply, call, text
 
 TESTS = Path(__file__).parent.parent
 

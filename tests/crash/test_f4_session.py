@@ -7,7 +7,7 @@ from datetime import timedelta
 from conftest import MakeLab
 from crash.judge import Judge
 from crash.test_p4_in_doubt import till
-from holdfast.testing import Hang, Reply, call, text
+from handfast.testing import Hang, Reply, call, text
 from spec.test_f_sessions import kinds, talk_to
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import openai
 
 from conftest import MakeLab
-from holdfast import KeptHistory
-from holdfast.testing import Gate, Lab, Reply, Script, call, text
-from holdfast.testing.script import RecordedRequest, Step
+from handfast import KeptHistory
+from handfast.testing import Gate, Lab, Reply, Script, call, text
+from handfast.testing.script import RecordedRequest, Step
 
 TESTS = Path(__file__).parent.parent
 DONE = Reply(text("done"))

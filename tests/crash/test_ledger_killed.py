@@ -12,9 +12,9 @@ import pytest_asyncio
 from conftest import MakeLab
 from crash.ledger import VARIABLE, Ledger
 from crash.shop import shop
-from holdfast import Ran, RunAgain
-from holdfast.testing import Reply, Script, call, text
-from holdfast.testing.script import RecordedRequest, Step
+from handfast import Ran, RunAgain
+from handfast.testing import Reply, Script, call, text
+from handfast.testing.script import RecordedRequest, Step
 
 
 def play(request: RecordedRequest) -> Step:

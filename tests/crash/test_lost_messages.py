@@ -10,14 +10,14 @@ from crash.cases import AT_MOST_ONCE, IDEMPOTENT
 from crash.grpc_proxy import POLLS, Delay, Double, Drop, Fault, Point
 from crash.matrix import Case, Matrix, wrongs
 from crash.steps import RunStep
-from holdfast.workflows.decided import OUTCOME_UNKNOWN
+from handfast.workflows.decided import OUTCOME_UNKNOWN
 
 MESSAGES = [
     RunStep("RespondWorkflowTaskCompleted", "decide 1"),  # which starts the approved call
-    RunStep("RecordActivityTaskHeartbeat", "holdfast.tool.{tool} 1"),
-    RunStep("RespondActivityTaskCompleted", "holdfast.tool.{tool} 1"),
-    RunStep("PollWorkflowTaskQueue", "holdfast.tool.{tool} 1"),  # which brings what became of it
-    RunStep("RespondWorkflowTaskCompleted", "holdfast.tool.{tool} 1"),
+    RunStep("RecordActivityTaskHeartbeat", "handfast.tool.{tool} 1"),
+    RunStep("RespondActivityTaskCompleted", "handfast.tool.{tool} 1"),
+    RunStep("PollWorkflowTaskQueue", "handfast.tool.{tool} 1"),  # which brings what became of it
+    RunStep("RespondWorkflowTaskCompleted", "handfast.tool.{tool} 1"),
 ]
 LONG_S = 6.0
 """Longer than a tool may stay silent, and than a step of the run may take."""

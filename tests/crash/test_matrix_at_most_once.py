@@ -8,11 +8,11 @@ from crash.cases import AT_MOST_ONCE
 from crash.grpc_proxy import Point
 from crash.matrix import Matrix
 from crash.matrix_checks import held_at_every_point
-from holdfast.workflows.decided import OUTCOME_UNKNOWN
+from handfast.workflows.decided import OUTCOME_UNKNOWN
 
 IN_DOUBT: Final = {
-    Point("RecordActivityTaskHeartbeat", "holdfast.tool.charge 1", "after"): 0,
-    Point("RespondActivityTaskCompleted", "holdfast.tool.charge 1", "before"): 1,
+    Point("RecordActivityTaskHeartbeat", "handfast.tool.charge 1", "after"): 0,
+    Point("RespondActivityTaskCompleted", "handfast.tool.charge 1", "before"): 1,
 }
 """Between the server's word that the call began and its outcome: where it is not known, and the effects at each."""
 

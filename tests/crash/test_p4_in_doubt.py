@@ -10,14 +10,14 @@ import pytest
 
 from conftest import MakeLab
 from crash.judge import Judge
-from holdfast import GiveUp, Ran, Run, RunAgain
-from holdfast.errors import VerdictNotAllowedError
-from holdfast.events import history_of
-from holdfast.payloads.tool_call import Attempt
-from holdfast.sessions import Session
-from holdfast.testing import Lab, Reply, call, text
-from holdfast.testing.lab import WAIT_S
-from holdfast.workflows.decided import OUTCOME_UNKNOWN
+from handfast import GiveUp, Ran, Run, RunAgain
+from handfast.errors import VerdictNotAllowedError
+from handfast.events import history_of
+from handfast.payloads.tool_call import Attempt
+from handfast.sessions import Session
+from handfast.testing import Lab, Reply, call, text
+from handfast.testing.lab import WAIT_S
+from handfast.workflows.decided import OUTCOME_UNKNOWN
 from spec.test_a_parallel_approvals import outputs
 
 DONE = Reply(text("done"))

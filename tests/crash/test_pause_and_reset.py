@@ -17,11 +17,11 @@ from temporalio.api.workflowservice.v1 import PauseActivityRequest, ResetActivit
 from conftest import Effects, MakeLab
 from crash.judge import Judge
 from crash.test_p4_in_doubt import till
-from holdfast import Agent, GiveUp, Run, tool
-from holdfast.activities import earlier
-from holdfast.activities.tools import ToolActivities
-from holdfast.testing import Lab, Reply, call
-from holdfast.testing.lab import WAIT_S
+from handfast import Agent, GiveUp, Run, tool
+from handfast.activities import earlier
+from handfast.activities.tools import ToolActivities
+from handfast.testing import Lab, Reply, call
+from handfast.testing.lab import WAIT_S
 from spec.test_a_parallel_approvals import DONE, outputs
 from spec.test_task_queues import elsewhere
 
@@ -39,7 +39,7 @@ class Operator:
         """The tool's activity, as the server sees it."""
         described = await self._lab.client.get_workflow_handle(self._run.id).describe()
         known = described.raw_description.pending_activities
-        return next((each for each in known if each.activity_type.name.startswith("holdfast.tool.")), None)
+        return next((each for each in known if each.activity_type.name.startswith("handfast.tool.")), None)
 
     async def sees(self, what: Callable[[PendingActivityInfo], bool]) -> PendingActivityInfo:
         """Look until the activity is so: nothing announces it."""

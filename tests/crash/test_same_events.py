@@ -14,8 +14,8 @@ from temporalio.client import Client
 
 from _warm_lab import WarmLab, WarmWorkers
 from conftest import Effects
-from holdfast import GiveUp, Run
-from holdfast.payloads.events import (
+from handfast import GiveUp, Run
+from handfast.payloads.events import (
     ModelReplied,
     RequestOpened,
     RunEvent,
@@ -26,9 +26,9 @@ from holdfast.payloads.events import (
     ToolNotRun,
     ToolOutput,
 )
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Lab, Reply, Script, call
-from holdfast.testing.script import RecordedRequest
+from handfast.server import EmbeddedServer
+from handfast.testing import Lab, Reply, Script, call
+from handfast.testing.script import RecordedRequest
 from spec.test_a_parallel_approvals import DONE, desk
 from spec.test_h_events import to_the_end, types
 

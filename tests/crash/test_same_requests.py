@@ -13,10 +13,10 @@ from temporalio.api.enums.v1 import EventType
 
 from conftest import MakeLab
 from crash.office import UNGATED, front
-from holdfast import Run
-from holdfast.events import history_of
-from holdfast.testing import Lab, Reply, Script, call, reasoning, text
-from holdfast.testing.script import RecordedRequest, Step
+from handfast import Run
+from handfast.events import history_of
+from handfast.testing import Lab, Reply, Script, call, reasoning, text
+from handfast.testing.script import RecordedRequest, Step
 
 TESTS = Path(__file__).parent.parent
 IDS = re.compile(rb'"(?:id|encrypted_content)":"[^"]*"')
@@ -129,7 +129,7 @@ async def test_o4_a_restart_after_every_step_changes_nothing(
                 await stepwise.replace_worker()
     result = await run.result()
     assert (result.agent, result.context) == ("closer", {"done": ["wiped temp"]})
-    assert sorted(finished) == ["holdfast.tool.look", "holdfast.tool.wipe"]
-    effects = [each for each in scheduled.values() if each.activity_type.name != "holdfast.tool.look"]
+    assert sorted(finished) == ["handfast.tool.look", "handfast.tool.wipe"]
+    effects = [each for each in scheduled.values() if each.activity_type.name != "handfast.tool.look"]
     assert {each.retry_policy.maximum_attempts for each in effects if "tool" in each.activity_type.name} == {1}
     assert {IDS.sub(b"", content) for content in sent(stepwise)} == set(expected)

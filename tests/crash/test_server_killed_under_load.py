@@ -15,11 +15,11 @@ from crash.cases import AT_MOST_ONCE, CASES, IDEMPOTENT
 from crash.ledger import Ledger
 from crash.matrix import Case, Matrix, play, wrongs
 from crash.warm_workers import WarmWorkers
-from holdfast import GiveUp, Holdfast, Run
-from holdfast.errors import HoldfastError, RequestClosedError
-from holdfast.payloads.events import RequestDecided
-from holdfast.server import EmbeddedServer
-from holdfast.testing import ResponsesServer
+from handfast import GiveUp, Handfast, Run
+from handfast.errors import HandfastError, RequestClosedError
+from handfast.payloads.events import RequestDecided
+from handfast.server import EmbeddedServer
+from handfast.testing import ResponsesServer
 
 RUNS = 20
 KILLED_AFTER = 6
@@ -29,7 +29,7 @@ KILLED_AFTER = 6
 class Load:
     """Runs that are started and decided by somebody who goes on after any failure, with the same decision id."""
 
-    def __init__(self, hf: Holdfast) -> None:
+    def __init__(self, hf: Handfast) -> None:
         self.hf = hf
         self.started: dict[str, Case] = {}
         self.recorded: set[str] = set()
@@ -53,7 +53,7 @@ class Load:
                 await run.result()
             except RequestClosedError:
                 continue  # what was decided before the server died had counted
-            except (HoldfastError, RPCError):
+            except (HandfastError, RPCError):
                 await self.up.wait()
             else:
                 return
@@ -87,7 +87,7 @@ async def test_xa10_what_the_server_acknowledged_is_not_lost_and_not_doubled_whe
         async with WarmWorkers(tmp_path, "crash.shop:AGENTS", environment) as workers:
             client = await Client.connect(server.address)
             worker = await workers.start(server.address, "load")
-            load = Load(Holdfast(client, task_queue="load"))
+            load = Load(Handfast(client, task_queue="load"))
             running = [asyncio.create_task(load.run(number)) for number in range(RUNS)]
             try:
                 async with asyncio.timeout(60):

@@ -10,8 +10,8 @@ from pathlib import Path
 from temporalio.client import Client
 
 from conftest import Effects
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Lab, Reply, call
+from handfast.server import EmbeddedServer
+from handfast.testing import Lab, Reply, call
 from spec.test_a_parallel_approvals import DONE, desk
 
 

@@ -12,11 +12,11 @@ from crash.grpc_proxy import Delay, GrpcProxy, Point
 from crash.judge import Judge
 from crash.test_lost_messages import LONG_S
 from crash.test_p4_in_doubt import till
-from holdfast import Agent, tool
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Gate, Lab, Reply, Script, call, text
-from holdfast.testing.responses_server import RecordedRequest
-from holdfast.testing.script import Step
+from handfast import Agent, tool
+from handfast.server import EmbeddedServer
+from handfast.testing import Gate, Lab, Reply, Script, call, text
+from handfast.testing.responses_server import RecordedRequest
+from handfast.testing.script import Step
 
 
 def played(request: RecordedRequest) -> Step:
@@ -29,7 +29,7 @@ def played(request: RecordedRequest) -> Step:
 
 async def test_a_worker_that_stalled_sends_what_another_recorded(make_lab: MakeLab, judge: Judge) -> None:
     """A worker stalls with a model reply, another's retry is recorded: back, the first sends what was recorded."""
-    lab = await till(make_lab, judge, script=Script.of(played), environment={"HOLDFAST_CONCURRENCY": "1"})
+    lab = await till(make_lab, judge, script=Script.of(played), environment={"HANDFAST_CONCURRENCY": "1"})
     [stalled] = lab.processes
     run = await lab.start("till")
     await lab.model.wait_for_request(1)
@@ -66,7 +66,7 @@ async def test_a_lost_reply_never_gets_into_a_later_request(server: EmbeddedServ
         return Reply(text("done")) if request.turns else Reply(call("charge", {"order": str(request.number)}))
 
     async with GrpcProxy(server.address) as proxy:
-        proxy.plan(Point("RespondActivityTaskCompleted", "holdfast.call_model 1", "before"), Delay(LONG_S))
+        proxy.plan(Point("RespondActivityTaskCompleted", "handfast.call_model 1", "before"), Delay(LONG_S))
         client = await Client.connect(proxy.address)
         async with Lab([Agent("till", tools=[charge])], script=Script.of(each_anew), client=client) as lab:
             assert (await (await lab.start("till")).result()).output == "done"

@@ -8,10 +8,10 @@ import signal
 from conftest import MakeLab
 from crash.judge import Judge
 from crash.test_p4_in_doubt import DONE, till
-from holdfast import GiveUp
-from holdfast.payloads.tool_call import Attempt
-from holdfast.testing import Lab, Reply, call
-from holdfast.workflows.decided import OUTCOME_UNKNOWN
+from handfast import GiveUp
+from handfast.payloads.tool_call import Attempt
+from handfast.testing import Lab, Reply, call
+from handfast.workflows.decided import OUTCOME_UNKNOWN
 from spec.test_a_parallel_approvals import outputs
 
 TARGET = "crash.till:till"

@@ -10,8 +10,8 @@ import pytest
 from conftest import MakeLab
 from crash.judge import Judge
 from crash.test_p4_in_doubt import DONE, till
-from holdfast import Holdfast
-from holdfast.testing import Reply, call
+from handfast import Handfast
+from handfast.testing import Reply, call
 from spec.test_lists import eventually
 
 RUNS: Final = 6
@@ -27,7 +27,7 @@ async def test_xa14_decisions_without_any_worker_are_stored_and_none_is_lost(mak
     for run in runs:
         await lab.next_request(run)
     await lab.kill_worker()
-    hf = Holdfast(lab.client, task_queue=lab.task_queue)
+    hf = Handfast(lab.client, task_queue=lab.task_queue)
 
     async def listed() -> list[Any]:
         found = [each for each in await hf.requests() if each.run in {run.id for run in runs}]

@@ -11,13 +11,13 @@ import pytest
 from conftest import Effects, MakeLab
 from crash.judge import Judge
 from crash.test_p4_in_doubt import till
-from holdfast import Agent, Run, tool
-from holdfast.cli.show import look
-from holdfast.errors import RunFailedError
-from holdfast.payloads.events import MayHaveHappened, RunFinished
-from holdfast.testing import Lab, Reply, Script, call, text
-from holdfast.testing.responses_server import RecordedRequest
-from holdfast.testing.script import Step
+from handfast import Agent, Run, tool
+from handfast.cli.show import look
+from handfast.errors import RunFailedError
+from handfast.payloads.events import MayHaveHappened, RunFinished
+from handfast.testing import Lab, Reply, Script, call, text
+from handfast.testing.responses_server import RecordedRequest
+from handfast.testing.script import Step
 from spec.test_a_parallel_approvals import DONE
 
 
@@ -30,7 +30,7 @@ def played(request: RecordedRequest) -> Step:
 
 
 async def cut_off(lab: Lab, run: Run) -> list[Any]:
-    """Terminate a run; return what its error, its events and `holdfast show` say may have happened: the same."""
+    """Terminate a run; return what its error, its events and `handfast show` say may have happened: the same."""
     await lab.client.get_workflow_handle(run.id).terminate("enough")
     return await unknown(lab, run, "Terminated")
 

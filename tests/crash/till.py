@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crash.judge import report
-from holdfast import Agent, ToolContext, tool
+from handfast import Agent, ToolContext, tool
 
 
 @tool(approval=True)

@@ -13,9 +13,9 @@ import openai
 from temporalio.client import Client
 from temporalio.worker._worker import load_default_build_id
 
-from holdfast import Agent
-from holdfast.plugin import HoldfastPlugin
-from holdfast.worker import make_worker, serve
+from handfast import Agent
+from handfast.plugin import HandfastPlugin
+from handfast.worker import make_worker, serve
 
 _TLS: Final = ssl.create_default_context()  # reading all authorities takes a worker longer than the rest of its start
 
@@ -25,7 +25,7 @@ def prepare(target: str) -> Sequence[Agent]:
     logging.basicConfig(level=logging.WARNING, format="%(process)d %(name)s: %(message)s")
     module, _, name = target.partition(":")
     agents: Sequence[Agent] = getattr(importlib.import_module(module), name)
-    HoldfastPlugin(agents, models={"default": openai.AsyncOpenAI(base_url="http://127.0.0.1:1", api_key="test")})
+    HandfastPlugin(agents, models={"default": openai.AsyncOpenAI(base_url="http://127.0.0.1:1", api_key="test")})
     load_default_build_id()  # hashes every module that is loaded, once a process: a second of work
     return agents
 
@@ -35,5 +35,5 @@ async def serve_agents(agents: Sequence[Agent], spec: dict[str, Any], on_ready: 
     client = await Client.connect(spec["address"])
     http = openai.DefaultAsyncHttpxClient(verify=_TLS)
     async with openai.AsyncOpenAI(http_client=http) as model:
-        plugin = HoldfastPlugin(agents, models={"default": model}, default_model="scripted", artifacts=False)
+        plugin = HandfastPlugin(agents, models={"default": model}, default_model="scripted", artifacts=False)
         await serve(make_worker(client, plugin, task_queue=spec["task_queue"], grace=timedelta(seconds=1)), on_ready)

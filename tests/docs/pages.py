@@ -30,12 +30,12 @@ from typing import Final
 import pytest
 
 from docs.scripts import SCRIPTS
-from holdfast import Agent, testing
-from holdfast.connection import connect
-from holdfast.server import EmbeddedServer
-from holdfast.testing import ResponsesServer, Script
-from holdfast.testing.script import RecordedRequest, Step
-from holdfast.worker import load_plugin, make_worker
+from handfast import Agent, testing
+from handfast.connection import connect
+from handfast.server import EmbeddedServer
+from handfast.testing import ResponsesServer, Script
+from handfast.testing.script import RecordedRequest, Step
+from handfast.worker import load_plugin, make_worker
 
 ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -152,7 +152,7 @@ class Page:
             "TEMPORAL_ADDRESS": server.address,
             "OPENAI_BASE_URL": self._model.base_url,
             "OPENAI_API_KEY": "test",
-            "HOLDFAST_MODEL": "scripted",
+            "HANDFAST_MODEL": "scripted",
         }.items():
             patch.setenv(name, value)
         patch.syspath_prepend(str(self._folder))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from holdfast.testing import Reply, Script, call, text
-from holdfast.testing.script import Usage
+from handfast.testing import Reply, Script, call, text
+from handfast.testing.script import Usage
 
 
 def _refund(order: int, amount: float) -> Reply:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import api_page
-import holdfast
-import holdfast.testing
+import handfast
+import handfast.testing
 
 
 def test_the_page_of_public_names_is_up_to_date() -> None:
@@ -14,7 +14,7 @@ def test_the_page_of_public_names_is_up_to_date() -> None:
 
 def test_every_public_name_says_what_it_is() -> None:
     """No public name is without a docstring, nor with one that its class inherited from Python."""
-    for module in (holdfast, holdfast.testing):
+    for module in (handfast, handfast.testing):
         for name in module.__all__:
             said = api_page.first_sentence(getattr(module, name))
             assert len(said) > 10, name

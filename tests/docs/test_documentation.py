@@ -14,14 +14,14 @@ import pytest_asyncio
 import typer
 
 from docs.pages import ROOT, Block, Reader, all_blocks
-from holdfast.cli.app import app
-from holdfast.client import Holdfast
-from holdfast.errors import REFUSALS
-from holdfast.handle import Run
-from holdfast.payloads import cancel_call, messages, requests, runs, search_attributes, sessions
-from holdfast.payloads.base import Payload
-from holdfast.server import EmbeddedServer, find_binary
-from holdfast.workflows import decided
+from handfast.cli.app import app
+from handfast.client import Handfast
+from handfast.errors import REFUSALS
+from handfast.handle import Run
+from handfast.payloads import cancel_call, messages, requests, runs, search_attributes, sessions
+from handfast.payloads.base import Payload
+from handfast.server import EmbeddedServer, find_binary
+from handfast.workflows import decided
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -51,11 +51,11 @@ def command_lines(program: str) -> list[object]:
     ]
 
 
-@pytest.mark.parametrize("line", command_lines("holdfast"))
+@pytest.mark.parametrize("line", command_lines("handfast"))
 def test_command_lines_of_ours_are_valid(line: list[str]) -> None:
-    """Each `holdfast` line names a command that exists, with options and values that it takes."""
+    """Each `handfast` line names a command that exists, with options and values that it takes."""
     group = typer.main.get_command(app)
-    with group.make_context("holdfast", line, resilient_parsing=True):
+    with group.make_context("handfast", line, resilient_parsing=True):
         command = group.commands[line[0]]  # type: ignore[attr-defined] # typer's own subclass of click's group
         with command.make_context(line[0], line[1:]):
             pass
@@ -105,11 +105,11 @@ def test_the_guide_quotes_what_the_model_reads() -> None:
 
 
 def test_the_guide_names_every_method_of_the_client() -> None:
-    """No method of `Holdfast` and `Run` is left out of the guide."""
+    """No method of `Handfast` and `Run` is left out of the guide."""
     guide = (ROOT / "docs/guide.md").read_text()
     missing = [
         f"{kind.__name__}.{name}"
-        for kind in (Holdfast, Run)
+        for kind in (Handfast, Run)
         for name in vars(kind)
         if not name.startswith("_") and f"{name}(" not in guide
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from docs.pages import ROOT
-from holdfast.payloads.events import EVENT_TYPES
+from handfast.payloads.events import EVENT_TYPES
 
 
 def test_every_event_is_documented() -> None:

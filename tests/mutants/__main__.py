@@ -43,7 +43,7 @@ def ending(mutant: Mutant, below: Path) -> tuple[Ending, float, str]:
     """Plant one bug; whether its test noticed, after how many seconds, and what it said where it could not be run."""
     source = below / mutant.name.replace(" ", "-") / "src"
     shutil.copytree(SOURCE, source, ignore=shutil.ignore_patterns("__pycache__"))
-    planted = source / "holdfast" / mutant.module
+    planted = source / "handfast" / mutant.module
     planted.write_text(mutant.planted(planted.read_text()))
     began = time.monotonic()
     ran = run_test([mutant.test], source)

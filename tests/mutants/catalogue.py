@@ -15,7 +15,7 @@ class Mutant:
 
     Attributes:
         name: What is wrong then.
-        module: File below `src/holdfast`.
+        module: File below `src/handfast`.
         find: Text that stands in it exactly once.
         put: What is planted in its place.
         test: The test that must notice, as pytest names it; run with `arguments`.
@@ -30,7 +30,7 @@ class Mutant:
     @property
     def source(self) -> Path:
         """The file that the bug is planted in, in this tree."""
-        return ROOT / "src" / "holdfast" / self.module
+        return ROOT / "src" / "handfast" / self.module
 
     def planted(self, source: str) -> str:
         """The file's text with the bug.

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from _evidence import logged
-from holdfast import Agent, Fail, FinalOutput, InputGuardrail, Run, handoff, question, tool
-from holdfast.testing import Lab, Reply, call, refusal, text
+from handfast import Agent, Fail, FinalOutput, InputGuardrail, Run, handoff, question, tool
+from handfast.testing import Lab, Reply, call, refusal, text
 
 DONE = Reply(text("done"))
 

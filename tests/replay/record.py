@@ -26,7 +26,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from _evidence import logged  # noqa: E402
 from _signing import ring, signed  # noqa: E402
-from holdfast import (  # noqa: E402
+from handfast import (  # noqa: E402
     Agent,
     Answer,
     Approval,
@@ -45,16 +45,16 @@ from holdfast import (  # noqa: E402
     question,
     tool,
 )
-from holdfast.activities import background  # noqa: E402
-from holdfast.chain import chain_of  # noqa: E402
-from holdfast.events import history_of  # noqa: E402
-from holdfast.server import EmbeddedServer, find_binary  # noqa: E402
-from holdfast.testing import Compacted, Fail, Gate, Hang, Lab, Reply, call, mcp_approval, refusal, text  # noqa: E402
-from holdfast.workflows import budgets  # noqa: E402
+from handfast.activities import background  # noqa: E402
+from handfast.chain import chain_of  # noqa: E402
+from handfast.events import history_of  # noqa: E402
+from handfast.server import EmbeddedServer, find_binary  # noqa: E402
+from handfast.testing import Compacted, Fail, Gate, Hang, Lab, Reply, call, mcp_approval, refusal, text  # noqa: E402
+from handfast.workflows import budgets  # noqa: E402
 from replay import asked  # noqa: E402
 from replay.two_runs import TwoRuns  # noqa: E402
 
-RELEASE = version("holdfast")
+RELEASE = version("handfast")
 DONE = Reply(text("done"))
 GATEWAY = Signer.generate(method="gateway")
 started = asyncio.Event()
@@ -623,7 +623,7 @@ async def record(client: Client, folder: Path, name: str) -> None:
         handle = client.get_workflow_handle(run.id, run_id=begun)
         if name == "archiving":
             run_id = (await handle.describe()).run_id
-            handle = client.get_workflow_handle(f"holdfast-archive-{run_id}")
+            handle = client.get_workflow_handle(f"handfast-archive-{run_id}")
         history = await handle.fetch_history()
         document = json.loads(scrubbed(history.to_json()))
     (folder / f"{name}.json").write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")

@@ -12,11 +12,11 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
-from holdfast import HoldfastPlugin
-from holdfast.payloads.evaluation import Evaluation
-from holdfast.payloads.requests import MEMO_LOG, RequestKind, Transition
-from holdfast.workflows.frames import CallState, Phase
-from holdfast.workflows.state import RunState
+from handfast import HandfastPlugin
+from handfast.payloads.evaluation import Evaluation
+from handfast.payloads.requests import MEMO_LOG, RequestKind, Transition
+from handfast.workflows.frames import CallState, Phase
+from handfast.workflows.state import RunState
 from replay.record import SCENES
 from replay.two_runs import TwoRuns
 
@@ -30,7 +30,7 @@ HISTORIES = [pytest.param(path.stem, path.read_text(), id=f"{path.parent.name}-{
 @pytest.mark.parametrize(("name", "history"), HISTORIES)
 async def test_a_recorded_wait_replays_on_todays_code(name: str, history: str) -> None:
     """Each wait state of each release replays without a difference."""
-    replayer = Replayer(workflows=[TwoRuns], plugins=[HoldfastPlugin()])
+    replayer = Replayer(workflows=[TwoRuns], plugins=[HandfastPlugin()])
     await replayer.replay_workflow(WorkflowHistory.from_json(name, history))
 
 
@@ -67,13 +67,13 @@ async def test_xg1_every_wait_state_is_recorded_and_replays(monkeypatch: pytest.
             yield WorkflowHistory.from_json(path.stem, path.read_text())
 
     monkeypatch.setattr(RunState, "publish", watched)
-    replayer = Replayer(workflows=[TwoRuns], plugins=[HoldfastPlugin()])
+    replayer = Replayer(workflows=[TwoRuns], plugins=[HandfastPlugin()])
     results = await replayer.replay_workflows(histories(), raise_on_replay_failure=False)
     assert results.replay_failures == {}
     there_are = {*get_args(RequestKind), *get_args(Phase), *get_args(CallState)}
     assert there_are - waited - PASSED_THROUGH == set(), "add a scene to record.py, and `make record`"
     workflows = {json.loads(path.read_text())["events"][0][STARTED]["workflowType"]["name"] for path in RECORDED}
-    assert workflows >= {"AgentRun", "AgentSession", "TwoRuns", "holdfast.archive"}
+    assert workflows >= {"AgentRun", "AgentSession", "TwoRuns", "handfast.archive"}
     assert any('"continuedExecutionRunId": "' in path.read_text() for path in RECORDED if path.stem == "carried")
 
 
@@ -94,7 +94,7 @@ def test_xg1_what_comes_between_a_request_and_its_effect_is_recorded() -> None:
     asked = {
         plain(each["input"]["payloads"][0])["kind"]
         for each in attributes("activityTaskScheduledEventAttributes")
-        if each["activityType"]["name"] == "holdfast.evaluate"
+        if each["activityType"]["name"] == "handfast.evaluate"
     }
     kinds = {each["activityType"]["name"] for each in attributes("activityTaskScheduledEventAttributes")}
     steps = {
@@ -103,7 +103,7 @@ def test_xg1_what_comes_between_a_request_and_its_effect_is_recorded() -> None:
         for step in plain(each["upsertedMemo"]["fields"].get(MEMO_LOG, {})) or []
     }
     assert asked >= set(KINDS)
-    assert "holdfast.notify" in kinds
+    assert "handfast.notify" in kinds
     logged = {word for each in get_args(Transition.model_fields["what"].annotation) for word in get_args(each)}
     assert steps >= logged
 

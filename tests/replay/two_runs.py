@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from temporalio import workflow
 
-from holdfast import AgentHost
+from handfast import AgentHost
 
 
 @workflow.defn

@@ -1,4 +1,4 @@
-// Computes digests without anything of Holdfast: RFC 8785 and SHA-256, as docs/wire.md describes them.
+// Computes digests without anything of Handfast: RFC 8785 and SHA-256, as docs/wire.md describes them.
 // Reads a list of requests, as the query `pending_approvals` answers them, and prints their digests.
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";

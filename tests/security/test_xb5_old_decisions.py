@@ -15,13 +15,13 @@ from temporalio.exceptions import ApplicationError
 
 from _evidence import events_of, logged
 from conftest import Effects, MakeLab
-from holdfast import Approve, Run
-from holdfast.activities.lineage import Lineage
-from holdfast.errors import RequestClosedError, RunCancelledError, StaleDigestError, UnknownRequestError
-from holdfast.events import history_of
-from holdfast.payloads.requests import Request
-from holdfast.testing import Lab, Reply, call
-from holdfast.workflows.endings import RESET
+from handfast import Approve, Run
+from handfast.activities.lineage import Lineage
+from handfast.errors import RequestClosedError, RunCancelledError, StaleDigestError, UnknownRequestError
+from handfast.events import history_of
+from handfast.payloads.requests import Request
+from handfast.testing import Lab, Reply, call
+from handfast.workflows.endings import RESET
 from spec.test_a_parallel_approvals import DONE, desk
 from spec.test_continue_as_new import crossing
 

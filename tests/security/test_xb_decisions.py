@@ -11,18 +11,18 @@ import pytest
 
 from _evidence import failed_tasks, logged
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, Approve, Decision, OpenRequest, Receipt, Reject, Run, tool
-from holdfast.errors import (
+from handfast import Agent, Approval, Approve, Decision, OpenRequest, Receipt, Reject, Run, tool
+from handfast.errors import (
     AlreadyVotedError,
     DecisionConflictError,
-    HoldfastError,
+    HandfastError,
     RequestClosedError,
     RunEndedError,
     UnknownRequestError,
 )
-from holdfast.payloads.requests import Request
-from holdfast.testing import Gate, Lab, Reply, call, text
-from holdfast.workflows.ledger import Ledger
+from handfast.payloads.requests import Request
+from handfast.testing import Gate, Lab, Reply, call, text
+from handfast.workflows.ledger import Ledger
 from security.test_xc3_validator import request as opened_as
 
 DONE = Reply(text("done"))
@@ -196,7 +196,7 @@ async def test_xb6_a_decision_that_races_with_the_end_is_answered_as_such(make_l
         answers = await asyncio.gather(*(ways if n % 2 else reversed(ways)), return_exceptions=True)
         [decided] = [each for each in answers if not isinstance(each, bool)]
         assert isinstance(decided, Receipt | RequestClosedError | RunEndedError), answers
-        with pytest.raises((RunEndedError, RequestClosedError, HoldfastError)):
+        with pytest.raises((RunEndedError, RequestClosedError, HandfastError)):
             await run.approve(request, decided_by="ann", decision_id=f"late-{n}")
         assert len(effects) <= (1 if isinstance(decided, Receipt) else 0)
 

@@ -9,7 +9,7 @@ from temporalio.api.common.v1 import Payload
 
 from _evidence import MISSHAPEN, UNREADABLE, events_of, failed_tasks, logged, plain, raw, send_signal, send_update
 from conftest import Effects, MakeLab
-from holdfast.testing import Reply, call, text
+from handfast.testing import Reply, call, text
 from security.test_xc1_signals import desk
 
 SCRIPT: Final = [Reply(call("wipe", {"target": "temp"})), Reply(text("done"))]

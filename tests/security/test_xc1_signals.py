@@ -9,9 +9,9 @@ from temporalio.api.common.v1 import Payload
 
 from _evidence import MISSHAPEN, UNREADABLE, failed_tasks, logged, plain, raw, send_signal, start_raw
 from conftest import Effects, MakeLab
-from holdfast import Agent, tool
-from holdfast.errors import RunFailedError
-from holdfast.testing import Reply, call, text
+from handfast import Agent, tool
+from handfast.errors import RunFailedError
+from handfast.testing import Reply, call, text
 
 ANSWER_S = 2.0
 

@@ -9,8 +9,8 @@ import pytest
 
 from _evidence import failed_tasks
 from conftest import Effects, MakeLab
-from holdfast.testing import Reply, call
-from holdfast.workflows.decided import as_output
+from handfast.testing import Reply, call
+from handfast.workflows.decided import as_output
 from security.test_xc6_model_output import DONE, desk
 
 TEXT = {"type": "input_text", "text": "four"}

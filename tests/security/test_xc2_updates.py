@@ -10,8 +10,8 @@ from temporalio.api.update.v1 import Outcome
 
 from _evidence import MISSHAPEN, UNREADABLE, events_of, failed_tasks, plain, send_update
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approve, GiveUp, Ran, Receipt, Reject, Request, tool
-from holdfast.errors import (
+from handfast import Agent, Approve, GiveUp, Ran, Receipt, Reject, Request, tool
+from handfast.errors import (
     DecisionConflictError,
     DecisionInvalidError,
     RefusalError,
@@ -21,9 +21,9 @@ from holdfast.errors import (
     UnknownRequestError,
     VerdictNotAllowedError,
 )
-from holdfast.payloads.json_profile import JsonValue
-from holdfast.payloads.requests import Verdict
-from holdfast.testing import Lab, Reply, call, text
+from handfast.payloads.json_profile import JsonValue
+from handfast.payloads.requests import Verdict
+from handfast.testing import Lab, Reply, call, text
 
 
 def desk(effects: Effects) -> Agent:

@@ -10,11 +10,11 @@ from typing import Any, Final
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from holdfast.errors import RefusalError
-from holdfast.payloads.requests import Approve, Decision, Reject, Request
-from holdfast.payloads.undecodable import Undecodable
-from holdfast.workflows.doors import read_decision, read_shorthand
-from holdfast.workflows.ledger import Ledger
+from handfast.errors import RefusalError
+from handfast.payloads.requests import Approve, Decision, Reject, Request
+from handfast.payloads.undecodable import Undecodable
+from handfast.workflows.doors import read_decision, read_shorthand
+from handfast.workflows.ledger import Ledger
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 IDS: Final = ("open", "due", "doubt", "checking", "approved", "withdrawn", "expired", "unknown")

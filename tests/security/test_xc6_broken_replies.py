@@ -9,11 +9,11 @@ import pytest
 
 from _evidence import failed_tasks
 from conftest import Effects, MakeLab
-from holdfast.errors import RunFailedError
-from holdfast.models.port import ModelCallError
-from holdfast.models.reading import read_answer
-from holdfast.testing import Fail, Reply, call
-from holdfast.testing.script import Step
+from handfast.errors import RunFailedError
+from handfast.models.port import ModelCallError
+from handfast.models.reading import read_answer
+from handfast.testing import Fail, Reply, call
+from handfast.testing.script import Step
 from security.test_xc6_model_output import DONE, desk
 
 EMPTY = Reply()

@@ -9,12 +9,12 @@ import pytest
 
 from _evidence import failed_tasks
 from conftest import Effects, MakeLab
-from holdfast import Agent, RunResult, tool
-from holdfast.errors import RunFailedError
-from holdfast.models.port import ModelCallError
-from holdfast.models.reading import read_answer
-from holdfast.testing import Drop, Fail, Lab, Reply, call, raw, refusal, text
-from holdfast.testing.script import Step
+from handfast import Agent, RunResult, tool
+from handfast.errors import RunFailedError
+from handfast.models.port import ModelCallError
+from handfast.models.reading import read_answer
+from handfast.testing import Drop, Fail, Lab, Reply, call, raw, refusal, text
+from handfast.testing.script import Step
 
 DONE = Reply(text("done"))
 

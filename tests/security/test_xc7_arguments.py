@@ -9,8 +9,8 @@ import pytest
 
 from _evidence import failed_tasks
 from conftest import Effects, MakeLab
-from holdfast import Agent, tool
-from holdfast.testing import Reply, call, text
+from handfast import Agent, tool
+from handfast.testing import Reply, call, text
 
 
 def desk(effects: Effects) -> Agent:

@@ -14,11 +14,11 @@ from pydantic import AfterValidator
 
 from _evidence import failed_tasks
 from conftest import Effects, MakeLab
-from holdfast import Agent, Tool, ToolContext, tool
-from holdfast.errors import RunFailedError
-from holdfast.testing import Reply, call, text
-from holdfast.tools import Effect
-from holdfast.workflows.decided import OUTCOME_UNKNOWN
+from handfast import Agent, Tool, ToolContext, tool
+from handfast.errors import RunFailedError
+from handfast.testing import Reply, call, text
+from handfast.tools import Effect
+from handfast.workflows.decided import OUTCOME_UNKNOWN
 
 
 class Secretive:

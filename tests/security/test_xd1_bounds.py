@@ -8,11 +8,11 @@ import pytest
 
 from _evidence import failed_tasks
 from conftest import MakeLab
-from holdfast import Agent, Rejection, RunContext, Truncate, tool
-from holdfast.errors import RunCancelledError, RunFailedError
-from holdfast.testing import Gate, Reply, call, text
-from holdfast.workflows import thinking
-from holdfast.workflows.frames import FAILURE_BYTES, Failure
+from handfast import Agent, Rejection, RunContext, Truncate, tool
+from handfast.errors import RunCancelledError, RunFailedError
+from handfast.testing import Gate, Reply, call, text
+from handfast.workflows import thinking
+from handfast.workflows.frames import FAILURE_BYTES, Failure
 
 DONE = Reply(text("done"))
 

@@ -13,12 +13,12 @@ from temporalio.converter import DataConverter, PayloadCodec
 
 from _evidence import events_of, failed_tasks
 from conftest import Effects, MakeLab
-from holdfast import Agent, tool
-from holdfast.errors import PayloadInvalidError, RunFailedError
-from holdfast.payloads.tool_call import RESULT_BYTES
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Reply, Script, call, text
-from holdfast.workflows.asking import PREVIEW_CHARACTERS
+from handfast import Agent, tool
+from handfast.errors import PayloadInvalidError, RunFailedError
+from handfast.payloads.tool_call import RESULT_BYTES
+from handfast.server import EmbeddedServer
+from handfast.testing import Reply, Script, call, text
+from handfast.workflows.asking import PREVIEW_CHARACTERS
 
 
 def desk(effects: Effects) -> Agent:

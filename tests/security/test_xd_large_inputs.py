@@ -14,10 +14,10 @@ from temporalio.exceptions import ApplicationError
 
 from _evidence import failed_tasks, raw, start_raw
 from conftest import Effects, MakeLab
-from holdfast import Agent, AgentHost
-from holdfast.errors import RunFailedError
-from holdfast.payloads.runs import RunInput
-from holdfast.testing import Reply, Script, call, text
+from handfast import Agent, AgentHost
+from handfast.errors import RunFailedError
+from handfast.payloads.runs import RunInput
+from handfast.testing import Reply, Script, call, text
 from security.test_xd1_sizes import desk
 
 WIDE = "字"
@@ -132,7 +132,7 @@ async def test_xd_requests_of_3_mb_are_listed(make_lab: MakeLab, effects: Effect
     handle = await lab.client.start_workflow(Three.run, id=f"three-{uuid.uuid4().hex}", task_queue=lab.task_queue)
     run = lab.watch(lab.hf.run(handle.id))
     requests = await lab.open_requests(run, 243)
-    answer: list[dict[str, Any]] = await handle.query("holdfast.pending_approvals")
+    answer: list[dict[str, Any]] = await handle.query("handfast.pending_approvals")
     assert {item["id"] for item in answer} == {request.id for request in requests}
     assert {item["digest"] for item in answer} == {request.digest for request in requests}
     assert [item["arguments"] for item in answer if item["call_id"] == "c80"] == [{"body": "small"}] * 3

@@ -13,10 +13,10 @@ from temporalio.service import RPCError
 
 from _evidence import failed_tasks, plain, send_signal
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approve, Holdfast, ToolContext, tool
-from holdfast.errors import DecisionInvalidError, MessageInvalidError, UpdateLimitError
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Reply, call, text
+from handfast import Agent, Approve, Handfast, ToolContext, tool
+from handfast.errors import DecisionInvalidError, MessageInvalidError, UpdateLimitError
+from handfast.server import EmbeddedServer
+from handfast.testing import Reply, call, text
 
 DONE = Reply(text("done"))
 WIPE = Reply(call("wipe", {"target": "t"}, "c1"))
@@ -73,7 +73,7 @@ async def test_xd2_a_conversation_of_megabytes_reaches_the_model(
 async def test_xd3_a_comment_that_is_too_large_never_leaves(size: int) -> None:
     """XD3: a decision above 64 KiB, and a note above its own limit, are refused before anything is sent: the client has
     no server that could hear of it."""
-    run = Holdfast(await Client.connect(NOBODY, lazy=True)).run("any")
+    run = Handfast(await Client.connect(NOBODY, lazy=True)).run("any")
     words = "x" * size
     with pytest.raises(DecisionInvalidError, match="64 KiB"):
         await run.reject("any", decided_by="lead", reason=words)

@@ -7,11 +7,11 @@ from pydantic import BaseModel
 from temporalio import activity
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, activity_tool
-from holdfast.errors import RunFailedError, StaleDigestError
-from holdfast.payloads.json_profile import JsonObject
-from holdfast.testing import Reply, call
-from holdfast.workflows import asking
+from handfast import Agent, activity_tool
+from handfast.errors import RunFailedError, StaleDigestError
+from handfast.payloads.json_profile import JsonObject
+from handfast.testing import Reply, call
+from handfast.workflows import asking
 from spec.test_a_parallel_approvals import desk
 
 

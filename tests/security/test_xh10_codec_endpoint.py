@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from temporalio.converter import WorkflowSerializationContext
 
 from _clear import ring
-from holdfast.codec_server import BODY_BYTES, OPEN, CodecServer
-from holdfast.encryption import encrypted
+from handfast.codec_server import BODY_BYTES, OPEN, CodecServer
+from handfast.encryption import encrypted
 
 TOKEN = "a-token-of-many-characters"
 ORIGIN = "http://localhost:8233"

@@ -10,7 +10,7 @@ from temporalio.worker import Worker
 
 from _signing import ring
 from conftest import Effects, MakeLab
-from holdfast.payloads.json_profile import JsonObject
+from handfast.payloads.json_profile import JsonObject
 from security.test_xk1_signed_decisions import DONE, GATEWAY, PAY, desk
 
 ORIGIN = {
@@ -42,7 +42,7 @@ class Foreign:
     async def run(self, arg: dict[str, Any], queue: str) -> Any:
         """Start the activity of a tool."""
         pause = timedelta(seconds=20)
-        return await workflow.execute_activity("holdfast.tool.pay", arg, task_queue=queue, start_to_close_timeout=pause)
+        return await workflow.execute_activity("handfast.tool.pay", arg, task_queue=queue, start_to_close_timeout=pause)
 
 
 async def test_xh6_a_gated_tool_runs_for_no_activity_that_a_client_starts(make_lab: MakeLab, effects: Effects) -> None:
@@ -52,7 +52,7 @@ async def test_xh6_a_gated_tool_runs_for_no_activity_that_a_client_starts(make_l
     queue = lab.task_queue
     outcomes = [
         await lab.client.execute_activity(
-            "holdfast.tool.pay",
+            "handfast.tool.pay",
             arg,
             id=f"{queue}-{number}",
             task_queue=queue,

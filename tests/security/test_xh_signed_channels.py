@@ -15,12 +15,12 @@ from _long_office import Office
 from _neighbour import CONVERTER, Order, Shipping, notify
 from _signing import ring, send, signed, trusted, write_ring
 from conftest import Effects, MakeLab
-from holdfast import (
+from handfast import (
     Agent,
     Approval,
     Approve,
     Decision,
-    Holdfast,
+    Handfast,
     Match,
     Request,
     Run,
@@ -30,18 +30,18 @@ from holdfast import (
     TrustedKeys,
     tool,
 )
-from holdfast.errors import (
+from handfast.errors import (
     DecisionUnsignedError,
     DefinitionError,
     KeysUnavailableError,
     NotAnApproverError,
     SigningKeyRetiredError,
 )
-from holdfast.payloads.events import RequestDecided
-from holdfast.payloads.signed import SignedBy
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Reply, Script, call
-from holdfast.testing.script import RecordedRequest
+from handfast.payloads.events import RequestDecided
+from handfast.payloads.signed import SignedBy
+from handfast.server import EmbeddedServer
+from handfast.testing import Reply, Script, call
+from handfast.testing.script import RecordedRequest
 from security.test_xk1_signed_decisions import DONE, GATEWAY, PAY, desk, refusal
 from spec.test_continue_as_new import crossing
 
@@ -107,7 +107,7 @@ async def test_xh6_a_direct_client_without_a_key_decides_nothing(
     await handle.signal("decide", other.to_wire())
     await handle.signal("decide", stranger.to_wire())
     with pytest.raises(DecisionUnsignedError):
-        await Holdfast(lab.client, task_queue=lab.task_queue).run(run.id).approve(request, decided_by="ana")
+        await Handfast(lab.client, task_queue=lab.task_queue).run(run.id).approve(request, decided_by="ana")
     refused = await logged(lab, run, "refused", 6)
     why = sorted((step.why or "").partition(":")[0] for step in refused)
     assert why == [*["DecisionUnsignedError"] * 4, "SignatureInvalidError", "SigningKeyUnknownError"]
@@ -206,7 +206,7 @@ async def test_xh6_keys_that_come_while_a_decision_is_looked_at_count_for_it(
     lab._trusted_keys = ring(GATEWAY)
     await lab.replace_worker()
     stranger = await signed(lab, run, Signer.generate(), first, Approve())
-    await own.signal("holdfast.decide", stranger.to_wire())
+    await own.signal("handfast.decide", stranger.to_wire())
     async with asyncio.timeout(30):
         await asked.wait()
     await run.reject(second, decided_by="lea")
@@ -315,7 +315,7 @@ async def test_xk4_a_standing_approval_is_proven_for_each_call(make_lab: MakeLab
     [remembered] = await logged(lab, going, "remembered", 1)
     assert (remembered.by, remembered.signed_by and remembered.signed_by.kid) == ("ana", old.kid)
     trust._keys = {new.kid: trusted(new)}
-    signing = Holdfast(lab.client, task_queue=lab.task_queue, signer=new).run(going.id)
+    signing = Handfast(lab.client, task_queue=lab.task_queue, signer=new).run(going.id)
     await signing.approve(outside, decided_by="ana")
     async with asyncio.timeout(30):
         async for last in going.requests():
@@ -354,7 +354,7 @@ async def test_xk1_a_call_in_doubt_runs_again_by_a_signed_word_alone(make_lab: M
     await run.approve(request, decided_by="ana")
     doubt = await asked_again(run, request)
     assert doubt.kind == "in_doubt"
-    unsigned = Holdfast(lab.client, task_queue=lab.task_queue).run(run.id)
+    unsigned = Handfast(lab.client, task_queue=lab.task_queue).run(run.id)
     with pytest.raises(DecisionUnsignedError):
         await unsigned.decide(doubt, RunAgain(), decided_by="ana")
     await run.decide(doubt, RunAgain(), decided_by="ana")
@@ -382,16 +382,16 @@ async def test_xh6_a_sandboxed_workflow_of_ones_own_takes_signed_decisions_alone
     run = lab.watch(lab.hf.run(own.id))
     first, second = await lab.open_requests(run, 2)
     bare = {"id": first.id, "verdict": {"kind": "approve"}, "decided_by": "ana"}
-    assert (await refusal(send(lab, run, bare, "holdfast.")))[0] == "DecisionUnsignedError"
-    await own.signal("holdfast.approve", first.id)
+    assert (await refusal(send(lab, run, bare, "handfast.")))[0] == "DecisionUnsignedError"
+    await own.signal("handfast.approve", first.id)
     stranger = await signed(lab, run, Signer.generate(), first, Approve())
-    assert (await refusal(send(lab, run, stranger, "holdfast.")))[0] == "SigningKeyUnknownError"
-    await own.signal("holdfast.decide", stranger.to_wire())
+    assert (await refusal(send(lab, run, stranger, "handfast.")))[0] == "SigningKeyUnknownError"
+    await own.signal("handfast.decide", stranger.to_wire())
     assert len(await logged(lab, run, "refused", 2)) == 2
     assert effects == []
     receipt = await run.approve(first, decided_by="ana")
     assert receipt.signed_by == SignedBy(kid=GATEWAY.kid, method="gateway")
-    await own.signal("holdfast.decide", (await signed(lab, run, GATEWAY, second, Approve())).to_wire())
+    await own.signal("handfast.decide", (await signed(lab, run, GATEWAY, second, Approve())).to_wire())
     await own.signal(Shipping.approve, "the user's own approver")
     assert (await own.result()).answer == "done"
     assert sorted(effects) == ["paid 250", "paid 90"]

@@ -7,8 +7,8 @@ import gc
 import psutil
 
 from conftest import MakeLab
-from holdfast import Agent, tool
-from holdfast.testing import Lab, Reply, Script, call
+from handfast import Agent, tool
+from handfast.testing import Lab, Reply, Script, call
 
 CACHE = 10
 WARM = 40

@@ -12,12 +12,12 @@ from pydantic import BaseModel
 
 from _evidence import failed_tasks, logged
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, Run, tool
-from holdfast.errors import RunFailedError
-from holdfast.payloads.events import ToolOutput
-from holdfast.payloads.requests import DEFAULT_REJECTION
-from holdfast.testing import Reply, Script, call, text
-from holdfast.testing.script import RecordedRequest, Step
+from handfast import Agent, Approval, Run, tool
+from handfast.errors import RunFailedError
+from handfast.payloads.events import ToolOutput
+from handfast.payloads.requests import DEFAULT_REJECTION
+from handfast.testing import Reply, Script, call, text
+from handfast.testing.script import RecordedRequest, Step
 
 DONE = Reply(text("done"))
 FATES: Final = ("approve", "deny", "free", "expire")

@@ -12,10 +12,10 @@ from temporalio.exceptions import ApplicationError
 from _evidence import failed_tasks
 from _signing import ring, send, signed, trusted
 from conftest import Effects, MakeLab
-from holdfast import Agent, Answer, Approval, Approve, Reject, Signer, TrustedKeys, tool
-from holdfast.approval import ApprovalRule
-from holdfast.errors import StaleDigestError
-from holdfast.testing import Reply, call, text
+from handfast import Agent, Answer, Approval, Approve, Reject, Signer, TrustedKeys, tool
+from handfast.approval import ApprovalRule
+from handfast.errors import StaleDigestError
+from handfast.testing import Reply, call, text
 
 GATEWAY = Signer.generate(method="gateway")
 DONE = Reply(text("done"))

@@ -11,11 +11,11 @@ from typing import Any, Final
 import pytest
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, tool
-from holdfast.payloads.binding import Binding, Bound, digest_of
-from holdfast.payloads.json_profile import parse_json
-from holdfast.payloads.requests import Request
-from holdfast.testing import Reply, call
+from handfast import Agent, Approval, tool
+from handfast.payloads.binding import Binding, Bound, digest_of
+from handfast.payloads.json_profile import parse_json
+from handfast.payloads.requests import Request
+from handfast.testing import Reply, call
 from spec.test_a_parallel_approvals import DONE
 
 HERE: Final = Path(__file__).parent

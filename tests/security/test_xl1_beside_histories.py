@@ -29,14 +29,14 @@ from temporalio.worker import (
 from _clear import clear, client_with, ring
 from _evidence import events_of, failed_tasks, logged, raw
 from conftest import Effects, MakeLab
-from holdfast import Agent, Holdfast, Run, ToolContext, tool
-from holdfast.converter import of_workflow
-from holdfast.deltas import delta_stream
-from holdfast.errors import HistoryUnreadableError
-from holdfast.payloads.deltas import Delta
-from holdfast.sealing import ENCRYPTED
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Lab, Reply, call, reasoning, text
+from handfast import Agent, Handfast, Run, ToolContext, tool
+from handfast.converter import of_workflow
+from handfast.deltas import delta_stream
+from handfast.errors import HistoryUnreadableError
+from handfast.payloads.deltas import Delta
+from handfast.sealing import ENCRYPTED
+from handfast.server import EmbeddedServer
+from handfast.testing import Lab, Reply, call, reasoning, text
 from redis_server import RedisServer
 from spec.test_progress import told
 
@@ -109,7 +109,7 @@ async def test_xl1_a_stream_has_nothing_that_can_be_read_without_the_key(
     assert "some deltas of" in caplog.text
     assert SENTINEL not in caplog.text
     await kept.close()
-    stranger = Holdfast(await client_with(server, ring("k2")), deltas=redis.url)
+    stranger = Handfast(await client_with(server, ring("k2")), deltas=redis.url)
     with pytest.raises(HistoryUnreadableError, match="k1"):
         await streamed(stranger.run(run.id))
 
@@ -215,8 +215,8 @@ async def test_xl3_headers_are_encrypted_and_read_where_they_go(
     assert {
         ("workflow", started),
         ("workflow info", started),
-        ("holdfast.call_model", tracing),
-        ("holdfast.tool.wipe", tracing),
+        ("handfast.call_model", tracing),
+        ("handfast.tool.wipe", tracing),
         ("signal approve", None),
     } == set(heard)
     events = await events_of(lab, run)

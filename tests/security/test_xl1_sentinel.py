@@ -14,19 +14,19 @@ import pytest
 from pydantic import SecretStr
 
 from _clear import client_with, files_with, ring
-from holdfast import Agent, Secret, tool
-from holdfast.discretion import Discreet
-from holdfast.errors import RunFailedError
-from holdfast.keyring import Keyring
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Lab, Reply, call, text
+from handfast import Agent, Secret, tool
+from handfast.discretion import Discreet
+from handfast.errors import RunFailedError
+from handfast.keyring import Keyring
+from handfast.server import EmbeddedServer
+from handfast.testing import Lab, Reply, call, text
 
 SENTINEL = "s3ntin3l-q7x"
 
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """Everything that is logged at DEBUG, as `holdfast worker` would write it."""
+    """Everything that is logged at DEBUG, as `handfast worker` would write it."""
     written = io.StringIO()
     handler = logging.StreamHandler(written)
     handler.addFilter(Discreet())
@@ -75,7 +75,7 @@ async def spoken(lab: Lab) -> str:
     await run.send(f"{SENTINEL}-message")
     await run.approve(request, decided_by="lead", note=f"{SENTINEL}-note")
     assert SENTINEL in str((await run.result()).output)
-    handle = lab.client.get_workflow_handle(f"holdfast-archive-{(await run._describe()).run_id}")
+    handle = lab.client.get_workflow_handle(f"handfast-archive-{(await run._describe()).run_id}")
     async with asyncio.timeout(30):
         await handle.result()
     failed = await lab.start("nobody", f"{SENTINEL}-bad")

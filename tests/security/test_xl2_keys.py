@@ -15,16 +15,16 @@ from temporalio.client import Client
 from _clear import client_with, ring
 from _evidence import failed_tasks, logged, send_signal
 from conftest import Effects, MakeLab
-from holdfast import Agent, Holdfast, tool
-from holdfast.converter import of_workflow, tolerant
-from holdfast.encryption import EncryptionCodec, encrypted
-from holdfast.errors import DecisionInvalidError, HistoryUnreadableError
-from holdfast.events import history_of
-from holdfast.keyring import Keyring, key_file
-from holdfast.payloads.notify import Notified
-from holdfast.sealing import KEY
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Lab, Reply, call, text
+from handfast import Agent, Handfast, tool
+from handfast.converter import of_workflow, tolerant
+from handfast.encryption import EncryptionCodec, encrypted
+from handfast.errors import DecisionInvalidError, HistoryUnreadableError
+from handfast.events import history_of
+from handfast.keyring import Keyring, key_file
+from handfast.payloads.notify import Notified
+from handfast.sealing import KEY
+from handfast.server import EmbeddedServer
+from handfast.testing import Lab, Reply, call, text
 
 WIPE = Reply(call("wipe", {"target": "t"}))
 DONE = Reply(text("done"))
@@ -48,7 +48,7 @@ async def change_keys(lab: Lab, keyring: Keyring | None) -> None:
     config = lab.client.config(active_config=True)
     config["data_converter"] = tolerant(None) if keyring is None else encrypted(None, keyring)
     lab.client = Client(**config)
-    lab.hf = Holdfast(lab.client, task_queue=lab.task_queue, artifacts=False)
+    lab.hf = Handfast(lab.client, task_queue=lab.task_queue, artifacts=False)
     await lab.start_worker()
 
 
@@ -119,7 +119,7 @@ async def test_xl2_a_signal_under_an_unknown_key_says_the_same_for_ever(
     lab = await make_lab([desk(effects)], script=[WIPE, DONE], client=await client_with(server, ring("k")))
     run = await lab.start("desk")
     request = await lab.next_request(run)
-    early = Holdfast(await client_with(server, ring("next", "k")))
+    early = Handfast(await client_with(server, ring("next", "k")))
     with pytest.raises(DecisionInvalidError, match="key 'next', which is not in this key ring"):
         await early.run(run.id).approve(request, decided_by="lead")
     approval = await of_workflow(early.client, run.id).encode([{"id": request.id, "decided_by": "lead"}])

@@ -17,12 +17,12 @@ from temporalio.converter import WorkflowSerializationContext
 from _clear import clear, client_with, ring
 from _evidence import events_of, failed_tasks, logged, send_signal
 from conftest import Effects, MakeLab
-from holdfast import Agent, AgentHost, RunContext, ToolContext, tool
-from holdfast.converter import of_workflow
-from holdfast.encryption import encrypted
-from holdfast.errors import RunCancelledError
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Hang, Lab, Reply, Script, call, text
+from handfast import Agent, AgentHost, RunContext, ToolContext, tool
+from handfast.converter import of_workflow
+from handfast.encryption import encrypted
+from handfast.errors import RunCancelledError
+from handfast.server import EmbeddedServer
+from handfast.testing import Hang, Lab, Reply, Script, call, text
 from spec.test_continue_as_new import WIPES, looking
 from spec.test_continue_as_new import desk as busy_desk
 
@@ -225,7 +225,7 @@ async def test_xl3_nothing_is_read_elsewhere(make_lab: MakeLab, server: Embedded
     other = await of_workflow(client, "another").encode(approval)
     foreign = await encrypted(None, ring("k2")).with_context(_context(run.id)).encode(approval)
     changed = Payload(metadata=mine[0].metadata, data=mine[0].data[:-1] + bytes([mine[0].data[-1] ^ 1]))
-    moved = Payload(metadata={**other[0].metadata, "holdfast-workflow": run.id.encode()}, data=other[0].data)
+    moved = Payload(metadata={**other[0].metadata, "handfast-workflow": run.id.encode()}, data=other[0].data)
     plain = (await client_with(server, None)).data_converter.payload_converter.to_payloads(approval)
     refused = [*other, *foreign, changed, moved, *plain, Payload(metadata=mine[0].metadata, data=b"")]
     for payload in refused:

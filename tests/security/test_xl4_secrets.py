@@ -13,9 +13,9 @@ from pydantic import SecretStr
 from _clear import files_with
 from _evidence import events_of
 from conftest import Effects, MakeLab
-from holdfast import Agent, RunAgain, Secret, ToolContext, tool
-from holdfast.errors import DefinitionError
-from holdfast.testing import Reply, call, text
+from handfast import Agent, RunAgain, Secret, ToolContext, tool
+from handfast.errors import DefinitionError
+from handfast.testing import Reply, call, text
 
 VALUE = 'to"ken-äö-5up3r'
 DONE = Reply(text("done"))
@@ -104,7 +104,7 @@ async def test_xl4_a_secret_that_is_missing_stops_the_call_before_it_begins(
     is away is asked again, and what it says is not repeated."""
 
     @tool
-    def one(token: Annotated[SecretStr, Secret("env:HOLDFAST_TEST_NO_SUCH")]) -> str:
+    def one(token: Annotated[SecretStr, Secret("env:HANDFAST_TEST_NO_SUCH")]) -> str:
         """Need what is not there."""
         effects.append("one")
         return "ran"
@@ -122,7 +122,7 @@ async def test_xl4_a_secret_that_is_missing_stops_the_call_before_it_begins(
     lab = await make_lab([desk], script=script, secrets=vault)
     await (await lab.start("desk")).result()
     outputs = lab.model.requests[-1].tool_outputs
-    assert "secret env:HOLDFAST_TEST_NO_SUCH is missing" in outputs["c1"]
+    assert "secret env:HANDFAST_TEST_NO_SUCH is missing" in outputs["c1"]
     assert "secret vault:two is missing" in outputs["c2"]
     assert effects == []
     vault.problem = ConnectionError("hush-hush")

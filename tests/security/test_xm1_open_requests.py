@@ -9,10 +9,10 @@ import pytest
 
 from _evidence import failed_tasks, logged
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, tool
-from holdfast.errors import DefinitionError
-from holdfast.testing import Reply, Script, call, text
-from holdfast.testing.script import RecordedRequest, Step
+from handfast import Agent, Approval, tool
+from handfast.errors import DefinitionError
+from handfast.testing import Reply, Script, call, text
+from handfast.testing.script import RecordedRequest, Step
 
 BOUND = 256
 CLERKS = 4

@@ -9,10 +9,10 @@ import pytest
 
 from _evidence import failed_tasks
 from conftest import Effects, MakeLab
-from holdfast import Agent, tool
-from holdfast.errors import RunFailedError
-from holdfast.testing import Reply, Script, When, call, text
-from holdfast.testing.script import RecordedRequest, Step, Usage
+from handfast import Agent, tool
+from handfast.errors import RunFailedError
+from handfast.testing import Reply, Script, When, call, text
+from handfast.testing.script import RecordedRequest, Step, Usage
 
 LOOPING = Script.rules(When(then=Reply(call("look", {"at": "fans"}), usage=Usage(60, 40))))
 BUDGETS: dict[str, tuple[dict[str, Any], str, int | None]] = {

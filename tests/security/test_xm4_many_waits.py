@@ -7,9 +7,9 @@ import math
 import time
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, OpenRequest, tool
-from holdfast.testing import Lab, Reply, Script, call, text
-from holdfast.testing.script import RecordedRequest, Step
+from handfast import Agent, OpenRequest, tool
+from handfast.testing import Lab, Reply, Script, call, text
+from handfast.testing.script import RecordedRequest, Step
 from spec.test_lists import eventually
 
 RUNS = 75

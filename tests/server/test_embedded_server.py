@@ -21,18 +21,18 @@ from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from holdfast._server_binary import ensure_binary, find_binary
-from holdfast._server_state import ServerState, read_state, write_state
-from holdfast.errors import PortBusyError, ServerBinaryMissingError, ServerStartError
-from holdfast.payloads.search_attributes import SEARCH_ATTRIBUTES
-from holdfast.server import EmbeddedServer
+from handfast._server_binary import ensure_binary, find_binary
+from handfast._server_state import ServerState, read_state, write_state
+from handfast.errors import PortBusyError, ServerBinaryMissingError, ServerStartError
+from handfast.payloads.search_attributes import SEARCH_ATTRIBUTES
+from handfast.server import EmbeddedServer
 
 DEADLINE_S = 30
 
 OTHER_PROCESS = """
 import asyncio, json, sys
 from pathlib import Path
-from holdfast.server import EmbeddedServer
+from handfast.server import EmbeddedServer
 
 async def main():
     server = await EmbeddedServer.start(Path(sys.argv[1]), port=0, ui=False)
@@ -300,7 +300,7 @@ def test_the_program_on_path_comes_first(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_the_packaged_program_needs_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With `holdfast[server]` installed the program is found though PATH does not lead to it."""
+    """With `handfast[server]` installed the program is found though PATH does not lead to it."""
     monkeypatch.setenv("PATH", str(tmp_path))
     found = find_binary()
     assert found is not None
@@ -313,7 +313,7 @@ async def test_no_program_at_all_is_one_line_with_the_remedy(tmp_path: Path, mon
         nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
     for variable in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(variable, nowhere)
-    monkeypatch.setattr("holdfast._server_binary.find_binary", lambda: None)
-    with pytest.raises(ServerBinaryMissingError, match=r"pip install 'holdfast\[server\]'") as caught:
+    monkeypatch.setattr("handfast._server_binary.find_binary", lambda: None)
+    with pytest.raises(ServerBinaryMissingError, match=r"pip install 'handfast\[server\]'") as caught:
         await ensure_binary(tmp_path / "bin")
     assert "\n" not in str(caught.value)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, custom_tool, hosted_mcp, shell_tool, tool
-from holdfast.testing import Lab, Reply, call, custom_call, mcp_approval, text
+from handfast import Agent, custom_tool, hosted_mcp, shell_tool, tool
+from handfast.testing import Lab, Reply, call, custom_call, mcp_approval, text
 
 MIXED = Reply(
     call("refund", {"order": 7}, "c1"),

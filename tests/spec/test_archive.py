@@ -21,10 +21,10 @@ from temporalio.worker import Replayer
 
 from _neighbour import MirrorCodec
 from conftest import Effects, MakeLab
-from holdfast import AgentHost, Holdfast, HoldfastPlugin, Run
-from holdfast.archive import Archive
-from holdfast.artifacts import FolderStore
-from holdfast.errors import (
+from handfast import AgentHost, Handfast, HandfastPlugin, Run
+from handfast.archive import Archive
+from handfast.artifacts import FolderStore
+from handfast.errors import (
     ArchiveDamagedError,
     ArchiveUnavailableError,
     HistoryExpiredError,
@@ -34,9 +34,9 @@ from holdfast.errors import (
     RunGoesOnError,
     RunNotFoundError,
 )
-from holdfast.payloads.json_profile import JsonObject
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Fail, Lab, Reply, call, text
+from handfast.payloads.json_profile import JsonObject
+from handfast.server import EmbeddedServer
+from handfast.testing import Fail, Lab, Reply, call, text
 from spec.test_a_parallel_approvals import DONE, desk
 from spec.test_continue_as_new import SHORT
 from spec.test_j_by_reference import MEGABYTES, stored
@@ -48,7 +48,7 @@ WIPE = Reply(call("wipe", {"target": "t"}, "c1"))
 async def archiving(lab: Lab, run: Run) -> WorkflowHandle[Any, Any]:
     """The workflow that has a run's history archived."""
     begun = await lab.client.get_workflow_handle(run.id).describe()
-    return lab.client.get_workflow_handle(f"holdfast-archive-{begun.run_id}")
+    return lab.client.get_workflow_handle(f"handfast-archive-{begun.run_id}")
 
 
 async def archived(lab: Lab, run: Run, folder: Path) -> WorkflowHistory:
@@ -56,7 +56,7 @@ async def archived(lab: Lab, run: Run, folder: Path) -> WorkflowHistory:
     child = await archiving(lab, run)
     async with asyncio.timeout(30):
         await child.result()
-    replayer = Replayer(workflows=[], plugins=[HoldfastPlugin()], data_converter=lab.client.data_converter)
+    replayer = Replayer(workflows=[], plugins=[HandfastPlugin()], data_converter=lab.client.data_converter)
     await replayer.replay_workflow(await child.fetch_history())
     archive = Archive(FolderStore(folder))
     [segment] = await archive.segments("default", run.id)
@@ -102,18 +102,18 @@ async def test_the_archive_has_what_the_server_had(
     await run.approve(await lab.next_request(run), decided_by="lead")
     assert (await run.result()).output == "done"
     history = await archived(lab, run, tmp_path)
-    assert (await (await archiving(lab, run)).describe()).workflow_type == "holdfast.archive"
+    assert (await (await archiving(lab, run)).describe()).workflow_type == "handfast.archive"
     on_server = await lab.client.get_workflow_handle(run.id).fetch_history()
     assert list(history.events) == list(on_server.events)
-    await Replayer(workflows=[], plugins=[HoldfastPlugin()]).replay_workflow(history)
-    live = await Holdfast(lab.client).run(run.id).transcript()
+    await Replayer(workflows=[], plugins=[HandfastPlugin()]).replay_workflow(history)
+    live = await Handfast(lab.client).run(run.id).transcript()
     assert [item["type"] for item in live] == ["message", "function_call", "function_call_output", "message"]
     await lab.stop_worker()
     assert await run.transcript() == live
     await forget(lab, run.id)
     assert await lab.hf.run(run.id).transcript() == live
-    with pytest.raises(HistoryExpiredError, match="HOLDFAST_ARCHIVE"):
-        await Holdfast(lab.client).run(run.id).transcript()
+    with pytest.raises(HistoryExpiredError, match="HANDFAST_ARCHIVE"):
+        await Handfast(lab.client).run(run.id).transcript()
     with pytest.raises(RunNotFoundError, match="no run nobody"):
         await lab.hf.run("nobody").transcript()
 
@@ -188,7 +188,7 @@ async def test_a_host_archives_after_each_of_its_runs(
 ) -> None:
     """In a workflow of the user's own each run of an agent ends with what there is by then in the archive, and the
     conversations can be read there when the workflow has ended and no worker is left."""
-    monkeypatch.setattr("holdfast.activities.archiving.MAY_CLOSE_WITHIN_S", 0.2)
+    monkeypatch.setattr("handfast.activities.archiving.MAY_CLOSE_WITHIN_S", 0.2)
     lab = await make_lab(
         [desk(effects)],
         script=[DONE, Reply(text("again"))],
@@ -274,13 +274,13 @@ async def test_events_go_on_from_the_archive(make_lab: MakeLab, effects: Effects
     assert len(histories) > 2
     for history in histories:
         async with asyncio.timeout(30):
-            await lab.client.get_workflow_handle(f"holdfast-archive-{history.run_id}").result()
+            await lab.client.get_workflow_handle(f"handfast-archive-{history.run_id}").result()
         assert await archive.history("default", run.id, history.run_id) == list(history.events)
     assert [each.run_id for each in await archive.segments("default", run.id)] == [each.run_id for each in histories]
-    live = await seen(Holdfast(lab.client).run(run.id))
+    live = await seen(Handfast(lab.client).run(run.id))
     items = await lab.hf.run(run.id).transcript()
     offsets = [str(event["offset"]) for event in live]
-    bare = Holdfast(lab.client).run(run.id)
+    bare = Handfast(lab.client).run(run.id)
     for gone in (histories[:1], histories[1:]):
         for history in gone:
             await forget(lab, run.id, history.run_id)
@@ -388,7 +388,7 @@ async def test_an_archive_that_is_away_is_one_error(make_lab: MakeLab, effects: 
     run = await lab.start("desk")
     await run.result()
     (tmp_path / "away").write_text("a file where a folder was")
-    hf = Holdfast(lab.client, archive=tmp_path / "away")
+    hf = Handfast(lab.client, archive=tmp_path / "away")
     assert len(await hf.run(run.id).transcript()) == 2
     assert await seen(hf.run(run.id)) == await seen(run)
     for reading in (hf.run("nobody").transcript(), seen(hf.run("nobody")), hf.erase("nobody")):
@@ -411,7 +411,7 @@ async def test_every_history_of_a_run_that_goes_on_is_erased(
     assert set(erased.histories) == set(histories)
     for run_id in histories:
         assert not await known(lab.client, run.id, run_id)
-        assert not await known(lab.client, f"holdfast-archive-{run_id}")
+        assert not await known(lab.client, f"handfast-archive-{run_id}")
     assert stored(tmp_path) == {}
 
 
@@ -423,7 +423,7 @@ async def test_a_run_whose_id_is_used_again_is_told_apart(make_lab: MakeLab, eff
     for said in ("one", "two"):
         run = await lab.hf.start("desk", said, id=f"again-{lab.task_queue}")
         await run.result()
-        child = lab.client.get_workflow_handle(f"holdfast-archive-{await newest(lab, run)}")
+        child = lab.client.get_workflow_handle(f"handfast-archive-{await newest(lab, run)}")
         async with asyncio.timeout(30):
             await child.result()
         runs.append(run)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, FinalOutput, Replace, RunContext, StopAt, ToolContext, ToolResult, tool
-from holdfast.errors import DefinitionError, RunFailedError
-from holdfast.testing import Reply, call, text
+from handfast import Agent, FinalOutput, Replace, RunContext, StopAt, ToolContext, ToolResult, tool
+from handfast.errors import DefinitionError, RunFailedError
+from handfast.testing import Reply, call, text
 from spec.test_a_parallel_approvals import outputs
 
 DONE = Reply(text("done"))

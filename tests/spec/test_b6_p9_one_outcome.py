@@ -9,9 +9,9 @@ import pytest
 
 from _evidence import failed_tasks, logged
 from conftest import Effects, MakeLab
-from holdfast import Decision, Holdfast, Receipt, Reject
-from holdfast.errors import DecisionConflictError, RequestClosedError, RunEndedError
-from holdfast.testing import Gate, Reply, call
+from handfast import Decision, Handfast, Receipt, Reject
+from handfast.errors import DecisionConflictError, RequestClosedError, RunEndedError
+from handfast.testing import Gate, Reply, call
 from spec.test_a_parallel_approvals import DONE, desk, outputs
 
 WIPE = Reply(call("wipe", {"target": "t"}, "c1"))
@@ -40,7 +40,7 @@ async def test_p9_two_clients_at_once_have_one_outcome(make_lab: MakeLab, effect
     lab = await make_lab([desk(effects)], script=[WIPE, HELD])
     run = await lab.start("desk")
     request = await lab.next_request(run)
-    other = Holdfast(lab.client, task_queue=lab.task_queue).run(run.id)
+    other = Handfast(lab.client, task_queue=lab.task_queue).run(run.id)
     answers = await asyncio.gather(
         run.approve(request, decided_by="ann"),
         other.reject(request, decided_by="bob", reason="no"),

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, Rejection, RunContext, tool
-from holdfast.payloads.requests import DEFAULT_REJECTION
-from holdfast.testing import Reply, call, text
+from handfast import Agent, Rejection, RunContext, tool
+from handfast.payloads.requests import DEFAULT_REJECTION
+from handfast.testing import Reply, call, text
 from spec.test_a_parallel_approvals import outputs
 
 DONE = Reply(text("done"))

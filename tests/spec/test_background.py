@@ -10,13 +10,13 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 
 from conftest import MakeLab
-from holdfast import Agent, InProcessDeltas, tool
-from holdfast.activities import background
-from holdfast.errors import DefinitionError, RunFailedError
-from holdfast.events import history_of
-from holdfast.payloads.deltas import Delta
-from holdfast.testing import Fail, Gate, Lab, Reply, call, text
-from holdfast.testing.script import RecordedRequest, Usage
+from handfast import Agent, InProcessDeltas, tool
+from handfast.activities import background
+from handfast.errors import DefinitionError, RunFailedError
+from handfast.events import history_of
+from handfast.payloads.deltas import Delta
+from handfast.testing import Fail, Gate, Lab, Reply, call, text
+from handfast.testing.script import RecordedRequest, Usage
 from spec.test_deltas import told
 
 DONE = Reply(text("done"), usage=Usage(10, 5))
@@ -160,7 +160,7 @@ def test_background_is_a_bool() -> None:
     wrong: Any = "yes"
     with pytest.raises(DefinitionError, match="background"):
         Agent("a", background=wrong)
-    with pytest.raises(DefinitionError, match="Holdfast sets it"):
+    with pytest.raises(DefinitionError, match="Handfast sets it"):
         Agent("a", model_settings={"background": True})
 
 

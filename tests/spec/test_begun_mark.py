@@ -20,16 +20,16 @@ from temporalio.exceptions import TimeoutError as TimeoutError_
 from conftest import Effects, MakeLab
 from crash.grpc_proxy import GrpcProxy
 from crash.steps import BEAT
-from holdfast import Agent, GiveUp, RunAgain, ToolContext, tool
-from holdfast.activities.beats import Beats, NotAcknowledgedError
-from holdfast.activities.blocks import Blocks
-from holdfast.activities.tools import ToolActivities
-from holdfast.payloads.json_profile import JsonObject
-from holdfast.payloads.model_call import Origin
-from holdfast.payloads.undecodable import Undecodable
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Lab, Reply, call, text
-from holdfast.workflows.settle import Failed, ending_of
+from handfast import Agent, GiveUp, RunAgain, ToolContext, tool
+from handfast.activities.beats import Beats, NotAcknowledgedError
+from handfast.activities.blocks import Blocks
+from handfast.activities.tools import ToolActivities
+from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.model_call import Origin
+from handfast.payloads.undecodable import Undecodable
+from handfast.server import EmbeddedServer
+from handfast.testing import Lab, Reply, call, text
+from handfast.workflows.settle import Failed, ending_of
 from spec.test_a_parallel_approvals import DONE, desk, outputs
 
 WIPE = Reply(call("wipe", {"target": "t"}, "c1"))
@@ -241,7 +241,7 @@ async def test_any_beat_means_begun(details: list[Any]) -> None:
         scheduled_event_id=1,
         started_event_id=2,
         identity="",
-        activity_type="holdfast.tool.x",
+        activity_type="handfast.tool.x",
         activity_id="1",
         retry_state=None,
     )

@@ -10,10 +10,10 @@ import pytest
 
 from _evidence import failed_tasks, logged
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, Match, Ran, Rejection, Remember, Request, Run, RunContext, tool
-from holdfast.errors import NotAnApproverError, RememberRefusedError
-from holdfast.payloads.requests import Answer
-from holdfast.testing import Lab, Reply, Script, call, text
+from handfast import Agent, Approval, Match, Ran, Rejection, Remember, Request, Run, RunContext, tool
+from handfast.errors import NotAnApproverError, RememberRefusedError
+from handfast.payloads.requests import Answer
+from handfast.testing import Lab, Reply, Script, call, text
 from spec.test_a_parallel_approvals import outputs
 
 DONE = Reply(text("done"))

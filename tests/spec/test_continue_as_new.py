@@ -17,14 +17,14 @@ from temporalio.common import RetryPolicy
 from _evidence import logged
 from _long_office import Clumsy, Office
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, Grant, tool
-from holdfast.chain import chain_of
-from holdfast.errors import RequestClosedError, RunCancelledError, RunEndedError, RunFailedError, UnknownRequestError
-from holdfast.handle import Run
-from holdfast.payloads.carry import Carry
-from holdfast.payloads.requests import MEMO_REQUEST, Request
-from holdfast.testing import Lab, Reply, Script, call, text
-from holdfast.testing.script import RecordedRequest
+from handfast import Agent, Approval, Grant, tool
+from handfast.chain import chain_of
+from handfast.errors import RequestClosedError, RunCancelledError, RunEndedError, RunFailedError, UnknownRequestError
+from handfast.handle import Run
+from handfast.payloads.carry import Carry
+from handfast.payloads.requests import MEMO_REQUEST, Request
+from handfast.testing import Lab, Reply, Script, call, text
+from handfast.testing.script import RecordedRequest
 
 SHORT = 40
 """Events of a history, instead of 2,000."""
@@ -292,9 +292,9 @@ async def test_what_cannot_be_taken_along_is_said_in_time(
     make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A conversation too large for a fresh history ends its run with the remedy, long before a replay would fail."""
-    monkeypatch.setattr("holdfast.workflows.carrying.CARRY_BYTES", 2_000)
-    monkeypatch.setattr("holdfast.workflows.carrying.POSTPONED_EVENTS", 30)
-    monkeypatch.setattr("holdfast.workflows.carrying.LATEST_EVENTS", 90)
+    monkeypatch.setattr("handfast.workflows.carrying.CARRY_BYTES", 2_000)
+    monkeypatch.setattr("handfast.workflows.carrying.POSTPONED_EVENTS", 30)
+    monkeypatch.setattr("handfast.workflows.carrying.LATEST_EVENTS", 90)
 
     @tool(effect="read_only")
     async def look(page: int) -> str:
@@ -367,7 +367,7 @@ async def test_o2_a_workflow_of_ones_own_takes_no_state_from_a_start(make_lab: M
             if request.arguments == {"target": "long"}:
                 break
             await run.reject(request, decided_by="lead")
-    await crossing(lab, run, "holdfast.approve")
+    await crossing(lab, run, "handfast.approve")
     _, given = await _begun_with(lab, run)
     state = json.loads(Carry.from_wire(given).text())
     [waiting] = [each for frame in state["frames"] for each in frame["calls"] if each["state"] == "asking"]
@@ -395,7 +395,7 @@ async def test_o2_a_retry_of_ones_own_workflow_takes_over_nothing(make_lab: Make
     first, second = await lab.open_requests(run, 2)
     await lab.stop_worker()
     for decision in (*["no-such-request"] * SHORT, first.id):
-        await started.signal("holdfast.approve", decision)  # its call is held back for the crossing
+        await started.signal("handfast.approve", decision)  # its call is held back for the crossing
     await lab.start_worker()
     async for run_id, _ in chain_of(lab.client, run.id, started.first_execution_run_id or "", wait=True):
         if run_id != started.first_execution_run_id and "wipe temp" in effects:
@@ -411,7 +411,7 @@ async def test_o2_a_retry_of_ones_own_workflow_takes_over_nothing(make_lab: Make
     assert [each for each in effects if each.startswith("wipe")] == ["wipe temp", "wipe logs"]
     with pytest.raises(UnknownRequestError):
         await run.approve(second, decided_by="lead")
-    await crossing(lab, run, "holdfast.approve")
+    await crossing(lab, run, "handfast.approve")
     assert [each.id for each in await run.pending()] == [each.id for each in anew]
     for request in anew:
         await run.reject(request, decided_by="lead")
@@ -478,7 +478,7 @@ async def test_a_users_own_workflow_goes_on_too(make_lab: MakeLab, effects: Effe
     async with asyncio.timeout(60):
         async for request in run.requests():
             if request.arguments == {"target": "long"}:
-                await crossing(lab, run, "holdfast.approve")
+                await crossing(lab, run, "handfast.approve")
                 assert await lab.open_requests(run, 1) == [request]
             await run.approve(request, decided_by="lead")
     assert await started.result() == ["short done", "long done"]

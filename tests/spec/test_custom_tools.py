@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approve, RunContext, ToolContext, custom_tool, tool
-from holdfast.custom_tools import CustomInput
-from holdfast.errors import DefinitionError, EditRefusedError, RunFailedError
-from holdfast.testing import Lab, Reply, call, custom_call, text
+from handfast import Agent, Approve, RunContext, ToolContext, custom_tool, tool
+from handfast.custom_tools import CustomInput
+from handfast.errors import DefinitionError, EditRefusedError, RunFailedError
+from handfast.testing import Lab, Reply, call, custom_call, text
 
 GRAMMAR = {"type": "grammar", "syntax": "regex", "definition": "[a-z ]+"}
 DONE = Reply(text("done"))

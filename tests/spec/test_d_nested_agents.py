@@ -12,10 +12,10 @@ from pydantic import BaseModel
 
 from _evidence import failed_tasks
 from conftest import Effects, MakeLab
-from holdfast import Agent, AgentFailure, NestedRun, RunContext, tool
-from holdfast.errors import RunCancelledError, RunFailedError
-from holdfast.events import history_of
-from holdfast.testing import Hang, Lab, Reply, Script, call, text
+from handfast import Agent, AgentFailure, NestedRun, RunContext, tool
+from handfast.errors import RunCancelledError, RunFailedError
+from handfast.events import history_of
+from handfast.testing import Hang, Lab, Reply, Script, call, text
 
 DONE = Reply(text("done"))
 

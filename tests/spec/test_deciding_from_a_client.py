@@ -12,9 +12,9 @@ from temporalio.api.enums.v1 import EventType
 
 from _evidence import events_of
 from conftest import Effects, MakeLab
-from holdfast.errors import RunEndedError
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Gate, Reply, call
+from handfast.errors import RunEndedError
+from handfast.server import EmbeddedServer
+from handfast.testing import Gate, Reply, call
 from spec.test_a_parallel_approvals import DONE, desk
 
 WIPE = Reply(call("wipe", {"target": "t"}, "c1"))
@@ -89,7 +89,7 @@ async def test_asking_for_a_decision_without_a_worker_ends_in_time(
     make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With every worker down `decision()` says in time that nobody answered, and not that the server is away."""
-    monkeypatch.setattr("holdfast.reach.ANSWER_WITHIN", timedelta(seconds=1))
+    monkeypatch.setattr("handfast.reach.ANSWER_WITHIN", timedelta(seconds=1))
     lab = await make_lab([desk(effects)], script=[WIPE, DONE])
     run = await lab.start("desk")
     request = await lab.next_request(run)

@@ -18,19 +18,19 @@ from temporalio.client import Client
 
 from _neighbour import CONVERTER
 from conftest import MakeLab
-from holdfast import Agent, Holdfast, HoldfastPlugin, Run, ToolContext, tool
-from holdfast.delta_reader import DeltaReader, Told
-from holdfast.deltas import DeltaStream, InProcessDeltas, delta_stream, position_of
-from holdfast.deltas_hub import DeltaHub
-from holdfast.deltas_local import LocalDeltas
-from holdfast.errors import DefinitionError
-from holdfast.models.port import ModelAnswer, ModelRequest
-from holdfast.payloads.deltas import Delta, DeltasDiscarded
-from holdfast.payloads.json_profile import JsonObject
-from holdfast.payloads.usage import Usage
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Lab, Pause, Reply, call, reasoning, text
-from holdfast.worker import make_worker
+from handfast import Agent, Handfast, HandfastPlugin, Run, ToolContext, tool
+from handfast.delta_reader import DeltaReader, Told
+from handfast.deltas import DeltaStream, InProcessDeltas, delta_stream, position_of
+from handfast.deltas_hub import DeltaHub
+from handfast.deltas_local import LocalDeltas
+from handfast.errors import DefinitionError
+from handfast.models.port import ModelAnswer, ModelRequest
+from handfast.payloads.deltas import Delta, DeltasDiscarded
+from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.usage import Usage
+from handfast.server import EmbeddedServer
+from handfast.testing import Lab, Pause, Reply, call, reasoning, text
+from handfast.worker import make_worker
 from redis_server import RedisServer
 
 LONG = "Seventeen words, so that the scripted server cuts them into a few pieces of text that follow each other."
@@ -70,7 +70,7 @@ SCRIPT = [Reply(reasoning("First look."), call("look", {"at": "fans"}, "c1")), R
 
 @pytest.fixture
 async def hub() -> AsyncIterator[DeltaHub]:
-    """What `holdfast dev` serves to other processes."""
+    """What `handfast dev` serves to other processes."""
     async with DeltaHub() as running:
         yield running
 
@@ -164,7 +164,7 @@ async def test_redis_that_goes_away_takes_only_deltas_with_it(
     server = await RedisServer(tmp_path).start()
     kept = delta_stream(server.url)
     script = [Pause("half", Reply(text(LONG)), after=2), Reply(text("second")), Pause("third", Reply(text(LONG)))]
-    caplog.set_level(logging.WARNING, "holdfast.activities.deltas")
+    caplog.set_level(logging.WARNING, "handfast.activities.deltas")
     try:
         lab = await make_lab([DESK], script=script, deltas=server.url)
         run = await lab.start("desk", stream=True)
@@ -230,7 +230,7 @@ async def test_what_ended_while_a_stream_was_away_is_not_kept_for_it(make_lab: M
 def test_a_stream_that_is_none_is_refused_when_the_plugin_is_made(where: Any, words: str) -> None:
     """One line that says what is wanted, before anything is started."""
     with pytest.raises(DefinitionError, match=words):
-        HoldfastPlugin([DESK], deltas=where)
+        HandfastPlugin([DESK], deltas=where)
 
 
 @pytest.mark.parametrize("where", ["process", "socket", "redis"])
@@ -258,7 +258,7 @@ async def test_entries_are_read_on_and_waited_for(redis: RedisServer, hub: Delta
 
 async def test_a_hub_gives_out_much_in_pages(hub: DeltaHub, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that comes late to long replies gets all of them, however much one answer may hold."""
-    monkeypatch.setattr("holdfast.deltas_local.LINE_BYTES", 3_500_000)
+    monkeypatch.setattr("handfast.deltas_local.LINE_BYTES", 3_500_000)
     stream = LocalDeltas(hub.url)
     for number in range(6):
         await stream.publish("run", bytes([number]) * 900_000)
@@ -283,8 +283,8 @@ async def test_a_hub_answers_those_who_know_its_secret(hub: DeltaHub) -> None:
         assert await reader.read() == b""
     writer.close()
     await LocalDeltas(hub.url).publish("run", b"entry")
-    with pytest.raises(DefinitionError, match="holdfast dev"):
-        LocalDeltas("holdfast://127.0.0.1:7")
+    with pytest.raises(DefinitionError, match="handfast dev"):
+        LocalDeltas("handfast://127.0.0.1:7")
 
 
 async def test_a_codec_keeps_what_is_said_from_whoever_keeps_it(server: EmbeddedServer, make_lab: MakeLab) -> None:
@@ -317,9 +317,9 @@ async def test_a_model_port_that_cannot_stream_works_as_before(server: EmbeddedS
     """A run with stream=True on it has its answer, and no deltas."""
     client = await Client.connect(server.address)
     kept, queue = InProcessDeltas(), f"parrot-{uuid.uuid4().hex[:8]}"
-    plugin = HoldfastPlugin([DESK], models={"default": Parrot()}, deltas=kept)
+    plugin = HandfastPlugin([DESK], models={"default": Parrot()}, deltas=kept)
     async with make_worker(client, plugin, task_queue=queue):
-        run = await Holdfast(client, task_queue=queue, deltas=kept).start("desk", "hello", stream=True)
+        run = await Handfast(client, task_queue=queue, deltas=kept).start("desk", "hello", stream=True)
         async with asyncio.timeout(30):
             types = [item.type async for item in run.stream()]
     assert "delta" not in types
@@ -333,7 +333,7 @@ async def test_other_languages_find_deltas_by_name(make_lab: MakeLab, redis: Red
     run = await lab.start("desk", stream=True)
     await run.result()
     description = await lab.client.get_workflow_handle(run.id).describe()
-    key = f"holdfast:deltas:{description.raw_description.workflow_execution_info.first_run_id}"
+    key = f"handfast:deltas:{description.raw_description.workflow_execution_info.first_run_id}"
     client: Any = Redis.from_url(redis.url)
     async with client:
         entries = await client.xrange(key)

@@ -9,10 +9,10 @@ from pydantic import BaseModel
 from temporalio.api.enums.v1 import EventType
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, HandoffHistory, Holdfast, RunContext, handoff, messages_only, tool
-from holdfast.errors import RunFailedError
-from holdfast.events import history_of
-from holdfast.testing import Fail, Lab, Reply, call, text
+from handfast import Agent, Handfast, HandoffHistory, RunContext, handoff, messages_only, tool
+from handfast.errors import RunFailedError
+from handfast.events import history_of
+from handfast.testing import Fail, Lab, Reply, call, text
 
 DONE = Reply(text("done"))
 ENDED = (EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED)
@@ -97,7 +97,7 @@ async def test_e3_anyone_with_the_runs_id_continues_the_next_agent(make_lab: Mak
     started = await lab.start("front")
     await lab.next_request(started)
     await lab.replace_worker()
-    other = Holdfast(lab.client, task_queue=lab.task_queue).run(started.id)
+    other = Handfast(lab.client, task_queue=lab.task_queue).run(started.id)
     [request] = await other.pending()
     assert (request.agent, request.agent_path, request.tool) == ("billing", ["billing"], "refund")
     assert (await other.status()).agent == "billing"

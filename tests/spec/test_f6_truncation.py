@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from conftest import MakeLab
-from holdfast import Agent, HandoffHistory, RunContext, Truncate, handoff, tool
-from holdfast.testing import Lab, Reply, call, reasoning, text
+from handfast import Agent, HandoffHistory, RunContext, Truncate, handoff, tool
+from handfast.testing import Lab, Reply, call, reasoning, text
 
 DONE = Reply(text("done"))
 

@@ -8,11 +8,11 @@ import pytest
 
 from _evidence import logged
 from conftest import Effects, MakeLab
-from holdfast import Agent, Compact, Truncate, tool
-from holdfast.errors import DefinitionError, RunCancelledError, RunFailedError
-from holdfast.registry import Registry
-from holdfast.testing import Compacted, Fail, Gate, Hang, Lab, Reply, call, compaction, reasoning, text
-from holdfast.testing.script import Step, Usage
+from handfast import Agent, Compact, Truncate, tool
+from handfast.errors import DefinitionError, RunCancelledError, RunFailedError
+from handfast.registry import Registry
+from handfast.testing import Compacted, Fail, Gate, Hang, Lab, Reply, call, compaction, reasoning, text
+from handfast.testing.script import Step, Usage
 
 DONE = Reply(text("done"))
 COMPACT = "/v1/responses/compact"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from conftest import MakeLab
-from holdfast import Agent, Compact
-from holdfast.testing import Compacted, Reply, text
-from holdfast.testing.script import Usage
+from handfast import Agent, Compact
+from handfast.testing import Compacted, Reply, text
+from handfast.testing.script import Usage
 
 WAIT = timedelta(seconds=30)
 

@@ -10,10 +10,10 @@ import pytest
 
 from conftest import Effects, MakeLab
 from crash.test_p4_in_doubt import replies_and_outputs
-from holdfast import Agent, Holdfast, tool
-from holdfast.errors import MessageRefusedError
-from holdfast.sessions import Session
-from holdfast.testing import Lab, Reply, call, text
+from handfast import Agent, Handfast, tool
+from handfast.errors import MessageRefusedError
+from handfast.sessions import Session
+from handfast.testing import Lab, Reply, call, text
 
 WAIT = timedelta(seconds=30)
 
@@ -104,7 +104,7 @@ async def test_f3_three_turns_over_new_processes(make_lab: MakeLab, effects: Eff
     await session.approve(await lab.next_request(session), decided_by="lead")
     assert await turn.output(timeout=WAIT) == "one"
     await lab.replace_worker()
-    again = Holdfast(lab.client, task_queue=lab.task_queue).session(session.id)
+    again = Handfast(lab.client, task_queue=lab.task_queue).session(session.id)
     second = await again.send("second", message_id="m2")
     await again.approve((await lab.open_requests(again, 1))[0], decided_by="lead")
     assert await session.turn("m2").output(timeout=WAIT) == "two"

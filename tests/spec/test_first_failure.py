@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from conftest import MakeLab
-from holdfast import Agent, tool
-from holdfast.errors import RunFailedError
-from holdfast.testing import Reply, call
+from handfast import Agent, tool
+from handfast.errors import RunFailedError
+from handfast.testing import Reply, call
 
 
 async def test_the_first_failure_is_the_runs(make_lab: MakeLab, cache: int) -> None:

@@ -9,9 +9,9 @@ from datetime import timedelta
 from typing import Any, Final
 
 from conftest import MakeLab
-from holdfast import Agent, Approval, Run, tool
-from holdfast.testing import Lab, Reply, Script, call, text
-from holdfast.testing.script import RecordedRequest, Step
+from handfast import Agent, Approval, Run, tool
+from handfast.testing import Lab, Reply, Script, call, text
+from handfast.testing.script import RecordedRequest, Step
 
 FATES: Final = ("approve", "reject", "answer", "free", "expire")
 AT_ONCE: Final = 24

@@ -14,13 +14,13 @@ from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
 from conftest import Effects, MakeLab
-from holdfast import (
+from handfast import (
     Agent,
     AgentHost,
     Chain,
     Compact,
     Conversation,
-    HoldfastPlugin,
+    HandfastPlugin,
     InputGuardrail,
     OutputGuardrail,
     Replace,
@@ -31,13 +31,13 @@ from holdfast import (
     messages_only,
     tool,
 )
-from holdfast.errors import DefinitionError, PayloadInvalidError, RunFailedError
-from holdfast.models.port import ConversationPort
-from holdfast.models.responses import ResponsesModel
-from holdfast.payloads.history import GivenHistory
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Drop, Fail, Gate, Lab, Reply, call, reasoning, text
-from holdfast.testing.script import Step, Usage
+from handfast.errors import DefinitionError, PayloadInvalidError, RunFailedError
+from handfast.models.port import ConversationPort
+from handfast.models.responses import ResponsesModel
+from handfast.payloads.history import GivenHistory
+from handfast.server import EmbeddedServer
+from handfast.testing import Drop, Fail, Gate, Lab, Reply, call, reasoning, text
+from handfast.testing.script import Step, Usage
 
 DONE = Reply(text("done"))
 BOTH = pytest.mark.parametrize("history", ["chain", "conversation"])
@@ -246,12 +246,12 @@ class LateItems:
 class LateLab(Lab):
     """A lab whose workers have such conversations."""
 
-    def plugin(self) -> HoldfastPlugin:
+    def plugin(self) -> HandfastPlugin:
         """A plugin with a model client of its own."""
         assert not isinstance(self._agents, str)
         model = ResponsesModel(self._openai)
         model.conversations = LateItems(model.conversations, self)
-        return HoldfastPlugin(self._agents, models={"default": model})
+        return HandfastPlugin(self._agents, models={"default": model})
 
 
 @pytest.mark.parametrize(
@@ -484,7 +484,7 @@ async def test_g6_a_session_takes_no_history_of_the_providers(make_lab: MakeLab,
 @pytest.mark.parametrize("setting", [{"store": False}, {"previous_response_id": "r"}, {"conversation": "c"}])
 def test_g6_settings_cannot_contradict_the_history(setting: dict[str, Any]) -> None:
     """G6: what decides where the history is kept belongs to the run: an agent that sets it cannot be defined."""
-    with pytest.raises(DefinitionError, match="Holdfast sets it"):
+    with pytest.raises(DefinitionError, match="Handfast sets it"):
         Agent("desk", model="m", model_settings=setting)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from conftest import MakeLab
-from holdfast import Agent, Allow, InProcessDeltas, InputGuardrail, OutputGuardrail, Replace, Run, RunContext, tool
-from holdfast.testing import Fail, Lab, Reply, call, reasoning, text
+from handfast import Agent, Allow, InProcessDeltas, InputGuardrail, OutputGuardrail, Replace, Run, RunContext, tool
+from handfast.testing import Fail, Lab, Reply, call, reasoning, text
 
 
 def seen(ctx: RunContext, items: Any) -> Allow:

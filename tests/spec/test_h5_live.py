@@ -14,12 +14,12 @@ from temporalio.converter import DataConverter
 
 from _encrypting import KeyedCodec
 from conftest import MakeLab
-from holdfast import Agent, Holdfast, InProcessDeltas, Run, ToolContext, tool
-from holdfast.archive import Stores
-from holdfast.errors import OffsetUnknownError, RunCancelledError, RunNotFoundError
-from holdfast.merging import Item
-from holdfast.payloads.deltas import Delta, DeltasDiscarded
-from holdfast.payloads.events import (
+from handfast import Agent, Handfast, InProcessDeltas, Run, ToolContext, tool
+from handfast.archive import Stores
+from handfast.errors import OffsetUnknownError, RunCancelledError, RunNotFoundError
+from handfast.merging import Item
+from handfast.payloads.deltas import Delta, DeltasDiscarded
+from handfast.payloads.events import (
     AgentFinished,
     ModelReplied,
     RunFinished,
@@ -27,8 +27,8 @@ from holdfast.payloads.events import (
     ToolOutput,
     TurnStarted,
 )
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Fail, Pause, Reply, Script, When, call, reasoning, text
+from handfast.server import EmbeddedServer
+from handfast.testing import Fail, Pause, Reply, Script, When, call, reasoning, text
 from redis_server import RedisServer
 from spec.test_archive import archived, forget
 
@@ -171,7 +171,7 @@ async def test_h5_a_retried_attempt_is_told_apart(make_lab: MakeLab, cache: int)
 
 
 OFFICE = """
-from holdfast import Agent
+from handfast import Agent
 
 desk = Agent("desk", model="m")
 """
@@ -317,7 +317,7 @@ async def test_a_codec_with_a_key_for_each_workflow_reads_all_of_it(
     items = await seen(run)
     assert shown(items).replies["0", 2] == (LONG, LONG)
     await archived(lab, run, tmp_path)
-    kept = await Holdfast(client).run(run.id).transcript()
+    kept = await Handfast(client).run(run.id).transcript()
     assert [item["type"] for item in kept] == ["message", "function_call", "function_call_output", "message"]
     await forget(lab, run.id)
     assert await lab.hf.run(run.id).transcript() == kept

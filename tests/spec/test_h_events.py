@@ -18,10 +18,10 @@ from temporalio.client import (
 )
 
 from conftest import Effects, MakeLab
-from holdfast import Holdfast, Run
-from holdfast.errors import HistoryExpiredError, OffsetUnknownError, RunNotFoundError
-from holdfast.payloads.base import Payload
-from holdfast.payloads.events import (
+from handfast import Handfast, Run
+from handfast.errors import HistoryExpiredError, OffsetUnknownError, RunNotFoundError
+from handfast.payloads.base import Payload
+from handfast.payloads.events import (
     ModelReplied,
     RequestDecided,
     RequestOpened,
@@ -31,7 +31,7 @@ from holdfast.payloads.events import (
     ToolNotRun,
     ToolOutput,
 )
-from holdfast.testing import Reply, call
+from handfast.testing import Reply, call
 from spec.test_a_parallel_approvals import DONE, MIXED, desk
 from spec.test_continue_as_new import SHORT, WIPES, crossing, looking
 from spec.test_continue_as_new import desk as long_desk
@@ -244,7 +244,7 @@ async def test_h4_a_history_that_the_server_dropped_is_said_to_be_gone(make_lab:
     first = events[0].offset.partition(":")[0]
     config = lab.client.config()
     config["interceptors"] = [Expired(first)]
-    run = Holdfast(Client(**config)).run(started.id)
+    run = Handfast(Client(**config)).run(started.id)
     for after in (None, events[0].offset):
         with pytest.raises(HistoryExpiredError, match=first):
             await so_far(run, after)

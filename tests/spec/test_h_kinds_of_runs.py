@@ -16,13 +16,13 @@ from _encrypting import SealingCodec
 from _long_office import Office
 from _neighbour import CONVERTER, Order, Shipping, notify
 from conftest import Effects, MakeLab
-from holdfast import Agent, Holdfast, Rejection, RunContext, activity_tool, tool
-from holdfast.converter import tolerant
-from holdfast.errors import HistoryUnreadableError
-from holdfast.payloads import events as ev
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Hang, Lab, Reply, Script, call, text
-from holdfast.testing.script import RecordedRequest
+from handfast import Agent, Handfast, Rejection, RunContext, activity_tool, tool
+from handfast.converter import tolerant
+from handfast.errors import HistoryUnreadableError
+from handfast.payloads import events as ev
+from handfast.server import EmbeddedServer
+from handfast.testing import Hang, Lab, Reply, Script, call, text
+from handfast.testing.script import RecordedRequest
 from spec.test_a_parallel_approvals import DONE, MIXED, desk
 from spec.test_continue_as_new import desk as long_desk
 from spec.test_d_nested_agents import asked, wiper
@@ -134,7 +134,7 @@ async def test_h4_a_users_own_workflow_tells_of_its_agents_alone(
     own = await start_own(lab, Shipping.run, Order(number=7, text="ship it"))
     run = lab.hf.run(own.id)
     request = await lab.next_request(run)
-    await own.signal("holdfast.approve", "no-such-request")
+    await own.signal("handfast.approve", "no-such-request")
     await own.signal(Shipping.approve, "the user's own approver")
     await run.approve(request, decided_by="lead")
     await own.result()
@@ -196,11 +196,11 @@ async def test_h2_activities_that_exist_already_are_told_as_tools(make_lab: Make
     assert {each.call_id: each.output for each in of(ev.ToolOutput, events)} == lab.model.requests[1].tool_outputs
 
 
-async def sealed(lab: Lab, codec: SealingCodec | None) -> Holdfast:
+async def sealed(lab: Lab, codec: SealingCodec | None) -> Handfast:
     """The client of somebody with this codec."""
     config = lab.client.config()
     config["data_converter"] = tolerant(dataclasses.replace(DataConverter.default, payload_codec=codec))
-    return Holdfast(Client(**config))
+    return Handfast(Client(**config))
 
 
 async def test_h4_events_come_through_an_encrypting_codec(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from conftest import Effects, MakeLab
-from holdfast.testing import Reply, call
+from handfast.testing import Reply, call
 from spec.test_a_parallel_approvals import DONE, desk
 
 TURNS = 12

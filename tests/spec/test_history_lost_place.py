@@ -12,8 +12,8 @@ from temporalio.client import (
 from temporalio.service import RPCError
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, Holdfast, tool
-from holdfast.testing import Reply, call, text
+from handfast import Agent, Handfast, tool
+from handfast.testing import Reply, call, text
 
 ANOTHER_BRANCH = b"\x52\x04\x10\xc0\x84\x3d"
 """Appended to a page token, names a version of the history's last item that the server never had."""
@@ -80,7 +80,7 @@ async def test_a_lost_place_is_found_again(make_lab: MakeLab, effects: Effects) 
     config = lab.client.config()
     config["interceptors"] = [losing]
     client = Client(**config)
-    run = Holdfast(client).run((await lab.start("desk")).id)
+    run = Handfast(client).run((await lab.start("desk")).id)
     asked = []
     async for request in run.requests():
         asked.append(request.arguments)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from conftest import MakeLab
-from holdfast import Agent, tool
-from holdfast.testing import Reply, Script, call, text
+from handfast import Agent, tool
+from handfast.testing import Reply, Script, call, text
 
 
 @tool(effect="read_only")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, AgentHooks, ModelEnd, ModelStart, RunContext, ToolContext, ToolEnd, tool
-from holdfast.errors import RunCancelledError
-from holdfast.testing import Fail, Reply, call, text
+from handfast import Agent, AgentHooks, ModelEnd, ModelStart, RunContext, ToolContext, ToolEnd, tool
+from handfast.errors import RunCancelledError
+from handfast.testing import Fail, Reply, call, text
 
 
 class Notes(AgentHooks):
@@ -106,7 +106,7 @@ async def test_m3_a_hook_that_fails_changes_nothing(
     make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch, *, kind: str, event: str
 ) -> None:
     """M3: a hook that raises, hangs or exits, after the side effect too, costs nothing: one effect, its output kept."""
-    monkeypatch.setattr("holdfast.activities.hooks.HOOK_S", 0.2)
+    monkeypatch.setattr("handfast.activities.hooks.HOOK_S", 0.2)
 
     async def misbehave(_self: AgentHooks, *_told: object) -> None:
         if kind == "raises":

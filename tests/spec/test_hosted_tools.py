@@ -10,7 +10,7 @@ from temporalio.api.enums.v1 import EventType
 
 from _evidence import plain, send_signal
 from conftest import MakeLab
-from holdfast import (
+from handfast import (
     Agent,
     Answer,
     Approval,
@@ -25,8 +25,8 @@ from holdfast import (
     image_generation,
     web_search,
 )
-from holdfast.errors import DefinitionError, RunFailedError, VerdictNotAllowedError
-from holdfast.testing import (
+from handfast.errors import DefinitionError, RunFailedError, VerdictNotAllowedError
+from handfast.testing import (
     Lab,
     Reply,
     code_interpreter_item,
@@ -109,7 +109,7 @@ async def test_an_approved_call_is_the_providers_to_make(make_lab: MakeLab, cach
         for event in history.events
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
     ]
-    assert set(scheduled) == {"holdfast.call_model"}
+    assert set(scheduled) == {"handfast.call_model"}
     assert SECRET not in history.to_json()
     assert lab.model.requests[0].body["tools"][0]["headers"] == {"Authorization": SECRET}
     assert lab.model.violations == []

@@ -8,10 +8,10 @@ import pytest
 from pydantic import BaseModel
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, FinalOutput, MaxTurns, Refusal, RunContext, tool
-from holdfast.errors import DefinitionError, RunFailedError
-from holdfast.testing import Lab, Reply, call, refusal, text
-from holdfast.testing.script import Usage
+from handfast import Agent, FinalOutput, MaxTurns, Refusal, RunContext, tool
+from handfast.errors import DefinitionError, RunFailedError
+from handfast.testing import Lab, Reply, call, refusal, text
+from handfast.testing.script import Usage
 
 
 class Summary(BaseModel):

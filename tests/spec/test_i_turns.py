@@ -9,9 +9,9 @@ from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, tool
-from holdfast.errors import DecisionInvalidError, GrantRefusedError, RunEndedError, RunFailedError
-from holdfast.testing import Gate, Reply, call, text
+from handfast import Agent, tool
+from handfast.errors import DecisionInvalidError, GrantRefusedError, RunEndedError, RunFailedError
+from handfast.testing import Gate, Reply, call, text
 
 DONE = Reply(text("done"))
 

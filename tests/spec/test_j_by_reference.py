@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, Replace, Run, ToolContext, tool
-from holdfast.artifacts import FolderStore, artifact_store, place_of_run
-from holdfast.errors import DefinitionError
-from holdfast.payloads.tool_call import RESULT_BYTES
-from holdfast.testing import Lab, Reply, call, text
+from handfast import Agent, Replace, Run, ToolContext, tool
+from handfast.artifacts import FolderStore, artifact_store, place_of_run
+from handfast.errors import DefinitionError
+from handfast.payloads.tool_call import RESULT_BYTES
+from handfast.testing import Lab, Reply, call, text
 from spec.test_a_parallel_approvals import outputs
 from spec.test_j_tool_outputs import DONE, PAUSE, agent, paused_in_the_middle, returning, tool_outcomes
 
@@ -247,11 +247,11 @@ async def test_j6_beside_a_server_on_this_machine_a_folder_is_the_default(
     """J6: nobody names a place: a large output lies in the worker's own folder, the log says where, and the model may
     read on."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HOLDFAST_ARTIFACTS", raising=False)
-    caplog.set_level("INFO", logger="holdfast.plugin")
+    monkeypatch.delenv("HANDFAST_ARTIFACTS", raising=False)
+    caplog.set_level("INFO", logger="handfast.plugin")
     lab = await make_lab([agent(big=MEGABYTES)], script=[Reply(call("big", {}, "c1")), DONE], artifacts=None)
     await (await lab.start("desk")).result()
-    [(name, data)] = stored(tmp_path / ".holdfast" / "artifacts").items()
+    [(name, data)] = stored(tmp_path / ".handfast" / "artifacts").items()
     assert hashlib.sha256(data).hexdigest() == name
     assert offered(lab) == [False, True]
-    assert str(tmp_path / ".holdfast" / "artifacts") in caplog.text
+    assert str(tmp_path / ".handfast" / "artifacts") in caplog.text

@@ -14,12 +14,12 @@ from pydantic import BaseModel
 from temporalio.client import WorkflowHandle
 
 from conftest import MakeLab
-from holdfast import Agent, File, Image, Run, Text, tool
-from holdfast.activities.outputs import bounded_output
-from holdfast.errors import DefinitionError
-from holdfast.events import history_of
-from holdfast.payloads.tool_call import RESULT_BYTES, ToolOutcome
-from holdfast.testing import Lab, Reply, call, text
+from handfast import Agent, File, Image, Run, Text, tool
+from handfast.activities.outputs import bounded_output
+from handfast.errors import DefinitionError
+from handfast.events import history_of
+from handfast.payloads.tool_call import RESULT_BYTES, ToolOutcome
+from handfast.testing import Lab, Reply, call, text
 from spec.test_a_parallel_approvals import outputs
 
 DONE = Reply(text("done"))

@@ -10,11 +10,11 @@ import openai
 import pytest
 
 from conftest import MakeLab
-from holdfast import Agent, InProcessDeltas
-from holdfast.errors import RunCancelledError
-from holdfast.models.port import ModelDelta, ModelRequest
-from holdfast.models.responses import ResponsesModel
-from holdfast.testing import Pause, Reply, ResponsesServer, text
+from handfast import Agent, InProcessDeltas
+from handfast.errors import RunCancelledError
+from handfast.models.port import ModelDelta, ModelRequest
+from handfast.models.responses import ResponsesModel
+from handfast.testing import Pause, Reply, ResponsesServer, text
 
 LONG = "Seventeen words, so that the scripted server cuts them into a few pieces of text that follow each other."
 OPEN = Pause("never", Reply(text(LONG)))

@@ -11,10 +11,10 @@ import pytest
 
 from _evidence import logged
 from conftest import Effects, MakeLab
-from holdfast import Agent, Run, ToolContext, tool
-from holdfast.errors import CallEndedError, DecisionInvalidError, RequestClosedError, RunCancelledError, RunEndedError
-from holdfast.payloads.tool_call import ToolOutcome
-from holdfast.testing import Lab, Reply, call, text
+from handfast import Agent, Run, ToolContext, tool
+from handfast.errors import CallEndedError, DecisionInvalidError, RequestClosedError, RunCancelledError, RunEndedError
+from handfast.payloads.tool_call import ToolOutcome
+from handfast.testing import Lab, Reply, call, text
 from spec.test_a_parallel_approvals import outputs
 from spec.test_j_tool_outputs import tool_outcomes
 

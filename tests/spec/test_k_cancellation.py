@@ -11,12 +11,12 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 from _evidence import events_of
 from conftest import Effects, MakeLab
-from holdfast import Agent, Holdfast, Receipt, Run, tool
-from holdfast.errors import RequestClosedError, RunCancelledError, RunEndedError
-from holdfast.events import history_of, ledger_changes
-from holdfast.payloads.events import RunFinished, ToolCancelled, ToolOutput
-from holdfast.payloads.json_profile import JsonObject
-from holdfast.testing import Gate, Hang, Lab, Reply, call, text
+from handfast import Agent, Handfast, Receipt, Run, tool
+from handfast.errors import RequestClosedError, RunCancelledError, RunEndedError
+from handfast.events import history_of, ledger_changes
+from handfast.payloads.events import RunFinished, ToolCancelled, ToolOutput
+from handfast.payloads.json_profile import JsonObject
+from handfast.testing import Gate, Hang, Lab, Reply, call, text
 
 CANCELLED = "This call was cancelled before it finished."
 
@@ -159,7 +159,7 @@ async def test_k4_a_cancel_during_parallel_tools_leaves_a_valid_history(
     run = await lab.start("desk", "go")
     await asyncio.wait_for(asyncio.gather(started.wait(), looked.wait()), 20)
     await lab.next_request(run)
-    await logged_end_of(lab, run, "holdfast.tool.look")
+    await logged_end_of(lab, run, "handfast.tool.look")
     await run.cancel("not needed")
     with pytest.raises(RunCancelledError):
         await run.result()
@@ -182,7 +182,7 @@ async def test_k3_cancel_withdraws_what_is_pending(make_lab: MakeLab, effects: E
     assert await run.pending() == []
     description = await lab.client.get_workflow_handle(run.id).describe()
     assert description.status is WorkflowExecutionStatus.CANCELED
-    assert not [key for key in await description.memo() if key.startswith("holdfast.request.")]
+    assert not [key for key in await description.memo() if key.startswith("handfast.request.")]
     with pytest.raises(RunEndedError, match="cancelled"):
         await run.approve(request, decided_by="lead")
     assert effects == []
@@ -238,7 +238,7 @@ async def test_k8_any_process_can_cancel_by_id_with_a_reason(make_lab: MakeLab, 
     lab = await make_lab([gated(effects)], script=[Reply(call("wipe", {"target": "t"}))], max_cached_workflows=cache)
     run = await lab.start("desk", id=f"k8-{lab.task_queue}")
     await lab.next_request(run)
-    other = Holdfast(await Client.connect(lab.client.service_client.config.target_host))
+    other = Handfast(await Client.connect(lab.client.service_client.config.target_host))
     assert await other.run(run.id).cancel("the office closes")
     with pytest.raises(RunCancelledError) as cancelled:
         await other.run(run.id).result()

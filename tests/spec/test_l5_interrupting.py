@@ -10,11 +10,11 @@ from typing import Literal, cast
 import pytest
 
 from conftest import MakeLab
-from holdfast import Agent, InProcessDeltas, Run, tool
-from holdfast.merging import Item
-from holdfast.payloads.deltas import Delta, DeltasDiscarded
-from holdfast.payloads.events import MessageSent
-from holdfast.testing import Gate, Hang, Lab, Pause, Reply, call, text
+from handfast import Agent, InProcessDeltas, Run, tool
+from handfast.merging import Item
+from handfast.payloads.deltas import Delta, DeltasDiscarded
+from handfast.payloads.events import MessageSent
+from handfast.testing import Gate, Hang, Lab, Pause, Reply, call, text
 
 LONG = "Seventeen words, so that the scripted server cuts them into a few pieces of text that follow each other."
 

@@ -12,8 +12,8 @@ from temporalio.client import Client
 from _evidence import events_of, failed_tasks, logged, plain, send_signal
 from _neighbour import CONVERTER, Order, Shipping, notify
 from conftest import Effects, MakeLab
-from holdfast import Agent, Fail, InputGuardrail, Replace, Run, RunContext, tool
-from holdfast.errors import (
+from handfast import Agent, Fail, InputGuardrail, Replace, Run, RunContext, tool
+from handfast.errors import (
     MessageConflictError,
     MessageInvalidError,
     MessageRefusedError,
@@ -22,12 +22,12 @@ from holdfast.errors import (
     RunFailedError,
     RunNotFoundError,
 )
-from holdfast.events import ledger_changes
-from holdfast.payloads.json_profile import JsonObject
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Fail as Refuse
-from holdfast.testing import Gate, Hang, Lab, Reply, call, text
-from holdfast.workflows.mailbox import MOST_QUEUED
+from handfast.events import ledger_changes
+from handfast.payloads.json_profile import JsonObject
+from handfast.server import EmbeddedServer
+from handfast.testing import Fail as Refuse
+from handfast.testing import Gate, Hang, Lab, Reply, call, text
+from handfast.workflows.mailbox import MOST_QUEUED
 from spec.test_continue_as_new import crossing
 
 DONE = Reply(text("done"))
@@ -469,7 +469,7 @@ async def test_l1_agents_in_a_users_own_workflow_take_messages_too(
     run = lab.watch(lab.hf.run(own.id))
     request = await lab.next_request(run)
     await run.send("be quick", message_id="m1")
-    await own.signal("holdfast.send", "and quiet")
+    await own.signal("handfast.send", "and quiet")
     await run.approve(request, decided_by="lead")
     await logged(lab, run, "placed", 2)
     await lab.model.wait_for_request(2)

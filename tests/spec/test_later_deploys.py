@@ -11,9 +11,9 @@ from pydantic import BaseModel
 
 from _signing import ring
 from conftest import Effects, MakeLab
-from holdfast import (
+from handfast import (
     Agent,
-    HoldfastPlugin,
+    HandfastPlugin,
     Replace,
     Request,
     Run,
@@ -24,11 +24,11 @@ from holdfast import (
     question,
     tool,
 )
-from holdfast.errors import AnswerRefusedError, EditRefusedError
-from holdfast.events import history_of
-from holdfast.testing import Lab, Reply, call, text
-from holdfast.worker import make_worker
-from holdfast.workflows.decided import OUTCOME_UNKNOWN
+from handfast.errors import AnswerRefusedError, EditRefusedError
+from handfast.events import history_of
+from handfast.testing import Lab, Reply, call, text
+from handfast.worker import make_worker
+from handfast.workflows.decided import OUTCOME_UNKNOWN
 from security.test_xk1_signed_decisions import GATEWAY
 from spec.test_a_parallel_approvals import outputs
 
@@ -206,12 +206,12 @@ async def test_xh7_a_worker_without_keys_runs_nothing_that_has_to_be_proven(
     lab = await make_lab(
         [Agent("desk", model="m", tools=[gated])], script=[PAY, DONE], trusted_keys=ring(GATEWAY), signer=GATEWAY
     )
-    async with make_worker(lab.client, HoldfastPlugin(tools=[gated]), task_queue=queue):
+    async with make_worker(lab.client, HandfastPlugin(tools=[gated]), task_queue=queue):
         run = await lab.start("desk")
         await run.approve(await lab.next_request(run), decided_by="ana")
         await waits_to_try_again(lab, run)
     assert effects == []
-    plugin = HoldfastPlugin(tools=[gated], trusted_keys=ring(GATEWAY))
+    plugin = HandfastPlugin(tools=[gated], trusted_keys=ring(GATEWAY))
     async with make_worker(lab.client, plugin, task_queue=queue):
         await run.result()
     assert effects == ["paid 7"]

@@ -21,11 +21,11 @@ from temporalio.client import (
 from _fsspec_held import HeldFileSystem
 from _long_office import Errand, Stayer
 from conftest import Effects, MakeLab
-from holdfast import Agent, Holdfast, tool
-from holdfast.errors import RunCancelledError, RunEndedError
-from holdfast.handle import Run
-from holdfast.testing import Lab, Reply, Script, call, text
-from holdfast.testing.script import RecordedRequest
+from handfast import Agent, Handfast, tool
+from handfast.errors import RunCancelledError, RunEndedError
+from handfast.handle import Run
+from handfast.testing import Lab, Reply, Script, call, text
+from handfast.testing.script import RecordedRequest
 from spec.test_continue_as_new import SHORT, WIPES, desk, looking
 
 WITHIN_S = 40
@@ -165,7 +165,7 @@ async def test_k9_a_run_that_ends_first_has_ended(make_lab: MakeLab, effects: Ef
     config = lab.client.config(active_config=True)
     config["interceptors"] = [EndsFirst()]
     with pytest.raises(RunEndedError):
-        await Holdfast(Client(**config)).run(run.id).cancel_call("w1")
+        await Handfast(Client(**config)).run(run.id).cancel_call("w1")
 
 
 @pytest.mark.parametrize("kind", [Errand, Stayer], ids=["a run without a key", "after the wait"])

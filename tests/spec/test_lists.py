@@ -12,11 +12,11 @@ import pytest
 from temporalio.client import Client
 
 from conftest import Effects, MakeLab
-from holdfast import Holdfast, RunInfo
-from holdfast._namespace import ensure_namespace
-from holdfast.errors import RunExistsError, SearchAttributesMissingError, ServerUnavailableError
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Reply, call, text
+from handfast import Handfast, RunInfo
+from handfast._namespace import ensure_namespace
+from handfast.errors import RunExistsError, SearchAttributesMissingError, ServerUnavailableError
+from handfast.server import EmbeddedServer
+from handfast.testing import Reply, call, text
 from spec.test_a_parallel_approvals import DONE, desk
 
 WIPE = Reply(call("wipe", {"target": "t"}, "c1"))
@@ -74,7 +74,7 @@ async def test_without_search_attributes_runs_work_and_lists_say_the_remedy(
     await ensure_namespace(plain, "bare", timedelta(days=1))
     client = await Client.connect(server.address, namespace="bare")
     lab = await make_lab([desk(effects)], script=[WIPE, WIPE, DONE, DONE], client=client)
-    with caplog.at_level(logging.WARNING, logger="holdfast"):
+    with caplog.at_level(logging.WARNING, logger="handfast"):
         runs = [await lab.start("desk", labels={"team": "it"}) for _ in range(2)]
         for run in runs:
             request = await lab.next_request(run)
@@ -82,10 +82,10 @@ async def test_without_search_attributes_runs_work_and_lists_say_the_remedy(
         for run in runs:
             assert (await run.result()).output == "done"
     assert effects == ["wipe t", "wipe t"]
-    warnings = [record for record in caplog.records if record.name == "holdfast.starting"]
+    warnings = [record for record in caplog.records if record.name == "handfast.starting"]
     assert len(warnings) == 1
     for listing in (lab.hf.runs(), lab.hf.runs(agent="desk"), lab.hf.requests()):
-        with pytest.raises(SearchAttributesMissingError, match="holdfast setup --print"):
+        with pytest.raises(SearchAttributesMissingError, match="handfast setup --print"):
             await listing
 
 
@@ -106,7 +106,7 @@ async def test_a_decision_without_a_worker_is_stored_and_counts_later(
     make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With every worker down a decision is stored, not lost; it takes effect once when a worker returns."""
-    monkeypatch.setattr("holdfast.reach.ANSWER_WITHIN", timedelta(seconds=1))
+    monkeypatch.setattr("handfast.reach.ANSWER_WITHIN", timedelta(seconds=1))
     lab = await make_lab([desk(effects)], script=[WIPE, DONE])
     run = await lab.start("desk")
     request = await lab.next_request(run)
@@ -125,6 +125,6 @@ async def test_a_decision_without_a_worker_is_stored_and_counts_later(
 
 async def test_a_client_of_an_absent_server_says_so_in_a_line() -> None:
     """Without a server a client gets one line with the remedy."""
-    with pytest.raises(ServerUnavailableError, match="holdfast dev") as refused:
-        await Holdfast.connect("127.0.0.1:1")
+    with pytest.raises(ServerUnavailableError, match="handfast dev") as refused:
+        await Handfast.connect("127.0.0.1:1")
     assert "\n" not in str(refused.value)

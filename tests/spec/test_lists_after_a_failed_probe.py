@@ -11,12 +11,12 @@ import pytest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-import holdfast.activities.attributes as probing
+import handfast.activities.attributes as probing
 from _evidence import failed_tasks
 from conftest import Effects, MakeLab
-from holdfast._namespace import ensure_namespace, missing_search_attributes
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Lab, Reply, call
+from handfast._namespace import ensure_namespace, missing_search_attributes
+from handfast.server import EmbeddedServer
+from handfast.testing import Lab, Reply, call
 from spec.test_a_parallel_approvals import DONE, desk
 from spec.test_lists import WIPE, eventually
 
@@ -53,7 +53,7 @@ async def test_one_failed_probe_does_not_hide_a_run_from_lists(
     """A run whose first probe for search attributes failed is in the lists from its next turn on; a warning tells."""
     asked = refuse_first(monkeypatch, 1)
     lab = await make_lab([desk(effects)], script=[WIPE, AGAIN, DONE], max_cached_workflows=cache)
-    with caplog.at_level(logging.WARNING, logger="holdfast"):
+    with caplog.at_level(logging.WARNING, logger="handfast"):
         run = await in_two_turns(lab)
 
         async def listed() -> list[str]:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, tool
-from holdfast.testing import Delay, Reply, call, text
+from handfast import Agent, tool
+from handfast.testing import Delay, Reply, call, text
 from spec.test_a_parallel_approvals import DONE, outputs
 
 LONG_S = 10
@@ -50,7 +50,7 @@ async def test_a_long_tool_runs_once_and_its_output_counts(
 ) -> None:
     """Tools of ten seconds, async, sync and retryable, run once each, and the model reads what they returned."""
     if feed == "loop":
-        monkeypatch.setattr("holdfast.activities.runtime.core_feed", lambda _worker: None)
+        monkeypatch.setattr("handfast.activities.runtime.core_feed", lambda _worker: None)
     calls = [call("wait_async", {}, "c1"), call("wait_sync", {}, "c2"), call("read_slowly", {}, "c3")]
     lab = await make_lab([agent(effects)], script=[Reply(*calls), DONE])
     run = await lab.start("slow")

@@ -10,9 +10,9 @@ import pytest
 from pydantic import BaseModel
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, Allow, Fail, InputGuardrail, OutputGuardrail, Replace, RunContext, tool
-from holdfast.errors import RequestClosedError, RunEndedError, RunFailedError
-from holdfast.testing import Gate, Hang, Lab, Reply, call, text
+from handfast import Agent, Allow, Fail, InputGuardrail, OutputGuardrail, Replace, RunContext, tool
+from handfast.errors import RequestClosedError, RunEndedError, RunFailedError
+from handfast.testing import Gate, Hang, Lab, Reply, call, text
 
 
 def desk(effects: Effects, **options: Any) -> Agent:
@@ -249,7 +249,7 @@ async def test_m1_a_guardrail_that_fails_stops_the_run(
     make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch, *, kind: str, reason: str, cache: int
 ) -> None:
     """M1: a guardrail that raises, hangs or answers nonsense stops the run, with its name; no detail leaks."""
-    monkeypatch.setattr("holdfast.activities.guardrails.GUARDRAIL_S", 0.2)
+    monkeypatch.setattr("handfast.activities.guardrails.GUARDRAIL_S", 0.2)
 
     async def check(_context: RunContext, _items: Any) -> Any:
         if kind == "raises":
@@ -418,7 +418,7 @@ async def test_m1_agents_without_guardrails_pay_nothing(make_lab: MakeLab, effec
         for event in history.events
         if event.HasField("activity_task_scheduled_event_attributes")
     ]
-    assert scheduled == ["holdfast.call_model"]
+    assert scheduled == ["handfast.call_model"]
 
 
 async def test_m1_guardrails_over_a_handoff(make_lab: MakeLab, effects: Effects, cache: int) -> None:

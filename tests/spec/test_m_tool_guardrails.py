@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, Allow, Fail, Replace, Run, ToolContext, ToolInputGuardrail, tool
-from holdfast.errors import RunFailedError
-from holdfast.payloads.tool_call import ToolOutcome
-from holdfast.testing import Lab, Reply, call, text
+from handfast import Agent, Allow, Fail, Replace, Run, ToolContext, ToolInputGuardrail, tool
+from handfast.errors import RunFailedError
+from handfast.payloads.tool_call import ToolOutcome
+from handfast.testing import Lab, Reply, call, text
 from spec.test_a_parallel_approvals import outputs
 from spec.test_j_tool_outputs import tool_outcomes
 

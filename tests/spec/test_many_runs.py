@@ -16,13 +16,13 @@ from temporalio.client import (
 )
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, Approve, Compact, Decided, OpenRequest, Reject, RunContext, Started, tool
-from holdfast.errors import PayloadInvalidError, RequestClosedError, RunEndedError, RunExistsError, RunNotFoundError
-from holdfast.payloads.requests import Request
-from holdfast.testing import Compacted, Fail, Reply, Script, When, call, text
-from holdfast.testing.responses_server import RecordedRequest
-from holdfast.testing.script import Usage
-from holdfast.worker import make_worker
+from handfast import Agent, Approval, Approve, Compact, Decided, OpenRequest, Reject, RunContext, Started, tool
+from handfast.errors import PayloadInvalidError, RequestClosedError, RunEndedError, RunExistsError, RunNotFoundError
+from handfast.payloads.requests import Request
+from handfast.testing import Compacted, Fail, Reply, Script, When, call, text
+from handfast.testing.responses_server import RecordedRequest
+from handfast.testing.script import Usage
+from handfast.worker import make_worker
 from spec.test_a_parallel_approvals import DONE, desk
 from spec.test_lists import eventually
 
@@ -241,9 +241,9 @@ async def test_all_that_asks_the_model_uses_the_model_queue(make_lab: MakeLab) -
         if (attributes := event.activity_task_scheduled_event_attributes).activity_type.name
     ]
     assert set(scheduled) == {
-        ("holdfast.call_model", True),
-        ("holdfast.evaluate", True),
-        ("holdfast.tool.look", False),
+        ("handfast.call_model", True),
+        ("handfast.evaluate", True),
+        ("handfast.tool.look", False),
     }
     assert len(scheduled) == 10
 

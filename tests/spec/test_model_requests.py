@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, tool
-from holdfast.errors import RunFailedError
-from holdfast.testing import Lab, Reply, call, raw, reasoning, text
+from handfast import Agent, tool
+from handfast.errors import RunFailedError
+from handfast.testing import Lab, Reply, call, raw, reasoning, text
 
 DONE = Reply(text("done"))
 LOOK = Reply(call("look"))

@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, RequestUsage, Usage, tool
-from holdfast.errors import RunCancelledError, RunFailedError
-from holdfast.testing import Fail, Hang, Reply, call, refusal, text
-from holdfast.testing.script import Step
-from holdfast.testing.script import Usage as Spent
-from holdfast.workflows.frames import Frame
-from holdfast.workflows.spending import MOST_REQUESTS, REQUESTS_BYTES, Spending
+from handfast import Agent, RequestUsage, Usage, tool
+from handfast.errors import RunCancelledError, RunFailedError
+from handfast.testing import Fail, Hang, Reply, call, refusal, text
+from handfast.testing.script import Step
+from handfast.testing.script import Usage as Spent
+from handfast.workflows.frames import Frame
+from handfast.workflows.spending import MOST_REQUESTS, REQUESTS_BYTES, Spending
 
 
 def spent(tokens: int) -> Spent:

@@ -13,12 +13,12 @@ from temporalio.client import Client
 from temporalio.common import RetryPolicy
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, Approve, Reject, ToolContext, handoff, tool
-from holdfast.errors import RequestClosedError, RunEndedError, RunFailedError
-from holdfast.events import history_of
-from holdfast.payloads.json_profile import JsonObject
-from holdfast.testing import Lab, Reply, call, text
-from holdfast.workflows import asking
+from handfast import Agent, Approval, Approve, Reject, ToolContext, handoff, tool
+from handfast.errors import RequestClosedError, RunEndedError, RunFailedError
+from handfast.events import history_of
+from handfast.payloads.json_profile import JsonObject
+from handfast.testing import Lab, Reply, call, text
+from handfast.workflows import asking
 from spec.test_a_parallel_approvals import DONE, desk, outputs
 
 WIPE = Reply(call("wipe", {"target": "t"}, "c1"))
@@ -124,12 +124,12 @@ async def test_o1_an_input_that_was_tampered_with_runs_nothing(make_lab: MakeLab
     [approved] = [
         await lab.client.data_converter.decode(event.activity_task_scheduled_event_attributes.input.payloads)
         async for event in history_of(lab.client.get_workflow_handle(run.id), wait=False)
-        if event.activity_task_scheduled_event_attributes.activity_type.name == "holdfast.tool.wipe"
+        if event.activity_task_scheduled_event_attributes.activity_type.name == "handfast.tool.wipe"
     ]
 
     async def answer(name: str, arg: JsonObject, workflow_id: str) -> tuple[str, str]:
         forged = await lab.client.execute_workflow(
-            Forger.run, args=[f"holdfast.tool.{name}", arg], id=workflow_id, task_queue=lab.task_queue
+            Forger.run, args=[f"handfast.tool.{name}", arg], id=workflow_id, task_queue=lab.task_queue
         )
         return forged["kind"], forged["reason"]
 

@@ -10,9 +10,9 @@ from pydantic import BaseModel
 from temporalio import workflow
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, AgentHost, AgentRef, tool
-from holdfast.errors import OutputInvalidError, RunFailedError
-from holdfast.testing import Lab, Reply, call, text
+from handfast import Agent, AgentHost, AgentRef, tool
+from handfast.errors import OutputInvalidError, RunFailedError
+from handfast.testing import Lab, Reply, call, text
 
 
 class Finding(BaseModel):

@@ -10,10 +10,10 @@ import pytest
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from conftest import MakeLab
-from holdfast import Agent, RunContext, ToolContext, tool
-from holdfast.errors import PayloadInvalidError, RunFailedError, RunNotFoundError
-from holdfast.payloads.context_edits import CONTEXT_BYTES, EDITS_BYTES, edited, edits_between
-from holdfast.testing import Reply, call, text
+from handfast import Agent, RunContext, ToolContext, tool
+from handfast.errors import PayloadInvalidError, RunFailedError, RunNotFoundError
+from handfast.payloads.context_edits import CONTEXT_BYTES, EDITS_BYTES, edited, edits_between
+from handfast.testing import Reply, call, text
 from spec.test_a_parallel_approvals import outputs
 
 DONE = Reply(text("done"))

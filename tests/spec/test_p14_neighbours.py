@@ -1,4 +1,4 @@
-"""Scenario row P14: Holdfast beside a user's own workflows, activities, converter and codec."""
+"""Scenario row P14: Handfast beside a user's own workflows, activities, converter and codec."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from _evidence import events_of, failed_tasks, logged, plain, raw, send_signal
 from _neighbour import CONVERTER, Careless, Collector, Curious, Order, Shipment, Shipping, TooLate, notify
 from conftest import Effects, MakeLab
-from holdfast import Agent, AgentHost, Holdfast, HoldfastPlugin, tool
-from holdfast.converter import tolerant
-from holdfast.errors import ConverterIncompatibleError, RunFailedError
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Lab, Reply, ResponsesServer, call, text
+from handfast import Agent, AgentHost, Handfast, HandfastPlugin, tool
+from handfast.converter import tolerant
+from handfast.errors import ConverterIncompatibleError, RunFailedError
+from handfast.server import EmbeddedServer
+from handfast.testing import Lab, Reply, ResponsesServer, call, text
 
 SCRIPT = [Reply(call("wipe", {"target": "temp"}, "c1")), Reply(text("done"))]
 
@@ -75,7 +75,7 @@ async def test_p14_a_host_in_a_users_workflow_collides_with_nothing(
     assert await own.query(Shipping.status) == "approved by 1"
     assert ((await run.status()).status, (await run.status()).pending) == ("waiting", 1)
     for arguments in ([], [raw(b"{")], [plain(5)], [plain("no-such-request")] * 2):
-        await send_signal(lab, run, "holdfast.approve", arguments)
+        await send_signal(lab, run, "handfast.approve", arguments)
     assert len(await logged(lab, run, "refused", 4)) == 4
     assert effects == []
     await run.approve(request, decided_by="lead")
@@ -160,18 +160,18 @@ async def test_p14_the_plugin_works_wherever_it_is_given(server: EmbeddedServer,
     """P14: the plugin on the client alone, or on the worker alone, makes a worker of agents."""
     queue = f"p14-{uuid.uuid4().hex}"
     async with ResponsesServer(SCRIPT) as model, openai.AsyncOpenAI(base_url=model.base_url, api_key="k") as api:
-        plugin = HoldfastPlugin([desk(effects)], models={"default": api})
+        plugin = HandfastPlugin([desk(effects)], models={"default": api})
         client = await Client.connect(server.address, plugins=[plugin] if where == "client" else [])
         async with Worker(client, task_queue=queue, plugins=[plugin] if where == "worker" else []):
-            run = await Holdfast(client, task_queue=queue).start("desk", "go")
+            run = await Handfast(client, task_queue=queue).start("desk", "go")
             async for request in run.requests():
                 await run.approve(request, decided_by="lead")
             assert (await run.result()).output == "done"
     assert effects == ["temp"]
 
 
-async def test_p14_a_sandbox_shares_the_workers_holdfast(make_lab: MakeLab, effects: Effects, cache: int) -> None:
-    """P14: a sandboxed workflow of the user's has the worker's Holdfast, which is imported once and not for each run;
+async def test_p14_a_sandbox_shares_the_workers_handfast(make_lab: MakeLab, effects: Effects, cache: int) -> None:
+    """P14: a sandboxed workflow of the user's has the worker's Handfast, which is imported once and not for each run;
     what is in the workflow's own module it has for itself, as in any sandbox."""
     lab = await make_lab([desk(effects)], workflows=[Curious], max_cached_workflows=cache)
     own = await start_own(lab, Curious.run, id(AgentHost), id(Order))
@@ -179,7 +179,7 @@ async def test_p14_a_sandbox_shares_the_workers_holdfast(make_lab: MakeLab, effe
 
 
 async def test_p14_the_plugin_leaves_the_workers_options_alone(server: EmbeddedServer, effects: Effects) -> None:
-    """P14: workflows, activities and interceptors are added, and Holdfast to what the sandbox passes through; every
+    """P14: workflows, activities and interceptors are added, and Handfast to what the sandbox passes through; every
     other option of the worker stays the user's."""
     client = await Client.connect(server.address, data_converter=CONVERTER)
     given: WorkerConfig = {
@@ -194,18 +194,18 @@ async def test_p14_the_plugin_leaves_the_workers_options_alone(server: EmbeddedS
     }
     outside: WorkerConfig = {**given, "workflow_runner": UnsandboxedWorkflowRunner()}
     async with openai.AsyncOpenAI(api_key="k") as api:
-        made = HoldfastPlugin([desk(effects)], models={"default": api}).configure_worker(given.copy())
-        unsandboxed = HoldfastPlugin([desk(effects)], models={"default": api}).configure_worker(outside.copy())
+        made = HandfastPlugin([desk(effects)], models={"default": api}).configure_worker(given.copy())
+        unsandboxed = HandfastPlugin([desk(effects)], models={"default": api}).configure_worker(outside.copy())
     touched = {"client", "workflows", "activities", "interceptors", "workflow_runner"}
     assert {name: value for name, value in made.items() if name not in touched} == {
         name: value for name, value in given.items() if name not in touched
     }
     names = [getattr(each, "__temporal_workflow_definition").name for each in made["workflows"]]
-    assert names == ["Shipping", "AgentRun", "AgentSession", "holdfast.archive"]
+    assert names == ["Shipping", "AgentRun", "AgentSession", "handfast.archive"]
     assert made["activities"][0] is notify
     runner = made["workflow_runner"]
     assert isinstance(runner, SandboxedWorkflowRunner)
-    assert runner.restrictions == SandboxRestrictions.default.with_passthrough_modules("theirs", "holdfast")
+    assert runner.restrictions == SandboxRestrictions.default.with_passthrough_modules("theirs", "handfast")
     assert unsandboxed["workflow_runner"] is outside["workflow_runner"]
     extended = made["client"].data_converter
     assert extended.payload_codec is CONVERTER.payload_codec
@@ -231,7 +231,7 @@ async def test_p14_an_incompatible_converter_is_one_line(server: EmbeddedServer)
         await Client.connect(
             server.address,
             data_converter=DataConverter(payload_converter_class=TextsOnly),
-            plugins=[HoldfastPlugin()],
+            plugins=[HandfastPlugin()],
         )
     assert "\n" not in str(refused.value)
     assert "TextsOnly" in str(refused.value)

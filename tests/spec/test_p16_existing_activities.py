@@ -1,4 +1,4 @@
-"""Scenario row P16: activities that exist already, on another task queue, whose worker knows nothing of Holdfast."""
+"""Scenario row P16: activities that exist already, on another task queue, whose worker knows nothing of Handfast."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from temporalio.worker import Worker
 
 from _evidence import logged
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approve, Ran, RunAgain, activity_tool
-from holdfast.errors import RunCancelledError, RunFailedError
-from holdfast.events import history_of
-from holdfast.testing import Lab, Reply, call, text
+from handfast import Agent, Approve, Ran, RunAgain, activity_tool
+from handfast.errors import RunCancelledError, RunFailedError
+from handfast.events import history_of
+from handfast.testing import Lab, Reply, call, text
 
 DONE = Reply(text("done"))
 SECOND = timedelta(seconds=1)

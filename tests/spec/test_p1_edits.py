@@ -10,15 +10,15 @@ import pytest
 
 from _evidence import failed_tasks, logged
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, Escalation, GiveUp, RunContext, ToolContext, tool
-from holdfast.errors import (
+from handfast import Agent, Approval, Escalation, GiveUp, RunContext, ToolContext, tool
+from handfast.errors import (
     AlreadyVotedError,
     EditRefusedError,
     NotAnApproverError,
     RequestClosedError,
     RequesterExcludedError,
 )
-from holdfast.testing import Lab, Reply, call, text
+from handfast.testing import Lab, Reply, call, text
 from spec.test_a_parallel_approvals import outputs
 
 DONE = Reply(text("done"))

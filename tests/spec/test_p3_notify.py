@@ -14,14 +14,14 @@ from temporalio.testing import WorkflowEnvironment
 
 from _evidence import events_of, failed_tasks, logged
 from conftest import Effects, MakeLab
-from holdfast import Approval, Escalation, HoldfastPlugin, Notification
-from holdfast.errors import DefinitionError, RunFailedError
-from holdfast.events import history_of
-from holdfast.payloads.events import NotificationFailed
-from holdfast.payloads.notify import Notified
-from holdfast.testing import Gate, Lab, Reply, call
-from holdfast.watching import Watching
-from holdfast.workflows import budgets, notifying
+from handfast import Approval, Escalation, HandfastPlugin, Notification
+from handfast.errors import DefinitionError, RunFailedError
+from handfast.events import history_of
+from handfast.payloads.events import NotificationFailed
+from handfast.payloads.notify import Notified
+from handfast.testing import Gate, Lab, Reply, call
+from handfast.watching import Watching
+from handfast.workflows import budgets, notifying
 from replay.two_runs import TwoRuns
 from spec.test_f_sessions import talk_to
 from spec.test_p_long_waits import DONE, WIPE, wiper
@@ -74,7 +74,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def notified(lab: Lab, run: Watching) -> int:
     """How many activities of the run told somebody."""
     scheduled = [event.activity_task_scheduled_event_attributes for event in await events_of(lab, run)]
-    return sum(each.activity_type.name == "holdfast.notify" for each in scheduled)
+    return sum(each.activity_type.name == "handfast.notify" for each in scheduled)
 
 
 async def until_noted(lab: Lab, run: Watching, activities: int) -> None:
@@ -212,7 +212,7 @@ async def test_p3_a_fresh_history_forgets_nobody_who_is_to_be_told(
     make_lab: MakeLab, effects: Effects, office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P3: a run that goes on in a fresh history while its notification hangs tells it there, under the same id."""
-    monkeypatch.setattr("holdfast.workflows.carrying.TOLD_WITHIN", timedelta(milliseconds=50))
+    monkeypatch.setattr("handfast.workflows.carrying.TOLD_WITHIN", timedelta(milliseconds=50))
     lab = await make_lab([wiper(effects)], script=[*[WIPE] * 9, DONE], notify=office.notify, max_cached_workflows=0)
     run = await lab.start("desk", segment_events=40)
     seen: list[str] = []
@@ -264,7 +264,7 @@ async def test_p3_a_session_that_rests_in_a_fresh_history_tells_there_at_once(
 ) -> None:
     """P3: what hangs when a session that has nothing to do goes on in a fresh history is told again there, and not only
     with the next message."""
-    monkeypatch.setattr("holdfast.workflows.carrying.TOLD_WITHIN", timedelta(milliseconds=50))
+    monkeypatch.setattr("handfast.workflows.carrying.TOLD_WITHIN", timedelta(milliseconds=50))
     hanging = office.hangs = asyncio.Event()
     script = [WIPE, Gate("all hang", DONE)]
     lab = await make_lab([wiper(effects)], script=script, notify=office.notify, max_cached_workflows=0)
@@ -306,7 +306,7 @@ async def test_p3_what_is_taken_along_is_bounded(
 ) -> None:
     """P3: where nobody can be told for long, a run takes the newest notifications into its next history and gives the
     oldest up, visibly: they leave room for the run itself."""
-    monkeypatch.setattr("holdfast.workflows.carrying.TOLD_WITHIN", timedelta(milliseconds=50))
+    monkeypatch.setattr("handfast.workflows.carrying.TOLD_WITHIN", timedelta(milliseconds=50))
     monkeypatch.setattr(notifying, "CARRIED_BYTES", 4_000)
     hanging = office.hangs = asyncio.Event()
     script = [*[WIPE] * 5, DONE]
@@ -332,6 +332,6 @@ async def test_p3_what_is_taken_along_is_bounded(
 def test_p3_a_function_to_tell_takes_one_notification() -> None:
     """P3: anything but a function of one notification is refused where the plugin is made."""
     with pytest.raises(DefinitionError, match="notify"):
-        HoldfastPlugin(notify=lambda: None)  # type: ignore[misc, arg-type]  # what is checked here
+        HandfastPlugin(notify=lambda: None)  # type: ignore[misc, arg-type]  # what is checked here
     with pytest.raises(DefinitionError, match="notify"):
-        HoldfastPlugin(notify="mail")  # type: ignore[arg-type]  # likewise
+        HandfastPlugin(notify="mail")  # type: ignore[arg-type]  # likewise

@@ -10,11 +10,11 @@ import pytest
 from temporalio.client import Client
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, Ask, Ran, tool
-from holdfast.errors import DefinitionError, NotAnApproverError, RunFailedError
-from holdfast.payloads.events import RequestExpired, RequestOpened, ToolFailed
-from holdfast.testing import Reply, call
-from holdfast.workflows.decided import OUTCOME_UNKNOWN
+from handfast import Agent, Ask, Ran, tool
+from handfast.errors import DefinitionError, NotAnApproverError, RunFailedError
+from handfast.payloads.events import RequestExpired, RequestOpened, ToolFailed
+from handfast.testing import Reply, call
+from handfast.workflows.decided import OUTCOME_UNKNOWN
 from spec.test_a_parallel_approvals import DONE, outputs
 
 PAY = Reply(call("pay", {"order": "7"}, "c1"))

@@ -13,12 +13,12 @@ from temporalio import activity
 from _clear import clear, client_with, ring
 from _signing import ring as keys_of
 from conftest import Effects, MakeLab
-from holdfast import Agent, GiveUp, Holdfast, Ran, Run, RunAgain, Signer, ToolContext, activity_tool, tool
-from holdfast.errors import DecisionUnsignedError, DefinitionError
-from holdfast.payloads.events import EffectVerified, RequestOpened, ToolCalled, ToolOutput
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Reply, call
-from holdfast.workflows.decided import OUTCOME_UNKNOWN
+from handfast import Agent, GiveUp, Handfast, Ran, Run, RunAgain, Signer, ToolContext, activity_tool, tool
+from handfast.errors import DecisionUnsignedError, DefinitionError
+from handfast.payloads.events import EffectVerified, RequestOpened, ToolCalled, ToolOutput
+from handfast.server import EmbeddedServer
+from handfast.testing import Reply, call
+from handfast.workflows.decided import OUTCOME_UNKNOWN
 from spec.test_a_parallel_approvals import DONE, outputs
 
 PAY = Reply(call("pay", {"order": "7"}, "c1"))
@@ -173,7 +173,7 @@ async def test_p4_verify_where_decisions_are_signed_and_payloads_encrypted(
         again = await anext(each async for each in run.requests() if "proven" in (each.reason or ""))
     assert again.kind == "approval"
     assert len(bank.keys) == 3
-    signing = Holdfast(lab.client, task_queue=lab.task_queue, signer=new)
+    signing = Handfast(lab.client, task_queue=lab.task_queue, signer=new)
     await signing.run(run.id).approve(again, decided_by="lead")
     assert (await run.result()).output == "done"
     assert len(bank.keys) == 4
@@ -189,7 +189,7 @@ async def test_p4_verify_where_decisions_are_signed_and_payloads_encrypted(
         doubt = await anext(each async for each in run.requests() if each.kind == "in_doubt")
     with pytest.raises(DecisionUnsignedError):
         await (
-            Holdfast(lab.client, task_queue=lab.task_queue)
+            Handfast(lab.client, task_queue=lab.task_queue)
             .run(run.id)
             .decide(doubt, Ran(output="x"), decided_by="lead")
         )

@@ -11,16 +11,16 @@ from temporalio.client import Client
 
 from _evidence import logged
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, Grant, Reject, Request, Run, tool
-from holdfast.errors import (
+from handfast import Agent, Approval, Grant, Reject, Request, Run, tool
+from handfast.errors import (
     DefinitionError,
     GrantRefusedError,
     RunCancelledError,
     RunFailedError,
     VerdictNotAllowedError,
 )
-from holdfast.testing import Reply, call, text
-from holdfast.testing.script import Usage
+from handfast.testing import Reply, call, text
+from handfast.testing.script import Usage
 
 SPENT = Usage(input_tokens=60, output_tokens=40)
 DONE = Reply(text("done"), usage=SPENT)

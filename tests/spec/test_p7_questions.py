@@ -11,16 +11,16 @@ from pydantic import BaseModel, Field, create_model, field_validator
 from temporalio.client import Client
 
 from conftest import MakeLab
-from holdfast import Agent, Answer, question
-from holdfast.errors import (
+from handfast import Agent, Answer, question
+from handfast.errors import (
     AnswerRefusedError,
     DefinitionError,
     NotAnApproverError,
     RunFailedError,
     VerdictNotAllowedError,
 )
-from holdfast.payloads.json_profile import JsonValue
-from holdfast.testing import Reply, call, text
+from handfast.payloads.json_profile import JsonValue
+from handfast.testing import Reply, call, text
 from spec.test_a_parallel_approvals import outputs
 
 DONE = Reply(text("done"))

@@ -11,8 +11,8 @@ import pytest
 
 from _evidence import failed_tasks, logged
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, GiveUp, HoldfastPlugin, Ran, Request, Run, RunAgain, tool
-from holdfast.errors import (
+from handfast import Agent, Approval, GiveUp, HandfastPlugin, Ran, Request, Run, RunAgain, tool
+from handfast.errors import (
     AlreadyVotedError,
     DecisionInvalidError,
     DefinitionError,
@@ -22,7 +22,7 @@ from holdfast.errors import (
     RequesterExcludedError,
     VerdictNotAllowedError,
 )
-from holdfast.testing import Lab, Reply, call, text
+from handfast.testing import Lab, Reply, call, text
 from spec.test_a_parallel_approvals import outputs
 from spec.test_lists import eventually
 from spec.test_p_long_waits import until_fired
@@ -353,7 +353,7 @@ async def test_p8_the_inbox_of_a_group(make_lab: MakeLab, effects: Effects) -> N
     await run.result()
     described = await lab.client.get_workflow_handle(run.id).describe()
     shown = {pair.key.name for pair in described.typed_search_attributes}
-    assert "HoldfastApprovers" not in shown
+    assert "HandfastApprovers" not in shown
 
 
 @pytest.mark.parametrize(
@@ -401,8 +401,8 @@ def no_argument() -> list[str]:
 def test_p8_groups_that_nobody_can_look_up_are_refused(groups: Any, problem: str) -> None:
     """P8: a group that an `Approval` names must be known to the plugin, or to its function."""
     with pytest.raises(DefinitionError, match=problem):
-        HoldfastPlugin([payer([], Approval(approvers=["group:finance"]))], groups=groups)
-    HoldfastPlugin([payer([], Approval(approvers=["group:finance"]))], groups=lambda name: [])
+        HandfastPlugin([payer([], Approval(approvers=["group:finance"]))], groups=groups)
+    HandfastPlugin([payer([], Approval(approvers=["group:finance"]))], groups=lambda name: [])
 
 
 async def test_p8_the_model_reads_the_last_rejection(make_lab: MakeLab, effects: Effects) -> None:

@@ -11,10 +11,10 @@ from temporalio.api.enums.v1 import EventType
 
 from _evidence import failed_tasks, logged
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, Holdfast, RunContext, handoff, tool
-from holdfast.errors import RunFailedError
-from holdfast.events import history_of
-from holdfast.testing import Lab, Reply, call, text
+from handfast import Agent, Approval, Handfast, RunContext, handoff, tool
+from handfast.errors import RunFailedError
+from handfast.events import history_of
+from handfast.testing import Lab, Reply, call, text
 from spec.test_a_parallel_approvals import outputs
 from spec.test_lists import eventually
 
@@ -73,7 +73,7 @@ async def test_p10_workers_are_waited_for_by_all_that_a_run_needs(make_lab: Make
         for event in history.events
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
     ]
-    asked = [each for each in scheduled if each.activity_type.name == "holdfast.evaluate"]
+    asked = [each for each in scheduled if each.activity_type.name == "handfast.evaluate"]
     assert len(asked) == 5  # the rejection's words, input and output of the nested agent, the filter, the last words
     assert [each.schedule_to_close_timeout.ToTimedelta() for each in asked] == [timedelta(0)] * 5
 
@@ -186,7 +186,7 @@ async def test_p10_with_workers_down_requests_are_listed_and_decisions_stored(
     for run in runs:
         await lab.next_request(run)
     await lab.stop_worker()
-    other = Holdfast(lab.client, task_queue=lab.task_queue)
+    other = Handfast(lab.client, task_queue=lab.task_queue)
 
     async def listed() -> list[Any]:
         found = [each for each in await other.requests() if each.run in {run.id for run in runs}]

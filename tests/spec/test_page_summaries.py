@@ -8,7 +8,7 @@ from temporalio.api.enums.v1 import EventType
 
 from _evidence import events_of
 from conftest import Effects, MakeLab
-from holdfast.testing import Reply, call
+from handfast.testing import Reply, call
 from spec.test_a_parallel_approvals import DONE, desk
 
 
@@ -27,9 +27,9 @@ async def test_temporals_page_says_which_agent_did_what(make_lab: MakeLab, effec
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
     ]
     assert shown == [
-        ("holdfast.call_model", "desk · turn 1"),
-        ("holdfast.tool.look", "desk · turn 1 · look"),
-        ("holdfast.call_model", "desk · turn 2"),
+        ("handfast.call_model", "desk · turn 1"),
+        ("handfast.tool.look", "desk · turn 1 · look"),
+        ("handfast.call_model", "desk · turn 2"),
     ]
     description = await lab.client.get_workflow_handle(run.id).describe()
     assert await description.static_summary() == "desk: see to the fans"

@@ -13,11 +13,11 @@ from temporalio.plugin import SimplePlugin
 from temporalio.worker import Worker, WorkerConfig
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, Holdfast, HoldfastPlugin
-from holdfast.errors import DefinitionError
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Reply, ResponsesServer, call, text
-from holdfast.worker import make_worker
+from handfast import Agent, Handfast, HandfastPlugin
+from handfast.errors import DefinitionError
+from handfast.server import EmbeddedServer
+from handfast.testing import Reply, ResponsesServer, call, text
+from handfast.worker import make_worker
 from spec.test_a_parallel_approvals import DONE, desk
 
 LOOK = Reply(call("look", {"check": "fans"}, "c1"))
@@ -37,9 +37,9 @@ class Counting(SimplePlugin):
         return super().configure_worker(config)
 
 
-def plugin_of(*agents: Agent) -> HoldfastPlugin:
+def plugin_of(*agents: Agent) -> HandfastPlugin:
     """A plugin that never gets to ask a model."""
-    return HoldfastPlugin(agents, models={"default": openai.AsyncOpenAI(api_key="test")}, default_model="m")
+    return HandfastPlugin(agents, models={"default": openai.AsyncOpenAI(api_key="test")}, default_model="m")
 
 
 async def test_the_users_client_plugins_reach_the_worker(
@@ -57,7 +57,7 @@ async def test_a_client_with_a_plugin_without_agents_serves_those_of_the_worker(
     make_lab: MakeLab, server: EmbeddedServer, effects: Effects
 ) -> None:
     """A client whose plugin has no agents can be given to a worker whose plugin has some."""
-    client = await Client.connect(server.address, plugins=[HoldfastPlugin()])
+    client = await Client.connect(server.address, plugins=[HandfastPlugin()])
     lab = await make_lab([desk(effects)], script=[LOOK, DONE], client=client)
     assert (await (await lab.start("desk")).result()).output == "done"
     assert effects == ["look fans"]
@@ -79,7 +79,7 @@ async def test_one_plugin_on_client_and_worker_counts_once(server: EmbeddedServe
         ResponsesServer([LOOK, Reply(text("done"))]) as model,
         openai.AsyncOpenAI(base_url=model.base_url, api_key="test") as asked,
     ):
-        plugin = HoldfastPlugin(
+        plugin = HandfastPlugin(
             [desk(effects)], models={"default": asked}, default_model="scripted", resources=resources
         )
         client = await Client.connect(server.address, plugins=[plugin])
@@ -89,7 +89,7 @@ async def test_one_plugin_on_client_and_worker_counts_once(server: EmbeddedServe
             with pytest.warns(UserWarning, match="The same plugin type"):  # the SDK's own, which we leave to it
                 worker = Worker(client, task_queue=queue, plugins=[plugin])
         async with worker:
-            run = await Holdfast(client, task_queue=queue).start("desk", "go")
+            run = await Handfast(client, task_queue=queue).start("desk", "go")
             assert (await run.result()).output == "done"
     assert effects == ["look fans"]
     assert entered == ["in", "out"]

@@ -9,9 +9,9 @@ import threading
 import pytest
 
 from conftest import MakeLab
-from holdfast import Agent, Run, ToolContext, ToolProgress, tool
-from holdfast.payloads.progress import PROGRESS_BYTES
-from holdfast.testing import Lab, Reply, call, text
+from handfast import Agent, Run, ToolContext, ToolProgress, tool
+from handfast.payloads.progress import PROGRESS_BYTES
+from handfast.testing import Lab, Reply, call, text
 
 DONE = Reply(text("done"))
 

@@ -10,8 +10,8 @@ from temporalio.common import RetryPolicy
 
 from _printing import Printing
 from conftest import Effects, MakeLab
-from holdfast.payloads import events as ev
-from holdfast.testing import Reply, call, replay
+from handfast.payloads import events as ev
+from handfast.testing import Reply, call, replay
 from spec.test_a_parallel_approvals import DONE, desk
 from spec.test_h_events import to_the_end, types
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, Approve, Changed, Request, Run, RunContext, ToolContext, tool
-from holdfast.errors import DefinitionError
-from holdfast.payloads.changed import SHOWN_BYTES
-from holdfast.payloads.events import ApprovalVoided, ToolNotRun
-from holdfast.payloads.json_profile import JsonObject
-from holdfast.testing import Lab, Reply, call
+from handfast import Agent, Approval, Approve, Changed, Request, Run, RunContext, ToolContext, tool
+from handfast.errors import DefinitionError
+from handfast.payloads.changed import SHOWN_BYTES
+from handfast.payloads.events import ApprovalVoided, ToolNotRun
+from handfast.payloads.json_profile import JsonObject
+from handfast.testing import Lab, Reply, call
 from spec.test_a_parallel_approvals import DONE, outputs
 
 NEVER_HELD = "This call did not run: each time it was approved, something had changed by then."

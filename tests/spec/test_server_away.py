@@ -17,10 +17,10 @@ from temporalio.converter import DataConverter
 
 from _neighbour import MirrorCodec
 from conftest import Effects
-from holdfast import Holdfast, Run
-from holdfast.errors import NamespaceNotFoundError, PayloadInvalidError, RunNotFoundError, ServerUnavailableError
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Lab, Reply, call
+from handfast import Handfast, Run
+from handfast.errors import NamespaceNotFoundError, PayloadInvalidError, RunNotFoundError, ServerUnavailableError
+from handfast.server import EmbeddedServer
+from handfast.testing import Lab, Reply, call
 from spec.test_a_parallel_approvals import DONE, desk
 from spec.test_lists import eventually
 
@@ -30,7 +30,7 @@ async def first(stream: AsyncIterator[object]) -> object:
     return await anext(stream, None)
 
 
-def every_call(hf: Holdfast, run: Run) -> dict[str, Awaitable[object]]:
+def every_call(hf: Handfast, run: Run) -> dict[str, Awaitable[object]]:
     """Each call of the library that asks the server something."""
     return {
         "start": hf.start("desk", "hello"),
@@ -55,13 +55,13 @@ async def endings(calls: dict[str, Awaitable[object]]) -> dict[str, object]:
 async def test_with_the_server_away_every_call_says_so() -> None:
     """A server that goes away after the client connected is one typed error with the remedy, whatever is called."""
     async with await EmbeddedServer.start(persistent=False, port=0, ui=False) as server:
-        hf = Holdfast(await Client.connect(server.address))
+        hf = Handfast(await Client.connect(server.address))
         run = await hf.start("desk", "hello")
     ended = await endings(every_call(hf, run))
     assert {name: type(error) for name, error in ended.items()} == dict.fromkeys(ended, ServerUnavailableError)
     for error in ended.values():
         assert server.address in str(error)
-        assert "`holdfast dev`" in str(error)
+        assert "`handfast dev`" in str(error)
         assert "\n" not in str(error)
 
 
@@ -79,7 +79,7 @@ async def test_xa11_a_server_that_is_down_for_a_while_loses_nothing(effects: Eff
             request = await lab.next_request(run)
             os.kill(json.loads((tmp_path / "server.json").read_text())["pid"], signal.SIGKILL)
             await server.close()
-            with pytest.raises(ServerUnavailableError, match="`holdfast dev`"):
+            with pytest.raises(ServerUnavailableError, match="`handfast dev`"):
                 await run.approve(request, decided_by="lead", decision_id="d1")
             server = await EmbeddedServer.start(tmp_path, port=port, ui=False)
             receipt = await run.approve(request, decided_by="lead", decision_id="d1")
@@ -99,7 +99,7 @@ async def test_xa11_a_server_that_is_down_for_a_while_loses_nothing(effects: Eff
 
 async def test_a_missing_namespace_is_no_missing_run(server: EmbeddedServer) -> None:
     """In a namespace that the server does not have, every call names the namespace and the remedy."""
-    hf = Holdfast(await Client.connect(server.address, namespace="nowhere"))
+    hf = Handfast(await Client.connect(server.address, namespace="nowhere"))
     ended = await endings(every_call(hf, hf.run("some-run")))
     assert {name: type(error) for name, error in ended.items()} == dict.fromkeys(ended, NamespaceNotFoundError)
     assert str(ended["start"]).startswith("there is no namespace nowhere; create it")
@@ -107,7 +107,7 @@ async def test_a_missing_namespace_is_no_missing_run(server: EmbeddedServer) -> 
 
 async def test_a_missing_run_is_told_from_a_missing_namespace(server: EmbeddedServer) -> None:
     """A run that the server does not know is not found, whatever words its id is made of."""
-    hf = Holdfast(await Client.connect(server.address))
+    hf = Handfast(await Client.connect(server.address))
     run = hf.run("namespace-not-found")
     for ask in (run.status(), run.pending(), run.cancel(), run.approve("r", decided_by="lead"), run.result()):
         with pytest.raises(RunNotFoundError, match="there is no run namespace-not-found"):
@@ -120,7 +120,7 @@ async def test_an_input_that_the_server_would_not_take_is_not_sent(
 ) -> None:
     """An input above 1.9 MB, as it is encoded, is refused with its size and a way out; one below is started."""
     client = await Client.connect(server.address, data_converter=DataConverter(payload_codec=codec))
-    hf = Holdfast(client, task_queue="nobody-serves-it")
+    hf = Handfast(client, task_queue="nobody-serves-it")
     refused = f"large-{uuid.uuid4().hex}"
     with pytest.raises(PayloadInvalidError, match=r"1,900,\d{3} bytes encoded, 1,900,000 at most; give a reference"):
         await hf.start("desk", "x" * 1_899_990, id=refused)

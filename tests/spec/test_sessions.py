@@ -13,9 +13,9 @@ from temporalio.client import WorkflowContinuedAsNewError
 
 from conftest import Effects, MakeLab
 from crash.test_p4_in_doubt import replies_and_outputs
-from holdfast import Agent, Image, InputGuardrail, RunContext, ToolContext, handoff, tool
-from holdfast import Fail as Trip
-from holdfast.errors import (
+from handfast import Agent, Image, InputGuardrail, RunContext, ToolContext, handoff, tool
+from handfast import Fail as Trip
+from handfast.errors import (
     MessageConflictError,
     MessageInvalidError,
     MessageRefusedError,
@@ -28,11 +28,11 @@ from holdfast.errors import (
     TurnFailedError,
     WaitingForPeople,
 )
-from holdfast.payloads.events import RequestOpened
-from holdfast.payloads.sessions import SessionInput
-from holdfast.testing import Fail, Gate, Hang, Reply, call, text
-from holdfast.testing.script import Usage
-from holdfast.workflows.reopening import LEFT_OUT
+from handfast.payloads.events import RequestOpened
+from handfast.payloads.sessions import SessionInput
+from handfast.testing import Fail, Gate, Hang, Reply, call, text
+from handfast.testing.script import Usage
+from handfast.workflows.reopening import LEFT_OUT
 from spec.test_f_sessions import desk, kinds, said, talk_to
 
 WAIT = timedelta(seconds=30)
@@ -148,12 +148,12 @@ async def test_an_idle_session_costs_nothing(make_lab: MakeLab) -> None:
     history = await lab.client.get_workflow_handle(session.id).fetch_history()
     assert not any(event.HasField("timer_started_event_attributes") for event in history.events)
     attributes = description.typed_search_attributes
-    shown = {pair.key.name: pair.value for pair in attributes if pair.key.name.startswith("Holdfast")}
+    shown = {pair.key.name: pair.value for pair in attributes if pair.key.name.startswith("Handfast")}
     assert shown == {
-        "HoldfastStatus": "idle",
-        "HoldfastAgent": "desk",
-        "HoldfastPending": 0,
-        "HoldfastLabels": ["team=it"],
+        "HandfastStatus": "idle",
+        "HandfastAgent": "desk",
+        "HandfastPending": 0,
+        "HandfastLabels": ["team=it"],
     }
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from conftest import MakeLab
-from holdfast import Agent, Match, Run, shell_tool
-from holdfast.errors import DefinitionError, RunCancelledError
-from holdfast.testing import Lab, Reply, call, text
+from handfast import Agent, Match, Run, shell_tool
+from handfast.errors import DefinitionError, RunCancelledError
+from handfast.testing import Lab, Reply, call, text
 
 DONE = Reply(text("done"))
 SECOND = timedelta(seconds=1)

@@ -11,10 +11,10 @@ import pytest
 from temporalio.client import WorkflowExecutionStatus
 
 from conftest import Effects, MakeLab
-from holdfast import Run
-from holdfast.errors import RunCancelledError
-from holdfast.server import find_binary
-from holdfast.testing import Gate, Lab, Reply, call
+from handfast import Run
+from handfast.errors import RunCancelledError
+from handfast.server import find_binary
+from handfast.testing import Gate, Lab, Reply, call
 from spec.test_a_parallel_approvals import DONE, MIXED, desk, outputs
 
 WIPE: Final = Reply(call("wipe", {"target": "t"}, "c1"))

@@ -8,11 +8,11 @@ import pytest
 
 from _evidence import failed_tasks
 from conftest import Effects, MakeLab
-from holdfast import Agent, tool
-from holdfast.activities.evaluate import Evaluate
-from holdfast.errors import EditRefusedError, RequestClosedError
-from holdfast.payloads.evaluation import CheckArguments, Evaluated
-from holdfast.testing import Reply, call
+from handfast import Agent, tool
+from handfast.activities.evaluate import Evaluate
+from handfast.errors import EditRefusedError, RequestClosedError
+from handfast.payloads.evaluation import CheckArguments, Evaluated
+from handfast.testing import Reply, call
 from spec.test_a_parallel_approvals import DONE, desk, outputs
 
 

@@ -10,11 +10,11 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueRequest, RespondWorkflowTaskFailedRequest
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, Run, tool
-from holdfast.errors import RequestClosedError
-from holdfast.events import history_of
-from holdfast.testing import Lab, Reply, Script, call, text
-from holdfast.testing.script import RecordedRequest, Step
+from handfast import Agent, Run, tool
+from handfast.errors import RequestClosedError
+from handfast.events import history_of
+from handfast.testing import Lab, Reply, Script, call, text
+from handfast.testing.script import RecordedRequest, Step
 
 RESULT = EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED
 GIVEN_UP = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND

@@ -14,10 +14,10 @@ from pydantic import BaseModel
 from temporalio.worker import Worker
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, HoldfastPlugin, Tool, ToolContext, tool
-from holdfast.errors import DefinitionError
-from holdfast.testing import Lab, Reply, call, text
-from holdfast.worker import make_worker
+from handfast import Agent, HandfastPlugin, Tool, ToolContext, tool
+from handfast.errors import DefinitionError
+from handfast.testing import Lab, Reply, call, text
+from handfast.worker import make_worker
 
 DONE = Reply(text("done"))
 
@@ -31,7 +31,7 @@ class Job(BaseModel):
 @asynccontextmanager
 async def elsewhere(lab: Lab, queue: str, *tools: Tool[..., Any]) -> AsyncIterator[Worker]:
     """A worker on another queue with tools alone: no agents, no model client."""
-    worker = make_worker(lab.client, HoldfastPlugin(tools=tools), task_queue=queue, grace=timedelta(seconds=2))
+    worker = make_worker(lab.client, HandfastPlugin(tools=tools), task_queue=queue, grace=timedelta(seconds=2))
     async with worker:
         yield worker
 
@@ -85,10 +85,10 @@ def test_further_tools_are_checked_like_those_of_agents(effects: Effects) -> Non
     """Two different tools of one name, and what is no tool, are refused when the plugin is made."""
     render = render_on("a", effects)
     with pytest.raises(DefinitionError, match="two different tools"):
-        HoldfastPlugin(tools=[render, render_on("b", effects)])
+        HandfastPlugin(tools=[render, render_on("b", effects)])
     with pytest.raises(DefinitionError, match="mean different tools"):
-        HoldfastPlugin([Agent("studio", tools=[render])], tools=[render_on("b", effects)])
+        HandfastPlugin([Agent("studio", tools=[render])], tools=[render_on("b", effects)])
     with pytest.raises(DefinitionError, match="must be made with @tool"):
-        HoldfastPlugin(tools=[print])  # type: ignore[list-item]  # what a user may get wrong
+        HandfastPlugin(tools=[print])  # type: ignore[list-item]  # what a user may get wrong
     with pytest.raises(DefinitionError, match="task_queue"):
         render_on("", effects)

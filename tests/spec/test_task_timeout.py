@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from conftest import MakeLab
-from holdfast import Agent, Holdfast
-from holdfast.testing import Lab, Reply, text
+from handfast import Agent, Handfast
+from handfast.testing import Lab, Reply, text
 
 GREETER = Agent("greeter", model="m")
 HELLO = Reply(text("hello"))
@@ -22,7 +22,7 @@ async def test_runs_and_sessions_wait_five_seconds_for_a_lost_workflow_task(make
     """By default a run or session that lost a workflow task with its worker goes on after 5 s; the client may say
     otherwise."""
     lab = await make_lab([GREETER], script=[HELLO, HELLO, HELLO])
-    plain = Holdfast(lab.client, task_queue=lab.task_queue)
+    plain = Handfast(lab.client, task_queue=lab.task_queue)
     run = lab.watch(await plain.start("greeter", "hi"))
     await run.result()
     assert await timeout_of(lab, run.id) == timedelta(seconds=5)
@@ -30,7 +30,7 @@ async def test_runs_and_sessions_wait_five_seconds_for_a_lost_workflow_task(make
     await (await session.send("hi")).output()
     await session.close()
     assert await timeout_of(lab, session.id) == timedelta(seconds=5)
-    patient = Holdfast(lab.client, task_queue=lab.task_queue, task_timeout=timedelta(seconds=20))
+    patient = Handfast(lab.client, task_queue=lab.task_queue, task_timeout=timedelta(seconds=20))
     run = lab.watch(await patient.start("greeter", "hi"))
     await run.result()
     assert await timeout_of(lab, run.id) == timedelta(seconds=20)

@@ -11,10 +11,10 @@ import pytest
 from pydantic import AfterValidator, BaseModel
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, RunContext, ToolContext, tool
-from holdfast.errors import RunCancelledError, RunFailedError
-from holdfast.payloads.json_profile import JsonObject
-from holdfast.testing import Gate, Reply, call, text
+from handfast import Agent, RunContext, ToolContext, tool
+from handfast.errors import RunCancelledError, RunFailedError
+from handfast.payloads.json_profile import JsonObject
+from handfast.testing import Gate, Reply, call, text
 from spec.test_a_parallel_approvals import DONE, outputs
 
 LOOK = Reply(call("look", {"order": 7}, "c1"))

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, Retry, RunContext, ToolContext, tool
-from holdfast.testing import Reply, call, text
+from handfast import Agent, Retry, RunContext, ToolContext, tool
+from handfast.testing import Reply, call, text
 from spec.test_a_parallel_approvals import outputs
 
 DONE = Reply(text("done"))

@@ -9,10 +9,10 @@ from typing import Literal
 import pytest
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, Ran, tool
-from holdfast.errors import RunFailedError
-from holdfast.testing import Reply, call
-from holdfast.workflows.decided import OUTCOME_UNKNOWN
+from handfast import Agent, Ran, tool
+from handfast.errors import RunFailedError
+from handfast.testing import Reply, call
+from handfast.workflows.decided import OUTCOME_UNKNOWN
 from spec.test_a_parallel_approvals import DONE, outputs
 
 PAY = Reply(call("pay", {"order": "7"}, "c1"))

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from conftest import Effects, MakeLab
-from holdfast import (
+from handfast import (
     Agent,
     Allow,
     Approval,
@@ -24,9 +24,9 @@ from holdfast import (
     messages_only,
     tool,
 )
-from holdfast.payloads.json_profile import JsonObject
-from holdfast.testing import Lab, Reply, Script, call, text
-from holdfast.testing.script import RecordedRequest
+from handfast.payloads.json_profile import JsonObject
+from handfast.testing import Lab, Reply, Script, call, text
+from handfast.testing.script import RecordedRequest
 
 LENGTHS = (None, 40, 47, 55, 63)
 """Events of a history; a run of this test has some 180."""

@@ -14,13 +14,13 @@ from temporalio.client import Client
 from _evidence import events_of, logged
 from _neighbour import CONVERTER, Order, Shipping, notify
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approve, Decision, Receipt, Request, RunResult, Usage, tool
-from holdfast.payloads.base import Payload
-from holdfast.payloads.requests import MEMO_LOG, MEMO_REQUEST, Answer, GiveUp, Grant, Ran, Reject, RunAgain, Transition
-from holdfast.payloads.runs import RunInput
-from holdfast.payloads.search_attributes import SEARCH_ATTRIBUTES
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Lab, Reply, call, text
+from handfast import Agent, Approve, Decision, Receipt, Request, RunResult, Usage, tool
+from handfast.payloads.base import Payload
+from handfast.payloads.requests import MEMO_LOG, MEMO_REQUEST, Answer, GiveUp, Grant, Ran, Reject, RunAgain, Transition
+from handfast.payloads.runs import RunInput
+from handfast.payloads.search_attributes import SEARCH_ATTRIBUTES
+from handfast.server import EmbeddedServer
+from handfast.testing import Lab, Reply, call, text
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SIGNALS = {"approve", "reject", "decide", "send", "stop"}
@@ -69,16 +69,16 @@ async def test_the_names_of_a_run_are_pinned(make_lab: MakeLab, effects: Effects
         for event in events
         if event.HasField("activity_task_scheduled_event_attributes")
     }
-    assert activities == {"holdfast.call_model", "holdfast.evaluate", "holdfast.tool.wipe"}
+    assert activities == {"handfast.call_model", "handfast.evaluate", "handfast.tool.wipe"}
     memo = {key for event in events for key in event.workflow_properties_modified_event_attributes.upserted_memo.fields}
-    assert memo == {"holdfast.log", f"holdfast.request.{first.id}", f"holdfast.request.{second.id}"}
-    assert (MEMO_LOG, MEMO_REQUEST) == ("holdfast.log", "holdfast.request.")
+    assert memo == {"handfast.log", f"handfast.request.{first.id}", f"handfast.request.{second.id}"}
+    assert (MEMO_LOG, MEMO_REQUEST) == ("handfast.log", "handfast.request.")
     attributes = (await lab.client.get_workflow_handle(run.id).describe()).typed_search_attributes
-    assert {pair.key.name: pair.value for pair in attributes if pair.key.name.startswith("Holdfast")} == {
-        "HoldfastStatus": "completed",
-        "HoldfastAgent": "desk",
-        "HoldfastPending": 0,
-        "HoldfastLabels": ["team=it"],
+    assert {pair.key.name: pair.value for pair in attributes if pair.key.name.startswith("Handfast")} == {
+        "HandfastStatus": "completed",
+        "HandfastAgent": "desk",
+        "HandfastPending": 0,
+        "HandfastLabels": ["team=it"],
     }
 
 
@@ -95,7 +95,7 @@ async def test_the_names_of_a_session_are_pinned(make_lab: MakeLab, effects: Eff
 
 
 async def test_the_names_of_a_host_have_a_prefix(make_lab: MakeLab, server: EmbeddedServer, effects: Effects) -> None:
-    """WIRE: a host inside a user's workflow has the same handlers under ``holdfast.``, beside the user's own."""
+    """WIRE: a host inside a user's workflow has the same handlers under ``handfast.``, beside the user's own."""
     lab = await make_lab(
         [desk(effects)],
         script=[Reply(call("wipe", {"target": "a"}))],
@@ -106,7 +106,7 @@ async def test_the_names_of_a_host_have_a_prefix(make_lab: MakeLab, server: Embe
     order = Order(number=1, text="go").model_dump()
     own = await lab.client.start_workflow("Shipping", order, id=f"own-{lab.task_queue}", task_queue=lab.task_queue)
     await lab.next_request(lab.watch(lab.hf.run(own.id)))
-    prefixed: Sequence[set[str]] = [{f"holdfast.{name}" for name in each} for each in (SIGNALS, UPDATES, QUERIES)]
+    prefixed: Sequence[set[str]] = [{f"handfast.{name}" for name in each} for each in (SIGNALS, UPDATES, QUERIES)]
     assert await names_of(lab, own.id) == (
         "Shipping",
         prefixed[0] | {"approve"},
@@ -118,12 +118,12 @@ async def test_the_names_of_a_host_have_a_prefix(make_lab: MakeLab, server: Embe
 def test_the_search_attributes_are_pinned() -> None:
     """WIRE: the search attributes keep their names and types."""
     assert dict(SEARCH_ATTRIBUTES) == {
-        "HoldfastStatus": "Keyword",
-        "HoldfastAgent": "Keyword",
-        "HoldfastPending": "Int",
-        "HoldfastApprovers": "KeywordList",
-        "HoldfastLabels": "KeywordList",
-        "HoldfastDue": "Datetime",
+        "HandfastStatus": "Keyword",
+        "HandfastAgent": "Keyword",
+        "HandfastPending": "Int",
+        "HandfastApprovers": "KeywordList",
+        "HandfastLabels": "KeywordList",
+        "HandfastDue": "Datetime",
     }
 
 

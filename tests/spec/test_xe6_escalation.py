@@ -13,11 +13,11 @@ from temporalio.testing import WorkflowEnvironment
 
 from _evidence import events_of, logged
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, Escalation, Holdfast, Run, RunContext, question
-from holdfast.errors import AnswerRefusedError, DefinitionError, NotAnApproverError
-from holdfast.events import history_of, ledger_changes
-from holdfast.payloads.requests import Request, Transition
-from holdfast.testing import Lab, Reply, call
+from handfast import Agent, Approval, Escalation, Handfast, Run, RunContext, question
+from handfast.errors import AnswerRefusedError, DefinitionError, NotAnApproverError
+from handfast.events import history_of, ledger_changes
+from handfast.payloads.requests import Request, Transition
+from handfast.testing import Lab, Reply, call
 from spec.test_lists import eventually
 from spec.test_p_long_waits import DONE, WIPE, until_fired, wiper
 
@@ -188,7 +188,7 @@ async def test_p3_a_manager_whose_turn_has_come_is_taken_at_his_word(make_lab: M
     lab = await make_lab([wiper(effects, soon)], script=[WIPE, DONE], groups={"managers": ["max"]})
     run = await lab.start("desk")
     await lab.next_request(run)
-    hf = Holdfast(lab.client, task_queue=lab.task_queue)
+    hf = Handfast(lab.client, task_queue=lab.task_queue)
 
     async def listed() -> list[Any]:
         return [each for each in await hf.requests(approver="group:managers") if each.run == run.id]

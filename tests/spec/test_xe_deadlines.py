@@ -13,10 +13,10 @@ from temporalio.testing import WorkflowEnvironment
 
 from _evidence import logged
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, Escalation, RunContext, question, tool
-from holdfast.errors import DeadlinePassedError, DefinitionError, PayloadInvalidError, RequestClosedError
-from holdfast.payloads.requests import Answer, Approve, Reject, Transition, Verdict
-from holdfast.testing import Reply, call
+from handfast import Agent, Approval, Escalation, RunContext, question, tool
+from handfast.errors import DeadlinePassedError, DefinitionError, PayloadInvalidError, RequestClosedError
+from handfast.payloads.requests import Answer, Approve, Reject, Transition, Verdict
+from handfast.testing import Reply, call
 from spec.test_a_parallel_approvals import outputs
 from spec.test_p_long_waits import DONE, WIPE, until_fired, wiper
 from unit.test_ledger import LATER, book, decision, request, take

@@ -10,10 +10,10 @@ from pydantic import BaseModel
 from temporalio import activity
 
 from conftest import Effects, MakeLab
-from holdfast import Agent, ToolContext, activity_tool, tool
-from holdfast.errors import RunCancelledError, RunEndedError
-from holdfast.payloads.events import CancelRequested, InDoubt, RequestWithdrawn, ToolOutput
-from holdfast.testing import Reply, call
+from handfast import Agent, ToolContext, activity_tool, tool
+from handfast.errors import RunCancelledError, RunEndedError
+from handfast.payloads.events import CancelRequested, InDoubt, RequestWithdrawn, ToolOutput
+from handfast.testing import Reply, call
 from spec.test_k_cancellation import gated
 
 WIPE = Reply(call("wipe", {"target": "t"}, "c1"))

@@ -15,13 +15,13 @@ from temporalio.api.history.v1 import History, HistoryEvent
 from _clear import client_with, ring
 from _evidence import events_of, failed_tasks
 from conftest import Effects, MakeLab
-from holdfast import Approval, Approve, Receipt, Reject
-from holdfast.errors import ArchiveDamagedError, HistoryUnreadableError, RefusalError
-from holdfast.events import ledger_changes
-from holdfast.payloads.events import RequestDecided
-from holdfast.payloads.requests import MEMO_LOG, Transition
-from holdfast.server import EmbeddedServer
-from holdfast.testing import Reply, call
+from handfast import Approval, Approve, Receipt, Reject
+from handfast.errors import ArchiveDamagedError, HistoryUnreadableError, RefusalError
+from handfast.events import ledger_changes
+from handfast.payloads.events import RequestDecided
+from handfast.payloads.requests import MEMO_LOG, Transition
+from handfast.server import EmbeddedServer
+from handfast.testing import Reply, call
 from spec.test_archive import archived, files, forget
 from spec.test_p_long_waits import DONE, wiper
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
-from holdfast import Agent, activity_tool, tool
-from holdfast.errors import ArgumentsInvalidError, DefinitionError
-from holdfast.payloads.undecodable import Undecodable
-from holdfast.workflows.existing import read_result
+from handfast import Agent, activity_tool, tool
+from handfast.errors import ArgumentsInvalidError, DefinitionError
+from handfast.payloads.undecodable import Undecodable
+from handfast.workflows.existing import read_result
 
 
 class Address(BaseModel):

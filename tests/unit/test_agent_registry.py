@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from holdfast.agent import Agent, Rejection
-from holdfast.context import RunContext, ToolContext
-from holdfast.errors import DefinitionError, UnknownAgentError, UnknownToolError
-from holdfast.handoffs import handoff
-from holdfast.registry import Registry
-from holdfast.tools import Tool, tool
+from handfast.agent import Agent, Rejection
+from handfast.context import RunContext, ToolContext
+from handfast.errors import DefinitionError, UnknownAgentError, UnknownToolError
+from handfast.handoffs import handoff
+from handfast.registry import Registry
+from handfast.tools import Tool, tool
 
 
 class Desk(BaseModel):

@@ -13,13 +13,13 @@ from threading import Barrier
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from holdfast import Agent, HoldfastPlugin, question, tool
-from holdfast.activities.references import LARGEST_PIECE_BYTES, PREVIEW_BYTES, Artifacts, preview, read_output_tool
-from holdfast.artifacts import ArtifactStore, FolderStore, artifact_store, place_of_run, store_by_default, store_named
-from holdfast.errors import ArgumentsInvalidError, ArtifactError, DefinitionError
-from holdfast.payloads.artifacts import Artifact
-from holdfast.payloads.cutting import cut, whole_characters
-from holdfast.registry import Registry
+from handfast import Agent, HandfastPlugin, question, tool
+from handfast.activities.references import LARGEST_PIECE_BYTES, PREVIEW_BYTES, Artifacts, preview, read_output_tool
+from handfast.artifacts import ArtifactStore, FolderStore, artifact_store, place_of_run, store_by_default, store_named
+from handfast.errors import ArgumentsInvalidError, ArtifactError, DefinitionError
+from handfast.payloads.artifacts import Artifact
+from handfast.payloads.cutting import cut, whole_characters
+from handfast.registry import Registry
 
 DATA = b"0123456789" * 1000
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -121,17 +121,17 @@ def test_a_place_that_is_none_is_refused(location: object) -> None:
 def test_a_url_without_fsspec_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where fsspec is not installed, the plugin says what to install; what the URL holds is not repeated."""
     monkeypatch.setitem(sys.modules, "fsspec.core", None)
-    with pytest.raises(DefinitionError, match=r"install 'holdfast\[artifacts\]'") as refused:
-        HoldfastPlugin(artifacts="s3://key:secret@bucket/outputs")
+    with pytest.raises(DefinitionError, match=r"install 'handfast\[artifacts\]'") as refused:
+        HandfastPlugin(artifacts="s3://key:secret@bucket/outputs")
     assert "secret" not in str(refused.value)
 
 
 def test_the_environment_names_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HOLDFAST_ARTIFACTS is looked at where the plugin says nothing."""
-    monkeypatch.setenv("HOLDFAST_ARTIFACTS", "nowhere-known://x")
+    """HANDFAST_ARTIFACTS is looked at where the plugin says nothing."""
+    monkeypatch.setenv("HANDFAST_ARTIFACTS", "nowhere-known://x")
     with pytest.raises(DefinitionError, match="nowhere-known"):
-        HoldfastPlugin()
-    assert HoldfastPlugin(artifacts=tmp_path) is not None
+        HandfastPlugin()
+    assert HandfastPlugin(artifacts=tmp_path) is not None
 
 
 @pytest.mark.parametrize(
@@ -145,17 +145,17 @@ def test_a_folder_is_the_default_beside_a_server_on_this_machine(
     address: str, here: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Elsewhere a run may go on another machine, which would not find it; who says where, or nowhere, is heard."""
-    monkeypatch.delenv("HOLDFAST_ARTIFACTS", raising=False)
+    monkeypatch.delenv("HANDFAST_ARTIFACTS", raising=False)
     monkeypatch.chdir(tmp_path)
     store = store_by_default(store_named(None), address)
     assert isinstance(store, FolderStore) is here
     if isinstance(store, FolderStore):
-        assert store.folder == tmp_path / ".holdfast" / "artifacts"
+        assert store.folder == tmp_path / ".handfast" / "artifacts"
     assert store_by_default(store_named(False), address) is None
     named = store_by_default(store_named(tmp_path / "mine"), address)
     assert isinstance(named, FolderStore)
     assert named.folder == tmp_path / "mine"
-    monkeypatch.setenv("HOLDFAST_ARTIFACTS", "none")
+    monkeypatch.setenv("HANDFAST_ARTIFACTS", "none")
     assert store_by_default(store_named(None), address) is None
 
 
@@ -248,7 +248,7 @@ async def test_an_output_that_is_missing_or_damaged_is_said_so(tmp_path: Path) -
     with pytest.raises(ArtifactError, match=r"the store failed \(PermissionError\)") as failed:
         await read(Broken(), SHA)
     assert "password" not in str(failed.value)
-    with pytest.raises(ArtifactError, match="give its HoldfastPlugin artifacts="):
+    with pytest.raises(ArtifactError, match="give its HandfastPlugin artifacts="):
         await read(None, SHA)
 
 
@@ -263,7 +263,7 @@ async def test_a_store_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPa
         def below(self, name: str) -> Hanging:
             return self
 
-    monkeypatch.setattr("holdfast.activities.references.STORE_S", 0.05)
+    monkeypatch.setattr("handfast.activities.references.STORE_S", 0.05)
     artifacts = Artifacts(Hanging(tmp_path))
     with pytest.raises(ArtifactError, match="longer than"):
         await ActivityEnvironment().run(artifacts.keep, DATA)

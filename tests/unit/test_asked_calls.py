@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.errors import RequestClosedError
-from holdfast.payloads.model_call import PlannedCall
-from holdfast.workflows.frames import Call, Frame, asked_call, asking_frame
+from handfast.errors import RequestClosedError
+from handfast.payloads.model_call import PlannedCall
+from handfast.workflows.frames import Call, Frame, asked_call, asking_frame
 from unit.test_carrying import request
 
 

@@ -7,14 +7,14 @@ from typing import Any, Final
 
 import pytest
 
-from holdfast.payloads.changed import ChangedFacts
-from holdfast.payloads.json_profile import JsonObject
-from holdfast.payloads.model_call import ApprovalPlan, DoubtPlan, PlannedCall
-from holdfast.payloads.requests import Approve, Request
-from holdfast.workflows import asking
-from holdfast.workflows.asker import Asker
-from holdfast.workflows.entry import Entry
-from holdfast.workflows.frames import Call, Frame
+from handfast.payloads.changed import ChangedFacts
+from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.model_call import ApprovalPlan, DoubtPlan, PlannedCall
+from handfast.payloads.requests import Approve, Request
+from handfast.workflows import asking
+from handfast.workflows.asker import Asker
+from handfast.workflows.entry import Entry
+from handfast.workflows.frames import Call, Frame
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 ITEM: Final[JsonObject] = {"type": "function_call", "name": "wipe", "call_id": "c1", "arguments": '{"target": "a"}'}

@@ -10,10 +10,10 @@ from typing import Any
 import openai
 import pytest
 
-from holdfast.models.port import Background, ModelCallError, ModelDelta, ModelRequest, StillUnderwayError
-from holdfast.models.responses import ResponsesModel
-from holdfast.testing import Fail, Gate, Reply, ResponsesServer, text
-from holdfast.testing.script import Step
+from handfast.models.port import Background, ModelCallError, ModelDelta, ModelRequest, StillUnderwayError
+from handfast.models.responses import ResponsesModel
+from handfast.testing import Fail, Gate, Reply, ResponsesServer, text
+from handfast.testing.script import Step
 from unit.test_model_streaming import provider
 
 LONG = "Seventeen words, so that the scripted server cuts them into a few pieces of text that follow each other."

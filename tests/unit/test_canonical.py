@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.errors import JsonProfileError
-from holdfast.payloads.canonical import canonical_json, sha256_digest
-from holdfast.payloads.json_profile import parse_json
+from handfast.errors import JsonProfileError
+from handfast.payloads.canonical import canonical_json, sha256_digest
+from handfast.payloads.json_profile import parse_json
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.recursive(

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.payloads.remember import Remember
-from holdfast.payloads.requests import Approve, Decision, Reject, Request
-from holdfast.workflows.frames import Frame
-from holdfast.workflows.ledger import Ledger
-from holdfast.workflows.packing import loose_in, put_pack
+from handfast.payloads.remember import Remember
+from handfast.payloads.requests import Approve, Decision, Reject, Request
+from handfast.workflows.frames import Frame
+from handfast.workflows.ledger import Ledger
+from handfast.workflows.packing import loose_in, put_pack
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

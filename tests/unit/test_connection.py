@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from holdfast._server_state import ServerState, write_state
-from holdfast.connection import DEFAULT_ADDRESS, connect, connect_config
-from holdfast.errors import ConnectionProfileError, ServerUnavailableError
-from holdfast.server import EmbeddedServer
+from handfast._server_state import ServerState, write_state
+from handfast.connection import DEFAULT_ADDRESS, connect, connect_config
+from handfast.errors import ConnectionProfileError, ServerUnavailableError
+from handfast.server import EmbeddedServer
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ async def test_a_refused_connection_is_one_line_with_the_remedy(nowhere: str) ->
         await connect(nowhere)
     expected = (
         rf"no Temporal server answers at {re.escape(nowhere)} \(.*refused.*\); "
-        r"start one with `holdfast dev`, or set TEMPORAL_ADDRESS"
+        r"start one with `handfast dev`, or set TEMPORAL_ADDRESS"
     )
     assert re.fullmatch(expected, str(caught.value))
     assert caught.value.address == nowhere
@@ -118,7 +118,7 @@ async def test_the_embedded_server_of_the_folder_is_found(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Below the folder of a running embedded server no address is needed, and no key is sent."""
-    home, below = tmp_path / ".holdfast", tmp_path / "src" / "deep"
+    home, below = tmp_path / ".handfast", tmp_path / "src" / "deep"
     home.mkdir()
     below.mkdir(parents=True)
     write_state(home, ServerState.of_new_process(os.getpid(), address, None))
@@ -133,7 +133,7 @@ async def test_the_embedded_server_of_the_folder_is_found(
 
 def test_without_any_hint_it_is_the_usual_local_server(tmp_path: Path) -> None:
     """No argument, no configuration and only a dead embedded server: localhost:7233."""
-    home = tmp_path / ".holdfast"
+    home = tmp_path / ".handfast"
     home.mkdir()
     write_state(home, ServerState.of_new_process(2**22 + 1, "127.0.0.1:1", None))
     assert connect_config(None, None) == {"target_host": DEFAULT_ADDRESS}

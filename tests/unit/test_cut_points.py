@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast import Agent, Truncate
-from holdfast.activities.sending import sent
-from holdfast.errors import DefinitionError
-from holdfast.payloads.conversation import (
+from handfast import Agent, Truncate
+from handfast.activities.sending import sent
+from handfast.errors import DefinitionError
+from handfast.payloads.conversation import (
     cut_points,
     start_of_compacted,
     start_of_items,
@@ -20,7 +20,7 @@ from holdfast.payloads.conversation import (
     start_of_turns,
     without_orphans,
 )
-from holdfast.testing._responses_conversation import Store
+from handfast.testing._responses_conversation import Store
 
 Item = dict[str, Any]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from holdfast.cli.doubts import facts_of
-from holdfast.payloads.requests import Request
-from holdfast.payloads.tool_call import Attempt
+from handfast.cli.doubts import facts_of
+from handfast.payloads.requests import Request
+from handfast.payloads.tool_call import Attempt
 
 NOW = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
 

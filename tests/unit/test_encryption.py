@@ -16,15 +16,15 @@ from temporalio.converter import DataConverter, WorkflowSerializationContext
 
 from _clear import ring
 from _encrypting import SealingCodec
-from holdfast import Keyring
-from holdfast.artifacts import FolderStore
-from holdfast.converter import tolerant
-from holdfast.encryption import EncryptionCodec, encrypted
-from holdfast.errors import DefinitionError, KeyMissingError, PayloadUnreadableError, SealBrokenError
-from holdfast.keyring import keyring_named
-from holdfast.payloads.undecodable import Undecodable
-from holdfast.sealed_store import SealedStore
-from holdfast.sealing import KEY, WORKFLOW
+from handfast import Keyring
+from handfast.artifacts import FolderStore
+from handfast.converter import tolerant
+from handfast.encryption import EncryptionCodec, encrypted
+from handfast.errors import DefinitionError, KeyMissingError, PayloadUnreadableError, SealBrokenError
+from handfast.keyring import keyring_named
+from handfast.payloads.undecodable import Undecodable
+from handfast.sealed_store import SealedStore
+from handfast.sealing import KEY, WORKFLOW
 
 HERE = WorkflowSerializationContext(namespace="default", workflow_id="w1")
 THERE = WorkflowSerializationContext(namespace="default", workflow_id="w2")
@@ -61,7 +61,7 @@ async def test_equal_payloads_never_look_equal() -> None:
 
 async def test_nothing_unpacks_beyond_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a key holder packed too tightly is refused before it fills the memory; what is too large is not packed."""
-    monkeypatch.setattr("holdfast.encryption.LARGEST_BYTES", 10_000)
+    monkeypatch.setattr("handfast.encryption.LARGEST_BYTES", 10_000)
     keys = ring("k1")
     large = await converter(keys).encode(["x" * 20_000])
     assert await converter(keys).decode(large) == ["x" * 20_000]
@@ -71,13 +71,13 @@ async def test_nothing_unpacks_beyond_the_limit(monkeypatch: pytest.MonkeyPatch)
 
 
 def _bound(payload: Payload) -> bytes:
-    return json.dumps(["binary/holdfast-encrypted", "default", payload.metadata[WORKFLOW].decode()]).encode()
+    return json.dumps(["binary/handfast-encrypted", "default", payload.metadata[WORKFLOW].decode()]).encode()
 
 
 @given(
     st.dictionaries(
-        st.sampled_from(["encoding", "holdfast-key", "holdfast-workflow", "holdfast-namespace", "problem", "ours"]),
-        st.one_of(st.binary(max_size=20), st.just(b"binary/holdfast-encrypted"), st.just(b"k1"), st.just(b"w1")),
+        st.sampled_from(["encoding", "handfast-key", "handfast-workflow", "handfast-namespace", "problem", "ours"]),
+        st.one_of(st.binary(max_size=20), st.just(b"binary/handfast-encrypted"), st.just(b"k1"), st.just(b"w1")),
     ),
     st.binary(max_size=200),
 )
@@ -136,7 +136,7 @@ def test_a_file_that_holds_no_key_ring_is_refused(tmp_path: Path, held: str, mon
     """With the file's name and the form that was expected; also where the environment names it."""
     path = tmp_path / "keys.json"
     path.write_text(held)
-    monkeypatch.setenv("HOLDFAST_ENCRYPTION_KEYS", str(path))
+    monkeypatch.setenv("HANDFAST_ENCRYPTION_KEYS", str(path))
     with pytest.raises(DefinitionError, match=r"keys\.json"):
         keyring_named(None)
     assert keyring_named(False) is None

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from holdfast import Agent, Allow, Fail, InputGuardrail, OutputGuardrail, Replace, RunContext
-from holdfast.errors import DefinitionError
+from handfast import Agent, Allow, Fail, InputGuardrail, OutputGuardrail, Replace, RunContext
+from handfast.errors import DefinitionError
 
 
 def test_a_verdict_may_carry_what_was_found() -> None:

@@ -6,10 +6,10 @@ from typing import Literal
 
 import pytest
 
-from holdfast.payloads.guardrails import KEPT_RESULTS, GuardrailResult, Judged, kept
-from holdfast.payloads.model_call import ModelReply, NamedGuardrail, PlannedCall
-from holdfast.workflows import guards
-from holdfast.workflows.frames import Call, Frame
+from handfast.payloads.guardrails import KEPT_RESULTS, GuardrailResult, Judged, kept
+from handfast.payloads.model_call import ModelReply, NamedGuardrail, PlannedCall
+from handfast.workflows import guards
+from handfast.workflows.frames import Call, Frame
 
 
 def frame_with(*named: tuple[str, bool], output: list[str] | None = None) -> Frame:

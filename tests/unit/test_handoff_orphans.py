@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.payloads.conversation import without_orphans
+from handfast.payloads.conversation import without_orphans
 
 USER = {"type": "message", "role": "user", "content": "hello"}
 THOUGHT = {"type": "reasoning", "id": "rs_1", "summary": []}

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from holdfast import Agent, AgentHooks, HoldfastPlugin
-from holdfast.errors import DefinitionError
+from handfast import Agent, AgentHooks, HandfastPlugin
+from handfast.errors import DefinitionError
 
 
 class Wrong(AgentHooks):
@@ -29,8 +29,8 @@ def test_what_is_no_hook_is_refused_by_name(hooks: Any, problem: str) -> None:
     """Classes, functions and methods with a wrong signature are refused, naming the agent, or the plugin."""
     with pytest.raises(DefinitionError, match=f"agent 'desk': {problem}"):
         Agent("desk", hooks=hooks)
-    with pytest.raises(DefinitionError, match=f"HoldfastPlugin: {problem}"):
-        HoldfastPlugin(hooks=hooks)
+    with pytest.raises(DefinitionError, match=f"HandfastPlugin: {problem}"):
+        HandfastPlugin(hooks=hooks)
 
 
 def test_hooks_that_hear_nothing_are_fine() -> None:

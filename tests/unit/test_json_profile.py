@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.errors import JsonProfileError
-from holdfast.payloads.json_profile import MAX_DEPTH, check_json, parse_json, scrub, scrub_json
+from handfast.errors import JsonProfileError
+from handfast.payloads.json_profile import MAX_DEPTH, check_json, parse_json, scrub, scrub_json
 
 SCALARS = (
     st.none()

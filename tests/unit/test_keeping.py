@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from holdfast.activities.keeping import ended
+from handfast.activities.keeping import ended
 
 
 async def test_what_is_done_on_the_way_out_is_not_cut_short() -> None:

@@ -7,16 +7,16 @@ from typing import Any, Final
 
 import pytest
 
-from holdfast.errors import (
+from handfast.errors import (
     DeadlinePassedError,
     KeysUnavailableError,
     RememberRefusedError,
     RequestClosedError,
     UnknownRequestError,
 )
-from holdfast.payloads.remember import Remember
-from holdfast.payloads.requests import Approve, Decision, GiveUp, Ran, Reject, Request, RunAgain, Verdict
-from holdfast.workflows.ledger import Ledger, LedgerState
+from handfast.payloads.remember import Remember
+from handfast.payloads.requests import Approve, Decision, GiveUp, Ran, Reject, Request, RunAgain, Verdict
+from handfast.workflows.ledger import Ledger, LedgerState
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 LATER: Final = NOW + timedelta(hours=1)

@@ -8,8 +8,8 @@ import socket
 import httpx2
 import pytest
 
-from holdfast import OutcomeUnknownError
-from holdfast.activities.left_unknown import is_left_unknown
+from handfast import OutcomeUnknownError
+from handfast.activities.left_unknown import is_left_unknown
 
 
 def caused(error: Exception, cause: BaseException) -> Exception:

@@ -7,12 +7,12 @@ from typing import Final
 
 import pytest
 
-from holdfast.payloads.model_call import ApprovalPlan, PlannedCall
-from holdfast.payloads.requests import Approve, Request, RunAgain, Verdict
-from holdfast.workflows.entry import Entry
-from holdfast.workflows.frames import Call, Frame
-from holdfast.workflows.loop import next_steps
-from holdfast.workflows.steps import Settle, StartTool
+from handfast.payloads.model_call import ApprovalPlan, PlannedCall
+from handfast.payloads.requests import Approve, Request, RunAgain, Verdict
+from handfast.workflows.entry import Entry
+from handfast.workflows.frames import Call, Frame
+from handfast.workflows.loop import next_steps
+from handfast.workflows.steps import Settle, StartTool
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from holdfast import Match, Remember
-from holdfast.payloads.matching import ACTED_UPON, matches, problem_of
+from handfast import Match, Remember
+from handfast.payloads.matching import ACTED_UPON, matches, problem_of
 
 
 @pytest.mark.parametrize(

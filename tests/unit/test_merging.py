@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.delta_reader import Position
-from holdfast.merging import Cursor, Item, Merger
-from holdfast.payloads.deltas import Delta, DeltasDiscarded, attempt_id
-from holdfast.payloads.events import (
+from handfast.delta_reader import Position
+from handfast.merging import Cursor, Item, Merger
+from handfast.payloads.deltas import Delta, DeltasDiscarded, attempt_id
+from handfast.payloads.events import (
     MessageAnswered,
     MessagePlaced,
     ModelFailed,

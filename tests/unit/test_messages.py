@@ -7,16 +7,16 @@ from typing import Final
 
 import pytest
 
-from holdfast.errors import MessageConflictError
-from holdfast.payloads.guardrails import Judged
-from holdfast.payloads.messages import Message
-from holdfast.payloads.model_call import ModelReply
-from holdfast.workflows import guards, loop, messages
-from holdfast.workflows.frames import Frame, Guard, Queued
-from holdfast.workflows.ledger import Ledger
-from holdfast.workflows.mailbox import KEPT_MESSAGES, Mailbox, MailboxState
-from holdfast.workflows.messages import CheckMessage, PlaceMessages, RefuseMessages
-from holdfast.workflows.steps import CallModel, Stop
+from handfast.errors import MessageConflictError
+from handfast.payloads.guardrails import Judged
+from handfast.payloads.messages import Message
+from handfast.payloads.model_call import ModelReply
+from handfast.workflows import guards, loop, messages
+from handfast.workflows.frames import Frame, Guard, Queued
+from handfast.workflows.ledger import Ledger
+from handfast.workflows.mailbox import KEPT_MESSAGES, Mailbox, MailboxState
+from handfast.workflows.messages import CheckMessage, PlaceMessages, RefuseMessages
+from handfast.workflows.steps import CallModel, Stop
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 import openai
 import pytest
 
-from holdfast.models.port import ModelAnswer, ModelCallError, ModelDelta, ModelRequest, OnDelta
-from holdfast.models.responses import ResponsesModel
-from holdfast.models.streaming import EventDecoder
-from holdfast.testing import Drop, Pause, Reply, ResponsesServer, call, reasoning, refusal, text
+from handfast.models.port import ModelAnswer, ModelCallError, ModelDelta, ModelRequest, OnDelta
+from handfast.models.responses import ResponsesModel
+from handfast.models.streaming import EventDecoder
+from handfast.testing import Drop, Pause, Reply, ResponsesServer, call, reasoning, refusal, text
 
 LONG = "Seventeen words, so that the scripted server cuts them into a few pieces of text that follow each other."
 RICH = Reply(

@@ -1,4 +1,4 @@
-"""With HOLDFAST_NO_SKIPS=1 a run in which some test did not run is red, in one process and in several."""
+"""With HANDFAST_NO_SKIPS=1 a run in which some test did not run is red, in one process and in several."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def run_pytest(folder: Path, *arguments: str, value: str) -> subprocess.Complete
     """Run pytest on *folder* as a process of its own, with our plugin and without this run's settings."""
     inherited = {name: each for name, each in os.environ.items() if not name.startswith("PYTEST_")}
     line = [sys.executable, "-m", "pytest", "-p", "xdist", "-p", "_no_skips", "-c", "/dev/null", *arguments]
-    ours = {"HOLDFAST_NO_SKIPS": value, "PYTHONPATH": str(TESTS), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    ours = {"HANDFAST_NO_SKIPS": value, "PYTHONPATH": str(TESTS), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return subprocess.run(
         [*line, "--rootdir", str(folder), str(folder)],
         cwd=folder,
@@ -62,7 +62,7 @@ def test_what_did_not_run_is_named(suite: Path, processes: str) -> None:
     """Skipped tests, skipped modules and tests that an option left out turn a run red, named once each."""
     done = run_pytest(suite, "-n", processes, "-k", "not too", value="1")
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
-    _, heading, named = done.stdout.partition("HOLDFAST_NO_SKIPS: 3 not run")
+    _, heading, named = done.stdout.partition("HANDFAST_NO_SKIPS: 3 not run")
     assert heading, done.stdout
     for left_out in ("test_one.py::test_skipped", "test_two.py::test_passes_too", "test_three.py"):
         assert named.count(f"{left_out}\n") == 1

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.payloads.conversation import without_orphans
+from handfast.payloads.conversation import without_orphans
 
 SAID = {"type": "message", "role": "assistant", "content": []}
 THOUGHT = {"type": "reasoning", "id": "r1", "summary": []}

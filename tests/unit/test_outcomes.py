@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.payloads.requests import Approve, Decision, DecisionOutcome
-from holdfast.workflows import outcomes
-from holdfast.workflows.outcomes import Outcomes
+from handfast.payloads.requests import Approve, Decision, DecisionOutcome
+from handfast.workflows import outcomes
+from handfast.workflows.outcomes import Outcomes
 from unit.test_ledger import NOW, book, decision, take
 
 

@@ -11,11 +11,11 @@ import pytest
 from pydantic import BaseModel, Field, field_validator
 from typing_extensions import TypedDict
 
-from holdfast.agent import Agent
-from holdfast.errors import DefinitionError, OutputInvalidError
-from holdfast.output_type import OutputType, built, output_type_of, unwrapped
-from holdfast.payloads.json_profile import JsonValue, parse_json
-from holdfast.testing._responses_schema import schema_problem
+from handfast.agent import Agent
+from handfast.errors import DefinitionError, OutputInvalidError
+from handfast.output_type import OutputType, built, output_type_of, unwrapped
+from handfast.payloads.json_profile import JsonValue, parse_json
+from handfast.testing._responses_schema import schema_problem
 
 
 class Finding(BaseModel):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.errors import AlreadyVotedError, RequesterExcludedError
-from holdfast.payloads.people import named, person
-from holdfast.payloads.requests import Approve
+from handfast.errors import AlreadyVotedError, RequesterExcludedError
+from handfast.payloads.people import named, person
+from handfast.payloads.requests import Approve
 from unit.test_ledger import book, decision, request, take
 
 SPELLINGS = ["ann", "Ann", " ann ", "user:ann", "User:ann", "USER: Ann", "ａｎｎ", "ｕｓｅｒ：ann"]  # noqa: RUF001

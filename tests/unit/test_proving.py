@@ -8,13 +8,13 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from _signing import ring
-from holdfast import Approve, Decision, Remember, Signer
-from holdfast.activities.proofs import Proving
-from holdfast.payloads.model_call import Origin
-from holdfast.payloads.proofs import Proofs
-from holdfast.payloads.signed import About, Place
-from holdfast.payloads.tool_call import ToolCall
-from holdfast.trusted_keys import SKEW
+from handfast import Approve, Decision, Remember, Signer
+from handfast.activities.proofs import Proving
+from handfast.payloads.model_call import Origin
+from handfast.payloads.proofs import Proofs
+from handfast.payloads.signed import About, Place
+from handfast.payloads.tool_call import ToolCall
+from handfast.trusted_keys import SKEW
 
 
 @pytest.mark.parametrize(("ago", "proven"), [(timedelta(0), True), (SKEW + timedelta(seconds=5), False)])

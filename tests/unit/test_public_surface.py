@@ -14,11 +14,11 @@ from typing import Final
 
 import pytest
 
-import holdfast
-import holdfast.testing
-from holdfast import Usage, errors
-from holdfast.errors import REFUSALS, HoldfastError, RefusalError
-from holdfast.payloads.sessions import TurnFailure
+import handfast
+import handfast.testing
+from handfast import Usage, errors
+from handfast.errors import REFUSALS, HandfastError, RefusalError
+from handfast.payloads.sessions import TurnFailure
 
 PUBLIC: Final = (
     "Agent",
@@ -51,11 +51,11 @@ PUBLIC: Final = (
     "GiveUp",
     "Grant",
     "GuardrailResult",
+    "Handfast",
+    "HandfastError",
+    "HandfastPlugin",
     "Handoff",
     "HandoffHistory",
-    "Holdfast",
-    "HoldfastError",
-    "HoldfastPlugin",
     "Image",
     "InProcessDeltas",
     "InputGuardrail",
@@ -131,7 +131,7 @@ PUBLIC_IN_TESTING: Final = (
     *("image_generation_item", "mcp_approval", "mcp_call_item", "mcp_tools_item", "raw", "reasoning", "refusal"),
     *("replay", "text", "web_search_item"),
 )
-SURFACE: Final = [(holdfast, name) for name in PUBLIC] + [(holdfast.testing, name) for name in PUBLIC_IN_TESTING]
+SURFACE: Final = [(handfast, name) for name in PUBLIC] + [(handfast.testing, name) for name in PUBLIC_IN_TESTING]
 
 SAMPLES: Final[dict[str, object]] = {
     "str": "something",
@@ -146,7 +146,7 @@ SAMPLES: Final[dict[str, object]] = {
 """A value for each type that an error takes."""
 
 
-@pytest.mark.parametrize(("module", "names"), [(holdfast, PUBLIC), (holdfast.testing, PUBLIC_IN_TESTING)])
+@pytest.mark.parametrize(("module", "names"), [(handfast, PUBLIC), (handfast.testing, PUBLIC_IN_TESTING)])
 def test_the_public_names_are_pinned(module: ModuleType, names: tuple[str, ...]) -> None:
     """A public name appears or goes only on purpose, and the list stays sorted."""
     assert tuple(module.__all__) == names
@@ -156,11 +156,11 @@ def test_the_public_names_are_pinned(module: ModuleType, names: tuple[str, ...])
 
 def test_no_public_name_is_that_of_a_module() -> None:
     """Importing the module would put it in the name's place."""
-    assert [name for name in PUBLIC if find_spec(f"holdfast.{name}") is not None] == []
-    assert [name for name in PUBLIC_IN_TESTING if find_spec(f"holdfast.testing.{name}") is not None] == []
+    assert [name for name in PUBLIC if find_spec(f"handfast.{name}") is not None] == []
+    assert [name for name in PUBLIC_IN_TESTING if find_spec(f"handfast.testing.{name}") is not None] == []
 
 
-@pytest.mark.parametrize("module", [holdfast, holdfast.testing])
+@pytest.mark.parametrize("module", [handfast, handfast.testing])
 def test_a_name_that_does_not_exist_is_an_attribute_error(module: ModuleType) -> None:
     """A mistyped name is refused as Python does it."""
     with pytest.raises(AttributeError, match="nothing_like_it"):
@@ -170,15 +170,15 @@ def test_a_name_that_does_not_exist_is_an_attribute_error(module: ModuleType) ->
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
-        pytest.param("import holdfast", ["temporalio", "openai", "pydantic"], id="package"),
-        pytest.param("import holdfast.testing", ["temporalio", "openai", "pydantic"], id="testing"),
+        pytest.param("import handfast", ["temporalio", "openai", "pydantic"], id="package"),
+        pytest.param("import handfast.testing", ["temporalio", "openai", "pydantic"], id="testing"),
         pytest.param(
-            "from holdfast import Agent, Approval, RunContext, ToolContext, tool",
+            "from handfast import Agent, Approval, RunContext, ToolContext, tool",
             ["temporalio", "openai"],
             id="definitions",
         ),
-        pytest.param("from holdfast import AgentHost, AgentRef, AgentRun", ["openai"], id="workflows"),
-        pytest.param("from holdfast import Holdfast, Run", ["openai"], id="client"),
+        pytest.param("from handfast import AgentHost, AgentRef, AgentRun", ["openai"], id="workflows"),
+        pytest.param("from handfast import Handfast, Run", ["openai"], id="client"),
     ],
 )
 def test_importing_loads_only_what_is_needed(statement: str, absent: list[str]) -> None:
@@ -212,17 +212,17 @@ def _is_code(value: object) -> bool:
     return inspect.isfunction(value) or isinstance(value, classmethod | staticmethod | property)
 
 
-def error_classes() -> list[type[HoldfastError]]:
+def error_classes() -> list[type[HandfastError]]:
     """Every error class of the tree, but for its two bases."""
     return [
         found
-        for found in vars(import_module("holdfast.errors")).values()
-        if isinstance(found, type) and issubclass(found, HoldfastError) and found not in (HoldfastError, RefusalError)
+        for found in vars(import_module("handfast.errors")).values()
+        if isinstance(found, type) and issubclass(found, HandfastError) and found not in (HandfastError, RefusalError)
     ]
 
 
 @pytest.mark.parametrize("kind", error_classes())
-def test_every_error_carries_its_facts_and_one_line(kind: type[HoldfastError]) -> None:
+def test_every_error_carries_its_facts_and_one_line(kind: type[HandfastError]) -> None:
     """An error says in one line what happened, and a program finds each fact of it as an attribute."""
     assert inspect.getdoc(kind)
     if issubclass(kind, RefusalError):

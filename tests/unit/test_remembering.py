@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from holdfast import Approve
-from holdfast.workflows import remembering
-from holdfast.workflows.remembering import Remembered
+from handfast import Approve
+from handfast.workflows import remembering
+from handfast.workflows.remembering import Remembered
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import openai
 import pytest
 
-from holdfast.models.port import ModelCallError, ModelRequest
-from holdfast.models.responses import ResponsesModel
+from handfast.models.port import ModelCallError, ModelRequest
+from handfast.models.responses import ResponsesModel
 
 
 async def test_a_client_that_raises_anything_is_a_model_that_is_not_there() -> None:

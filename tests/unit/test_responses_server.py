@@ -23,8 +23,8 @@ from openai.types.responses import (
     ResponseStreamEvent,
 )
 
-from holdfast.testing.responses_server import ResponsesServer
-from holdfast.testing.script import (
+from handfast.testing.responses_server import ResponsesServer
+from handfast.testing.script import (
     Delay,
     Drop,
     Fail,

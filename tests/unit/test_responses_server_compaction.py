@@ -10,8 +10,8 @@ import pytest
 from openai import APIStatusError, AsyncOpenAI, BadRequestError
 from openai.types.responses import Response
 
-from holdfast.testing import Compacted, Delay, Fail, Reply, ResponsesServer, compaction, text
-from holdfast.testing.script import Step, Usage
+from handfast.testing import Compacted, Delay, Fail, Reply, ResponsesServer, compaction, text
+from handfast.testing.script import Step, Usage
 
 USER = {"role": "user", "content": "hello"}
 

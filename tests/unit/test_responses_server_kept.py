@@ -13,8 +13,8 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.responses import Response, ResponseStreamEvent
 
-from holdfast.testing import Fail, Gate, Reply, ResponsesServer, call, text
-from holdfast.testing.script import Drop, Step
+from handfast.testing import Fail, Gate, Reply, ResponsesServer, call, text
+from handfast.testing.script import Drop, Step
 
 LOOK: Any = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}}
 

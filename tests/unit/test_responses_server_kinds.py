@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from openai import AsyncOpenAI, BadRequestError
 
-from holdfast.testing import (
+from handfast.testing import (
     Reply,
     ResponsesServer,
     Script,

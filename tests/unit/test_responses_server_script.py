@@ -15,8 +15,8 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.responses import ResponseInputItemParam
 
-from holdfast.testing.responses_server import ResponsesServer, main
-from holdfast.testing.script import (
+from handfast.testing.responses_server import ResponsesServer, main
+from handfast.testing.script import (
     Delay,
     Drop,
     Fail,
@@ -255,7 +255,7 @@ async def test_the_command_serves_a_script_from_another_process(tmp_path: Path) 
     file = tmp_path / "script.json"
     file.write_text(json.dumps([{"kind": "gate", "name": "go on", "then": STEPS[0]}]))
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "holdfast.testing.responses_server", "--script", str(file)),
+        *(sys.executable, "-m", "handfast.testing.responses_server", "--script", str(file)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

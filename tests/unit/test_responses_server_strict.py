@@ -9,8 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from holdfast.testing.responses_server import ResponsesServer, Violation
-from holdfast.testing.script import Reply, Script, call, reasoning, text
+from handfast.testing.responses_server import ResponsesServer, Violation
+from handfast.testing.script import Reply, Script, call, reasoning, text
 
 USER = {"role": "user", "content": "hello"}
 CALL = {"type": "function_call", "call_id": "call_x", "name": "run", "arguments": "{}"}

@@ -11,12 +11,12 @@ import pytest
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
 
-from holdfast.converter import tolerant
-from holdfast.errors import OffsetUnknownError, PayloadInvalidError
-from holdfast.payloads.archiving import ARCHIVE
-from holdfast.payloads.events import RequestDecided, RunEvent, UnknownEvent, read_event
-from holdfast.run_events import project
-from holdfast.run_events.facts import (
+from handfast.converter import tolerant
+from handfast.errors import OffsetUnknownError, PayloadInvalidError
+from handfast.payloads.archiving import ARCHIVE
+from handfast.payloads.events import RequestDecided, RunEvent, UnknownEvent, read_event
+from handfast.run_events import project
+from handfast.run_events.facts import (
     Closed,
     ContinuedTo,
     Fact,
@@ -27,9 +27,9 @@ from holdfast.run_events.facts import (
     Scheduled,
     Started,
 )
-from holdfast.run_events.loops import Emitter
-from holdfast.run_events.projection import Projection
-from holdfast.segments import Offset, events_of
+from handfast.run_events.loops import Emitter
+from handfast.run_events.projection import Projection
+from handfast.segments import Offset, events_of
 
 ROOT = Path(__file__).parents[2]
 HISTORIES = [
@@ -97,8 +97,8 @@ def test_what_a_later_version_writes_is_told_as_unknown() -> None:
     wiped = told(
         Started("AgentRun", [{"agent": "desk", "input": "go"}], {}, None, continued=False),
         Remembered({"r9": {"of": "another shape"}}, [step("levitated", height=3), "no object", step("opened")]),
-        Scheduled("holdfast.later", {"origin": "none"}, ""),
-        Scheduled("holdfast.evaluate", {"kind": "of a later version", "origin": origin()}, ""),
+        Scheduled("handfast.later", {"origin": "none"}, ""),
+        Scheduled("handfast.evaluate", {"kind": "of a later version", "origin": origin()}, ""),
         Returned(4, {"text": 7}),
         Published("levitating"),
         Received("send", [{"text": "hello"}]),
@@ -124,7 +124,7 @@ def test_a_segment_begins_with_what_the_one_before_left_open() -> None:
         Started("AgentRun", [{"carried": "over"}], {"r1": request("r1")}, "waiting", continued=True),
         Received("decide", [{"id": "r1", "verdict": {"kind": "reject", "reason": "no"}, "decided_by": "lead"}]),
         Remembered({"r1": None}, [step("decided", request="r1", verdict="reject", by="lead", why="no")]),
-        Scheduled("holdfast.call_model", {"origin": origin(turn=1), "ids": []}, ""),
+        Scheduled("handfast.call_model", {"origin": origin(turn=1), "ids": []}, ""),
         ContinuedTo("run-2"),
     )
     assert [event.type for event in events] == [
@@ -154,7 +154,7 @@ class Segmented:
     async def events(self, run_id: str, *, wait: bool) -> AsyncIterator[RunEvent]:
         self.waited.append(wait)
         start = Started("AgentRun", [{"agent": "desk", "input": "go"}], {}, None, continued=run_id != "run-1")
-        ask = Scheduled("holdfast.call_model", {"origin": origin(turn=0 if run_id == "run-1" else 1), "ids": []}, "")
+        ask = Scheduled("handfast.call_model", {"origin": origin(turn=0 if run_id == "run-1" else 1), "ids": []}, "")
         end: Fact = ContinuedTo("run-2")
         if run_id == "run-2":
             end = Closed("completed", value={"output": "done", "agent": "desk", "turns": 2})

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from _signing import trusted, write_ring
-from holdfast import Approve, Decision, Signer, TrustedKeys
-from holdfast.errors import (
+from handfast import Approve, Decision, Signer, TrustedKeys
+from handfast.errors import (
     ClockSkewError,
     DefinitionError,
     KeysUnavailableError,
@@ -20,8 +20,8 @@ from holdfast.errors import (
     SigningKeyRetiredError,
     SigningKeyUnknownError,
 )
-from holdfast.payloads.requests import Reject
-from holdfast.payloads.signed import Place, about
+from handfast.payloads.requests import Reject
+from handfast.payloads.signed import Place, about
 
 PLACE = Place(namespace="default", workflow="ticket-7", run="0198b7f2-6f5c-7d1a-9a53-0e8f4d1a2b3c")
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from holdfast import Retry, ToolInputGuardrail, tool
-from holdfast.errors import DefinitionError
+from handfast import Retry, ToolInputGuardrail, tool
+from handfast.errors import DefinitionError
 
 
 def look() -> str:

@@ -11,13 +11,13 @@ from temporalio.service import RPCError
 
 from cli.conftest import Cli
 from conftest import Effects, MakeLab
-from holdfast import Agent, tool
-from holdfast.testing import Lab, Reply, Script, When, call
-from holdfast.worker import make_worker
+from handfast import Agent, tool
+from handfast.testing import Lab, Reply, Script, When, call
+from handfast.worker import make_worker
 from spec.test_a_parallel_approvals import DONE
 
 TWO = """
-from holdfast import Agent, tool
+from handfast import Agent, tool
 
 @tool(approval=True)
 async def wipe(target: str) -> str:

@@ -11,9 +11,9 @@ import pytest
 from temporalio import workflow
 from temporalio.client import WorkflowHistory
 
-from holdfast.testing import replay
-from holdfast.workflows.driver import Driver
-from holdfast.workflows.publish import Publisher
+from handfast.testing import replay
+from handfast.workflows.driver import Driver
+from handfast.workflows.publish import Publisher
 from replay.two_runs import TwoRuns
 
 RECORDED = Path(__file__).parents[1] / "replay" / "histories" / "0.1.0"
@@ -33,7 +33,7 @@ def insert(monkeypatch: pytest.MonkeyPatch, *, patched: bool = False) -> None:
 
     async def changed(self: Driver) -> None:
         if not patched or workflow.patched("planted"):
-            workflow.start_activity("holdfast.evaluate", {}, start_to_close_timeout=timedelta(seconds=30))
+            workflow.start_activity("handfast.evaluate", {}, start_to_close_timeout=timedelta(seconds=30))
         await drive(self)
 
     monkeypatch.setattr(Driver, "drive", changed)

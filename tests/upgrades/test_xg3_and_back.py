@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-import holdfast
+import handfast
 from conftest import MakeLab
-from holdfast.testing import Reply, call
+from handfast.testing import Reply, call
 from spec.test_a_parallel_approvals import DONE
 
 OFFICE = '''
 from pathlib import Path
 
-import holdfast
-from holdfast import Agent, tool
+import handfast
+from handfast import Agent, tool
 
-RELEASE = "the next release" if "next" in Path(holdfast.__file__).parts else "this release"
+RELEASE = "the next release" if "next" in Path(handfast.__file__).parts else "this release"
 EFFECTS = Path(__file__).parent / "effects"
 
 
@@ -40,9 +40,9 @@ CHANGED = f'        if workflow.patched("next-release"):\n            await asyn
 
 def next_release(folder: Path) -> Path:
     """A copy of the package with a further step in its workflows, kept from runs that began without it."""
-    package = Path(holdfast.__file__).parent
-    shutil.copytree(package, folder / "holdfast")
-    driver = folder / "holdfast" / "workflows" / "driver.py"
+    package = Path(handfast.__file__).parent
+    shutil.copytree(package, folder / "handfast")
+    driver = folder / "handfast" / "workflows" / "driver.py"
     source = driver.read_text()
     assert source.count(STEP) == 1
     driver.write_text(source.replace(STEP, CHANGED))

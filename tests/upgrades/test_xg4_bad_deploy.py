@@ -13,11 +13,11 @@ import pytest
 
 from cli.conftest import Cli
 from conftest import Effects, MakeLab
-from holdfast import Agent, Approval, Holdfast, Run, Trouble, tool
-from holdfast.cli import exits
-from holdfast.testing import Fail, Lab, Reply, Script, When, call, replay
-from holdfast.trouble import ATTEMPTS
-from holdfast.workflows.driver import Driver
+from handfast import Agent, Approval, Handfast, Run, Trouble, tool
+from handfast.cli import exits
+from handfast.testing import Fail, Lab, Reply, Script, When, call, replay
+from handfast.trouble import ATTEMPTS
+from handfast.workflows.driver import Driver
 from spec.test_a_parallel_approvals import DONE, desk
 
 WIPE = Reply(call("wipe", {"target": "t"}, "c1"))
@@ -128,18 +128,18 @@ async def test_what_does_not_get_on_needs_attention(
             When(then=WIPE),
         ),
     )
-    monkeypatch.setattr("holdfast.trouble.OVERDUE_AFTER", timedelta(0))
+    monkeypatch.setattr("handfast.trouble.OVERDUE_AFTER", timedelta(0))
     late, failing, lost, waiting = [await lab.start(name) for name in ("late", "failing", "lost", "desk")]
-    unserved = lab.watch(await Holdfast(lab.client, task_queue=f"nobody-{lab.task_queue}").start("desk", "go"))
+    unserved = lab.watch(await Handfast(lab.client, task_queue=f"nobody-{lab.task_queue}").start("desk", "go"))
     await lab.next_request(waiting)
     found = {run.id: await trouble_with(lab, run) for run in (failing, lost)}
     await lab.next_request(late)
     await lab.stop_worker()  # before the deadline passes
     found |= {run.id: await trouble_with(lab, run) for run in (late, unserved)}
-    assert (found[failing.id].kind, found[failing.id].cause) == ("activity_fails", "holdfast.call_model")
+    assert (found[failing.id].kind, found[failing.id].cause) == ("activity_fails", "handfast.call_model")
     assert found[failing.id].attempt >= ATTEMPTS
     assert (found[lost.id].kind, found[lost.id].cause) == ("no_worker", "nobody-polls-this-queue")
     assert (found[late.id].kind, found[late.id].since) == ("overdue", (await late.pending())[0].deadline)
     assert (found[unserved.id].kind, found[unserved.id].cause) == ("no_worker", f"nobody-{lab.task_queue}")
-    assert all("`holdfast worker MODULE" in found[run.id].remedy for run in (lost, late, unserved))
+    assert all("`handfast worker MODULE" in found[run.id].remedy for run in (lost, late, unserved))
     assert waiting.id not in [each.run async for each in lab.hf.attention()]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from conftest import Effects, MakeLab
-from holdfast.testing import Reply, call
-from holdfast.workflows.state import RunState
+from handfast.testing import Reply, call
+from handfast.workflows.state import RunState
 from spec.test_a_parallel_approvals import DONE, desk
 
 
@@ -23,7 +23,7 @@ async def test_xg6_without_a_cache_every_task_is_replayed_from_its_start(
         original(self, prefix, *args)
 
     monkeypatch.setattr(RunState, "__init__", counted)
-    monkeypatch.setenv("HOLDFAST_TEST_CACHE", "0")
+    monkeypatch.setenv("HANDFAST_TEST_CACHE", "0")
     lab = await make_lab([desk(effects)], script=[Reply(call("wipe", {"target": "t"}, "c1")), DONE])
     run = await lab.start("desk")
     await run.approve(await lab.next_request(run), decided_by="lead")

@@ -36,12 +36,12 @@ def check_contents(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     metadata = f"{'-'.join(wheel.name.split('-')[:2])}.dist-info"
-    strangers = {name.split("/")[0] for name in names} - {"holdfast", metadata}
+    strangers = {name.split("/")[0] for name in names} - {"handfast", metadata}
     if strangers:
         sys.exit(f"{wheel.name} holds more than the library: {', '.join(sorted(strangers))}")
     source = ROOT / "src"
-    templates = (path for path in (source / "holdfast/cli/template").rglob("*") if path.is_file())
-    wanted = {"holdfast/py.typed", *(path.relative_to(source).as_posix() for path in templates)}
+    templates = (path for path in (source / "handfast/cli/template").rglob("*") if path.is_file())
+    wanted = {"handfast/py.typed", *(path.relative_to(source).as_posix() for path in templates)}
     if missing := wanted - set(names):
         sys.exit(f"{wheel.name} lacks {', '.join(sorted(missing))}")
 
@@ -50,10 +50,10 @@ def install(wheel: Path, environment: Path) -> Path:
     """Install the wheel and the test tools into a fresh environment; return its Python."""
     venv.create(environment, with_pip=True)
     python = environment / "bin" / "python"
-    wanted = [f"holdfast[server,cli,artifacts,signing] @ {wheel.as_uri()}", *TEST_TOOLS]
+    wanted = [f"handfast[server,cli,artifacts,signing] @ {wheel.as_uri()}", *TEST_TOOLS]
     constraints = ["--constraint", str(CONSTRAINTS)]
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-    if uv is not None and os.environ.get("HOLDFAST_PIP") != "1":
+    if uv is not None and os.environ.get("HANDFAST_PIP") != "1":
         line = [uv, "pip", "install", "--quiet", "--python", str(python), *constraints, *wanted]
         if subprocess.run(line, check=False, capture_output=True).returncode == 0:
             return python
@@ -65,7 +65,7 @@ def run_tests(python: Path, workplace: Path, paths: Sequence[str]) -> None:
     """Run *paths* from a copy of the tests; the repository is on no import path there."""
     shutil.copytree(ROOT / "tests", workplace / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", workplace)  # pytest's settings
-    where = [str(python), "-c", "import holdfast; print(holdfast.__file__)"]
+    where = [str(python), "-c", "import handfast; print(handfast.__file__)"]
     origin = subprocess.run(where, cwd=workplace, env=clean_environment(), check=True, capture_output=True, text=True)
     if ROOT / "src" in Path(origin.stdout.strip()).parents:
         sys.exit(f"the tests would see the source tree: {origin.stdout.strip()}")
@@ -97,7 +97,7 @@ def main(paths: Sequence[str]) -> None:
     """Build, look, install, test."""
     if not paths:
         sys.exit("usage: check_wheel.py TEST_PATH...")
-    with tempfile.TemporaryDirectory(prefix="holdfast-wheel-") as folder:
+    with tempfile.TemporaryDirectory(prefix="handfast-wheel-") as folder:
         scratch = Path(folder)
         wheel = build(scratch / "dist")
         check_contents(wheel)

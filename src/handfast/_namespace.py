@@ -1,0 +1,109 @@
+"""What Handfast needs of a namespace: its search attributes, and a retention longer than the stock one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.namespace.v1 import NamespaceConfig
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.api.workflowservice.v1 import (
+    DescribeNamespaceRequest,
+    RegisterNamespaceRequest,
+    UpdateNamespaceRequest,
+)
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from handfast.payloads.search_attributes import SEARCH_ATTRIBUTES
+
+RPC_TIMEOUT: Final = timedelta(seconds=5)
+USABLE_WAIT_S: Final = 30.0
+USABLE_POLL_S: Final = 0.1
+
+_TYPES: Final[Mapping[str, IndexedValueType.ValueType]] = {
+    "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    "KeywordList": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+    "Int": IndexedValueType.INDEXED_VALUE_TYPE_INT,
+    "Datetime": IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
+}
+
+
+async def missing_search_attributes(client: Client, namespace: str | None = None) -> Mapping[str, str]:
+    """Return those of our search attributes, with their types, that the namespace does not have.
+
+    Args:
+        namespace: Which namespace; the client's own when None.
+    """
+    listed = await client.operator_service.list_search_attributes(
+        ListSearchAttributesRequest(namespace=namespace or client.namespace), timeout=RPC_TIMEOUT
+    )
+    return {
+        name: kind for name, kind in SEARCH_ATTRIBUTES.items() if listed.custom_attributes.get(name) != _TYPES[kind]
+    }
+
+
+async def register_search_attributes(client: Client, namespace: str | None = None) -> Mapping[str, str]:
+    """Register what is missing, and return it. Needs administrator rights where a cluster has such."""
+    missing = await missing_search_attributes(client, namespace)
+    if missing:
+        request = AddSearchAttributesRequest(
+            namespace=namespace or client.namespace,
+            search_attributes={name: _TYPES[kind] for name, kind in missing.items()},
+        )
+        await client.operator_service.add_search_attributes(request, timeout=RPC_TIMEOUT)
+    return missing
+
+
+async def namespace_id(client: Client, namespace: str) -> str:
+    """Return the namespace's id, which is random: two servers never share one."""
+    described = await client.workflow_service.describe_namespace(
+        DescribeNamespaceRequest(namespace=namespace), timeout=RPC_TIMEOUT
+    )
+    return described.namespace_info.id
+
+
+async def ensure_namespace(client: Client, namespace: str, retention: timedelta) -> None:
+    """Make sure that the namespace exists and can be used, and that it keeps closed runs for *retention*.
+
+    The stock development server keeps them for 24 hours and has no option for it; a change through the API is
+    stored in its database and survives a restart.
+    """
+    keep = Duration()
+    keep.FromTimedelta(retention)
+    service = client.workflow_service
+    try:
+        described = await service.describe_namespace(DescribeNamespaceRequest(namespace=namespace), timeout=RPC_TIMEOUT)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        await service.register_namespace(
+            RegisterNamespaceRequest(namespace=namespace, workflow_execution_retention_period=keep),
+            timeout=RPC_TIMEOUT,
+        )
+        await _wait_usable(client, namespace)
+        return
+    if described.config.workflow_execution_retention_ttl.ToTimedelta() != retention:
+        await service.update_namespace(
+            UpdateNamespaceRequest(namespace=namespace, config=NamespaceConfig(workflow_execution_retention_ttl=keep)),
+            timeout=RPC_TIMEOUT,
+        )
+
+
+async def _wait_usable(client: Client, namespace: str) -> None:
+    """Wait until the server's cache of namespaces, which it refreshes every few seconds, has the new one."""
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + USABLE_WAIT_S
+    while True:
+        try:
+            await missing_search_attributes(client, namespace)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND or loop.time() > give_up_at:
+                raise
+            await asyncio.sleep(USABLE_POLL_S)
+        else:
+            return

@@ -1,0 +1,242 @@
+"""From pydantic's JSON schema to the subset that strict function calling takes.
+
+The subset is OpenAI's ("Structured outputs", supported schemas): every object closed, every property
+required, unions as ``anyOf``, and few other keywords. An optional property becomes a required one that may
+be null; `drop_default_nulls` turns such a null back into "left out" before validation.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
+
+from handfast.payloads.json_profile import JsonObject
+
+__all__ = ["arguments_schema", "drop_default_nulls", "drop_titles", "strict_schema", "type_schema"]
+
+_NULL: Final[JsonObject] = {"type": "null"}
+
+_KEPT: Final = frozenset(
+    {
+        *("type", "description", "enum", "const", "minItems", "maxItems", "multipleOf"),
+        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
+    }
+)
+_KEPT_FORMATS: Final = frozenset(
+    ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"],
+)
+_INEXPRESSIBLE: Final = frozenset(
+    [
+        "patternProperties",
+        "propertyNames",
+        "prefixItems",
+        "not",
+        "if",
+        "dependentRequired",
+        "dependentSchemas",
+    ]
+)
+_DEFINITIONS: Final = "#/$defs/"
+
+
+class _NotStrictError(Exception):
+    """The schema says something that strict mode cannot."""
+
+
+class _QuietJsonSchema(GenerateJsonSchema):
+    # A default that is no JSON (a sentinel) is fine: the model sends null and never sees it.
+    ignored_warning_kinds: set[JsonSchemaWarningKind] = {"skipped-choice", "non-serializable-default"}
+
+
+def arguments_schema(model: type[BaseModel]) -> JsonObject:
+    """Return pydantic's own schema of *model*, for validation."""
+    return model.model_json_schema(schema_generator=_QuietJsonSchema)
+
+
+def type_schema(adapter: TypeAdapter[Any]) -> JsonObject:
+    """Return pydantic's own schema of any type, for validation."""
+    return adapter.json_schema(schema_generator=_QuietJsonSchema)
+
+
+def strict_schema(schema: JsonObject) -> JsonObject | None:
+    """Return the strict form of *schema*, or None where there is none: free-form dicts, `Any`, tuples."""
+    try:
+        return _StrictConversion(schema).result()
+    except _NotStrictError:
+        return None
+
+
+def drop_titles(schema: JsonObject) -> JsonObject:
+    """Return *schema* without the titles that pydantic derives from names."""
+    return {key: _without_titles(key, value) for key, value in schema.items() if key != "title"}
+
+
+def drop_default_nulls(value: Any, schema: JsonObject, root: JsonObject) -> Any:
+    """Leave out each null that stands for a default: in an optional property whose own type takes no null.
+
+    Args:
+        value: Decoded arguments, or a part of them.
+        schema: The non-strict schema of *value*.
+        root: The schema that holds the definitions.
+    """
+    if isinstance(value, list):
+        items = _resolved(schema, root).get("items")
+        return [drop_default_nulls(item, items, root) for item in value] if isinstance(items, dict) else value
+    if not isinstance(value, dict):
+        return value
+    shape = _shape(value, schema, root)
+    properties: JsonObject = shape.get("properties", {})
+    optional = properties.keys() - set(shape.get("required", ()))
+    return {
+        key: drop_default_nulls(item, properties[key], root) if key in properties else item
+        for key, item in value.items()
+        if not (item is None and key in optional and not _nullable(properties[key], root))
+    }
+
+
+def has_defaults_without_null(schema: JsonObject) -> bool:
+    """Whether some property, at any depth, may be left out and takes no null: strict form would turn it into one."""
+    parts: list[Any] = [schema]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, list):
+            parts.extend(part)
+        if not isinstance(part, dict):
+            continue
+        parts.extend(part.values())
+        properties = part.get("properties")
+        if isinstance(properties, dict) and part.get("type") == "object":
+            optional = properties.keys() - set(part.get("required", ()))
+            if any(not _nullable(properties[name], schema) for name in optional):
+                return True
+    return False
+
+
+class _StrictConversion:
+    def __init__(self, root: JsonObject) -> None:
+        self._root = root
+        self._definitions: dict[str, JsonObject] = {}
+
+    def result(self) -> JsonObject:
+        converted = self._convert(self._root, ())
+        return {**converted, "$defs": self._definitions} if self._definitions else converted
+
+    def _convert(self, schema: Any, inlining: tuple[str, ...]) -> JsonObject:
+        if not isinstance(schema, dict) or _INEXPRESSIBLE & schema.keys():
+            raise _NotStrictError
+        if "$ref" in schema:
+            return self._reference(schema, inlining)
+        if "allOf" in schema:
+            return self._single(schema, inlining)
+        kept = {key: value for key, value in schema.items() if key in _KEPT or _keeps(key, value)}
+        options = schema.get("anyOf", schema.get("oneOf"))
+        if options is not None:
+            kept["anyOf"] = [self._convert(option, inlining) for option in options]
+        elif schema.get("type") == "object":
+            kept |= self._object(schema, inlining)
+        elif schema.get("type") == "array":
+            kept["items"] = self._convert(schema.get("items"), inlining)
+        elif not kept.keys() & {"type", "enum", "const"}:
+            raise _NotStrictError
+        return kept
+
+    def _object(self, schema: JsonObject, inlining: tuple[str, ...]) -> JsonObject:
+        if "properties" not in schema or schema.get("additionalProperties", False) is not False:
+            raise _NotStrictError
+        required = schema.get("required", ())
+        properties = {
+            name: self._convert(inner, inlining) if name in required else self._optional(inner, inlining)
+            for name, inner in schema["properties"].items()
+        }
+        return {"properties": properties, "required": list(properties), "additionalProperties": False}
+
+    def _optional(self, schema: JsonObject, inlining: tuple[str, ...]) -> JsonObject:
+        description = {"description": schema["description"]} if "description" in schema else {}
+        bare = {key: value for key, value in schema.items() if key not in ("description", "default", "title")}
+        converted = self._convert(bare, inlining)
+        if _nullable(schema, self._root):
+            return {**converted, **description}
+        if converted.keys() == {"anyOf"}:
+            return {"anyOf": [*converted["anyOf"], _NULL], **description}
+        return {"anyOf": [converted, _NULL], **description}
+
+    def _reference(self, schema: JsonObject, inlining: tuple[str, ...]) -> JsonObject:
+        name = str(schema["$ref"]).removeprefix(_DEFINITIONS)
+        definition = self._root["$defs"][name]
+        siblings = {key: value for key, value in schema.items() if key in _KEPT}
+        if siblings and name not in inlining:
+            inlined = self._convert(definition, (*inlining, name))
+            return inlined if "$ref" in inlined else {**inlined, **siblings}
+        if name not in self._definitions:
+            self._definitions[name] = {}  # known before it is converted: it may refer to itself
+            self._definitions[name] = self._convert(definition, ())
+        return {"$ref": _DEFINITIONS + name}
+
+    def _single(self, schema: JsonObject, inlining: tuple[str, ...]) -> JsonObject:
+        if len(schema["allOf"]) != 1:
+            raise _NotStrictError
+        siblings = {key: value for key, value in schema.items() if key in _KEPT}
+        return self._convert({**schema["allOf"][0], **siblings}, inlining)
+
+
+def _keeps(key: str, value: Any) -> bool:
+    # Look-around is more than can constrain a model; pydantic still checks it afterwards.
+    return (key == "format" and value in _KEPT_FORMATS) or (key == "pattern" and "(?" not in value)
+
+
+def _without_titles(key: str, value: Any) -> Any:
+    if isinstance(value, list) and key not in ("enum", "examples", "required"):
+        return [drop_titles(item) if isinstance(item, dict) else item for item in value]
+    if not isinstance(value, dict) or key in ("default", "const"):
+        return value
+    if key in ("properties", "$defs", "patternProperties"):  # here the keys are names, and "title" may be one
+        return {name: drop_titles(inner) for name, inner in value.items()}
+    return drop_titles(value)
+
+
+def _resolved(schema: JsonObject, root: JsonObject) -> JsonObject:
+    while "$ref" in schema:
+        schema = root["$defs"][str(schema["$ref"]).removeprefix(_DEFINITIONS)]
+    return schema
+
+
+def _options(schema: JsonObject, root: JsonObject) -> list[JsonObject]:
+    schema = _resolved(schema, root)
+    options = schema.get("anyOf", schema.get("oneOf", schema.get("allOf")))
+    if options is None:
+        return [schema]
+    return [inner for option in options for inner in _options(option, root)]
+
+
+def _nullable(schema: JsonObject, root: JsonObject) -> bool:
+    return any(_takes_null(option) for option in _options(schema, root))
+
+
+def _takes_null(schema: JsonObject) -> bool:
+    if "enum" in schema or "const" in schema:
+        allowed: list[Any] = schema.get("enum", [schema.get("const", ...)])
+        return None in allowed
+    return "type" not in schema or bool(schema["type"] == "null")
+
+
+def _shape(value: JsonObject, schema: JsonObject, root: JsonObject) -> JsonObject:
+    """Return the object schema that describes *value*; an empty one where several could and none does."""
+    shapes = [option for option in _options(schema, root) if "properties" in option]
+    if len(shapes) == 1:
+        return shapes[0]
+    return next((shape for shape in shapes if _describes(shape, value)), {})
+
+
+def _describes(shape: JsonObject, value: JsonObject) -> bool:
+    """Whether the names fit, and the constants that tell the members of a union apart."""
+    properties: JsonObject = shape["properties"]
+    if not value.keys() <= properties.keys():
+        return False
+    constants: dict[str, list[Any]] = {
+        name: inner.get("enum", [inner.get("const")])
+        for name, inner in properties.items()
+        if name in value and inner.keys() & {"enum", "const"}
+    }
+    return all(value[name] in allowed for name, allowed in constants.items())

@@ -1,0 +1,111 @@
+"""What one process tells the next about its server: the state file, and the lock around starting."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+DIRECTORY: Final = Path(".handfast")
+STATE_FILE: Final = "server.json"
+LOCK_FILE: Final = "server.lock"
+LOCK_WAIT_S: Final = 60.0
+LOCK_POLL_S: Final = 0.02
+
+
+class ServerState(BaseModel):
+    """One running server, as written to `server.json`."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    pid: int
+    address: str
+    ui_url: str | None = None
+    started_at: AwareDatetime
+    identity: str | None = None
+    """Id of the server's default namespace, random per database; None while the server is still starting."""
+
+    @classmethod
+    def of_new_process(cls, pid: int, address: str, ui_url: str | None) -> ServerState:
+        """Describe a server that was started just now and has not answered yet."""
+        return cls(pid=pid, address=address, ui_url=ui_url, started_at=datetime.now().astimezone())
+
+    def is_alive(self) -> bool:
+        """Whether a process with this id exists. It may be another one by now: ask the server itself too."""
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+
+def read_state(directory: Path) -> ServerState | None:
+    """Read the state file, or None where there is none or it is not ours to understand."""
+    try:
+        return ServerState.model_validate_json((directory / STATE_FILE).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def write_state(directory: Path, state: ServerState) -> None:
+    """Replace the state file in one step, so that a reader never sees half of it."""
+    fresh = directory / f"{STATE_FILE}.{os.getpid()}"
+    fresh.write_text(state.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    fresh.replace(directory / STATE_FILE)
+
+
+def forget_state(directory: Path, pid: int) -> None:
+    """Remove the state file if it still speaks of process *pid*."""
+    state = read_state(directory)
+    if state is not None and state.pid == pid:
+        with suppress(FileNotFoundError):
+            (directory / STATE_FILE).unlink()
+
+
+def nearest_state(start: Path) -> ServerState | None:
+    """Find the living server of *start* or of the closest folder above it, as git finds a repository."""
+    for folder in (start, *start.parents):
+        state = read_state(folder / DIRECTORY)
+        if state is not None and state.is_alive():
+            return state
+    return None
+
+
+@asynccontextmanager
+async def exclusive(directory: Path) -> AsyncIterator[None]:
+    """Hold the folder's lock: one start or stop at a time, across tasks and processes.
+
+    The kernel lets go of the lock when its holder dies, so a crash in the middle blocks nobody.
+
+    Raises:
+        TimeoutError: Another process held the lock for a minute.
+    """
+    descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        await _lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+async def _lock(descriptor: int) -> None:
+    give_up_at = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up_at:
+                raise TimeoutError(f"another process held {LOCK_FILE} for {LOCK_WAIT_S:.0f} s") from None
+            await asyncio.sleep(LOCK_POLL_S)
+        else:
+            return

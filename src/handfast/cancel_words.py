@@ -1,0 +1,37 @@
+"""The reason of a cancellation: Temporal keeps it as plain text, which no codec touches."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Final
+
+from google.protobuf.message import DecodeError
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import DataConverter
+
+from handfast.payloads.undecodable import Undecodable
+
+_ENCODED: Final = "handfast-encoded:"
+
+
+async def concealed(reason: str, converter: DataConverter) -> str:
+    """What Temporal is told: the reason as the codec encodes it, where there is one."""
+    if converter.payload_codec is None or not reason:
+        return reason
+    [payload] = await converter.encode([reason])
+    return _ENCODED + base64.b64encode(payload.SerializeToString()).decode()
+
+
+async def revealed(told: str, converter: DataConverter) -> str:
+    """The reason again; what cannot be read is said to be so."""
+    if not told.startswith(_ENCODED):
+        return told
+    try:
+        payload = Payload.FromString(base64.b64decode(told.removeprefix(_ENCODED), validate=True))
+        [reason] = await converter.decode([payload])
+    except (binascii.Error, DecodeError, ValueError):
+        return told
+    if isinstance(reason, Undecodable):
+        return f"(the reason cannot be read here: {reason.problem})"
+    return reason if isinstance(reason, str) else told

@@ -1,0 +1,74 @@
+"""The commands by name."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from handfast.cli.commands import (
+    answering,
+    creating,
+    deciding,
+    encrypting,
+    keeping,
+    keys,
+    running,
+    serving,
+    settings,
+    steering,
+)
+
+app = typer.Typer(
+    name="handfast",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"handfast {version('handfast')}")
+        raise typer.Exit
+
+
+@app.callback()
+def handfast(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """AI agents as Temporal workflows, and a person's yes or no that reaches exactly one call, once."""
+
+
+for _command in (
+    creating.init,
+    serving.dev,
+    serving.worker,
+    running.start,
+    running.runs,
+    running.show,
+    running.watch,
+    running.chat,
+    running.cancel,
+    steering.send,
+    steering.stop,
+    deciding.approvals,
+    deciding.approve,
+    deciding.reject,
+    deciding.decide,
+    answering.answer,
+    answering.grant,
+    keeping.export,
+    keeping.erase,
+    keys.keys,
+    encrypting.codec,
+    encrypting.rekey,
+    settings.setup,
+    settings.doctor,
+):
+    app.command()(_command)
+app.command("raise")(answering.raise_limits)

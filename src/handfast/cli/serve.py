@@ -1,0 +1,257 @@
+"""Serves: a worker until it is told to stop, and the embedded server around it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from temporalio.client import Client
+from temporalio.common import WorkerDeploymentVersion
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import Worker
+
+from handfast._server_state import DIRECTORY
+from handfast.cli import exits
+from handfast.cli.application import PROJECT, TABLE, Application, Served, find_application, import_application
+from handfast.cli.hub import join_deltas, own_deltas
+from handfast.cli.options import Where
+from handfast.cli.output import one_line, say, warn, write_json
+from handfast.cli.place import quiet_core
+from handfast.cli.rehearsal import Rehearsal, scripted_model
+from handfast.connection import connect
+from handfast.deltas_local import forget_hub, nearby_hub, write_hub
+from handfast.discretion import Discreet
+from handfast.polling import ACTIVITIES, WORKFLOWS, pollers
+from handfast.server import EmbeddedServer
+from handfast.worker import make_worker, serve
+
+POLLING_WITHIN_S: Final = 10.0
+POLLING_LOOK_S: Final = 0.02
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How a worker serves, as it was typed; grace in seconds."""
+
+    task_queue: str
+    grace: float
+    concurrency: int | None
+    as_json: bool
+    per_second: float | None = None
+    deployment: WorkerDeploymentVersion | None = None
+
+    def worker(self, client: Client, served: Served) -> Worker:
+        """Make it."""
+        return make_worker(
+            client,
+            served.plugin,
+            workflows=served.workflows,
+            task_queue=self.task_queue,
+            grace=timedelta(seconds=self.grace),
+            concurrency=self.concurrency,
+            per_second=self.per_second,
+            deployment=self.deployment,
+        )
+
+
+def version_of(deployment: str | None, build_id: str | None) -> WorkerDeploymentVersion | None:
+    """Read ``--deployment`` and ``--build-id``.
+
+    Raises:
+        InputError: One of them is missing, or the name cannot be one.
+    """
+    if deployment is None and build_id is None:
+        return None
+    if not deployment or not build_id or "." in deployment:
+        raise exits.InputError("a versioned worker takes --deployment NAME, without a dot, and --build-id ID")
+    return WorkerDeploymentVersion(deployment_name=deployment, build_id=build_id)
+
+
+async def worker(target: str | None, where: Where, serving: Serving) -> int:
+    """Serve the agents of *target*, or this folder's application.
+
+    Raises:
+        InputError: No target is named, and this folder is no application.
+        TargetError: There are none.
+        DefinitionError: They cannot work, or there is no model client for them.
+        ServerUnavailableError: Nobody answers there.
+    """
+    configure_logging()
+    application = _application(target)
+    if application is None:
+        raise exits.InputError(f"name MODULE[:NAME], or write it as agents under [{TABLE}] in {PROJECT}")
+    join_deltas(where.address, where.profile)
+    served = _import(application)
+    client = await connect(where.address, profile=where.profile, namespace=where.namespace)
+    facts = {**_served_facts(served, serving), "address": _address(client)}
+
+    async def announce() -> None:
+        _ready(facts, as_json=serving.as_json)
+
+    await _serve_aloud(serving.worker(client, served), announce)
+    return exits.OK
+
+
+async def dev(target: str | None, serving: Serving, *, port: int, ui_port: int | None) -> int:
+    """Run the embedded server, or use the one that runs, and serve the agents of *target* or this folder's application.
+
+    Raises:
+        InputError: This folder's application cannot be used; nothing was started.
+        TargetError: There are no agents at *target*; nothing was started.
+        DefinitionError: They cannot work, or there is no model client for them; nothing was started.
+        PortBusyError: The port is taken.
+    """
+    configure_logging()
+    application = _application(target)
+    task = asyncio.current_task()
+    assert task is not None
+    up = False
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # whoever stops us stops the server too
+    try:
+        async with scripted_model(application) as offered, own_deltas() as hub:
+            served = _import(application) if application is not None else None
+            played = offered and served is not None and served.plugin.models_from_environment
+            rehearsal = Rehearsal(application, played, aloud=not serving.as_json)
+            rehearsal.introduce()
+            async with await EmbeddedServer.start(port=port, ui_port=ui_port) as server:
+                up = True
+                _note_other_address(server)
+                if hub is not None and nearby_hub(server.address) is None:
+                    write_hub(DIRECTORY, server.address, hub.url)
+                if not serving.as_json:
+                    _introduce(server)
+                await _serve_on(server, served, serving, rehearsal)
+    except asyncio.CancelledError:
+        if not up:
+            raise
+    finally:
+        forget_hub(DIRECTORY)
+    return exits.OK
+
+
+def _application(target: str | None) -> Application | None:
+    """What was typed, alone; else what this folder names."""
+    return Application(agents=target) if target is not None else find_application(Path.cwd())
+
+
+def configure_logging() -> None:
+    """Let a process that serves write its warnings to stderr, those of the SDK's native part included."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Discreet())
+    quiet_core(logging.getLogger("temporalio.core"))
+
+
+def _import(application: Application) -> Served:
+    """Import what is to be served, and make sure that a worker could serve it.
+
+    Raises:
+        TargetError: There are no agents, or something cannot be imported.
+        DefinitionError: They cannot work, or there is no model client for them.
+    """
+    served = import_application(application)
+    served.plugin.check_models()
+    return served
+
+
+async def _serve_on(server: EmbeddedServer, served: Served | None, serving: Serving, rehearsal: Rehearsal) -> None:
+    facts = {"server": "started" if server.started_here else "attached", "ui": server.ui_url}
+    if served is None:
+        _ready({**facts, "address": server.address}, as_json=serving.as_json)
+        if server.started_here:
+            await asyncio.Event().wait()  # until a signal
+        return
+    client = await connect(server.address, namespace=server.namespace)
+
+    async def announce() -> None:
+        ready = {**_served_facts(served, serving), "address": server.address, **facts}
+        _ready({**ready, "model": rehearsal.model}, as_json=serving.as_json)
+        await rehearsal.play(client, serving.task_queue)
+
+    await _serve_aloud(serving.worker(client, served), announce)
+
+
+def _served_facts(served: Served, serving: Serving) -> dict[str, object]:
+    facts: dict[str, object] = {"agents": list(served.plugin.registry.agents), "task_queue": serving.task_queue}
+    if served.workflows:
+        facts["workflows"] = [workflow.__name__ for workflow in served.workflows]
+    if serving.deployment is not None:
+        facts["deployment"] = serving.deployment.to_canonical_string()
+    return facts
+
+
+async def _serve_aloud(worker: Worker, announce: Callable[[], Awaitable[None]]) -> None:
+    """Serve until SIGTERM or SIGINT, and *announce* it once the server has seen the worker poll.
+
+    *announce* may go on for as long as it is served; it is cancelled then.
+    """
+    announcing: list[asyncio.Task[None]] = []
+
+    async def when_polling() -> None:
+        await _polling(worker)
+        await announce()
+
+    try:
+        await serve(worker, lambda: announcing.append(asyncio.create_task(when_polling())))
+    finally:
+        for task in announcing:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _polling(worker: Worker) -> None:
+    """Wait until the server lists *worker* among the pollers of both its queues."""
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + POLLING_WITHIN_S
+    for kind in (WORKFLOWS, ACTIVITIES):
+        while loop.time() < give_up_at:
+            try:
+                found = await pollers(worker.client, worker.task_queue, kind)
+            except RPCError as error:
+                if error.status is RPCStatusCode.NOT_FOUND:
+                    await asyncio.Event().wait()  # no such namespace: the worker itself is about to say so
+                return  # not allowed to look: the worker runs all the same
+            if any(each.identity == worker.client.identity for each in found):
+                break
+            await asyncio.sleep(POLLING_LOOK_S)
+
+
+def _ready(facts: Mapping[str, object], *, as_json: bool) -> None:
+    if as_json:
+        write_json({"ready": True, **facts})
+    elif "agents" not in facts:
+        say(one_line(f"ready: server at {facts['address']}"))
+    else:
+        agents = facts["agents"]
+        names = ", ".join(map(str, agents)) if isinstance(agents, list) else ""
+        say(
+            one_line(
+                f"ready: worker for {names or 'no agents'} on task queue {facts['task_queue']} at {facts['address']}"
+            )
+        )
+
+
+def _introduce(server: EmbeddedServer) -> None:
+    state = "started, data under .handfast" if server.started_here else "found running"
+    say(one_line(f"Temporal server: {server.address} ({state})"))
+    if server.ui_url is not None:
+        say(one_line(f"Temporal's page: {server.ui_url}"))
+
+
+def _note_other_address(server: EmbeddedServer) -> None:
+    other = os.environ.get("TEMPORAL_ADDRESS")
+    if other and other != server.address:
+        warn(f"note: TEMPORAL_ADDRESS is {other}; other commands go there, not to {server.address}")
+
+
+def _address(client: Client) -> str:
+    return client.service_client.config.target_host

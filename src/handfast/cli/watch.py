@@ -1,0 +1,151 @@
+"""Watches a run: its events as they come, for people or one JSON document a line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
+from typing import cast
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from handfast.cli import exits
+from handfast.cli.asking import Asker
+from handfast.cli.event_lines import line_of
+from handfast.cli.options import Where
+from handfast.cli.output import say
+from handfast.cli.place import handfast
+from handfast.cli.terminal import console
+from handfast.cli.words import Words
+from handfast.handle import Run
+from handfast.live import Item
+from handfast.payloads.deltas import Delta, DeltasDiscarded
+from handfast.payloads.events import RequestOpened, RunEvent
+from handfast.payloads.requests import Request
+from handfast.sessions import Session
+
+CLOSING = frozenset({"request_decided", "request_edited", "request_expired", "request_withdrawn"})
+
+
+async def watch(where: Where, run_id: str, *, after: str | None, ask_as: str | None, as_json: bool) -> int:
+    """Write a run's events until it ends.
+
+    Raises:
+        InputError: *ask_as* without a terminal, or with *as_json*.
+        OffsetUnknownError: *after* is no place in this run.
+        RunNotFoundError: There is no such run.
+    """
+    if ask_as is not None and (as_json or not (sys.stdin.isatty() and sys.stdout.isatty())):
+        raise exits.InputError("--as asks in a terminal, and not with --json; decide with `handfast approve`")
+    hf = await handfast(where)
+    run = hf.run(run_id)
+    if as_json:
+        async for event in run.events(after):
+            say(json.dumps(event.to_wire(), separators=(",", ":")))
+        return exits.OK
+    return await Watcher(run, console(), ask_as).watch(after)
+
+
+class Watcher:
+    """Shows events, in a terminal what is being written too, and asks about requests in between, where that is wanted.
+
+    Attributes:
+        pending: Open requests by id.
+    """
+
+    def __init__(self, run: Run | Session, out: Console, ask_as: str | None) -> None:
+        """Prepare.
+
+        Args:
+            run: The one that is watched.
+            out: Where lines and questions go.
+            ask_as: The name under which decisions made here are recorded; None asks nothing.
+        """
+        self.pending: dict[str, Request] = {}
+        self._run = run
+        self._out = out
+        self._changed = asyncio.Event()
+        self._lines: list[Text] = []
+        self._words = Words()
+        self._live: Live | None = None
+        self._asker = Asker(run, out, ask_as) if ask_as is not None else None
+
+    async def watch(self, after: str | None) -> int:
+        """Show everything until the run has ended."""
+        if after is not None:
+            self.pending = {request.id: request for request in await self._run.pending()}
+        reading = asyncio.create_task(self._read(after))
+        self._show_words()
+        try:
+            while not reading.done() or self._lines:
+                self._tell()
+                await self._ask(reading)
+                if not reading.done():
+                    await self._changed.wait()
+                    self._changed.clear()
+            await reading
+        finally:
+            self._hide_words()
+            reading.cancel()
+            with suppress(asyncio.CancelledError):
+                await reading
+        return exits.OK
+
+    async def _read(self, after: str | None) -> None:
+        try:
+            async with aclosing(cast("AsyncGenerator[Item]", self._items(after))) as items:
+                async for item in items:
+                    self._take(item)
+                    self._changed.set()
+        finally:
+            self._changed.set()
+
+    def _items(self, after: str | None) -> AsyncIterator[Item]:
+        return self._run.stream(after)
+
+    def _line(self, event: RunEvent) -> Text | None:
+        """What is shown of an event; None: nothing."""
+        return line_of(event)
+
+    def _take(self, event: Item) -> None:
+        self._words.take(event)
+        if isinstance(event, Delta | DeltasDiscarded):
+            return
+        line = self._line(event)
+        if line is not None:
+            self._lines.append(line)
+        if isinstance(event, RequestOpened):
+            self.pending[event.request.id] = event.request
+        elif event.type in CLOSING:
+            self.pending.pop(str(getattr(event, "request", None)), None)
+
+    def _tell(self) -> None:
+        for line in self._lines:
+            self._out.print(line, soft_wrap=True)
+        self._lines.clear()
+
+    async def _ask(self, reading: asyncio.Task[None]) -> None:
+        if self._asker is None:
+            return
+        while not reading.done() and (request := self._asker.next_of(self)) is not None:
+            self._hide_words()
+            await self._asker.ask(request, self, self._changed)
+            self._tell()
+            self._show_words()
+
+    def _show_words(self) -> None:
+        if self._out.is_terminal:
+            self._live = Live(console=self._out, transient=True, get_renderable=self._picture, refresh_per_second=12)
+            self._live.start()
+
+    def _hide_words(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _picture(self) -> Group:
+        return Group(*self._words.lines())

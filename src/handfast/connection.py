@@ -1,0 +1,97 @@
+"""One way to a Temporal server, whichever it is: named, configured, embedded, or the usual local one."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from temporalio.client import Client, Plugin
+from temporalio.converter import DataConverter
+from temporalio.envconfig import ClientConfigProfile, ClientConnectConfig
+
+from handfast._server_state import nearest_state
+from handfast.encryption import protected
+from handfast.errors import ConnectionProfileError, ServerUnavailableError
+from handfast.keyring import EncryptionAt, keyring_named
+
+__all__ = ["DEFAULT_ADDRESS", "connect", "connect_config"]
+
+DEFAULT_ADDRESS: Final = "localhost:7233"
+CONNECT_TIMEOUT: Final = timedelta(seconds=5)
+_REASON_LENGTH: Final = 160
+
+
+async def connect(
+    address: str | None = None,
+    *,
+    profile: str | None = None,
+    namespace: str | None = None,
+    plugins: Sequence[Plugin] = (),
+    data_converter: DataConverter | None = None,
+    encryption: EncryptionAt = None,
+    timeout: timedelta = CONNECT_TIMEOUT,
+) -> Client:
+    """Connect to Temporal, and make sure that it answers.
+
+    The address is the first of: *address*; what `TEMPORAL_ADDRESS` or the profile says; the embedded server
+    whose `.handfast/server.json` lies in the current folder or above; `localhost:7233`. Certificates, API key
+    and headers come from the environment and the profile, except for an embedded server, which has none.
+
+    Args:
+        profile: A profile of Temporal's configuration file; by default `TEMPORAL_PROFILE`, or "default".
+        namespace: By default `TEMPORAL_NAMESPACE`, the profile's, or "default".
+        data_converter: Temporal's default one when None (a plugin may extend it).
+        encryption: A key ring, or the file that holds one: all that the client sends is encrypted. By default the file
+            that ``HANDFAST_ENCRYPTION_KEYS`` names; False for none.
+
+    Raises:
+        ConnectionProfileError: The configuration file or a profile in it cannot be used.
+        ServerUnavailableError: Nothing answers there within *timeout*.
+        DefinitionError: What *encryption* names is no key ring.
+    """
+    converter, headers = protected(data_converter or DataConverter.default, keyring_named(encryption, "connect"))
+    config = await asyncio.to_thread(connect_config, address, profile)
+    if namespace is not None:
+        config["namespace"] = namespace
+    target = config["target_host"]
+    try:
+        return await asyncio.wait_for(
+            Client.connect(**config, plugins=plugins, data_converter=converter, header_codec_behavior=headers),
+            timeout=timeout.total_seconds(),
+        )
+    except TimeoutError as error:
+        reason = f"silent for {timeout.total_seconds():g} s"
+        raise ServerUnavailableError(target, reason) from error
+    except (RuntimeError, ValueError) as error:
+        raise ServerUnavailableError(target, _reason(error)) from error
+
+
+def connect_config(address: str | None, profile: str | None) -> ClientConnectConfig:
+    """Work out where to connect and how; the result always names an address."""
+    try:
+        config = ClientConfigProfile.load(profile).to_client_connect_config()
+    except Exception as error:  # of the SDK's native module, which exports no class of it
+        raise ConnectionProfileError(" ".join(str(error).split())) from error
+    if address is not None:
+        config["target_host"] = address
+    if "target_host" in config:
+        return config
+    embedded = nearest_state(Path.cwd())
+    if embedded is None:
+        config["target_host"] = DEFAULT_ADDRESS
+        return config
+    plain = ClientConnectConfig(target_host=embedded.address)
+    if "namespace" in config:
+        plain["namespace"] = config["namespace"]
+    return plain
+
+
+def _reason(error: Exception) -> str:
+    """The part of the SDK's nested error text that a person can use."""
+    text = " ".join(str(error).split())
+    quoted = re.findall(r'(?:message|error): "([^"]+)"', text)
+    return (quoted[-1] if quoted else text)[:_REASON_LENGTH]

@@ -1,0 +1,88 @@
+"""What agent code is told about the run that it works for."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
+
+from handfast.payloads.json_profile import JsonObject
+
+__all__ = ["RunContext", "ToolContext"]
+
+C = TypeVar("C", default=Any)
+
+
+@dataclass(slots=True, kw_only=True)
+class RunContext(Generic[C]):
+    """The run as instructions, approval rules and tools see it.
+
+    Attributes:
+        context: The run's own data: the agent's ``context_type``, or a plain dict where it names none.
+        run_id: The workflow id.
+        agent: The agent whose turn it is.
+        agent_path: Names from the run's first agent down to this one, for agents used as tools.
+        turn: The current turn, from 1.
+        labels: The labels that the run was started with.
+        requested_by: Who claims to have asked for the run.
+    """
+
+    context: C
+    run_id: str
+    agent: str
+    agent_path: tuple[str, ...]
+    turn: int
+    labels: Mapping[str, str]
+    requested_by: str | None
+
+
+@dataclass(slots=True, kw_only=True)
+class ToolContext(RunContext[C]):
+    """The run and the one call that a tool is executing.
+
+    Attributes:
+        tool: The tool's name.
+        call_id: The model's id of the call.
+        arguments: The arguments as decoded JSON, before any conversion to Python types.
+        resources: What the worker made once for all its tools (pools, clients); never in history.
+        idempotency_key: Equal for every attempt at this call; pass it on to services that deduplicate.
+        attempt: From 1; above 1 an earlier attempt may have begun.
+        cancel_event: Set when the call should stop. `cancelled` reads it.
+        reporter: Where `progress` goes; None outside a run.
+    """
+
+    tool: str
+    call_id: str
+    arguments: JsonObject
+    resources: Any
+    idempotency_key: str
+    attempt: int
+    cancel_event: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
+    reporter: Callable[[str, float | None, float | None], None] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the call should stop. Safe to poll from a sync tool's thread."""
+        return self.cancel_event.is_set()
+
+    def progress(self, text: str, *, done: float | None = None, total: float | None = None) -> None:
+        """Say how far the call is, for whoever watches the run. Safe from any thread, and cheap: the newest is sent
+        once a second. It enters no history.
+
+        Args:
+            text: Up to 1,000 bytes are kept.
+            done: How much of *total*, in a unit of yours.
+            total: The whole.
+
+        Raises:
+            ValueError: A number is not finite.
+        """
+        for name, number in (("done", done), ("total", total)):
+            if number is not None and not math.isfinite(number):
+                raise ValueError(f"{name} must be a finite number, not {number}")
+        if self.reporter is not None:
+            self.reporter(str(text), None if done is None else float(done), None if total is None else float(total))

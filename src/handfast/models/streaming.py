@@ -1,0 +1,149 @@
+"""A reply of the Responses API as server-sent events: the same answer, and pieces of it on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, Final, Literal, cast
+
+import httpx2
+import openai
+
+from handfast.models.port import ModelAnswer, ModelCallError, ModelDelta, OnDelta
+from handfast.models.reading import broken, parsed, read_answer, read_response
+from handfast.models.vendor_errors import failure_of
+from handfast.payloads.json_profile import scrub
+from handfast.payloads.usage import Usage
+
+LEAVE_S: Final = 0.2
+"""How long a stream may go on after the reply: one that is read to its end leaves its connection to the next call."""
+STREAM: Final = "text/event-stream"
+LAST: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_PIECES: Final[Mapping[str, Literal["text", "reasoning", "arguments"]]] = {
+    "response.output_text.delta": "text",
+    "response.refusal.delta": "text",
+    "response.reasoning_summary_text.delta": "reasoning",
+    "response.reasoning_text.delta": "reasoning",
+    "response.function_call_arguments.delta": "arguments",
+    "response.custom_tool_call_input.delta": "arguments",
+    "response.mcp_call_arguments.delta": "arguments",
+}
+
+
+async def streamed(client: openai.AsyncOpenAI, body: Mapping[str, Any], on_delta: OnDelta) -> ModelAnswer:
+    """Call the model once, and tell *on_delta* what it writes while it writes it.
+
+    Being cancelled closes the connection.
+
+    Raises:
+        ModelCallError: As without a stream; one that ends before its reply does can be asked for again.
+    """
+    stream: bool = True
+    try:
+        # What comes is the raw response, unread, of whichever httpx the client was made with.
+        response = cast(
+            httpx2.Response,
+            await client.post("/responses", cast_to=httpx2.Response, body={**body, "stream": True}, stream=stream),
+        )
+        try:
+            if not response.headers.get("content-type", "").startswith(STREAM):
+                return read_answer(await response.aread())  # of a proxy that cannot stream
+            return await _read(response.aiter_bytes(), on_delta)
+        finally:
+            await response.aclose()
+    except (httpx2.RequestError, ssl.SSLError) as error:
+        raise broke_off(type(error).__name__) from error
+    except Exception as error:
+        raise failure_of(error) from error
+
+
+async def _read(chunks: AsyncIterator[bytes], on_delta: OnDelta) -> ModelAnswer:
+    """Read a stream up to its reply, and what little follows."""
+    events, reply = EventDecoder(), StreamedReply(on_delta)
+    try:
+        async with asyncio.timeout(None) as patience:
+            async for chunk in chunks:
+                for data in events.feed(chunk):
+                    if reply.answer is None and reply.take(data):
+                        patience.reschedule(asyncio.get_running_loop().time() + LEAVE_S)
+    except (httpx2.RequestError, ssl.SSLError, TimeoutError):
+        if reply.answer is None:
+            raise
+    if reply.answer is None:
+        raise broke_off("the stream ended")
+    return reply.answer
+
+
+def broke_off(how: str) -> ModelCallError:
+    return ModelCallError("ModelUnavailable", f"the model's reply broke off ({how})", retryable=True)
+
+
+class EventDecoder:
+    """Cuts a stream of bytes into the data of its events. A line ends with LF or CR LF, as every provider has it."""
+
+    def __init__(self) -> None:
+        """Begin at the start of a stream."""
+        self._line: list[bytes] = []
+        self._data: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield the data of each event that *chunk* completes."""
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            line = b"".join((*self._line, end)).removesuffix(b"\r")
+            self._line.clear()
+            if not line:
+                if self._data:
+                    yield b"\n".join(self._data)
+                    self._data.clear()
+            elif line.startswith(b"data:"):
+                self._data.append(line.removeprefix(b"data:").removeprefix(b" "))
+        if rest:
+            self._line.append(rest)
+
+
+class StreamedReply:
+    """What the events of one stream have said so far.
+
+    Attributes:
+        answer: The whole reply, once the last event has brought it.
+    """
+
+    def __init__(self, on_delta: OnDelta) -> None:
+        self.answer: ModelAnswer | None = None
+        self._on_delta = on_delta
+        self._calls: dict[int, str] = {}
+
+    def take(self, data: bytes) -> bool:
+        """Take over one event; whether it was the last that matters.
+
+        Raises:
+            ModelCallError: It cannot be read, or says that the provider failed.
+        """
+        if data == b"[DONE]":
+            return False
+        event = parsed(data)
+        if not isinstance(event, dict):
+            raise broken("an event of the model's stream is no object", Usage(requests=1))
+        kind, index = event.get("type"), event.get("output_index")
+        if kind in LAST:
+            self.answer = read_response(event.get("response"))
+            return True
+        if kind == "error" or (kind is None and "error" in event):
+            nested = event.get("error")
+            read_response({"status": "failed", "output": [], "error": nested if isinstance(nested, dict) else event})
+        if not isinstance(index, int):
+            return False
+        if kind == "response.output_item.added":
+            self._added(index, event.get("item"))
+        elif isinstance(kind, str) and kind in _PIECES and isinstance(event.get("delta"), str):
+            piece = _PIECES[kind]
+            call = self._calls.get(index) if piece == "arguments" else None
+            self._on_delta(ModelDelta(piece, index, scrub(event["delta"]), call))
+        return False
+
+    def _added(self, index: int, item: object) -> None:
+        call = (item.get("call_id") or item.get("id")) if isinstance(item, dict) else None
+        if isinstance(call, str):
+            self._calls[index] = scrub(call)

@@ -1,0 +1,21 @@
+"""What ends a run when the tools of a reply have ended."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from handfast.payloads.base import Payload
+from handfast.payloads.model_call import Origin
+
+
+class AskAfterTools(Payload):
+    """Ask the agent's `after_tools` function whether the run ends.
+
+    Attributes:
+        results: A block for each call, in the model's order: one item with `tool`, `call_id`, `arguments`, `output`
+            and `ok`.
+    """
+
+    kind: Literal["after_tools"] = "after_tools"
+    origin: Origin
+    results: list[str]

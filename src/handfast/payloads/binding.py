@@ -1,0 +1,82 @@
+"""What a decision is bound to: one digest over everything that must not change between an approval and its effect."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from handfast.payloads.base import Payload
+from handfast.payloads.canonical import sha256_digest
+from handfast.payloads.json_profile import JsonObject
+
+__all__ = ["Binding", "Bound", "difference", "digest_of", "former_digest_of", "text_digest"]
+
+
+class Bound(Payload):
+    """Where a request stands, by which rule and until when: what its digest covers beyond what it shows by itself.
+
+    Attributes:
+        namespace: Of Temporal: the tenant.
+        workflow: Workflow id.
+        run: Run id of the first run under it, stable over continue-as-new.
+        schema_digest: Digest of the tool's parameters as the model was offered them, where that is known. Opaque.
+        policy_digest: Digest of what the approval rule said. Opaque.
+        deadline: When the request opened. As text, word for word as on the wire; escalation does not change it.
+    """
+
+    namespace: str
+    workflow: str
+    run: str
+    schema_digest: str | None = None
+    policy_digest: str | None = None
+    deadline: str | None = None
+
+
+class Binding(Bound):
+    """Everything that a digest covers besides the arguments."""
+
+    request: str
+    agent_path: list[str]
+    tool: str | None = None
+    call: str | None = None
+
+
+def digest_of(binding: Binding, arguments: JsonObject | None) -> str:
+    """Return ``"v1:"`` and the hexadecimal SHA-256 of the canonical JSON of both; what is None is left out.
+
+    Computed when a request opens, or its arguments are edited; from then on only stored, carried and compared.
+    """
+    covered = binding.to_wire()
+    return sha256_digest(covered if arguments is None else {**covered, "arguments": arguments})
+
+
+def difference(digest: str, binding: Binding, arguments: JsonObject | None, **in_hand: Any) -> str | None:
+    """Say why what is about to run is not what was approved; None where it is.
+
+    Args:
+        digest: Under which the call was released.
+        binding: What that digest covers, as it was carried.
+        arguments: In hand.
+        in_hand: Fields of the binding that are known here by themselves.
+    """
+    changed = [name for name, value in in_hand.items() if getattr(binding, name) != value]
+    if changed:
+        return f"not what was approved: {', '.join(changed)}"
+    if digest != digest_of(binding, arguments):
+        return "the arguments in hand are not those that were approved"
+    return None
+
+
+def former_digest_of(
+    request: str, agent_path: list[str], tool: str | None, arguments: JsonObject | None, run: str
+) -> str:
+    """The digest of requests that older workers opened, without a binding."""
+    return sha256_digest(
+        {"request": request, "agent_path": agent_path, "tool": tool, "arguments": arguments, "run": run}
+    )
+
+
+def text_digest(value: object) -> str:
+    """An opaque digest of what need not be within the profile of JSON that people send: a schema may bound an integer
+    beyond 2^53."""
+    return sha256_digest(json.dumps(value, sort_keys=True, separators=(",", ":")))

@@ -1,0 +1,183 @@
+"""Items of a conversation: which of them belong together, and where it may be cut. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate, pairwise
+from typing import Any, Final
+
+from handfast.payloads.base import json_size
+from handfast.payloads.json_profile import JsonObject
+
+BYTES_PER_TOKEN: Final = 4
+"""How many bytes of JSON are taken for one token where no provider has counted them."""
+
+_CALLS: Final = {"function_call": "call_id", "custom_tool_call": "call_id", "mcp_approval_request": "id"}
+_OUTPUTS: Final = {
+    "function_call_output": "call_id",
+    "custom_tool_call_output": "call_id",
+    "mcp_approval_response": "approval_request_id",
+}
+"""Items that need one of the other kind, and the field that holds what they share."""
+_WITHOUT_ID: Final = ("function_call", "custom_tool_call", "message")
+"""What the model makes and the API takes without an id of its own."""
+_GIVEN: Final = ("_output", "_response")
+"""How the types of items end that answer the model; of the others, it makes all but messages."""
+
+
+def is_from_model(item: Mapping[str, Any]) -> bool:
+    """Whether the model made *item*."""
+    kind = str(item.get("type", "message"))
+    return item.get("role") == "assistant" if kind == "message" else not kind.endswith(_GIVEN)
+
+
+def without_orphans(items: Sequence[JsonObject], original: Sequence[JsonObject] | None = None) -> list[JsonObject]:
+    """Leave out calls without output and outputs without call, and reasoning that leads to nothing: the API refuses
+    them.
+
+    Where one of several items that followed on the same reasoning is left, the reasoning stays with it; where the
+    reasoning is gone, a call or message stays alone. It then loses its id, by which the API would miss the other.
+
+    Args:
+        items: What is left of a conversation.
+        original: The conversation; None is the same.
+    """
+    led_to = _led_to(items if original is None else original)
+    thought_before = {item: thought for thought, item in led_to.items()}
+    thoughts = {None, *(item.get("id") for item in items if item.get("type") == "reasoning")}
+    items = [
+        item for item in items if item.get("type") in _WITHOUT_ID or thought_before.get(item.get("id")) in thoughts
+    ]
+    whole = _shared(items, _CALLS) & _shared(items, _OUTPUTS)
+    fields = {**_CALLS, **_OUTPUTS}
+    kept: list[JsonObject] = []
+    for item in items:
+        kind = str(item.get("type"))
+        if kind in fields and str(item.get(fields[kind])) not in whole:
+            continue
+        thought = kept[-1].get("id") if kept and kept[-1].get("type") == "reasoning" else None
+        name = item.get("id")
+        apart = led_to.get(thought, name) != name or thought_before.get(name, thought) != thought
+        if thought is not None and (not is_from_model(item) or (apart and kind not in _WITHOUT_ID)):
+            _drop_thoughts(kept)
+        kept.append(_nameless(item) if apart and kind in _WITHOUT_ID else item)
+    _drop_thoughts(kept)
+    return kept
+
+
+def first_torn(items: Sequence[JsonObject]) -> int | None:
+    """The place of the first item that lacks what it belongs to, see `without_orphans`; None where there is none."""
+    kept = iter(without_orphans(items))
+    following = next(kept, None)
+    for place, item in enumerate(items):
+        if following is not item and following != _nameless(item):
+            return place
+        following = next(kept, None)
+    return None
+
+
+def cut_points(items: Sequence[JsonObject]) -> list[int]:
+    """The positions from which *items* can be read on: what stands before is not needed by anything after.
+
+    A reply of the model is never cut in two, so that its reasoning stays with what it led to; and no output is cut off
+    from its call. The first position is 0; the end is none.
+    """
+    inside = [0] * (len(items) + 1)
+    calls: dict[str, int] = {}
+    for place, item in enumerate(items):
+        if place and is_from_model(items[place - 1]) and is_from_model(item):
+            inside[place] += 1
+            inside[place + 1] -= 1
+        for answered in _answers(item):
+            if (call := calls.get(answered)) is not None:
+                inside[call + 1] += 1
+                inside[place + 1] -= 1
+        if is_from_model(item):
+            for name in ("call_id", "id"):
+                if isinstance(item.get(name), str):
+                    calls[str(item[name])] = place
+    return [place for place, depth in enumerate(accumulate(inside[: len(items)])) if depth == 0]
+
+
+def start_of_turns(items: Sequence[JsonObject], turns: int) -> int:
+    """Where the last *turns* turns begin, and what the model has yet to read: the nearest position before to cut at.
+
+    A turn is a reply of the model, with the messages before it and the answers to its calls.
+    """
+    starts = [place for place, item in enumerate(items) if place == 0 or _begins_turn(items[place - 1], item)]
+    replied = max((place for place, item in enumerate(items) if is_from_model(item)), default=-1)
+    rest = items[replied + 1 :]
+    if not rest:
+        read = len(starts)
+    else:
+        answered = any(not _is_message(item) for item in rest)
+        read = max(sum(start <= replied for start in starts) - answered, 0)
+    wanted = (*starts, len(items))[max(read - turns, 0)]
+    return max(place for place in (*cut_points(items), len(items)) if place <= wanted)
+
+
+def start_of_unread(items: Sequence[JsonObject]) -> int:
+    """Where the turn begins whose end the model has yet to read: what may never be cut off."""
+    return start_of_turns(items, 0)
+
+
+def start_of_items(items: Sequence[JsonObject], most: int) -> int:
+    """Where at most *most* items begin, or what the model has yet to read."""
+    return _latest(items, lambda place: len(items) - place <= most)
+
+
+def start_of_tokens(items: Sequence[JsonObject], most: int) -> int:
+    """Where items of about *most* tokens begin, or what the model has yet to read."""
+    sizes = [0, *accumulate(json_size(item) for item in items)]
+    return _latest(items, lambda place: sizes[-1] - sizes[place] <= most * BYTES_PER_TOKEN)
+
+
+def start_of_compacted(items: Sequence[JsonObject]) -> int:
+    """Where the reply begins in which the provider last compacted the conversation: it needs nothing before that."""
+    last = max((place for place, item in enumerate(items) if item.get("type") == "compaction"), default=0)
+    return max((place for place in cut_points(items) if place <= last), default=0)
+
+
+def _latest(items: Sequence[JsonObject], fits: Callable[[int], bool]) -> int:
+    unread = start_of_unread(items)
+    return next((place for place in cut_points(items) if place >= unread or fits(place)), unread)
+
+
+def _answers(item: JsonObject) -> list[str]:
+    """Ids of the items that *item* answers, or goes on from."""
+    answers = [item.get("approval_request_id")]
+    if str(item.get("type", "")).endswith("_output"):
+        answers.append(item.get("call_id"))
+    return [each for each in answers if isinstance(each, str)]
+
+
+def _begins_turn(before: JsonObject, item: JsonObject) -> bool:
+    if _is_message(item):
+        return not _is_message(before)
+    return is_from_model(item) and not is_from_model(before) and not _is_message(before)
+
+
+def _is_message(item: JsonObject) -> bool:
+    return item.get("type", "message") == "message" and item.get("role") != "assistant"
+
+
+def _led_to(items: Sequence[JsonObject]) -> dict[Any, Any]:
+    """What followed on each reasoning, by their ids; only what the model made has one that counts."""
+    return {
+        before["id"]: item["id"]
+        for before, item in pairwise(items)
+        if before.get("type") == "reasoning" and item.get("type") != "reasoning" and "id" in before and "id" in item
+    }
+
+
+def _nameless(item: JsonObject) -> JsonObject:
+    return {key: value for key, value in item.items() if key != "id"}
+
+
+def _drop_thoughts(items: list[JsonObject]) -> None:
+    while items and items[-1].get("type") == "reasoning":
+        items.pop()
+
+
+def _shared(items: Sequence[JsonObject], fields: Mapping[str, str]) -> set[str]:
+    return {str(item.get(fields[item["type"]])) for item in items if str(item.get("type")) in fields}

@@ -1,0 +1,171 @@
+"""JSON as Handfast accepts it at every border: RFC 8259, with limits that keep a value the same everywhere.
+
+What is refused either means different things to different readers (duplicate keys, integers that a double
+cannot hold) or cannot be stored and hashed at all (NaN, lone surrogates, bottomless nesting).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, Final, NoReturn, TypeAlias
+
+from pydantic import JsonValue
+
+from handfast.errors import JsonProfileError
+
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_INTEGER",
+    "JsonObject",
+    "JsonValue",
+    "check_json",
+    "parse_json",
+    "scrub",
+    "scrub_json",
+]
+
+JsonObject: TypeAlias = dict[str, Any]
+
+MAX_DEPTH: Final = 64
+"""Arrays and objects may be nested this deep; the outermost one counts."""
+
+MAX_INTEGER: Final = 2**53
+"""Beyond it, neighbours fall together in any reader that keeps numbers as doubles (JavaScript, RFC 8785)."""
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_MAX_INTEGER_DIGITS: Final = len(str(MAX_INTEGER))
+_SHOWN_KEY_CHARS: Final = 64
+
+_INTEGER_PROBLEM: Final = f"an integer is beyond ±2^53 ({MAX_INTEGER}); send it as a string"
+_DEPTH_PROBLEM: Final = f"nested deeper than {MAX_DEPTH} levels; send a flatter value"
+
+
+def parse_json(text: str) -> JsonValue:
+    """Decode *text*, which may come from a model, a person or another program.
+
+    Raises:
+        JsonProfileError: The text is no JSON or breaks a limit. The problem names the place and the remedy,
+            never a value, so that it can be handed to a model as it is.
+    """
+    try:
+        value: JsonValue = json.loads(
+            text, object_pairs_hook=_object, parse_int=_integer, parse_constant=_refuse_constant
+        )
+    except json.JSONDecodeError as error:
+        raise JsonProfileError(f"not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
+    except RecursionError:
+        raise JsonProfileError(_DEPTH_PROBLEM) from None
+    check_json(value)
+    return value
+
+
+def check_json(value: object, *, max_depth: int = MAX_DEPTH) -> None:
+    """Check that an already decoded value would pass `parse_json`.
+
+    Raises:
+        JsonProfileError: A limit is broken, something is no JSON type (a tuple, bytes…), a key is no string.
+    """
+    _check(value, (), max_depth)
+
+
+def scrub(text: str) -> str:
+    """Replace each lone surrogate by U+FFFD and join those that form a pair; other text is unchanged."""
+    if text.isascii() or not _SURROGATE.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def scrub_json(value: Any) -> Any:
+    """`scrub` every string and key in *value*; whatever is not a str, list or dict is returned as it is.
+
+    Two keys that become equal end as one: the later wins.
+
+    Raises:
+        JsonProfileError: The value is nested deeper than `MAX_DEPTH`.
+    """
+    return _scrub(value, 0)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> JsonObject:
+    decoded = dict(pairs)
+    if len(decoded) == len(pairs):
+        return decoded
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise JsonProfileError(f"the key {_shown(key)} appears twice in one object; send it once")
+        seen.add(key)
+    raise AssertionError("unreachable: fewer keys than pairs means that one came twice")
+
+
+def _integer(digits: str) -> int:
+    # Before int(): thousands of digits cost quadratic time, and CPython refuses them with an unrelated error.
+    if len(digits.lstrip("-")) > _MAX_INTEGER_DIGITS:
+        raise JsonProfileError(_INTEGER_PROBLEM)
+    return int(digits)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise JsonProfileError(f"{name} is not JSON; send null or a string")
+
+
+def _check(value: object, path: tuple[str | int, ...], max_depth: int) -> None:
+    match value:
+        case None | bool():
+            return
+        case str():
+            if not value.isascii() and _SURROGATE.search(value):
+                raise _problem(path, "a string holds a lone surrogate; send valid Unicode")
+        case int() | float():
+            _check_number(value, path)
+        case list() | dict() if len(path) >= max_depth:
+            raise JsonProfileError(_DEPTH_PROBLEM.replace(str(MAX_DEPTH), str(max_depth)))
+        case list():
+            for index, item in enumerate(value):
+                _check(item, (*path, index), max_depth)
+        case dict():
+            for key, item in value.items():
+                _check_key(key, path)
+                _check(item, (*path, key), max_depth)
+        case _:
+            raise _problem(path, f"{type(value).__name__} is no JSON type")
+
+
+def _check_number(value: float, path: tuple[str | int, ...]) -> None:
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise _problem(path, _INTEGER_PROBLEM)
+    if not math.isfinite(value):
+        raise _problem(path, "a number is not finite or too large for a double; send it as a string")
+
+
+def _check_key(key: object, path: tuple[str | int, ...]) -> None:
+    if not isinstance(key, str):
+        raise _problem(path, f"a key is {type(key).__name__}; keys must be strings")
+    if not key.isascii() and _SURROGATE.search(key):
+        raise _problem(path, "a key holds a lone surrogate; send valid Unicode")
+
+
+def _scrub(value: Any, depth: int) -> Any:
+    match value:
+        case str():
+            return scrub(value)
+        case list() | dict() if depth >= MAX_DEPTH:
+            raise JsonProfileError(_DEPTH_PROBLEM)
+        case list():
+            return [_scrub(item, depth + 1) for item in value]
+        case dict():
+            return {_scrub(key, depth + 1): _scrub(item, depth + 1) for key, item in value.items()}
+        case _:
+            return value
+
+
+def _problem(path: tuple[str | int, ...], problem: str) -> JsonProfileError:
+    if not path:
+        return JsonProfileError(problem)
+    return JsonProfileError(f"at {'.'.join(str(part)[:_SHOWN_KEY_CHARS] for part in path)}: {problem}")
+
+
+def _shown(key: str) -> str:
+    return json.dumps(scrub(key[:_SHOWN_KEY_CHARS]))

@@ -1,0 +1,28 @@
+"""Why a call may run that a person had to let run: what goes to the tool's wrapper, which checks it once more."""
+
+from __future__ import annotations
+
+from handfast.payloads.base import Instant, Payload
+from handfast.payloads.binding import Binding
+from handfast.payloads.requests import Decision
+
+
+class Proofs(Payload):
+    """The signed decisions behind a call.
+
+    Attributes:
+        decisions: Those that released it, one for each person.
+        at: Block where they stand that are too large to travel.
+        quorum: How many people it takes; None is one.
+        expired: The deadline that released it, by its default.
+        again: The decision to run it again, where there has to be one (`reruns`) as it had begun before; `doubt` is
+            what the digest of that request covers besides the arguments.
+    """
+
+    decisions: list[Decision] = []
+    at: str | None = None
+    quorum: int | None = None
+    expired: Instant | None = None
+    again: Decision | None = None
+    doubt: Binding | None = None
+    reruns: bool | None = None

@@ -1,0 +1,124 @@
+"""A session on the wire: how it starts, and what became of each message."""
+
+from __future__ import annotations
+
+from typing import Annotated, Generic, Literal, cast
+
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
+
+from handfast.payloads.base import Payload
+from handfast.payloads.conversation import first_torn
+from handfast.payloads.guardrails import GuardrailResult
+from handfast.payloads.history import History
+from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.runs import Output, RunInput
+from handfast.payloads.usage import Usage
+
+OnBusy = Literal["queue", "steer", "refuse"]
+"""What happens to a message while another one is being answered: it gets a turn of its own after that, it goes into
+that one before the next model call, or it is refused."""
+
+MessageState = Literal["unknown", "queued", "working", "answered", "failed", "refused"]
+"""*working*: its turn is under way. *failed*: its turn ended without an answer."""
+
+
+class SessionInput(RunInput):
+    """The one argument of the workflow `AgentSession`.
+
+    Attributes:
+        import_items: What was said before, as the Responses API takes it: the conversation begins with it.
+        max_turns: Most model replies for one message.
+        on_message: What happens to a message while another one is being answered.
+    """
+
+    input: list[JsonObject] = []
+    import_items: list[JsonObject] = []
+    on_message: OnBusy = "queue"  # type: ignore[assignment] # a session has turns to give, so it knows other answers
+
+    @field_validator("import_items")
+    @classmethod
+    def _can_be_read(cls, items: list[JsonObject]) -> list[JsonObject]:
+        """What the provider refuses here it would refuse with every message."""
+        for place, item in enumerate(items):
+            if not isinstance(item.get("type", "message"), str) or not item.keys() & {"type", "role"}:
+                raise ValueError(f"item {place} has neither a type nor a role")
+        torn = first_torn(items)
+        if torn is not None:
+            kind = items[torn].get("type")
+            raise ValueError(
+                f"item {torn} ({kind}) is torn from what it belongs to: each call needs its output, each output its "
+                "call, and reasoning what it led to"
+            )
+        return items
+
+    @field_validator("history")
+    @classmethod
+    def _keeps_its_own(cls, history: History | None) -> History | None:
+        if history is not None:
+            raise ValueError("a session keeps its own history, and takes none that the model's provider keeps")
+        return None
+
+    @model_validator(mode="after")
+    def _something_to_read(self) -> SessionInput:
+        """A session may begin with nothing: its messages come later."""
+        return self
+
+
+class TurnFailure(Payload):
+    """Why a message was not answered: the type, text and facts with which a run would have failed."""
+
+    type: str
+    message: str
+    facts: JsonObject | None = None
+
+
+class TurnResult(Payload, Generic[Output]):
+    """What became of one message.
+
+    Attributes:
+        output: The answer's text; for an agent with an `output_type` its JSON value, or the type itself where it was
+            asked for. None where there is no answer, or where it is too old to be kept (`expired`).
+        agent: Who has the conversation now.
+        turns: Model replies that it took.
+        usage: What it cost, nested agents included.
+        failure: Why there is no answer.
+        guardrails: What guardrails said: the latest 100.
+        stopped: Why the turn was told to end, if it was: `output` is then what had been said by then.
+        expired: The output is no longer kept by the message's id; the session's items and history have it.
+    """
+
+    output: SerializeAsAny[Output] = cast(Output, None)  # a null is left out on the wire
+    agent: str
+    turns: int = 0
+    usage: Usage = Usage()
+    failure: TurnFailure | None = None
+    guardrails: list[GuardrailResult] = []
+    stopped: str | None = None
+    expired: bool | None = None
+
+
+class TurnQuery(Payload):
+    """The argument of the query `turn`."""
+
+    message_id: Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class TurnStatus(Payload):
+    """The answer of the query `turn`.
+
+    Attributes:
+        result: Once it is answered or has failed.
+        reason: Why it was refused.
+    """
+
+    message_id: str
+    state: MessageState
+    result: TurnResult | None = None
+    reason: str | None = None
+
+
+class CloseSession(Payload):
+    """The argument of the signal `close`; none at all stands for the defaults."""
+
+    by: Annotated[str, Field(max_length=256)] | None = None
+    reason: Annotated[str, Field(max_length=2000)] | None = None

@@ -1,0 +1,170 @@
+"""Signed decisions: what a signature covers, and how it is told. No cryptography in here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, StringConstraints
+
+from handfast.errors import DecisionUnsignedError
+from handfast.payloads.base import Payload
+from handfast.payloads.canonical import canonical_json, sha256_digest
+from handfast.payloads.json_profile import JsonObject
+
+if TYPE_CHECKING:
+    from handfast.payloads.requests import Decision
+
+STATEMENT: Final = "handfast-decision-1"
+"""Says in every signed statement what it is: a signature over anything else of the same key is none of a decision."""
+_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", re.ASCII)
+
+
+def _instant(text: str) -> str:
+    if _INSTANT.fullmatch(text) is None:
+        raise ValueError("a time in UTC is expected, as in 2026-01-02T03:04:05Z")
+    datetime.fromisoformat(text)
+    return text
+
+
+KeyId = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Method = Annotated[str, StringConstraints(min_length=1, max_length=32)]
+
+
+class SignedBy(Payload):
+    """Which key vouches for a name: where it stands, the name beside it is verified, and elsewhere claimed.
+
+    Attributes:
+        method: What signed, as it says itself: *cli*, *python*, *gateway*, …
+    """
+
+    kid: KeyId
+    method: Method
+
+
+class Signature(Payload):
+    """An Ed25519 signature over the statement of a decision.
+
+    Attributes:
+        kid: Of the key that signed.
+        at: When; text, as it is signed letter by letter.
+        value: The 64 bytes in base64.
+    """
+
+    kid: KeyId
+    at: Annotated[str, AfterValidator(_instant)]
+    method: Method
+    value: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{86}==$")]
+
+    @property
+    def time(self) -> datetime:
+        """`at` as a time."""
+        return datetime.fromisoformat(self.at).astimezone(UTC)
+
+    @property
+    def signed_by(self) -> SignedBy:
+        """What is recorded of it."""
+        return SignedBy(kid=self.kid, method=self.method)
+
+
+class Place(Payload):
+    """Where a decision belongs: namespace, workflow id, and run id of the first history under it."""
+
+    namespace: str
+    workflow: str
+    run: str
+
+
+class About(Payload):
+    """Which calls a decision answers that is to be remembered. Only such a decision says it.
+
+    Attributes:
+        agent: None where it answers those of every agent.
+        arguments: Digest of the arguments, without those that have a pattern; None where it answers any.
+    """
+
+    tool: str
+    agent: str | None = None
+    arguments: str | None = None
+
+
+def about(decision: Decision, tool: str, agent: str, arguments: Mapping[str, Any] | None) -> About | None:
+    """What a decision to be remembered is about; None for any other.
+
+    Args:
+        decision: Says how far it reaches.
+        tool: Of the call.
+        agent: Whose call it is.
+        arguments: The call's, whole.
+    """
+    asked = decision.remember
+    if asked is None:
+        return None
+    return About(
+        tool=tool,
+        agent=agent if asked.scope == "agent" else None,
+        arguments=None if asked.of == "tool" else arguments_digest(arguments or {}, asked.match or ()),
+    )
+
+
+def arguments_digest(arguments: Mapping[str, Any], without: Mapping[str, str] | tuple[()] = ()) -> str:
+    """A digest of arguments, without those that have a pattern."""
+    return sha256_digest({name: value for name, value in arguments.items() if name not in without})
+
+
+def statement(decision: Decision, place: Place, signature: JsonObject, of: About | None = None) -> bytes:
+    """What is signed: the canonical JSON of everything that a decision says, and of where it belongs.
+
+    Args:
+        decision: Its own signature is not looked at.
+        place: The run that it is for.
+        signature: *kid*, *at* and *method* of the signature that is made or checked.
+        of: For a decision that is to be remembered.
+    """
+    wire = decision.to_wire()
+    said = {name: value for name, value in wire.items() if name not in ("id", "signature")}
+    known = {name: signature[name] for name in ("kid", "at", "method")}
+    covered: JsonObject = {**said, **place.to_wire(), **known, "v": STATEMENT, "request": decision.id}
+    if of is not None:
+        covered["about"] = of.to_wire()
+    return canonical_json(covered)
+
+
+def unsigned(request_id: str) -> DecisionUnsignedError:
+    """The refusal of a decision without signature."""
+    return DecisionUnsignedError(
+        f"{request_id} takes signed decisions only; decide with a signing key (Handfast(signer=…), or "
+        "HANDFAST_SIGNING_KEY for the command line)",
+        request=request_id,
+    )
+
+
+class VerifyDecision(Payload):
+    """Check a decision's signature under today's keys, and by the clock of whoever does.
+
+    Attributes:
+        requested_at: When its request opened.
+        of: For a decision that is to be remembered, taken from the request.
+        stored: It came as a signal, which may have waited for a worker for days.
+    """
+
+    kind: Literal["verify_decision"] = "verify_decision"
+    decision: JsonObject
+    place: Place
+    requested_at: str
+    of: About | None = None
+    stored: bool | None = None
+
+
+class Refusal(Payload):
+    """A refusal as it travels: the class, the text, the facts."""
+
+    type: str
+    message: str
+    facts: JsonObject = {}
+
+
+VERIFY: Final = "handfast.verify_decision"
+"""Name, among the SDK's extern functions, of the worker's own by which an update's validator checks a signature."""

@@ -1,0 +1,164 @@
+"""One tool call: what the activity is told, and what it answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Final, Literal, Self
+
+from handfast.errors import PayloadInvalidError
+from handfast.payloads.artifacts import Artifact
+from handfast.payloads.base import Instant, Payload
+from handfast.payloads.binding import Binding
+from handfast.payloads.context_edits import ContextEdit
+from handfast.payloads.cutting import cut
+from handfast.payloads.json_profile import JsonObject, JsonValue, scrub
+from handfast.payloads.model_call import Effect, Origin
+from handfast.payloads.proofs import Proofs
+
+INLINE_ARGUMENTS_BYTES = 16 * 1024
+"""Arguments up to this size travel in the activity's input; larger ones are fetched from their block."""
+EXISTING_ARGUMENT_BYTES = 256 * 1024
+"""Largest argument of an activity that exists already: it cannot fetch a block."""
+RESULT_BYTES = 256 * 1024
+"""Largest tool output that enters the history."""
+ERROR_TEXT_BYTES = 8 * 1024
+"""Largest error text that enters the history."""
+
+
+WORKER_BYTES: Final = 256
+"""Of a worker's identity that a request repeats."""
+
+
+class Attempt(Payload):
+    """What is known of an attempt that entered the tool's body: the first thing that each of its heartbeats says.
+
+    That it is said is the mark; what it says is for people.
+
+    Attributes:
+        worker: Identity of the worker.
+        attempt: Its number, from 1.
+        started_at: When the server gave it to the worker.
+        alive_at: When the worker's event loop last said that it was alive, by the worker's own clock; a tool that
+            blocks the loop holds that up, and the attempt may have lived longer.
+    """
+
+    begun: int = 1
+    worker: str | None = None
+    attempt: int | None = None
+    started_at: Instant | None = None
+    alive_at: Instant | None = None
+
+    @classmethod
+    def among(cls, details: Sequence[object]) -> Self | None:
+        """What heartbeat details say; None where that cannot be read, or is something else."""
+        try:
+            return cls.from_wire(details[0]) if details and isinstance(details[0], dict) else None
+        except PayloadInvalidError:
+            return None
+
+    def facts(self) -> JsonObject:
+        """For a request: what is known, without the mark itself."""
+        known = {name: value for name, value in self.to_wire().items() if name != "begun"}
+        return known if self.worker is None else {**known, "worker": cut(scrub(self.worker), WORKER_BYTES)[0]}
+
+
+class ArgumentsAt(Payload):
+    """Where arguments stand that are too large to travel: a call item of a reply block."""
+
+    block: str
+    index: int
+
+
+class LostStart(Payload):
+    """A start of a call whose attempt timed out, and no beat of it is known.
+
+    Attributes:
+        run: Temporal run id of the history.
+        event: The event in it by which the attempt started.
+    """
+
+    run: str
+    event: int
+
+
+class ToolCall(Payload):
+    """Input of the activities `handfast.tool.<name>`.
+
+    Attributes:
+        arguments: Inline arguments, else None with `at` set.
+        request: The request that released this call, if a person was asked; `digest` then binds the arguments.
+        binding: What the digest covers besides them; None where an older worker opened the request.
+        key: Idempotency key, stable over every attempt of this call.
+        stream: Its progress is told to whoever watches.
+        proofs: The signed decisions behind it, where the run has some, or has to.
+        asked_in: Run id of the history in which a person was asked about it.
+        lost: Starts that seem never to have begun, whose attempts timed out: what is known of them is looked at once
+            more before the body.
+        output_guarded: It was planned with output guardrails.
+        signed: A person was asked about it by a run that takes signed decisions only.
+    """
+
+    origin: Origin
+    tool: str
+    call_id: str
+    arguments: JsonObject | None = None
+    at: ArgumentsAt | None = None
+    effect: Effect
+    timeout_s: float
+    key: str
+    request: str | None = None
+    digest: str | None = None
+    binding: Binding | None = None
+    asked_in: str | None = None
+    stream: bool | None = None
+    proofs: Proofs | None = None
+    lost: list[LostStart] | None = None
+    output_guarded: bool | None = None
+    signed: bool | None = None
+
+
+class ToolOutcome(Payload):
+    """Output of the activities `handfast.tool.<name>`: every ending has a type, none is an exception.
+
+    Attributes:
+        kind: *ok*; *error*: the tool failed and says so in `output`; *cancelled*: stopped on request; *not_begun*: the
+            body was never entered; *unknown*: it was entered and may have taken effect; *refused*: the arguments in
+            hand are not those that were approved; *unproven*: no signed decision that counts here lets it run.
+        block: Id for the output's block, made by this attempt.
+        output: For the model: a text, or content parts as the Responses API takes them.
+        form: *json*: the text is JSON, of a value that was no text. As text and not as the value itself, because
+            converters sort an object's keys, and the model reads them in the order in which the tool gave them.
+        bytes: Size of the output before it was cut to `RESULT_BYTES`, when it was.
+        artifact: Where the whole of it is kept, and `output` is its start with this name.
+        context: What the tool changed in the run's context.
+        context_refused: Why a change of the run's context cannot be kept.
+        withheld: What the tool returned, where a guardrail that failed keeps it from the model.
+        tripped: Why an output guardrail ends the run.
+        known: Of *unknown*: what is known of the attempt that may have taken effect.
+        reset: Where it is *refused* because its run was reset after a person had been asked: the run id by now. New in
+            0.1.0.
+    """
+
+    kind: Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused", "unproven"]
+    block: str
+    output: JsonValue = None
+    form: Literal["json"] | None = None
+    reason: str | None = None
+    bytes: int | None = None
+    artifact: Artifact | None = None
+    worker: str | None = None
+    context: list[ContextEdit] | None = None
+    context_refused: str | None = None
+    withheld: JsonValue = None
+    tripped: str | None = None
+    known: Attempt | None = None
+    reset: str | None = None
+
+    @property
+    def value(self) -> JsonValue:
+        """What the tool returned: the value where the output is JSON text, else the text or parts."""
+        if self.form == "json" and isinstance(self.output, str):
+            value: JsonValue = json.loads(self.output)
+            return value
+        return self.output

@@ -1,0 +1,115 @@
+"""For users' own tests: a strict scripted model, and a lab with a real server and a worker that can be killed.
+
+Names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from handfast.testing.lab import Lab
+    from handfast.testing.replaying import fetch_histories, replay
+    from handfast.testing.responses_server import ResponsesServer
+    from handfast.testing.script import (
+        Compacted,
+        Delay,
+        Drop,
+        Fail,
+        Gate,
+        Hang,
+        Pause,
+        Reply,
+        Script,
+        When,
+        call,
+        code_interpreter_item,
+        compaction,
+        custom_call,
+        file_search_item,
+        image_generation_item,
+        mcp_approval,
+        mcp_call_item,
+        mcp_tools_item,
+        raw,
+        reasoning,
+        refusal,
+        text,
+        web_search_item,
+    )
+
+_HOMES = {
+    "Compacted": "script",
+    "Delay": "script",
+    "Drop": "script",
+    "Fail": "script",
+    "Gate": "script",
+    "Hang": "script",
+    "Lab": "lab",
+    "Pause": "script",
+    "Reply": "script",
+    "ResponsesServer": "responses_server",
+    "Script": "script",
+    "When": "script",
+    "call": "script",
+    "code_interpreter_item": "script",
+    "compaction": "script",
+    "custom_call": "script",
+    "fetch_histories": "replaying",
+    "file_search_item": "script",
+    "image_generation_item": "script",
+    "mcp_approval": "script",
+    "mcp_call_item": "script",
+    "mcp_tools_item": "script",
+    "raw": "script",
+    "reasoning": "script",
+    "refusal": "script",
+    "replay": "replaying",
+    "text": "script",
+    "web_search_item": "script",
+}
+
+__all__ = [
+    "Compacted",
+    "Delay",
+    "Drop",
+    "Fail",
+    "Gate",
+    "Hang",
+    "Lab",
+    "Pause",
+    "Reply",
+    "ResponsesServer",
+    "Script",
+    "When",
+    "call",
+    "code_interpreter_item",
+    "compaction",
+    "custom_call",
+    "fetch_histories",
+    "file_search_item",
+    "image_generation_item",
+    "mcp_approval",
+    "mcp_call_item",
+    "mcp_tools_item",
+    "raw",
+    "reasoning",
+    "refusal",
+    "replay",
+    "text",
+    "web_search_item",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'handfast.testing' has no attribute {name!r}")
+    value = getattr(import_module(f"handfast.testing.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

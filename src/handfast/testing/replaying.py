@@ -1,0 +1,63 @@
+"""Replaying histories on the code at hand: what a CI runs before a deploy."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowHistory
+from temporalio.converter import DataConverter
+from temporalio.worker import Replayer
+
+from handfast.lists import of_agents
+from handfast.plugin import HandfastPlugin
+
+
+async def fetch_histories(client: Client, *, limit: int = 100) -> list[WorkflowHistory]:
+    """Fetch the histories of the newest runs that go on: they are what the next deploy meets.
+
+    Args:
+        client: Connected. What its codec has encoded stays so.
+        limit: Most runs.
+    """
+    query = f"{of_agents()} AND ExecutionStatus = 'Running'"
+    return [
+        await client.get_workflow_handle(each.id, run_id=each.run_id).fetch_history()
+        async for each in client.list_workflows(query, limit=limit)
+    ]
+
+
+def has_begun(history: WorkflowHistory) -> bool:
+    """Whether there is anything to replay. Over a history that waits to begin, after a start delay or for a retry, the
+    SDK's replayer would wait for ever."""
+    return any(event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED for event in history.events)
+
+
+async def replay(
+    histories: Iterable[WorkflowHistory],
+    *,
+    workflows: Sequence[type] = (),
+    data_converter: DataConverter | None = None,
+) -> dict[str, Exception]:
+    """Replay histories on today's code.
+
+    Args:
+        histories: As `fetch_histories` gives them, or `WorkflowHistory.from_json` reads them.
+        workflows: Workflows of yours that are among them.
+        data_converter: Of the client that they were made by, where it has a converter or codec of its own.
+
+    Returns:
+        Why each of those failed that did, by run id; empty where all replay.
+    """
+
+    async def given() -> AsyncIterator[WorkflowHistory]:
+        for history in filter(has_begun, histories):
+            yield history
+
+    replayer = Replayer(
+        workflows=list(workflows),
+        plugins=[HandfastPlugin()],
+        data_converter=data_converter or DataConverter.default,
+    )
+    results = await replayer.replay_workflows(given(), raise_on_replay_failure=False)
+    return dict(results.replay_failures)

@@ -1,0 +1,85 @@
+"""When a request is brought to mind, who may decide it then, and when that ends. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from handfast.payloads.model_call import ApprovalPlan
+from handfast.payloads.requests import DeadlineDefault, Request, Scheduled, Transition
+
+LONGEST_S: Final = 3650 * 86_400.0
+"""What a recorded plan may ask for at most: no clock can say when much more would be."""
+
+
+def deadline_of(plan: ApprovalPlan, opened: datetime) -> datetime | None:
+    """When a request of that plan closes by itself."""
+    if plan.deadline_at is not None:
+        return plan.deadline_at
+    return None if plan.deadline_s is None else _later(opened, plan.deadline_s)
+
+
+def default_of(plan: ApprovalPlan, opened: datetime) -> DeadlineDefault:
+    """What an unanswered request becomes: one that opens too late approves nothing, as nobody could object."""
+    deadline, default = deadline_of(plan, opened), plan.on_deadline or "reject"
+    return "reject" if default == "approve" and deadline is not None and deadline <= opened else default
+
+
+def schedule_of(plan: ApprovalPlan, opened: datetime) -> list[Scheduled] | None:
+    """The reminders and escalations of an approval, in order: those that its deadline leaves time for."""
+    return schedule_until(deadline_of(plan, opened), plan, opened)
+
+
+def schedule_until(deadline: datetime | None, plan: ApprovalPlan, opened: datetime) -> list[Scheduled] | None:
+    """The reminders and escalations of a plan, for a request with a deadline of its own."""
+    steps = [
+        *(Scheduled(what="remind", at=_later(opened, after)) for after in plan.remind_s or ()),
+        *(
+            Scheduled(what="escalate", at=_later(opened, step.after_s), approvers=step.approvers)
+            for step in plan.escalate or ()
+        ),
+    ]
+    return sorted((step for step in steps if deadline is None or step.at < deadline), key=lambda step: step.at) or None
+
+
+def next_step(request: Request) -> datetime | None:
+    """When something is to happen to a request next."""
+    return min((step.at for step in request.schedule or () if step.done_at is None), default=None)
+
+
+def due(request: Request, now: datetime) -> list[Scheduled]:
+    """What should have happened to a request by now, and has not."""
+    return [step for step in request.schedule or () if step.done_at is None and step.at <= now]
+
+
+def as_of(request: Request, time: datetime, now: datetime | None = None) -> Request:
+    """The request as it stands once everything that is due at a time has happened.
+
+    Args:
+        request: As it stands.
+        time: Up to which.
+        now: When that happens; None is at that time.
+    """
+    steps = due(request, time)
+    if not steps:
+        return request
+    done = now or time
+    schedule = [step.model_copy(update={"done_at": done}) if step in steps else step for step in request.schedule or ()]
+    added = [name for step in steps if step.what == "escalate" for name in step.approvers or ()]
+    approvers = list(dict.fromkeys((*(request.approvers or ()), *added))) if request.approvers else request.approvers
+    return request.model_copy(update={"schedule": schedule, "approvers": approvers})
+
+
+def transition(request: Request, step: Scheduled, now: datetime) -> Transition:
+    """How the log says that a step took place."""
+    return Transition(
+        what="reminded" if step.what == "remind" else "escalated",
+        at=now,
+        request=request.id,
+        due=step.at,
+        approvers=step.approvers,
+    )
+
+
+def _later(opened: datetime, seconds: float) -> datetime:
+    return opened + timedelta(seconds=min(seconds, LONGEST_S))

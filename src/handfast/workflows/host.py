@@ -1,0 +1,332 @@
+"""`AgentHost`: agent loops, the ledger and its handlers, inside any workflow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+from handfast.payloads.carry import SEGMENT_EVENTS, Carry
+from handfast.payloads.history import GivenHistory, history_to_wire
+from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.messages import OnMessage
+from handfast.payloads.requests import MEMO_LOG
+from handfast.payloads.runs import RunInput, RunPhase, RunResult
+from handfast.workflows.agent_ref import AgentRef, Output, read_output
+from handfast.workflows.archiving import archive_segment
+from handfast.workflows.cancelling import CallCanceller
+from handfast.workflows.carrying import Carrier, restored
+from handfast.workflows.conversation import Conversation, Talk
+from handfast.workflows.deciding import Decider
+from handfast.workflows.doors import goes_on, read_start
+from handfast.workflows.driver import Driver
+from handfast.workflows.frames import Frame
+from handfast.workflows.leaving import next_version
+from handfast.workflows.queries import Queries
+from handfast.workflows.raising import Raiser
+from handfast.workflows.sending import Sender
+from handfast.workflows.state import RunState
+from handfast.workflows.talking import SessionSender
+from handfast.workflows.unread import Unread
+
+PREFIX: Final = "handfast."
+"""Before every handler name of a host inside a user's own workflow."""
+ANEW: Final = "handfast.begun-anew"
+"""Recorded where a retry began without the state of the history that failed: it took that over once."""
+
+
+class AgentHost:
+    """Runs agents inside a user's own workflow.
+
+    Make it in ``@workflow.init``, so that its handlers exist before the first message arrives::
+
+        @workflow.init
+        def __init__(self, ticket: Ticket) -> None:
+            self.agents = AgentHost()
+
+    Its handlers are those of `AgentRun` with the prefix ``handfast.``, so they collide with nothing of yours.
+    """
+
+    def __init__(
+        self,
+        carried: JsonObject | None = None,
+        *,
+        prefix: str = PREFIX,
+        segment_events: int = SEGMENT_EVENTS,
+    ) -> None:
+        """Register the handlers.
+
+        Args:
+            carried: What `carry` returned in the former history, where the workflow goes on in a fresh one. A workflow
+                that is started, and goes on from none, begins without: whoever starts it must not say what was
+                approved. So does one that its retry policy begins again: what was done in the history that failed is
+                still to be done in its argument, and would be done twice.
+            prefix: Before the handlers' names; ours to choose.
+            segment_events: Events of the history after which `carry` wants to leave it.
+
+        Raises:
+            ApplicationError: Not called in ``@workflow.init`` (type ``HostTooLate``): messages might be lost.
+        """
+        _assert_in_init()
+        self.own: JsonObject = {}
+        begins = carried is not None and not goes_on()
+        if begins and workflow.info().continued_run_id is None:
+            workflow.logger.warning("a start brought a carried state, which is not read: it comes from a run before")
+            carried, begins = None, False
+        if begins and workflow.patched(ANEW):
+            self._state = RunState(prefix, segment_events)
+            self._state.begin_anew()
+        elif carried is None:
+            self._state = RunState(prefix, segment_events)
+        else:
+            self._state, self.own = restored(prefix, Carry.from_wire(carried))
+        self._carrier = Carrier(self._state)
+        self._conversation: Conversation | None = None
+        self._driven: set[str] = set()
+        self._without_key = 0
+        self._idling: asyncio.Task[None] | None = None
+        self._prefix = prefix
+        self._decider = Decider(self._state)
+        self._unread = Unread(self._state.marks)
+        self._register()
+
+    async def run(
+        self,
+        agent: AgentRef[Output] | str,
+        input: str | list[JsonObject],
+        *,
+        context: JsonObject | None = None,
+        max_turns: int | None = None,
+        labels: dict[str, str] | None = None,
+        requested_by: str | None = None,
+        key: str | None = None,
+        history: GivenHistory | None = None,
+        stream: bool = False,
+        on_message: OnMessage | None = None,
+        model_queue: str | None = None,
+    ) -> RunResult[Output]:
+        """Run an agent to its final answer; as often as you like, in parallel too.
+
+        Args:
+            agent: By name; it must be known to the workers of this task queue. An `AgentRef` may say as what type its
+                output is read.
+            input: A text, or items as the Responses API takes them.
+            context: The run's context, as the agent's `context_type` reads it.
+            max_turns: Most model replies; None takes the agent's own limit.
+            labels: Shown in lists across runs.
+            requested_by: Who asked for this run: a claimed name.
+            key: Names the run within this workflow, so that it goes on in a fresh history: called there with the same
+                key, this returns the result of the run that was under way, or of the one that had ended. Runs without
+                a key have to end before `carry` returns.
+            history: Let the model's provider keep the conversation, see `Handfast.start`.
+            model_queue: Task queue of its model calls; None is the workflow's own.
+            stream: Tell what the model writes while it writes it; see ``HandfastPlugin(deltas=…)``.
+            on_message: What becomes of a message when no model call is to come: it opens a further turn (the default),
+                or is refused.
+
+        Raises:
+            ApplicationError: A run of this key is under way already (``KeyInUse``), or the run failed; its type says
+                how (``StartInvalid``, ``UnknownAgent``, ``ModelRefused``,
+                ``OutputInvalid``, …).
+            asyncio.CancelledError: The workflow, or the task that awaits this, was cancelled.
+        """
+        reader = agent.reader() if isinstance(agent, AgentRef) else None
+        if key is not None and (known := self._known_run(key)) is not None:
+            return read_output(await self._whole(self._drive(known), key), reader)
+        given: dict[str, Any] = {
+            "agent": agent.name if isinstance(agent, AgentRef) else agent,
+            "input": input,
+            "context": context,
+            "labels": labels or {},
+            "requested_by": requested_by,
+            "history": history_to_wire(history),
+            "model_queue": model_queue,
+            "stream": stream or None,
+            "on_message": on_message,
+        }
+        if max_turns is not None:
+            given["max_turns"] = max_turns
+        start = read_start([given], "AgentHost.run takes an agent's name and a text or items", RunInput)
+        return read_output(await self._whole(self.run_input(start, key), key), reader)
+
+    async def run_input(self, given: RunInput, key: str | None = None) -> RunResult:
+        """Run an agent from a validated input, as `AgentRun` does."""
+        frame = self._state.new_frame(given)
+        frame.key = key
+        if given.segment_events is not None:
+            self._state.leaving.after(given.segment_events)
+        return await self._drive(frame)
+
+    async def go_on(self) -> RunResult:
+        """Go on with the one run that was under way in the former history."""
+        [frame] = [frame for frame in self._state.frames if frame.id in self._state.active]
+        return await self._drive(frame)
+
+    async def carry(self, until: asyncio.Task[Any] | None = None) -> JsonObject | None:
+        """Wait for the moment at which the workflow should go on in a fresh history, and return what to take along.
+
+        That is when the history has become long and no activity of any run is under way; requests may be open. Pass it
+        to your own ``workflow.continue_as_new`` at once, and to `AgentHost` there::
+
+            working = asyncio.create_task(self.work())
+            carried = await self.agents.carry(until=working)
+            if carried is None:
+                return working.result()
+            workflow.continue_as_new(Ticket(…, carried=carried))
+
+        Args:
+            until: The wait is over when this task is; None waits for the moment alone.
+
+        Returns:
+            A JSON object; None where *until* ended first.
+        """
+        ours = not self._prefix
+
+        def may_leave() -> bool:
+            return workflow.all_handlers_finished() if ours else not self._without_key
+
+        carried = await self._carrier.carry(lambda: until is not None and until.done(), may_leave, self._added)
+        return None if carried is None else carried.to_wire()
+
+    def memo(self) -> dict[str, Any]:
+        """The workflow's memo, for ``workflow.continue_as_new(memo=…)``: it has the open requests."""
+        return {key: value for key, value in workflow.memo().items() if key != MEMO_LOG}
+
+    def _known_run(self, key: str) -> Frame | None:
+        """The run of that key: to be gone on with, or ended."""
+        found = next((frame for frame in self._state.frames if frame.key == key), None)
+        if found is not None and found.id in self._driven:
+            message = f"a run of the key {key!r} is under way already"
+            raise ApplicationError(message, type="KeyInUse", non_retryable=True)
+        return found
+
+    async def _drive(self, frame: Frame) -> RunResult:
+        self._state.active.add(frame.id)
+        self._driven.add(frame.id)
+        # No `finally`: see `AgentRun.run`.
+        try:
+            result = await Driver(self._state, frame).run()
+        except (ApplicationError, asyncio.CancelledError):
+            self._leave(frame)
+            raise
+        self._leave(frame)
+        return result
+
+    async def settle(self) -> None:
+        """Wait, but not for long, until people have been told what is known: before a workflow of our own closes."""
+        await self._state.notifier.settle()
+
+    async def archive(self) -> None:
+        """Have this workflow's history archived, where the workers have an archive: the last thing before it closes.
+
+        For a workflow of our own. In a workflow of yours that happens at the end of each run of an agent.
+        """
+        await archive_segment(self._state)
+
+    async def _whole(self, running: Coroutine[Any, Any, RunResult], key: str | None) -> RunResult:
+        """A run of the user's, to its very end: one without a key cannot be taken along before its caller has it."""
+        self._without_key += key is None
+        # No `finally`: see `AgentRun.run`.
+        try:
+            result = await self._then_archive(running)
+        except (ApplicationError, asyncio.CancelledError):
+            self._without_key -= key is None
+            raise
+        self._without_key -= key is None
+        return result
+
+    async def _then_archive(self, running: Coroutine[Any, Any, RunResult]) -> RunResult:
+        # No `finally`: see `AgentRun.run`.
+        try:
+            result = await running
+        except (ApplicationError, asyncio.CancelledError):
+            await self.settle()
+            await archive_segment(self._state, closes=False)
+            raise
+        cancelled = await self._state.notifier.settle()
+        if await archive_segment(self._state, closes=False) or cancelled:
+            raise asyncio.CancelledError
+        return result
+
+    def _leave(self, frame: Frame) -> None:
+        self._state.active.discard(frame.id)
+        self._driven.discard(frame.id)
+        if self._prefix:
+            # Later in this task: the user's code may start the next agent first, and then nothing has changed.
+            self._idling = asyncio.create_task(self._publish_idle())
+
+    async def _publish_idle(self) -> None:
+        self._state.publish_if_idle()
+
+    def refuse_other_signals(self) -> None:
+        """Log signals of any other name as refused, instead of leaving them unread: for a workflow of our own."""
+        workflow.set_dynamic_signal_handler(self._decider.unknown_signal)
+
+    def converse(self) -> Conversation:
+        """Be the host of a session: messages open turns, one after the other. For a workflow of our own."""
+        conversation = self._conversation = Conversation(self._state, Talk.model_validate(self.own))
+        sender = SessionSender(self._state, conversation, self._unknown_send)
+        signal, update = self._unread.signal, self._unread.update
+        workflow.set_signal_handler("send", signal(sender.send_by_signal))
+        workflow.set_update_handler("send", update(sender.send), validator=sender.refuse)
+        workflow.set_signal_handler("close", signal(sender.close))
+        workflow.set_query_handler("turn", sender.turn)
+        return conversation
+
+    async def to_the_end(self, running: asyncio.Task[RunResult]) -> RunResult:
+        """Wait for the end of a workflow of our own; where its history has become long, it goes on in a fresh one."""
+        try:
+            carried = await self.carry(until=running)
+        except asyncio.CancelledError:
+            running.cancel()
+            return await running
+        if carried is not None:
+            workflow.continue_as_new({"carried": carried}, memo=self.memo(), initial_versioning_behavior=next_version())
+        return await running
+
+    def close(self, how: RunPhase) -> None:
+        """Publish the last state of a workflow that ends with its host."""
+        self._state.close(how)
+
+    # --- inside ---
+
+    def _register(self) -> None:
+        name, decider, raiser = self._prefix, self._decider, Raiser(self._state)
+        canceller, sender = CallCanceller(self._state), Sender(self._state, self._unknown_send)
+        queries = Queries(self._state)
+        signal, update = self._unread.signal, self._unread.update
+        workflow.set_signal_handler(f"{name}approve", signal(decider.approve))
+        workflow.set_signal_handler(f"{name}reject", signal(decider.reject))
+        workflow.set_signal_handler(f"{name}decide", signal(decider.decide_by_signal))
+        workflow.set_signal_handler(f"{name}stop", signal(decider.stop))
+        workflow.set_signal_handler(f"{name}send", signal(sender.send_by_signal))
+        workflow.set_update_handler(f"{name}decide", update(decider.decide), validator=decider.refuse)
+        workflow.set_update_handler(f"{name}raise_limits", update(raiser.raise_limits), validator=raiser.refuse)
+        workflow.set_update_handler(f"{name}cancel_call", update(canceller.cancel_call), validator=canceller.refuse)
+        workflow.set_update_handler(f"{name}send", update(sender.send), validator=sender.refuse)
+        workflow.set_query_handler(f"{name}decision", decider.decision)
+        workflow.set_query_handler(f"{name}pending_approvals", queries.pending)
+        workflow.set_query_handler(f"{name}pending_requests", queries.pending)
+        workflow.set_query_handler(f"{name}status", queries.status)
+        workflow.set_query_handler(f"{name}transcript", queries.transcript)
+
+    def _added(self) -> JsonObject:
+        """What is taken along beside the state of the loops."""
+        return self.own if self._conversation is None else self._conversation.carried()
+
+    async def _unknown_send(self) -> None:
+        """What became of a signal `send` before there was one: in a user's own workflow nobody heard of it."""
+        if not self._prefix:
+            await self._decider.unknown_signal("send", ())
+
+
+def _assert_in_init() -> None:
+    if workflow.instance() is not None:
+        raise ApplicationError(
+            "make AgentHost in @workflow.init: in run() a message could arrive before its handlers exist",
+            type="HostTooLate",
+            non_retryable=True,
+        )

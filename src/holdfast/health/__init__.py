@@ -1,1 +1,0 @@
-"""What `holdfast doctor` looks at: each check answers with findings, and each finding names its remedy."""
