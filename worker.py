@@ -9,8 +9,7 @@ import sys
 
 from desk import plugin
 from handfast import HandfastError
-from handfast.client import DEFAULT_TASK_QUEUE
-from handfast.connection import connect
+from handfast.connection import DEFAULT_TASK_QUEUE, connect
 from handfast.worker import make_worker, serve
 from workflows.service_desk import ServiceDesk
 

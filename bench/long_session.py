@@ -16,9 +16,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from handfast.chain import chain_of
+from handfast.client.session import Session
+from handfast.history.chain import chain_of
 from handfast.payloads.requests import Request
-from handfast.sessions import Session
 from handfast.testing import Lab, Reply, Script, call, text
 from handfast.testing.script import RecordedRequest
 

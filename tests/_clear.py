@@ -14,8 +14,8 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
 from handfast.connection import connect
-from handfast.keyring import Keyring
-from handfast.sealing import ENCRYPTED
+from handfast.encryption.keyring import Keyring
+from handfast.encryption.sealing import ENCRYPTED
 from handfast.server import EmbeddedServer
 
 BY_TEMPORAL: Final = frozenset({"core_patch"})

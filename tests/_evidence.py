@@ -17,8 +17,7 @@ from temporalio.api.enums.v1 import (
 )
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.update.v1 import Input, Meta, Outcome, WaitPolicy
-from temporalio.api.update.v1 import Request as UpdateRequest
+from temporalio.api.update.v1 import Input, Meta, Outcome, Request as UpdateRequest, WaitPolicy
 from temporalio.api.workflowservice.v1 import (
     SignalWorkflowExecutionRequest,
     StartWorkflowExecutionRequest,
@@ -26,10 +25,10 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from handfast import Run
-from handfast.events import history_of, ledger_changes
+from handfast.client.watch import Watching
+from handfast.history.reader import history_of, ledger_changes
 from handfast.payloads.requests import Transition
 from handfast.testing import Lab
-from handfast.watching import Watching
 
 WAIT_S: Final = 30.0
 BY_THE_SERVER: Final = frozenset(

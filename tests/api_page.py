@@ -16,39 +16,13 @@ import handfast.testing
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGE: Final = ROOT / "docs" / "api.md"
 GROUPS: Final = (
-    (
-        "Definitions",
-        (
-            "agent",
-            "after_tools",
-            "approval",
-            "doubt",
-            "escalation",
-            "compaction",
-            "guardrail",
-            "handoffs",
-            "hooks",
-            "limits",
-            "question",
-            "revalidation",
-            "secret",
-            "tool",
-            "truncation",
-        ),
-    ),
-    ("Kinds of tool", ("activity_tools", "custom_tools", "hosted", "shell")),
-    ("What tools are given and return", ("content", "context")),
+    ("Definitions", ("definitions.agents", "definitions.gates", "definitions.secret", "definitions.tools.question")),
+    ("What tools are given and return", ("definitions.context", "definitions.tools.content")),
+    ("Tools", ("definitions.tools",)),
     ("Workflows", ("workflows",)),
-    (
-        "Workers and clients",
-        (
-            *("plugin", "keyring", "client", "deltas", "lists", "many", "records", "handle", "sessions", "turns"),
-            *("watching", "deciding", "steering", "trouble"),
-            *("server", "signing", "trusted_keys", "worker"),
-        ),
-    ),
+    ("Workers and clients", ("client", "deltas", "encryption", "signing", "worker")),
+    ("Errors", ("errors", "payloads.errors", "payloads.refusals")),
     ("What travels: requests, verdicts, results", ("payloads",)),
-    ("Errors", ("errors",)),
 )
 HEAD: Final = """\
 # Public names

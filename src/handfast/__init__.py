@@ -8,426 +8,319 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from handfast.activity_tools import (
-        activity_tool,
+if TYPE_CHECKING:  # a test compares these with the table below, name by name
+    from handfast.client.client import (
+        Handfast as Handfast,
     )
-    from handfast.after_tools import (
-        FinalOutput,
-        StopAt,
-        ToolResult,
+    from handfast.client.lists import (
+        OpenRequest as OpenRequest,
+        RunInfo as RunInfo,
     )
-    from handfast.agent import (
-        Agent,
-        Rejection,
+    from handfast.client.many import (
+        Decided as Decided,
+        Started as Started,
     )
-    from handfast.agent_tool import (
-        AgentFailure,
-        AgentTool,
-        NestedRun,
+    from handfast.client.records import (
+        Erased as Erased,
     )
-    from handfast.approval import (
-        Approval,
+    from handfast.client.run import (
+        Run as Run,
     )
-    from handfast.client import (
-        Handfast,
+    from handfast.client.session import (
+        Session as Session,
+        Turn as Turn,
     )
-    from handfast.compaction import (
-        Compact,
+    from handfast.client.trouble import (
+        Trouble as Trouble,
     )
-    from handfast.content import (
-        File,
-        Image,
-        Text,
+    from handfast.definitions.agents.after_tools import (
+        FinalOutput as FinalOutput,
+        StopAt as StopAt,
+        ToolResult as ToolResult,
     )
-    from handfast.context import (
-        RunContext,
-        ToolContext,
+    from handfast.definitions.agents.agent import (
+        Agent as Agent,
+        Rejection as Rejection,
     )
-    from handfast.custom_tools import (
-        custom_tool,
+    from handfast.definitions.agents.agent_tool import (
+        AgentFailure as AgentFailure,
+        AgentTool as AgentTool,
+        NestedRun as NestedRun,
     )
-    from handfast.deltas import (
-        DeltaStream,
-        InProcessDeltas,
+    from handfast.definitions.agents.compaction import (
+        Compact as Compact,
+        Truncate as Truncate,
     )
-    from handfast.doubt import (
-        Ask,
+    from handfast.definitions.agents.handoff import (
+        Handoff as Handoff,
+        HandoffHistory as HandoffHistory,
+        handoff as handoff,
+        messages_only as messages_only,
+    )
+    from handfast.definitions.agents.hooks import (
+        AgentHooks as AgentHooks,
+        ModelEnd as ModelEnd,
+        ModelStart as ModelStart,
+        ToolEnd as ToolEnd,
+    )
+    from handfast.definitions.agents.limits import (
+        MaxTurns as MaxTurns,
+        Refusal as Refusal,
+    )
+    from handfast.definitions.context import (
+        RunContext as RunContext,
+        ToolContext as ToolContext,
+    )
+    from handfast.definitions.gates.approval import (
+        Approval as Approval,
+    )
+    from handfast.definitions.gates.doubt import (
+        Ask as Ask,
+    )
+    from handfast.definitions.gates.escalation import (
+        Escalation as Escalation,
+    )
+    from handfast.definitions.gates.guardrails import (
+        Allow as Allow,
+        Fail as Fail,
+        InputGuardrail as InputGuardrail,
+        OutputGuardrail as OutputGuardrail,
+        Replace as Replace,
+    )
+    from handfast.definitions.gates.revalidation import (
+        Changed as Changed,
+    )
+    from handfast.definitions.secret import (
+        Secret as Secret,
+    )
+    from handfast.definitions.tools.content import (
+        File as File,
+        Image as Image,
+        Text as Text,
+    )
+    from handfast.definitions.tools.custom import (
+        custom_tool as custom_tool,
+    )
+    from handfast.definitions.tools.existing_activity import (
+        activity_tool as activity_tool,
+    )
+    from handfast.definitions.tools.function_tool import (
+        Tool as Tool,
+        tool as tool,
+    )
+    from handfast.definitions.tools.hosted import (
+        McpCall as McpCall,
+        code_interpreter as code_interpreter,
+        file_search as file_search,
+        hosted_mcp as hosted_mcp,
+        image_generation as image_generation,
+        web_search as web_search,
+    )
+    from handfast.definitions.tools.options import (
+        Retry as Retry,
+        ToolInputGuardrail as ToolInputGuardrail,
+    )
+    from handfast.definitions.tools.question import (
+        Question as Question,
+        question as question,
+    )
+    from handfast.definitions.tools.shell import (
+        ShellResult as ShellResult,
+        shell_tool as shell_tool,
+    )
+    from handfast.deltas.stream import (
+        DeltaStream as DeltaStream,
+        InProcessDeltas as InProcessDeltas,
+    )
+    from handfast.encryption.keyring import (
+        Keyring as Keyring,
     )
     from handfast.errors import (
-        HandfastError,
-        OutcomeUnknownError,
-        RefusalError,
-        WaitingForPeople,
-    )
-    from handfast.escalation import (
-        Escalation,
-    )
-    from handfast.guardrail import (
-        Allow,
-        Fail,
-        InputGuardrail,
-        OutputGuardrail,
-        Replace,
-    )
-    from handfast.handle import (
-        Run,
-    )
-    from handfast.handoffs import (
-        Handoff,
-        HandoffHistory,
-        handoff,
-        messages_only,
-    )
-    from handfast.hooks import (
-        AgentHooks,
-        ModelEnd,
-        ModelStart,
-        ToolEnd,
-    )
-    from handfast.hosted import (
-        McpCall,
-        code_interpreter,
-        file_search,
-        hosted_mcp,
-        image_generation,
-        web_search,
-    )
-    from handfast.keyring import (
-        Keyring,
-    )
-    from handfast.limits import (
-        MaxTurns,
-        Refusal,
-    )
-    from handfast.lists import (
-        OpenRequest,
-        RunInfo,
-    )
-    from handfast.many import (
-        Decided,
-        Started,
+        HandfastError as HandfastError,
+        OutcomeUnknownError as OutcomeUnknownError,
+        RefusalError as RefusalError,
+        WaitingForPeople as WaitingForPeople,
     )
     from handfast.payloads.deltas import (
-        Delta,
-        DeltasDiscarded,
+        Delta as Delta,
+        DeltasDiscarded as DeltasDiscarded,
     )
     from handfast.payloads.guardrails import (
-        GuardrailResult,
+        GuardrailResult as GuardrailResult,
     )
     from handfast.payloads.history import (
-        Chain,
-        Conversation,
-        KeptHistory,
+        Chain as Chain,
+        Conversation as Conversation,
+        KeptHistory as KeptHistory,
     )
     from handfast.payloads.messages import (
-        MessageReceipt,
+        MessageReceipt as MessageReceipt,
     )
     from handfast.payloads.notify import (
-        Notification,
+        Notification as Notification,
     )
     from handfast.payloads.progress import (
-        ToolProgress,
+        ToolProgress as ToolProgress,
     )
     from handfast.payloads.remember import (
-        Match,
-        Remember,
+        Match as Match,
+        Remember as Remember,
     )
     from handfast.payloads.requests import (
-        Answer,
-        Approve,
-        Decision,
-        GiveUp,
-        Grant,
-        LimitsRaised,
-        Ran,
-        Receipt,
-        Reject,
-        Request,
-        RunAgain,
+        Answer as Answer,
+        Approve as Approve,
+        Decision as Decision,
+        GiveUp as GiveUp,
+        Grant as Grant,
+        LimitsRaised as LimitsRaised,
+        Ran as Ran,
+        Receipt as Receipt,
+        Reject as Reject,
+        Request as Request,
+        RunAgain as RunAgain,
     )
     from handfast.payloads.runs import (
-        RunResult,
-        RunStatus,
+        RunResult as RunResult,
+        RunStatus as RunStatus,
     )
     from handfast.payloads.sessions import (
-        TurnResult,
+        TurnResult as TurnResult,
     )
     from handfast.payloads.usage import (
-        RequestUsage,
-        Usage,
+        RequestUsage as RequestUsage,
+        Usage as Usage,
     )
-    from handfast.plugin import (
-        HandfastPlugin,
+    from handfast.signing.signer import (
+        Signer as Signer,
     )
-    from handfast.questions import (
-        Question,
-        question,
+    from handfast.signing.trusted_keys import (
+        TrustedKey as TrustedKey,
+        TrustedKeys as TrustedKeys,
     )
-    from handfast.records import (
-        Erased,
-    )
-    from handfast.revalidation import (
-        Changed,
-    )
-    from handfast.secret import (
-        Secret,
-    )
-    from handfast.sessions import (
-        Session,
-    )
-    from handfast.shell import (
-        ShellResult,
-        shell_tool,
-    )
-    from handfast.signing import (
-        Signer,
-    )
-    from handfast.tool_options import (
-        Retry,
-        ToolInputGuardrail,
-    )
-    from handfast.tools import (
-        Tool,
-        tool,
-    )
-    from handfast.trouble import (
-        Trouble,
-    )
-    from handfast.truncation import (
-        Truncate,
-    )
-    from handfast.trusted_keys import (
-        TrustedKey,
-        TrustedKeys,
-    )
-    from handfast.turns import (
-        Turn,
+    from handfast.worker.plugin import (
+        HandfastPlugin as HandfastPlugin,
     )
     from handfast.workflows.agent_ref import (
-        AgentRef,
+        AgentRef as AgentRef,
     )
     from handfast.workflows.host import (
-        AgentHost,
+        AgentHost as AgentHost,
     )
     from handfast.workflows.run import (
-        AgentRun,
+        AgentRun as AgentRun,
     )
     from handfast.workflows.session import (
-        AgentSession,
+        AgentSession as AgentSession,
     )
 
 _HOMES = {
-    "Agent": "agent",
-    "AgentFailure": "agent_tool",
-    "AgentHooks": "hooks",
+    "Agent": "definitions.agents.agent",
+    "AgentFailure": "definitions.agents.agent_tool",
+    "AgentHooks": "definitions.agents.hooks",
     "AgentHost": "workflows.host",
     "AgentRef": "workflows.agent_ref",
     "AgentRun": "workflows.run",
     "AgentSession": "workflows.session",
-    "AgentTool": "agent_tool",
-    "Allow": "guardrail",
+    "AgentTool": "definitions.agents.agent_tool",
+    "Allow": "definitions.gates.guardrails",
     "Answer": "payloads.requests",
-    "Approval": "approval",
+    "Approval": "definitions.gates.approval",
     "Approve": "payloads.requests",
-    "Ask": "doubt",
+    "Ask": "definitions.gates.doubt",
     "Chain": "payloads.history",
-    "Changed": "revalidation",
-    "Compact": "compaction",
+    "Changed": "definitions.gates.revalidation",
+    "Compact": "definitions.agents.compaction",
     "Conversation": "payloads.history",
-    "Decided": "many",
+    "Decided": "client.many",
     "Decision": "payloads.requests",
     "Delta": "payloads.deltas",
-    "DeltaStream": "deltas",
+    "DeltaStream": "deltas.stream",
     "DeltasDiscarded": "payloads.deltas",
-    "Erased": "records",
-    "Escalation": "escalation",
-    "Fail": "guardrail",
-    "File": "content",
-    "FinalOutput": "after_tools",
+    "Erased": "client.records",
+    "Escalation": "definitions.gates.escalation",
+    "Fail": "definitions.gates.guardrails",
+    "File": "definitions.tools.content",
+    "FinalOutput": "definitions.agents.after_tools",
     "GiveUp": "payloads.requests",
     "Grant": "payloads.requests",
     "GuardrailResult": "payloads.guardrails",
-    "Handoff": "handoffs",
-    "HandoffHistory": "handoffs",
-    "Handfast": "client",
+    "Handfast": "client.client",
     "HandfastError": "errors",
-    "HandfastPlugin": "plugin",
-    "Image": "content",
-    "InProcessDeltas": "deltas",
-    "InputGuardrail": "guardrail",
+    "HandfastPlugin": "worker.plugin",
+    "Handoff": "definitions.agents.handoff",
+    "HandoffHistory": "definitions.agents.handoff",
+    "Image": "definitions.tools.content",
+    "InProcessDeltas": "deltas.stream",
+    "InputGuardrail": "definitions.gates.guardrails",
     "KeptHistory": "payloads.history",
-    "Keyring": "keyring",
+    "Keyring": "encryption.keyring",
     "LimitsRaised": "payloads.requests",
     "Match": "payloads.remember",
-    "MaxTurns": "limits",
-    "McpCall": "hosted",
+    "MaxTurns": "definitions.agents.limits",
+    "McpCall": "definitions.tools.hosted",
     "MessageReceipt": "payloads.messages",
-    "ModelEnd": "hooks",
-    "ModelStart": "hooks",
-    "NestedRun": "agent_tool",
+    "ModelEnd": "definitions.agents.hooks",
+    "ModelStart": "definitions.agents.hooks",
+    "NestedRun": "definitions.agents.agent_tool",
     "Notification": "payloads.notify",
-    "OpenRequest": "lists",
+    "OpenRequest": "client.lists",
     "OutcomeUnknownError": "errors",
-    "OutputGuardrail": "guardrail",
-    "Question": "questions",
+    "OutputGuardrail": "definitions.gates.guardrails",
+    "Question": "definitions.tools.question",
     "Ran": "payloads.requests",
     "Receipt": "payloads.requests",
-    "Refusal": "limits",
+    "Refusal": "definitions.agents.limits",
     "RefusalError": "errors",
     "Reject": "payloads.requests",
-    "Rejection": "agent",
+    "Rejection": "definitions.agents.agent",
     "Remember": "payloads.remember",
-    "Replace": "guardrail",
+    "Replace": "definitions.gates.guardrails",
     "Request": "payloads.requests",
     "RequestUsage": "payloads.usage",
-    "Retry": "tool_options",
-    "Run": "handle",
+    "Retry": "definitions.tools.options",
+    "Run": "client.run",
     "RunAgain": "payloads.requests",
-    "RunContext": "context",
-    "RunInfo": "lists",
+    "RunContext": "definitions.context",
+    "RunInfo": "client.lists",
     "RunResult": "payloads.runs",
     "RunStatus": "payloads.runs",
-    "Secret": "secret",
-    "Session": "sessions",
-    "ShellResult": "shell",
-    "Signer": "signing",
-    "Started": "many",
-    "StopAt": "after_tools",
-    "Text": "content",
-    "Tool": "tools",
-    "ToolContext": "context",
-    "ToolEnd": "hooks",
-    "ToolInputGuardrail": "tool_options",
+    "Secret": "definitions.secret",
+    "Session": "client.session",
+    "ShellResult": "definitions.tools.shell",
+    "Signer": "signing.signer",
+    "Started": "client.many",
+    "StopAt": "definitions.agents.after_tools",
+    "Text": "definitions.tools.content",
+    "Tool": "definitions.tools.function_tool",
+    "ToolContext": "definitions.context",
+    "ToolEnd": "definitions.agents.hooks",
+    "ToolInputGuardrail": "definitions.tools.options",
     "ToolProgress": "payloads.progress",
-    "ToolResult": "after_tools",
-    "Trouble": "trouble",
-    "Truncate": "truncation",
-    "TrustedKey": "trusted_keys",
-    "TrustedKeys": "trusted_keys",
-    "Turn": "turns",
+    "ToolResult": "definitions.agents.after_tools",
+    "Trouble": "client.trouble",
+    "Truncate": "definitions.agents.compaction",
+    "TrustedKey": "signing.trusted_keys",
+    "TrustedKeys": "signing.trusted_keys",
+    "Turn": "client.session",
     "TurnResult": "payloads.sessions",
     "Usage": "payloads.usage",
     "WaitingForPeople": "errors",
-    "activity_tool": "activity_tools",
-    "code_interpreter": "hosted",
-    "custom_tool": "custom_tools",
-    "file_search": "hosted",
-    "handoff": "handoffs",
-    "hosted_mcp": "hosted",
-    "image_generation": "hosted",
-    "messages_only": "handoffs",
-    "question": "questions",
-    "shell_tool": "shell",
-    "tool": "tools",
-    "web_search": "hosted",
+    "activity_tool": "definitions.tools.existing_activity",
+    "code_interpreter": "definitions.tools.hosted",
+    "custom_tool": "definitions.tools.custom",
+    "file_search": "definitions.tools.hosted",
+    "handoff": "definitions.agents.handoff",
+    "hosted_mcp": "definitions.tools.hosted",
+    "image_generation": "definitions.tools.hosted",
+    "messages_only": "definitions.agents.handoff",
+    "question": "definitions.tools.question",
+    "shell_tool": "definitions.tools.shell",
+    "tool": "definitions.tools.function_tool",
+    "web_search": "definitions.tools.hosted",
 }
+"""Where each public name is defined, below this package."""
 
-__all__ = [
-    "Agent",
-    "AgentFailure",
-    "AgentHooks",
-    "AgentHost",
-    "AgentRef",
-    "AgentRun",
-    "AgentSession",
-    "AgentTool",
-    "Allow",
-    "Answer",
-    "Approval",
-    "Approve",
-    "Ask",
-    "Chain",
-    "Changed",
-    "Compact",
-    "Conversation",
-    "Decided",
-    "Decision",
-    "Delta",
-    "DeltaStream",
-    "DeltasDiscarded",
-    "Erased",
-    "Escalation",
-    "Fail",
-    "File",
-    "FinalOutput",
-    "GiveUp",
-    "Grant",
-    "GuardrailResult",
-    "Handfast",
-    "HandfastError",
-    "HandfastPlugin",
-    "Handoff",
-    "HandoffHistory",
-    "Image",
-    "InProcessDeltas",
-    "InputGuardrail",
-    "KeptHistory",
-    "Keyring",
-    "LimitsRaised",
-    "Match",
-    "MaxTurns",
-    "McpCall",
-    "MessageReceipt",
-    "ModelEnd",
-    "ModelStart",
-    "NestedRun",
-    "Notification",
-    "OpenRequest",
-    "OutcomeUnknownError",
-    "OutputGuardrail",
-    "Question",
-    "Ran",
-    "Receipt",
-    "Refusal",
-    "RefusalError",
-    "Reject",
-    "Rejection",
-    "Remember",
-    "Replace",
-    "Request",
-    "RequestUsage",
-    "Retry",
-    "Run",
-    "RunAgain",
-    "RunContext",
-    "RunInfo",
-    "RunResult",
-    "RunStatus",
-    "Secret",
-    "Session",
-    "ShellResult",
-    "Signer",
-    "Started",
-    "StopAt",
-    "Text",
-    "Tool",
-    "ToolContext",
-    "ToolEnd",
-    "ToolInputGuardrail",
-    "ToolProgress",
-    "ToolResult",
-    "Trouble",
-    "Truncate",
-    "TrustedKey",
-    "TrustedKeys",
-    "Turn",
-    "TurnResult",
-    "Usage",
-    "WaitingForPeople",
-    "activity_tool",
-    "code_interpreter",
-    "custom_tool",
-    "file_search",
-    "handoff",
-    "hosted_mcp",
-    "image_generation",
-    "messages_only",
-    "question",
-    "shell_tool",
-    "tool",
-    "web_search",
-]
+__all__ = sorted(_HOMES)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:

@@ -13,14 +13,15 @@ from temporalio.client import Client, Plugin
 from temporalio.converter import DataConverter
 from temporalio.envconfig import ClientConfigProfile, ClientConnectConfig
 
-from handfast._server_state import nearest_state
-from handfast.encryption import protected
+from handfast.encryption.codec import protected
+from handfast.encryption.keyring import EncryptionAt, keyring_named
 from handfast.errors import ConnectionProfileError, ServerUnavailableError
-from handfast.keyring import EncryptionAt, keyring_named
+from handfast.server.state import nearest_state
 
-__all__ = ["DEFAULT_ADDRESS", "connect", "connect_config"]
+__all__ = ["DEFAULT_ADDRESS", "DEFAULT_TASK_QUEUE", "connect", "connect_config"]
 
 DEFAULT_ADDRESS: Final = "localhost:7233"
+DEFAULT_TASK_QUEUE: Final = "agents"
 CONNECT_TIMEOUT: Final = timedelta(seconds=5)
 _REASON_LENGTH: Final = 160
 

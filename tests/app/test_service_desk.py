@@ -20,7 +20,7 @@ from demonstration.model import QUESTION, TICKET, scripted
 from desk import agents, auditor, billing, groups
 from handfast import Agent, Request, Run
 from handfast.errors import NotAnApproverError, RequesterExcludedError
-from handfast.events import history_of
+from handfast.history.reader import history_of
 from handfast.testing import Lab
 from workflows import service_desk
 from workflows.service_desk import Outcome, Resolution, ServiceDesk, Ticket

@@ -15,11 +15,11 @@ from cli.conftest import Cli, MakeCli
 from conftest import MakeLab
 from crash.grpc_proxy import GrpcProxy
 from handfast import Agent, Handfast
-from handfast._namespace import ensure_namespace
 from handfast.cli import exits
-from handfast.health.clock import server_ahead
-from handfast.health.workers import look_at_workers
+from handfast.cli.health.clock import server_ahead
+from handfast.cli.health.workers import look_at_workers
 from handfast.server import RETENTION, EmbeddedServer
+from handfast.temporal.namespace import ensure_namespace
 
 
 def of(document: dict[str, Any], check: str) -> list[dict[str, Any]]:

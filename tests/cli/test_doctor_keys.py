@@ -11,12 +11,12 @@ import pytest
 from _clear import ring
 from _signing import trusted, write_ring
 from handfast import Handfast, Signer, TrustedKey
-from handfast._namespace import ensure_namespace, register_search_attributes
+from handfast.cli.health.checks import CHECKS, examine
+from handfast.cli.health.findings import Finding
 from handfast.connection import connect
-from handfast.health.checks import CHECKS, examine
-from handfast.health.findings import Finding
-from handfast.keyring import Keyring
+from handfast.encryption.keyring import Keyring
 from handfast.server import RETENTION, EmbeddedServer
+from handfast.temporal.namespace import ensure_namespace, register_search_attributes
 from spec.test_lists import eventually
 
 NAMESPACE = "sealed"

@@ -22,7 +22,7 @@ from handfast import Handfast, Keyring
 from handfast.cli import exits
 from handfast.cli.codec import TOKEN
 from handfast.connection import connect
-from handfast.keyring import VARIABLE
+from handfast.encryption.keyring import VARIABLE
 from handfast.server import EmbeddedServer
 from handfast.testing import Reply, ResponsesServer, text
 

@@ -13,10 +13,10 @@ import pytest
 
 from cli.conftest import Cli, finish, line_with
 from handfast import Handfast, errors
-from handfast._namespace import ensure_namespace
 from handfast.cli import exits
 from handfast.payloads.search_attributes import SEARCH_ATTRIBUTES
 from handfast.server import EmbeddedServer
+from handfast.temporal.namespace import ensure_namespace
 
 TIMES = 50
 

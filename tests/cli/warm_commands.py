@@ -184,7 +184,7 @@ def main(path: str) -> None:
 
     for each in pkgutil.walk_packages(handfast.cli.__path__, "handfast.cli."):
         importlib.import_module(each.name)
-    for name in ("openai", "handfast.plugin", "handfast.server", "handfast.testing", "handfast.worker"):
+    for name in ("openai", "handfast.server", "handfast.testing", "handfast.worker"):
         importlib.import_module(name)
     load_default_build_id()  # hashes every module that is loaded, once a process: for a worker, some tenths of a second
     fork_for_each(path, command)

@@ -27,8 +27,8 @@ from crash.ledger import Ledger
 from crash.steps import RunStep
 from crash.warm_workers import WarmWorker, WarmWorkers
 from handfast import GiveUp, Handfast, HandfastPlugin, Run
-from handfast.chain import chain_of
-from handfast.events import history_of
+from handfast.history.chain import chain_of
+from handfast.history.reader import history_of
 from handfast.payloads.events import InDoubt, ModelReplied, RequestDecided, RequestOpened
 from handfast.payloads.requests import Request
 from handfast.server import EmbeddedServer

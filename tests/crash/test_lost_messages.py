@@ -10,7 +10,7 @@ from crash.cases import AT_MOST_ONCE, IDEMPOTENT
 from crash.grpc_proxy import POLLS, Delay, Double, Drop, Fault, Point
 from crash.matrix import Case, Matrix, wrongs
 from crash.steps import RunStep
-from handfast.workflows.decided import OUTCOME_UNKNOWN
+from handfast.workflows.loop.verdicts import OUTCOME_UNKNOWN
 
 MESSAGES = [
     RunStep("RespondWorkflowTaskCompleted", "decide 1"),  # which starts the approved call

@@ -8,7 +8,7 @@ from crash.cases import AT_MOST_ONCE
 from crash.grpc_proxy import Point
 from crash.matrix import Matrix
 from crash.matrix_checks import held_at_every_point
-from handfast.workflows.decided import OUTCOME_UNKNOWN
+from handfast.workflows.loop.verdicts import OUTCOME_UNKNOWN
 
 IN_DOUBT: Final = {
     Point("RecordActivityTaskHeartbeat", "handfast.tool.charge 1", "after"): 0,

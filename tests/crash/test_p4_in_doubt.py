@@ -11,13 +11,13 @@ import pytest
 from conftest import MakeLab
 from crash.judge import Judge
 from handfast import GiveUp, Ran, Run, RunAgain
+from handfast.client.session import Session
 from handfast.errors import VerdictNotAllowedError
-from handfast.events import history_of
+from handfast.history.reader import history_of
 from handfast.payloads.tool_call import Attempt
-from handfast.sessions import Session
 from handfast.testing import Lab, Reply, call, text
 from handfast.testing.lab import WAIT_S
-from handfast.workflows.decided import OUTCOME_UNKNOWN
+from handfast.workflows.loop.verdicts import OUTCOME_UNKNOWN
 from spec.test_a_parallel_approvals import outputs
 
 DONE = Reply(text("done"))

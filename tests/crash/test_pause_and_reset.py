@@ -18,8 +18,8 @@ from conftest import Effects, MakeLab
 from crash.judge import Judge
 from crash.test_p4_in_doubt import till
 from handfast import Agent, GiveUp, Run, tool
-from handfast.activities import earlier
-from handfast.activities.tools import ToolActivities
+from handfast.activities.tool import attempts
+from handfast.activities.tool.run_tool import ToolActivities
 from handfast.testing import Lab, Reply, call
 from handfast.testing.lab import WAIT_S
 from spec.test_a_parallel_approvals import DONE, outputs
@@ -176,7 +176,7 @@ async def test_a_mark_that_was_taken_away_is_missed(make_lab: MakeLab, judge: Ju
     await lab.kill_worker()
     judge.release("begin charge 7")
     await lab.start_worker()
-    silence = earlier.SILENT_FOR + timedelta(seconds=1)
+    silence = attempts.SILENT_FOR + timedelta(seconds=1)
     await operator.sees(lambda each: datetime.now(UTC) - each.last_started_time.ToDatetime(tzinfo=UTC) > silence)
     await operator.unpause()
     async with asyncio.timeout(WAIT_S):

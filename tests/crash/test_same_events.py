@@ -8,8 +8,7 @@ import os
 import signal
 from pathlib import Path
 
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 from temporalio.client import Client
 
 from _warm_lab import WarmLab, WarmWorkers

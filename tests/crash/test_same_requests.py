@@ -14,7 +14,7 @@ from temporalio.api.enums.v1 import EventType
 from conftest import MakeLab
 from crash.office import UNGATED, front
 from handfast import Run
-from handfast.events import history_of
+from handfast.history.reader import history_of
 from handfast.testing import Lab, Reply, Script, call, reasoning, text
 from handfast.testing.script import RecordedRequest, Step
 

@@ -11,7 +11,7 @@ from crash.test_p4_in_doubt import DONE, till
 from handfast import GiveUp
 from handfast.payloads.tool_call import Attempt
 from handfast.testing import Lab, Reply, call
-from handfast.workflows.decided import OUTCOME_UNKNOWN
+from handfast.workflows.loop.verdicts import OUTCOME_UNKNOWN
 from spec.test_a_parallel_approvals import outputs
 
 TARGET = "crash.till:till"

@@ -14,8 +14,8 @@ from temporalio.client import Client
 from temporalio.worker._worker import load_default_build_id
 
 from handfast import Agent
-from handfast.plugin import HandfastPlugin
 from handfast.worker import make_worker, serve
+from handfast.worker.plugin import HandfastPlugin
 
 _TLS: Final = ssl.create_default_context()  # reading all authorities takes a worker longer than the rest of its start
 

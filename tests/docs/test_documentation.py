@@ -15,13 +15,13 @@ import typer
 
 from docs.pages import ROOT, Block, Reader, all_blocks
 from handfast.cli.app import app
-from handfast.client import Handfast
+from handfast.client.client import Handfast
+from handfast.client.run import Run
 from handfast.errors import REFUSALS
-from handfast.handle import Run
 from handfast.payloads import cancel_call, messages, requests, runs, search_attributes, sessions
 from handfast.payloads.base import Payload
 from handfast.server import EmbeddedServer, find_binary
-from handfast.workflows import decided
+from handfast.workflows.loop import verdicts
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -100,7 +100,7 @@ def test_json_in_the_documentation_is_what_it_claims_to_be(block: Block) -> None
 def test_the_guide_quotes_what_the_model_reads() -> None:
     """The texts that the guide gives are those that the model gets."""
     guide = (ROOT / "docs/guide.md").read_text()
-    for text in (requests.DEFAULT_REJECTION, decided.OUTCOME_UNKNOWN, decided.NOT_RUN, decided.CANCELLED):
+    for text in (requests.DEFAULT_REJECTION, verdicts.OUTCOME_UNKNOWN, verdicts.NOT_RUN, verdicts.CANCELLED):
         assert text in guide
 
 

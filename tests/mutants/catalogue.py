@@ -46,21 +46,21 @@ class Mutant:
 MUTANTS: Final = (
     Mutant(
         "no digest check",
-        "activities/tools.py",
+        "activities/tool/run_tool.py",
         "        changed = None if call.digest is None else _changed(call, call.digest, arguments)\n",
         "        changed = None\n",
         "tests/spec/test_o_identity.py::test_o1_an_input_that_was_tampered_with_runs_nothing",
     ),
     Mutant(
         "positional request ids",
-        "workflows/state.py",
+        "workflows/state/run_state.py",
         "            new_id=lambda: str(workflow.uuid4()),\n",
         '            new_id=lambda: f"request-{len(self.ledger.entries)}",\n',
         "tests/security/test_xb5_old_decisions.py::test_xb5_a_new_run_of_the_same_id_takes_no_decision_of_the_one_before",
     ),
     Mutant(
         "a cancelled tool is not waited for",
-        "workflows/budgets.py",
+        "workflows/tasks/timeouts.py",
         """        retry_policy=ONE_ATTEMPT if effect == "at_most_once" else _several_attempts(retry),
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 """,
@@ -71,14 +71,14 @@ MUTANTS: Final = (
     ),
     Mutant(
         "no begun mark",
-        "activities/tools.py",
+        "activities/tool/run_tool.py",
         "self._runtime.beats.kept(begun.details(), body.stop, renewed=renewed)",
         "self._runtime.beats.kept([], body.stop, first=False)",
         "tests/crash/test_p4_in_doubt.py::test_p4_an_ungated_call_killed_in_the_middle_is_told_to_the_model",
     ),
     Mutant(
         "a heartbeat without details",
-        "activities/beats.py",
+        "activities/runtime/beats.py",
         "        request = beat.request\n",
         "        request = RecordActivityTaskHeartbeatRequest(\n"
         "            namespace=beat.request.namespace, task_token=beat.request.task_token\n"
@@ -87,7 +87,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a cache by offset",
-        "activities/model.py",
+        "activities/model/call_model.py",
         "            reply = await self._planned(agent, planner, items, answer)\n",
         "            reply = await self._planned(agent, planner, items, answer)\n"
         '            reply = reply.model_copy(update={"block": f"{call.origin.frame}-{call.origin.turn}"})\n',
@@ -102,14 +102,14 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a decode that raises",
-        "converter.py",
+        "encryption/converter.py",
         "            return Undecodable(type(error).__name__)\n",
         "            raise\n",
         "tests/security/test_xc1_signals.py::test_xc1_no_signal_can_break_a_run",
     ),
     Mutant(
         "a type of error is retried that must not be",
-        "workflows/budgets.py",
+        "workflows/tasks/timeouts.py",
         'NEVER_RETRIED: Final = ["PayloadsTooLarge", "TypeError", "ValidationError"]',
         "NEVER_RETRIED: Final[list[str]] = []",
         "tests/security/test_xd1_sizes.py::test_xd1_what_a_codec_makes_too_large_is_done_once",
@@ -126,14 +126,14 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a deadline by timer alone",
-        "workflows/entry.py",
+        "workflows/ledger/entry.py",
         "    if deadline is not None and now >= deadline and not",
         "    if deadline is not None and not now and not",
         "tests/spec/test_p_long_waits.py::test_p3_an_approval_that_comes_late_does_not_count",
     ),
     Mutant(
         "a request that is decided twice",
-        "workflows/entry.py",
+        "workflows/ledger/entry.py",
         '    if entry.state not in ("open", "checking"):\n',
         "    if not entry.state:\n",
         "tests/security/test_xc2_updates.py::test_xc2_a_decision_counts_once",
@@ -153,49 +153,49 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a validator that verifies nothing",
-        "workflows/deciding.py",
+        "workflows/handlers/decide.py",
         "            refuse_unverified(self._state, decision)\n",
         "",
         "tests/security/test_xk1_signed_decisions.py::test_xk1_an_attack_on_a_signed_decision_is_refused",
     ),
     Mutant(
         "no proof before an effect",
-        "activities/tools.py",
+        "activities/tool/run_tool.py",
         "            problem = Proving(call, tool.approval, arguments, self._runtime.trusted).problem(proofs)\n",
         "            problem = None if Proving else proofs\n",
         "tests/security/test_xh_signed_channels.py::test_xk1_an_approval_from_before_keys_came_runs_nothing",
     ),
     Mutant(
         "a codec that raises",
-        "encryption.py",
+        "encryption/codec.py",
         "            return Undecodable(problem, True, error.key)\n",
         "            raise\n",
         "tests/security/test_xl2_keys.py::test_xl2_a_signal_under_an_unknown_key_says_the_same_for_ever",
     ),
     Mutant(
         "a retry that takes over what has been done since",
-        "workflows/doors.py",
+        "workflows/handlers/decode.py",
         " and not info.cron_schedule and info.attempt == 1\n",
         "\n",
         "tests/spec/test_continue_as_new.py::test_o2_a_retry_of_ones_own_workflow_takes_over_nothing",
     ),
     Mutant(
         "heartbeats of a tool's own go out",
-        "interceptor.py",
+        "worker/parts.py",
         "        if OUR_BEAT.get() or not activity",
         "        if OUR_BEAT or not activity",
         "tests/spec/test_begun_mark.py::test_heartbeats_of_a_tools_own_never_erase_the_mark",
     ),
     Mutant(
         "a header that cannot be read raises",
-        "sealing.py",
+        "encryption/sealing.py",
         '_UNREAD: Final = b"binary/null"',
         '_UNREAD: Final = b"binary/unread"',
         "tests/security/test_xl1_beside_histories.py::test_xl3_headers_are_encrypted_and_read_where_they_go",
     ),
     Mutant(
         "tasks without a mark",
-        "workflows/marking.py",
+        "workflows/tasks/marks.py",
         "        if self.on:\n            self.made()\n            workflow.upsert_memo({MEMO_LOG: []})\n",
         "        return\n",
         "tests/spec/test_task_boundaries.py::"

@@ -45,12 +45,12 @@ from handfast import (  # noqa: E402
     question,
     tool,
 )
-from handfast.activities import background  # noqa: E402
-from handfast.chain import chain_of  # noqa: E402
-from handfast.events import history_of  # noqa: E402
+from handfast.activities.model import background  # noqa: E402
+from handfast.history.chain import chain_of  # noqa: E402
+from handfast.history.reader import history_of  # noqa: E402
 from handfast.server import EmbeddedServer, find_binary  # noqa: E402
 from handfast.testing import Compacted, Fail, Gate, Hang, Lab, Reply, call, mcp_approval, refusal, text  # noqa: E402
-from handfast.workflows import budgets  # noqa: E402
+from handfast.workflows.tasks import timeouts  # noqa: E402
 from replay import asked  # noqa: E402
 from replay.two_runs import TwoRuns  # noqa: E402
 
@@ -605,7 +605,7 @@ async def record(client: Client, folder: Path, name: str) -> None:
     given: dict[str, Any] = {"workflows": [TwoRuns], "groups": GROUPS, "archive": archive, **LABS.get(name, {})}
     if name == "packed":
         given["artifacts"] = tempfile.mkdtemp()
-    budgets.NOTIFICATION["retry_policy"] = RetryPolicy(maximum_attempts=1)  # likewise
+    timeouts.NOTIFICATION["retry_policy"] = RetryPolicy(maximum_attempts=1)  # likewise
     async with Lab(AGENTS, script=script, client=client, **given) as lab:
         if name == "hosted":
             handle = await client.start_workflow(TwoRuns.run, "desk", id="hosted", task_queue=lab.task_queue)

@@ -15,8 +15,8 @@ from temporalio.worker import Replayer
 from handfast import HandfastPlugin
 from handfast.payloads.evaluation import Evaluation
 from handfast.payloads.requests import MEMO_LOG, RequestKind, Transition
-from handfast.workflows.frames import CallState, Phase
-from handfast.workflows.state import RunState
+from handfast.workflows.frame.frame import CallState, Phase
+from handfast.workflows.state.run_state import RunState
 from replay.record import SCENES
 from replay.two_runs import TwoRuns
 

@@ -16,12 +16,12 @@ from temporalio.exceptions import ApplicationError
 from _evidence import events_of, logged
 from conftest import Effects, MakeLab
 from handfast import Approve, Run
-from handfast.activities.lineage import Lineage
+from handfast.activities.tool.lineage import Lineage
 from handfast.errors import RequestClosedError, RunCancelledError, StaleDigestError, UnknownRequestError
-from handfast.events import history_of
+from handfast.history.reader import history_of
 from handfast.payloads.requests import Request
 from handfast.testing import Lab, Reply, call
-from handfast.workflows.endings import RESET
+from handfast.workflows.driver.endings import RESET
 from spec.test_a_parallel_approvals import DONE, desk
 from spec.test_continue_as_new import crossing
 

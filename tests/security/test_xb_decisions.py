@@ -22,7 +22,7 @@ from handfast.errors import (
 )
 from handfast.payloads.requests import Request
 from handfast.testing import Gate, Lab, Reply, call, text
-from handfast.workflows.ledger import Ledger
+from handfast.workflows.ledger.ledger import Ledger
 from security.test_xc3_validator import request as opened_as
 
 DONE = Reply(text("done"))

@@ -10,7 +10,7 @@ import pytest
 from _evidence import failed_tasks
 from conftest import Effects, MakeLab
 from handfast.testing import Reply, call
-from handfast.workflows.decided import as_output
+from handfast.workflows.loop.verdicts import as_output
 from security.test_xc6_model_output import DONE, desk
 
 TEXT = {"type": "input_text", "text": "four"}

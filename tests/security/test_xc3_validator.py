@@ -7,14 +7,13 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from handfast.errors import RefusalError
 from handfast.payloads.requests import Approve, Decision, Reject, Request
 from handfast.payloads.undecodable import Undecodable
-from handfast.workflows.doors import read_decision, read_shorthand
-from handfast.workflows.ledger import Ledger
+from handfast.workflows.handlers.decode import read_decision, read_shorthand
+from handfast.workflows.ledger.ledger import Ledger
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 IDS: Final = ("open", "due", "doubt", "checking", "approved", "withdrawn", "expired", "unknown")

@@ -15,10 +15,10 @@ from pydantic import AfterValidator
 from _evidence import failed_tasks
 from conftest import Effects, MakeLab
 from handfast import Agent, Tool, ToolContext, tool
+from handfast.definitions.tools.function_tool import Effect
 from handfast.errors import RunFailedError
 from handfast.testing import Reply, call, text
-from handfast.tools import Effect
-from handfast.workflows.decided import OUTCOME_UNKNOWN
+from handfast.workflows.loop.verdicts import OUTCOME_UNKNOWN
 
 
 class Secretive:

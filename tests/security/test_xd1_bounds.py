@@ -11,8 +11,8 @@ from conftest import MakeLab
 from handfast import Agent, Rejection, RunContext, Truncate, tool
 from handfast.errors import RunCancelledError, RunFailedError
 from handfast.testing import Gate, Reply, call, text
-from handfast.workflows import thinking
-from handfast.workflows.frames import FAILURE_BYTES, Failure
+from handfast.workflows.driver import model_calls
+from handfast.workflows.frame.frame import FAILURE_BYTES, Failure
 
 DONE = Reply(text("done"))
 
@@ -100,7 +100,7 @@ async def test_xd1_a_conversation_that_is_too_large_fails_before_it_hurts(
 ) -> None:
     """XD1: where a conversation outgrows what a call can carry, or its history what the server keeps, the run ends with
     a failure that says what to do; what its tools gave is in the transcript."""
-    monkeypatch.setattr(thinking, limit, 150_000)
+    monkeypatch.setattr(model_calls, limit, 150_000)
     lab = await make_lab([Agent("desk", model="m", tools=[read])], script=reading(9))
     run = await lab.start("desk")
     with pytest.raises(RunFailedError, match="truncation or a compaction") as failed:
@@ -113,7 +113,7 @@ async def test_xd1_a_conversation_that_is_too_large_fails_before_it_hurts(
 
 async def test_xd1_a_truncated_conversation_has_no_end(monkeypatch: pytest.MonkeyPatch, make_lab: MakeLab) -> None:
     """XD1: what a truncation leaves out does not count: such a conversation outgrows nothing."""
-    monkeypatch.setattr(thinking, "CONVERSATION_BYTES", 150_000)
+    monkeypatch.setattr(model_calls, "CONVERSATION_BYTES", 150_000)
     lab = await make_lab([Agent("desk", model="m", tools=[read], truncation=Truncate(keep_turns=1))], script=reading(9))
     run = await lab.start("desk")
     assert (await run.result()).output == "done"

@@ -18,7 +18,7 @@ from handfast.errors import PayloadInvalidError, RunFailedError
 from handfast.payloads.tool_call import RESULT_BYTES
 from handfast.server import EmbeddedServer
 from handfast.testing import Reply, Script, call, text
-from handfast.workflows.asking import PREVIEW_CHARACTERS
+from handfast.workflows.ledger.requests import PREVIEW_CHARACTERS
 
 
 def desk(effects: Effects) -> Agent:

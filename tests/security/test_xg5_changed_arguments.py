@@ -11,7 +11,7 @@ from handfast import Agent, activity_tool
 from handfast.errors import RunFailedError, StaleDigestError
 from handfast.payloads.json_profile import JsonObject
 from handfast.testing import Reply, call
-from handfast.workflows import asking
+from handfast.workflows.ledger import requests
 from spec.test_a_parallel_approvals import desk
 
 
@@ -46,7 +46,7 @@ async def test_xg5_arguments_that_a_deploy_changed_after_the_approval(
         run = await lab.start("desk")
         request = await lab.next_request(run)
         with monkeypatch.context() as deploy:
-            deploy.setattr(asking, "arguments_of", lambda *_: {"target": "everything"})
+            deploy.setattr(requests, "arguments_of", lambda *_: {"target": "everything"})
             if cache == 0:
                 with pytest.raises(StaleDigestError):
                     await run.approve(request, decided_by="lead")

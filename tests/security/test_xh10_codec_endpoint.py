@@ -9,13 +9,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest_asyncio
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from temporalio.converter import WorkflowSerializationContext
 
 from _clear import ring
-from handfast.codec_server import BODY_BYTES, OPEN, CodecServer
-from handfast.encryption import encrypted
+from handfast.encryption.codec import encrypted
+from handfast.encryption.codec_server import BODY_BYTES, OPEN, CodecServer
 
 TOKEN = "a-token-of-many-characters"
 ORIGIN = "http://localhost:8233"

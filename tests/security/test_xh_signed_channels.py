@@ -38,7 +38,7 @@ from handfast.errors import (
     SigningKeyRetiredError,
 )
 from handfast.payloads.events import RequestDecided
-from handfast.payloads.signed import SignedBy
+from handfast.payloads.signature import SignedBy
 from handfast.server import EmbeddedServer
 from handfast.testing import Reply, Script, call
 from handfast.testing.script import RecordedRequest

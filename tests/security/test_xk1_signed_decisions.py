@@ -13,7 +13,7 @@ from _evidence import failed_tasks
 from _signing import ring, send, signed, trusted
 from conftest import Effects, MakeLab
 from handfast import Agent, Answer, Approval, Approve, Reject, Signer, TrustedKeys, tool
-from handfast.approval import ApprovalRule
+from handfast.definitions.gates.approval import ApprovalRule
 from handfast.errors import StaleDigestError
 from handfast.testing import Reply, call, text
 

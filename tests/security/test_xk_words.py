@@ -12,12 +12,12 @@ from pydantic import BaseModel
 from _evidence import failed_tasks, logged
 from conftest import Effects, MakeLab
 from handfast import Agent, Match, RunContext, ToolContext, hosted_mcp, tool
+from handfast.definitions.tools.hosted import HostedMcp
 from handfast.errors import RememberRefusedError
-from handfast.hosted import HostedMcp
 from handfast.testing import Lab, Reply, Script, call, mcp_approval, text
 from handfast.testing._script_outputs import Hosted
 from handfast.testing.script import Call, RecordedRequest, Step, Text
-from handfast.workflows import remembering
+from handfast.workflows.ledger import standing_decisions
 
 DONE = Reply(text("done"))
 APPROVE: Final = {"id": "{id}", "verdict": {"kind": "approve"}, "decided_by": "admin"}
@@ -177,7 +177,7 @@ async def test_xk4_only_so_many_approvals_stand(
     monkeypatch: pytest.MonkeyPatch, make_lab: MakeLab, effects: Effects
 ) -> None:
     """XK4: beyond the number of decisions that one run remembers a further one is refused, and its request stays."""
-    monkeypatch.setattr(remembering, "MOST_REMEMBERED", 3)
+    monkeypatch.setattr(standing_decisions, "MOST_REMEMBERED", 3)
     count = 4
     wipes = Reply(*(call("wipe", {"target": f"t{n}"}, f"c{n}") for n in range(count)))
     lab = await make_lab([desk(effects)], script=[wipes, DONE])

@@ -11,8 +11,7 @@ import pytest
 from temporalio import activity, workflow
 from temporalio.api.common.v1 import Payload, Payloads, WorkflowExecution
 from temporalio.api.workflowservice.v1 import SignalWorkflowExecutionRequest
-from temporalio.client import Client, OutboundInterceptor, StartWorkflowInput
-from temporalio.client import Interceptor as ClientInterceptor
+from temporalio.client import Client, Interceptor as ClientInterceptor, OutboundInterceptor, StartWorkflowInput
 from temporalio.converter import PayloadConverter
 from temporalio.worker import (
     ActivityInboundInterceptor,
@@ -30,11 +29,11 @@ from _clear import clear, client_with, ring
 from _evidence import events_of, failed_tasks, logged, raw
 from conftest import Effects, MakeLab
 from handfast import Agent, Handfast, Run, ToolContext, tool
-from handfast.converter import of_workflow
-from handfast.deltas import delta_stream
+from handfast.deltas.stream import delta_stream
+from handfast.encryption.converter import of_workflow
+from handfast.encryption.sealing import ENCRYPTED
 from handfast.errors import HistoryUnreadableError
 from handfast.payloads.deltas import Delta
-from handfast.sealing import ENCRYPTED
 from handfast.server import EmbeddedServer
 from handfast.testing import Lab, Reply, call, reasoning, text
 from redis_server import RedisServer

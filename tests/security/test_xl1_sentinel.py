@@ -16,8 +16,8 @@ from pydantic import SecretStr
 from _clear import client_with, files_with, ring
 from handfast import Agent, Secret, tool
 from handfast.discretion import Discreet
+from handfast.encryption.keyring import Keyring
 from handfast.errors import RunFailedError
-from handfast.keyring import Keyring
 from handfast.server import EmbeddedServer
 from handfast.testing import Lab, Reply, call, text
 

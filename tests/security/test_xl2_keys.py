@@ -16,13 +16,13 @@ from _clear import client_with, ring
 from _evidence import failed_tasks, logged, send_signal
 from conftest import Effects, MakeLab
 from handfast import Agent, Handfast, tool
-from handfast.converter import of_workflow, tolerant
-from handfast.encryption import EncryptionCodec, encrypted
+from handfast.encryption.codec import EncryptionCodec, encrypted
+from handfast.encryption.converter import of_workflow, tolerant
+from handfast.encryption.keyring import Keyring, key_file
+from handfast.encryption.sealing import KEY
 from handfast.errors import DecisionInvalidError, HistoryUnreadableError
-from handfast.events import history_of
-from handfast.keyring import Keyring, key_file
+from handfast.history.reader import history_of
 from handfast.payloads.notify import Notified
-from handfast.sealing import KEY
 from handfast.server import EmbeddedServer
 from handfast.testing import Lab, Reply, call, text
 

@@ -18,13 +18,12 @@ from _clear import clear, client_with, ring
 from _evidence import events_of, failed_tasks, logged, send_signal
 from conftest import Effects, MakeLab
 from handfast import Agent, AgentHost, RunContext, ToolContext, tool
-from handfast.converter import of_workflow
-from handfast.encryption import encrypted
+from handfast.encryption.codec import encrypted
+from handfast.encryption.converter import of_workflow
 from handfast.errors import RunCancelledError
 from handfast.server import EmbeddedServer
 from handfast.testing import Hang, Lab, Reply, Script, call, text
-from spec.test_continue_as_new import WIPES, looking
-from spec.test_continue_as_new import desk as busy_desk
+from spec.test_continue_as_new import WIPES, desk as busy_desk, looking
 
 DONE = Reply(text("done"))
 

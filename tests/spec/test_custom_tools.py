@@ -8,7 +8,7 @@ import pytest
 
 from conftest import Effects, MakeLab
 from handfast import Agent, Approve, RunContext, ToolContext, custom_tool, tool
-from handfast.custom_tools import CustomInput
+from handfast.definitions.tools.custom import CustomInput
 from handfast.errors import DefinitionError, EditRefusedError, RunFailedError
 from handfast.testing import Lab, Reply, call, custom_call, text
 

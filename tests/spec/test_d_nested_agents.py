@@ -14,7 +14,7 @@ from _evidence import failed_tasks
 from conftest import Effects, MakeLab
 from handfast import Agent, AgentFailure, NestedRun, RunContext, tool
 from handfast.errors import RunCancelledError, RunFailedError
-from handfast.events import history_of
+from handfast.history.reader import history_of
 from handfast.testing import Hang, Lab, Reply, Script, call, text
 
 DONE = Reply(text("done"))

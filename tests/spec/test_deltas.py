@@ -19,10 +19,10 @@ from temporalio.client import Client
 from _neighbour import CONVERTER
 from conftest import MakeLab
 from handfast import Agent, Handfast, HandfastPlugin, Run, ToolContext, tool
-from handfast.delta_reader import DeltaReader, Told
-from handfast.deltas import DeltaStream, InProcessDeltas, delta_stream, position_of
-from handfast.deltas_hub import DeltaHub
-from handfast.deltas_local import LocalDeltas
+from handfast.deltas.hub import DeltaHub
+from handfast.deltas.local import LocalDeltas
+from handfast.deltas.reader import DeltaReader, Told
+from handfast.deltas.stream import DeltaStream, InProcessDeltas, delta_stream, position_of
 from handfast.errors import DefinitionError
 from handfast.models.port import ModelAnswer, ModelRequest
 from handfast.payloads.deltas import Delta, DeltasDiscarded
@@ -164,7 +164,7 @@ async def test_redis_that_goes_away_takes_only_deltas_with_it(
     server = await RedisServer(tmp_path).start()
     kept = delta_stream(server.url)
     script = [Pause("half", Reply(text(LONG)), after=2), Reply(text("second")), Pause("third", Reply(text(LONG)))]
-    caplog.set_level(logging.WARNING, "handfast.activities.deltas")
+    caplog.set_level(logging.WARNING, "handfast.activities.runtime.deltas")
     try:
         lab = await make_lab([DESK], script=script, deltas=server.url)
         run = await lab.start("desk", stream=True)
@@ -258,7 +258,7 @@ async def test_entries_are_read_on_and_waited_for(redis: RedisServer, hub: Delta
 
 async def test_a_hub_gives_out_much_in_pages(hub: DeltaHub, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that comes late to long replies gets all of them, however much one answer may hold."""
-    monkeypatch.setattr("handfast.deltas_local.LINE_BYTES", 3_500_000)
+    monkeypatch.setattr("handfast.deltas.local.LINE_BYTES", 3_500_000)
     stream = LocalDeltas(hub.url)
     for number in range(6):
         await stream.publish("run", bytes([number]) * 900_000)

@@ -11,7 +11,7 @@ from temporalio.api.enums.v1 import EventType
 from conftest import Effects, MakeLab
 from handfast import Agent, Handfast, HandoffHistory, RunContext, handoff, messages_only, tool
 from handfast.errors import RunFailedError
-from handfast.events import history_of
+from handfast.history.reader import history_of
 from handfast.testing import Fail, Lab, Reply, call, text
 
 DONE = Reply(text("done"))

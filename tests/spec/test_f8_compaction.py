@@ -9,8 +9,8 @@ import pytest
 from _evidence import logged
 from conftest import Effects, MakeLab
 from handfast import Agent, Compact, Truncate, tool
+from handfast.definitions.agents.registry import Registry
 from handfast.errors import DefinitionError, RunCancelledError, RunFailedError
-from handfast.registry import Registry
 from handfast.testing import Compacted, Fail, Gate, Hang, Lab, Reply, call, compaction, reasoning, text
 from handfast.testing.script import Step, Usage
 

@@ -11,8 +11,8 @@ import pytest
 from conftest import Effects, MakeLab
 from crash.test_p4_in_doubt import replies_and_outputs
 from handfast import Agent, Handfast, tool
+from handfast.client.session import Session
 from handfast.errors import MessageRefusedError
-from handfast.sessions import Session
 from handfast.testing import Lab, Reply, call, text
 
 WAIT = timedelta(seconds=30)

@@ -15,9 +15,9 @@ from temporalio.converter import DataConverter
 from _encrypting import KeyedCodec
 from conftest import MakeLab
 from handfast import Agent, Handfast, InProcessDeltas, Run, ToolContext, tool
-from handfast.archive import Stores
+from handfast.client.merge import Item
+from handfast.client.stores import Stores
 from handfast.errors import OffsetUnknownError, RunCancelledError, RunNotFoundError
-from handfast.merging import Item
 from handfast.payloads.deltas import Delta, DeltasDiscarded
 from handfast.payloads.events import (
     AgentFinished,

@@ -33,8 +33,7 @@ from handfast.payloads.events import (
 )
 from handfast.testing import Reply, call
 from spec.test_a_parallel_approvals import DONE, MIXED, desk
-from spec.test_continue_as_new import SHORT, WIPES, crossing, looking
-from spec.test_continue_as_new import desk as long_desk
+from spec.test_continue_as_new import SHORT, WIPES, crossing, desk as long_desk, looking
 
 WAIT_S = 30.0
 EventT = TypeVar("EventT", bound=Payload)

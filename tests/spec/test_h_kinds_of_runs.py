@@ -17,7 +17,7 @@ from _long_office import Office
 from _neighbour import CONVERTER, Order, Shipping, notify
 from conftest import Effects, MakeLab
 from handfast import Agent, Handfast, Rejection, RunContext, activity_tool, tool
-from handfast.converter import tolerant
+from handfast.encryption.converter import tolerant
 from handfast.errors import HistoryUnreadableError
 from handfast.payloads import events as ev
 from handfast.server import EmbeddedServer

@@ -106,7 +106,7 @@ async def test_m3_a_hook_that_fails_changes_nothing(
     make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch, *, kind: str, event: str
 ) -> None:
     """M3: a hook that raises, hangs or exits, after the side effect too, costs nothing: one effect, its output kept."""
-    monkeypatch.setattr("handfast.activities.hooks.HOOK_S", 0.2)
+    monkeypatch.setattr("handfast.activities.runtime.hooks.HOOK_S", 0.2)
 
     async def misbehave(_self: AgentHooks, *_told: object) -> None:
         if kind == "raises":

@@ -11,9 +11,9 @@ import pytest
 
 from conftest import Effects, MakeLab
 from handfast import Agent, Replace, Run, ToolContext, tool
-from handfast.artifacts import FolderStore, artifact_store, place_of_run
 from handfast.errors import DefinitionError
 from handfast.payloads.tool_call import RESULT_BYTES
+from handfast.storage.artifacts import FolderStore, artifact_store, place_of_run
 from handfast.testing import Lab, Reply, call, text
 from spec.test_a_parallel_approvals import outputs
 from spec.test_j_tool_outputs import DONE, PAUSE, agent, paused_in_the_middle, returning, tool_outcomes

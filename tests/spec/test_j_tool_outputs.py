@@ -15,9 +15,9 @@ from temporalio.client import WorkflowHandle
 
 from conftest import MakeLab
 from handfast import Agent, File, Image, Run, Text, tool
-from handfast.activities.outputs import bounded_output
+from handfast.activities.runtime.outputs import bounded_output
 from handfast.errors import DefinitionError
-from handfast.events import history_of
+from handfast.history.reader import history_of
 from handfast.payloads.tool_call import RESULT_BYTES, ToolOutcome
 from handfast.testing import Lab, Reply, call, text
 from spec.test_a_parallel_approvals import outputs

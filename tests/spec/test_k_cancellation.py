@@ -13,7 +13,7 @@ from _evidence import events_of
 from conftest import Effects, MakeLab
 from handfast import Agent, Handfast, Receipt, Run, tool
 from handfast.errors import RequestClosedError, RunCancelledError, RunEndedError
-from handfast.events import history_of, ledger_changes
+from handfast.history.reader import history_of, ledger_changes
 from handfast.payloads.events import RunFinished, ToolCancelled, ToolOutput
 from handfast.payloads.json_profile import JsonObject
 from handfast.testing import Gate, Hang, Lab, Reply, call, text

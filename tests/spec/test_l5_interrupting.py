@@ -11,7 +11,7 @@ import pytest
 
 from conftest import MakeLab
 from handfast import Agent, InProcessDeltas, Run, tool
-from handfast.merging import Item
+from handfast.client.merge import Item
 from handfast.payloads.deltas import Delta, DeltasDiscarded
 from handfast.payloads.events import MessageSent
 from handfast.testing import Gate, Hang, Lab, Pause, Reply, call, text

@@ -22,12 +22,11 @@ from handfast.errors import (
     RunFailedError,
     RunNotFoundError,
 )
-from handfast.events import ledger_changes
+from handfast.history.reader import ledger_changes
 from handfast.payloads.json_profile import JsonObject
 from handfast.server import EmbeddedServer
-from handfast.testing import Fail as Refuse
-from handfast.testing import Gate, Hang, Lab, Reply, call, text
-from handfast.workflows.mailbox import MOST_QUEUED
+from handfast.testing import Fail as Refuse, Gate, Hang, Lab, Reply, call, text
+from handfast.workflows.state.mailbox import MOST_QUEUED
 from spec.test_continue_as_new import crossing
 
 DONE = Reply(text("done"))

@@ -25,10 +25,10 @@ from handfast import (
     tool,
 )
 from handfast.errors import AnswerRefusedError, EditRefusedError
-from handfast.events import history_of
+from handfast.history.reader import history_of
 from handfast.testing import Lab, Reply, call, text
 from handfast.worker import make_worker
-from handfast.workflows.decided import OUTCOME_UNKNOWN
+from handfast.workflows.loop.verdicts import OUTCOME_UNKNOWN
 from security.test_xk1_signed_decisions import GATEWAY
 from spec.test_a_parallel_approvals import outputs
 

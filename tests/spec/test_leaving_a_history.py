@@ -22,8 +22,8 @@ from _fsspec_held import HeldFileSystem
 from _long_office import Errand, Stayer
 from conftest import Effects, MakeLab
 from handfast import Agent, Handfast, tool
+from handfast.client.run import Run
 from handfast.errors import RunCancelledError, RunEndedError
-from handfast.handle import Run
 from handfast.testing import Lab, Reply, Script, call, text
 from handfast.testing.script import RecordedRequest
 from spec.test_continue_as_new import SHORT, WIPES, desk, looking

@@ -13,9 +13,9 @@ from temporalio.client import Client
 
 from conftest import Effects, MakeLab
 from handfast import Handfast, RunInfo
-from handfast._namespace import ensure_namespace
 from handfast.errors import RunExistsError, SearchAttributesMissingError, ServerUnavailableError
 from handfast.server import EmbeddedServer
+from handfast.temporal.namespace import ensure_namespace
 from handfast.testing import Reply, call, text
 from spec.test_a_parallel_approvals import DONE, desk
 
@@ -82,7 +82,7 @@ async def test_without_search_attributes_runs_work_and_lists_say_the_remedy(
         for run in runs:
             assert (await run.result()).output == "done"
     assert effects == ["wipe t", "wipe t"]
-    warnings = [record for record in caplog.records if record.name == "handfast.starting"]
+    warnings = [record for record in caplog.records if record.name == "handfast.client.start"]
     assert len(warnings) == 1
     for listing in (lab.hf.runs(), lab.hf.runs(agent="desk"), lab.hf.requests()):
         with pytest.raises(SearchAttributesMissingError, match="handfast setup --print"):
@@ -106,7 +106,7 @@ async def test_a_decision_without_a_worker_is_stored_and_counts_later(
     make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With every worker down a decision is stored, not lost; it takes effect once when a worker returns."""
-    monkeypatch.setattr("handfast.reach.ANSWER_WITHIN", timedelta(seconds=1))
+    monkeypatch.setattr("handfast.client.base.ANSWER_WITHIN", timedelta(seconds=1))
     lab = await make_lab([desk(effects)], script=[WIPE, DONE])
     run = await lab.start("desk")
     request = await lab.next_request(run)

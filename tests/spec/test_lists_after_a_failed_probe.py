@@ -11,11 +11,11 @@ import pytest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-import handfast.activities.attributes as probing
 from _evidence import failed_tasks
 from conftest import Effects, MakeLab
-from handfast._namespace import ensure_namespace, missing_search_attributes
+from handfast.activities.model import attributes as probing
 from handfast.server import EmbeddedServer
+from handfast.temporal.namespace import ensure_namespace, missing_search_attributes
 from handfast.testing import Lab, Reply, call
 from spec.test_a_parallel_approvals import DONE, desk
 from spec.test_lists import WIPE, eventually

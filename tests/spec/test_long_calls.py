@@ -50,7 +50,7 @@ async def test_a_long_tool_runs_once_and_its_output_counts(
 ) -> None:
     """Tools of ten seconds, async, sync and retryable, run once each, and the model reads what they returned."""
     if feed == "loop":
-        monkeypatch.setattr("handfast.activities.runtime.core_feed", lambda _worker: None)
+        monkeypatch.setattr("handfast.activities.runtime.runtime.core_feed", lambda _worker: None)
     calls = [call("wait_async", {}, "c1"), call("wait_sync", {}, "c2"), call("read_slowly", {}, "c3")]
     lab = await make_lab([agent(effects)], script=[Reply(*calls), DONE])
     run = await lab.start("slow")

@@ -11,16 +11,16 @@ import pytest
 
 from conftest import MakeLab
 from handfast import Agent
+from handfast.client.session import Session
 from handfast.errors import AnswerExpiredError, MessageRefusedError, RunFailedError, SessionClosedError, TurnFailedError
 from handfast.payloads.base import json_size
 from handfast.payloads.carry import Carry
 from handfast.payloads.guardrails import GuardrailResult
 from handfast.payloads.sessions import TurnFailure, TurnResult
-from handfast.sessions import Session
 from handfast.testing import Lab, Reply, text
-from handfast.workflows.carrying import CarriedState
-from handfast.workflows.transcript import Transcript
-from handfast.workflows.turn_records import KEPT_OUTPUTS_BYTES, TurnRecord, TurnRecords
+from handfast.workflows.continuation.carry import CarriedState
+from handfast.workflows.conversation.records import KEPT_OUTPUTS_BYTES, TurnRecord, TurnRecords
+from handfast.workflows.state.transcript import Transcript
 
 WAIT = timedelta(seconds=30)
 SHORT = 40
@@ -56,7 +56,7 @@ async def test_answers_that_are_kept_elsewhere_do_not_travel(
 ) -> None:
     """Old answers do not weigh on every fresh history: short ones stay at hand, the newest long ones too; of an older
     one a typed error says where it still stands."""
-    monkeypatch.setattr("handfast.workflows.turn_records.CARRIED_ANSWERS_BYTES", 60_000)
+    monkeypatch.setattr("handfast.workflows.conversation.records.CARRIED_ANSWERS_BYTES", 60_000)
     sizes = (20_000, 300, 20_000, 300, 20_000, 300, 20_000, 300, 20_000, 300, 20_000, 300)
     said = [letter(number, size) for number, size in enumerate(sizes)]
     lab = await make_lab(
@@ -86,9 +86,9 @@ async def test_a_session_that_cannot_be_taken_along_ends_in_time(
 ) -> None:
     """A session too large for a fresh history ends with the remedy, between two messages too; it does not go on
     until no worker can replay it."""
-    monkeypatch.setattr("handfast.workflows.carrying.CARRY_BYTES", 2_000)
-    monkeypatch.setattr("handfast.workflows.carrying.POSTPONED_EVENTS", 30)
-    monkeypatch.setattr("handfast.workflows.carrying.LATEST_EVENTS", 90)
+    monkeypatch.setattr("handfast.workflows.continuation.carry.CARRY_BYTES", 2_000)
+    monkeypatch.setattr("handfast.workflows.continuation.carry.POSTPONED_EVENTS", 30)
+    monkeypatch.setattr("handfast.workflows.continuation.carry.LATEST_EVENTS", 90)
     lab = await make_lab([clerk()], script=[Reply(text(letter(number, 1_000))) for number in range(40)], replay=False)
     session = begun(lab)
     ended = False
@@ -108,7 +108,7 @@ async def test_a_session_that_cannot_be_taken_along_ends_in_time(
 def test_what_was_said_of_old_messages_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the newest messages everything travels; of older ones neither what guardrails said nor a long text why they
     failed, so that a thousand of them never keep a session from going on."""
-    monkeypatch.setattr("handfast.workflows.turn_records.CARRIED_NOTES_BYTES", 25_000)
+    monkeypatch.setattr("handfast.workflows.conversation.records.CARRIED_NOTES_BYTES", 25_000)
     records = TurnRecords()
     said = GuardrailResult(guardrail="polite", agent="clerk", kind="input", outcome="fail", info="x" * 2_000)
     failure = TurnFailure(type="GuardrailTripped", message="y" * 8_000, facts={"more": "z"})

@@ -249,7 +249,7 @@ async def test_m1_a_guardrail_that_fails_stops_the_run(
     make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch, *, kind: str, reason: str, cache: int
 ) -> None:
     """M1: a guardrail that raises, hangs or answers nonsense stops the run, with its name; no detail leaks."""
-    monkeypatch.setattr("handfast.activities.guardrails.GUARDRAIL_S", 0.2)
+    monkeypatch.setattr("handfast.activities.evaluate.guardrails.GUARDRAIL_S", 0.2)
 
     async def check(_context: RunContext, _items: Any) -> Any:
         if kind == "raises":

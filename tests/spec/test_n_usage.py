@@ -10,10 +10,9 @@ from conftest import Effects, MakeLab
 from handfast import Agent, RequestUsage, Usage, tool
 from handfast.errors import RunCancelledError, RunFailedError
 from handfast.testing import Fail, Hang, Reply, call, refusal, text
-from handfast.testing.script import Step
-from handfast.testing.script import Usage as Spent
-from handfast.workflows.frames import Frame
-from handfast.workflows.spending import MOST_REQUESTS, REQUESTS_BYTES, Spending
+from handfast.testing.script import Step, Usage as Spent
+from handfast.workflows.frame.frame import Frame
+from handfast.workflows.state.spending import MOST_REQUESTS, REQUESTS_BYTES, Spending
 
 
 def spent(tokens: int) -> Spent:

@@ -15,10 +15,10 @@ from temporalio.common import RetryPolicy
 from conftest import Effects, MakeLab
 from handfast import Agent, Approval, Approve, Reject, ToolContext, handoff, tool
 from handfast.errors import RequestClosedError, RunEndedError, RunFailedError
-from handfast.events import history_of
+from handfast.history.reader import history_of
 from handfast.payloads.json_profile import JsonObject
 from handfast.testing import Lab, Reply, call, text
-from handfast.workflows import asking
+from handfast.workflows.ledger import requests
 from spec.test_a_parallel_approvals import DONE, desk, outputs
 
 WIPE = Reply(call("wipe", {"target": "t"}, "c1"))
@@ -31,7 +31,7 @@ async def test_o1_what_runs_is_what_was_shown(
     make_lab: MakeLab, effects: Effects, changed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """O1: where the arguments or the tool differ from what was approved, nothing runs and the run says so."""
-    original = asking.arguments_of
+    original = requests.arguments_of
 
     def tampered(subject: Any, item: JsonObject) -> JsonObject:
         if changed == "tool":
@@ -48,7 +48,7 @@ async def test_o1_what_runs_is_what_was_shown(
     lab = await make_lab([agent], script=[WIPE, DONE], replay=False, max_cached_workflows=CACHED)
     run = await lab.start("desk")
     request = await lab.next_request(run)
-    monkeypatch.setattr(asking, "arguments_of", tampered)
+    monkeypatch.setattr(requests, "arguments_of", tampered)
     await run.approve(request, decided_by="lead")
     with pytest.raises(RunFailedError) as failed:
         await run.result()
@@ -68,7 +68,7 @@ async def test_o1_a_nested_agent_and_a_handoff_are_bound_too(
         run = await lab.start("front")
         request = await lab.next_request(run)
         with monkeypatch.context() as patch:
-            patch.setattr(asking, "arguments_of", lambda *_: {"input": "wipe everything"})
+            patch.setattr(requests, "arguments_of", lambda *_: {"input": "wipe everything"})
             await run.approve(request, decided_by="lead")
             with pytest.raises(RunFailedError) as failed:
                 await run.result()

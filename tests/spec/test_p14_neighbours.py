@@ -24,7 +24,7 @@ from _evidence import events_of, failed_tasks, logged, plain, raw, send_signal
 from _neighbour import CONVERTER, Careless, Collector, Curious, Order, Shipment, Shipping, TooLate, notify
 from conftest import Effects, MakeLab
 from handfast import Agent, AgentHost, Handfast, HandfastPlugin, tool
-from handfast.converter import tolerant
+from handfast.encryption.converter import tolerant
 from handfast.errors import ConverterIncompatibleError, RunFailedError
 from handfast.server import EmbeddedServer
 from handfast.testing import Lab, Reply, ResponsesServer, call, text

@@ -10,9 +10,9 @@ from temporalio.client import Client
 
 from conftest import Effects, MakeLab
 from handfast import Agent, GiveUp, Ran, Run, RunAgain, ToolContext, tool
-from handfast.events import history_of
+from handfast.history.reader import history_of
 from handfast.testing import Lab, Reply, Script, call, text
-from handfast.workflows.decided import NOT_RUN
+from handfast.workflows.loop.verdicts import NOT_RUN
 from spec.test_a_parallel_approvals import DONE, desk, outputs
 
 WIPE = Reply(call("wipe", {"target": "t"}, "c1"))

@@ -23,7 +23,7 @@ from _evidence import logged
 from conftest import Effects, MakeLab
 from handfast import Agent, Approve, Ran, RunAgain, activity_tool
 from handfast.errors import RunCancelledError, RunFailedError
-from handfast.events import history_of
+from handfast.history.reader import history_of
 from handfast.testing import Lab, Reply, call, text
 
 DONE = Reply(text("done"))

@@ -15,13 +15,14 @@ from temporalio.testing import WorkflowEnvironment
 from _evidence import events_of, failed_tasks, logged
 from conftest import Effects, MakeLab
 from handfast import Approval, Escalation, HandfastPlugin, Notification
+from handfast.client.watch import Watching
 from handfast.errors import DefinitionError, RunFailedError
-from handfast.events import history_of
+from handfast.history.reader import history_of
 from handfast.payloads.events import NotificationFailed
 from handfast.payloads.notify import Notified
 from handfast.testing import Gate, Lab, Reply, call
-from handfast.watching import Watching
-from handfast.workflows import budgets, notifying
+from handfast.workflows.state import notifications
+from handfast.workflows.tasks import timeouts
 from replay.two_runs import TwoRuns
 from spec.test_f_sessions import talk_to
 from spec.test_p_long_waits import DONE, WIPE, wiper
@@ -67,8 +68,8 @@ def office() -> Office:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two quick attempts, and hardly any patience at the end of a run."""
     retries = RetryPolicy(maximum_attempts=2, initial_interval=timedelta(milliseconds=20))
-    monkeypatch.setitem(budgets.NOTIFICATION, "retry_policy", retries)
-    monkeypatch.setattr(notifying, "LAST_WORDS", timedelta(seconds=1))
+    monkeypatch.setitem(timeouts.NOTIFICATION, "retry_policy", retries)
+    monkeypatch.setattr(notifications, "LAST_WORDS", timedelta(seconds=1))
 
 
 async def notified(lab: Lab, run: Watching) -> int:
@@ -212,7 +213,7 @@ async def test_p3_a_fresh_history_forgets_nobody_who_is_to_be_told(
     make_lab: MakeLab, effects: Effects, office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P3: a run that goes on in a fresh history while its notification hangs tells it there, under the same id."""
-    monkeypatch.setattr("handfast.workflows.carrying.TOLD_WITHIN", timedelta(milliseconds=50))
+    monkeypatch.setattr("handfast.workflows.continuation.carry.TOLD_WITHIN", timedelta(milliseconds=50))
     lab = await make_lab([wiper(effects)], script=[*[WIPE] * 9, DONE], notify=office.notify, max_cached_workflows=0)
     run = await lab.start("desk", segment_events=40)
     seen: list[str] = []
@@ -264,7 +265,7 @@ async def test_p3_a_session_that_rests_in_a_fresh_history_tells_there_at_once(
 ) -> None:
     """P3: what hangs when a session that has nothing to do goes on in a fresh history is told again there, and not only
     with the next message."""
-    monkeypatch.setattr("handfast.workflows.carrying.TOLD_WITHIN", timedelta(milliseconds=50))
+    monkeypatch.setattr("handfast.workflows.continuation.carry.TOLD_WITHIN", timedelta(milliseconds=50))
     hanging = office.hangs = asyncio.Event()
     script = [WIPE, Gate("all hang", DONE)]
     lab = await make_lab([wiper(effects)], script=script, notify=office.notify, max_cached_workflows=0)
@@ -306,8 +307,8 @@ async def test_p3_what_is_taken_along_is_bounded(
 ) -> None:
     """P3: where nobody can be told for long, a run takes the newest notifications into its next history and gives the
     oldest up, visibly: they leave room for the run itself."""
-    monkeypatch.setattr("handfast.workflows.carrying.TOLD_WITHIN", timedelta(milliseconds=50))
-    monkeypatch.setattr(notifying, "CARRIED_BYTES", 4_000)
+    monkeypatch.setattr("handfast.workflows.continuation.carry.TOLD_WITHIN", timedelta(milliseconds=50))
+    monkeypatch.setattr(notifications, "CARRIED_BYTES", 4_000)
     hanging = office.hangs = asyncio.Event()
     script = [*[WIPE] * 5, DONE]
     lab = await make_lab([wiper(effects)], script=script, notify=office.notify, max_cached_workflows=0, replay=False)

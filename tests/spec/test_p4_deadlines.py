@@ -14,7 +14,7 @@ from handfast import Agent, Ask, Ran, tool
 from handfast.errors import DefinitionError, NotAnApproverError, RunFailedError
 from handfast.payloads.events import RequestExpired, RequestOpened, ToolFailed
 from handfast.testing import Reply, call
-from handfast.workflows.decided import OUTCOME_UNKNOWN
+from handfast.workflows.loop.verdicts import OUTCOME_UNKNOWN
 from spec.test_a_parallel_approvals import DONE, outputs
 
 PAY = Reply(call("pay", {"order": "7"}, "c1"))

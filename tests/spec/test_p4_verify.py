@@ -18,7 +18,7 @@ from handfast.errors import DecisionUnsignedError, DefinitionError
 from handfast.payloads.events import EffectVerified, RequestOpened, ToolCalled, ToolOutput
 from handfast.server import EmbeddedServer
 from handfast.testing import Reply, call
-from handfast.workflows.decided import OUTCOME_UNKNOWN
+from handfast.workflows.loop.verdicts import OUTCOME_UNKNOWN
 from spec.test_a_parallel_approvals import DONE, outputs
 
 PAY = Reply(call("pay", {"order": "7"}, "c1"))

@@ -13,7 +13,7 @@ from _evidence import failed_tasks, logged
 from conftest import Effects, MakeLab
 from handfast import Agent, Approval, Handfast, RunContext, handoff, tool
 from handfast.errors import RunFailedError
-from handfast.events import history_of
+from handfast.history.reader import history_of
 from handfast.testing import Lab, Reply, call, text
 from spec.test_a_parallel_approvals import outputs
 from spec.test_lists import eventually

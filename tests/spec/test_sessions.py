@@ -13,8 +13,7 @@ from temporalio.client import WorkflowContinuedAsNewError
 
 from conftest import Effects, MakeLab
 from crash.test_p4_in_doubt import replies_and_outputs
-from handfast import Agent, Image, InputGuardrail, RunContext, ToolContext, handoff, tool
-from handfast import Fail as Trip
+from handfast import Agent, Fail as Trip, Image, InputGuardrail, RunContext, ToolContext, handoff, tool
 from handfast.errors import (
     MessageConflictError,
     MessageInvalidError,
@@ -32,7 +31,7 @@ from handfast.payloads.events import RequestOpened
 from handfast.payloads.sessions import SessionInput
 from handfast.testing import Fail, Gate, Hang, Reply, call, text
 from handfast.testing.script import Usage
-from handfast.workflows.reopening import LEFT_OUT
+from handfast.workflows.frame.reopening import LEFT_OUT
 from spec.test_f_sessions import desk, kinds, said, talk_to
 
 WAIT = timedelta(seconds=30)

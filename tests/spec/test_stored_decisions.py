@@ -9,7 +9,7 @@ import pytest
 from _evidence import failed_tasks
 from conftest import Effects, MakeLab
 from handfast import Agent, tool
-from handfast.activities.evaluate import Evaluate
+from handfast.activities.evaluate.evaluate import Evaluate
 from handfast.errors import EditRefusedError, RequestClosedError
 from handfast.payloads.evaluation import CheckArguments, Evaluated
 from handfast.testing import Reply, call

@@ -12,7 +12,7 @@ from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueRequest, Resp
 from conftest import Effects, MakeLab
 from handfast import Agent, Run, tool
 from handfast.errors import RequestClosedError
-from handfast.events import history_of
+from handfast.history.reader import history_of
 from handfast.testing import Lab, Reply, Script, call, text
 from handfast.testing.script import RecordedRequest, Step
 

@@ -12,7 +12,7 @@ from conftest import Effects, MakeLab
 from handfast import Agent, Ran, tool
 from handfast.errors import RunFailedError
 from handfast.testing import Reply, call
-from handfast.workflows.decided import OUTCOME_UNKNOWN
+from handfast.workflows.loop.verdicts import OUTCOME_UNKNOWN
 from spec.test_a_parallel_approvals import DONE, outputs
 
 PAY = Reply(call("pay", {"order": "7"}, "c1"))

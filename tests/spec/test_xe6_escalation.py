@@ -15,7 +15,7 @@ from _evidence import events_of, logged
 from conftest import Effects, MakeLab
 from handfast import Agent, Approval, Escalation, Handfast, Run, RunContext, question
 from handfast.errors import AnswerRefusedError, DefinitionError, NotAnApproverError
-from handfast.events import history_of, ledger_changes
+from handfast.history.reader import history_of, ledger_changes
 from handfast.payloads.requests import Request, Transition
 from handfast.testing import Lab, Reply, call
 from spec.test_lists import eventually

@@ -17,7 +17,7 @@ from _evidence import events_of, failed_tasks
 from conftest import Effects, MakeLab
 from handfast import Approval, Approve, Receipt, Reject
 from handfast.errors import ArchiveDamagedError, HistoryUnreadableError, RefusalError
-from handfast.events import ledger_changes
+from handfast.history.reader import ledger_changes
 from handfast.payloads.events import RequestDecided
 from handfast.payloads.requests import MEMO_LOG, Transition
 from handfast.server import EmbeddedServer

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from handfast import Agent, activity_tool, tool
 from handfast.errors import ArgumentsInvalidError, DefinitionError
 from handfast.payloads.undecodable import Undecodable
-from handfast.workflows.existing import read_result
+from handfast.workflows.driver.existing_activity import read_result
 
 
 class Address(BaseModel):

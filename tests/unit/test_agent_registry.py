@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from handfast.agent import Agent, Rejection
-from handfast.context import RunContext, ToolContext
+from handfast.definitions.agents.agent import Agent, Rejection
+from handfast.definitions.agents.handoff import handoff
+from handfast.definitions.agents.registry import Registry
+from handfast.definitions.context import RunContext, ToolContext
+from handfast.definitions.tools.function_tool import Tool, tool
 from handfast.errors import DefinitionError, UnknownAgentError, UnknownToolError
-from handfast.handoffs import handoff
-from handfast.registry import Registry
-from handfast.tools import Tool, tool
 
 
 class Desk(BaseModel):

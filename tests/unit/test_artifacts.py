@@ -14,12 +14,25 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from handfast import Agent, HandfastPlugin, question, tool
-from handfast.activities.references import LARGEST_PIECE_BYTES, PREVIEW_BYTES, Artifacts, preview, read_output_tool
-from handfast.artifacts import ArtifactStore, FolderStore, artifact_store, place_of_run, store_by_default, store_named
+from handfast.activities.runtime.references import (
+    LARGEST_PIECE_BYTES,
+    PREVIEW_BYTES,
+    Artifacts,
+    preview,
+    read_output_tool,
+)
+from handfast.definitions.agents.registry import Registry
 from handfast.errors import ArgumentsInvalidError, ArtifactError, DefinitionError
 from handfast.payloads.artifacts import Artifact
 from handfast.payloads.cutting import cut, whole_characters
-from handfast.registry import Registry
+from handfast.storage.artifacts import (
+    ArtifactStore,
+    FolderStore,
+    artifact_store,
+    place_of_run,
+    store_by_default,
+    store_named,
+)
 
 DATA = b"0123456789" * 1000
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -263,7 +276,7 @@ async def test_a_store_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPa
         def below(self, name: str) -> Hanging:
             return self
 
-    monkeypatch.setattr("handfast.activities.references.STORE_S", 0.05)
+    monkeypatch.setattr("handfast.activities.runtime.references.STORE_S", 0.05)
     artifacts = Artifacts(Hanging(tmp_path))
     with pytest.raises(ArtifactError, match="longer than"):
         await ActivityEnvironment().run(artifacts.keep, DATA)

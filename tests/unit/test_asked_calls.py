@@ -6,7 +6,7 @@ import pytest
 
 from handfast.errors import RequestClosedError
 from handfast.payloads.model_call import PlannedCall
-from handfast.workflows.frames import Call, Frame, asked_call, asking_frame
+from handfast.workflows.frame.frame import Call, Frame, asked_call, asking_frame
 from unit.test_carrying import request
 
 

@@ -11,10 +11,10 @@ from handfast.payloads.changed import ChangedFacts
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import ApprovalPlan, DoubtPlan, PlannedCall
 from handfast.payloads.requests import Approve, Request
-from handfast.workflows import asking
-from handfast.workflows.asker import Asker
-from handfast.workflows.entry import Entry
-from handfast.workflows.frames import Call, Frame
+from handfast.workflows.frame.frame import Call, Frame
+from handfast.workflows.ledger import requests
+from handfast.workflows.ledger.binding import Asker
+from handfast.workflows.ledger.entry import Entry
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 ITEM: Final[JsonObject] = {"type": "function_call", "name": "wipe", "call_id": "c1", "arguments": '{"target": "a"}'}
@@ -38,9 +38,9 @@ def asked(plan: ApprovalPlan | None = BY_ITSELF, **call: Any) -> tuple[Frame, Ca
 
 def changed_request(frame: Frame, call: Call, run: Asker) -> Request:
     """What is asked about a call after the world has changed."""
-    before = asking.of_call(frame, call, ITEM, run)
+    before = requests.of_call(frame, call, ITEM, run)
     approved = Entry(request=before, digest=before.digest, state="decided", verdict=Approve(), closed_by="ann")
-    return asking.changed(frame, call, {"target": "a"}, run, approved=approved, facts=CHANGED)
+    return requests.changed(frame, call, {"target": "a"}, run, approved=approved, facts=CHANGED)
 
 
 def test_p4_silence_lets_no_call_run_whose_approval_did_not_hold() -> None:
@@ -48,19 +48,19 @@ def test_p4_silence_lets_no_call_run_whose_approval_did_not_hold() -> None:
     neither in the request that follows, nor in one for arguments that are edited then."""
     run = asker()
     frame, call = asked()
-    first = asking.of_call(frame, call, ITEM, run)
+    first = requests.of_call(frame, call, ITEM, run)
     assert first.on_deadline == "approve"
     call.unproven = 1
-    unproven = asking.unproven(frame, call, ITEM, run, reason="not verified", closed=first)
+    unproven = requests.unproven(frame, call, ITEM, run, reason="not verified", closed=first)
     assert (unproven.on_deadline, unproven.reason) == ("reject", "not verified")
     assert unproven.deadline == NOW + timedelta(hours=1)
     frame, call = asked(reasked=1)
     changed = changed_request(frame, call, run)
     assert changed.on_deadline == "reject"
-    unproven = asking.unproven(frame, call, ITEM, run, reason="not verified", closed=changed)
+    unproven = requests.unproven(frame, call, ITEM, run, reason="not verified", closed=changed)
     assert unproven.on_deadline == "reject"
     for rule in (None, BY_ITSELF):
-        edited = asking.again(frame, call, changed, arguments={"target": "b"}, rule=rule, editor="bob", asker=run)
+        edited = requests.again(frame, call, changed, arguments={"target": "b"}, rule=rule, editor="bob", asker=run)
         assert edited.on_deadline == "reject"
 
 
@@ -71,11 +71,11 @@ def test_xg5_what_has_changed_is_shown_to_whoever_is_asked_next(follows: str) ->
     frame, call = asked(reasked=1)
     changed = changed_request(frame, call, run)
     if follows == "an edit":
-        new = asking.again(frame, call, changed, arguments={"target": "b"}, rule=None, editor="bob", asker=run)
+        new = requests.again(frame, call, changed, arguments={"target": "b"}, rule=None, editor="bob", asker=run)
     else:
-        new = asking.unproven(frame, call, ITEM, run, reason="not verified", closed=changed)
+        new = requests.unproven(frame, call, ITEM, run, reason="not verified", closed=changed)
         other = changed.model_copy(update={"call_id": "c2"})
-        assert asking.unproven(frame, call, ITEM, run, reason="not verified", closed=other).facts is None
+        assert requests.unproven(frame, call, ITEM, run, reason="not verified", closed=other).facts is None
     assert new.facts == {"changed": CHANGED.to_wire()}
 
 
@@ -84,7 +84,7 @@ def test_xe6_a_call_in_doubt_is_brought_to_mind_by_its_own_deadline() -> None:
     plan = ApprovalPlan(deadline_s=60, on_deadline="reject", remind_s=[30, 300, 3000])
     for doubt, expected in ((None, [30, 300, 3000]), (DoubtPlan(deadline_s=1000), [30, 300])):
         frame, call = asked(plan, doubt=doubt)
-        request = asking.in_doubt(frame, call, ITEM, asker(), reason="?", facts={}, released=None)
+        request = requests.in_doubt(frame, call, ITEM, asker(), reason="?", facts={}, released=None)
         assert [(step.at - NOW).total_seconds() for step in request.schedule or ()] == expected
 
 
@@ -94,8 +94,8 @@ def test_xg1_histories_from_before_are_asked_as_they_were() -> None:
     frame, call = asked(unproven=1)
     changed = changed_request(frame, call, run)
     assert changed.on_deadline == "reject"
-    unproven = asking.unproven(frame, call, ITEM, run, reason="not verified", closed=changed)
+    unproven = requests.unproven(frame, call, ITEM, run, reason="not verified", closed=changed)
     assert (unproven.on_deadline, unproven.facts) == ("approve", None)
     frame, call = asked(ApprovalPlan(deadline_s=60, remind_s=[30, 300]))
-    request = asking.in_doubt(frame, call, ITEM, run, reason="?", facts={}, released=None)
+    request = requests.in_doubt(frame, call, ITEM, run, reason="?", facts={}, released=None)
     assert len(request.schedule or ()) == 1

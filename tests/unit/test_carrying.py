@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from handfast.payloads.remember import Remember
 from handfast.payloads.requests import Approve, Decision, Reject, Request
-from handfast.workflows.frames import Frame
-from handfast.workflows.ledger import Ledger
-from handfast.workflows.packing import loose_in, put_pack
+from handfast.workflows.continuation.packs import loose_in, put_pack
+from handfast.workflows.frame.frame import Frame
+from handfast.workflows.ledger.ledger import Ledger
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from handfast._server_state import ServerState, write_state
 from handfast.connection import DEFAULT_ADDRESS, connect, connect_config
 from handfast.errors import ConnectionProfileError, ServerUnavailableError
 from handfast.server import EmbeddedServer
+from handfast.server.state import ServerState, write_state
 
 
 @pytest.fixture(scope="module")

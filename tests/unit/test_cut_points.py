@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from handfast import Agent, Truncate
-from handfast.activities.sending import sent
+from handfast.activities.model.conversation import sent
 from handfast.errors import DefinitionError
 from handfast.payloads.conversation import (
     cut_points,
@@ -20,7 +19,7 @@ from handfast.payloads.conversation import (
     start_of_turns,
     without_orphans,
 )
-from handfast.testing._responses_conversation import Store
+from handfast.testing.responses.conversation import Store
 
 Item = dict[str, Any]
 

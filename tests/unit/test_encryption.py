@@ -9,22 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter, WorkflowSerializationContext
 
 from _clear import ring
 from _encrypting import SealingCodec
 from handfast import Keyring
-from handfast.artifacts import FolderStore
-from handfast.converter import tolerant
-from handfast.encryption import EncryptionCodec, encrypted
+from handfast.encryption.codec import EncryptionCodec, encrypted
+from handfast.encryption.converter import tolerant
+from handfast.encryption.keyring import keyring_named
+from handfast.encryption.sealing import KEY, WORKFLOW
 from handfast.errors import DefinitionError, KeyMissingError, PayloadUnreadableError, SealBrokenError
-from handfast.keyring import keyring_named
 from handfast.payloads.undecodable import Undecodable
-from handfast.sealed_store import SealedStore
-from handfast.sealing import KEY, WORKFLOW
+from handfast.storage.artifacts import FolderStore
+from handfast.storage.sealed_store import SealedStore
 
 HERE = WorkflowSerializationContext(namespace="default", workflow_id="w1")
 THERE = WorkflowSerializationContext(namespace="default", workflow_id="w2")
@@ -61,7 +60,7 @@ async def test_equal_payloads_never_look_equal() -> None:
 
 async def test_nothing_unpacks_beyond_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a key holder packed too tightly is refused before it fills the memory; what is too large is not packed."""
-    monkeypatch.setattr("handfast.encryption.LARGEST_BYTES", 10_000)
+    monkeypatch.setattr("handfast.encryption.codec.LARGEST_BYTES", 10_000)
     keys = ring("k1")
     large = await converter(keys).encode(["x" * 20_000])
     assert await converter(keys).decode(large) == ["x" * 20_000]

@@ -8,8 +8,8 @@ import pytest
 
 from handfast.payloads.guardrails import KEPT_RESULTS, GuardrailResult, Judged, kept
 from handfast.payloads.model_call import ModelReply, NamedGuardrail, PlannedCall
-from handfast.workflows import guards
-from handfast.workflows.frames import Call, Frame
+from handfast.workflows.frame.frame import Call, Frame
+from handfast.workflows.loop import guardrails
 
 
 def frame_with(*named: tuple[str, bool], output: list[str] | None = None) -> Frame:
@@ -18,15 +18,15 @@ def frame_with(*named: tuple[str, bool], output: list[str] | None = None) -> Fra
     asked = ModelReply(
         block="b", items=[], input_guardrails=[NamedGuardrail(name=name, parallel=beside) for name, beside in named]
     )
-    assert guards.know(frame, asked) is bool(named)
-    guards.know(frame, ModelReply(block="c", items=[], output_guardrails=output))
+    assert guardrails.know(frame, asked) is bool(named)
+    guardrails.know(frame, ModelReply(block="c", items=[], output_guardrails=output))
     return frame
 
 
 def started(frame: Frame) -> list[str]:
     """Start what is to be started; its names."""
     names = []
-    for step in guards.next_guards(frame):
+    for step in guardrails.next_guards(frame):
         step.guard.state = "running"
         names.append(step.guard.name)
     return names
@@ -34,7 +34,7 @@ def started(frame: Frame) -> list[str]:
 
 def passes(frame: Frame, name: str) -> None:
     """Let a guardrail allow."""
-    guards.take(frame, next(each for each in frame.guards if each.name == name), Judged(outcome="allow"))
+    guardrails.take(frame, next(each for each in frame.guards if each.name == name), Judged(outcome="allow"))
 
 
 def test_blocking_guardrails_come_one_by_one_then_the_others_together() -> None:
@@ -44,17 +44,17 @@ def test_blocking_guardrails_come_one_by_one_then_the_others_together() -> None:
     assert started(frame) == []
     passes(frame, "a")
     assert started(frame) == ["b"]
-    assert guards.hold_model(frame)
+    assert guardrails.hold_model(frame)
     passes(frame, "b")
-    assert not guards.hold_model(frame)
+    assert not guardrails.hold_model(frame)
     assert started(frame) == ["c", "d"]
     effect: list[tuple[Literal["read_only"] | None, bool]] = [("read_only", False), (None, True)]
     for declared, held in effect:
         plan = PlannedCall(index=0, kind="run", effect=declared)
-        assert guards.hold_call(frame, Call(plan=plan, call_id="c1", tool="t")) is held
+        assert guardrails.hold_call(frame, Call(plan=plan, call_id="c1", tool="t")) is held
     passes(frame, "c")
     passes(frame, "d")
-    assert not guards.hold_call(frame, Call(plan=PlannedCall(index=0, kind="run"), call_id="c1", tool="t"))
+    assert not guardrails.hold_call(frame, Call(plan=PlannedCall(index=0, kind="run"), call_id="c1", tool="t"))
 
 
 @pytest.mark.parametrize("beside", [False, True], ids=["input-done", "input-under-way"])
@@ -62,19 +62,19 @@ def test_an_output_ends_the_frame_when_every_guardrail_has_passed(*, beside: boo
     """Output guardrails come one by one; with a parallel one of the input under way the frame is not finished."""
     frame = frame_with(*([("beside", True)] if beside else []), output=["x", "y"])
     assert started(frame) == (["beside"] if beside else [])
-    guards.finish(frame, "done")
+    guardrails.finish(frame, "done")
     for name in ["beside", "x", "y"] if beside else ["x", "y"]:
         assert frame.phase == "checking"
         started(frame)
         passes(frame, name)
-        guards.settle(frame)
+        guardrails.settle(frame)
     assert (frame.phase, frame.output) == ("finished", "done")
 
 
 def test_without_guardrails_an_output_ends_the_frame_at_once() -> None:
     """Nothing is waited for where there is nothing to wait for."""
     frame = frame_with()
-    guards.finish(frame, "done")
+    guardrails.finish(frame, "done")
     assert frame.phase == "finished"
 
 
@@ -82,7 +82,7 @@ def test_without_guardrails_an_output_ends_the_frame_at_once() -> None:
 def test_one_that_stops_the_run_leaves_its_facts(outcome: Literal["fail", "error"], kind: str) -> None:
     """The failure names the guardrail and its reason, as text and as facts."""
     frame = frame_with(("a", True))
-    guards.take(frame, frame.guards[0], Judged(outcome=outcome, reason="no"))
+    guardrails.take(frame, frame.guards[0], Judged(outcome=outcome, reason="no"))
     assert frame.failure is not None
     assert (frame.failure.type, frame.failure.facts) == (kind, frame.guardrails[0].to_wire())
     assert "input guardrail a of desk" in frame.failure.message

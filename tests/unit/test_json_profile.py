@@ -6,8 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from handfast.errors import JsonProfileError
 from handfast.payloads.json_profile import MAX_DEPTH, check_json, parse_json, scrub, scrub_json

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from temporalio.common import WorkerDeploymentVersion
 
-from handfast.workflows.leaving import Leaving
+from handfast.workflows.state.leaving import Leaving
 
 LONG = 100
 """Events of a history after which it is left anyway."""

@@ -16,7 +16,7 @@ from handfast.errors import (
 )
 from handfast.payloads.remember import Remember
 from handfast.payloads.requests import Approve, Decision, GiveUp, Ran, Reject, Request, RunAgain, Verdict
-from handfast.workflows.ledger import Ledger, LedgerState
+from handfast.workflows.ledger.ledger import Ledger, LedgerState
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 LATER: Final = NOW + timedelta(hours=1)

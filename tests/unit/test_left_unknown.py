@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from handfast import OutcomeUnknownError
-from handfast.activities.left_unknown import is_left_unknown
+from handfast.activities.tool.errors import is_left_unknown
 
 
 def caused(error: Exception, cause: BaseException) -> Exception:

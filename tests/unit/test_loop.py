@@ -9,10 +9,10 @@ import pytest
 
 from handfast.payloads.model_call import ApprovalPlan, PlannedCall
 from handfast.payloads.requests import Approve, Request, RunAgain, Verdict
-from handfast.workflows.entry import Entry
-from handfast.workflows.frames import Call, Frame
-from handfast.workflows.loop import next_steps
-from handfast.workflows.steps import Settle, StartTool
+from handfast.workflows.frame.frame import Call, Frame
+from handfast.workflows.ledger.entry import Entry
+from handfast.workflows.loop.next_steps import next_steps
+from handfast.workflows.loop.steps import Settle, StartTool
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 

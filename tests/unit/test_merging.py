@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from handfast.delta_reader import Position
-from handfast.merging import Cursor, Item, Merger
+from handfast.client.merge import Cursor, Item, Merger
+from handfast.deltas.reader import Position
 from handfast.payloads.deltas import Delta, DeltasDiscarded, attempt_id
 from handfast.payloads.events import (
     MessageAnswered,

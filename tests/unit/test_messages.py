@@ -11,12 +11,12 @@ from handfast.errors import MessageConflictError
 from handfast.payloads.guardrails import Judged
 from handfast.payloads.messages import Message
 from handfast.payloads.model_call import ModelReply
-from handfast.workflows import guards, loop, messages
-from handfast.workflows.frames import Frame, Guard, Queued
-from handfast.workflows.ledger import Ledger
-from handfast.workflows.mailbox import KEPT_MESSAGES, Mailbox, MailboxState
-from handfast.workflows.messages import CheckMessage, PlaceMessages, RefuseMessages
-from handfast.workflows.steps import CallModel, Stop
+from handfast.workflows.frame.frame import Frame, Guard, Queued
+from handfast.workflows.ledger.ledger import Ledger
+from handfast.workflows.loop import guardrails, messages, next_steps
+from handfast.workflows.loop.messages import CheckMessage, PlaceMessages, RefuseMessages
+from handfast.workflows.loop.steps import CallModel, Stop
+from handfast.workflows.state.mailbox import KEPT_MESSAGES, Mailbox, MailboxState
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -32,7 +32,7 @@ def frame_with(*queued: str, input_guard: bool = False) -> Frame:
 
 def steps(frame: Frame) -> list[object]:
     """What the loop wants next."""
-    return list(loop.next_steps(frame, {}, NOW, 0))
+    return list(next_steps.next_steps(frame, {}, NOW, 0))
 
 
 def test_a_model_call_waits_until_every_message_was_looked_at() -> None:
@@ -49,7 +49,7 @@ def test_a_model_call_waits_until_every_message_was_looked_at() -> None:
     assert steps(frame) == []
     for each in checks:
         assert isinstance(each, CheckMessage)
-        assert guards.take_message(frame, each.message, each.guard, Judged(outcome="allow")) is None
+        assert guardrails.take_message(frame, each.message, each.guard, Judged(outcome="allow")) is None
     assert steps(frame) == [PlaceMessages()]
     frame.queue = []
     assert steps(frame) == [CallModel()]
@@ -77,7 +77,7 @@ def test_before_the_first_model_call_nothing_is_placed() -> None:
 def test_a_message_at_the_end_is_answered_or_refused(change: dict[str, object], expected: object) -> None:
     """A frame that has its output goes on for a message where it may; else it says why not, and ends."""
     frame = frame_with("m1").model_copy(update={"turn": 1, **change})
-    guards.finish(frame, "the answer", ModelReply(block="b", items=[]))
+    guardrails.finish(frame, "the answer", ModelReply(block="b", items=[]))
     assert frame.phase == "checking"
     found = steps(frame)
     if not isinstance(expected, str):
@@ -96,7 +96,7 @@ def test_an_output_that_is_being_looked_at_is_not_given_up() -> None:
     """While an output guardrail runs, a message waits: what trips on the answer ends the run as ever."""
     frame = frame_with("m1")
     frame.output_guards = [Guard(name="polite", agent="desk", kind="output", state="running")]
-    guards.finish(frame, "the answer")
+    guardrails.finish(frame, "the answer")
     assert steps(frame) == []
     frame.guards[0].state = "done"
     assert steps(frame) == [PlaceMessages()]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from handfast.payloads.requests import Approve, Decision, DecisionOutcome
-from handfast.workflows import outcomes
-from handfast.workflows.outcomes import Outcomes
+from handfast.workflows.ledger import outcomes
+from handfast.workflows.ledger.outcomes import Outcomes
 from unit.test_ledger import NOW, book, decision, take
 
 

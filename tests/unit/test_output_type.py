@@ -11,11 +11,11 @@ import pytest
 from pydantic import BaseModel, Field, field_validator
 from typing_extensions import TypedDict
 
-from handfast.agent import Agent
+from handfast.definitions.agents.agent import Agent
+from handfast.definitions.schema.output_type import OutputType, built, output_type_of, unwrapped
 from handfast.errors import DefinitionError, OutputInvalidError
-from handfast.output_type import OutputType, built, output_type_of, unwrapped
 from handfast.payloads.json_profile import JsonValue, parse_json
-from handfast.testing._responses_schema import schema_problem
+from handfast.testing.responses.schema import schema_problem
 
 
 class Finding(BaseModel):

@@ -9,12 +9,12 @@ from temporalio.testing import ActivityEnvironment
 
 from _signing import ring
 from handfast import Approve, Decision, Remember, Signer
-from handfast.activities.proofs import Proving
+from handfast.activities.tool.proofs import Proving
 from handfast.payloads.model_call import Origin
 from handfast.payloads.proofs import Proofs
 from handfast.payloads.signed import About, Place
 from handfast.payloads.tool_call import ToolCall
-from handfast.trusted_keys import SKEW
+from handfast.signing.trusted_keys import SKEW
 
 
 @pytest.mark.parametrize(("ago", "proven"), [(timedelta(0), True), (SKEW + timedelta(seconds=5), False)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import subprocess
@@ -152,6 +153,20 @@ def test_the_public_names_are_pinned(module: ModuleType, names: tuple[str, ...])
     assert tuple(module.__all__) == names
     assert sorted(names) == list(names)
     assert set(names) <= set(dir(module))
+
+
+@pytest.mark.parametrize("module", [handfast, handfast.testing])
+def test_type_checkers_see_the_names_that_are_loaded(module: ModuleType) -> None:
+    """The imports for type checkers are those of the table that names are loaded by, each marked as exported."""
+    assert module.__file__ is not None
+    [block] = [each for each in ast.parse(Path(module.__file__).read_text()).body if isinstance(each, ast.If)]
+    shown = {
+        name.asname: f"{each.module}.{name.name}"
+        for each in block.body
+        if isinstance(each, ast.ImportFrom)
+        for name in each.names
+    }
+    assert shown == {name: f"{module.__name__}.{home}.{name}" for name, home in vars(module)["_HOMES"].items()}
 
 
 def test_no_public_name_is_that_of_a_module() -> None:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from handfast import Approve
-from handfast.workflows import remembering
-from handfast.workflows.remembering import Remembered
+from handfast.workflows.ledger import standing_decisions
+from handfast.workflows.ledger.standing_decisions import Remembered
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_a_later_decision_replaces_one_for_the_same_people(
 ) -> None:
     """However the approvers are spelled; groups are names of systems, and told apart to the letter."""
     known = [kept(["Ann", "bob", "group:ops"])]
-    assert len(remembering.added(known, kept(approvers), lambda: one_spelling)) == count
+    assert len(standing_decisions.added(known, kept(approvers), lambda: one_spelling)) == count
 
 
 def kept(approvers: list[str]) -> Remembered:

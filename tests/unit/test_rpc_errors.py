@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
-from handfast._rpc import is_update_limit
+from handfast.temporal.rpc import is_update_limit
 
 TOTAL = "The limit on the total number of distinct updates in this workflow has been reached (2000). Make sure…"
 IN_FLIGHT = "limit on number of concurrent in-flight updates has been reached (10)"

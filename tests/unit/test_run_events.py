@@ -11,12 +11,10 @@ import pytest
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
 
-from handfast.converter import tolerant
+from handfast.encryption.converter import tolerant
 from handfast.errors import OffsetUnknownError, PayloadInvalidError
-from handfast.payloads.archiving import ARCHIVE
-from handfast.payloads.events import RequestDecided, RunEvent, UnknownEvent, read_event
-from handfast.run_events import project
-from handfast.run_events.facts import (
+from handfast.history.events import project
+from handfast.history.events.facts import (
     Closed,
     ContinuedTo,
     Fact,
@@ -27,9 +25,11 @@ from handfast.run_events.facts import (
     Scheduled,
     Started,
 )
-from handfast.run_events.loops import Emitter
-from handfast.run_events.projection import Projection
-from handfast.segments import Offset, events_of
+from handfast.history.events.loops import Emitter
+from handfast.history.events.projection import Projection
+from handfast.history.segments import Offset, events_of
+from handfast.payloads.archiving import ARCHIVE
+from handfast.payloads.events import RequestDecided, RunEvent, UnknownEvent, read_event
 
 ROOT = Path(__file__).parents[2]
 HISTORIES = [

@@ -16,10 +16,10 @@ from uuid import UUID
 import pytest
 from pydantic import AfterValidator, BaseModel, Field
 
-from handfast.approval import Approval
-from handfast.context import RunContext, ToolContext
+from handfast.definitions.context import RunContext, ToolContext
+from handfast.definitions.gates.approval import Approval
+from handfast.definitions.tools.function_tool import Tool, tool
 from handfast.errors import ArgumentsInvalidError, DefinitionError
-from handfast.tools import Tool, tool
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -532,7 +532,7 @@ def test_a_sync_tool_sees_cancellation_from_its_thread() -> None:
 def test_definitions_load_neither_temporal_nor_openai() -> None:
     """Importing agent code is light, and a sandboxed workflow may do it."""
     script = (
-        "import sys, handfast.tools, handfast.agent, handfast.approval, handfast.registry\n"
+        "import sys, handfast.definitions.agents.registry\n"
         "print([name for name in ('temporalio', 'openai') if name in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

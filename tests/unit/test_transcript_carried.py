@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from handfast.workflows.transcript import Transcript
+from handfast.workflows.state.transcript import Transcript
 
 
 @pytest.mark.parametrize("block", [uuid.uuid4().hex, str(uuid.uuid4()), "summary"], ids=["hex", "hyphens", "other"])

@@ -12,11 +12,11 @@ from temporalio import workflow
 from temporalio.client import WorkflowHistory
 
 from handfast.testing import replay
-from handfast.workflows.driver import Driver
-from handfast.workflows.publish import Publisher
+from handfast.workflows.driver.driver import Driver
+from handfast.workflows.state.publish import Publisher
 from replay.two_runs import TwoRuns
 
-RECORDED = Path(__file__).parents[1] / "replay" / "histories" / "0.1.0"
+RECORDED = Path(__file__).parents[1] / "replay" / "histories" / "0.2.0"
 WAITS = ("asking", "hosted", "nested", "running")
 Plant = Callable[[pytest.MonkeyPatch], None]
 

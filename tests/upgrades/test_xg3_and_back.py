@@ -42,7 +42,7 @@ def next_release(folder: Path) -> Path:
     """A copy of the package with a further step in its workflows, kept from runs that began without it."""
     package = Path(handfast.__file__).parent
     shutil.copytree(package, folder / "handfast")
-    driver = folder / "handfast" / "workflows" / "driver.py"
+    driver = folder / "handfast" / "workflows" / "driver" / "driver.py"
     source = driver.read_text()
     assert source.count(STEP) == 1
     driver.write_text(source.replace(STEP, CHANGED))

@@ -15,9 +15,9 @@ from cli.conftest import Cli
 from conftest import Effects, MakeLab
 from handfast import Agent, Approval, Handfast, Run, Trouble, tool
 from handfast.cli import exits
+from handfast.client.trouble import ATTEMPTS
 from handfast.testing import Fail, Lab, Reply, Script, When, call, replay
-from handfast.trouble import ATTEMPTS
-from handfast.workflows.driver import Driver
+from handfast.workflows.driver.driver import Driver
 from spec.test_a_parallel_approvals import DONE, desk
 
 WIPE = Reply(call("wipe", {"target": "t"}, "c1"))
@@ -128,7 +128,7 @@ async def test_what_does_not_get_on_needs_attention(
             When(then=WIPE),
         ),
     )
-    monkeypatch.setattr("handfast.trouble.OVERDUE_AFTER", timedelta(0))
+    monkeypatch.setattr("handfast.client.trouble.OVERDUE_AFTER", timedelta(0))
     late, failing, lost, waiting = [await lab.start(name) for name in ("late", "failing", "lost", "desk")]
     unserved = lab.watch(await Handfast(lab.client, task_queue=f"nobody-{lab.task_queue}").start("desk", "go"))
     await lab.next_request(waiting)

@@ -6,7 +6,7 @@ import pytest
 
 from conftest import Effects, MakeLab
 from handfast.testing import Reply, call
-from handfast.workflows.state import RunState
+from handfast.workflows.state.run_state import RunState
 from spec.test_a_parallel_approvals import DONE, desk
 
 

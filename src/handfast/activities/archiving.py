@@ -14,14 +14,14 @@ from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from handfast._rpc import is_lost_place
-from handfast.activities.keeping import kept_alive
-from handfast.activities.runtime import Runtime
-from handfast.converter import of_workflow
+from handfast.activities.runtime.keeping import kept_alive
+from handfast.activities.runtime.runtime import Runtime
+from handfast.encryption.converter import of_workflow
 from handfast.errors import ArtifactError, PayloadInvalidError
+from handfast.history.conversation import whole_transcript
 from handfast.payloads.archiving import ARCHIVE, Archived, ArchiveSegment
 from handfast.payloads.json_profile import JsonObject
-from handfast.reading import whole_transcript
+from handfast.temporal.rpc import is_lost_place
 
 logger = logging.getLogger(__name__)
 

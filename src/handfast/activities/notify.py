@@ -10,8 +10,8 @@ from typing import Final
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from handfast.activities.runtime import Runtime
-from handfast.activities.user_code import UserCodeError, call_user_code
+from handfast.activities.runtime.runtime import Runtime
+from handfast.activities.runtime.user_code import UserCodeError, call_user_code
 from handfast.errors import PayloadInvalidError
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.notify import NOTIFY, Notification, Notified, Notify

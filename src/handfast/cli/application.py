@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from handfast.cli.exits import InputError
 from handfast.errors import TargetError
 from handfast.payloads.base import problems_of
-from handfast.plugin import HandfastPlugin
 from handfast.worker import load_plugin
+from handfast.worker.plugin import HandfastPlugin
 
 PROJECT: Final = "pyproject.toml"
 TABLE: Final = "tool.handfast"

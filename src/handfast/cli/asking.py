@@ -14,7 +14,7 @@ from rich.text import Text
 from handfast.cli.output import one_line
 from handfast.cli.show import print_request, takes_form
 from handfast.cli.tables import utc_now
-from handfast.deciding import Deciding
+from handfast.client.decide import Deciding
 from handfast.errors import AnswerRefusedError, JsonProfileError, RefusalError
 from handfast.payloads.json_profile import parse_json
 from handfast.payloads.requests import Answer, Approve, Reject, Request, Verdict

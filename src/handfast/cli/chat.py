@@ -19,12 +19,11 @@ from handfast.cli.output import json_text, say, visible, warn
 from handfast.cli.place import handfast
 from handfast.cli.terminal import console
 from handfast.cli.watch import Watcher
+from handfast.client.events import Item
+from handfast.client.session import Session, Turn
 from handfast.errors import RefusalError
-from handfast.live import Item
 from handfast.payloads.events import RunEvent
 from handfast.payloads.json_profile import JsonValue
-from handfast.sessions import Session
-from handfast.turns import Turn
 
 SHOWN: Final = frozenset(
     {

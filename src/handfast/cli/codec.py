@@ -11,8 +11,8 @@ from typing import Final
 
 from handfast.cli import exits
 from handfast.cli.output import one_line, say, write_json
-from handfast.codec_server import CodecServer
-from handfast.keyring import Keyring
+from handfast.encryption.codec_server import CodecServer
+from handfast.encryption.keyring import Keyring
 
 TOKEN: Final = "HANDFAST_CODEC_TOKEN"
 SHORTEST_TOKEN: Final = 16

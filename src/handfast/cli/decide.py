@@ -9,9 +9,9 @@ from handfast.cli import exits
 from handfast.cli.options import Where
 from handfast.cli.output import json_text, one_line, say, warn, write_json
 from handfast.cli.place import handfast
-from handfast.client import Handfast
+from handfast.client.client import Handfast
+from handfast.client.lists import OpenRequest
 from handfast.errors import JsonProfileError, RunEndedError, UnknownRequestError
-from handfast.lists import OpenRequest
 from handfast.payloads.json_profile import JsonValue, parse_json
 from handfast.payloads.remember import Remember
 from handfast.payloads.requests import Answer, GiveUp, Ran, Receipt, Request, RunAgain, Verdict

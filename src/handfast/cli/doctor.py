@@ -9,13 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from handfast.cli import exits
+from handfast.cli.health.checks import CHECKS, away, examine
+from handfast.cli.health.findings import Finding
 from handfast.cli.options import Where
 from handfast.cli.output import say, write_json
 from handfast.cli.place import handfast
 from handfast.cli.terminal import cell, console
 from handfast.errors import NamespaceNotFoundError, ServerUnavailableError
-from handfast.health.checks import CHECKS, away, examine
-from handfast.health.findings import Finding
 
 MARKS: Final = {"ok": ("ok", "green"), "note": ("note", "yellow"), "wrong": ("WRONG", "bold red")}
 

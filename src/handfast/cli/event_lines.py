@@ -9,7 +9,7 @@ from rich.text import Text
 from handfast.cli.output import json_text, one_line
 from handfast.cli.tables import STYLES, arguments_text
 from handfast.payloads import events
-from handfast.payloads.signed import SignedBy
+from handfast.payloads.signature import SignedBy
 
 SHOWN: Final = 400
 """Characters of an output or a text that a line shows."""

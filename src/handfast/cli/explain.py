@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from temporalio.service import RPCError, RPCStatusCode
 
-from handfast._rpc import is_missing_namespace
 from handfast.cli import exits
 from handfast.errors import HandfastError, RunExistsError
+from handfast.temporal.rpc import is_missing_namespace
 
 
 def explain(error: Exception) -> tuple[int, str]:

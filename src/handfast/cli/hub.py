@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from handfast._server_state import nearest_state
 from handfast.connection import connect_config
-from handfast.deltas_hub import DeltaHub
-from handfast.deltas_local import nearby_hub
+from handfast.deltas.hub import DeltaHub
+from handfast.deltas.local import nearby_hub
+from handfast.server.state import nearest_state
 
 VARIABLE: Final = "HANDFAST_DELTAS"
 

@@ -13,8 +13,8 @@ from handfast.cli.output import json_text, one_line, say, write_json
 from handfast.errors import DefinitionError
 
 try:
-    from handfast.signing import Signer, key_id_of
-    from handfast.trusted_keys import TrustedKey, TrustedKeys
+    from handfast.signing.signer import Signer, key_id_of
+    from handfast.signing.trusted_keys import TrustedKey, TrustedKeys
 except ImportError as error:
     raise DefinitionError("keys", str(error)) from None
 

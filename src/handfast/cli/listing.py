@@ -12,7 +12,7 @@ from handfast.cli.output import one_line, say, write_json
 from handfast.cli.place import handfast, whole
 from handfast.cli.tables import attention_table, requests_table, runs_table, utc_now
 from handfast.cli.terminal import console
-from handfast.lists import OpenRequest, ordered
+from handfast.client.lists import OpenRequest, ordered
 from handfast.payloads.people import named
 from handfast.payloads.runs import RunPhase
 

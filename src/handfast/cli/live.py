@@ -14,20 +14,20 @@ from rich.spinner import Spinner
 from rich.text import Text
 from temporalio.service import RPCError
 
-from handfast.chain import chain_of, current
 from handfast.cli.asking import Asker
 from handfast.cli.output import one_line, warn
 from handfast.cli.progress import MODEL, TOOL, Progress, progress_text
 from handfast.cli.tables import arguments_text
 from handfast.cli.terminal import cell, console
 from handfast.cli.words import Words
-from handfast.client import Handfast
-from handfast.converter import of_workflow
+from handfast.client.client import Handfast
+from handfast.client.events import Item
+from handfast.client.run import Run
+from handfast.client.trouble import trouble_of
+from handfast.encryption.converter import of_workflow
 from handfast.errors import HandfastError, WaitingForPeople
-from handfast.handle import Run
-from handfast.live import Item
+from handfast.history.chain import chain_of, current
 from handfast.payloads.progress import ToolProgress
-from handfast.trouble import trouble_of
 
 LOOK_S: Final = 1.0
 """Between two looks at what running tools say."""

@@ -16,11 +16,11 @@ from temporalio.runtime import (
 )
 from temporalio.service import RPCError
 
-from handfast._key_files import signer_at
 from handfast.cli.options import Where
-from handfast.client import Handfast
+from handfast.client.client import Handfast
 from handfast.payloads.requests import Request
 from handfast.payloads.runs import OWN_WORKFLOWS
+from handfast.signing.key_files import signer_at
 
 HEARTBEAT: Final = timedelta(seconds=5)
 """How often a worker says of itself which version it has."""

@@ -9,7 +9,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.converter import DataConverter
 
-from handfast.events import ledger_changes
+from handfast.history.reader import ledger_changes
 from handfast.payloads.progress import ToolProgress
 from handfast.payloads.requests import Request
 

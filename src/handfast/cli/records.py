@@ -15,7 +15,7 @@ from handfast.cli import exits
 from handfast.cli.options import Where
 from handfast.cli.output import one_line, say, warn, write_json
 from handfast.cli.place import handfast
-from handfast.client import Handfast
+from handfast.client.client import Handfast
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from handfast.cli.output import one_line, say, warn
 from handfast.cli.show import answer_text, print_request
 from handfast.cli.tables import SHORT_ID, utc_now
 from handfast.cli.terminal import console
-from handfast.client import Handfast
+from handfast.client.client import Handfast
+from handfast.client.run import Run
 from handfast.errors import HandfastError, RunCancelledError, RunFailedError, RunNotFoundError
-from handfast.handle import Run
 
 if TYPE_CHECKING:
     from handfast.testing import Script

@@ -11,8 +11,8 @@ from typing import Any
 
 from handfast.cli import exits
 from handfast.cli.output import one_line, say, write_json
+from handfast.encryption.keyring import Keyring, key_file
 from handfast.errors import DefinitionError
-from handfast.keyring import Keyring, key_file
 
 
 def rekey(file: Path, id: str | None, *, current: bool, use: str | None, as_json: bool) -> int:

@@ -18,7 +18,6 @@ from temporalio.common import WorkerDeploymentVersion
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
-from handfast._server_state import DIRECTORY
 from handfast.cli import exits
 from handfast.cli.application import PROJECT, TABLE, Application, Served, find_application, import_application
 from handfast.cli.hub import join_deltas, own_deltas
@@ -27,10 +26,11 @@ from handfast.cli.output import one_line, say, warn, write_json
 from handfast.cli.place import quiet_core
 from handfast.cli.rehearsal import Rehearsal, scripted_model
 from handfast.connection import connect
-from handfast.deltas_local import forget_hub, nearby_hub, write_hub
+from handfast.deltas.local import forget_hub, nearby_hub, write_hub
 from handfast.discretion import Discreet
-from handfast.polling import ACTIVITIES, WORKFLOWS, pollers
 from handfast.server import EmbeddedServer
+from handfast.server.state import DIRECTORY
+from handfast.temporal.polling import ACTIVITIES, WORKFLOWS, pollers
 from handfast.worker import make_worker, serve
 
 POLLING_WITHIN_S: Final = 10.0

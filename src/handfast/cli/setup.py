@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 
-from handfast._namespace import register_search_attributes
 from handfast.cli import exits
 from handfast.cli.options import Where
 from handfast.cli.output import one_line, say, write_json
 from handfast.cli.place import quiet_core
 from handfast.connection import connect, connect_config
 from handfast.payloads.search_attributes import SEARCH_ATTRIBUTES
+from handfast.temporal.namespace import register_search_attributes
 
 
 def show_commands(where: Where, *, as_json: bool) -> int:

@@ -18,12 +18,12 @@ from handfast.cli.output import json_text, plain, visible, write_json
 from handfast.cli.place import handfast, whole
 from handfast.cli.tables import ago, approvers_text, arguments_text, calls_table, status_text, step_text, until, utc_now
 from handfast.cli.terminal import cell, console
-from handfast.client import Handfast
+from handfast.client.client import Handfast
+from handfast.client.run import Run
+from handfast.client.trouble import Trouble, trouble_of
 from handfast.errors import RunCancelledError, RunFailedError
-from handfast.handle import Run
 from handfast.payloads.requests import Request
 from handfast.payloads.runs import RunResult, RunStatus
-from handfast.trouble import Trouble, trouble_of
 
 
 @dataclass(frozen=True)

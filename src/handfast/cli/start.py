@@ -15,12 +15,12 @@ from handfast.cli.options import Where
 from handfast.cli.output import say, warn, write_json
 from handfast.cli.place import handfast
 from handfast.cli.show import answer_text
-from handfast.client import Handfast
+from handfast.client.client import Handfast
+from handfast.client.run import Run
+from handfast.client.start import UNSET
 from handfast.errors import HandfastError, RunCancelledError, RunFailedError, WaitingForPeople
-from handfast.handle import Run
 from handfast.payloads.base import problems_of
 from handfast.payloads.json_profile import JsonObject
-from handfast.starting import UNSET
 
 
 @dataclass(frozen=True)

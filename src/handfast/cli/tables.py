@@ -11,10 +11,10 @@ from rich.text import Text
 
 from handfast.cli.output import json_text
 from handfast.cli.terminal import cell
-from handfast.lists import OpenRequest, RunInfo
+from handfast.client.lists import OpenRequest, RunInfo
+from handfast.client.trouble import Trouble
 from handfast.payloads.requests import Request, Scheduled
 from handfast.payloads.runs import CallStatus
-from handfast.trouble import Trouble
 
 STYLES: Final = {
     "running": "cyan",

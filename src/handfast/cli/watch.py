@@ -21,12 +21,12 @@ from handfast.cli.output import say
 from handfast.cli.place import handfast
 from handfast.cli.terminal import console
 from handfast.cli.words import Words
-from handfast.handle import Run
-from handfast.live import Item
+from handfast.client.events import Item
+from handfast.client.run import Run
+from handfast.client.session import Session
 from handfast.payloads.deltas import Delta, DeltasDiscarded
 from handfast.payloads.events import RequestOpened, RunEvent
 from handfast.payloads.requests import Request
-from handfast.sessions import Session
 
 CLOSING = frozenset({"request_decided", "request_edited", "request_expired", "request_withdrawn"})
 

@@ -10,7 +10,6 @@ from handfast.errors.archive import (
     ArchiveDamagedError,
     ArchiveUnavailableError,
 )
-from handfast.errors.base import HandfastError
 from handfast.errors.calls import (
     ArgumentsInvalidError,
     ArtifactError,
@@ -25,8 +24,34 @@ from handfast.errors.definitions import (
     UnknownAgentError,
     UnknownToolError,
 )
-from handfast.errors.payloads import (
+from handfast.errors.runs import (
+    HistoryExpiredError,
+    OffsetUnknownError,
+    RunCancelledError,
+    RunExistsError,
+    RunFailedError,
+    RunGoesOnError,
+    RunNotFoundError,
+    UpdateLimitError,
+    WaitingForPeople,
+)
+from handfast.errors.server import (
+    ConnectionProfileError,
+    NamespaceNotFoundError,
+    PortBusyError,
+    SearchAttributesMissingError,
+    ServerBinaryMissingError,
+    ServerStartError,
+    ServerUnavailableError,
+)
+from handfast.errors.sessions import (
+    AnswerExpiredError,
+    SessionNotFoundError,
+    TurnFailedError,
+)
+from handfast.payloads.errors import (
     ConverterIncompatibleError,
+    HandfastError,
     HistoryUnreadableError,
     JsonProfileError,
     KeyMissingError,
@@ -34,7 +59,7 @@ from handfast.errors.payloads import (
     PayloadUnreadableError,
     SealBrokenError,
 )
-from handfast.errors.refusals import (
+from handfast.payloads.refusals import (
     REFUSALS,
     AlreadyVotedError,
     AnswerRefusedError,
@@ -65,31 +90,6 @@ from handfast.errors.refusals import (
     StaleDigestError,
     UnknownRequestError,
     VerdictNotAllowedError,
-)
-from handfast.errors.runs import (
-    HistoryExpiredError,
-    OffsetUnknownError,
-    RunCancelledError,
-    RunExistsError,
-    RunFailedError,
-    RunGoesOnError,
-    RunNotFoundError,
-    UpdateLimitError,
-    WaitingForPeople,
-)
-from handfast.errors.server import (
-    ConnectionProfileError,
-    NamespaceNotFoundError,
-    PortBusyError,
-    SearchAttributesMissingError,
-    ServerBinaryMissingError,
-    ServerStartError,
-    ServerUnavailableError,
-)
-from handfast.errors.sessions import (
-    AnswerExpiredError,
-    SessionNotFoundError,
-    TurnFailedError,
 )
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from handfast.errors.base import HandfastError
+from handfast.payloads.errors import HandfastError
 
 
 class ArchiveDamagedError(HandfastError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from handfast.errors.base import HandfastError
+from handfast.payloads.errors import HandfastError
 
 
 class ArgumentsInvalidError(HandfastError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from handfast.errors.base import HandfastError
+from handfast.payloads.errors import HandfastError
 
 
 class DefinitionError(HandfastError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from handfast.errors.base import HandfastError
+from handfast.payloads.errors import HandfastError
 
 if TYPE_CHECKING:
     from handfast.payloads.usage import Usage

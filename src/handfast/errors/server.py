@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from handfast.errors.base import HandfastError
+from handfast.payloads.errors import HandfastError
 
 
 class ServerBinaryMissingError(HandfastError):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from handfast.errors.base import HandfastError
 from handfast.errors.runs import RunFailedError, RunNotFoundError
+from handfast.payloads.errors import HandfastError
 
 if TYPE_CHECKING:
     from handfast.payloads.sessions import TurnFailure

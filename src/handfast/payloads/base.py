@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from handfast.errors import PayloadInvalidError
+from handfast.payloads.errors import PayloadInvalidError
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.undecodable import Undecodable
 

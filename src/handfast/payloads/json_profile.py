@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 from pydantic import JsonValue
 
-from handfast.errors import JsonProfileError
+from handfast.payloads.errors import JsonProfileError
 
 __all__ = [
     "MAX_DEPTH",

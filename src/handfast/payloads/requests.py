@@ -11,7 +11,7 @@ from handfast.payloads.base import Instant, Payload
 from handfast.payloads.binding import Binding, Bound
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.remember import Remember
-from handfast.payloads.signed import Signature, SignedBy
+from handfast.payloads.signature import Signature, SignedBy
 
 RequestKind = Literal["approval", "question", "budget", "handoff", "hosted_mcp", "in_doubt"]
 DeadlineDefault = Literal["reject", "approve", "fail", "give_up"]

@@ -18,8 +18,8 @@ from pydantic import (
 from pydantic_core import PydanticSerializationError
 from typing_extensions import TypeVar
 
-from handfast.errors import JsonProfileError, PayloadInvalidError
 from handfast.payloads.base import Payload, problems_of
+from handfast.payloads.errors import JsonProfileError, PayloadInvalidError
 from handfast.payloads.guardrails import GuardrailResult
 from handfast.payloads.history import History, KeptHistory
 from handfast.payloads.json_profile import JsonObject, JsonValue, check_json

@@ -2,71 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import AfterValidator, StringConstraints
-
-from handfast.errors import DecisionUnsignedError
 from handfast.payloads.base import Payload
 from handfast.payloads.canonical import canonical_json, sha256_digest
 from handfast.payloads.json_profile import JsonObject
-
-if TYPE_CHECKING:
-    from handfast.payloads.requests import Decision
+from handfast.payloads.refusals import DecisionUnsignedError
+from handfast.payloads.requests import Decision
 
 STATEMENT: Final = "handfast-decision-1"
 """Says in every signed statement what it is: a signature over anything else of the same key is none of a decision."""
-_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", re.ASCII)
-
-
-def _instant(text: str) -> str:
-    if _INSTANT.fullmatch(text) is None:
-        raise ValueError("a time in UTC is expected, as in 2026-01-02T03:04:05Z")
-    datetime.fromisoformat(text)
-    return text
-
-
-KeyId = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-Method = Annotated[str, StringConstraints(min_length=1, max_length=32)]
-
-
-class SignedBy(Payload):
-    """Which key vouches for a name: where it stands, the name beside it is verified, and elsewhere claimed.
-
-    Attributes:
-        method: What signed, as it says itself: *cli*, *python*, *gateway*, …
-    """
-
-    kid: KeyId
-    method: Method
-
-
-class Signature(Payload):
-    """An Ed25519 signature over the statement of a decision.
-
-    Attributes:
-        kid: Of the key that signed.
-        at: When; text, as it is signed letter by letter.
-        value: The 64 bytes in base64.
-    """
-
-    kid: KeyId
-    at: Annotated[str, AfterValidator(_instant)]
-    method: Method
-    value: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{86}==$")]
-
-    @property
-    def time(self) -> datetime:
-        """`at` as a time."""
-        return datetime.fromisoformat(self.at).astimezone(UTC)
-
-    @property
-    def signed_by(self) -> SignedBy:
-        """What is recorded of it."""
-        return SignedBy(kid=self.kid, method=self.method)
 
 
 class Place(Payload):

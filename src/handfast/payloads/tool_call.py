@@ -6,12 +6,12 @@ import json
 from collections.abc import Sequence
 from typing import Final, Literal, Self
 
-from handfast.errors import PayloadInvalidError
 from handfast.payloads.artifacts import Artifact
 from handfast.payloads.base import Instant, Payload
 from handfast.payloads.binding import Binding
 from handfast.payloads.context_edits import ContextEdit
 from handfast.payloads.cutting import cut
+from handfast.payloads.errors import PayloadInvalidError
 from handfast.payloads.json_profile import JsonObject, JsonValue, scrub
 from handfast.payloads.model_call import Effect, Origin
 from handfast.payloads.proofs import Proofs

@@ -8,35 +8,42 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from handfast.testing.lab import Lab
-    from handfast.testing.replaying import fetch_histories, replay
-    from handfast.testing.responses_server import ResponsesServer
+if TYPE_CHECKING:  # a test compares these with the table below, name by name
+    from handfast.testing.lab import (
+        Lab as Lab,
+    )
+    from handfast.testing.replaying import (
+        fetch_histories as fetch_histories,
+        replay as replay,
+    )
+    from handfast.testing.responses_server import (
+        ResponsesServer as ResponsesServer,
+    )
     from handfast.testing.script import (
-        Compacted,
-        Delay,
-        Drop,
-        Fail,
-        Gate,
-        Hang,
-        Pause,
-        Reply,
-        Script,
-        When,
-        call,
-        code_interpreter_item,
-        compaction,
-        custom_call,
-        file_search_item,
-        image_generation_item,
-        mcp_approval,
-        mcp_call_item,
-        mcp_tools_item,
-        raw,
-        reasoning,
-        refusal,
-        text,
-        web_search_item,
+        Compacted as Compacted,
+        Delay as Delay,
+        Drop as Drop,
+        Fail as Fail,
+        Gate as Gate,
+        Hang as Hang,
+        Pause as Pause,
+        Reply as Reply,
+        Script as Script,
+        When as When,
+        call as call,
+        code_interpreter_item as code_interpreter_item,
+        compaction as compaction,
+        custom_call as custom_call,
+        file_search_item as file_search_item,
+        image_generation_item as image_generation_item,
+        mcp_approval as mcp_approval,
+        mcp_call_item as mcp_call_item,
+        mcp_tools_item as mcp_tools_item,
+        raw as raw,
+        reasoning as reasoning,
+        refusal as refusal,
+        text as text,
+        web_search_item as web_search_item,
     )
 
 _HOMES = {
@@ -69,37 +76,9 @@ _HOMES = {
     "text": "script",
     "web_search_item": "script",
 }
+"""Where each public name is defined, below this package."""
 
-__all__ = [
-    "Compacted",
-    "Delay",
-    "Drop",
-    "Fail",
-    "Gate",
-    "Hang",
-    "Lab",
-    "Pause",
-    "Reply",
-    "ResponsesServer",
-    "Script",
-    "When",
-    "call",
-    "code_interpreter_item",
-    "compaction",
-    "custom_call",
-    "fetch_histories",
-    "file_search_item",
-    "image_generation_item",
-    "mcp_approval",
-    "mcp_call_item",
-    "mcp_tools_item",
-    "raw",
-    "reasoning",
-    "refusal",
-    "replay",
-    "text",
-    "web_search_item",
-]
+__all__ = sorted(_HOMES)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field
 
-from handfast.testing._responses_record import Json
+from handfast.testing.record import Json
 
 _CLOSED = ConfigDict(extra="forbid", strict=True)
 

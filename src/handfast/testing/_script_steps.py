@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field
 
-from handfast.testing._responses_record import RecordedRequest
 from handfast.testing._script_outputs import Output, Text
+from handfast.testing.record import RecordedRequest
 
 _CLOSED = ConfigDict(extra="forbid", strict=True)
 

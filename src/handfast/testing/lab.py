@@ -22,29 +22,29 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHistory
 from temporalio.service import RPCError
 from temporalio.worker import Replayer, Worker
 
-from handfast._plugin_options import Resources
-from handfast.agent import Agent
-from handfast.approval import Groups
-from handfast.artifacts import ArtifactsAt
-from handfast.chain import chain_of
-from handfast.client import Handfast
-from handfast.deltas import DeltaStream
-from handfast.handle import Run
-from handfast.hooks import AgentHooks
-from handfast.notify import NotifyFunction
+from handfast.client.client import Handfast
+from handfast.client.run import Run
+from handfast.client.watch import Watching
+from handfast.definitions.agents.agent import Agent
+from handfast.definitions.agents.hooks import AgentHooks
+from handfast.definitions.gates.approval import Groups
+from handfast.definitions.gates.notify import NotifyFunction
+from handfast.definitions.secret import SecretResolver
+from handfast.deltas.stream import DeltaStream
+from handfast.history.chain import chain_of
 from handfast.payloads.requests import Request
-from handfast.plugin import HandfastPlugin
-from handfast.secret import SecretResolver
 from handfast.server import EmbeddedServer
+from handfast.storage.artifacts import ArtifactsAt
 from handfast.testing.replaying import has_begun
 from handfast.testing.responses_server import ResponsesServer
 from handfast.testing.script import Script, Step
-from handfast.watching import Watching
 from handfast.worker import make_worker
+from handfast.worker.options import Resources
+from handfast.worker.plugin import HandfastPlugin
 
 if TYPE_CHECKING:
-    from handfast.signing import Signer
-    from handfast.trusted_keys import TrustedKeys
+    from handfast.signing.signer import Signer
+    from handfast.signing.trusted_keys import TrustedKeys
 
 Watched = TypeVar("Watched", bound=Watching)
 

@@ -9,8 +9,8 @@ from temporalio.client import Client, WorkflowHistory
 from temporalio.converter import DataConverter
 from temporalio.worker import Replayer
 
-from handfast.lists import of_agents
-from handfast.plugin import HandfastPlugin
+from handfast.client.lists import of_agents
+from handfast.worker.plugin import HandfastPlugin
 
 
 async def fetch_histories(client: Client, *, limit: int = 100) -> list[WorkflowHistory]:

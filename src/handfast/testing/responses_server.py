@@ -27,10 +27,10 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import unquote
 
-from handfast.testing._responses_http import Connection, Exchange
-from handfast.testing._responses_play import Player
-from handfast.testing._responses_record import Json, RecordedRequest, State, Violation
-from handfast.testing._responses_refusal import ApiRefusal
+from handfast.testing.record import Json, RecordedRequest, State, Violation
+from handfast.testing.responses.http import Connection, Exchange
+from handfast.testing.responses.play import Player
+from handfast.testing.responses.refusal import ApiRefusal
 from handfast.testing.script import Script, ScriptInvalidError, Step
 
 __all__ = ["RecordedRequest", "ResponsesServer", "Violation", "main"]

@@ -33,7 +33,6 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 from pydantic import ConfigDict, Discriminator, Tag, TypeAdapter, ValidationError
 
 from handfast.errors import HandfastError
-from handfast.testing._responses_record import RecordedRequest
 from handfast.testing._script_outputs import (
     Call,
     Compaction,
@@ -61,6 +60,7 @@ from handfast.testing._script_outputs import (
     web_search_item,
 )
 from handfast.testing._script_steps import Compacted, Delay, Drop, Fail, Gate, Hang, Pause, Reply, Step, Usage, When
+from handfast.testing.record import RecordedRequest
 
 __all__ = [
     "Call",

@@ -8,8 +8,8 @@ from typing import Any, Generic, overload
 from temporalio.exceptions import ApplicationError
 from typing_extensions import TypeVar
 
+from handfast.definitions.schema.output_type import OutputType, built, typed_result
 from handfast.errors import DefinitionError, OutputInvalidError
-from handfast.output_type import OutputType, built, typed_result
 from handfast.payloads.json_profile import JsonValue
 from handfast.payloads.runs import RunResult
 

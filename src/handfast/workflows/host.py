@@ -16,21 +16,21 @@ from handfast.payloads.messages import OnMessage
 from handfast.payloads.requests import MEMO_LOG
 from handfast.payloads.runs import RunInput, RunPhase, RunResult
 from handfast.workflows.agent_ref import AgentRef, Output, read_output
-from handfast.workflows.archiving import archive_segment
-from handfast.workflows.cancelling import CallCanceller
-from handfast.workflows.carrying import Carrier, restored
-from handfast.workflows.conversation import Conversation, Talk
-from handfast.workflows.deciding import Decider
-from handfast.workflows.doors import goes_on, read_start
-from handfast.workflows.driver import Driver
-from handfast.workflows.frames import Frame
-from handfast.workflows.leaving import next_version
-from handfast.workflows.queries import Queries
-from handfast.workflows.raising import Raiser
-from handfast.workflows.sending import Sender
-from handfast.workflows.state import RunState
-from handfast.workflows.talking import SessionSender
-from handfast.workflows.unread import Unread
+from handfast.workflows.continuation.archive import archive_segment
+from handfast.workflows.continuation.carry import Carrier, restored
+from handfast.workflows.conversation.conversation import Conversation, Talk
+from handfast.workflows.conversation.handlers import SessionSender
+from handfast.workflows.driver.driver import Driver
+from handfast.workflows.frame.frame import Frame
+from handfast.workflows.handlers.cancel_call import CallCanceller
+from handfast.workflows.handlers.decide import Decider
+from handfast.workflows.handlers.decode import goes_on, read_start
+from handfast.workflows.handlers.queries import Queries
+from handfast.workflows.handlers.raise_limits import Raiser
+from handfast.workflows.handlers.send import Sender
+from handfast.workflows.state.leaving import next_version
+from handfast.workflows.state.run_state import RunState
+from handfast.workflows.tasks.unread import Unread
 
 PREFIX: Final = "handfast."
 """Before every handler name of a host inside a user's own workflow."""

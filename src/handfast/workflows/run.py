@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.runs import RunInput, RunPhase, RunResult
-from handfast.workflows.doors import read_carry, read_start
+from handfast.workflows.handlers.decode import read_carry, read_start
 from handfast.workflows.host import AgentHost
 
 EXPECTED = 'AgentRun takes one object: {"agent": name, "input": text or items, …}'

@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.runs import RunPhase
 from handfast.payloads.sessions import SessionInput
-from handfast.workflows.doors import read_carry, read_start
+from handfast.workflows.handlers.decode import read_carry, read_start
 from handfast.workflows.host import AgentHost
 
 EXPECTED = 'AgentSession takes one object: {"agent": name, "import_items"?: items, …}'

@@ -6,7 +6,7 @@ from typing import Literal
 
 from handfast.payloads.base import Instant, Payload
 from handfast.payloads.requests import RequestKind
-from handfast.payloads.signed import SignedBy
+from handfast.payloads.signature import SignedBy
 
 LoopEnded = Literal["completed", "failed", "cancelled", "ended"]
 """*ended*: the history does not show how."""

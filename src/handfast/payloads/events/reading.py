@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from handfast.errors import PayloadInvalidError
 from handfast.payloads.base import Instant, Payload, problems_of
+from handfast.payloads.errors import PayloadInvalidError
 from handfast.payloads.events.calls import CallEvent
 from handfast.payloads.events.loops import LoopEvent
 from handfast.payloads.events.messages import MessageEvent

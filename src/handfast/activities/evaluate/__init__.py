@@ -1,0 +1,1 @@
+"""The activity that runs user code other than tools."""

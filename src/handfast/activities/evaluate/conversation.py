@@ -1,0 +1,163 @@
+"""Making a conversation short: by its provider, or by an agent that writes a summary."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from typing import Any, Final
+
+from temporalio.exceptions import ApplicationError
+
+from handfast.activities.model.conversation import OrderedBlocks
+from handfast.activities.model.request import instructions_of, model_name, port_of, to_application_error, with_spent
+from handfast.activities.runtime.runtime import Runtime
+from handfast.definitions.agents.agent import Agent
+from handfast.definitions.agents.compaction import Compact
+from handfast.errors import ArtifactError
+from handfast.models.port import CompactingPort, ModelAnswer, ModelCallError, ModelRequest
+from handfast.payloads.base import json_size
+from handfast.payloads.conversation import is_from_model, start_of_turns
+from handfast.payloads.evaluation import CompactHistory, Evaluated, PackBlocks
+from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.model_call import Origin
+from handfast.payloads.transcript import BLOCK_BYTES, Block, Pack, user_message
+from handfast.payloads.usage import Spent
+from handfast.workflows.loop.next_steps import text_of_reply
+
+SUMMARY_HEAD: Final = "This is a summary of the conversation so far, which you no longer see as it was:"
+ASKED: Final = "Sum up the following conversation, so that it can go on from your summary alone."
+
+
+async def compact_history(asked: CompactHistory, runtime: Runtime) -> Evaluated:
+    """Make the start of a conversation short.
+
+    Raises:
+        ApplicationError: It could not be done; its type says why, as of a model call.
+    """
+    agent = runtime.registry.agent(asked.origin.agent)
+    rule = agent.compaction
+    if rule is None or rule.within_replies:
+        return Evaluated()  # a worker of another deploy wanted it, or the agent that handed over
+    blocks = await runtime.blocks.ordered(asked.origin)
+    items, until = _start(blocks, rule)
+    if until is None or not any(is_from_model(item) and item.get("type") != "compaction" for item in items):
+        return Evaluated()  # all of it has to stay, or is short already
+    answer, model = await _short(runtime, asked.origin, agent, rule, items)
+    spent = Spent(usage=answer.usage, model=model)
+    size = json_size(answer.items)
+    if size > BLOCK_BYTES:
+        problem = f"what is left has {size:,} bytes, more than the {BLOCK_BYTES:,} that a run can record"
+        return Evaluated(problem=problem, spent=spent)
+    return Evaluated(block=uuid.uuid4().hex, items=answer.items, until=until, spent=spent)
+
+
+def _start(blocks: OrderedBlocks, rule: Compact) -> tuple[list[JsonObject], str | None]:
+    """The items that are to be made short: whole blocks, the last of which is named."""
+    items = [item for _, block in blocks for item in block]
+    start = start_of_turns(items, rule.keep_turns)
+    taken: list[JsonObject] = []
+    until: str | None = None
+    for block_id, block in blocks:
+        if len(taken) + len(block) > start:
+            break
+        taken += block
+        until = block_id
+    return taken, until
+
+
+async def _short(
+    runtime: Runtime, origin: Origin, agent: Agent, rule: Compact, items: list[JsonObject]
+) -> tuple[ModelAnswer, str]:
+    by = agent if rule.agent is None else runtime.registry.agent(rule.agent)
+    context = await runtime.run_context(origin, by.context_type)
+    request = ModelRequest(
+        model=model_name(runtime, by),
+        instructions=await instructions_of(runtime, by, context),
+        items=items if rule.agent is None else _to_sum_up(items),
+        settings=by.model_settings,
+    )
+    port = port_of(runtime, by)
+    try:
+        if rule.agent is not None:
+            return _summary(await port.answer(request), request.model), request.model
+        if not isinstance(port, CompactingPort):
+            raise ApplicationError(
+                f"the model client {by.client!r} cannot compact; let an agent do it: Compact(by=…)",
+                type="ModelRefused",
+                non_retryable=True,
+            )
+        return await port.compact(request), request.model
+    except ModelCallError as error:
+        failed = to_application_error(error)
+        raise failed if error.usage is None else with_spent(failed, error.usage, request.model) from None
+
+
+def _summary(answer: ModelAnswer, model: str) -> ModelAnswer:
+    text = text_of_reply(answer.items)
+    if not text or answer.incomplete is not None:
+        why = "is empty" if not text else f"stopped in the middle ({answer.incomplete})"
+        error = ApplicationError(f"the summary {why}", type="ModelReplyInvalid", non_retryable=True)
+        raise with_spent(error, answer.usage, model)
+    return ModelAnswer(items=[user_message(f"{SUMMARY_HEAD}\n\n{text}")], usage=answer.usage)
+
+
+# --- the conversation as text ---
+
+
+def _to_sum_up(items: Sequence[JsonObject]) -> list[JsonObject]:
+    """What an agent reads that sums up: text, as no other model need know its items or be able to read its reasoning.
+    What a provider has compacted is handed on as it is."""
+    compacted = [item for item in items if item.get("type") == "compaction"]
+    told = "\n\n".join(line for line in map(_told, items) if line)
+    return [*compacted, user_message(f"{ASKED}\n\n<conversation>\n{told}\n</conversation>")]
+
+
+def _told(item: JsonObject) -> str:
+    kind = str(item.get("type", "message"))
+    match kind:
+        case "message":
+            return f"{item.get('role')}: {_text(item.get('content'))}"
+        case "reasoning" | "compaction":
+            return ""
+        case "function_call":
+            return f"call {item.get('name')}: {item.get('arguments')}"
+        case "custom_tool_call":
+            return f"call {item.get('name')}: {item.get('input')}"
+        case "function_call_output" | "custom_tool_call_output":
+            return f"output: {_text(item.get('output'))}"
+    return f"{kind}: {json.dumps({key: value for key, value in item.items() if key not in ('type', 'id')})}"
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return json.dumps(content)
+    return "\n".join(_part(part) for part in content)
+
+
+def _part(part: Any) -> str:
+    if not isinstance(part, dict):
+        return ""
+    for name in ("text", "refusal"):
+        if isinstance(part.get(name), str):
+            return str(part[name])
+    return f"[{part.get('type', 'content')}]"
+
+
+async def pack_blocks(asked: PackBlocks, runtime: Runtime) -> Evaluated:
+    """Keep blocks as one; the same ones lead to the same content, so that a retry changes nothing.
+
+    Raises:
+        ApplicationError: ``ArtifactFailed``: they could not be kept.
+    """
+    found = await runtime.blocks.some(asked.origin, asked.ids)
+    pack = Pack(blocks=[Block(id=block_id, items=items) for block_id, items in found])
+    data = json.dumps(pack.to_wire(), separators=(",", ":"), sort_keys=True).encode()
+    try:
+        packed = await runtime.artifacts.keep(data)
+    except ArtifactError as error:
+        raise ApplicationError(str(error), type="ArtifactFailed") from None
+    runtime.blocks.cache.forget(asked.ids)  # from now on they are read as one
+    return Evaluated(packed=packed)

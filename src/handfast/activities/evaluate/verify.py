@@ -1,0 +1,84 @@
+"""Asks a tool's `verify` whether a call in doubt took effect."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from temporalio.exceptions import ApplicationError
+
+from handfast.activities.runtime.calls import arguments_of, of_call
+from handfast.activities.runtime.outputs import bounded_error, bounded_output
+from handfast.activities.runtime.runtime import Runtime
+from handfast.activities.runtime.user_code import UserCodeError, call_user_code
+from handfast.definitions.tools.existing_activity import ActivityTool
+from handfast.definitions.tools.function_tool import Tool
+from handfast.errors import UnknownToolError
+from handfast.payloads.cutting import cut
+from handfast.payloads.evaluation import Evaluated, VerifyCall
+from handfast.payloads.requests import Ran, RunAgain
+from handfast.payloads.tool_call import ERROR_TEXT_BYTES
+
+VERIFY_S: Final = 20.0
+"""How long one answer may take."""
+
+
+async def verify_call(asked: VerifyCall, runtime: Runtime) -> Evaluated:
+    """Let the tool find out. What it cannot say, or what is no answer, is a problem for a person.
+
+    Raises:
+        ApplicationError: ``VerifyFailed``: it raised, or took too long. It is asked again, a few times.
+        UnknownToolError: This worker does not have it.
+    """
+    tool = _tool(asked, runtime)
+    if tool.verify is None:
+        return Evaluated(problem=f"{asked.tool} has no verify here")
+    arguments = await arguments_of(runtime, asked)
+    try:
+        tool.validate(arguments)
+    except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
+        return Evaluated(problem=bounded_error(error))
+    agent = runtime.registry.agents.get(asked.origin.agent)
+    own = tool.context_type if isinstance(tool, Tool) else None
+    run = await runtime.run_context(asked.origin, own or (agent.context_type if agent else None))
+    context = of_call(
+        run,
+        asked.tool,
+        call_id=asked.call_id,
+        arguments=arguments,
+        key=asked.key,
+        attempt=1,
+        resources=runtime.resources,
+    )
+    try:
+        answer: object = await asyncio.wait_for(call_user_code(tool.verify, context, threads=runtime.threads), VERIFY_S)
+    except TimeoutError:
+        raise ApplicationError(f"verify took longer than {VERIFY_S:g} s", type="VerifyFailed") from None
+    except UserCodeError as error:
+        raise ApplicationError(cut(f"verify raised {error}", ERROR_TEXT_BYTES)[0], type="VerifyFailed") from None
+    return _evaluated(answer)
+
+
+def _tool(asked: VerifyCall, runtime: Runtime) -> Tool[..., Any] | ActivityTool:
+    known = runtime.registry.tools.get(asked.tool)
+    if known is not None:
+        return known
+    offered = runtime.registry.agent(asked.origin.agent).offered
+    tool = offered.get(asked.tool)
+    if not isinstance(tool, ActivityTool):
+        raise UnknownToolError(asked.tool, sorted(offered))
+    return tool
+
+
+def _evaluated(answer: object) -> Evaluated:
+    match answer:
+        case None:
+            return Evaluated(problem="verify could not tell")
+        case RunAgain():
+            return Evaluated(verified="run_again")
+        case Ran(output=output):
+            shaped = bounded_output(output)
+            if shaped.problem is not None:
+                return Evaluated(problem="verify says that it ran, with an output that cannot be given to the model")
+            return Evaluated(verified="ran", output=shaped.output)
+    return Evaluated(problem=f"verify answered {type(answer).__name__}, not Ran, RunAgain or None")

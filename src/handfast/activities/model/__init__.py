@@ -1,0 +1,1 @@
+"""The activity that calls the model and plans the calls of its reply."""

@@ -1,0 +1,48 @@
+"""Which background response an attempt of a model call waits for, and how the next one gets to know of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from temporalio import activity
+
+from handfast.activities.runtime.keeping import Saying
+from handfast.models.port import Background
+from handfast.payloads.model_call import ModelCall
+from handfast.payloads.underway import Underway
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_S: Final = 480.0
+"""How long one call waits: less than the ten minutes that it may take."""
+
+
+def background_of(call: ModelCall, saying: Saying) -> Background:
+    """How the response of *call* is waited for: its id is in every heartbeat, so a further attempt picks it up."""
+
+    async def remember(response: str | None) -> None:
+        await saying.say([{"response": response}])
+
+    return Background(
+        remember=remember,
+        withdrawn=lambda: saying.is_withdrawn,
+        patience_s=PATIENCE_S,
+        resume=_begun(call),
+    )
+
+
+def waited_for(call: ModelCall, response: str) -> Underway:
+    """What the workflow is told of a response that is still being made."""
+    before = call.underway
+    return Underway(response=response, calls=1 + (before.calls if before and before.response == response else 0))
+
+
+def _begun(call: ModelCall) -> str | None:
+    """The response that an attempt before this one has begun, or else a call before this one."""
+    details = activity.info().heartbeat_details
+    if details and isinstance(details[0], Mapping) and "response" in details[0]:
+        said = details[0]["response"]
+        return said if isinstance(said, str) else None
+    return None if call.underway is None else call.underway.response

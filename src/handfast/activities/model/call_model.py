@@ -1,0 +1,253 @@
+"""The activity `handfast.call_model`: one model call, and a plan for every call in its reply."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any, Final
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from handfast.activities.model.attributes import AttributeProbe
+from handfast.activities.model.background import background_of, waited_for
+from handfast.activities.model.conversation import sent, to_be_compacted
+from handfast.activities.model.plans import Planner, after_tools_plan, asks, servers
+from handfast.activities.model.provider_history import FullTranscript, KeptConversation, history_port, refuse_unfit
+from handfast.activities.model.replies import answerable, drop_last_thoughts, offered_kinds, used_ids
+from handfast.activities.model.request import (
+    answered,
+    input_guardrails,
+    instructions_of,
+    model_name,
+    offered_now,
+    port_of,
+    request_settings,
+    structured,
+    with_spent,
+)
+from handfast.activities.runtime.hooks import model_end, model_start
+from handfast.activities.runtime.keeping import Saying, kept_alive
+from handfast.activities.runtime.runtime import Runtime
+from handfast.definitions.agents.agent import Agent
+from handfast.definitions.agents.handoff import Handoff
+from handfast.definitions.tools.offered import Offered
+from handfast.errors import PayloadInvalidError, UnknownAgentError
+from handfast.models.port import ModelAnswer, ModelRequest, OnDelta, StillUnderwayError
+from handfast.payloads.artifacts import READ_OUTPUT
+from handfast.payloads.call_items import CALLS
+from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
+from handfast.workflows.driver.last_words import refusal_of
+
+REPLY_BYTES: Final = 1_800_000
+"""Largest reply that is recorded. Above 2 MB the server would refuse it, and the paid call would be made again."""
+
+
+class CallModel:
+    """Holds what the activity needs; `run` is the activity."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._attributes = AttributeProbe()
+
+    @activity.defn(name="handfast.call_model")
+    async def run(self, arg: object) -> JsonObject:
+        """Load the agent and the missing transcript, call the model, and plan what follows.
+
+        Raises:
+            ApplicationError: Typed; each kind says whether a retry can help.
+        """
+        call = _read(arg)
+        cancelled = ApplicationError("the model call was cancelled", type="ModelCallCancelled", non_retryable=True)
+        saying = Saying()
+        work = self._told(call, self._agent(call), saying)
+        return await kept_alive(self._runtime.beats, work, cancelled, saying)
+
+    async def _told(self, call: ModelCall, agent: Agent, saying: Saying) -> JsonObject:
+        """Call the model, and where the run is streamed tell what it writes while it writes it."""
+        pen = self._runtime.deltas.pen(call.origin, turn=call.origin.turn + 1) if call.stream else None
+        if pen is None:
+            return await self._reply(call, agent, saying)
+        async with pen:
+            return await self._reply(call, agent, saying, pen.model)
+
+    async def _reply(
+        self, call: ModelCall, agent: Agent, saying: Saying, on_delta: OnDelta | None = None
+    ) -> JsonObject:
+        kept = self._kept(call, agent)
+        if kept is not None and (ready := await kept.prepared()) is not None:
+            return self._without_items(history=ready)
+        guarded = input_guardrails(agent) if call.guard else None
+        if guarded is not None:
+            return self._without_items(input_guardrails=guarded, history=call.history)
+        context = await self._runtime.run_context(call.origin, agent.context_type)
+        context.turn += 1
+        offered = dict(await offered_now(agent, context, self._runtime.threads))
+        if call.by_reference:
+            offered[READ_OUTPUT] = self._runtime.read_output
+        blocks = await (kept or FullTranscript(self._runtime.blocks, call)).blocks()
+        conversation = sent(agent, blocks)
+        request = ModelRequest(
+            model=model_name(self._runtime, agent),
+            instructions=await instructions_of(self._runtime, agent, context),
+            items=conversation.items,
+            tools=[*self._definitions(offered), *(each.definition() for each in agent.hosted)],
+            settings=request_settings(agent, called=bool(call.called)),
+            on_delta=on_delta,
+            background=background_of(call, saying) if agent.background else None,
+        )
+        observers = self._runtime.observers(agent.name)
+        await observers.tell("on_model_start", context, model_start(request))
+        began = time.monotonic()
+        try:
+            answer = await answered(kept or port_of(self._runtime, agent), request)
+        except StillUnderwayError as still:
+            return self._without_items(underway=waited_for(call, still.response))
+        took_s = time.monotonic() - began
+        try:
+            used = {each for _, block in blocks for each in used_ids(block)}
+            items = answerable(_whole(answer), used, offered_kinds(agent), servers(agent))
+            planner = Planner(agent, offered, context, self._runtime)
+            reply = await self._planned(agent, planner, items, answer)
+            if kept is not None:
+                reply = reply.model_copy(update={"history": await kept.position(answer, reply)})
+            known: dict[str, Any] = {"model": request.model, "read_from": conversation.read_from, **_place(call)}
+            known.update(signed=self._runtime.signed)
+            wire = _bounded(reply.model_copy(update={**await self._probed(call, agent), **known}))
+        except ApplicationError as error:
+            raise with_spent(error, answer.usage, request.model) from None
+        self._runtime.blocks.cache.put(reply.block, reply.items)
+        if conversation.read_from is not None:
+            self._runtime.blocks.leave_out(call.origin, conversation.read_from)
+        await observers.tell("on_model_end", context, model_end(request.model, reply, took_s))
+        return wire
+
+    def _without_items(self, **said: Any) -> JsonObject:
+        """What is said before there is a reply."""
+        known = {**self._deployed, "signed": self._runtime.signed}
+        return ModelReply(block=uuid.uuid4().hex, items=[], **known, **said).to_wire()
+
+    @property
+    def _deployed(self) -> dict[str, Any]:
+        """What a run takes over of its workers once, and keeps."""
+        return {"archive": self._runtime.archives, "notify": self._runtime.notifies, "marks": True}
+
+    async def _planned(
+        self, agent: Agent, planner: Planner, items: list[JsonObject], answer: ModelAnswer
+    ) -> ModelReply:
+        """Plan a reply's calls; of one that refuses, none is carried out."""
+        refused = refusal_of(items) is not None
+        if refused:
+            items = [item for item in items if item["type"] not in CALLS]
+            drop_last_thoughts(items)
+        calls = await planner.plan(items)
+        return ModelReply(
+            block=uuid.uuid4().hex,
+            items=items,
+            calls=calls,
+            after_tools=after_tools_plan(agent) if calls else None,
+            max_parallel=agent.max_parallel_calls if calls else None,
+            max_open=agent.max_open_requests if any(map(asks, calls)) else None,
+            forms=planner.forms(items, calls),
+            usage=answer.usage,
+            refusal=None if not refused else "failed" if agent.on_refusal is None else "handled",
+            handles_max_turns=True if agent.on_max_turns is not None else None,
+            response_id=answer.response_id,
+            structured=None if calls or refused else structured(agent, items),
+            output_guardrails=[each.name for each in agent.output_guardrails] or None,
+            compact=to_be_compacted(agent, answer.usage),
+        )
+
+    async def _probed(self, call: ModelCall, agent: Agent) -> dict[str, Any]:
+        """What the workflow wants to know once: search attributes, and the agent's own limits."""
+        if not call.probe:
+            return {}
+        return {
+            **self._deployed,
+            "attributes": await self._attributes.existing(activity.client()),
+            "max_turns": agent.max_turns or 0,
+            "max_tokens": agent.max_tokens,
+            "max_seconds": None if agent.max_duration is None else agent.max_duration.total_seconds(),
+            "on_limit": "ask" if agent.on_limit == "ask" else None,
+            "keeps": True if self._runtime.artifacts.kept_here else None,
+        }
+
+    def _agent(self, call: ModelCall) -> Agent:
+        try:
+            return self._runtime.registry.agent(call.origin.agent)
+        except UnknownAgentError as error:
+            first = call.guard is not None and len(call.origin.agent_path) == 1
+            # A worker of an older deploy may lack an agent that others have: the workflow tries those.
+            raise ApplicationError(
+                str(error), type="UnknownAgent" if first else "AgentMissing", non_retryable=True
+            ) from None
+
+    def _definitions(self, offered: Mapping[str, Offered]) -> list[JsonObject]:
+        """What the model is offered; a handoff by name says what its target's agent is for."""
+        definitions: list[JsonObject] = []
+        for each in offered.values():
+            definition = each.definition()
+            if isinstance(each, Handoff) and not each.description:
+                target = self._runtime.registry.agents.get(each.to)
+                said = target.description if target is not None else ""
+                definition["description"] = said or f"Give the conversation to the agent {each.to}."
+            definitions.append(definition)
+        return definitions
+
+    def _kept(self, call: ModelCall, agent: Agent) -> KeptConversation | None:
+        """The conversation as the agent's provider keeps it; None where it is sent in full."""
+        if call.history is None:
+            return None
+        refuse_unfit(agent, self._runtime.registry)
+        port = history_port(agent, port_of(self._runtime, agent))
+        return KeptConversation(self._runtime.blocks, call, call.history, port)
+
+
+def _place(call: ModelCall) -> dict[str, str | None]:
+    """Where the reply is recorded, for a workflow that binds its requests by it."""
+    info = activity.info()
+    return {"namespace": info.namespace, "run_id": info.workflow_run_id} if call.binds else {}
+
+
+def _read(arg: object) -> ModelCall:
+    try:
+        return ModelCall.from_wire(arg)
+    except PayloadInvalidError as error:
+        raise ApplicationError(str(error), type="PayloadInvalid", non_retryable=True) from None
+
+
+def _whole(answer: ModelAnswer) -> list[JsonObject]:
+    """The items of a reply that can be acted on.
+
+    Raises:
+        ApplicationError: It is incomplete, or empty.
+    """
+    if answer.incomplete is not None:
+        raise ApplicationError(
+            f"the reply stopped in the middle ({answer.incomplete})",
+            type="ModelIncomplete",
+            non_retryable=True,
+        )
+    if not any(item.get("type") not in ("reasoning", "compaction") for item in answer.items):
+        raise ApplicationError(
+            "the model's reply is empty",
+            type=REPLY_BROKEN,
+            non_retryable=True,
+        )
+    return answer.items
+
+
+def _bounded(reply: ModelReply) -> JsonObject:
+    wire = reply.to_wire()
+    size = len(json.dumps(wire))
+    if size > REPLY_BYTES:
+        raise ApplicationError(
+            f"the model's reply has {size:,} bytes, more than the {REPLY_BYTES:,} that a run can record; "
+            "lower max_output_tokens",
+            type="ModelReplyTooLarge",
+            non_retryable=True,
+        )
+    return wire

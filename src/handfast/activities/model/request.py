@@ -1,0 +1,197 @@
+"""How an agent asks its model: which one, through which client, with which instructions, and what its failures are."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from typing import Any, Final
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from handfast.activities.runtime.rules import RULE_S
+from handfast.activities.runtime.runtime import Runtime
+from handfast.activities.runtime.user_code import UserCodeError, call_user_code
+from handfast.definitions.agents.agent import Agent
+from handfast.definitions.context import RunContext
+from handfast.definitions.tools.offered import Offered
+from handfast.errors import OutputInvalidError
+from handfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest
+from handfast.payloads.json_profile import JsonObject, scrub
+from handfast.payloads.model_call import REPLY_BROKEN, NamedGuardrail, StructuredOutput
+from handfast.payloads.usage import Spent, Usage
+from handfast.workflows.driver.answers import answer_text
+
+logger = logging.getLogger(__name__)
+
+INSTRUCTIONS_S: Final = 30.0
+"""How long instructions that are a function may take."""
+
+
+PROBLEM_CHARACTERS: Final = 4000
+
+
+def model_name(runtime: Runtime, agent: Agent) -> str:
+    """The name of the model that *agent* asks.
+
+    Raises:
+        ApplicationError: ``ModelRefused``: nobody named one.
+    """
+    name = agent.model or runtime.default_model
+    if name is None:
+        raise ApplicationError(
+            f"agent {agent.name} names no model, and HandfastPlugin has no default_model",
+            type="ModelRefused",
+            non_retryable=True,
+        )
+    return name
+
+
+def port_of(runtime: Runtime, agent: Agent) -> ModelPort:
+    """The client through which *agent* asks.
+
+    Raises:
+        ApplicationError: ``ModelRefused``: the plugin has no such client.
+    """
+    port = runtime.models.get(agent.client)
+    if port is None:
+        known = ", ".join(sorted(runtime.models)) or "none"
+        raise ApplicationError(
+            f"agent {agent.name} wants the model client {agent.client!r}; HandfastPlugin(models=…) has {known}",
+            type="ModelRefused",
+            non_retryable=True,
+        )
+    return port
+
+
+async def instructions_of(runtime: Runtime, agent: Agent, context: RunContext[Any]) -> str:
+    """The instructions of *agent* for one request.
+
+    Raises:
+        ApplicationError: ``InstructionsFailed``: they are a function, and it gave none.
+    """
+    if isinstance(agent.instructions, str):
+        return agent.instructions
+    try:
+        asking = call_user_code(agent.instructions, context, threads=runtime.threads)
+        text = await asyncio.wait_for(asking, INSTRUCTIONS_S)
+    except TimeoutError:
+        problem = f"took longer than {INSTRUCTIONS_S:g} s"
+    except UserCodeError as error:
+        problem = f"raised {error}"
+    else:
+        return scrub(str(text))
+    raise ApplicationError(f"the instructions of {agent.name} {problem}", type="InstructionsFailed", non_retryable=True)
+
+
+async def answered(port: ModelPort, request: ModelRequest) -> ModelAnswer:
+    """Call the model; a background response that the provider has forgotten is made anew.
+
+    Raises:
+        ApplicationError: It did not answer, or not with a reply.
+        StillUnderwayError: A background response takes longer than the attempt can wait.
+    """
+    try:
+        try:
+            return await port.answer(request)
+        except ModelCallError as error:
+            if error.kind != "ResponseForgotten" or request.background is None:
+                raise
+            logger.warning("%s: %s; it is made anew", activity.info().workflow_id, error.kind)
+        await request.background.remember(None)
+        return await port.answer(replace(request, background=replace(request.background, resume=None)))
+    except ModelCallError as error:
+        # Without its cause: a vendor's error quotes the body, and one that cannot be recorded would be retried.
+        failed = to_application_error(error)
+        raise failed if error.usage is None else with_spent(failed, error.usage, request.model) from None
+
+
+def to_application_error(error: ModelCallError) -> ApplicationError:
+    """The failure of an activity that a model's is: it says whether a retry can help."""
+    if error.kind == "ModelReplyInvalid" and error.retryable:
+        return ApplicationError(error.message, type=REPLY_BROKEN, non_retryable=True)
+    return ApplicationError(
+        error.message,
+        type=error.kind,
+        non_retryable=not error.retryable,
+        next_retry_delay=error.retry_after,
+    )
+
+
+def with_spent(error: ApplicationError, usage: Usage, model: str) -> ApplicationError:
+    """The same failure, with what its reply has cost."""
+    return ApplicationError(
+        error.message,
+        Spent(usage=usage, model=model).to_wire(),
+        type=error.type,
+        non_retryable=error.non_retryable,
+        next_retry_delay=error.next_retry_delay,
+    )
+
+
+def request_settings(agent: Agent, *, called: bool = False) -> Mapping[str, Any]:
+    """The settings of the agent's requests, with the format of its answer where it has an output type.
+
+    Args:
+        agent: Whose request it is.
+        called: It has made a call in this loop before: a tool that it must call would be called for ever.
+    """
+    settings = dict(agent.model_settings)
+    if agent.compaction is not None and agent.compaction.within_replies:
+        settings["context_management"] = [{"type": "compaction", "compact_threshold": agent.compaction.at_tokens}]
+    if called and agent.reset_tool_choice and "tool_choice" in settings:
+        settings["tool_choice"] = _freed(settings["tool_choice"])
+    return settings if agent.output is None else agent.output.settings(settings, f"agent {agent.name!r}")
+
+
+def _freed(choice: object) -> object:
+    """The choice without its demand for a call; what it forbids, it goes on forbidding."""
+    if isinstance(choice, Mapping) and choice.get("type") == "allowed_tools":
+        return {**choice, "mode": "auto"}
+    return choice if choice == "none" else "auto"
+
+
+def input_guardrails(agent: Agent) -> list[NamedGuardrail] | None:
+    """What has to be asked before the model, blocking ones first; None where the agent has no input guardrails."""
+    ordered = sorted(agent.input_guardrails, key=lambda each: each.parallel)
+    return [NamedGuardrail(name=each.name, parallel=each.parallel) for each in ordered] or None
+
+
+def structured(agent: Agent, items: Sequence[JsonObject]) -> StructuredOutput | None:
+    """Check a final answer against the agent's output type, if it has one."""
+    output = agent.output
+    if output is None:
+        return None
+    try:
+        output.check_text(answer_text(items))
+    except OutputInvalidError as error:
+        return StructuredOutput(problem=scrub(str(error))[:PROBLEM_CHARACTERS])
+    return StructuredOutput(wrapped=output.wrapped or None)
+
+
+async def offered_now(agent: Agent, context: RunContext[Any], threads: Executor) -> Mapping[str, Offered]:
+    """Ask every `enabled` rule of *agent*, side by side; a rule that raises or hangs leaves its tool out."""
+    offered = agent.offered
+    answers = await asyncio.gather(*(_enabled(agent, each, context, threads) for each in offered.values()))
+    return {name: each for (name, each), enabled in zip(offered.items(), answers, strict=True) if enabled}
+
+
+async def _enabled(agent: Agent, offered: Offered, context: RunContext[Any], threads: Executor) -> bool:
+    rule = offered.enabled
+    if isinstance(rule, bool):
+        return rule
+    try:
+        answer: object = await asyncio.wait_for(call_user_code(rule, context, threads=threads), RULE_S)
+    except TimeoutError:
+        problem = f"took longer than {RULE_S:g} s"
+    except UserCodeError as error:
+        problem = f"raised {error.kind}"
+    else:
+        if isinstance(answer, bool):
+            return answer
+        problem = f"answered {type(answer).__name__}, not True or False"
+    logger.error("%s of agent %s is not offered: its enabled rule %s", offered.name, agent.name, problem)
+    return False

@@ -1,0 +1,1 @@
+"""What every activity of a worker uses."""

@@ -1,0 +1,113 @@
+"""Tells hooks what happens. They observe: whatever they do, the call goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Any, Final
+
+from temporalio import activity
+
+from handfast.activities.runtime.user_code import UserCodeError, call_user_code
+from handfast.definitions.agents.hooks import AgentHooks, ModelEnd, ModelStart, ToolEnd
+from handfast.definitions.context import ToolContext
+from handfast.models.port import ModelRequest
+from handfast.payloads.call_items import tool_of
+from handfast.payloads.model_call import ModelReply
+from handfast.payloads.tool_call import ToolOutcome
+from handfast.workflows.loop.next_steps import text_of_reply
+
+HOOK_S: Final = 5.0
+"""How long a hook may take before it is left behind."""
+
+logger = logging.getLogger(__name__)
+
+
+def model_start(request: ModelRequest) -> ModelStart:
+    """What hooks hear of a model call that begins."""
+    tools = tuple(str(each.get("name", each.get("type"))) for each in request.tools)
+    return ModelStart(model=request.model, items=len(request.items), tools=tools)
+
+
+def model_end(model: str, reply: ModelReply, took_s: float) -> ModelEnd:
+    """What hooks hear of a reply."""
+    calls = tuple(tool_of(reply.items[each.index]) for each in reply.calls)
+    return ModelEnd(model=model, text=text_of_reply(reply.items), calls=calls, usage=reply.usage, seconds=took_s)
+
+
+class Observers:
+    """The hooks of a worker and of one agent, told side by side."""
+
+    def __init__(self, hooks: Sequence[AgentHooks], threads: Executor) -> None:
+        self._hooks = hooks
+        self._threads = threads
+
+    def hear(self, *events: str) -> bool:
+        """Whether any of them listens to one of these."""
+        return any(self._listening(event) for event in events)
+
+    async def tell(self, event: str, *told: object) -> None:
+        """Call every hook that listens to *event*, by its method's name."""
+        listening = self._listening(event)
+        if listening:
+            await asyncio.gather(*(self._tell(each, event, told) for each in listening))
+
+    def _listening(self, event: str) -> list[AgentHooks]:
+        return [each for each in self._hooks if getattr(type(each), event) is not getattr(AgentHooks, event)]
+
+    async def _tell(self, hook: AgentHooks, event: str, told: Sequence[object]) -> None:
+        name = f"{type(hook).__name__}.{event}"
+        try:
+            await asyncio.wait_for(call_user_code(getattr(hook, event), *told, threads=self._threads), HOOK_S)
+        except TimeoutError:
+            logger.warning("the hook %s took longer than %g s and was left behind", name, HOOK_S)
+        except UserCodeError as error:
+            logger.error("the hook %s raised, which changes nothing: %s", name, error.kind)
+
+
+class ObservedCall:
+    """One tool call as hooks hear of it."""
+
+    def __init__(self, observers: Observers, context: ToolContext[Any] | None) -> None:
+        """Take the call's context; None where nobody listens."""
+        self._observers = observers
+        self._context = context
+        self._began = time.monotonic()
+
+    async def start(self, stop: Callable[[str], None]) -> bool:
+        """Tell that the tool is about to run.
+
+        Args:
+            stop: Called where the server wants the call to end meanwhile.
+
+        Returns:
+            False where the worker shuts down, so that the tool must not begin.
+        """
+        if not await self._tell("on_tool_start"):
+            details = activity.cancellation_details()
+            if details is None or details.worker_shutdown:
+                return False
+            stop("cancel")
+        self._began = time.monotonic()
+        return True
+
+    async def end(self, ended: ToolOutcome) -> None:
+        """Tell that the tool has returned or raised; its outcome stands whatever happens here."""
+        if ended.kind in ("ok", "error"):
+            took_s = time.monotonic() - self._began
+            await self._tell("on_tool_end", ToolEnd(output=ended.output, failed=ended.kind == "error", seconds=took_s))
+
+    async def _tell(self, event: str, *told: object) -> bool:
+        """Tell, unless the activity is cancelled meanwhile: False then."""
+        if self._context is None:
+            return True
+        telling = asyncio.create_task(self._observers.tell(event, self._context, *told))
+        try:
+            await asyncio.wait({telling})
+        except asyncio.CancelledError:
+            telling.cancel()
+            return False
+        return True

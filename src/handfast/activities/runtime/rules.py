@@ -1,0 +1,121 @@
+"""Asks an approval rule whether a call needs a person: once per call, and its answer is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Executor
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from handfast.activities.runtime.user_code import UserCodeError, call_user_code
+from handfast.definitions.context import RunContext
+from handfast.definitions.gates.approval import Approval, ApprovalRule
+from handfast.definitions.tools.function_tool import Tool
+from handfast.definitions.tools.offered import Offered
+from handfast.payloads.json_profile import scrub
+from handfast.payloads.model_call import ApprovalPlan, EscalationPlan
+
+RULE_S: Final = 5.0
+"""How long an approval rule may take before a person is asked instead."""
+REASON_CHARACTERS: Final = 2000
+"""Of a rule's reason that a person is shown."""
+
+
+LONGEST_KEY: Final = 255
+"""Characters of a key: services that take one take no more."""
+
+
+class RuleFailedError(Exception):
+    """An approval rule gave no answer."""
+
+
+async def ask_rule(
+    rule: ApprovalRule, context: RunContext[Any], arguments: object, threads: Executor
+) -> ApprovalPlan | None:
+    """Evaluate a rule; None means: go ahead.
+
+    A rule that raises, hangs or answers nonsense asks a person: fail closed.
+    """
+    try:
+        return await answer_of(rule, context, arguments, threads)
+    except RuleFailedError as error:
+        return ApprovalPlan(reason=str(error))
+
+
+async def answer_of(
+    rule: ApprovalRule, context: RunContext[Any], arguments: object, threads: Executor
+) -> ApprovalPlan | None:
+    """What a rule says itself; None means: go ahead.
+
+    Raises:
+        RuleFailedError: It raised, took too long, or answered nonsense.
+    """
+    if not callable(rule):
+        return _read(rule)
+    try:
+        asking = call_user_code(rule, context, arguments, threads=threads)
+        answer = await asyncio.wait_for(asking, RULE_S)
+    except TimeoutError:
+        raise RuleFailedError(f"the approval rule took longer than {RULE_S:g} s") from None
+    except UserCodeError as error:
+        raise RuleFailedError(f"the approval rule raised {error.kind}") from None
+    return _read(answer)
+
+
+def _read(answer: object) -> ApprovalPlan | None:
+    if answer is None or answer is False:
+        return None
+    if answer is True:
+        return ApprovalPlan()
+    if isinstance(answer, Approval):
+        return _plan(answer)
+    raise RuleFailedError(f"the approval rule answered {type(answer).__name__}, not an Approval or None")
+
+
+def _plan(approval: Approval) -> ApprovalPlan:
+    deadline, reason = approval.deadline, approval.reason
+    escalate = [
+        EscalationPlan(after_s=step.after.total_seconds(), approvers=list(step.approvers)) for step in approval.escalate
+    ]
+    return ApprovalPlan(
+        deadline_s=deadline.total_seconds() if isinstance(deadline, timedelta) else None,
+        deadline_at=deadline if isinstance(deadline, datetime) else None,
+        on_deadline=None if approval.on_deadline == "reject" else approval.on_deadline,
+        reason=reason[:REASON_CHARACTERS] if reason is not None else None,
+        approvers=list(approval.approvers) or None,
+        quorum=approval.quorum if approval.quorum > 1 else None,
+        exclude_requester=approval.exclude_requester or None,
+        veto=None if approval.veto else False,
+        on_edit="ask_again" if approval.asks_again else None,
+        remind_s=[each.total_seconds() for each in approval.remind] or None,
+        escalate=escalate or None,
+    )
+
+
+class KeyFailedError(Exception):
+    """The function made no key: the call must not run under a wrong one."""
+
+
+async def own_key(offered: Offered, context: RunContext[Any], arguments: BaseModel, threads: Executor) -> str | None:
+    """The key that the tool's own function makes of *arguments*; None where it has none, and the call's is taken.
+
+    Raises:
+        KeyFailedError: It raised, took too long, or made no text that can be a key.
+    """
+    function = offered.idempotency_key if isinstance(offered, Tool) else None
+    if function is None:
+        return None
+    try:
+        asking = call_user_code(function, context, arguments, threads=threads)
+        key: object = await asyncio.wait_for(asking, RULE_S)
+    except TimeoutError:
+        raise KeyFailedError(f"the idempotency key took over {RULE_S:g} s") from None
+    except UserCodeError as error:
+        raise KeyFailedError(f"the idempotency key raised {error.kind}") from None
+    if not isinstance(key, str):
+        raise KeyFailedError(f"the idempotency key is a {type(key).__name__}, not a text")
+    if not 0 < len(key) <= LONGEST_KEY or key != scrub(key):
+        raise KeyFailedError(f"the idempotency key is no valid text of 1 to {LONGEST_KEY} characters")
+    return key

@@ -1,0 +1,73 @@
+"""Resolves the secrets of a tool, in the worker and right before its function runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import SecretStr
+
+from handfast.activities.runtime.hiding import hide
+from handfast.activities.runtime.user_code import UserCodeError, call_user_code
+from handfast.definitions.secret import SecretParameter, SecretResolver
+from handfast.errors import SecretMissingError, SecretUnavailableError
+
+logger = logging.getLogger(__name__)
+
+LARGEST_BYTES: Final = 64 * 1024
+MISSING: Final = frozenset({"KeyError", "LookupError", "FileNotFoundError"})
+"""How a resolver says that there is no such secret."""
+
+
+async def resolved(
+    tool: str,
+    parameters: Sequence[SecretParameter],
+    resolver: SecretResolver | None,
+    within_s: float,
+    threads: Executor,
+) -> dict[str, Any]:
+    """The values by parameter, which are hidden from then on.
+
+    Raises:
+        SecretMissingError: There is no such secret.
+        SecretUnavailableError: Whoever keeps it did not answer, or raised.
+    """
+    try:
+        async with asyncio.timeout(within_s):
+            values = {each.name: await _value(tool, each.reference, resolver, threads) for each in parameters}
+    except TimeoutError:
+        raise SecretUnavailableError(tool, f"a secret did not come within {within_s:.1f} s") from None
+    hide(values.values())
+    return {each.name: values[each.name] if each.plain else SecretStr(values[each.name]) for each in parameters}
+
+
+async def _value(tool: str, reference: str, resolver: SecretResolver | None, threads: Executor) -> str:
+    scheme, _, rest = reference.partition(":")
+    if scheme == "env" and rest in os.environ:
+        return os.environ[rest]
+    if scheme == "file":
+        return await asyncio.to_thread(_of_file, tool, reference, Path(rest))
+    if scheme == "env" or resolver is None:
+        raise SecretMissingError(tool, reference)
+    try:
+        value = await call_user_code(resolver, reference, threads=threads)
+    except UserCodeError as error:  # what it says may quote the secret: only its kind is told
+        if error.kind in MISSING:
+            raise SecretMissingError(tool, reference) from None
+        raise SecretUnavailableError(tool, f"{reference}: the resolver raised {error.kind}") from None
+    if not isinstance(value, str):
+        raise SecretUnavailableError(tool, f"{reference}: the resolver answered no text")
+    return value
+
+
+def _of_file(tool: str, reference: str, path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(LARGEST_BYTES).decode().removesuffix("\n")
+    except (OSError, UnicodeDecodeError):
+        raise SecretMissingError(tool, reference) from None

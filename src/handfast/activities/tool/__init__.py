@@ -1,0 +1,1 @@
+"""The activity around every tool."""

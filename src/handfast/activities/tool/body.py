@@ -1,0 +1,245 @@
+"""One execution of a tool's function, and the ways in which it can end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import logging
+import threading
+import uuid
+from typing import Any, Final, Literal
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from handfast.activities.runtime.outputs import bounded_error, bounded_output, described
+from handfast.activities.runtime.runtime import Runtime
+from handfast.activities.runtime.user_code import UserCodeError, call_user_code
+from handfast.activities.tool.errors import is_left_unknown
+from handfast.definitions.context import ToolContext
+from handfast.definitions.tools.function_tool import Tool
+from handfast.payloads.json_profile import JsonValue
+from handfast.payloads.tool_call import Attempt, ToolOutcome
+
+logger = logging.getLogger(__name__)
+
+SETTLE_S: Final = 60.0
+"""How long a tool that ignores its cancellation is waited for."""
+
+ON_CANCEL_S: Final = 10.0
+"""How long a tool's `on_cancel` may take."""
+
+OutcomeKind = Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused", "unproven"]
+
+
+class ToolBody:
+    """Runs the function in a task or thread of its own, and watches it until it has ended one way or another.
+
+    Attributes:
+        returned: What the function returned, once it has.
+        raised: The exception that it ended with.
+        whole: Its output as a text, where that was cut.
+    """
+
+    def __init__(
+        self,
+        tool: Tool[..., Any],
+        context: ToolContext[Any] | None,
+        arguments: dict[str, Any],
+        runtime: Runtime,
+    ) -> None:
+        """Take everything that the function needs; nothing starts yet."""
+        self._tool = tool
+        self._context = context
+        self._args = (context,) if tool.takes_context else ()
+        self._kwargs = arguments
+        self._runtime = runtime
+        self._cancelled = context.cancel_event if context is not None else threading.Event()
+        self._stop = asyncio.Event()
+        self._at_most_once = True
+        self.returned: object = None
+        self.raised: Exception | None = None
+        self.whole: str | None = None
+
+    def stop(self, _why: str) -> None:
+        """The server wants this call to end."""
+        self._cancelled.set()
+        self._stop.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the server wants this call to end."""
+        return self._stop.is_set()
+
+    async def run(self, timeout_s: float, *, at_most_once: bool) -> ToolOutcome:
+        """Run the function to its end.
+
+        Raises:
+            ApplicationError: ``WorkerShutdown``, where the call may be retried on another worker; ``ToolRetried``,
+                where the tool's `Retry` says that this exception is tried again.
+        """
+        if self.stopping:
+            return outcome("cancelled", reason="cancelled before it began")
+        self._at_most_once = at_most_once
+        running = asyncio.create_task(self._guarded())
+        watching = asyncio.create_task(self._watch(running, timeout_s, at_most_once=at_most_once))
+        while not watching.done():
+            try:
+                await asyncio.wait({watching})
+            except asyncio.CancelledError:
+                # The SDK's word: of a cancel, which our beats mostly heard first, or of a worker whose grace is over.
+                details = activity.cancellation_details()
+                if details is None or details.worker_shutdown:
+                    self._cancelled.set()
+                    running.cancel()
+                    watching.cancel()
+                    return _shut_down(at_most_once=at_most_once)
+                if details.cancel_requested or details.not_found or details.timed_out:
+                    self.stop("cancel")
+        return watching.result()
+
+    async def _watch(
+        self, running: asyncio.Task[tuple[bool, object]], timeout_s: float, *, at_most_once: bool
+    ) -> ToolOutcome:
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({running, stopping}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+        if running.done():
+            return self._ended(running.result())
+        if self._stop.is_set():
+            return await self._stopped(running)
+        return await self._timed_out(running, timeout_s, at_most_once=at_most_once)
+
+    async def _guarded(self) -> tuple[bool, object]:
+        """Run the function: whether it returned, and what. No exception leaves: SystemExit would end the loop."""
+        try:
+            return True, await self._call()
+        except BaseException as error:  # noqa: BLE001 - every ending of user code becomes an outcome
+            return False, error
+
+    async def _call(self) -> object:
+        if self._tool.is_async:
+            return await self._tool.function(*self._args, **self._kwargs)
+        context = contextvars.copy_context()
+
+        def in_thread() -> tuple[bool, object]:
+            try:
+                return True, context.run(self._tool.function, *self._args, **self._kwargs)
+            except BaseException as error:  # noqa: BLE001 - a thread's exception would be lost or end the loop
+                return False, error
+
+        returned, value = await asyncio.get_running_loop().run_in_executor(self._runtime.tool_threads, in_thread)
+        if not returned:
+            raise _InThreadError(value)
+        return await value if inspect.isawaitable(value) else value
+
+    def _ended(self, result: tuple[bool, object]) -> ToolOutcome:
+        returned, value = result
+        if returned:
+            self.returned = value
+            shaped = bounded_output(value)
+            if shaped.problem is not None:
+                return outcome("error", output=shaped.problem)
+            self.whole = shaped.whole
+            return outcome("ok", output=shaped.output, size=shaped.size, json=shaped.json)
+        error = value.error if isinstance(value, _InThreadError) else value
+        if isinstance(error, asyncio.CancelledError) and self._stop.is_set():
+            return outcome("cancelled", reason="cancelled while it was running")
+        if self._at_most_once and is_left_unknown(error):
+            return outcome("unknown", reason=f"the tool raised {described(error)}")
+        self.raised = error if isinstance(error, Exception) else None
+        retry = self._tool.retry
+        if retry is not None and isinstance(error, retry.on) and not self._stop.is_set() and _more_attempts():
+            raise ApplicationError(bounded_error(error), type="ToolRetried")
+        return outcome("error", output=bounded_error(error))
+
+    async def _stopped(self, running: asyncio.Task[tuple[bool, object]]) -> ToolOutcome:
+        """End a cancelled call. What finishes all the same is kept; a thread cannot be interrupted, only asked."""
+        if self._tool.is_async:
+            running.cancel()
+        waiting = asyncio.create_task(asyncio.wait({running}, timeout=SETTLE_S))
+        problem = await self._on_cancel()
+        done, _ = await waiting
+        if done:
+            ended = self._ended(running.result())
+        else:
+            ended = outcome("unknown", reason=f"unsettled: it ignored its cancellation for {SETTLE_S:g} s")
+        return ended if problem is None else ended.model_copy(update={"reason": _joined(ended.reason, problem)})
+
+    async def _on_cancel(self) -> str | None:
+        """Call the tool's `on_cancel`; what went wrong with it, if anything did."""
+        hook = self._tool.on_cancel
+        if hook is None:
+            return None
+        try:
+            await asyncio.wait_for(call_user_code(hook, self._context, threads=self._runtime.threads), ON_CANCEL_S)
+        except TimeoutError:
+            problem = f"on_cancel took longer than {ON_CANCEL_S:g} s"
+        except UserCodeError as error:
+            problem = f"on_cancel raised {error}"
+            logger.error("a call of %s was told to stop: on_cancel raised %s", self._tool.name, error.kind)
+            return problem
+        else:
+            return None
+        logger.error("a call of %s was told to stop: %s", self._tool.name, problem)
+        return problem
+
+    async def _timed_out(
+        self, running: asyncio.Task[tuple[bool, object]], timeout_s: float, *, at_most_once: bool
+    ) -> ToolOutcome:
+        self._cancelled.set()
+        running.cancel()
+        text = f"it took longer than its {timeout_s:g} s"
+        problem = await self._on_cancel()
+        if at_most_once:
+            return outcome("unknown", reason=text if problem is None else _joined(text, problem))
+        return outcome("error", output=f"Error: {self._tool.name} was stopped: {text}")
+
+
+def _shut_down(*, at_most_once: bool) -> ToolOutcome:
+    if at_most_once:
+        return outcome("unknown", reason="the worker shut down while the tool was running")
+    raise ApplicationError("the worker shut down while the tool was running", type="WorkerShutdown")
+
+
+def _more_attempts() -> bool:
+    info = activity.info()
+    most = info.retry_policy.maximum_attempts if info.retry_policy is not None else 1
+    return most == 0 or info.attempt < most
+
+
+def _joined(reason: str | None, problem: str) -> str:
+    return problem if reason is None else f"{reason}; {problem}"
+
+
+class _InThreadError(Exception):
+    """Carries what a sync tool raised over to the loop."""
+
+    def __init__(self, error: object) -> None:
+        super().__init__()
+        self.error = error
+
+
+def outcome(
+    kind: OutcomeKind,
+    *,
+    output: JsonValue = None,
+    reason: str | None = None,
+    size: int | None = None,
+    json: bool = False,
+    known: Attempt | None = None,
+) -> ToolOutcome:
+    """Shape an outcome of this attempt."""
+    return ToolOutcome(
+        kind=kind,
+        block=uuid.uuid4().hex,
+        output=output,
+        form="json" if json else None,
+        reason=reason,
+        bytes=size,
+        worker=activity.client().identity if kind == "unknown" else None,
+        known=known,
+    )

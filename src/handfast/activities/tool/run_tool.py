@@ -1,0 +1,262 @@
+"""The activities `handfast.tool.<name>`: one wrapper around every tool's body."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
+from typing import Any, Final
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from handfast.activities.runtime.beats import NotAcknowledgedError
+from handfast.activities.runtime.calls import tool_context
+from handfast.activities.runtime.hiding import hidden_in
+from handfast.activities.runtime.hooks import ObservedCall
+from handfast.activities.runtime.outputs import bounded_error
+from handfast.activities.runtime.progress import ProgressReport
+from handfast.activities.runtime.references import by_reference
+from handfast.activities.runtime.runtime import Runtime
+from handfast.activities.runtime.secrets import resolved
+from handfast.activities.tool.attempts import held_back, is_once, unkept, unprovable
+from handfast.activities.tool.begun import Begun
+from handfast.activities.tool.body import ToolBody, outcome
+from handfast.activities.tool.context_watch import ContextWatch
+from handfast.activities.tool.errors import worded
+from handfast.activities.tool.guardrails import Ended, guarded_output, unhurried, withheld
+from handfast.activities.tool.lineage import Lineage, LineageUnknownError
+from handfast.definitions.context import ToolContext
+from handfast.definitions.tools.function_tool import Tool
+from handfast.errors import (
+    ArgumentsInvalidError,
+    JsonProfileError,
+    KeysUnavailableError,
+    PayloadInvalidError,
+    SecretMissingError,
+    SecretUnavailableError,
+    UnknownToolError,
+)
+from handfast.payloads.artifacts import READ_OUTPUT
+from handfast.payloads.binding import difference, former_digest_of
+from handfast.payloads.call_items import arguments_text
+from handfast.payloads.json_profile import JsonObject, parse_json
+from handfast.payloads.tool_call import ToolCall, ToolOutcome
+
+logger = logging.getLogger(__name__)
+
+FETCH_S: Final = 2.0
+"""How long arguments, context and secrets may take to come: less than the heartbeat timeout."""
+
+
+class ToolActivities:
+    """Makes one activity per tool of the registry."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._lineage = Lineage()
+
+    def all(self) -> list[Callable[..., Any]]:
+        """The activities, one type per tool."""
+        return [self._activity(name) for name in (*self._runtime.registry.tools, READ_OUTPUT)]
+
+    def _activity(self, name: str) -> Callable[[object], Coroutine[Any, Any, JsonObject]]:
+        @activity.defn(name=f"handfast.tool.{name}")
+        async def run(arg: object) -> JsonObject:
+            return (await self._run(arg)).to_wire()
+
+        return run
+
+    async def _run(self, arg: object) -> ToolOutcome:
+        """Run one call. Every ending is a typed outcome; only what must be retried is raised."""
+        try:
+            call = ToolCall.from_wire(arg)
+            tool = self._runtime.tool(call.tool)
+        except (PayloadInvalidError, UnknownToolError) as error:
+            return outcome("refused", reason=str(error))
+        if is_once(call, tool) and (held := await held_back(call.lost or ())) is not None:
+            return held
+        if (lacking := unkept(call, tool)) is not None:
+            return lacking
+        try:
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            # Nothing beats yet: a beat without the mark could overtake the first one with it. A fetch that is cut off
+            # here goes on, and the next attempt finds the block in the cache.
+            fetching = asyncio.ensure_future(self._fetched(call, tool))
+            arguments, context = await asyncio.wait_for(asyncio.shield(fetching), FETCH_S)
+            bound = tool.bind(arguments)
+        except TimeoutError:
+            fetching.add_done_callback(_heard)
+            return outcome("not_begun", reason=f"the run's transcript did not come within {FETCH_S:g} s")
+        except ArgumentsInvalidError as error:
+            return outcome("error", output=f"Error: {error}")
+        except ApplicationError as error:
+            if error.non_retryable:
+                return outcome("error", output=f"Error: {error.message}")
+            return outcome("not_begun", reason=error.message)
+        except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
+            return outcome("error", output=bounded_error(error))
+        refused = await self._refused(call, tool, arguments)
+        if refused is not None:
+            return refused
+        if not tool.secrets:
+            return await self._execute(call, tool, bound, context)
+        try:
+            secrets = await resolved(
+                call.tool, tool.secrets, self._runtime.secrets, FETCH_S - (loop.time() - began), self._runtime.threads
+            )
+        except SecretMissingError as error:
+            logger.error("%s", error)
+            return outcome("error", output=f"Error: {error}")
+        except SecretUnavailableError as error:
+            logger.warning("%s", error)
+            return outcome("not_begun", reason=str(error))
+        ended = await self._execute(call, tool, bound | secrets, context)
+        return ToolOutcome.from_wire(hidden_in(ended.to_wire()))
+
+    async def _refused(self, call: ToolCall, tool: Tool[..., Any], arguments: JsonObject) -> ToolOutcome | None:
+        """How a call ends that is not what a person let run; None where it is, or where nobody was asked."""
+        changed = None if call.digest is None else _changed(call, call.digest, arguments)
+        if changed is not None:
+            return outcome("refused", reason=changed)
+        return await self._unproven(call, tool, arguments) or await self._after_reset(call)
+
+    async def _after_reset(self, call: ToolCall) -> ToolOutcome | None:
+        try:
+            if call.digest is not None and await self._lineage.was_reset(call):
+                reset = outcome("refused", reason="the run was reset")
+                return reset.model_copy(update={"reset": activity.info().workflow_run_id})
+        except LineageUnknownError as error:
+            return outcome("not_begun", reason=str(error))
+        return None
+
+    async def _unproven(self, call: ToolCall, tool: Tool[..., Any], arguments: JsonObject) -> ToolOutcome | None:
+        """What becomes of a call that nobody is proven to have let run; None where it is, or need not be."""
+        if self._runtime.trusted is None:
+            return unprovable(call)
+        from handfast.activities.tool.proofs import Proving, proofs_of  # noqa: PLC0415 - needs an optional extra
+
+        try:
+            proofs = await asyncio.wait_for(proofs_of(call, self._runtime), FETCH_S)
+            problem = Proving(call, tool.approval, arguments, self._runtime.trusted).problem(proofs)
+        except (TimeoutError, ApplicationError):
+            return outcome("not_begun", reason=f"the decisions behind it did not come within {FETCH_S:g} s")
+        except KeysUnavailableError as error:
+            return outcome("not_begun", reason=error.message)
+        return None if problem is None else outcome("unproven", reason=problem)
+
+    async def _execute(
+        self, call: ToolCall, tool: Tool[..., Any], bound: dict[str, Any], context: ToolContext[Any] | None
+    ) -> ToolOutcome:
+        """Enter the body, once the server knows; everything from here on is beaten for."""
+        origin = call.origin
+        watch = None if context is None else ContextWatch((await self._runtime.facts(origin)).context, context.context)
+        body = ToolBody(tool, context, bound, self._runtime)
+        observed = ObservedCall(self._runtime.observers(origin.agent), context)
+        pen = self._runtime.deltas.pen(origin, turn=origin.turn) if call.stream and context is not None else None
+        report = (
+            None if context is None else ProgressReport(call.tool, call.call_id, None if pen is None else pen.progress)
+        )
+        if context is not None and report is not None:
+            context.reporter = report.tell
+        once = is_once(call, tool)
+        begun = Begun(report, at_most_once=once)
+        renewed = begun.renewed if begun.is_renewed else None
+        try:
+            async with (
+                self._runtime.beats.kept(begun.details(), body.stop, renewed=renewed),
+                pen or nullcontext(),
+            ):
+                if not await observed.start(body.stop):
+                    return outcome("not_begun", reason="the worker shut down before the tool began")
+                result = await body.run(call.timeout_s, at_most_once=once)
+                kept = Ended(result, body.whole)
+                if context is not None and watch is not None:
+                    kept = await self._after(tool, context, watch, body, kept)
+                ended = begun.told_by(kept.outcome)
+                if kept.whole is not None:
+                    ended = await unhurried(by_reference(self._runtime.artifacts, kept.outcome, kept.whole)) or ended
+                if not body.stopping:
+                    await observed.end(ended)
+                return ended
+        except NotAcknowledgedError as error:
+            return outcome("not_begun", reason=str(error))
+
+    async def _fetched(self, call: ToolCall, tool: Tool[..., Any]) -> tuple[JsonObject, ToolContext[Any] | None]:
+        arguments = await self._arguments(call)
+        return arguments, await self._context(call, tool, arguments)
+
+    async def _arguments(self, call: ToolCall) -> JsonObject:
+        if call.arguments is not None:
+            return call.arguments
+        if call.at is None:
+            raise ArgumentsInvalidError(call.tool, ["no arguments came with the call"])
+        items = await self._runtime.blocks.block(call.origin, call.at.block)
+        try:
+            arguments = parse_json(arguments_text(items[call.at.index]))
+        except JsonProfileError as error:
+            raise ArgumentsInvalidError(call.tool, [error.problem]) from None
+        if not isinstance(arguments, dict):
+            raise ArgumentsInvalidError(call.tool, ["arguments: Input should be a JSON object"])
+        return arguments
+
+    async def _context(self, call: ToolCall, tool: Tool[..., Any], arguments: JsonObject) -> ToolContext[Any] | None:
+        if not (tool.needs_context or self._runtime.observers(call.origin.agent).hear("on_tool_start", "on_tool_end")):
+            return None
+        return await tool_context(
+            self._runtime,
+            call.origin,
+            tool,
+            call_id=call.call_id,
+            arguments=arguments,
+            key=call.key,
+            attempt=activity.info().attempt,
+        )
+
+    async def _after(
+        self, tool: Tool[..., Any], context: ToolContext[Any], watch: ContextWatch, body: ToolBody, ended: Ended
+    ) -> Ended:
+        """What follows on a body that has ended: the words for its exception, or the output guardrails and what it
+        changed in the run's context."""
+        if body.raised is not None and not body.stopping:
+            text = await unhurried(worded(self._runtime, tool, context, body.raised, ended.outcome))
+            return Ended(text or ended.outcome)
+        if ended.outcome.kind != "ok":
+            return ended
+        if tool.output_guardrails:
+            asking = guarded_output(tool.output_guardrails, context, body.returned, ended, self._runtime.threads)
+            guarded = await unhurried(asking)
+            shut_down = "the worker shut down before a guardrail had seen it"
+            ended = guarded or Ended(withheld(ended.outcome, shut_down))
+        change = watch.change(context.context)
+        update = {"context": change.edits or None, "context_refused": change.refused}
+        return Ended(ended.outcome.model_copy(update=update), ended.whole)
+
+
+def _heard(fetching: asyncio.Future[Any]) -> None:
+    """Take notice of how an abandoned fetch ended, so that nobody complains that nobody did."""
+    if not fetching.cancelled():
+        fetching.exception()
+
+
+def _changed(call: ToolCall, digest: str, arguments: JsonObject) -> str | None:
+    """Why the call in hand is not the one that was approved; None where it is."""
+    origin = call.origin
+    if call.binding is None:  # an older worker opened its request
+        former = former_digest_of(call.request or "", origin.agent_path, call.tool, arguments, origin.workflow_run)
+        return None if digest == former else "the arguments in hand are not those that were approved"
+    info = activity.info()
+    return difference(
+        digest,
+        call.binding,
+        arguments,
+        namespace=info.namespace,
+        workflow=info.workflow_id,
+        run=origin.workflow_run,
+        request=call.request,
+        agent_path=origin.agent_path,
+        tool=info.activity_type.removeprefix("handfast.tool."),
+        call=call.call_id,
+    )

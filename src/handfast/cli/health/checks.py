@@ -1,0 +1,127 @@
+"""The checks in their order, and running one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, GetSystemInfoRequest
+from temporalio.service import RPCError, RPCStatusCode
+
+from handfast.cli.health.clock import look_at_clock
+from handfast.cli.health.findings import Check, Finding
+from handfast.cli.health.keys import look_at_encryption, look_at_signing
+from handfast.cli.health.places import look_at_places
+from handfast.cli.health.workers import look_at_workers
+from handfast.client.client import Handfast
+from handfast.errors import HandfastError
+from handfast.server.state import DIRECTORY, read_state
+from handfast.temporal.namespace import missing_search_attributes
+from handfast.temporal.rpc import typed_errors
+
+CHECK_WITHIN_S: Final = 30.0
+SHORT_RETENTION_DAYS: Final = 7
+SHOWN_RUNS: Final = 20
+LOOKED_AT: Final = 1000
+"""Runs that are looked at, the newest ones."""
+
+
+async def look_at_server(hf: Handfast) -> list[Finding]:
+    """Which server answers."""
+    with typed_errors(hf.client):
+        info = await hf.client.workflow_service.get_system_info(GetSystemInfoRequest())
+    address = hf.client.service_client.config.target_host
+    facts = {"address": address, "version": info.server_version}
+    return [Finding("server", "ok", f"Temporal {info.server_version} answers at {address}", facts=facts)]
+
+
+async def look_at_embedded(hf: Handfast) -> list[Finding]:
+    """The server of `handfast dev` in this folder."""
+    state = read_state(Path.cwd() / DIRECTORY)
+    if state is None:
+        return []
+    facts = {"address": state.address, "pid": state.pid}
+    if not state.is_alive():
+        said = f"the server of this folder (process {state.pid}) is gone"
+        return [Finding("embedded server", "note", said, "start it with `handfast dev`", facts)]
+    if state.address != hf.client.service_client.config.target_host:
+        said = f"the server of this folder is at {state.address}, and this looks at another one"
+        return [Finding("embedded server", "note", said, f"for it say --address {state.address}", facts)]
+    return [Finding("embedded server", "ok", f"runs as process {state.pid}", facts=facts)]
+
+
+async def look_at_namespace(hf: Handfast) -> list[Finding]:
+    """Whether the namespace is there, and how long it keeps what has ended."""
+    name = hf.client.namespace
+    with typed_errors(hf.client):
+        described = await hf.client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=name))
+    days = described.config.workflow_execution_retention_ttl.ToTimedelta().days
+    said = f"{name} keeps runs for {days} days after their end"
+    facts = {"namespace": name, "retention_days": days}
+    if days >= SHORT_RETENTION_DAYS or hf.stores.archive is not None:
+        return [Finding("namespace", "ok", said, facts=facts)]
+    remedy = f"`temporal operator namespace update --retention 90d --namespace {name}`, or give the workers an archive"
+    return [Finding("namespace", "note", said, remedy, facts)]
+
+
+async def look_at_attributes(hf: Handfast) -> list[Finding]:
+    """Whether runs can be listed."""
+    missing = await missing_search_attributes(hf.client)
+    if not missing:
+        return [Finding("search attributes", "ok", "all are registered")]
+    said = f"{', '.join(missing)} missing: runs work, lists across them do not"
+    remedy = "`handfast setup`, or let somebody with the rights run what `handfast setup --print` says"
+    return [Finding("search attributes", "wrong", said, remedy, {"missing": dict(missing)})]
+
+
+async def look_at_runs(hf: Handfast) -> list[Finding]:
+    """Runs that do not get on."""
+    found = [trouble async for trouble in hf.attention(limit=LOOKED_AT)]
+    if not found:
+        return [Finding("runs", "ok", "none needs attention")]
+    findings = [
+        Finding("runs", "wrong", f"{each.run}: {each.kind}: {each.message}", each.remedy, {"trouble": each})
+        for each in found[:SHOWN_RUNS]
+    ]
+    if len(found) > SHOWN_RUNS:
+        said = f"{len(found) - SHOWN_RUNS} further runs need attention"
+        findings.append(Finding("runs", "wrong", said, "`handfast runs --attention` lists them all"))
+    return findings
+
+
+CHECKS: Final[Sequence[Check]] = (
+    Check("server", look_at_server),
+    Check("embedded server", look_at_embedded),
+    Check("namespace", look_at_namespace),
+    Check("search attributes", look_at_attributes),
+    Check("clock", look_at_clock),
+    Check("workers", look_at_workers),
+    Check("places", look_at_places),
+    Check("encryption", look_at_encryption),
+    Check("signing", look_at_signing),
+    Check("runs", look_at_runs),
+)
+
+
+async def examine(check: Check, hf: Handfast) -> Sequence[Finding]:
+    """Run one check; that it could not look is a finding too."""
+    try:
+        return await asyncio.wait_for(check.look(hf), CHECK_WITHIN_S)
+    except HandfastError as error:
+        return [Finding(check.name, "wrong", f"could not be looked at: {type(error).__name__}", str(error))]
+    except TimeoutError:
+        said = f"no answer within {CHECK_WITHIN_S:.0f} s"
+        return [Finding(check.name, "wrong", said, "look at the server's load, then run `handfast doctor` again")]
+    except RPCError as error:
+        denied = error.status in (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
+        remedy = (
+            "ask for the right to look, or let somebody run it who has it" if denied else "look at the server's log"
+        )
+        return [Finding(check.name, "note" if denied else "wrong", f"{error.status.name}: {error.message}", remedy)]
+
+
+def away(error: HandfastError) -> Finding:
+    """What there is to say where nobody answers at all."""
+    return Finding("server", "wrong", f"{type(error).__name__}: {error}", "start it, or say --address")

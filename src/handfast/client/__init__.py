@@ -1,0 +1,1 @@
+"""Starting, watching, deciding and steering runs."""

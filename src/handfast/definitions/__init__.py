@@ -1,0 +1,1 @@
+"""What a developer writes: agents, tools, and the gates around them."""

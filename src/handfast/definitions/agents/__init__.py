@@ -1,0 +1,1 @@
+"""Agents, handoffs, limits and hooks."""

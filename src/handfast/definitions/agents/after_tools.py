@@ -1,0 +1,109 @@
+"""What follows when the tools of a reply have ended: the model again, or the end of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from handfast.definitions.context import RunContext
+from handfast.definitions.schema.signature import require_positional
+from handfast.errors import DefinitionError
+from handfast.payloads.json_profile import JsonObject
+
+__all__ = ["AfterTools", "FinalOutput", "StopAt", "ToolResult"]
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class StopAt:
+    """The run ends with the output of the first of these tools that ran, in the model's call order.
+
+    Attributes:
+        names: As the model calls them.
+    """
+
+    names: tuple[str, ...]
+
+    def __init__(self, *names: str) -> None:
+        given: tuple[object, ...] = names
+        if not given or not all(isinstance(name, str) and name for name in given):
+            raise DefinitionError("StopAt", "needs the names of the tools that end the run")
+        object.__setattr__(self, "names", names)
+
+
+@dataclass(frozen=True, slots=True)
+class FinalOutput:
+    """The run ends, with this as its output.
+
+    Attributes:
+        value: A text, or what pydantic can turn into JSON.
+        include_in_history: Of `Agent.on_max_turns` and `Agent.on_refusal`: also keep it in the transcript, as a message
+            of the assistant.
+    """
+
+    value: Any
+    include_in_history: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolResult:
+    """One call of the reply, as it ended.
+
+    Attributes:
+        tool: The tool's name.
+        call_id: The model's id of the call.
+        arguments: What it ran with, or would have; a person may have changed them.
+        output: What the tool returned, as JSON; where it did not run to its end, what the model reads.
+        ok: Whether it ran to its end: not rejected, failed, cancelled, or answered by a person.
+    """
+
+    tool: str
+    call_id: str
+    arguments: JsonObject
+    output: Any
+    ok: bool
+
+
+AfterToolsRule: TypeAlias = Callable[
+    [RunContext[Any], Sequence[ToolResult]], FinalOutput | Awaitable[FinalOutput | None] | None
+]
+AfterTools: TypeAlias = Literal["run_again", "stop_on_first"] | StopAt | AfterToolsRule
+"""``"run_again"``: the model reads the outputs. ``"stop_on_first"``, `StopAt`: the first call that ran ends the run. A
+function of run context and results, sync or async: it answers with a `FinalOutput`, or None to run again."""
+
+
+def checked_after_tools(subject: str, after_tools: object, offered: Collection[str]) -> AfterTools:
+    """Return the option.
+
+    Raises:
+        DefinitionError: It is none, or names a tool that the agent does not have.
+    """
+    if after_tools == "run_again":
+        return "run_again"
+    if after_tools == "stop_on_first":
+        return "stop_on_first"
+    if isinstance(after_tools, StopAt):
+        missing = [name for name in after_tools.names if name not in offered]
+        if missing:
+            known = ", ".join(sorted(offered)) or "none"
+            raise DefinitionError(subject, f"after_tools stops at {', '.join(missing)}, but its tools are: {known}")
+        return after_tools
+    if not callable(after_tools) or isinstance(after_tools, type):
+        raise DefinitionError(
+            subject, 'after_tools must be "run_again", "stop_on_first", StopAt(…), or a function of context and results'
+        )
+    require_positional(after_tools, 2, subject, "after_tools, given run context and results,")
+    return after_tools
+
+
+def checked_parallel(subject: str, most: object) -> int | None:
+    """Return how many calls may run at once.
+
+    Raises:
+        DefinitionError: It is no positive integer.
+    """
+    if most is None:
+        return None
+    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+        raise DefinitionError(subject, "max_parallel_calls must be an integer of at least 1, or None for no limit")
+    return most

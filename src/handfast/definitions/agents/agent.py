@@ -1,0 +1,312 @@
+"""Agents: a name, instructions, a model and tools."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel
+
+from handfast.definitions.agents.after_tools import AfterTools, checked_after_tools, checked_parallel
+from handfast.definitions.agents.agent_tool import AgentTool, InputBuilder, OnAgentError, OutputExtractor, agent_tool
+from handfast.definitions.agents.checks import (
+    check_model,
+    check_offered,
+    check_texts,
+    checked_background,
+    checked_description,
+    checked_settings,
+    is_model,
+)
+from handfast.definitions.agents.compaction import Compact, Truncate, checked_compaction, checked_truncation
+from handfast.definitions.agents.handoff import Handoff, handoff
+from handfast.definitions.agents.hooks import AgentHooks, hooks_of
+from handfast.definitions.agents.limits import OnMaxTurns, OnRefusal, check_handlers, check_limits
+from handfast.definitions.context import RunContext
+from handfast.definitions.gates.approval import ApprovalRule
+from handfast.definitions.gates.guardrails import GuardrailFunction, InputGuardrail, OutputGuardrail, guardrails_of
+from handfast.definitions.schema.output_type import OutputType, output_type_of
+from handfast.definitions.tools.function_tool import Tool, tool
+from handfast.definitions.tools.hosted import HostedTool, split_hosted
+from handfast.definitions.tools.offered import Offered, check_name
+from handfast.errors import DefinitionError
+from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.requests import LimitPolicy
+
+__all__ = ["Agent", "Instructions", "Rejection", "RejectionText"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A person refused a call.
+
+    Attributes:
+        tool: The tool's name.
+        arguments: The arguments as the model wrote them.
+        decided_by: Who claims to have refused; None when the deadline did.
+    """
+
+    tool: str
+    arguments: JsonObject
+    decided_by: str | None = None
+
+
+Instructions: TypeAlias = str | Callable[[RunContext[Any]], str | Awaitable[str]]
+RejectionText: TypeAlias = Callable[[RunContext[Any], Rejection], str | Awaitable[str]]
+
+
+@dataclass(frozen=True, init=False)
+class Agent:
+    """What a run needs to know about one agent.
+
+    Attributes:
+        name: 1 to 64 letters, digits, ``_`` or ``-``; runs in flight refer to it.
+        instructions: A text, or a function of the run context, evaluated before each model call.
+        model: The model's name; None is the plugin's default.
+        client: Which entry of ``HandfastPlugin(models={...})`` is asked.
+        description: What the agent is for, as models read it that may call it or hand over to it.
+        tools: What the model may call; plain functions were wrapped by `handfast.tool`.
+        hosted: What the provider runs itself; it may be given among the tools.
+        handoffs: To whom it may give the conversation.
+        model_settings: Further fields of the request: ``temperature``, ``reasoning``, ``max_output_tokens``…
+        max_turns: Most model replies; None is no limit.
+        max_tokens: Most tokens, of this agent's loop and of every agent that it uses as a tool; None is no limit. A
+            reply that was begun is taken, so a run may end a reply above it.
+        max_duration: For how long its loop, with every agent that it uses as a tool, may work; while all of it waits
+            for people, no time is counted. Looked at before each model call. None is no limit.
+        max_open_requests: Most requests of a run that may be open when a call of this agent's is to be asked about;
+            further calls are asked about, in order, as others are decided. At most 500.
+        on_limit: At a limit the run fails (``MaxTurnsExceeded``, ``MaxTokensExceeded``, ``MaxDurationExceeded``), or a
+            person is asked for more.
+        on_max_turns: Says what the run ends with at its limit of turns: a function of the run context and `MaxTurns`,
+            whose return value is the run's output; None fails it.
+        on_refusal: Likewise, where the model refuses to answer: a function of the run context and `Refusal`.
+        reset_tool_choice: After its first call in a run the agent may answer, whatever ``tool_choice`` asks for.
+        rejection_text: Words the output that the model reads for a rejected call.
+        context_type: pydantic model of the run's context.
+        output_type: Type of the final answer: anything that pydantic can build. None and ``str`` are plain text.
+        output: How the final answer is read, where it is no plain text.
+        input_guardrails: See what a run of this agent is given, once per run; plain functions were wrapped.
+        output_guardrails: See its final output, in this order; plain functions were wrapped.
+        hooks: Hear of its model calls and tools.
+        after_tools: What follows when the tools of a reply have ended: by default the model reads their outputs.
+        max_parallel_calls: Most calls of one reply that run at once; the others start in call order. None is no limit.
+        background: Its responses are made in the background: they are stored at the provider, survive the worker that
+            asked for them, and may take hours.
+        compaction: When and by whom a long conversation is made short; None: never.
+        truncation: How much of a long conversation its model is sent; None: all of it.
+    """
+
+    name: str
+    instructions: Instructions
+    model: str | None
+    client: str
+    description: str
+    tools: tuple[Offered, ...]
+    hosted: tuple[HostedTool, ...]
+    handoffs: tuple[Handoff, ...]
+    model_settings: Mapping[str, Any] = field(hash=False)
+    max_turns: int | None
+    max_tokens: int | None
+    max_duration: timedelta | None
+    max_open_requests: int
+    on_limit: LimitPolicy
+    on_max_turns: OnMaxTurns | None
+    on_refusal: OnRefusal | None
+    reset_tool_choice: bool
+    rejection_text: RejectionText | None
+    context_type: type[BaseModel] | None
+    output_type: Any = field(hash=False)
+    output: OutputType | None = field(init=False, hash=False, compare=False, repr=False)
+    input_guardrails: tuple[InputGuardrail, ...]
+    output_guardrails: tuple[OutputGuardrail, ...]
+    hooks: tuple[AgentHooks, ...]
+    after_tools: AfterTools
+    max_parallel_calls: int | None
+    compaction: Compact | None
+    truncation: Truncate | None
+    background: bool
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        instructions: Instructions = "",
+        model: str | None = None,
+        client: str = "default",
+        description: str = "",
+        tools: Sequence[Offered | HostedTool | Callable[..., Any]] = (),
+        hosted: Sequence[HostedTool] = (),
+        handoffs: Sequence[Handoff | Agent | str] = (),
+        model_settings: Mapping[str, Any] = MappingProxyType({}),
+        max_turns: int | None = 100,
+        max_tokens: int | None = None,
+        max_duration: timedelta | None = None,
+        max_open_requests: int = 256,
+        on_limit: LimitPolicy = "fail",
+        on_max_turns: OnMaxTurns | None = None,
+        on_refusal: OnRefusal | None = None,
+        reset_tool_choice: bool = True,
+        rejection_text: RejectionText | None = None,
+        context_type: type[BaseModel] | None = None,
+        output_type: Any = None,
+        input_guardrails: Sequence[InputGuardrail | GuardrailFunction] = (),
+        output_guardrails: Sequence[OutputGuardrail | GuardrailFunction] = (),
+        hooks: Sequence[AgentHooks] = (),
+        after_tools: AfterTools = "run_again",
+        max_parallel_calls: int | None = None,
+        compaction: Compact | None = None,
+        truncation: Truncate | None = None,
+        background: bool = False,
+    ) -> None:
+        """Define an agent.
+
+        Raises:
+            DefinitionError: Something about it cannot work.
+        """
+        subject = f"agent {name!r}"
+        check_name(subject, name)
+        check_texts(subject, instructions, rejection_text)
+        output = output_type_of(output_type, subject)
+        check_model(subject, model, client)
+        check_limits(
+            subject,
+            max_turns,
+            max_tokens,
+            max_duration=max_duration,
+            max_open_requests=max_open_requests,
+            on_limit=on_limit,
+        )
+        own_tools, hosted = split_hosted(subject, [*tools, *hosted])
+        check_handlers(subject, on_max_turns, on_refusal)
+        values: dict[str, object] = {
+            "name": name,
+            "instructions": instructions,
+            "model": model,
+            "client": client,
+            "description": checked_description(subject, description),
+            "tools": _wrapped(subject, own_tools),
+            "hosted": hosted,
+            "handoffs": _handoffs(subject, handoffs),
+            "model_settings": MappingProxyType(checked_settings(subject, model_settings, output)),
+            "max_turns": max_turns,
+            "max_tokens": max_tokens,
+            "max_duration": max_duration,
+            "max_open_requests": max_open_requests,
+            "on_limit": on_limit,
+            "on_max_turns": on_max_turns,
+            "on_refusal": on_refusal,
+            "reset_tool_choice": reset_tool_choice,
+            "rejection_text": rejection_text,
+            "context_type": context_type,
+            "output_type": output_type,
+            "output": output,
+            "input_guardrails": guardrails_of(InputGuardrail, input_guardrails, subject),
+            "output_guardrails": guardrails_of(OutputGuardrail, output_guardrails, subject),
+            "hooks": hooks_of(hooks, subject),
+            "max_parallel_calls": checked_parallel(subject, max_parallel_calls),
+            "background": checked_background(subject, background),
+            "compaction": checked_compaction(
+                subject, compaction, truncated=truncation is not None, managed="context_management" in model_settings
+            ),
+            "truncation": checked_truncation(subject, truncation),
+        }
+        for attribute, value in values.items():
+            object.__setattr__(self, attribute, value)
+        check_offered(subject, [*self.tools, *self.handoffs])
+        object.__setattr__(
+            self, "after_tools", checked_after_tools(subject, after_tools, [each.name for each in self.tools])
+        )
+        self._check_context(subject)
+
+    @property
+    def offered(self) -> Mapping[str, Offered]:
+        """What the model may call, by name: the only place where a call's name is looked up."""
+        return {each.name: each for each in (*self.tools, *self.handoffs)}
+
+    def as_tool(
+        self,
+        name: str | None = None,
+        description: str | None = None,
+        *,
+        parameters: type[BaseModel] | None = None,
+        input_builder: InputBuilder | None = None,
+        output_extractor: OutputExtractor | None = None,
+        max_turns: int | None = None,
+        approval: ApprovalRule = False,
+        on_error: OnAgentError = "tell_model",
+    ) -> AgentTool:
+        """Offer this agent to another one as a tool: a loop of its own inside the same run.
+
+        Its requests are listed and decided with the run's own, its usage counts for the run, and it shares the run's
+        context. Of the conversation it sees only its input.
+
+        Args:
+            name: For the model; the agent's name by default.
+            description: For the model; the agent's description by default.
+            parameters: pydantic model of the arguments; by default one text, ``input``. Without an `input_builder` the
+                agent reads them as JSON.
+            input_builder: A function of run context and arguments that returns the agent's input: a text, or items as
+                the Responses API takes them.
+            output_extractor: A function of run context and `NestedRun` that returns the call's output.
+            max_turns: Most model replies of one call; None takes the agent's own limit.
+            approval: True, an `Approval`, or a rule: whether a person is asked before the agent starts.
+            on_error: ``"tell_model"``, ``"fail"`` (the whole run), or a function of run context and `AgentFailure`
+                that words the failure for the model.
+
+        Raises:
+            DefinitionError: Something about it cannot work.
+        """
+        return agent_tool(
+            self,
+            name=name,
+            description=description,
+            parameters=parameters,
+            input_builder=input_builder,
+            output_extractor=output_extractor,
+            max_turns=max_turns,
+            approval=approval,
+            on_error=on_error,
+        )
+
+    def _check_context(self, subject: str) -> None:
+        own = self.context_type
+        if own is None:
+            return
+        if not is_model(own):
+            raise DefinitionError(subject, "context_type must be a pydantic model class")
+        for each in self.tools:
+            wanted = each.context_type if isinstance(each, Tool) else None
+            if is_model(wanted) and not issubclass(own, wanted):
+                raise DefinitionError(
+                    subject,
+                    f"tool {each.name!r} wants context {wanted.__name__}, but context_type is {own.__name__}",
+                )
+
+
+def _wrapped(subject: str, tools: Sequence[Offered | Callable[..., Any]]) -> tuple[Offered, ...]:
+    wrapped: list[Offered] = []
+    for given in tools:
+        if isinstance(given, Offered):
+            wrapped.append(given)
+        elif isinstance(given, Agent):
+            raise DefinitionError(subject, f"tools holds the agent {given.name!r}; offer it as {given.name}.as_tool()")
+        elif not callable(given):
+            raise DefinitionError(subject, f"tools must hold tools and functions, not a {type(given).__name__}")
+        else:
+            wrapped.append(tool(given))
+    return tuple(wrapped)
+
+
+def _handoffs(subject: str, handoffs: Sequence[Handoff | Agent | str]) -> tuple[Handoff, ...]:
+    made: list[Handoff] = []
+    for given in handoffs:
+        if not isinstance(given, Handoff | Agent | str):
+            raise DefinitionError(
+                subject, f"handoffs must hold agents, names and handoffs, not a {type(given).__name__}"
+            )
+        made.append(given if isinstance(given, Handoff) else handoff(given))
+    return tuple(made)

@@ -1,0 +1,156 @@
+"""Agents as tools: a nested loop that a model calls like any other tool."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from handfast.definitions.context import RunContext
+from handfast.definitions.gates.approval import ApprovalRule
+from handfast.definitions.schema.json_schema import arguments_schema
+from handfast.definitions.schema.signature import require_positional
+from handfast.definitions.tools.offered import (
+    Offered,
+    check_approval,
+    check_name,
+    check_turns,
+    offered_schema,
+    schema_of,
+)
+from handfast.errors import DefinitionError
+from handfast.payloads.json_profile import JsonObject, JsonValue
+
+if TYPE_CHECKING:
+    from handfast.definitions.agents.agent import Agent
+
+__all__ = ["AgentFailure", "AgentTool", "InputBuilder", "NestedRun", "OnAgentError", "OutputExtractor", "agent_tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class NestedRun:
+    """A nested agent's loop that has come to its end.
+
+    Attributes:
+        agent: Who gave the answer; after a handoff not the agent that was called.
+        output: Its final answer.
+        items: All that it read and wrote, as the Responses API takes it.
+        turns: Its model replies.
+    """
+
+    agent: str
+    output: JsonValue
+    items: Sequence[JsonObject]
+    turns: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFailure:
+    """A nested agent's loop that failed.
+
+    Attributes:
+        kind: ``MaxTurnsExceeded``, ``ModelRefused``, ``ToolFailed``, …
+    """
+
+    agent: str
+    kind: str
+    message: str
+
+
+InputBuilder: TypeAlias = Callable[[RunContext[Any], Any], str | list[JsonObject] | Awaitable[str | list[JsonObject]]]
+OutputExtractor: TypeAlias = Callable[[RunContext[Any], NestedRun], Any]
+OnAgentError: TypeAlias = (
+    Literal["tell_model", "fail"] | Callable[[RunContext[Any], AgentFailure], str | Awaitable[str]]
+)
+
+
+class TextInput(BaseModel):
+    """The parameters of an agent tool that declares none."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    input: str = Field(description="What the agent is to do. It sees nothing else of this conversation.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentTool(Offered):
+    """A nested agent loop, offered to a model as one call. Made by `Agent.as_tool`.
+
+    Attributes:
+        agent: Whose loop it is.
+        max_turns: Of each nested loop; None takes the agent's own limit.
+        input_builder: Makes the agent's input of the arguments.
+        output_extractor: Makes the call's output of the finished loop.
+        on_error: ``"tell_model"``, ``"fail"``, or a function that words the failure for the model.
+    """
+
+    agent: Agent = field(repr=False)
+    max_turns: int | None
+    input_builder: InputBuilder | None
+    output_extractor: OutputExtractor | None
+    on_error: OnAgentError
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether the one parameter is the agent's input."""
+        return self.arguments_model is TextInput
+
+
+def agent_tool(
+    agent: Agent,
+    *,
+    name: str | None,
+    description: str | None,
+    parameters: type[BaseModel] | None,
+    input_builder: InputBuilder | None,
+    output_extractor: OutputExtractor | None,
+    max_turns: int | None,
+    approval: ApprovalRule,
+    on_error: OnAgentError,
+) -> AgentTool:
+    """Check the options and make the tool.
+
+    Raises:
+        DefinitionError: Something about it cannot work.
+    """
+    chosen = agent.name if name is None else name
+    subject = f"agent tool {chosen!r} of agent {agent.name!r}"
+    check_name(subject, chosen)
+    check_approval(subject, approval)
+    check_turns(subject, max_turns)
+    _check_functions(subject, input_builder, output_extractor, on_error)
+    model = TextInput if parameters is None else parameters
+    schema = arguments_schema(TextInput) if parameters is None else schema_of(parameters, subject, "parameters")
+    said = description if description is not None else agent.description or f"Ask the agent {agent.name}."
+    return AgentTool(
+        name=chosen,
+        description=said,
+        approval=approval,
+        agent=agent,
+        max_turns=max_turns,
+        input_builder=input_builder,
+        output_extractor=output_extractor,
+        on_error=on_error,
+        **offered_schema(model, schema),
+    )
+
+
+def _check_functions(subject: str, builder: object, extractor: object, on_error: object) -> None:
+    for option, function, given in (
+        ("input_builder", builder, "run context and arguments"),
+        ("output_extractor", extractor, "run context and nested run"),
+    ):
+        if function is None:
+            continue
+        if not callable(function):
+            raise DefinitionError(subject, f"{option} must be a function of {given}")
+        require_positional(function, 2, subject, f"{option}, given {given},")
+    if isinstance(on_error, str):
+        if on_error not in ("tell_model", "fail"):
+            raise DefinitionError(subject, "on_error must be 'tell_model', 'fail', or a function")
+    elif not callable(on_error):
+        raise DefinitionError(subject, "on_error must be 'tell_model', 'fail', or a function")
+    else:
+        require_positional(on_error, 2, subject, "on_error, given run context and failure,")

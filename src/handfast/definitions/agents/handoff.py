@@ -1,0 +1,139 @@
+"""Handoffs: one agent gives the conversation to another."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pydantic import BaseModel, ConfigDict
+
+from handfast.definitions.context import RunContext
+from handfast.definitions.gates.approval import ApprovalRule
+from handfast.definitions.schema.json_schema import arguments_schema
+from handfast.definitions.schema.signature import require_positional
+from handfast.definitions.tools.offered import (
+    NAME_PATTERN,
+    Offered,
+    check_approval,
+    check_name,
+    offered_schema,
+    schema_of,
+)
+from handfast.errors import DefinitionError
+from handfast.payloads.json_profile import JsonObject
+
+if TYPE_CHECKING:
+    from handfast.definitions.agents.agent import Agent
+
+__all__ = ["Handoff", "HandoffFilter", "HandoffHistory", "OnHandoff", "handoff", "messages_only"]
+
+
+@dataclass(frozen=True, slots=True)
+class HandoffHistory:
+    """What a handoff's filter is given.
+
+    Attributes:
+        items: The conversation so far, as the Responses API takes it; the handoff itself and its output come last.
+        by: The agent that hands over.
+        to: The agent that goes on.
+    """
+
+    items: Sequence[JsonObject]
+    by: str
+    to: str
+
+
+HandoffFilter: TypeAlias = Callable[
+    [RunContext[Any], HandoffHistory], Sequence[JsonObject] | Awaitable[Sequence[JsonObject]]
+]
+OnHandoff: TypeAlias = Callable[..., Any]
+"""Takes the run context, and the input where the handoff has one."""
+
+
+class NoInput(BaseModel):
+    """The parameters of a handoff without input."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handoff(Offered):
+    """The way from one agent to another, offered to a model as a call. Made by `handoff`.
+
+    Attributes:
+        to: Name of the agent that goes on.
+        target: That agent, where it was given as an object.
+        takes_input: Whether the model says something along.
+        filter: Says what the next agent sees; None: everything.
+        on_handoff: Called once when the handoff takes place.
+    """
+
+    to: str
+    target: Agent | None = field(repr=False, compare=False)
+    takes_input: bool
+    filter: HandoffFilter | None
+    on_handoff: OnHandoff | None
+
+
+def handoff(
+    agent: Agent | str,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    input: type[BaseModel] | None = None,
+    filter: HandoffFilter | None = None,
+    on_handoff: OnHandoff | None = None,
+    approval: ApprovalRule = False,
+) -> Handoff:
+    """Define a handoff, for ``Agent(handoffs=[…])``; an agent or its name there is the same without options.
+
+    Args:
+        agent: Who goes on, or its name: agents may hand over to each other in circles.
+        name: For the model; ``transfer_to_<agent>`` by default.
+        description: When the model should use it; the agent's own description by default.
+        input: pydantic model of what the model says along: to `on_handoff`, to approvers, and in the conversation.
+        filter: A function of run context and `HandoffHistory`; the items that it returns are all that the next agent
+            sees. Calls without output, and outputs without call, are left out of them.
+        on_handoff: A function of run context (and input, where there is one), called once when the handoff takes
+            place. Where it raises, the handoff does not take place and the model reads why.
+        approval: True, an `Approval`, or a rule: whether a person is asked first.
+
+    Raises:
+        DefinitionError: Something about it cannot work.
+    """
+    to = agent if isinstance(agent, str) else getattr(agent, "name", None)
+    if not isinstance(to, str) or not NAME_PATTERN.fullmatch(to):
+        raise DefinitionError(f"handoff to {agent!r}", "give an agent, or an agent's name")
+    subject = f"handoff to {to!r}"
+    chosen = f"transfer_to_{to}" if name is None else name
+    check_name(subject, chosen)
+    check_approval(subject, approval)
+    if filter is not None:
+        if not callable(filter):
+            raise DefinitionError(subject, "filter must be a function of run context and history")
+        require_positional(filter, 2, subject, "the filter, given run context and history,")
+    if on_handoff is not None:
+        if not callable(on_handoff):
+            raise DefinitionError(subject, "on_handoff must be a function")
+        given = "run context and input" if input is not None else "the run context"
+        require_positional(on_handoff, 1 if input is None else 2, subject, f"on_handoff, given {given},")
+    target = None if isinstance(agent, str) else agent
+    schema = arguments_schema(NoInput) if input is None else schema_of(input, subject, "input")
+    said = description or (target.description if target is not None else "")
+    return Handoff(
+        name=chosen,
+        description=said,
+        approval=approval,
+        to=to,
+        target=target,
+        takes_input=input is not None,
+        filter=filter,
+        on_handoff=on_handoff,
+        **offered_schema(NoInput if input is None else input, schema),
+    )
+
+
+def messages_only(_context: RunContext[Any], history: HandoffHistory) -> list[JsonObject]:
+    """A filter: the next agent sees what was said, and none of the calls."""
+    return [item for item in history.items if item.get("type", "message") == "message"]

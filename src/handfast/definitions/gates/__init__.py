@@ -1,0 +1,1 @@
+"""Approvals, deadlines, guardrails and other gates in front of a call."""

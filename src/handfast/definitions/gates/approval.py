@@ -1,0 +1,164 @@
+"""When a call needs a person's yes, and whose."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeAlias, get_args
+
+from handfast.definitions.context import RunContext
+from handfast.definitions.gates import escalation
+from handfast.definitions.gates.escalation import Escalation
+from handfast.definitions.schema.signature import require_positional
+from handfast.errors import DefinitionError
+from handfast.payloads.people import GROUP, MOST_APPROVERS, groups_among, is_group, person
+
+__all__ = ["Approval", "ApprovalRule", "ApprovalRuleResult", "Groups", "OnDeadline", "OnEdit"]
+
+OnDeadline: TypeAlias = Literal["reject", "approve", "fail"]
+OnEdit: TypeAlias = Literal["ask_again", "accept"]
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A call waits for a person.
+
+    Names are *claimed*: they are compared, not verified, so these rules stop mistakes and not attackers.
+
+    Attributes:
+        deadline: How long the request stays open, or until when (a datetime with an offset); None is for ever. At most
+            ten years.
+        on_deadline: What an unanswered request becomes: a rejection, an approval, or a failed run.
+        reason: Why a person is asked, shown with the request.
+        approvers: Who may decide: people by name, groups as ``group:finance`` (looked up when a decision comes in, see
+            ``HandfastPlugin(groups=…)``). Empty: anybody. At most 20.
+        quorum: How many different people have to approve.
+        exclude_requester: Whoever asked for the run, or edited the arguments, may not decide.
+        veto: One rejection closes the request; else rejections need the quorum too.
+        on_edit: What an approval with other arguments does: ``"accept"`` runs them, ``"ask_again"`` opens a new request
+            for them. None: ask again where there is a quorum or more than one approver, else accept.
+        remind: How long after it opened the request is brought to mind again (see ``HandfastPlugin(notify=…)``), while
+            nobody has decided it. At most 10 times.
+        escalate: Who may decide too when nobody has for so long: at most 5 steps, and 20 approvers in all.
+    """
+
+    deadline: timedelta | datetime | None = None
+    on_deadline: OnDeadline = "reject"
+    reason: str | None = None
+    approvers: Sequence[str] = ()
+    quorum: int = 1
+    exclude_requester: bool = False
+    veto: bool = True
+    on_edit: OnEdit | None = None
+    remind: Sequence[timedelta] = ()
+    escalate: Sequence[Escalation] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "deadline", escalation.checked_deadline("Approval", self.deadline))
+        if self.on_deadline not in get_args(OnDeadline):
+            raise DefinitionError("Approval", f"on_deadline must be one of {', '.join(get_args(OnDeadline))}")
+        if self.reason is not None and not isinstance(self.reason, str):
+            raise DefinitionError("Approval", "reason must be a string or None")
+        object.__setattr__(self, "approvers", escalation.checked_approvers("Approval", self.approvers))
+        self._check_quorum()
+        self._check_steps()
+        for name in ("exclude_requester", "veto"):
+            if not isinstance(getattr(self, name), bool):
+                raise DefinitionError("Approval", f"{name} must be True or False")
+        if self.on_edit not in (None, *get_args(OnEdit)):
+            raise DefinitionError("Approval", f"on_edit must be one of {', '.join(get_args(OnEdit))}, or None")
+        if self.on_edit == "accept" and self.quorum > 1:
+            raise DefinitionError(
+                "Approval", "on_edit='accept' with a quorum would count votes on different arguments; take 'ask_again'"
+            )
+
+    @property
+    def asks_again(self) -> bool:
+        """Whether an approval with other arguments opens a new request for them."""
+        if self.on_edit is not None:
+            return self.on_edit == "ask_again"
+        return self.quorum > 1 or len(self.all_approvers) > 1
+
+    @property
+    def all_approvers(self) -> tuple[str, ...]:
+        """Who may decide, or may after an escalation."""
+        return tuple(dict.fromkeys((*self.approvers, *(name for step in self.escalate for name in step.approvers))))
+
+    def _check_steps(self) -> None:
+        object.__setattr__(self, "remind", escalation.checked_reminders("Approval", self.remind))
+        object.__setattr__(self, "escalate", escalation.checked_escalations("Approval", self.escalate))
+        for after in self.remind:
+            escalation.check_before("Approval", self.deadline, "remind", after)
+        for step in self.escalate:
+            escalation.check_before("Approval", self.deadline, "escalate", step.after)
+        if self.escalate and not self.approvers:
+            raise DefinitionError(
+                "Approval", "escalate adds approvers, and anybody may decide already; name approvers, or use remind"
+            )
+        if len(self.all_approvers) > MOST_APPROVERS:
+            raise DefinitionError("Approval", f"approvers may be {MOST_APPROVERS} at most, with those of escalate")
+
+    def _check_quorum(self) -> None:
+        quorum: object = self.quorum
+        if isinstance(quorum, bool) or not isinstance(quorum, int) or not 1 <= quorum <= MOST_APPROVERS:
+            raise DefinitionError("Approval", f"quorum must be a whole number from 1 to {MOST_APPROVERS}")
+        people = self.approvers
+        if people and not any(is_group(name) for name in people) and quorum > len(people):
+            raise DefinitionError("Approval", f"quorum is {quorum}, but only {len(people)} people may approve")
+
+
+ApprovalRuleResult: TypeAlias = Approval | bool | None
+"""None and False: go ahead. True: ask, without a deadline."""
+
+ApprovalRule: TypeAlias = (
+    bool | Approval | Callable[[RunContext[Any], Any], ApprovalRuleResult | Awaitable[ApprovalRuleResult]]
+)
+"""True or an `Approval`: ask always. A function of run context and arguments, sync or async: it decides."""
+
+Groups: TypeAlias = Mapping[str, Collection[str]] | Callable[[str], Iterable[str] | Awaitable[Iterable[str]]]
+"""Members by group, or a function, sync or async, of a person's name: the groups that the person is in."""
+
+
+def check_groups(groups: Groups | None) -> None:
+    """Check what a plugin was given as its groups.
+
+    Raises:
+        DefinitionError: It is no mapping of names to members, and no function of one name.
+    """
+    if groups is None:
+        return
+    if callable(groups):
+        require_positional(groups, 1, "HandfastPlugin", "groups, given a person's name,")
+        return
+    if not isinstance(groups, Mapping):
+        raise DefinitionError("HandfastPlugin", "groups must be members by group, or a function of a person's name")
+    given: Mapping[Any, Any] = groups
+    for group, members in given.items():
+        if not isinstance(group, str) or not group.removeprefix(GROUP):
+            raise DefinitionError("HandfastPlugin", f"groups holds {group!r}, which is no name")
+        listed = isinstance(members, Collection) and not isinstance(members, str)
+        if not listed or not all(isinstance(each, str) and person(each) for each in members):
+            raise DefinitionError("HandfastPlugin", f"groups: the members of {group!r} must be a list of names")
+
+
+def check_asked_groups(subject: str, asking: object, groups: Groups | None) -> None:
+    """Check that the groups which *asking* names can be looked up; what a function answers is not known here.
+
+    Args:
+        subject: What asks.
+        asking: An `Approval`, or whatever else has `approvers`.
+        groups: The plugin's.
+
+    Raises:
+        DefinitionError: Nobody could decide.
+    """
+    approvers = getattr(asking, "all_approvers", None)
+    if not isinstance(approvers, tuple) or callable(groups):
+        return
+    known = {group.removeprefix(GROUP) for group in groups or ()}
+    unknown = [group for group in groups_among(approvers) if group.removeprefix(GROUP) not in known]
+    if unknown:
+        raise DefinitionError(
+            subject, f"its approvers name {', '.join(unknown)}; give HandfastPlugin(groups=…) with the members"
+        )

@@ -1,0 +1,24 @@
+"""How the application tells people of requests: a function that it gives to its workers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+from handfast.definitions.schema.signature import require_positional
+from handfast.payloads.notify import Notification
+
+__all__ = ["NotifyFunction"]
+
+NotifyFunction: TypeAlias = Callable[[Notification], Awaitable[object] | object]
+"""Tells somebody, sync or async. What it returns does not matter; where it raises it is called again."""
+
+
+def check_notify(notify: Any) -> None:
+    """Check what a plugin was given as its `notify`.
+
+    Raises:
+        DefinitionError: It is no function of one notification.
+    """
+    if notify is not None:
+        require_positional(notify, 1, "HandfastPlugin", "notify, given a Notification,")

@@ -1,0 +1,51 @@
+"""What is asked between an approval and its effect: whether the world is still the one that was approved."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+from handfast.definitions.context import ToolContext
+from handfast.definitions.schema.signature import require_positional
+from handfast.errors import DefinitionError
+
+__all__ = ["Changed", "Revalidate", "checked_revalidate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The answer of a tool's `revalidate` where an approval no longer holds: a person is asked anew, and shown this.
+
+    Attributes:
+        why: What has changed, in a sentence.
+        before: What was true when it was approved; anything that can be JSON. `now` likewise.
+    """
+
+    why: str
+    before: object = None
+    now: object = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(cast(object, self.why), str) or not self.why.strip():
+            raise DefinitionError("Changed", "why must say in words what has changed")
+
+
+Revalidate: TypeAlias = Callable[[ToolContext[Any], Any], Changed | str | Awaitable[Changed | str | None] | None]
+"""A function of tool context and arguments, sync or async. None: it holds. A text is a `Changed` without values."""
+
+
+def checked_revalidate(subject: str, revalidate: object, approval: object) -> Revalidate | None:
+    """Return the revalidate option.
+
+    Raises:
+        DefinitionError: It has the wrong signature, or nobody is ever asked for an approval.
+    """
+    if revalidate is None:
+        return None
+    if not callable(revalidate):
+        raise DefinitionError(subject, "revalidate must be a function of tool context and arguments")
+    if approval is False:
+        raise DefinitionError(subject, "revalidate is asked after an approval; give the tool one (approval=…)")
+    require_positional(revalidate, 2, subject, "revalidate, given tool context and arguments,")
+    return cast(Revalidate, revalidate)

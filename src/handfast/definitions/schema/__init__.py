@@ -1,0 +1,1 @@
+"""JSON schemas from Python types, and values checked against them."""

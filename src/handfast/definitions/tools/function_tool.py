@@ -1,0 +1,308 @@
+"""Tools: typed Python functions that a model may call."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, Generic, Literal, TypeAlias, cast, get_args, overload
+
+from typing_extensions import ParamSpec, TypeVar
+
+from handfast.definitions.context import RunContext, ToolContext
+from handfast.definitions.gates.approval import ApprovalRule
+from handfast.definitions.gates.doubt import Ask, OnUnknown, Verify, checked_verify, policy_of
+from handfast.definitions.gates.revalidation import Revalidate, checked_revalidate
+from handfast.definitions.schema.signature import read_signature, require_positional
+from handfast.definitions.secret import SecretParameter
+from handfast.definitions.tools.offered import Offered, check_approval, check_name, offered_schema
+from handfast.definitions.tools.options import (
+    EnabledRule,
+    InputCheck,
+    OnCancel,
+    OutputCheck,
+    Retry,
+    ToolInputGuardrail,
+    checked_enabled,
+    checked_input_guardrails,
+    checked_on_cancel,
+    checked_output_guardrails,
+    checked_retry,
+)
+from handfast.errors import DefinitionError
+from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.model_call import Effect, UnknownPolicy
+
+__all__ = [
+    "Effect",
+    "ErrorPolicy",
+    "IdempotencyKey",
+    "OnError",
+    "Tool",
+    "UnknownPolicy",
+    "check_options",
+    "check_queue",
+    "tool",
+]
+
+P = ParamSpec("P", default=...)
+R = TypeVar("R", default=Any)
+
+ErrorPolicy: TypeAlias = Literal["tell_model", "fail"]
+OnError: TypeAlias = ErrorPolicy | Callable[[ToolContext[Any], Exception], str | Awaitable[str]]
+IdempotencyKey: TypeAlias = Callable[[RunContext[Any], Any], str]
+
+LONGEST_TIMEOUT: Final = timedelta(days=365)
+LONGEST_WIRE_NAME: Final = 200
+"""Characters of an activity's type or a task queue: they travel in the plan of every call."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool(Offered, Generic[P, R]):
+    """A function with all that a model, an approver and the runtime need to know of it. Made by `tool`.
+
+    Two tools are equal when they wrap the same function with the same options. Called like its function.
+
+    Attributes:
+        function: The wrapped function.
+        task_queue: Where its activity is scheduled; None is the run's own.
+        takes_context: Whether the function wants a `ToolContext` as first argument.
+        context_type: The C of ``ToolContext[C]``, None where there is none.
+        secrets: Parameters that the worker fills in.
+
+    The other attributes are the options of `tool`.
+    """
+
+    function: Callable[P, R]
+    effect: Effect
+    on_unknown: OnUnknown | None
+    timeout: timedelta
+    on_error: OnError
+    idempotency_key: IdempotencyKey | None
+    task_queue: str | None
+    is_async: bool
+    takes_context: bool
+    context_type: type[Any] | None
+    retry: Retry | None = None
+    on_cancel: OnCancel | None = None
+    input_guardrails: tuple[ToolInputGuardrail, ...] = ()
+    output_guardrails: tuple[OutputCheck, ...] = ()
+    revalidate: Revalidate | None = None
+    verify: Verify | None = None
+    secrets: tuple[SecretParameter, ...] = ()
+
+    def __post_init__(self) -> None:
+        # functools.update_wrapper assigns, which a frozen dataclass refuses.
+        for attribute in ("__module__", "__qualname__", "__doc__"):
+            object.__setattr__(self, attribute, getattr(self.function, attribute, None))
+        object.__setattr__(self, "__wrapped__", self.function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function directly: no validation, no approval, no record."""
+        return self.function(*args, **kwargs)
+
+    @property
+    def needs_context(self) -> bool:
+        """Whether anything of it wants a `ToolContext`: the function, a guardrail, `on_cancel`, `revalidate`, or
+        `on_error`."""
+        guarded = self.input_guardrails or self.output_guardrails
+        asked = guarded or self.on_cancel or self.revalidate
+        return bool(self.takes_context or asked or callable(self.on_error))
+
+    @property
+    def __name__(self) -> str:
+        """The function's name, which may differ from the tool's."""
+        return self.function.__name__
+
+    def unknown_policy(self, gated: bool) -> UnknownPolicy:
+        """Return what follows when it is unknown whether a call took effect.
+
+        Args:
+            gated: Whether a person was asked before the call.
+        """
+        return policy_of(self.on_unknown) or ("ask" if gated else "tell_model")
+
+    def bind(self, arguments: JsonObject) -> dict[str, Any]:
+        """Return the keyword arguments for the function, as real Python values; without the context.
+
+        Raises:
+            ArgumentsInvalidError: As `validate`.
+        """
+        model = self.validate(arguments)
+        return {name: getattr(model, name) for name in self.arguments_model.model_fields}
+
+
+@overload
+def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
+
+
+@overload
+def tool(
+    *,
+    effect: Effect = ...,
+    approval: ApprovalRule = ...,
+    name: str | None = ...,
+    description: str | None = ...,
+    on_unknown: OnUnknown | None = ...,
+    timeout: timedelta = ...,
+    on_error: OnError = ...,
+    idempotency_key: IdempotencyKey | None = ...,
+    task_queue: str | None = ...,
+    retry: Retry | None = ...,
+    enabled: EnabledRule = ...,
+    on_cancel: OnCancel | None = ...,
+    input_guardrails: Sequence[InputCheck | ToolInputGuardrail] = ...,
+    output_guardrails: Sequence[OutputCheck] = ...,
+    revalidate: Revalidate | None = ...,
+    verify: Verify | None = ...,
+) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
+
+
+def tool(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    effect: Effect = "at_most_once",
+    approval: ApprovalRule = False,
+    name: str | None = None,
+    description: str | None = None,
+    on_unknown: OnUnknown | None = None,
+    timeout: timedelta = timedelta(minutes=10),
+    on_error: OnError = "tell_model",
+    idempotency_key: IdempotencyKey | None = None,
+    task_queue: str | None = None,
+    retry: Retry | None = None,
+    enabled: EnabledRule = True,
+    on_cancel: OnCancel | None = None,
+    input_guardrails: Sequence[InputCheck | ToolInputGuardrail] = (),
+    output_guardrails: Sequence[OutputCheck] = (),
+    revalidate: Revalidate | None = None,
+    verify: Verify | None = None,
+) -> Any:
+    """Make a tool of a sync or async function. Used as ``@tool`` or ``@tool(...)``.
+
+    Every parameter needs an annotation that pydantic can build; a `ToolContext` may come first. A
+    Google-style docstring gives the model the description and, from ``Args:``, a line for each parameter.
+
+    Args:
+        effect: ``"read_only"`` and ``"idempotent"`` calls are retried; ``"at_most_once"`` gets one attempt.
+        approval: True or an `Approval`: ask a person always. A function of run context and arguments: ask it.
+        name: For the model, and part of the activity's type; the function's name by default.
+        description: In place of the docstring's.
+        on_unknown: What follows when a call may or may not have taken effect; an `Ask` says how long a person is asked,
+            and who. None: ask a person where the call was gated, else tell the model.
+        timeout: For one attempt, from the start of the body.
+        on_error: Whether an exception becomes text for the model or fails the run; or a function of `ToolContext` and
+            exception that says what the model reads.
+        idempotency_key: A function of run context and arguments, where the business has a better key.
+        task_queue: Where workers poll that have what the tool needs; the run's own by default.
+        retry: For ``"read_only"`` and ``"idempotent"``: how often, with which pauses, and after which exceptions.
+        enabled: Whether the model is offered the tool: a bool, or a function of the run context, asked before each
+            model call. A rule that raises leaves the tool out.
+        on_cancel: A function of the tool context, called when a call that runs is told to stop.
+        input_guardrails: Functions of tool context and arguments, or `ToolInputGuardrail`; asked in their order when
+            the call is about to run.
+        output_guardrails: Functions of tool context and what the function returned; asked in their order.
+        revalidate: A function of tool context and arguments, asked after an approval, right before the call runs: None
+            where the approval still holds, else `Changed` (or a text), and a person is asked anew, unless that very
+            answer was what they had approved. One that raises or takes longer than 30 s asks too.
+        verify: A function of tool context that finds out whether a call in doubt took effect: `Ran` with the output,
+            `RunAgain` where it did not and never will, None where that is not known.
+
+    Raises:
+        DefinitionError: The function or an option cannot work.
+    """
+
+    def define(function: Callable[P, R]) -> Tool[P, R]:
+        chosen = _checked_name(function, name)
+        subject = f"tool {chosen!r}"
+        check_options(subject, effect, on_unknown, "tell_model" if callable(on_error) else on_error, timeout)
+        if callable(on_error):
+            require_positional(on_error, 2, subject, "on_error, given tool context and exception,")
+        _check_rules(subject, approval, idempotency_key)
+        check_queue(subject, task_queue)
+        signature = read_signature(function, subject)
+        return Tool(
+            function=function,
+            name=chosen,
+            description=signature.description if description is None else description,
+            effect=effect,
+            approval=approval,
+            on_unknown=on_unknown,
+            timeout=timeout,
+            on_error=on_error,
+            idempotency_key=idempotency_key,
+            task_queue=task_queue,
+            is_async=inspect.iscoroutinefunction(function),
+            takes_context=signature.takes_context,
+            context_type=signature.context_type,
+            secrets=signature.secrets,
+            retry=checked_retry(subject, retry, effect),
+            enabled=checked_enabled(subject, enabled),
+            on_cancel=checked_on_cancel(subject, on_cancel),
+            input_guardrails=checked_input_guardrails(subject, input_guardrails),
+            output_guardrails=checked_output_guardrails(subject, output_guardrails),
+            revalidate=checked_revalidate(subject, revalidate, approval),
+            verify=checked_verify(subject, verify, effect),
+            **offered_schema(signature.arguments_model, signature.schema),
+        )
+
+    return define if function is None else define(function)
+
+
+def _checked_name(function: Callable[..., Any], name: str | None) -> str:
+    own_name = getattr(function, "__name__", type(function).__name__)
+    chosen = own_name if name is None else name
+    subject = f"tool {chosen!r}"
+    check_name(subject, chosen)
+    if isinstance(function, Tool):
+        raise DefinitionError(subject, "is a tool already")
+    if not (inspect.isfunction(function) or inspect.ismethod(function)):
+        raise DefinitionError(subject, f"must be made of a function, not of a {type(function).__name__}")
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        raise DefinitionError(subject, "is a generator; return one value instead of yielding")
+    return chosen
+
+
+def check_options(subject: str, effect: object, on_unknown: object, on_error: object, timeout: object) -> None:
+    """Refuse options of a tool that cannot work.
+
+    Raises:
+        DefinitionError: For *subject*.
+    """
+    choices: list[tuple[str, object, tuple[object, ...]]] = [
+        ("effect", effect, get_args(Effect)),
+        ("on_unknown", on_unknown, (*get_args(UnknownPolicy), None)),
+        ("on_error", on_error, get_args(ErrorPolicy)),
+    ]
+    for option, value, allowed in choices:
+        if value not in allowed and not (option == "on_unknown" and isinstance(value, Ask)):
+            raise DefinitionError(subject, f"{option} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
+    if not isinstance(timeout, timedelta) or timeout <= timedelta(0):
+        raise DefinitionError(subject, "timeout must be a positive timedelta")
+    if timeout > LONGEST_TIMEOUT:
+        raise DefinitionError(subject, f"timeout must be at most {LONGEST_TIMEOUT.days} days")
+
+
+def check_queue(subject: str, task_queue: object, option: str = "task_queue") -> None:
+    """Refuse what cannot be the name of a task queue or of an activity's type.
+
+    Raises:
+        DefinitionError: For *subject*.
+    """
+    if task_queue is not None and not (isinstance(task_queue, str) and 0 < len(task_queue) <= LONGEST_WIRE_NAME):
+        raise DefinitionError(subject, f"{option} must be a text of 1 to {LONGEST_WIRE_NAME} characters")
+
+
+def _check_rules(subject: str, approval: object, idempotency_key: object) -> None:
+    check_approval(subject, approval)
+    if idempotency_key is not None:
+        if not callable(idempotency_key):
+            raise DefinitionError(subject, "idempotency_key must be a function")
+        require_positional(
+            cast(Callable[..., Any], idempotency_key),
+            2,
+            subject,
+            "the idempotency_key function, given run context and arguments,",
+        )

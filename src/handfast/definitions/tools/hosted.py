@@ -1,0 +1,207 @@
+"""Tools that the model's provider runs itself: they go into the request as they are, and their items come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from handfast.definitions.gates.approval import ApprovalRule
+from handfast.definitions.tools.offered import Offered, check_approval, check_name
+from handfast.errors import DefinitionError, JsonProfileError
+from handfast.payloads.json_profile import JsonObject, check_json
+
+__all__ = [
+    "HostedMcp",
+    "HostedTool",
+    "McpCall",
+    "code_interpreter",
+    "file_search",
+    "hosted_mcp",
+    "image_generation",
+    "split_hosted",
+    "web_search",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostedTool:
+    """A tool that the provider runs. Made by `web_search` and the others.
+
+    Attributes:
+        kind: The tool's type in a Responses request.
+        options: Its other fields; they may hold secrets, and are never recorded.
+    """
+
+    kind: str
+    options: JsonObject = field(hash=False, repr=False)
+
+    def definition(self) -> JsonObject:
+        """Describe it to the provider, as a tool of a Responses request."""
+        return {"type": self.kind, **self.options}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostedMcp(HostedTool):
+    """An MCP server that the provider calls. Made by `hosted_mcp`.
+
+    Attributes:
+        server_label: Names the server in requests and items.
+        approval: What answers when the provider asks whether it may call the server.
+    """
+
+    server_label: str
+    approval: ApprovalRule
+
+
+@dataclass(frozen=True, slots=True)
+class McpCall:
+    """A call of a hosted MCP server, as an approval rule is asked about it.
+
+    Attributes:
+        server_label: The server.
+        name: The server's tool.
+        arguments: As the model wrote them.
+    """
+
+    server_label: str
+    name: str
+    arguments: JsonObject
+
+
+def web_search(**options: Any) -> HostedTool:
+    """Let the provider search the web.
+
+    Args:
+        options: Fields of the API's tool: ``search_context_size``, ``filters``, ``user_location``…
+
+    Raises:
+        DefinitionError: An option is no JSON.
+    """
+    return _hosted("web_search", options)
+
+
+def file_search(vector_store_ids: Sequence[str], **options: Any) -> HostedTool:
+    """Let the provider search files that it stores.
+
+    Args:
+        vector_store_ids: Where to search; at least one.
+        options: Further fields of the API's tool: ``max_num_results``, ``filters``, ``ranking_options``.
+
+    Raises:
+        DefinitionError: There is no store, or an option is no JSON.
+    """
+    stores = [] if isinstance(vector_store_ids, str) else list(vector_store_ids)
+    if not stores or not all(_is_text(each) for each in stores):
+        raise DefinitionError("file_search", "vector_store_ids must be a list of at least one id")
+    return _hosted("file_search", {**options, "vector_store_ids": stores})
+
+
+def code_interpreter(container: str | Mapping[str, Any] | None = None, **options: Any) -> HostedTool:
+    """Let the provider run Python code that the model writes, in a container of its own.
+
+    Args:
+        container: Id of a container, or the fields of a new one; None is a new one with the API's defaults.
+        options: Further fields of the API's tool.
+
+    Raises:
+        DefinitionError: An option is no JSON.
+    """
+    wanted = {"type": "auto"} if container is None else container if isinstance(container, str) else dict(container)
+    return _hosted("code_interpreter", {**options, "container": wanted})
+
+
+def image_generation(**options: Any) -> HostedTool:
+    """Let the provider make images. They enter the run's history in base64: ask for small ones.
+
+    Args:
+        options: Fields of the API's tool: ``size``, ``quality``, ``output_format``…
+
+    Raises:
+        DefinitionError: An option is no JSON.
+    """
+    return _hosted("image_generation", options)
+
+
+def hosted_mcp(
+    server_label: str,
+    *,
+    server_url: str | None = None,
+    connector_id: str | None = None,
+    approval: ApprovalRule = True,
+    require_approval: str | Mapping[str, Any] | None = None,
+    allowed_tools: Sequence[str] | Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    authorization: str | None = None,
+    **options: Any,
+) -> HostedMcp:
+    """Let the provider call an MCP server.
+
+    Args:
+        server_label: Names the server, as an agent is named; unique within an agent.
+        server_url: Where it is. This or *connector_id*.
+        connector_id: One of the provider's own connectors.
+        approval: What answers when the provider asks before a call: True and `Approval` a person; False yes; a rule
+            gets the run context and a `McpCall`.
+        require_approval: Before which calls the provider asks, as the API takes it: ``"always"``, ``"never"`` or a
+            filter. By default always, and never where *approval* is False.
+        allowed_tools: Which of the server's tools the model may use, as the API takes it.
+        headers: Sent to the server with every call. Like *authorization* in the model's request alone, never recorded.
+        authorization: An access token for the server.
+        options: Further fields of the API's tool.
+
+    Raises:
+        DefinitionError: Something about it cannot work.
+    """
+    subject = f"hosted MCP server {server_label!r}"
+    check_name(subject, server_label)
+    if (server_url is None) == (connector_id is None):
+        raise DefinitionError(subject, "give either server_url or connector_id")
+    check_approval(subject, approval)
+    given: dict[str, Any] = {
+        "server_url": server_url,
+        "connector_id": connector_id,
+        "allowed_tools": list(allowed_tools) if isinstance(allowed_tools, Sequence) else allowed_tools,
+        "headers": headers,
+        "authorization": authorization,
+    }
+    asked = require_approval if require_approval is not None else "never" if approval is False else "always"
+    fields = {key: dict(each) if isinstance(each, Mapping) else each for key, each in given.items() if each is not None}
+    fields["require_approval"] = dict(asked) if isinstance(asked, Mapping) else asked
+    checked = _checked(subject, {**options, "server_label": server_label, **fields})
+    return HostedMcp(kind="mcp", options=checked, server_label=server_label, approval=approval)
+
+
+def split_hosted(
+    subject: str, tools: Sequence[Offered | HostedTool | Callable[..., Any]]
+) -> tuple[list[Offered | Callable[..., Any]], tuple[HostedTool, ...]]:
+    """Tell what the provider runs from what is run here.
+
+    Raises:
+        DefinitionError: Two servers have one label.
+    """
+    hosted = tuple(each for each in tools if isinstance(each, HostedTool))
+    labels = [each.server_label for each in hosted if isinstance(each, HostedMcp)]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise DefinitionError(subject, f"two of its hosted MCP servers are labelled {twice!r}; rename one")
+    return [each for each in tools if not isinstance(each, HostedTool)], hosted
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _hosted(kind: str, options: Mapping[str, Any]) -> HostedTool:
+    return HostedTool(kind=kind, options=_checked(kind, options))
+
+
+def _checked(subject: str, options: Mapping[str, Any]) -> JsonObject:
+    copied = dict(options)
+    if "type" in copied:
+        raise DefinitionError(subject, "the type is given by the function; leave it out")
+    try:
+        check_json(copied)
+    except JsonProfileError as error:
+        raise DefinitionError(subject, f"its options must be JSON: {error.problem}") from None
+    return copied

@@ -1,0 +1,283 @@
+"""A tool that runs one command line, in a process group of its own that ends with the call."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, cast
+
+from handfast.definitions.gates.approval import ApprovalRule
+from handfast.definitions.tools.function_tool import Tool, tool
+from handfast.errors import DefinitionError
+
+__all__ = ["ShellResult", "shell_tool"]
+
+PASSED_ON: Final = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
+"""Variables of the worker that a command sees by default: none that holds a secret."""
+MOST_OUTPUT_BYTES: Final = 256 * 1024
+LAST_WORDS_S: Final = 1.0
+"""How long to read on after the command has ended and its group has been killed."""
+LOOK_EVERY_S: Final = 0.05
+LONGEST_GRACE: Final = timedelta(seconds=45)
+"""A call that is cancelled has a minute to end; beyond it nobody would hear how it did."""
+TOOL_MARGIN: Final = timedelta(seconds=30)
+"""Of the tool's own timeout beyond the command's and the grace, so that a command that takes too long is told of."""
+
+
+@dataclass(frozen=True)
+class ShellResult:
+    """How a command ended.
+
+    Attributes:
+        exit_code: Negative for a signal; None where it took too long.
+        stdout: Text; of a long one the start and the end.
+        stderr: Likewise.
+        truncated: Something of the output was left out.
+        timed_out: It took too long and was ended.
+    """
+
+    exit_code: int | None
+    stdout: str
+    stderr: str
+    truncated: bool = False
+    timed_out: bool = False
+
+
+def shell_tool(
+    name: str = "shell",
+    *,
+    approval: ApprovalRule = True,
+    cwd: str | Path | None = None,
+    timeout: timedelta = timedelta(minutes=10),
+    grace: timedelta = timedelta(seconds=5),
+    environment: Sequence[str] | Mapping[str, str] | None = None,
+    max_output_bytes: int = 32 * 1024,
+    shell: bool = True,
+    **options: Any,
+) -> Tool[[str], Any]:
+    """Make a tool that runs a command line on the worker's machine, with the worker's rights: gate it.
+
+    Its one parameter is ``command``, its result a `ShellResult`. Standard input is empty. When the call is cancelled,
+    takes too long or its worker stops, and also when the command itself ends, everything that it started gets SIGTERM
+    and after *grace* SIGKILL; only a process that leaves its process group escapes.
+
+    Args:
+        name: For the model.
+        approval: As `handfast.tool`; by default a person is asked each time.
+        cwd: Working directory; None is the worker's.
+        timeout: For the command; one that takes longer ends with a result that says so.
+        grace: Between SIGTERM and SIGKILL; at most 45 seconds.
+        environment: Names of the worker's variables that the command may see, or a mapping of all that it sees; None
+            passes on a few without secrets, `PASSED_ON`.
+        max_output_bytes: Kept of stdout and of stderr each, at most 256 KiB.
+        shell: Hand the line to ``/bin/sh -c``; False splits it into words and runs the first, without a shell.
+        options: Further ones of `handfast.tool`: ``description``, ``effect``, ``task_queue``…
+
+    Raises:
+        DefinitionError: An option cannot work.
+    """
+    subject = f"shell tool {name!r}"
+    _check_run(subject, cwd, {"timeout": timeout, "grace": grace})
+    if grace > LONGEST_GRACE:
+        raise DefinitionError(subject, f"grace must be at most {LONGEST_GRACE.seconds} seconds")
+    _check_bounds(subject, environment, max_output_bytes)
+
+    async def run(command: str) -> ShellResult:
+        """Run one command line and read what it prints.
+
+        Args:
+            command: The command line, as it would be typed.
+        """
+        words = ["/bin/sh", "-c", command] if shell else shlex.split(command)
+        if not words:
+            raise ValueError("there is no command")
+        limits = _Limits(timeout.total_seconds(), grace.total_seconds(), max_output_bytes)
+        return await _Command(words, cwd, _environment(environment), limits).run()
+
+    return cast(
+        "Tool[[str], Any]", tool(name=name, approval=approval, timeout=timeout + grace + TOOL_MARGIN, **options)(run)
+    )
+
+
+@dataclass(frozen=True)
+class _Limits:
+    timeout_s: float
+    grace_s: float
+    output_bytes: int
+
+
+class _Command:
+    """One execution of a command, and the process group that it leads."""
+
+    def __init__(self, words: Sequence[str], cwd: str | Path | None, env: Mapping[str, str], limits: _Limits) -> None:
+        self._words = words
+        self._cwd = cwd
+        self._env = env
+        self._limits = limits
+
+    async def run(self) -> ShellResult:
+        """Run it to its end; whatever ends the wait ends the group."""
+        stdout, stderr = _Kept(self._limits.output_bytes), _Kept(self._limits.output_bytes)
+        pipes = [await stdout.open(), await stderr.open()]
+        try:
+            process = await self._start(pipes)
+        except BaseException:
+            stdout.close()
+            stderr.close()
+            raise
+        finally:
+            for pipe in pipes:
+                os.close(pipe)
+        try:
+            waiting = asyncio.ensure_future(process.wait())
+            await asyncio.wait({waiting}, timeout=self._limits.timeout_s)
+            timed_out = not waiting.done()
+            await asyncio.wait({stdout.ended, stderr.ended}, timeout=0 if timed_out else LOOK_EVERY_S)
+            await self._end_group(process)
+            await asyncio.wait({stdout.ended, stderr.ended}, timeout=LAST_WORDS_S)
+            exit_code = await waiting
+        except asyncio.CancelledError:
+            await self._end_group(process)
+            await asyncio.wait({waiting}, timeout=LAST_WORDS_S)
+            raise
+        finally:
+            _signal(process.pid, signal.SIGKILL)
+            stdout.close()
+            stderr.close()
+        return ShellResult(
+            exit_code=None if timed_out else exit_code,
+            stdout=stdout.text(),
+            stderr=stderr.text(),
+            truncated=stdout.truncated or stderr.truncated,
+            timed_out=timed_out,
+        )
+
+    async def _start(self, pipes: Sequence[int]) -> Process:
+        """Start it. A cancel in the middle waits until it has started, as only then its group can be ended."""
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                *self._words,
+                stdin=DEVNULL,
+                stdout=pipes[0],
+                stderr=pipes[1],
+                cwd=self._cwd,
+                env=dict(self._env),
+                start_new_session=True,
+            )
+        )
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            with suppress(OSError, ValueError):
+                _signal((await starting).pid, signal.SIGKILL)
+            raise
+
+    async def _end_group(self, process: Process) -> None:
+        """End whatever is left of the group: ask first, and insist after the grace, or at once when asked to hurry."""
+        group = process.pid  # it leads a session of its own, so the group bears its number
+        try:
+            if not _signal(group, signal.SIGTERM):
+                return
+            deadline = asyncio.get_running_loop().time() + self._limits.grace_s
+            while _signal(group, 0) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(LOOK_EVERY_S)
+        finally:
+            _signal(group, signal.SIGKILL)
+
+
+class _Kept(asyncio.Protocol):
+    """Reads a pipe to its end, and keeps the start and the end of what came.
+
+    Attributes:
+        ended: Done when nobody holds the other end any more.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._half = max(limit // 2, 1)
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._left_out = 0
+        self._transport: asyncio.BaseTransport | None = None
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def open(self) -> int:
+        """Make the pipe; return the end to write to."""
+        reading, writing = os.pipe()
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.connect_read_pipe(lambda: self, os.fdopen(reading, "rb", buffering=0))
+        return writing
+
+    def close(self) -> None:
+        """Read no further."""
+        if self._transport is not None:
+            self._transport.close()
+
+    @property
+    def truncated(self) -> bool:
+        """Whether something was left out."""
+        return self._left_out > 0
+
+    def text(self) -> str:
+        """What was kept; bytes that are no UTF-8 become replacement characters."""
+        if not self._left_out:
+            return (self._head + self._tail).decode(errors="replace")
+        middle = f"\n[{self._left_out:,} bytes left out]\n"
+        return self._head.decode(errors="replace") + middle + self._tail.decode(errors="replace")
+
+    def data_received(self, data: bytes) -> None:
+        """See base class."""
+        room = self._half - len(self._head)
+        self._head += data[:room]
+        self._tail += data[room:]
+        over = len(self._tail) - self._half
+        if over > 0:
+            del self._tail[:over]
+            self._left_out += over
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See base class."""
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+
+def _signal(group: int, number: int) -> bool:
+    """Signal a process group; False where none of it is left."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _environment(wanted: Sequence[str] | Mapping[str, str] | None) -> Mapping[str, str]:
+    if isinstance(wanted, Mapping):
+        return wanted
+    names = PASSED_ON if wanted is None else wanted
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def _check_run(subject: str, cwd: object, pauses: Mapping[str, object]) -> None:
+    if cwd is not None and not isinstance(cwd, str | Path):
+        raise DefinitionError(subject, "cwd must be a path or None")
+    for option, pause in pauses.items():
+        if not isinstance(pause, timedelta) or pause <= timedelta(0):
+            raise DefinitionError(subject, f"{option} must be a positive timedelta")
+
+
+def _check_bounds(subject: str, environment: object, max_output_bytes: object) -> None:
+    texts = [*environment, *environment.values()] if isinstance(environment, Mapping) else environment
+    listed = isinstance(texts, Sequence) and not isinstance(texts, str) and all(isinstance(each, str) for each in texts)
+    if environment is not None and not listed:
+        raise DefinitionError(subject, "environment must be names of variables, or a mapping of texts to texts")
+    if isinstance(max_output_bytes, bool) or not isinstance(max_output_bytes, int):
+        raise DefinitionError(subject, "max_output_bytes must be an integer")
+    if not 1 <= max_output_bytes <= MOST_OUTPUT_BYTES:
+        raise DefinitionError(subject, f"max_output_bytes must be from 1 to {MOST_OUTPUT_BYTES:,}")

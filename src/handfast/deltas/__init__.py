@@ -1,0 +1,1 @@
+"""Token streams: what is written between two events of a run."""

@@ -1,0 +1,1 @@
+"""Payload encryption: key ring, codec, and Temporal's codec endpoint."""

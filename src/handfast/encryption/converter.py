@@ -1,0 +1,128 @@
+"""A payload converter that never raises where nobody said what to expect."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Self
+
+from temporalio import workflow
+from temporalio.api.common.v1 import Payload
+from temporalio.client import Client
+from temporalio.converter import (
+    ActivitySerializationContext,
+    DataConverter,
+    PayloadConverter,
+    SerializationContext,
+    WithSerializationContext,
+    WorkflowSerializationContext,
+)
+
+from handfast.encryption.sealing import read_unread
+from handfast.errors import ConverterIncompatibleError, PayloadUnreadableError
+from handfast.payloads.undecodable import Undecodable
+
+_PROBE: dict[str, Any] = {"handfast": [1, True, None, "x"]}
+
+
+def tolerant(converter: DataConverter | None) -> DataConverter:
+    """Extend *converter* so that an undecodable payload without type hint becomes an `Undecodable`.
+
+    The codec, the failure converter and every payload that has a hint stay as they are.
+
+    Raises:
+        ConverterIncompatibleError: It does not keep plain JSON objects as they are, which every payload of ours is.
+    """
+    base = converter if converter is not None else DataConverter.default
+    if issubclass(base.payload_converter_class, Tolerant):
+        return base
+    _probe(base)
+    extended = type(f"Tolerant{base.payload_converter_class.__name__}", (Tolerant, base.payload_converter_class), {})
+    return dataclasses.replace(base, payload_converter_class=extended)
+
+
+def of_workflow(client: Client, workflow_id: str) -> DataConverter:
+    """A tolerant converter for what *client* reads and writes of one workflow, also with a codec that has keys by it.
+
+    Raises:
+        ConverterIncompatibleError: As `tolerant`.
+    """
+    context = WorkflowSerializationContext(namespace=client.namespace, workflow_id=workflow_id)
+    return tolerant(client.data_converter).with_context(context)
+
+
+def _probe(base: DataConverter) -> None:
+    name = base.payload_converter_class.__name__
+    try:
+        back = base.payload_converter.from_payloads(base.payload_converter.to_payloads([_PROBE]))
+    except Exception as error:
+        raise ConverterIncompatibleError(name, type(error).__name__) from error
+    if back != [_PROBE]:
+        raise ConverterIncompatibleError(name, "it changed the object")
+
+
+class Tolerant(PayloadConverter):
+    """Reads what it can; what comes from outside and cannot be read is an `Undecodable`."""
+
+    def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
+        """See base class.
+
+        Raises:
+            PayloadUnreadableError: A type was expected, or the workflow's own activity or child said it, and it is
+                encrypted: the workflow task fails, and is tried again.
+        """
+        unread = next((found for each in payloads if (found := read_unread(each)) is not None), None)
+        hinted = type_hints is not None and any(hint is not object for hint in type_hints)
+        if unread is not None and (hinted or self._answers_this_workflow()):
+            raise PayloadUnreadableError(unread.problem, unread.key)
+        if unread is not None:
+            return [self._one(payload) for payload in payloads]
+        try:
+            return super().from_payloads(payloads, type_hints)  # type: ignore[safe-super]
+        except Exception:
+            if hinted:
+                raise
+            return [self._one(payload) for payload in payloads]
+
+    def _answers_this_workflow(self) -> bool:
+        """Whether a workflow reads what it has asked others for."""
+        return False
+
+    def _one(self, payload: Payload) -> Any:
+        unread = read_unread(payload)
+        if unread is not None:
+            return unread
+        try:
+            [value] = super().from_payloads([payload])  # type: ignore[safe-super]
+        except Exception as error:  # noqa: BLE001 - any decoder's error means the same here
+            return Undecodable(type(error).__name__)
+        return value
+
+
+class Watchful(WithSerializationContext):
+    """Beside `Tolerant`, where payloads are encrypted: knows whose they are.
+
+    An answer of the workflow's own activity or child that cannot be read is never taken for an answer.
+    """
+
+    _context: SerializationContext | None = None
+
+    def with_context(self, context: SerializationContext) -> Self:
+        """See base class."""
+        above: Any = super()  # whatever converter of the user's this one extends
+        plain = getattr(above.with_context, "__func__", None) is WithSerializationContext.with_context
+        told: Self = self if plain else above.with_context(context)
+        extended = copy.copy(self) if told is self else told
+        extended._context = context
+        return extended
+
+    def _answers_this_workflow(self) -> bool:
+        if not workflow.in_workflow():
+            return False
+        match self._context:
+            case WorkflowSerializationContext(workflow_id=id):
+                return id != workflow.info().workflow_id
+            case ActivitySerializationContext():
+                return True
+        return False

@@ -1,0 +1,1 @@
+"""Reading Temporal histories: the chain of a run, its segments, its events."""

@@ -1,0 +1,66 @@
+"""Reading a whole conversation from the workflow that holds it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from typing import Any, Final
+
+from temporalio.client import WorkflowHandle
+
+from handfast.errors import ArtifactError, PayloadInvalidError
+from handfast.payloads.artifacts import Artifact
+from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.transcript import Pack, TranscriptPage, TranscriptQuery
+from handfast.storage.artifacts import ArtifactStore
+
+PAGE_WITHIN: Final = timedelta(seconds=15)
+"""How long one page may take: a run that nobody remembers is replayed first."""
+PACK_S: Final = 60.0
+
+
+async def whole_transcript(
+    handle: WorkflowHandle[Any, Any], query: str, frame: str, place: ArtifactStore | None
+) -> list[JsonObject]:
+    """All items of one loop's conversation, in order, those that its model no longer reads included.
+
+    Args:
+        handle: The run, which may have ended: a worker replays it.
+        query: Name of its transcript query.
+        frame: The loop.
+        place: Where the run keeps parts of a long conversation; None where that is not known here.
+
+    Raises:
+        RPCError: No worker answered, or the server does not know the run.
+        WorkflowQueryFailedError: The worker could not answer.
+        PayloadInvalidError: Its answer is no page.
+        ArtifactError: A part that is kept outside the history cannot be read.
+    """
+    return await read_transcript(handle, query, TranscriptQuery(frame=frame, whole=True), place)
+
+
+async def read_transcript(
+    handle: WorkflowHandle[Any, Any], query: str, asked: TranscriptQuery, place: ArtifactStore | None
+) -> list[JsonObject]:
+    """All items that a query asks for, page by page; it raises what `whole_transcript` raises."""
+    items: list[JsonObject] = []
+    after: str | None = None
+    while True:
+        asked = asked.model_copy(update={"after": after})
+        page = TranscriptPage.from_wire(await handle.query(query, asked.to_wire(), rpc_timeout=PAGE_WITHIN))
+        for block in page.blocks:
+            items.extend(block.items if block.packed is None else await _unpacked(block.packed, place))
+            after = block.id
+        if not page.more or not page.blocks:
+            return items
+
+
+async def _unpacked(kept: Artifact, place: ArtifactStore | None) -> list[JsonObject]:
+    if place is None:
+        raise ArtifactError(kept.sha256, "read", "no store is known here; give Handfast(artifacts=…) the workers' one")
+    try:
+        data = await asyncio.wait_for(asyncio.to_thread(place.read, kept.sha256), PACK_S)
+        return Pack.from_wire(json.loads(data)).items
+    except (OSError, TimeoutError, ValueError, PayloadInvalidError) as error:
+        raise ArtifactError(kept.sha256, "read", f"the store failed ({type(error).__name__})") from error

@@ -1,0 +1,1 @@
+"""Signatures on decisions: making them, and checking them with trusted public keys."""

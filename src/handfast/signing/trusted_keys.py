@@ -1,0 +1,235 @@
+"""The keys that a worker trusts, and what is checked of a signature. Public keys alone: a worker cannot sign."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from cryptography.exceptions import InvalidSignature
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from handfast.errors import (
+    ClockSkewError,
+    DefinitionError,
+    JsonProfileError,
+    KeysUnavailableError,
+    SignatureInvalidError,
+    SignerNotAllowedError,
+    SigningKeyRetiredError,
+    SigningKeyUnknownError,
+)
+from handfast.payloads.base import problems_of
+from handfast.payloads.json_profile import parse_json
+from handfast.payloads.people import person
+from handfast.payloads.requests import Decision
+from handfast.payloads.signature import Signature
+from handfast.payloads.signed import About, Place, statement, unsigned
+from handfast.signing.signer import public_key
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["SKEW", "TrustedKey", "TrustedKeys"]
+
+SKEW: Final = timedelta(minutes=5)
+"""How far the clock of whoever signs may be from the worker's; also how old a signature may be that comes by update."""
+
+
+class TrustedKey(BaseModel):
+    """One public key.
+
+    Attributes:
+        public: Its 32 bytes in base64.
+        state: *active*: it may sign decisions. *verify_only*: what was decided with it stands, and nothing new is.
+        signs_for: ``"*"`` for a key that vouches for whomever it names, as that of a gateway; else the names of the
+            people, mostly one, whose own key it is.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+    public: str
+    state: Literal["active", "verify_only"] = "active"
+    signs_for: Literal["*"] | list[str]
+
+    @field_validator("public")
+    @classmethod
+    def _check(cls, value: str) -> str:
+        public_key(value)
+        return value
+
+    def may_sign_for(self, name: str) -> bool:
+        """Whether it vouches for a person of that name."""
+        return self.signs_for == "*" or person(name) in {person(each) for each in self.signs_for}
+
+
+class _Ring(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+    keys: dict[str, TrustedKey]
+
+
+class TrustedKeys:
+    """The keys by which a worker knows whose decision it has before it.
+
+    A key that is not there (any more) is *retired*: nothing that it signed counts, not even what was decided before.
+    """
+
+    def __init__(self, keys: Mapping[str, TrustedKey]) -> None:
+        """Trust these keys, by key id."""
+        self._keys = dict(keys)
+        self._path: Path | None = None
+        self._read: tuple[int, int, int] | None = None
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Self:
+        """Trust the keys of a JSON file, which is read again whenever it changes.
+
+        ::
+
+            {"keys": {"ed25519-…": {"public": "…", "state": "active", "signs_for": "*"}}}
+
+        Raises:
+            DefinitionError: There is none, or it is no such file.
+        """
+        trusted = cls({})
+        trusted._path = Path(path)
+        try:
+            trusted._refresh()
+        except KeysUnavailableError as error:
+            raise DefinitionError("trusted keys", f"{path} cannot be read: {error.__cause__}") from None
+        return trusted
+
+    @property
+    def keys(self) -> dict[str, TrustedKey]:
+        """The keys as they are now.
+
+        Raises:
+            KeysUnavailableError: The file is gone, or is no such file any more.
+        """
+        self._refresh()
+        return self._keys
+
+    def check_new(
+        self,
+        decision: Decision,
+        place: Place,
+        *,
+        requested_at: datetime,
+        of: About | None = None,
+        stored: bool = False,
+        now: datetime | None = None,
+    ) -> None:
+        """Refuse a decision that comes in, unless an active key has signed it for this request, now.
+
+        Args:
+            decision: It.
+            place: The run that it came to.
+            requested_at: When its request opened.
+            of: For a decision that is to be remembered: what it is about.
+            stored: It may have waited for a worker.
+            now: The time by this clock.
+
+        Raises:
+            RefusalError: One of its subclasses says what is wrong with it.
+        """
+        signature = self._check(decision, place, of, states=("active",))
+        now = now or datetime.now(UTC)
+        latest, earliest = now + SKEW, requested_at - SKEW
+        if not stored:
+            earliest = max(earliest, now - SKEW)
+        if not earliest <= signature.time <= latest:
+            raise ClockSkewError(
+                f"{decision.id} was decided at {signature.at} by the clock of {signature.kid}, and that is no time at "
+                f"which it can have been: it is {now:%Y-%m-%dT%H:%M:%SZ} here, and the request opened at "
+                f"{requested_at:%Y-%m-%dT%H:%M:%SZ}; set the clocks, and sign anew",
+                request=decision.id,
+                rule="clock_skew",
+                signed_at=signature.at,
+                now=now.isoformat(),
+            )
+
+    def check_old(self, decision: Decision, place: Place, of: About | None = None) -> None:
+        """Refuse a decision that was taken before, unless a key that is still there has signed it.
+
+        Raises:
+            RefusalError: As `check_new`, but for the times.
+        """
+        self._check(decision, place, of, states=("active", "verify_only"))
+
+    # --- inside ---
+
+    def _check(self, decision: Decision, place: Place, of: About | None, states: tuple[str, ...]) -> Signature:
+        signature = decision.signature
+        if signature is None:
+            raise unsigned(decision.id)
+        key = self.keys.get(signature.kid)
+        if key is None:
+            raise SigningKeyUnknownError(
+                f"{decision.id} was decided with the key {signature.kid}, which is not trusted here (any more); sign "
+                "with one that is",
+                request=decision.id,
+                kid=signature.kid,
+            )
+        known = {"kid": signature.kid, "at": signature.at, "method": signature.method}
+        try:
+            public_key(key.public).verify(base64.b64decode(signature.value), statement(decision, place, known, of))
+        except InvalidSignature:
+            raise SignatureInvalidError(
+                f"the signature of {signature.kid} is not for this decision: something in it was changed, or it was "
+                "made for another run, request or namespace; reload the request and decide again",
+                request=decision.id,
+                kid=signature.kid,
+            ) from None
+        if decision.digest is None or decision.decided_by is None:
+            raise SignatureInvalidError(
+                f"a signed decision names the digest of its request and who decides; {decision.id} does not",
+                request=decision.id,
+                kid=signature.kid,
+            )
+        if key.state not in states:
+            raise SigningKeyRetiredError(
+                f"the key {signature.kid} is kept to verify what was decided before, and decides nothing new; sign "
+                "with an active one",
+                request=decision.id,
+                kid=signature.kid,
+            )
+        if not key.may_sign_for(decision.decided_by):
+            raise SignerNotAllowedError(
+                f"the key {signature.kid} does not sign for {decision.decided_by}",
+                request=decision.id,
+                kid=signature.kid,
+                decided_by=decision.decided_by,
+            )
+        return signature
+
+    def _refresh(self) -> None:
+        """Read the file again where it has changed. One that cannot be read is no reason to trust what it said."""
+        if self._path is None:
+            return
+        try:
+            found = self._path.stat()
+            seen = (found.st_mtime_ns, found.st_size, found.st_ino)
+            if seen == self._read:
+                return
+            self._keys = read_ring(self._path)
+        except (OSError, JsonProfileError, ValidationError, UnicodeDecodeError) as error:
+            self._read = None
+            why = "; ".join(problems_of(error)) if isinstance(error, ValidationError) else str(error)
+            logger.error("the trusted keys in %s cannot be read: %s", self._path, why)
+            raise KeysUnavailableError(
+                "no decision can be verified: the worker's trusted keys cannot be read; its log says why"
+            ) from error
+        self._read = seen
+
+
+def read_ring(path: Path) -> dict[str, TrustedKey]:
+    """Read a file of trusted keys.
+
+    Raises:
+        OSError: It cannot be read. JsonProfileError, ValidationError: It is no such file.
+    """
+    return _Ring.model_validate(parse_json(path.read_text("utf-8"))).keys

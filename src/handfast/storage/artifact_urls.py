@@ -1,0 +1,104 @@
+"""A store at a URL, whatever fsspec reaches: buckets, SFTP, HDFS."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Any, Final
+
+from handfast.errors import DefinitionError
+
+__all__ = ["UrlStore", "checked"]
+
+_NAME: Final = re.compile(r"[0-9a-z][0-9a-z.-]{0,127}")
+
+
+class UrlStore:
+    """See `handfast.storage.artifacts.ArtifactStore`. Credentials come from where the file system looks for them."""
+
+    def __init__(self, files: Any, root: str) -> None:
+        """Take a file system of fsspec, and a path in it."""
+        self._files = files
+        self._root = root.rstrip("/")
+
+    @classmethod
+    def at(cls, url: str, option: str = "artifacts") -> UrlStore:
+        """Find the file system; nothing is asked of it yet.
+
+        Raises:
+            DefinitionError: fsspec, or what it needs for this URL, is not installed, or it knows no such URL.
+        """
+        scheme = url.partition("://")[0]
+        try:
+            from fsspec.core import url_to_fs  # noqa: PLC0415 - of an optional extra
+        except ImportError:
+            raise DefinitionError(
+                "HandfastPlugin", f"{option} at {scheme}://… need fsspec; install 'handfast[artifacts]'"
+            ) from None
+        try:
+            return cls(*url_to_fs(url))
+        except (ImportError, ValueError, TypeError) as error:
+            # Only its kind where it may quote the URL: that can hold a password.
+            said = str(error) if isinstance(error, ImportError) else type(error).__name__
+            raise DefinitionError(
+                "HandfastPlugin", f"{option} at {scheme}://… cannot be opened by fsspec: {said}"
+            ) from None
+
+    def write(self, name: str, data: bytes) -> None:
+        """See `ArtifactStore`."""
+        path = f"{self._root}/{checked(name)}"
+        if self._holds(path, data):
+            return
+        part = f"{self._root}/.{uuid.uuid4().hex}"
+        try:
+            self._files.pipe_file(part, data)
+        except FileNotFoundError:  # a file system with real folders; in a bucket making one could make the bucket
+            self._files.makedirs(self._root, exist_ok=True)
+            self._files.pipe_file(part, data)
+        self._files.mv(part, path)
+
+    def read(self, name: str) -> bytes:
+        """See `ArtifactStore`."""
+        data: bytes = self._files.cat_file(f"{self._root}/{checked(name)}")
+        return data
+
+    def names(self) -> list[str]:
+        """See `ArtifactStore`."""
+        return [name for name in self._all() if _NAME.fullmatch(name)]
+
+    def erase(self) -> list[str]:
+        """See `ArtifactStore`. What a writer left that was killed goes too."""
+        found = self._all()
+        for name in found:
+            self._files.rm_file(f"{self._root}/{name}")
+        return [name for name in found if _NAME.fullmatch(name)]
+
+    def below(self, name: str) -> UrlStore:
+        """See `ArtifactStore`."""
+        return UrlStore(self._files, f"{self._root}/{checked(name)}")
+
+    def _all(self) -> list[str]:
+        self._files.invalidate_cache(self._root)
+        try:
+            listed = self._files.ls(self._root, detail=True)
+        except FileNotFoundError:
+            return []
+        return sorted(each["name"].rstrip("/").rpartition("/")[2] for each in listed if each["type"] == "file")
+
+    def _holds(self, path: str, data: bytes) -> bool:
+        try:
+            held: bytes = self._files.cat_file(path)
+        except FileNotFoundError:
+            return False
+        return held == data
+
+
+def checked(name: str) -> str:
+    """Return *name*, which may come from outside and must not become a path.
+
+    Raises:
+        FileNotFoundError: It is no name.
+    """
+    if not _NAME.fullmatch(name):
+        raise FileNotFoundError("no name")
+    return name

@@ -1,0 +1,1 @@
+"""Calls to the Temporal server that the SDK has no method for."""

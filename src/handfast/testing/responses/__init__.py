@@ -1,0 +1,1 @@
+"""The Responses API as the local model server speaks it."""

@@ -1,0 +1,304 @@
+"""What is done with one request: refused, looked up, or answered as the script says."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, Final, TypeAlias, TypeVar
+
+from handfast.testing._script_steps import Compacted, Delay, Drop, Fail, Gate, Hang, Pause, Reply, Step
+from handfast.testing.record import Json, RecordedRequest, State
+from handfast.testing.responses.build import build_response
+from handfast.testing.responses.check import check_key, check_request, read_body
+from handfast.testing.responses.compaction import COMPACT, build_compaction
+from handfast.testing.responses.conversation import Store
+from handfast.testing.responses.http import Exchange
+from handfast.testing.responses.lookup import Follow, Lookups
+from handfast.testing.responses.making import Making
+from handfast.testing.responses.params import conversation_named
+from handfast.testing.responses.refusal import ApiRefusal, error_body
+from handfast.testing.responses.stream import encode_error, encode_events, is_delta, later_events
+from handfast.testing.script import Script
+
+Plan: TypeAlias = Reply | Compacted | Fail | Hang | Drop | Delay | Gate | Pause | ApiRefusal | Follow | Json
+"""A step of the script, a refusal, or something stored that was asked for."""
+
+Act: TypeAlias = Reply | Compacted | Fail | Hang | Drop | Pause
+"""A step without what has to be waited for before it."""
+
+_CREATE: Final = "/v1/responses"
+_EVENTS: Final = "text/event-stream; charset=utf-8"
+_FAILURES: Final[dict[int, tuple[str, str | None]]] = {
+    401: ("Incorrect API key provided.", "invalid_api_key"),
+    404: ("The requested resource was not found.", None),
+    429: ("Rate limit reached. Please try again later.", "rate_limit_exceeded"),
+    503: ("The engine is currently overloaded, please try again later.", None),
+}
+_SERVER_FAILURE: Final = ("The server had an error while processing your request. Sorry about that!", None)
+_CLIENT_FAILURE: Final = ("The request was refused.", None)
+
+
+T = TypeVar("T")
+
+
+class Player:
+    """Plays one script: holds what it keeps between requests.
+
+    Args:
+        script: What to answer.
+    """
+
+    def __init__(self, script: Script) -> None:
+        self._choose = script.player()
+        self._store = Store()
+        self._makings: dict[str, Making] = {}
+        self._lookups = Lookups(self._store, self._makings)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._gates: dict[str, asyncio.Event] = {}
+        self._times: Counter[bytes] = Counter()
+
+    def open(self, gate: str) -> None:
+        """Let pass what waits at *gate*, now and later."""
+        self._gate(gate).set()
+
+    def forget(self, id: str) -> bool:
+        """Drop a stored response or a conversation; whether it was known."""
+        making = self._makings.pop(id, None)
+        if making is not None:
+            making.cancel()
+        return self._store.forget(id) or self._store.conversations.forget(id)
+
+    async def close(self) -> None:
+        """Stop making what is made in the background."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def plan(self, record: RecordedRequest, content: bytes) -> Plan:
+        """Read a request into its record, and decide what to do with it."""
+        record.content = content
+        try:
+            return self._plan(record, content)
+        except ApiRefusal as refusal:
+            return refusal
+
+    async def play(self, plan: Plan, exchange: Exchange, record: RecordedRequest) -> State:
+        """Carry out a plan, and return how the request ended."""
+        if isinstance(plan, Reply | Delay | Gate | Pause) and record.body.get("background"):
+            return await self._in_background(plan, exchange, record)
+        made: Json | None = None
+        if isinstance(plan, Reply | Compacted | Delay | Gate | Pause | Fail | Drop | Hang):
+            plan, made = await self._waited(plan, record)
+        match plan:
+            case Reply():
+                await self._reply(made or self._response(plan, record), exchange, record)
+                return "answered"
+            case Compacted():
+                await _send(exchange, record, 200, self._compacted(plan, record))
+                return "answered"
+            case Pause():
+                await self._reply(made or self._response(plan.then, record), exchange, record, plan)
+                return "answered" if plan.error is None else "failed"
+            case Fail():
+                await self._fail(plan, exchange, record)
+                return "failed"
+            case Hang():
+                await (asyncio.Event().wait() if plan.seconds is None else asyncio.sleep(plan.seconds))
+                return "dropped"
+            case Drop():
+                await self._drop(plan, exchange, record, made)
+                return "dropped"
+            case ApiRefusal():
+                await _send(exchange, record, plan.status, plan.body())
+                return "refused"
+            case Follow():
+                record.status = 200
+                await exchange.stream(200, plan.events, _EVENTS, _headers(record))
+                return "answered"
+            case _:
+                await _send(exchange, record, 200, plan)
+                return "answered"
+
+    async def _waited(self, step: Step, record: RecordedRequest) -> tuple[Act, Json | None]:
+        """Go through what has to be waited for; on a conversation the response is made too, even if nobody is left
+        to get it: as with the real API, hanging up does not unmake it."""
+        conversation = conversation_named(record.body.get("conversation"))
+        if conversation is None:
+            return await self._through(step), None
+        self._store.conversations.lock(conversation)
+        return await asyncio.shield(self._spawn(self._on_conversation(step, record, conversation)))
+
+    async def _on_conversation(self, step: Step, record: RecordedRequest, conversation: str) -> tuple[Act, Json | None]:
+        try:
+            act = await self._through(step)
+            begins = isinstance(act, Pause) or (isinstance(act, Drop) and act.after_bytes > 0)
+            reply = act.then if isinstance(act, Pause | Drop) and begins else act
+            return act, self._response(reply, record) if isinstance(reply, Reply) else None
+        finally:
+            self._store.conversations.unlock(conversation)
+
+    async def _through(self, step: Step) -> Act:
+        while isinstance(step, Delay | Gate):
+            await (asyncio.sleep(step.seconds) if isinstance(step, Delay) else self._gate(step.name).wait())
+            step = step.then
+        return step
+
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _in_background(self, step: Step, exchange: Exchange, record: RecordedRequest) -> State:
+        """Answer at once, and make the response meanwhile."""
+        token = self._token(record.content)
+        response = build_response(Reply(), record.body, record.items, token)
+        queued = {**response, "status": "queued", "completed_at": None, "usage": None}
+        making = Making(queued, streamed=bool(record.body.get("stream")))
+        self._makings[response["id"]] = making
+        self._store.responses[response["id"]] = making.response
+        conversation = conversation_named(record.body.get("conversation"))
+        if conversation is not None:
+            self._store.conversations.lock(conversation)
+        record.status, record.reply = 200, making.response
+        answer = json.dumps(making.response).encode()  # before it begins
+        making.task = self._spawn(self._make(making, step, record, token))
+        if record.body.get("stream"):
+            await exchange.stream(200, making.follow(None), _EVENTS, _headers(record))
+        else:
+            await exchange.send(200, answer, "application/json", _headers(record))
+        return "answered"
+
+    async def _make(self, making: Making, step: Step, record: RecordedRequest, token: str) -> None:
+        making.begin()
+        try:
+            act = await self._through(step)
+            if isinstance(act, Pause):
+                await self._gate(act.name).wait()
+                act = act.then
+            match act:
+                case Reply() as reply:
+                    made = build_response(reply, record.body, record.items, token)
+                    making.stands(made, later_events(made))
+                    self._keep(making.response, record)
+                case Fail() as fail:
+                    making.fail(fail.code or "server_error", fail.message or _SERVER_FAILURE[0])
+                case _:
+                    await asyncio.Event().wait()  # it never comes to an end
+        finally:
+            conversation = conversation_named(record.body.get("conversation"))
+            if conversation is not None:
+                self._store.conversations.unlock(conversation)
+
+    def _token(self, content: bytes) -> str:
+        """What ids of a reply end with: new for every reply, and equal where equal requests came in equal number, so
+        that what two servers were sent can be compared byte by byte."""
+        request = hashlib.sha256(content).digest()
+        self._times[request] += 1
+        return hashlib.sha256(request + str(self._times[request]).encode()).hexdigest()[:40]
+
+    def _gate(self, name: str) -> asyncio.Event:
+        return self._gates.setdefault(name, asyncio.Event())
+
+    def _plan(self, record: RecordedRequest, content: bytes) -> Plan:
+        self._lookups.refuse_unknown(record)
+        check_key(record.headers)
+        compact = record.path == COMPACT
+        if record.path != _CREATE and not compact:
+            return self._lookups.answer(record, content)
+        record.body = read_body(record.headers, content)
+        record.items = check_request(record.body, self._store, compact=compact)
+        step = self._step(record)
+        if compact is not isinstance(_last(step), Compacted) and isinstance(_last(step), Compacted | Reply):
+            wanted = "Compacted" if compact else "Reply"
+            raise ApiRefusal(f"request {record.number} needs a {wanted} in the script", code="script_failed")
+        return step
+
+    def _step(self, record: RecordedRequest) -> Step:
+        try:
+            step = self._choose(record)
+        except Exception as error:
+            message = f"the script failed for request {record.number}: {error!r}"
+            raise ApiRefusal(message, code="script_failed") from error
+        if step is None:
+            message = f"the script has no step for request {record.number}"
+            raise ApiRefusal(message, code="script_exhausted")
+        return step
+
+    def _response(self, reply: Reply, record: RecordedRequest) -> Json:
+        """Make the response, and keep it if that was asked for."""
+        response = build_response(reply, record.body, record.items, self._token(record.content))
+        self._keep(response, record)
+        return response
+
+    def _compacted(self, step: Compacted, record: RecordedRequest) -> Json:
+        made = build_compaction(step, record.body, record.items, self._token(record.content))
+        self._store.remember(made)
+        return made
+
+    def _keep(self, response: Json, record: RecordedRequest) -> None:
+        if not response["store"]:
+            self._store.remember(response)
+        else:
+            self._store.keep(response, record.items)
+        conversation = conversation_named(record.body.get("conversation"))
+        if conversation is not None and response["status"] != "failed":
+            self._store.conversations.grow(conversation, record.items, response)
+
+    async def _reply(
+        self, response: Json, exchange: Exchange, record: RecordedRequest, pause: Pause | None = None
+    ) -> None:
+        record.status, record.reply = 200, response
+        if record.body.get("stream"):
+            await exchange.stream(200, self._streamed(response, pause), _EVENTS, _headers(record))
+        else:
+            if pause is not None:
+                await self._gate(pause.name).wait()
+            await exchange.send(200, json.dumps(response).encode(), "application/json", _headers(record))
+
+    async def _streamed(self, response: Json, pause: Pause | None) -> AsyncIterator[bytes]:
+        deltas = 0
+        for event in encode_events(response):
+            yield event
+            deltas += is_delta(event)
+            if pause is not None and is_delta(event) and deltas == pause.after:
+                await self._gate(pause.name).wait()
+                if pause.error is not None:
+                    yield encode_error(pause.error)
+                    return
+
+    async def _fail(self, fail: Fail, exchange: Exchange, record: RecordedRequest) -> None:
+        default = _FAILURES.get(fail.status, _SERVER_FAILURE if fail.status >= 500 else _CLIENT_FAILURE)
+        message = default[0] if fail.message is None else fail.message
+        body = error_body(fail.status, message, default[1] if fail.code is None else fail.code)
+        extra = {} if fail.retry_after is None else {"retry-after": f"{fail.retry_after:g}"}
+        await _send(exchange, record, fail.status, body, extra)
+
+    async def _drop(self, drop: Drop, exchange: Exchange, record: RecordedRequest, made: Json | None) -> None:
+        if drop.after_bytes <= 0:
+            return
+        response = made or self._response(drop.then, record)
+        stream = bool(record.body.get("stream"))
+        body = b"".join(encode_events(response)) if stream else json.dumps(response).encode()
+        record.status = 200
+        await exchange.cut(200, body, _EVENTS if stream else "application/json", drop.after_bytes)
+
+
+def _last(step: Step) -> Act:
+    while isinstance(step, Delay | Gate):
+        step = step.then
+    return step
+
+
+def _headers(record: RecordedRequest) -> dict[str, str]:
+    return {"x-request-id": f"req_{record.number}"}
+
+
+async def _send(
+    exchange: Exchange, record: RecordedRequest, status: int, body: Json, extra: dict[str, str] | None = None
+) -> None:
+    record.status, record.reply = status, body
+    await exchange.send(status, json.dumps(body).encode(), "application/json", _headers(record) | (extra or {}))

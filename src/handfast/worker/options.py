@@ -1,0 +1,154 @@
+"""What a plugin was given, checked, and what a worker gets of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any
+
+import openai
+from temporalio.client import Client
+
+from handfast.activities.runtime.deltas import DeltaOutlet
+from handfast.activities.runtime.references import Artifacts
+from handfast.activities.runtime.runtime import Runtime
+from handfast.definitions.agents.hooks import AgentHooks, hooks_of
+from handfast.definitions.agents.registry import Registry
+from handfast.definitions.gates.approval import Groups, check_asked_groups, check_groups
+from handfast.definitions.gates.notify import NotifyFunction, check_notify
+from handfast.definitions.secret import SecretResolver
+from handfast.definitions.tools.hosted import HostedMcp
+from handfast.deltas.stream import DeltaStream, delta_stream
+from handfast.encryption.codec import keyring_of
+from handfast.encryption.keyring import EncryptionAt, keyring_named
+from handfast.errors import DefinitionError
+from handfast.models.port import ModelPort
+from handfast.models.responses import ResponsesModel
+from handfast.signing.key_files import trusted_keys_at
+from handfast.storage.archive import archive_at
+from handfast.storage.artifacts import ArtifactsAt, ArtifactStore, FolderStore, store_by_default, store_named
+from handfast.storage.sealed_store import sealed_store
+
+if TYPE_CHECKING:
+    from handfast.signing.trusted_keys import TrustedKeys
+
+logger = logging.getLogger("handfast.plugin")
+
+Resources = Callable[[], AbstractAsyncContextManager[Any]]
+Models = Mapping[str, openai.AsyncOpenAI | ModelPort]
+
+
+class PluginOptions:
+    """The arguments of `HandfastPlugin`, each checked, with what the environment says where there is none.
+
+    Attributes:
+        keyring: What all is encrypted with.
+        resources: To be entered once per worker.
+        models: None: a worker makes a client from the environment.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        models: Models | None,
+        default_model: str | None,
+        resources: Resources | None,
+        groups: Groups | None,
+        hooks: Sequence[AgentHooks],
+        artifacts: ArtifactsAt,
+        deltas: str | DeltaStream | None,
+        archive: str | os.PathLike[str] | None,
+        trusted_keys: TrustedKeys | str | os.PathLike[str] | None,
+        encryption: EncryptionAt,
+        notify: NotifyFunction | None,
+        secrets: SecretResolver | None,
+    ) -> None:
+        """Check them.
+
+        Raises:
+            DefinitionError: One of them cannot work.
+        """
+        self._registry = registry
+        self._hooks = hooks_of(hooks, "HandfastPlugin")
+        _check_groups_asked(registry, groups)
+        self._groups = groups
+        self.models = models
+        self._default_model = default_model or os.environ.get("HANDFAST_MODEL") or None
+        self.resources = resources
+        self._store = store_named(artifacts)
+        self._deltas = deltas or os.environ.get("HANDFAST_DELTAS") or None
+        if self._deltas is not None:
+            delta_stream(self._deltas)
+        self._archive = archive_at(archive)
+        self._trusted = trusted_keys_at(trusted_keys)
+        self.keyring = keyring_named(encryption)
+        check_notify(notify)
+        self._notify = notify
+        if secrets is not None and not callable(secrets):
+            raise DefinitionError("HandfastPlugin", "secrets must be a function of a reference")
+        self._secrets = secrets
+
+    def clients(self) -> tuple[Models, Sequence[openai.AsyncOpenAI]]:
+        """The model clients for one worker, and those that were made for it alone: they end with it.
+
+        Raises:
+            DefinitionError: There is none, and no OPENAI_API_KEY to make one from.
+        """
+        if self.models is not None:
+            return self.models, ()
+        if not self._registry.agents:
+            return {}, ()
+        try:
+            made = openai.AsyncOpenAI()
+        except openai.OpenAIError:
+            raise DefinitionError(
+                "HandfastPlugin",
+                "no model client; set OPENAI_API_KEY or give models={'default': AsyncOpenAI(…)}",
+            ) from None
+        return {"default": made}, (made,)
+
+    def runtime(self, client: Client, models: Models) -> Runtime:
+        """What the activities of one worker share.
+
+        Args:
+            client: The worker's, with our converter and codec.
+            models: Its model clients.
+        """
+        artifacts = Artifacts(sealed_store(self._store_beside(client), keyring_of(client)))
+        runtime = Runtime(
+            self._registry, _ports(models), self._default_model, self._groups, self._hooks, artifacts, self._archive
+        )
+        runtime.trusted = self._trusted
+        runtime.notify = self._notify
+        runtime.secrets = self._secrets
+        if self._deltas is not None:
+            runtime.deltas = DeltaOutlet(delta_stream(self._deltas), owned=isinstance(self._deltas, str))
+        return runtime
+
+    def _store_beside(self, client: Client) -> ArtifactStore | None:
+        store = store_by_default(self._store, client.service_client.config.target_host)
+        if self._store is None and self._registry.tools:
+            where = f"in {store.folder}" if isinstance(store, FolderStore) else "nowhere: they are cut"
+            logger.info("tool outputs above 256 KiB are kept %s; HandfastPlugin(artifacts=…) names a place", where)
+        return store
+
+
+def _check_groups_asked(registry: Registry, groups: Groups | None) -> None:
+    check_groups(groups)
+    for agent in registry.agents.values():
+        for name, offered in agent.offered.items():
+            check_asked_groups(f"agent {agent.name!r}, tool {name!r}", offered.approval, groups)
+            check_asked_groups(f"agent {agent.name!r}, tool {name!r}", getattr(offered, "on_unknown", None), groups)
+        for server in agent.hosted:
+            if isinstance(server, HostedMcp):
+                check_asked_groups(f"agent {agent.name!r}, {server.server_label!r}", server.approval, groups)
+
+
+def _ports(models: Models) -> dict[str, ModelPort]:
+    return {
+        name: ResponsesModel(client) if isinstance(client, openai.AsyncOpenAI) else client
+        for name, client in models.items()
+    }

@@ -1,0 +1,144 @@
+"""What a plugin puts into a worker, and how it is found there again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Final, Self
+
+import openai
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ActivityOutboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+    Worker,
+    WorkerConfig,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+    WorkflowRunner,
+)
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+from handfast.activities.archiving import WriteArchive
+from handfast.activities.evaluate.decisions import verifier
+from handfast.activities.evaluate.evaluate import Evaluate
+from handfast.activities.model.call_model import CallModel
+from handfast.activities.notify import NotifyPeople
+from handfast.activities.runtime.beats import OUR_BEAT
+from handfast.activities.runtime.runtime import Runtime
+from handfast.activities.tool.run_tool import ToolActivities
+from handfast.payloads.signed import VERIFY
+from handfast.payloads.undecodable import UNREADABLE, Undecodable
+from handfast.workflows.continuation.archive import ArchiveRun
+from handfast.workflows.run import AgentRun
+from handfast.workflows.session import AgentSession
+
+WORKFLOWS: Final[tuple[type, ...]] = (AgentRun, AgentSession, ArchiveRun)
+
+
+KEY_AGAIN: Final = timedelta(seconds=20)
+"""A worker without the key leaves a call to another one for so long."""
+
+
+class _Outbound(ActivityOutboundInterceptor):
+    def heartbeat(self, *details: Any) -> None:
+        if OUR_BEAT.get() or not activity.info().activity_type.startswith("handfast.tool."):
+            super().heartbeat(*details)
+
+
+class _Inbound(ActivityInboundInterceptor):
+    def init(self, outbound: ActivityOutboundInterceptor) -> None:
+        super().init(_Outbound(outbound))
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        unread = next((each for each in input.args if isinstance(each, Undecodable)), None)
+        if unread is not None and unread.encrypted and activity.info().activity_type.startswith("handfast."):
+            raise ApplicationError(unread.problem, type=UNREADABLE, next_retry_delay=KEY_AGAIN)
+        return await super().execute_activity(input)
+
+
+class BeatGuard(Interceptor):
+    """Swallows ``activity.heartbeat()`` inside tools, and nowhere else.
+
+    One SDK heartbeat without details would erase the mark that tells whether a call had begun; ours go on by
+    themselves.
+    """
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        """See base class."""
+        return _Inbound(next)
+
+
+@dataclass(eq=False)
+class PluginParts(BeatGuard):
+    """What a plugin put into one worker. Being an interceptor of it, they are found by whoever gets its config.
+
+    Attributes:
+        owner: The plugin.
+        made: Model clients that were made for this worker alone.
+        held: The worker runs, with its resources.
+    """
+
+    owner: object
+    runtime: Runtime
+    made: Sequence[openai.AsyncOpenAI]
+    activities: Sequence[Callable[..., Any]]
+    held: bool = False
+
+    @classmethod
+    def of(cls, owner: object, runtime: Runtime, made: Sequence[openai.AsyncOpenAI]) -> Self:
+        """The parts of a worker whose activities share *runtime*."""
+        ours = [CallModel(runtime).run, Evaluate(runtime).run, WriteArchive(runtime).run, NotifyPeople(runtime).run]
+        return cls(owner, runtime, made, [*ours, *ToolActivities(runtime).all()])
+
+    def workflow_interceptor_class(
+        self, input: WorkflowInterceptorClassInput
+    ) -> type[WorkflowInboundInterceptor] | None:
+        """Give validators the worker's keys; workflows are not intercepted."""
+        if self.runtime.trusted is not None:
+            input.unsafe_extern_functions[VERIFY] = verifier(self.runtime.trusted)
+        return None
+
+    def put_in(self, config: WorkerConfig) -> None:
+        """Add our workflows, our activities, and the guard of the begun mark; pass Handfast through the sandbox."""
+        config["workflows"] = [*config.get("workflows", []), *WORKFLOWS]
+        config["activities"] = [*config.get("activities", []), *self.activities]
+        config["interceptors"] = [*config.get("interceptors", []), self]
+        if "workflow_runner" in config:
+            config["workflow_runner"] = passed_through(config["workflow_runner"])
+
+    def take_out(self, config: WorkerConfig) -> None:
+        """Remove them again; the client keeps its converter, and the sandbox lets Handfast through."""
+        config["workflows"] = [each for each in config.get("workflows", []) if each not in WORKFLOWS]
+        config["activities"] = [each for each in config.get("activities", []) if each not in self.activities]
+        config["interceptors"] = [each for each in config.get("interceptors", []) if each is not self]
+
+    async def hold(self, worker: Worker, held: AsyncExitStack) -> None:
+        """Open what the activities of *worker* need; it ends with *held*."""
+        self.runtime.open(worker)
+        held.callback(self.runtime.close)
+        self.runtime.deltas.open()
+        held.push_async_callback(self.runtime.deltas.close)
+        for each in self.made:
+            held.push_async_callback(each.close)
+
+
+def parts_in(config: WorkerConfig) -> PluginParts | None:
+    """What a plugin put into a worker; None where there is no such plugin."""
+    return next((each for each in config.get("interceptors", []) if isinstance(each, PluginParts)), None)
+
+
+def passed_through(runner: WorkflowRunner) -> WorkflowRunner:
+    """Return *runner* with one Handfast for all workflows of its sandbox.
+
+    A sandbox imports what it does not pass through for every run anew, and whenever one is replayed: of Handfast that
+    is 0.3 s of work, and megabytes. Ours run outside of it with the same modules, which hold no state.
+    """
+    if not isinstance(runner, SandboxedWorkflowRunner):
+        return runner
+    return replace(runner, restrictions=runner.restrictions.with_passthrough_modules("handfast"))

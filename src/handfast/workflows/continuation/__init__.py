@@ -1,0 +1,1 @@
+"""Continue-as-new, and the archive."""

@@ -1,0 +1,1 @@
+"""A session: one loop that is opened again for each message."""

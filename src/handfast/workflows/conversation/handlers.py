@@ -1,0 +1,68 @@
+"""The handlers of a session: messages come in, one is asked about, and it is closed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from temporalio.exceptions import ApplicationError
+
+from handfast.errors import MessageRefusedError, SessionClosedError
+from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.messages import Message, MessageReceipt
+from handfast.payloads.sessions import CloseSession, TurnQuery
+from handfast.workflows.conversation.conversation import Conversation
+from handfast.workflows.frame.frame import Frame
+from handfast.workflows.handlers.decode import read_optional
+from handfast.workflows.handlers.send import Sender
+from handfast.workflows.state.run_state import RunState
+
+
+class SessionSender(Sender):
+    """Takes messages for turns of their own, and for the turn under way."""
+
+    def __init__(self, state: RunState, conversation: Conversation, unknown: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(state, unknown)
+        state.mailbox.always = True  # a session knew messages from its first version on
+        self._conversation = conversation
+
+    # --- beside `send` ---
+
+    def turn(self, *args: object) -> JsonObject:
+        """Query `turn`: what became of a message."""
+        return self._conversation.status_of(read_optional(TurnQuery, args).message_id).to_wire()
+
+    async def close(self, *args: object) -> None:
+        """Signal `close`: what was sent before is answered first. A reason that cannot be read is left out."""
+        try:
+            given = read_optional(CloseSession, args)
+        except ApplicationError:
+            given = CloseSession()
+        self._conversation.close(given)
+
+    # --- inside ---
+
+    def _taken(self, receipt: MessageReceipt) -> None:
+        if receipt.frame is not None:
+            self._conversation.talk.answering.append(receipt.id)
+        self._state.wake()  # the conversation wakes in this task, or is at work: it publishes
+
+    def _receiver(self, message: Message) -> Frame | None:
+        """The loop that a message steers; None where it gets a turn of its own.
+
+        Raises:
+            RefusalError: It is not taken.
+        """
+        talk, mailbox = self._conversation.talk, self._state.mailbox
+        if talk.closing is not None:
+            raise SessionClosedError("the session is closed, and takes no more messages", message_id=message.id)
+        at_work = bool(talk.answering)
+        if message.when is None and talk.on_message == "refuse" and (at_work or mailbox.early):
+            raise MessageRefusedError(
+                "another message is being answered; send again when it has been", reason="busy", message_id=message.id
+            )
+        steers = message.when in ("next", "now") or (message.when is None and talk.on_message == "steer")
+        frame = self._conversation.frame if at_work and steers else None
+        if frame is not None and (frame.failure is not None or self._refusal(frame) is not None):
+            frame = None  # no model call is to come for it
+        mailbox.check_room(frame, message)
+        return frame

@@ -1,0 +1,1 @@
+"""Starts and awaits what the loop asks for."""

@@ -1,0 +1,287 @@
+"""Drives one frame: starts what is missing, waits for what comes, and writes it into the frame."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Final
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+from handfast.payloads.base import json_size
+from handfast.payloads.runs import RunResult
+from handfast.payloads.usage import Spent, Usage
+from handfast.workflows.driver.compaction import Compaction
+from handfast.workflows.driver.guardrails import Guardrails
+from handfast.workflows.driver.handoffs import Handoffs
+from handfast.workflows.driver.last_words import LastWords
+from handfast.workflows.driver.model_calls import ModelTurns
+from handfast.workflows.driver.nested_agents import NestedAgents
+from handfast.workflows.driver.shared_context import keep_edits, with_context
+from handfast.workflows.driver.tool_calls import Calls
+from handfast.workflows.driver.turn_end import TurnEnd
+from handfast.workflows.frame.frame import Call, Failure, Frame
+from handfast.workflows.ledger import requests
+from handfast.workflows.loop import guardrails, limits, messages, next_steps, steps, verdicts
+from handfast.workflows.state.run_state import RunState
+from handfast.workflows.tasks.work import Work
+
+RESULT_BYTES: Final = 2_000_000
+"""Most bytes of a run's result: above 2 MiB the workflow could never complete."""
+
+
+class Driver:
+    """Owns the activities of one frame; everything that has to last is in the frame itself."""
+
+    def __init__(self, state: RunState, frame: Frame) -> None:
+        self._state = state
+        self._frame = frame
+        self._work = state.works[frame.id] = Work(state.marks)
+        self._last_words = LastWords(state, frame, self._work)
+        self._turns = ModelTurns(state, frame, self._work, self._last_words)
+        self._calls = Calls(state, frame, self._work)
+        self._nested = NestedAgents(state, frame, self._work, self._calls.endings, self._drive_child)
+        self._handoffs = Handoffs(state, frame, self._work, self._calls.endings)
+        self._compaction = Compaction(state, frame, self._work)
+        self._guardrails = Guardrails(state, frame, self._work)
+        self._turn_end = TurnEnd(state, frame, self._work)
+        self._timer: tuple[datetime, asyncio.Task[None]] | None = None
+
+    async def run(self) -> RunResult:
+        """Drive the frame to its end.
+
+        Raises:
+            ApplicationError: The run failed; its type says how.
+            asyncio.CancelledError: Cancelled; everything open has been withdrawn and every tool has ended.
+        """
+        frame = self._frame
+        await self.drive()
+        if frame.failure is not None:
+            raise failed(frame.failure, self._state.usage_of(frame))
+        result = RunResult(
+            output=frame.output,
+            agent=frame.agent,
+            turns=frame.turn,
+            usage=self._state.usage_of(frame),
+            stopped=frame.stop,
+            guardrails=self._state.guardrails_of(frame),
+        )
+        if (size := json_size(result.to_wire())) > RESULT_BYTES:
+            raise failed(too_large(frame, size), self._state.usage_of(frame))
+        result = with_context(self._state, frame, result)
+        return self._state.spending.added_to(result, self._state.under(frame))
+
+    async def drive(self) -> None:
+        """Drive the frame until it has finished or failed.
+
+        Raises:
+            asyncio.CancelledError: As `run`.
+        """
+        frame = self._frame
+        self._state.marks.took()
+        for call in frame.calls:
+            if call.state == "running" and call.child is not None:
+                self._work.spawn(self._nested.run(call))  # its loop was under way in a former history
+        try:
+            while True:
+                self._advance()
+                if frame.failure is not None:
+                    await self._abandon("the run failed")
+                    return
+                if frame.phase == "finished":
+                    break
+                await self._wait()
+        except asyncio.CancelledError:
+            await self._abandon("the run was cancelled")
+            frame.fail(Failure(type="Cancelled", message="it was cancelled"))  # nothing can be raised or stopped in it
+            raise
+        self._set_timer(None)
+        # Nobody waits for what may be left: an answer about a message, say.
+        self._state.works[frame.id] = Work(self._state.marks)
+
+    async def _drive_child(self, child: Frame) -> None:
+        await Driver(self._state, child).drive()
+
+    # --- the loop ---
+
+    def _advance(self) -> None:
+        """Start everything that is missing, until nothing is."""
+        self._state.tick(self._frame)
+        self._state.ledger.take_due(workflow.now())
+        self._state.ledger.answer_siblings(workflow.now())
+        while True:
+            taken = [step for step in self._next_steps() if not self._is_held(step)]
+            for step in taken:
+                self._take(step)
+            if not taken:
+                break
+        self._state.tick(self._frame)
+        self._state.publish()
+
+    def _is_held(self, step: steps.Step) -> bool:
+        """Whether a step has to wait for a fresh history: it would start something."""
+        asks = self._frame.after_tools is not None and self._frame.after_tools.kind == "ask"
+        starts = asks if isinstance(step, steps.FinishTurn) else not isinstance(step, steps.AT_ONCE)
+        return starts and self._state.leaving.holds
+
+    def _next_steps(self) -> list[steps.Step]:
+        state, frame = self._state, self._frame
+        tokens = 0 if frame.max_tokens is None else state.usage_of(frame).total_tokens
+        return next_steps.next_steps(frame, state.ledger.entries, workflow.now(), tokens)
+
+    def _take(self, step: steps.Step) -> None:
+        match step:
+            case steps.CallModel():
+                self._frame.phase = "thinking"
+                self._work.spawn(self._turns.call())
+            case steps.Stop():
+                self._frame.underway = None
+                said = self._frame.reply
+                guardrails.finish(
+                    self._frame, next_steps.text_of_reply(self._state.transcript.items(said)) if said else None
+                )
+            case steps.FilterHistory():
+                self._frame.phase = "filtering"
+                self._work.spawn(self._handoffs.filter_history())
+            case steps.CompactHistory():
+                self._frame.phase, self._frame.compact = "compacting", False
+                self._work.spawn(self._compaction.run())
+            case steps.FinishTurn():
+                self._finish_turn()
+            case guardrails.RunGuardrail(guard):
+                guard.state = "running"
+                self._work.spawn(self._guardrails.run(guard))
+            case limits.AskBudget(limit):
+                self._frame.phase = "budget"
+                self._frame.request = self._state.open_request(requests.budget(self._frame, limit, self._state.asker))
+            case limits.HandleLimit(limit):
+                self._frame.phase = "closing"
+                self._work.spawn(self._last_words.at_limit(limit))
+            case messages.CheckMessage(message, guard):
+                guard.state = "running"
+                self._work.spawn(self._guardrails.check(message, guard))
+            case messages.PlaceMessages():
+                self._state.mailbox.place(self._frame, self._frame.queue, workflow.now())
+            case messages.RefuseMessages():
+                self._state.mailbox.refuse(self._frame, step, workflow.now())
+            case _:
+                self._take_call(step)
+
+    def _take_call(self, step: steps.Step) -> None:
+        match step:
+            case steps.AskPerson(call):
+                self._ask(call)
+            case steps.Settle(call, output):
+                self._calls.endings.settle(call, output)
+            case steps.WordRejection(call, decided_by):
+                call.state = "wording"
+                self._work.spawn(self._calls.word_rejection(call, decided_by))
+            case steps.StartTool(call) | steps.StartAgent(call) | steps.HandOver(call) if not self._state.is_bound(
+                self._frame, call
+            ):
+                self._calls.endings.mismatch(call)
+            case steps.StartTool(call):
+                call.state = "running"
+                self._work.spawn(self._calls.run_tool(call))
+            case steps.StartAgent(call):
+                call.state = "running"
+                self._work.spawn(self._nested.run(call))
+            case steps.HandOver(call):
+                call.state = "running"
+                self._work.spawn(self._handoffs.hand_over(call))
+
+    def _keep_outputs(self) -> list[Call]:
+        """End the turn in the transcript, with one output for each call; return the calls."""
+        calls, self._frame.calls = self._frame.calls, []
+        self._frame.blocks.extend(call.output for call in calls if call.output is not None)
+        return calls
+
+    def _finish_turn(self) -> None:
+        failure, handed_over = keep_edits(self._state, self._frame), self._frame.handoff is not None
+        calls = self._keep_outputs()
+        self._frame.failure = failure
+        self._frame.phase = "model"
+        self._handoffs.finish()
+        if not handed_over:
+            self._turn_end.take(calls)
+
+    def _ask(self, call: Call) -> None:
+        """Open the request of a gated call, unless a remembered decision answers it."""
+        item = self._state.item_of(self._frame, call)
+        request = requests.of_call(self._frame, call, item, self._state.asker)
+        recalled = self._state.recalled(request, call, requests.arguments_of(call, item))
+        if recalled is None:
+            call.state = "asking"
+            call.request = self._state.open_request(request)
+            return
+        step = verdicts.decided(self._frame, call, recalled)
+        if step is not None:
+            self._take(step)
+
+    async def _wait(self) -> None:
+        """Sleep until an activity ends, a decision comes, or a time is reached."""
+        seen = self._state.ledger_version
+        self._set_timer(self._next_wake())
+        await workflow.wait_condition(
+            lambda: (
+                self._state.ledger_version != seen
+                or self._work.any_done
+                or (self._frame.held and limits.room_to_ask(self._frame, self._state.ledger.entries.values()) > 0)
+                or (self._timer is not None and self._timer[1].done())
+            )
+        )
+        self._state.marks.took()
+        self._work.reap()
+
+    def _next_wake(self) -> datetime | None:
+        ledger, frame = self._state.ledger, self._frame
+        times = [ledger.next_deadline(frame.id), ledger.next_step(frame.id), next_steps.wake_at(frame)]
+        if ledger.log or ledger.unpublished:
+            times.append(workflow.now())  # more than one task's commands can carry: the next one publishes the rest
+        return min((time for time in times if time is not None), default=None)
+
+    def _set_timer(self, at: datetime | None) -> None:
+        """Keep one timer, for the nearest time, and leave it alone while that stays the same."""
+        if self._timer is not None:
+            if self._timer[0] == at and not self._timer[1].done():
+                return
+            self._timer[1].cancel()
+            self._timer = None
+        if at is not None:
+            pause = max((at - workflow.now()).total_seconds(), 0.001)
+            self._timer = (at, asyncio.create_task(asyncio.sleep(pause)))
+
+    async def _abandon(self, why: str) -> None:
+        """End everything of this frame: withdraw its requests, cancel its activities, wait until they have ended."""
+        self._work.ending, self._frame.held = True, 0
+        if self._frame.has_to_answer:
+            self._state.mailbox.refuse(self._frame, messages.RefuseMessages("ended", why), workflow.now())
+        for call in self._frame.calls:
+            call.cancelling = call.cancelling or ""
+        self._set_timer(None)
+        self._state.withdraw_requests(self._frame.id, why)
+        self._state.publish()
+        await self._work.end()
+        for call in self._frame.calls:
+            if call.state != "settled":
+                self._calls.endings.settle(call, verdicts.CANCELLED)
+        keep_edits(self._state, self._frame)  # of calls that returned; what cannot be kept is no second ending
+        self._keep_outputs()
+        self._state.publish()
+
+
+def too_large(frame: Frame, size: int) -> Failure:
+    """How a run ends whose result nobody could be sent."""
+    return Failure(
+        type="OutputTooLarge",
+        message=f"the output of {frame.agent} has {size:,} bytes, and a result may take {RESULT_BYTES:,}; let a tool "
+        "store it, and end with its address",
+        facts={"bytes": size, "limit": RESULT_BYTES},
+    )
+
+
+def failed(failure: Failure, usage: Usage) -> ApplicationError:
+    """The failure that a workflow ends with; its details are the facts, and what was spent."""
+    details = (failure.facts or {}, Spent(usage=usage).to_wire())
+    return ApplicationError(failure.message, *details, type=failure.type, non_retryable=True)

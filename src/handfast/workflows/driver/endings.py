@@ -1,0 +1,269 @@
+"""What the ending of a tool call means: every one leads somewhere that a person or the model sees."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from temporalio import workflow
+
+from handfast.payloads.changed import Difference
+from handfast.payloads.json_profile import JsonObject, JsonValue
+from handfast.payloads.model_call import ExistingActivity
+from handfast.payloads.tool_call import LostStart, ToolOutcome
+from handfast.workflows.driver import existing_activity
+from handfast.workflows.driver.ask_again import ask_again, give_up
+from handfast.workflows.frame.frame import Call, Failure, Frame
+from handfast.workflows.frame.items import output_item, prefixed, suffixed
+from handfast.workflows.ledger import requests
+from handfast.workflows.ledger.book import WHY_CHARACTERS
+from handfast.workflows.loop import next_steps, verdicts
+from handfast.workflows.state.run_state import RunState
+from handfast.workflows.tasks.settle import Cancelled, Done, Failed, Settled
+from handfast.workflows.tasks.work import Work
+
+MOST_UNPROVEN: Final = 3
+"""So often in a row a call may turn out not to be proven, before that ends the run."""
+DISTRUSTED: Final = "handfast.distrusted"
+"""Recorded where a remembered decision is forgotten, as it cannot be verified: older histories have nothing of it."""
+RESET: Final = "the run was reset after this was asked about; what was approved before that may have run already"
+"""What a person is told who is asked anew."""
+
+
+class CallEndings:
+    """Writes the endings of one frame's calls into it."""
+
+    def __init__(self, state: RunState, frame: Frame, work: Work) -> None:
+        self._state = state
+        self._frame = frame
+        self._work = work
+
+    def take(self, call: Call, settled: Settled) -> None:
+        """Write the ending of a tool call into the frame: every one leads somewhere a person or the model sees."""
+        at_most_once = (call.plan.effect or "at_most_once") == "at_most_once"
+        match settled:
+            case Done(value):
+                self._typed(call, ToolOutcome.from_wire(value))
+            case Cancelled():
+                self.cancelled(call)
+            case Failed(not_registered=True):
+                self.not_begun(call, missing=True)
+            case Failed(type="TimeoutScheduleToStart", timed_out=True):
+                self._nobody_took(call)
+            case Failed(timed_out=True, begun=False, started=started) if at_most_once:
+                if started is not None:
+                    call.lost.append(LostStart(run=workflow.info().run_id, event=started))
+                self.not_begun(call)
+            case Failed(type=kind, message=message, known=known, worker=worker) if at_most_once:
+                self._in_doubt(
+                    call, {**existing_activity.facts(kind, message, worker), **(known.facts() if known else {})}
+                )
+            case Failed(message=message):
+                self._tool_failed(call, f"The tool failed: {message}")
+
+    def take_existing(self, call: Call, activity: ExistingActivity, settled: Settled) -> None:
+        """The same for an activity that exists already: it has no begun mark, and raises what fails."""
+        at_most_once = (call.plan.effect or "at_most_once") == "at_most_once"
+        match settled:
+            case Done(value):
+                output, problem = existing_activity.read_result(value)
+                if problem is None:
+                    self.ran(call, output)
+                    self.settle(call, output)
+                else:
+                    self._tool_failed(call, problem)
+            case Cancelled() if at_most_once and activity.heartbeat_s is None:
+                self._in_doubt(call, {"ended": "cancelled", "detail": "it cannot hear of a cancel, and may go on"})
+            case Cancelled():
+                self.cancelled(call)
+            case Failed(not_registered=True):
+                self.not_begun(call, missing=True)
+            case Failed(type="TimeoutScheduleToStart", timed_out=True):
+                self._nobody_took(call)
+            case Failed(type=kind, message=message, raised=raised, worker=worker) if at_most_once and (
+                not raised or kind in existing_activity.UNSETTLED
+            ):
+                self._in_doubt(call, existing_activity.facts(kind, message, worker))
+            case Failed(type=kind, message=message):
+                self._tool_failed(call, existing_activity.error_text(kind, message))
+
+    def _typed(self, call: Call, outcome: ToolOutcome) -> None:
+        match outcome.kind:
+            case "ok":
+                call.context = outcome.context
+                if outcome.artifact is not None:
+                    self._frame.artifacts.append(outcome.artifact.sha256)
+                if outcome.withheld is None:
+                    self.ran(call, outcome.value)
+                self.settle(call, _with_notes(outcome), outcome.block)
+                if outcome.tripped is not None:
+                    self._frame.fail(next_steps.guardrail_tripped(call, outcome.tripped))
+            case "error":
+                self._tool_failed(call, outcome.output, outcome.block)
+            case "cancelled":
+                self.settle(call, outcome.output or verdicts.cancelled_text(call), outcome.block)
+            case "not_begun":
+                self.not_begun(call)
+            case "unknown":
+                known = outcome.known.facts() if outcome.known else {}
+                told = {"ended": outcome.reason or "unknown", "worker": outcome.worker or "unknown"}
+                self._in_doubt(call, {**told, **known})
+            case "refused" if outcome.reset is not None:
+                call.asked_in = outcome.reset
+                self.void(call, Difference(why=RESET))
+            case "refused":
+                self.mismatch(call, outcome.reason)
+            case "unproven":
+                self._unproven(call, outcome.reason or "")
+
+    def _unproven(self, call: Call, why: str) -> None:
+        """Ask again about a call that did not run, as no signed decision lets it."""
+        state, frame = self._state, self._frame
+        state.ledger.signed = True  # whoever says so takes only those
+        self._distrust(call, why)
+        if call.cancelling is not None or self._work.ending:
+            self.cancelled(call)
+            return
+        call.unproven += 1
+        if call.unproven >= MOST_UNPROVEN:
+            self._frame.fail(Failure(type="ApprovalUnproven", message=f"{call.tool} was not run: {why}"))
+            return
+        reason = f"it did not run, as its approval could not be verified: {why}"[:WHY_CHARACTERS]
+        if call.proofs is not None and call.proofs.reruns:
+            self._ask_doubt(call, reason, {"ended": "unproven"})
+            return
+        closed = state.ledger.entries.get(call.released_by or "")
+        item, former = state.item_of(frame, call), None if closed is None else closed.request
+        request = requests.unproven(frame, call, item, state.asker, reason=reason, closed=former)
+        call.edited, call.arguments = call.arguments, None
+        call.released_by, call.digest, call.binding, call.proofs = None, None, None, None
+        call.state, call.request = "asking", state.open_request(request)
+
+    def _distrust(self, call: Call, why: str) -> None:
+        """Let a remembered decision answer no more calls, of which one could not be verified."""
+        if call.proofs is None or call.proofs.reruns:
+            return
+        ledger = self._state.ledger
+        decided_on = {each.id for each in call.proofs.decisions} | {call.released_by or ""}
+        if ledger.remembers(decided_on) and workflow.patched(DISTRUSTED):
+            ledger.distrust(decided_on, self._frame.id, call.call_id, why, workflow.now())
+
+    def ran(self, call: Call, value: JsonValue) -> None:
+        """Keep that a call ran to its end, and what it returned where that may become the frame's output."""
+        call.ok = True
+        if self._frame.after_tools is not None:
+            call.value = value
+
+    def cancelled(self, call: Call) -> None:
+        """Settle a call that was cancelled and said nothing."""
+        self.settle(call, verdicts.cancelled_text(call), ran=False)
+
+    def trip(self, call: Call, reason: str) -> None:
+        """End the run, as an input guardrail wants it."""
+        self.settle(call, verdicts.NOT_RUN, ran=False)
+        self._frame.fail(next_steps.guardrail_tripped(call, reason))
+
+    def mismatch(self, call: Call, why: str | None = None) -> None:
+        """End the run before an effect: what would run is not what was approved."""
+        why = why or "the arguments in hand are not those that were approved"
+        self._frame.fail(Failure(type="ApprovalMismatch", message=f"{call.tool} was not run: {why}"))
+
+    def void(self, call: Call, difference: Difference) -> None:
+        """Ask anew about a call whose approval no longer holds; it has not run."""
+        if call.cancelling is not None:  # alone or with its run: nobody is there to hear an answer
+            self.cancelled(call)
+        elif not ask_again(self._state, self._frame, call, difference):
+            give_up(self._state, self._frame, call, difference)
+            self.settle(call, verdicts.NEVER_HELD, ran=False)
+
+    def _tool_failed(self, call: Call, output: JsonValue, block: str | None = None) -> None:
+        self.settle(call, output, block)
+        if call.plan.on_error == "fail":
+            self._frame.fail(Failure(type="ToolFailed", message=f"{call.tool}: {output}"))
+
+    def not_begun(self, call: Call, *, missing: bool = False) -> None:
+        """Start a call again that is known not to have begun; ask a person where that has no end."""
+        if call.cancelling is not None:
+            self.cancelled(call)
+            return
+        now = workflow.now()
+        if missing:
+            call.missing_since = call.missing_since or now
+            if now - call.missing_since < next_steps.MISSING_PATIENCE:
+                call.state = "backoff"
+                call.resume_at = now + next_steps.pause_of_missing(call.missing_since, now)
+                return
+        else:
+            call.starts += 1
+            if call.starts < next_steps.MOST_STARTS:
+                call.state, call.resume_at = "backoff", now + next_steps.delay_of(call.starts - 1)
+                return
+        self._ask_doubt(
+            call,
+            "no worker has this tool; it has not run" if missing else "no worker could start this call; it has not run",
+            {"ended": "not_registered" if missing else "not_begun", "starts": call.starts},
+        )
+
+    def _nobody_took(self, call: Call) -> None:
+        queue = call.plan.task_queue
+        self._ask_doubt(
+            call,
+            f"no worker took this call from {'task queue ' + queue if queue else 'the task queue'}; it has not run",
+            {"ended": "not_begun", "task_queue": queue} if queue else {"ended": "not_begun"},
+        )
+
+    def _in_doubt(self, call: Call, facts: JsonObject) -> None:
+        """What began and may have taken effect: its tool is asked first, where that can find out."""
+        if call.plan.verified and not self._work.ending and facts.get("ended") != "cancelled":
+            call.doubt = facts
+        else:
+            self.unresolved(call, facts)
+
+    def unresolved(self, call: Call, facts: JsonObject) -> None:
+        """Ask a person about a call in doubt, or tell the model, or end the run, as its tool says."""
+        gated = call.released_by is not None
+        policy = call.plan.on_unknown or ("ask" if gated else "tell_model")
+        if self._work.ending or policy != "ask":
+            ended = str(facts.get("ended"))
+            self._state.ledger.note_doubt(self._frame.id, call, ended, workflow.now())
+        if self._work.ending or policy == "tell_model":
+            self.settle(call, verdicts.OUTCOME_UNKNOWN)
+        elif policy == "fail":
+            self.settle(call, verdicts.OUTCOME_UNKNOWN)
+            self._frame.fail(Failure(type="OutcomeUnknown", message=f"{call.tool} may or may not have taken effect"))
+        else:
+            self._ask_doubt(call, "the call began, and how it ended is unknown", facts)
+
+    def _ask_doubt(self, call: Call, reason: str, facts: JsonObject) -> None:
+        if self._work.ending:
+            return
+        state, frame = self._state, self._frame
+        released = None if call.released_by is None else state.ledger.entries[call.released_by].request
+        item = state.item_of(frame, call)
+        call.state = "asking"
+        call.request = state.open_request(
+            requests.in_doubt(frame, call, item, state.asker, reason=reason, facts=facts, released=released)
+        )
+
+    def settle(self, call: Call, output: JsonValue, block: str | None = None, *, ran: bool = True) -> None:
+        """Keep a call's one output. It reaches the model when every call of the turn has its own.
+
+        Args:
+            call: Whose output.
+            output: A text or content parts.
+            block: Id for the output's block; None makes one.
+            ran: Whether it may have run: with a person's arguments, the model reads with which.
+        """
+        if ran and call.arguments is not None:
+            edited = json.dumps(call.arguments, ensure_ascii=False)
+            output = prefixed(f"A person changed the arguments before this ran; they were {edited}.", output)
+        item = output_item(self._state.item_of(self._frame, call), output)
+        call.output = self._state.transcript.add(block or str(workflow.uuid4()), [item])
+        call.state = "settled"
+
+
+def _with_notes(outcome: ToolOutcome) -> JsonValue:
+    if outcome.context_refused is None:
+        return outcome.output
+    refused = f"What this tool changed in the run's context was not kept: {outcome.context_refused}."
+    return suffixed(outcome.output, refused)

@@ -1,0 +1,97 @@
+"""One frame's guardrails: each is an activity, and what it says is written into the frame."""
+
+from __future__ import annotations
+
+from temporalio import workflow
+
+from handfast.payloads.guardrails import CheckInput, CheckOutput, Judged
+from handfast.payloads.json_profile import JsonObject, JsonValue
+from handfast.payloads.model_call import Origin
+from handfast.payloads.transcript import user_message
+from handfast.workflows.frame.frame import Frame, Guard, Queued
+from handfast.workflows.loop import guardrails
+from handfast.workflows.state.run_state import RunState
+from handfast.workflows.tasks import timeouts
+from handfast.workflows.tasks.settle import Cancelled, Done, Failed
+from handfast.workflows.tasks.work import Work
+
+
+class Guardrails:
+    """Runs the guardrails of one frame."""
+
+    def __init__(self, state: RunState, frame: Frame, work: Work) -> None:
+        self._state = state
+        self._frame = frame
+        self._work = work
+
+    async def run(self, guard: Guard) -> None:
+        """Ask one guardrail, to its end."""
+        asked = self._about_input(guard) if guard.kind == "input" else self._about_output(guard)
+        judged = await self._judged(guard, asked, f"{guard.agent} · {guard.kind} guardrail · {guard.name}")
+        if not self._work.ending:
+            self._take(guard, judged)
+
+    async def check(self, message: Queued, guard: Guard) -> None:
+        """Ask one input guardrail about a message. What it stops is refused, and the run goes on."""
+        frame = self._frame
+        asked = CheckInput(origin=self._origin(guard), guardrail=guard.name, block=message.block)
+        judged = await self._judged(guard, asked, f"{guard.agent} · guardrail {guard.name} · message")
+        if self._work.ending or message not in frame.queue:
+            return
+        refusal = guardrails.take_message(frame, message, guard, judged)
+        if refusal is not None:
+            self._state.mailbox.refuse_one(frame, message, refusal, workflow.now())
+        elif judged.outcome == "replace":
+            message.block = self._block_of(judged.value)
+
+    async def _judged(self, guard: Guard, asked: CheckInput | CheckOutput, summary: str) -> Judged:
+        settled = await self._work.evaluate(asked, summary, timeouts.GUARDRAIL)
+        match settled:
+            case Done(value):
+                return Judged.from_wire(value)
+            case Cancelled():
+                return Judged(outcome="error", reason="it was cancelled")
+            case Failed(message=message):
+                return Judged(outcome="error", reason=message)
+
+    def _origin(self, guard: Guard) -> Origin:
+        return self._state.origin(self._frame).model_copy(update={"agent": guard.agent})
+
+    def _about_input(self, guard: Guard) -> CheckInput:
+        frame = self._frame
+        return CheckInput(origin=self._origin(guard), guardrail=guard.name, block=frame.input or frame.blocks[0])
+
+    def _about_output(self, guard: Guard) -> CheckOutput:
+        frame = self._frame
+        origin = self._origin(guard)
+        if frame.answer is not None:
+            return CheckOutput(
+                origin=origin, guardrail=guard.name, reply=frame.answer, structured=frame.answer_structured
+            )
+        arguments, at = self._state.room.placed({"output": frame.output}, None)
+        return CheckOutput(origin=origin, guardrail=guard.name, arguments=arguments, at=at)
+
+    def _take(self, guard: Guard, judged: Judged) -> None:
+        frame = self._frame
+        guardrails.take(frame, guard, judged)
+        if judged.outcome != "replace":
+            return
+        if guard.kind == "input":
+            self._replace_input(judged.value)
+        else:
+            frame.output, frame.answer = judged.value, None
+
+    def _replace_input(self, value: JsonValue) -> None:
+        """Put other items in place of the input, which the model has not seen."""
+        frame = self._frame
+        block = self._block_of(value)
+        frame.blocks[0 if frame.input is None else frame.blocks.index(frame.input)] = block
+        frame.input = None if frame.input is None else block
+        frame.epoch += 1
+
+    def _block_of(self, value: JsonValue) -> str:
+        return self._state.new_block([user_message(value)] if isinstance(value, str) else _objects(value))
+
+
+def _objects(value: JsonValue) -> list[JsonObject]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -1,0 +1,77 @@
+"""What follows when every call of a turn has its output: the model again, or the end of the frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from handfast.payloads.after_tools import AskAfterTools
+from handfast.payloads.evaluation import Evaluated
+from handfast.payloads.json_profile import JsonObject, JsonValue
+from handfast.workflows.frame.frame import Call, Failure, Frame
+from handfast.workflows.loop import guardrails
+from handfast.workflows.state.run_state import RunState
+from handfast.workflows.tasks import timeouts
+from handfast.workflows.tasks.settle import Done, Failed
+from handfast.workflows.tasks.work import Work
+
+NEVER_READ: Final = ("unknown", "invalid")
+"""Plans of calls whose arguments may be no JSON at all."""
+
+
+class TurnEnd:
+    """Applies the agent's `after_tools` to one frame's turns."""
+
+    def __init__(self, state: RunState, frame: Frame, work: Work) -> None:
+        self._state = state
+        self._frame = frame
+        self._work = work
+
+    def take(self, calls: Sequence[Call]) -> None:
+        """Decide what follows on a turn whose calls have all been settled."""
+        frame, policy = self._frame, self._frame.after_tools
+        if policy is None or frame.failure is not None or frame.phase != "model" or frame.stop is not None:
+            return
+        if policy.kind == "ask":
+            frame.phase = "ending"
+            blocks = [self._state.new_block([self._result(call)]) for call in calls]
+            self._work.spawn(self._ask(blocks))
+            return
+        for call in calls:
+            if call.ok and (policy.kind == "stop_on_first" or call.tool in (policy.names or ())):
+                guardrails.finish(self._frame, call.value)
+                return
+
+    async def _ask(self, blocks: list[str]) -> None:
+        frame = self._frame
+        arg = AskAfterTools(origin=self._state.origin(frame), results=blocks)
+        summary = f"{frame.agent} · what follows on its tools"
+        settled = await self._work.evaluate(arg, summary, timeouts.AFTER_TOOLS)
+        self._state.transcript.forget(blocks)
+        match settled:
+            case Done(value):
+                answer = Evaluated.from_wire(value)
+                if answer.problem is not None:
+                    self._fail(answer.problem)
+                elif answer.final:
+                    guardrails.finish(frame, answer.output)
+                else:
+                    frame.phase = "model"
+            case Failed(message=message):
+                self._fail(message)
+
+    def _fail(self, problem: str) -> None:
+        self._frame.fail(Failure(type="AfterToolsFailed", message=f"{self._frame.agent}: {problem}"))
+
+    def _result(self, call: Call) -> JsonObject:
+        output: JsonValue = call.value
+        if not call.ok and call.output is not None:
+            output = self._state.transcript.items(call.output)[0].get("output")
+        return {
+            "type": "tool_result",
+            "tool": call.tool,
+            "call_id": call.call_id,
+            "arguments": {} if call.plan.kind in NEVER_READ else self._state.arguments_of(self._frame, call),
+            "output": output,
+            "ok": call.ok,
+        }

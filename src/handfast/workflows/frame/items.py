@@ -1,0 +1,90 @@
+"""The content parts that the Responses API takes as a call's output: any other would end the run with a 400."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from handfast.payloads.call_items import CUSTOM_CALL, MCP_APPROVAL, id_of
+from handfast.payloads.json_profile import JsonObject, JsonValue
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One kind of part.
+
+    Attributes:
+        texts: Fields that hold a text.
+        one_of: At least one of these has to be there.
+        optional: Whether null stands for a text that is left out.
+        details: What `detail` may be.
+    """
+
+    texts: Collection[str]
+    one_of: Collection[str]
+    optional: bool = True
+    details: Collection[JsonValue] = ()
+
+
+_KINDS: Final[Mapping[str, _Kind]] = {
+    "input_text": _Kind(texts=("text",), one_of=("text",), optional=False),
+    "input_image": _Kind(
+        texts=("file_id", "image_url"),
+        one_of=("file_id", "image_url"),
+        details=("auto", "high", "low", "original", None),
+    ),
+    "input_file": _Kind(
+        texts=("file_data", "file_id", "file_url", "filename"),
+        one_of=("file_data", "file_id", "file_url"),
+        details=("auto", "high", "low"),
+    ),
+}
+
+
+def is_part(value: JsonValue) -> bool:
+    """Whether *value* is a part that the API takes: of a known kind, with what that needs and nothing else."""
+    if not isinstance(value, dict):
+        return False
+    name = value.get("type")
+    kind = _KINDS.get(name) if isinstance(name, str) else None
+    if kind is None or not any(isinstance(value.get(field), str) for field in kind.one_of):
+        return False
+    return all(field == "type" or _fits(kind, field, item) for field, item in value.items())
+
+
+def prefixed(text: str, output: JsonValue) -> JsonValue:
+    """Put *text* before an output that is a text or content parts."""
+    if isinstance(output, list):
+        return [{"type": "input_text", "text": text}, *output]
+    return f"{text}\n\n{output}"
+
+
+def suffixed(output: JsonValue, text: str) -> JsonValue:
+    """Put *text* after an output that is a text or content parts."""
+    if isinstance(output, list):
+        return [*output, {"type": "input_text", "text": text}]
+    return f"{output}\n\n{text}" if output else text
+
+
+def _fits(kind: _Kind, field: str, item: JsonValue) -> bool:
+    if field in kind.texts:
+        return isinstance(item, str) or (item is None and kind.optional)
+    return field == "detail" and item in kind.details
+
+
+def output_item(call: Mapping[str, Any], output: JsonValue) -> JsonObject:
+    """Shape the one answer to *call*.
+
+    Args:
+        call: The model's item.
+        output: For the model: a text or content parts. For an `mcp_approval_request`: True lets the provider call
+            its server, a text is the reason why it may not.
+    """
+    match call["type"]:
+        case kind if kind == MCP_APPROVAL:
+            answer: JsonObject = {"type": "mcp_approval_response", "approval_request_id": id_of(call)}
+            return {**answer, "approve": True} if output is True else {**answer, "approve": False, "reason": output}
+        case kind if kind == CUSTOM_CALL:
+            return {"type": "custom_tool_call_output", "call_id": id_of(call), "output": output}
+    return {"type": "function_call_output", "call_id": id_of(call), "output": output}

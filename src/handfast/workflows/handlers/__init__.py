@@ -1,0 +1,1 @@
+"""Signals, updates and queries."""

@@ -1,0 +1,190 @@
+"""The handlers through which decisions come in, by update or by signal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from temporalio import workflow
+from temporalio.common import RawValue
+
+from handfast.errors import DecisionInvalidError, RefusalError
+from handfast.payloads.evaluation import Evaluated
+from handfast.payloads.json_profile import JsonObject, scrub
+from handfast.payloads.requests import Answer, Approve, Decision, DecisionOutcome, Receipt
+from handfast.workflows.handlers.checks import Checks
+from handfast.workflows.handlers.decode import only_argument, read_decision, read_shorthand, read_stop, refusal_to_wire
+from handfast.workflows.handlers.signatures import refuse_unverified
+from handfast.workflows.ledger import requests, votes
+from handfast.workflows.ledger.binding import digest_for
+from handfast.workflows.ledger.entry import has_form
+from handfast.workflows.state.run_state import RunState
+
+
+class Decider:
+    """Every handler takes ``*args``: a handler whose arity does not fit the message stops a workflow for ever."""
+
+    def __init__(self, state: RunState) -> None:
+        self._state = state
+        self._checks = Checks(state)
+
+    # --- signals: they cannot be answered, so a bad one is logged and changes nothing ---
+
+    async def approve(self, *args: object) -> None:
+        """Signal `approve`."""
+        await self._by_signal("approve", args)
+
+    async def reject(self, *args: object) -> None:
+        """Signal `reject`."""
+        await self._by_signal("reject", args)
+
+    async def decide_by_signal(self, *args: object) -> None:
+        """Signal `decide`, the update's fallback."""
+        await self._by_signal(None, args)
+
+    async def stop(self, *args: object) -> None:
+        """Signal `stop`: finish the turn under way, then end."""
+        try:
+            why = read_stop(args)
+        except RefusalError as refusal:
+            self._log(None, refusal)
+        else:
+            self._state.stop(why)
+
+    async def unknown_signal(self, name: str, args: Sequence[RawValue]) -> None:
+        """Every other signal; its arguments stay undecoded."""
+        self._log(None, DecisionInvalidError(f"there is no signal {scrub(name[:64])!r} here"))
+
+    # --- the update ---
+
+    def refuse(self, *args: object) -> None:
+        """Validate the update `decide`: a refusal leaves no trace in the history."""
+        try:
+            decision = _named(read_decision(args))
+            self._state.ledger.check(decision, workflow.now())
+            refuse_unverified(self._state, decision)
+        except RefusalError as refusal:
+            raise refusal_to_wire(refusal) from None
+
+    async def decide(self, *args: object) -> JsonObject:
+        """Update `decide`: record the decision and answer with its receipt."""
+        try:
+            return (await self._take(_named(read_decision(args)))).to_wire()
+        except RefusalError as refusal:
+            raise refusal_to_wire(refusal) from None
+
+    # --- the query ---
+
+    def decision(self, *args: object) -> JsonObject:
+        """Query `decision`: what became of a decision id."""
+        try:
+            value = only_argument(args, '{"decision_id"}')
+        except RefusalError as refusal:
+            raise refusal_to_wire(refusal) from None
+        decision_id = value.get("decision_id") if isinstance(value, dict) else value
+        if not isinstance(decision_id, str):
+            return DecisionOutcome(decision_id="", state="unknown").to_wire()
+        return self._state.ledger.outcome(decision_id).to_wire()
+
+    # --- inside ---
+
+    async def _by_signal(self, shorthand: str | None, args: tuple[object, ...]) -> None:
+        decision: Decision | None = None
+        try:
+            decision = read_decision(args) if shorthand is None else read_shorthand(shorthand, args)
+            if shorthand is not None:
+                self._state.ledger.check_shorthand(decision)
+            if not self._state.ledger.holds(decision):
+                if self._state.ledger.signed and self._checked(decision) is None:
+                    await self._checks.signature(decision)
+                await self._take(decision)
+        except RefusalError as refusal:
+            self._log(decision, refusal)
+
+    def _log(self, decision: Decision | None, refusal: RefusalError) -> None:
+        self._state.ledger.refuse(decision, refusal, workflow.now())
+        self._state.ledger_changed()
+
+    async def _take(self, decision: Decision) -> Receipt:
+        """Check a decision and record it. What user code has to say is asked in between, and checked anew after it."""
+        ledger, edited = self._state.ledger, _edited(decision)
+        signed = ledger.signed
+        ledger.remind(workflow.now())
+        receipt = self._checked(decision)
+        if receipt is None and votes.groups_to_look_up(ledger.entries[decision.id].request, decision):
+            await self._checks.membership(decision)
+            receipt = self._checked(decision)
+        checked = Evaluated()
+        if receipt is None and edited is not None:
+            checked = await self._checks.edit(decision, edited)
+            receipt = self._checked(decision)
+        if receipt is None and has_form(ledger.entries[decision.id].request) and isinstance(decision.verdict, Answer):
+            await self._checks.answer(decision, decision.verdict.output)
+            receipt = self._checked(decision)
+        if receipt is None and ledger.signed and not signed:  # since it came; nobody has verified it
+            await self._checks.signature(decision)
+            receipt = self._checked(decision)
+        if receipt is not None:
+            self._repeated(decision)
+            return receipt
+        if edited is None:
+            receipt = ledger.record(decision, workflow.now())
+        elif ledger.entries[decision.id].request.on_edit == "ask_again":
+            receipt = self._ask_again(decision, edited, checked)
+        else:
+            receipt = self._accept(decision, edited, checked.key)
+        self._state.ledger_changed()
+        return receipt
+
+    def _repeated(self, decision: Decision) -> None:
+        """Log that a decision came again, which changes nothing: workers that mark tasks do."""
+        if self._state.marks.on:
+            self._state.ledger.note_repeated(decision, workflow.now())
+            self._state.ledger_changed()
+
+    def _checked(self, decision: Decision) -> Receipt | None:
+        """The receipt of a decision that was recorded before; None where it may be recorded now.
+
+        Raises:
+            RefusalError: It may not.
+        """
+        repeated = self._state.ledger.repeated(decision)
+        if repeated is None:
+            self._state.ledger.check(decision, workflow.now())
+        return repeated
+
+    def _accept(self, decision: Decision, arguments: JsonObject, key: str | None) -> Receipt:
+        """Let the call run with other arguments: the digest that it runs under is theirs, and so is its key."""
+        entry = self._state.ledger.entries[decision.id]
+        _, call = self._state.call_of(entry.request)
+        entry.digest = digest_for(entry.request, arguments, self._state.asker)
+        call.key = key
+        return self._state.ledger.record(decision, workflow.now())
+
+    def _ask_again(self, decision: Decision, arguments: JsonObject, checked: Evaluated) -> Receipt:
+        """Open a request for the edited arguments in place of the one for the model's."""
+        state, request = self._state, self._state.ledger.entries[decision.id].request
+        frame, call = state.call_of(request)
+        again = requests.again(
+            frame,
+            call,
+            request,
+            arguments=arguments,
+            rule=checked.approval,
+            editor=decision.decided_by,
+            asker=state.asker,
+        )
+        receipt = state.ledger.replace(decision, again, workflow.now())
+        call.request, call.edited, call.key = again.id, arguments, checked.key
+        call.policy = checked.approval or call.policy
+        return receipt
+
+
+def _edited(decision: Decision) -> JsonObject | None:
+    return decision.verdict.arguments if isinstance(decision.verdict, Approve) else None
+
+
+def _named(decision: Decision) -> Decision:
+    """An update says who decides; a signal from a bare command line may leave it out."""
+    if decision.decided_by is None:
+        raise DecisionInvalidError("decided_by is missing: say who decides", request=decision.id)
+    return decision

@@ -1,0 +1,105 @@
+"""The handler through which a caller gives a run more turns, tokens or time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from temporalio import workflow
+
+from handfast.errors import (
+    DecisionInvalidError,
+    GrantRefusedError,
+    JsonProfileError,
+    PayloadInvalidError,
+    RefusalError,
+)
+from handfast.payloads.json_profile import JsonObject, check_json
+from handfast.payloads.requests import Decision, Grant, LimitsRaised, RaiseLimits, Request
+from handfast.workflows.frame.frame import Frame
+from handfast.workflows.handlers.at_work import loop_meant
+from handfast.workflows.handlers.decode import only_argument, refusal_to_wire
+from handfast.workflows.handlers.signatures import refuse_unverified
+from handfast.workflows.loop import limits
+from handfast.workflows.state.run_state import RunState
+
+
+class Raiser:
+    """Every handler takes ``*args``: a handler whose arity does not fit the message stops a workflow for ever."""
+
+    def __init__(self, state: RunState) -> None:
+        self._state = state
+
+    def refuse(self, *args: object) -> None:
+        """Validate the update `raise_limits`: a refusal leaves no trace in the history."""
+        try:
+            given = _read(args)
+            if not self._state.about_to_begin:
+                _, request = self._checked(given)
+                if request is not None:  # also where the run has no recorded word yet that it takes signed ones only
+                    refuse_unverified(self._state, _granted(request, given))
+        except RefusalError as refusal:
+            raise refusal_to_wire(refusal) from None
+
+    async def raise_limits(self, *args: object) -> JsonObject:
+        """Update `raise_limits`: the loop goes on from where it is; an open budget request is granted by it."""
+        if self._state.about_to_begin:  # it came together with the start
+            await workflow.wait_condition(lambda: not self._state.about_to_begin)
+        try:
+            given = _read(args)
+            frame, request = self._checked(given)
+        except RefusalError as refusal:
+            raise refusal_to_wire(refusal) from None
+        ledger, now, more = self._state.ledger, workflow.now(), _grant(given)
+        if request is not None:
+            ledger.record(_granted(request, given), now)
+            limits.take_decision(frame, ledger.entries[request.id])
+        else:
+            limits.grant(frame, more)
+            ledger.note_raise(frame.id, more, given.by, now)
+        self._state.ledger_changed()
+        return LimitsRaised(
+            frame=frame.id,
+            max_turns=limits.turns_of(frame),
+            max_tokens=limits.tokens_of(frame),
+            max_seconds=limits.seconds_of(frame),
+            request=request.id if request else None,
+        ).to_wire()
+
+    def _checked(self, given: RaiseLimits) -> tuple[Frame, Request | None]:
+        frame = loop_meant(self._state, given.frame, DecisionInvalidError)
+        known = frame.limit_known
+        for what, more, limit in (
+            ("turns", given.turns, frame.max_turns),
+            ("tokens", given.tokens, frame.max_tokens),
+            ("time", given.seconds, frame.max_seconds),
+        ):
+            if more is not None and limit is None and (known or self._state.unlimited(frame)):
+                raise GrantRefusedError(f"{frame.agent} has no limit of {what} that could be raised", limit=what)
+        request = next((each for each in self._budgets() if each.frame == frame.id), None)
+        if request is not None:
+            self._state.ledger.check(_granted(request, given), workflow.now())
+        return frame, request
+
+    def _budgets(self) -> list[Request]:
+        return [each for each in self._state.ledger.open_requests() if each.kind == "budget"]
+
+
+def _granted(request: Request, given: RaiseLimits) -> Decision:
+    """The decision that a raise amounts to where a budget request is open: an unsigned one."""
+    return Decision(id=request.id, verdict=_grant(given), decided_by=given.by)
+
+
+def _grant(given: RaiseLimits) -> Grant:
+    return Grant(turns=given.turns, tokens=given.tokens, seconds=given.seconds)
+
+
+def _read(args: Sequence[object]) -> RaiseLimits:
+    value = only_argument(args, '{"turns"?, "tokens"?, "seconds"?}')
+    try:
+        check_json(value)
+        given = RaiseLimits.from_wire(value)
+    except (JsonProfileError, PayloadInvalidError) as error:
+        raise DecisionInvalidError(str(error)) from None
+    if given.turns is None and given.tokens is None and given.seconds is None:
+        raise DecisionInvalidError("say how many turns, tokens or seconds are added")
+    return given

@@ -1,0 +1,124 @@
+"""The handlers through which messages to a run come in, by update or by signal."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from temporalio import workflow
+
+from handfast.errors import MessageInvalidError, MessageRefusedError, RefusalError
+from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.messages import Message, MessageReceipt, checked_message
+from handfast.workflows.frame.frame import Frame
+from handfast.workflows.handlers.at_work import loop_meant
+from handfast.workflows.handlers.decode import only_argument, refusal_to_wire
+from handfast.workflows.loop import messages
+from handfast.workflows.state.run_state import RunState
+
+PATCH: Final = "handfast-send"
+"""Marks histories whose signal `send` was taken: before that there was none, and it changed nothing."""
+
+
+class Sender:
+    """Every handler takes ``*args``: a handler whose arity does not fit the message stops a workflow for ever."""
+
+    def __init__(self, state: RunState, unknown: Callable[[], Awaitable[None]]) -> None:
+        """Begin.
+
+        Args:
+            state: Of the workflow.
+            unknown: What a signal `send` led to before there was one.
+        """
+        self._state = state
+        self._unknown = unknown
+
+    def refuse(self, *args: object) -> None:
+        """Validate the update `send`: a refusal leaves no trace in the history."""
+        try:
+            message = read_message(args)
+            if self._state.mailbox.repeated(message) is None:
+                self._receiver(message)
+        except RefusalError as refusal:
+            raise refusal_to_wire(refusal) from None
+
+    def send(self, *args: object) -> JsonObject:
+        """Update `send`: queue the message and answer with its receipt."""
+        try:
+            return self._take(read_message(args)).to_wire()
+        except RefusalError as refusal:
+            raise refusal_to_wire(refusal) from None
+
+    async def send_by_signal(self, *args: object) -> None:
+        """Signal `send`, the update's fallback: it cannot be answered, so a bad one is logged and changes nothing."""
+        # Not before the first run has begun: with a marker of that task, a replay would take its signals before its
+        # updates, and the task itself the other way round.
+        if self._state.frames and not self._state.mailbox.always and not workflow.patched(PATCH):
+            await self._unknown()
+            return
+        message: Message | None = None
+        try:
+            message = read_message(args)
+            self._take(message, by_signal=True)
+        except RefusalError as refusal:
+            self._state.mailbox.refuse_unread(message, refusal, workflow.now())
+            self._state.ledger_changed()
+
+    def _take(self, message: Message, *, by_signal: bool = False) -> MessageReceipt:
+        state = self._state
+        repeated = state.mailbox.repeated(message)
+        if repeated is not None:
+            return repeated
+        frame = self._receiver(message)
+        interrupts = message.when == "now" and frame is not None and frame.phase == "thinking"
+        if interrupts and frame is not None:
+            frame.interrupted = True
+            state.works[frame.id].interrupt()
+        message_id, now = message.id or str(workflow.uuid4()), workflow.now()
+        if frame is None:
+            receipt = state.mailbox.take_early(message, message_id, now, by_signal=by_signal and not state.frames)
+        else:
+            receipt = state.mailbox.take(frame, message, message_id, now, interrupts=interrupts)
+        self._taken(receipt)
+        return receipt
+
+    def _taken(self, _receipt: MessageReceipt) -> None:
+        """Wake whoever goes on with a message that was taken."""
+        self._state.ledger_changed()
+
+    def _receiver(self, message: Message) -> Frame | None:
+        """The loop that takes a message; None before the first run has begun, which gets it.
+
+        Raises:
+            RefusalError: None does.
+        """
+        state = self._state
+        frame = loop_meant(state, message.frame, MessageInvalidError) if state.frames else None
+        if frame is not None:
+            refusal = self._refusal(frame)
+            if refusal is not None:
+                raise MessageRefusedError(refusal.why, reason=refusal.reason, message_id=message.id)
+        state.mailbox.check_room(frame, message)
+        return frame
+
+    def _refusal(self, frame: Frame) -> messages.RefuseMessages | None:
+        """Why no model will read a message to *frame*; None where one may, as far as it can be told."""
+        state = self._state
+        work = state.works.get(frame.id)
+        if work is not None and work.ending:
+            return messages.RefuseMessages("ended", "the run is ending")
+        if frame.stop is not None or frame.phase in ("checking", "closing"):
+            return messages.no_call_to_come(frame, state.usage_of(frame).total_tokens)
+        return None
+
+
+def read_message(args: Sequence[object]) -> Message:
+    """Read the argument of the update or signal `send`: an object, or just a text.
+
+    Raises:
+        MessageInvalidError: It is none of the two; the text says what was expected.
+    """
+    value = only_argument(args, 'a text or {"text"} or {"items"}', MessageInvalidError)
+    if isinstance(value, str):
+        value = {"text": value}
+    return checked_message(value)

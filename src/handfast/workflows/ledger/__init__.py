@@ -1,0 +1,1 @@
+"""Requests and the decisions that close them. Pure."""

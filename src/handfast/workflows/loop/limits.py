@@ -1,0 +1,135 @@
+"""What a frame may still spend, turns, tokens and time, and what follows when nothing is left. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from handfast.payloads.requests import Grant, LimitKind, Request
+from handfast.workflows.frame.frame import Failure, Frame, Reached
+from handfast.workflows.ledger.entry import Entry
+
+
+@dataclass(frozen=True)
+class AskBudget:
+    """Open the budget request of a frame that has nothing left."""
+
+    reached: Reached
+
+
+@dataclass(frozen=True)
+class HandleLimit:
+    """Let the agent's own function say what the run ends with."""
+
+    reached: Reached
+
+
+def reached(frame: Frame, tokens: int) -> Reached | None:
+    """Say which limit forbids the next model call; None where it may be made.
+
+    Args:
+        frame: The loop.
+        tokens: What it and everything below it have spent.
+    """
+    turns = frame.turn - frame.turns_before
+    spent: tuple[tuple[LimitKind, float, float | None], ...] = (
+        ("turns", turns, turns_of(frame)),
+        ("tokens", tokens, tokens_of(frame)),
+        ("time", frame.worked_s, seconds_of(frame)),
+    )
+    for what, used, limit in spent:
+        if limit is not None and used >= limit:
+            return Reached(what=what, used=int(used), limit=int(limit))
+    return None
+
+
+def turns_of(frame: Frame) -> int | None:
+    """How many model replies the frame may have, granted ones included; None is no limit."""
+    return None if frame.max_turns is None else frame.max_turns + frame.granted_turns
+
+
+def tokens_of(frame: Frame) -> int | None:
+    """How many tokens the frame may spend, granted ones included; None is no limit."""
+    return None if frame.max_tokens is None else frame.max_tokens + frame.granted_tokens
+
+
+def seconds_of(frame: Frame) -> float | None:
+    """How long the frame may work, granted time included; None is no limit."""
+    return None if frame.max_seconds is None else frame.max_seconds + frame.granted_seconds
+
+
+def tick(frame: Frame, now: datetime, *, resting: bool) -> None:
+    """Count the time since the last look as work, unless all of the frame waited for people.
+
+    Args:
+        frame: The loop.
+        now: Workflow time.
+        resting: From now on it waits for people, and does nothing else.
+    """
+    if frame.clock_at is not None and not frame.resting:
+        frame.worked_s += (now - frame.clock_at).total_seconds()
+    frame.clock_at, frame.resting = now, resting
+
+
+def room_to_ask(frame: Frame, entries: Iterable[Entry]) -> int:
+    """How many more requests may be opened for calls of the frame; below 0: any number."""
+    if frame.max_open is None:
+        return -1
+    return max(frame.max_open - sum(entry.state in ("open", "checking") for entry in entries), 0)
+
+
+def problem_of(pending: Sequence[Request], held: int) -> str | None:
+    """Why a run cannot go on without a person or a deploy, where that is more than that people are asked.
+
+    Args:
+        pending: Its open requests.
+        held: How many calls wait for some of these to be decided.
+    """
+    in_doubt = next((request.reason for request in pending if request.kind == "in_doubt"), None)
+    if in_doubt is not None or not held:
+        return in_doubt
+    return (
+        f"{len(pending)} requests wait for a person, which is as many as may be open (max_open_requests); "
+        f"{held} more calls are asked about as these are decided"
+    )
+
+
+def at_limit(frame: Frame, limit: Reached) -> list[AskBudget | HandleLimit]:
+    """Say what follows: a person is asked, the agent's function ends the run, or it fails."""
+    if frame.on_limit == "ask" and not frame.limit_refused:
+        return [AskBudget(limit)]
+    if limit.what == "turns" and frame.handles_max_turns:
+        return [HandleLimit(limit)]
+    frame.failure = failure(frame, limit)
+    return []
+
+
+def failure(frame: Frame, limit: Reached, why: str = "") -> Failure:
+    """How a run ends at a limit."""
+    if limit.what == "turns":
+        text = f"{frame.agent} used its {limit.limit} turns without an answer; raise max_turns"
+        return Failure(type="MaxTurnsExceeded", message=text + why)
+    if limit.what == "time":
+        text = f"{frame.agent} worked for {limit.used:,} s of {limit.limit:,} s without an answer; raise max_duration"
+        return Failure(type="MaxDurationExceeded", message=text + why)
+    text = f"{frame.agent} used {limit.used:,} tokens of {limit.limit:,} without an answer; raise max_tokens"
+    return Failure(type="MaxTokensExceeded", message=text + why)
+
+
+def take_decision(frame: Frame, entry: Entry) -> None:
+    """Take a closed budget request over into its frame, which then goes on where it stopped."""
+    if entry.state in ("open", "checking"):
+        return
+    if isinstance(entry.verdict, Grant):
+        grant(frame, entry.verdict)
+    else:
+        frame.limit_refused = True
+    frame.phase = "model"
+
+
+def grant(frame: Frame, more: Grant) -> None:
+    """Raise what a frame may spend."""
+    frame.granted_turns += more.turns or 0
+    frame.granted_tokens += more.tokens or 0
+    frame.granted_seconds += more.seconds or 0

@@ -1,0 +1,86 @@
+"""What a closed request means for its call. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from handfast.payloads.json_profile import JsonValue
+from handfast.payloads.proofs import Proofs
+from handfast.payloads.requests import DEFAULT_REJECTION, NOT_ANSWERED, Answer, Approve, GiveUp, Ran, Reject, RunAgain
+from handfast.workflows.frame.frame import Call, Failure, Frame
+from handfast.workflows.frame.items import is_part
+from handfast.workflows.ledger.entry import Entry
+from handfast.workflows.loop.steps import Settle, Step, WordRejection
+
+OUTCOME_UNKNOWN: Final = (
+    "The outcome of this call is unknown: it may or may not have taken effect. "
+    "Do not assume either; find out before you repeat it."
+)
+NOT_RUN: Final = "This call could not be started. It did not run."
+NEVER_HELD: Final = "This call did not run: each time it was approved, something had changed by then."
+CANCELLED: Final = "This call was cancelled before it finished."
+
+
+def cancelled_text(call: Call) -> str:
+    """What the model reads of a call that was cancelled."""
+    return f"{CANCELLED} {call.cancelling}" if call.cancelling else CANCELLED
+
+
+def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
+    """Take a closed request over into its call, which is *ready* where it may go on."""
+    if entry.state in ("open", "checking"):
+        return None
+    if entry.state == "withdrawn":
+        return Settle(call, cancelled_text(call))
+    if entry.state == "expired" and entry.request.on_deadline == "fail":
+        frame.failure = Failure(type="DeadlineExpired", message=f"nobody decided on {call.tool} before its deadline")
+        return None
+    match entry.verdict:
+        case Approve(arguments=arguments):
+            call.released_by, call.digest = entry.request.id, entry.digest
+            call.binding = entry.binding or entry.request.binding
+            call.arguments = call.edited if arguments is None else arguments
+            call.proofs = released(entry)
+            call.state = "ready"
+            return None
+        case Reject(reason=None):
+            if call.plan.kind == "question":
+                return Settle(call, NOT_ANSWERED)
+            if call.plan.worded:
+                return WordRejection(call, entry.closed_by)
+            return Settle(call, DEFAULT_REJECTION)
+        case Reject(reason=reason):
+            return Settle(call, reason)
+        case Ran(output=output):
+            call.ok, call.value = True, output
+            return Settle(call, as_output(output))
+        case Answer(output=output):
+            return Settle(call, as_output(output))
+        case RunAgain():
+            call.state, call.starts, call.missing_since, call.allowed = "ready", 0, None, False
+            again = next((each for each in entry.proofs if isinstance(each.verdict, RunAgain)), None)
+            call.proofs = (call.proofs or Proofs()).model_copy(
+                update={"again": again, "doubt": entry.request.binding, "reruns": True}
+            )
+            call.lost = []
+            call.cancelling = None  # whoever says so knows that it had been cancelled
+            return None
+        case GiveUp():
+            ended = (entry.request.facts or {}).get("ended")
+            return Settle(call, NOT_RUN if ended in ("not_registered", "not_begun") else OUTCOME_UNKNOWN)
+    raise AssertionError(f"{entry.request.id} closed without a verdict")
+
+
+def released(entry: Entry) -> Proofs:
+    """What proves that a closed request let its call run."""
+    if entry.state == "expired":
+        return Proofs(expired=entry.request.deadline)
+    approvals = [each for each in entry.proofs if isinstance(each.verdict, Approve)]
+    return Proofs(decisions=approvals, quorum=entry.request.quorum)
+
+
+def as_output(value: JsonValue) -> JsonValue:
+    """Shape what a person answered as the model reads it: a text or content parts stay, other JSON becomes text."""
+    parts = isinstance(value, list) and bool(value) and all(is_part(part) for part in value)
+    return value if isinstance(value, str) or parts else json.dumps(value, ensure_ascii=False)

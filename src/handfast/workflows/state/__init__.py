@@ -1,0 +1,1 @@
+"""The state that the loops of one workflow share."""

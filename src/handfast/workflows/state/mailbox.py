@@ -1,0 +1,205 @@
+"""Messages to the runs of one workflow, and what became of each, by its id. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Final
+
+from pydantic import BaseModel
+
+from handfast.errors import MessageConflictError, MessageRefusedError, RefusalError
+from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.messages import Message, MessageReceipt
+from handfast.payloads.requests import Transition
+from handfast.workflows.frame.frame import Frame, Queued
+from handfast.workflows.ledger.book import WHY_CHARACTERS
+from handfast.workflows.ledger.ledger import Ledger
+from handfast.workflows.ledger.recent import Recent
+from handfast.workflows.loop.messages import RefuseMessages
+
+KEPT_MESSAGES: Final = 1000
+"""Message ids whose outcome is kept, the newest ones."""
+MOST_QUEUED: Final = 100
+"""Messages that may wait for one model call."""
+QUEUED_BYTES: Final = 512 * 1024
+"""Bytes of them together: they are carried along until a model has read them."""
+
+
+class MailboxState(BaseModel):
+    """A `Mailbox` as data.
+
+    Attributes:
+        known: What became of messages, oldest first: message id, digest, receipt.
+    """
+
+    known: list[tuple[str, str, MessageReceipt]]
+    early: list[Queued]
+
+
+class Mailbox:
+    """Takes messages, places them, and keeps what became of the newest ones.
+
+    Attributes:
+        early: Those that came before the first run has begun, which gets them.
+        always: The whole history was made by versions that take messages.
+    """
+
+    def __init__(self, ledger: Ledger, new_block: Callable[[list[JsonObject]], str]) -> None:
+        """Begin empty.
+
+        Args:
+            ledger: Keeps the log.
+            new_block: Enters items into the transcript, and returns the id of their block.
+        """
+        self.early: list[Queued] = []
+        self.always = False
+        self._early_signals = 0
+        self._ledger = ledger
+        self._new_block = new_block
+        self._known: Recent[MessageReceipt] = Recent(KEPT_MESSAGES)
+
+    def carried(self) -> MailboxState:
+        """All of it, as data."""
+        return MailboxState(known=self._known.carried(), early=self.early)
+
+    def restore(self, carried: MailboxState) -> None:
+        """Take over what was carried."""
+        self._known.restore(carried.known)
+        self.early = carried.early
+        self.always = True
+
+    def repeated(self, message: Message) -> MessageReceipt | None:
+        """What became of the same message, if it was taken before.
+
+        Raises:
+            MessageConflictError: Its id was used with other content.
+        """
+        known = self._known.get(message.id)
+        if known is None:
+            return None
+        digest, receipt = known
+        if digest != message.digest:
+            raise MessageConflictError(
+                f"message id {message.id} was used before with other content; make a new one", message_id=message.id
+            )
+        return receipt.model_copy(update={"duplicate": True})
+
+    def receipt_of(self, message_id: str) -> MessageReceipt | None:
+        """What became of a message, if it is known (still)."""
+        known = self._known.get(message_id)
+        return None if known is None else known[1]
+
+    def check_room(self, frame: Frame | None, message: Message) -> None:
+        """Refuse a message where too much waits already.
+
+        Args:
+            frame: Whose queue; None before the first run has begun.
+            message: What would be added.
+
+        Raises:
+            MessageRefusedError: There is no room.
+        """
+        queue = self.early if frame is None else frame.queue
+        if len(queue) >= MOST_QUEUED or sum(each.size for each in queue) + message.size > QUEUED_BYTES:
+            raise MessageRefusedError(
+                f"{len(queue)} messages wait here already; send again when the model has read them",
+                reason="queue_full",
+                message_id=message.id,
+            )
+
+    def take(
+        self, frame: Frame, message: Message, message_id: str, now: datetime, *, interrupts: bool = False
+    ) -> MessageReceipt:
+        """Queue a message that `check_room` let pass.
+
+        Args:
+            frame: Whose queue.
+            message: What is queued.
+            message_id: Its id, or one made for it.
+            now: Workflow time.
+            interrupts: The model call under way is made again with it.
+        """
+        frame.queue.append(self._queued(message, message_id))
+        receipt = MessageReceipt(
+            id=message_id, state="queued", at=now, frame=frame.id, interrupts=True if interrupts else None
+        )
+        return self._sent(message, receipt, now, "the model call under way is made again" if interrupts else None)
+
+    def take_early(self, message: Message, message_id: str, now: datetime, *, by_signal: bool) -> MessageReceipt:
+        """Keep a message for the first run.
+
+        A signal stands before every update: in a workflow's first task it came first, and is told last.
+        """
+        at = self._early_signals if by_signal else len(self.early)
+        self._early_signals += by_signal
+        self.early.insert(at, self._queued(message, message_id))
+        return self._sent(message, MessageReceipt(id=message_id, state="queued", at=now), now)
+
+    def take_over(self) -> list[Queued]:
+        """What came early, for the run that begins."""
+        queue, self.early, self._early_signals = self.early, [], 0
+        return queue
+
+    def _queued(self, message: Message, message_id: str) -> Queued:
+        return Queued(id=message_id, block=self._new_block(message.content), size=message.size, by=message.by)
+
+    def _sent(self, message: Message, receipt: MessageReceipt, now: datetime, why: str | None = None) -> MessageReceipt:
+        self._known.keep(receipt.id, message.digest, receipt)
+        self._ledger.note(
+            Transition(what="sent", at=now, by=message.by, message=receipt.id, frame=receipt.frame, why=why)
+        )
+        return receipt
+
+    def place(self, frame: Frame, messages: Iterable[Queued], now: datetime) -> None:
+        """Put messages of the frame's queue at the end of what its model reads."""
+        for message in list(messages):
+            frame.queue.remove(message)
+            frame.blocks.append(message.block)
+            self._became(message.id, {"state": "placed", "frame": frame.id})
+            self._ledger.note(Transition(what="placed", at=now, message=message.id, frame=frame.id))
+
+    def refuse(self, frame: Frame, refusal: RefuseMessages, now: datetime) -> None:
+        """Take every message out of the frame's queue, which no model will read."""
+        for message in list(frame.queue):
+            self.refuse_one(frame, message, refusal, now)
+
+    def refuse_one(self, frame: Frame, message: Queued, refusal: RefuseMessages, now: datetime) -> None:
+        """Take one message out of the frame's queue."""
+        frame.queue.remove(message)
+        self._refused(frame.id, message, refusal, now)
+
+    def refuse_early(self, refusal: RefuseMessages, now: datetime) -> None:
+        """Refuse what came for a run that never began."""
+        while self.early:
+            self._refused(None, self.early.pop(0), refusal, now)
+
+    def refuse_unread(self, message: Message | None, refusal: RefusalError, now: datetime) -> None:
+        """Log a message that came by signal and was not taken: its sender cannot be answered.
+
+        Args:
+            message: None where it could not be read.
+            refusal: Why.
+            now: Workflow time.
+        """
+        self._ledger.note_refusal(
+            Transition(
+                what="message_refused",
+                at=now,
+                by=message.by if message else None,
+                message=message.id if message else None,
+                why=f"{type(refusal).__name__}: {refusal.message}"[:WHY_CHARACTERS],
+            )
+        )
+
+    def _refused(self, frame: str | None, message: Queued, refusal: RefuseMessages, now: datetime) -> None:
+        self._became(message.id, {"state": "refused", "why": refusal.why})
+        why = f"{refusal.reason}: {refusal.why}"[:WHY_CHARACTERS]
+        self._ledger.note(
+            Transition(what="message_refused", at=now, by=message.by, message=message.id, frame=frame, why=why)
+        )
+
+    def _became(self, message_id: str, facts: dict[str, str]) -> None:
+        known = self._known.get(message_id)
+        if known is not None:  # unless a thousand came after it
+            self._known.keep(message_id, known[0], known[1].model_copy(update=facts))

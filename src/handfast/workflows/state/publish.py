@@ -1,0 +1,195 @@
+"""What the world may see of a run without asking a worker: search attributes and memo."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
+
+from handfast.payloads.base import json_size
+from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.people import groups_among
+from handfast.payloads.requests import MEMO_LOG, MEMO_REQUEST, Request
+from handfast.payloads.runs import published_labels
+from handfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES
+from handfast.workflows.ledger.ledger import Ledger
+from handfast.workflows.tasks.marks import Marks
+
+MEMO_BYTES_PER_TASK: Final = 1_000_000
+"""What one upsert carries; above 2 MB it would stop the workflow for ever."""
+MEMO_FULL: Final = 1_000_000
+"""Bytes of open requests beyond which the memo, which a run may have 2 MB of, shows further ones shorter."""
+MEMO_ARGUMENTS_BYTES_FULL: Final = 64
+MEMO_ARGUMENTS_BYTES: Final = 2048
+"""Arguments above this size are shown by their start in the memo; the query has them whole."""
+LISTED_BYTES: Final = 1_500_000
+"""Most bytes of open requests in the answer of one query: above 2 MB the server refuses it."""
+ATTRIBUTE_BYTES: Final = 2000
+"""The server takes 2 KB as the value of one search attribute."""
+SHORTEST_BYTES: Final = 64
+"""How far arguments are shortened for it at most."""
+
+STATUS: Final = SearchAttributeKey.for_keyword("HandfastStatus")
+AGENT: Final = SearchAttributeKey.for_keyword("HandfastAgent")
+PENDING: Final = SearchAttributeKey.for_int("HandfastPending")
+APPROVERS: Final = SearchAttributeKey.for_keyword_list("HandfastApprovers")
+LABELS: Final = SearchAttributeKey.for_keyword_list("HandfastLabels")
+DUE: Final = SearchAttributeKey.for_datetime("HandfastDue")
+
+
+class Publisher:
+    """Upserts what changed since the last time, at most one event of each kind per call.
+
+    Attributes come into being only once an activity has reported which ones the namespace has: an upsert of a missing
+    one stops a workflow for ever.
+    """
+
+    def __init__(self, marks: Marks) -> None:
+        self._marks = marks
+        self._known: frozenset[str] | None = None
+        self._published: dict[str, Any] = {}
+        self._shown: dict[str, int] = {}
+        for pair in workflow.info().typed_search_attributes:
+            self._published[pair.key.name] = pair.value
+
+    @property
+    def attributes_known(self) -> bool:
+        """Whether an activity has reported which attributes the namespace has."""
+        return self._known is not None
+
+    def attributes_exist(self, names: Sequence[str]) -> None:
+        """Take over which attributes the namespace has."""
+        self._known = frozenset(names)
+
+    def carried(self) -> list[str] | None:
+        """Which attributes the namespace has, where that is known."""
+        return None if self._known is None else sorted(self._known)
+
+    @property
+    def shown(self) -> dict[str, int]:
+        """Bytes of the open requests in the memo."""
+        return dict(self._shown)
+
+    def restore(self, attributes: Sequence[str] | None, shown: Mapping[str, int]) -> None:
+        """Take over what was carried."""
+        self._known = None if attributes is None else frozenset(attributes)
+        self._shown = {request: size for request, size in shown.items() if self._in_memo(request)}
+
+    def _in_memo(self, request_id: str) -> bool:
+        return MEMO_REQUEST + request_id in workflow.info().raw_memo
+
+    def in_memo(self, request_id: str) -> bool:
+        """Whether a request stands in the memo: one that a workflow of the user's own did not pass on does not."""
+        return request_id in self._shown
+
+    def publish(self, ledger: Ledger, status: str, agent: str | None, labels: Mapping[str, str]) -> None:
+        """Write the ledger's transitions to the memo and the run's state to the search attributes."""
+        self._publish_memo(ledger)
+        if not self._known:
+            return
+        wanted: list[tuple[SearchAttributeKey[Any], Any]] = [
+            (STATUS, status),
+            (PENDING, len(ledger.open_requests())),
+            (DUE, ledger.next_deadline()),
+            (APPROVERS, published_groups(ledger.open_requests()) or None),
+        ]
+        if agent is not None:
+            wanted.append((AGENT, agent))
+        if labels:
+            wanted.append((LABELS, published_labels(labels)))
+        updates: list[SearchAttributeUpdate[Any]] = []
+        for key, value in wanted:
+            if key.name in self._known and self._published.get(key.name, _UNSET.get(key.name)) != value:
+                updates.append(key.value_unset() if value is None else key.value_set(value))
+                self._published[key.name] = value
+        if updates:
+            self._marks.made()
+            workflow.upsert_search_attributes(updates)
+
+    def _publish_memo(self, ledger: Ledger) -> None:
+        """Write as much as one task's commands can carry; the driver comes back for the rest."""
+        memo: dict[str, Any] = {}
+        room = MEMO_BYTES_PER_TASK
+        for request_id, request in list(ledger.unpublished.items()):
+            if room <= 0:
+                break
+            del ledger.unpublished[request_id]
+            if request is not None:
+                memo[MEMO_REQUEST + request_id] = shown = for_memo(request, full=sum(self._shown.values()) > MEMO_FULL)
+                self._shown[request_id] = len(json.dumps(shown))
+                room -= self._shown[request_id]
+            elif request_id in self._shown:
+                memo[MEMO_REQUEST + request_id] = None
+                del self._shown[request_id]
+        log: list[Any] = []
+        while ledger.log and room > 0:
+            log.append(ledger.log.pop(0).to_wire())
+            room -= len(json.dumps(log[-1]))
+        if log or memo:
+            self._marks.made()
+            workflow.upsert_memo({**memo, MEMO_LOG: log})
+
+
+_UNSET: Final[dict[str, Any]] = {PENDING.name: 0}
+
+
+def published_groups(requests: Sequence[Request]) -> list[str]:
+    """The groups that are asked, never people: as many as one search attribute has room for."""
+    groups = sorted({group for request in requests for group in groups_among(request.approvers or ())})
+    while json_size(groups) > ATTRIBUTE_BYTES:
+        groups.pop()
+    return groups
+
+
+def for_memo(request: Request, *, full: bool = False) -> dict[str, Any]:
+    """Shape a request for the memo: large arguments by their start and size, hardly more than that once it is full."""
+    if full:
+        request = request.model_copy(update={"votes": None, "bound": None, "schedule": None})
+    return shortened(request, MEMO_ARGUMENTS_BYTES if not full else MEMO_ARGUMENTS_BYTES_FULL).to_wire()
+
+
+def listed(requests: Sequence[Request]) -> list[JsonObject]:
+    """Shape requests for the query; together too large, they show the longest arguments by their start."""
+    wires = [request.to_wire() for request in requests]
+    limit = INLINE_ARGUMENTS_BYTES
+    while limit > SHORTEST_BYTES and json_size(wires) > LISTED_BYTES:
+        limit //= 2
+        wires = [shortened(request, limit).to_wire() for request in requests]
+    return wires
+
+
+def shortened(request: Request, limit: int) -> Request:
+    """Replace what takes more than *limit* bytes on the wire: arguments by their start and size, a form by its size."""
+    form = (request.facts or {}).get("schema")
+    if form is not None and (bytes_of_form := json_size(form)) > limit:
+        request = request.model_copy(update={"facts": {"schema_bytes": bytes_of_form}})
+    changed = (request.facts or {}).get("changed")
+    if isinstance(changed, dict) and json_size(changed) > limit:
+        kept = {key: _start(_text(value), limit // 4) for key, value in changed.items()}
+        request = request.model_copy(update={"facts": {"changed": kept}})
+    if request.arguments is None:
+        if request.arguments_preview is None:
+            return request
+        return request.model_copy(update={"arguments_preview": _start(request.arguments_preview, limit)})
+    if json_size(request.arguments) <= limit:
+        return request
+    text = json.dumps(request.arguments, ensure_ascii=False)
+    size = len(text.encode("utf-8", "replace"))
+    return request.model_copy(
+        update={"arguments": None, "arguments_preview": _start(text, limit), "arguments_bytes": size}
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _start(text: str, limit: int) -> str:
+    """As much of *text* as takes *limit* bytes on the wire, where a character may take twelve."""
+    start = text[:limit]
+    while (size := json_size(start)) > limit:
+        start = start[: len(start) * limit // size]
+    return start

@@ -1,0 +1,1 @@
+"""Starting and awaiting activities within the limits of a workflow task."""

@@ -1,0 +1,88 @@
+"""Messages that this worker cannot decrypt: a key ring changes, and what was recorded must not change with it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from temporalio import workflow
+
+from handfast.errors import PayloadUnreadableError
+from handfast.payloads.undecodable import Undecodable
+from handfast.workflows.tasks.marks import Marks
+
+MARK: Final = "handfast.unread.{}"
+"""Recorded for a signal that could not be decrypted, by its number in the history."""
+
+
+class Unread:
+    """Says the same of each message on every replay, with whatever keys.
+
+    A signal that could not be decrypted changed nothing, and never will, although a later key ring might read it. One
+    that could be, and cannot any more, fails the workflow task until the key is back.
+    """
+
+    def __init__(self, marks: Marks) -> None:
+        self._marks = marks
+        self._signals = 0
+
+    def signal(self, handler: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        """Guard the handler of a signal."""
+
+        async def guarded(*args: object) -> None:
+            self._marks.took()
+            await handler(*self._as_recorded(args))
+
+        return guarded
+
+    def update(self, handler: Callable[..., Any]) -> Callable[..., Any]:
+        """Guard the handler of an update: its validator could read what it gets."""
+
+        async def guarded(*args: object) -> Any:
+            demand(args)
+            await self._marks.after_signals()
+            answer = handler(*args)
+            return await answer if inspect.isawaitable(answer) else answer
+
+        return guarded
+
+    def _as_recorded(self, args: Sequence[object]) -> Sequence[object]:
+        self._signals += 1
+        mark = MARK.format(self._signals)
+        unreadable = _encrypted(args) is not None
+        if not workflow.unsafe.is_replaying():
+            if unreadable:
+                workflow.patched(mark)
+            return args
+        if workflow.patched(mark):
+            return args if unreadable else [Undecodable("it was encrypted, and could not be read when it came", True)]
+        demand(args)
+        return args
+
+
+def refuse_for_good(start: Undecodable) -> None:
+    """Return where a start that cannot be decrypted is to be refused, now and on every replay.
+
+    Raises:
+        PayloadUnreadableError: A key is missing that may come back, or the start was readable once.
+    """
+    if not start.encrypted:
+        return
+    if start.key is not None or not workflow.patched(MARK.format(0)):
+        demand([start])
+
+
+def demand(args: Sequence[object]) -> None:
+    """Make sure that everything can be read.
+
+    Raises:
+        PayloadUnreadableError: It cannot: the workflow task fails, and is tried again.
+    """
+    found = _encrypted(args)
+    if found is not None:
+        raise PayloadUnreadableError(found.problem, found.key)
+
+
+def _encrypted(args: Sequence[object]) -> Undecodable | None:
+    return next((each for each in args if isinstance(each, Undecodable) and each.encrypted), None)
