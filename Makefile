@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 TYPED := src tests bench/long_runs.py bench/long_session.py $(wildcard demo.py desk.py worker.py workflows/*.py activities/*.py)
 # What runs against the built wheel: tests of the library alone, and of an application that it makes.
 WHEEL_TESTS ?= tests/unit tests/cli/test_init.py
+# Tests of the runtime, whose runs can be replayed at each of their tasks.
+REPLAYED := $(addprefix tests/,agents approvals bounds cancellation effects history models neighbours runs security sessions streaming tools)
 # Tests mostly wait for a server, a timer or a process: more of them run at a time than a small machine has cores. A file
 # stays in one process, and files go in their own order: the slow ones (app, cli, crash) are not left for the end.
 JOBS ?= 4
@@ -43,21 +45,21 @@ collected: $(READY)
 	@$(BIN)/pytest -qq --collect-only >$(VENV)/collected.log || { cat $(VENV)/collected.log; exit 1; }
 
 scenarios: $(READY) ## Write docs/scenarios.md from the tests
-	$(BIN)/python -m tests.scenarios
+	@cd tests && ../$(BIN)/python -m support.scenarios
 
 api: $(READY) ## Write docs/api.md from the docstrings
-	$(BIN)/python -m tests.api_page
+	@cd tests && ../$(BIN)/python -m support.api_page
 
 promises: $(READY) ## Write into docs/reliability.md what the last `make test` says of each promise
-	$(BIN)/python tests/promises_page.py build/tests.xml
+	@cd tests && ../$(BIN)/python -m support.promises_page ../build/tests.xml
 
 crash-matrix: $(READY) ## Kill workers at every message that matters, and keep the table in docs/reliability.md
 	@rm -rf build/crash-matrix
 	HANDFAST_MATRIX=$(CURDIR)/build/crash-matrix $(BIN)/pytest -q -n 2 --dist loadfile tests/crash/test_matrix_*.py
-	@cd tests && ../$(BIN)/python -m crash.matrix_page ../build/crash-matrix
+	@cd tests && ../$(BIN)/python -m support.crash.matrix_page ../build/crash-matrix
 
 soak: $(READY) ## Kill workers and lose messages for some minutes (MINUTES=5 SEED=1 ARGS="--json --only mixed")
-	@cd tests && ../$(BIN)/python -m crash.soak --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@cd tests && ../$(BIN)/python -m support.crash.soak --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: $(READY) ## Measure long runs and a long session: histories, memory, time
 	@$(BIN)/python bench/long_runs.py
@@ -75,7 +77,7 @@ record: $(READY) ## Record the wait states that no release has recorded yet, for
 	$(BIN)/python tests/replay/record.py $(SCENES)
 
 test-replayed: $(READY) ## Run the tests of the runtime with every run replayed at each of its tasks (slow; not in `test`)
-	HANDFAST_TEST_CACHE=0 $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(or $(TESTS),tests/spec tests/security)
+	HANDFAST_TEST_CACHE=0 $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(or $(TESTS),$(REPLAYED))
 
 $(READY): pyproject.toml constraints.txt .ci/prepare
 	@.ci/prepare $(PYTHON)

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from app.desk_process import WAIT_S, clean_environment, demo, demo_command, left_behind
 from demonstration.model import scripted
 from demonstration.person import read_answer
 from handfast.testing import Fail, ResponsesServer
+from support.desk_process import WAIT_S, clean_environment, demo, demo_command, left_behind
 
 REJECTION = "winsxs_cache is needed to uninstall updates; leave it alone."
 ROW = re.compile(r"^  run_cleanup\(older_than_days=0, target=\"(\w+)\"\) +(\w+) +files (\d+ -> \d+) +(.*)$", re.M)

@@ -14,7 +14,6 @@ from temporalio.client import WorkflowHandle
 
 from activities.books import Books
 from activities.workspace import JOURNAL, Workspace
-from conftest import MakeLab
 from demonstration.evidence import CUSTOMER, lines_of, prepare
 from demonstration.model import QUESTION, TICKET, scripted
 from desk import agents, auditor, billing, groups
@@ -22,6 +21,7 @@ from handfast import Agent, Request, Run
 from handfast.errors import NotAnApproverError, RequesterExcludedError
 from handfast.history.reader import history_of
 from handfast.testing import Lab
+from support.labs import MakeLab
 from workflows import service_desk
 from workflows.service_desk import Outcome, Resolution, ServiceDesk, Ticket
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cli.conftest import Cli, MakeCli
 from handfast import Handfast
 from handfast.cli import exits
 from handfast.server import EmbeddedServer
+from support.commands import Cli, MakeCli
 
 NOWHERE = "127.0.0.1:1"
 
@@ -45,7 +45,7 @@ NOWHERE = "127.0.0.1:1"
         pytest.param(["runs", "--profile", "nobody"], exits.BAD_INPUT, "profile", id="unknown-profile"),
     ],
 )
-async def test_xc5_what_is_wrong_is_said_in_one_line(cli: Cli, arguments: list[str], code: int, words: str) -> None:
+async def test_what_is_wrong_is_said_in_one_line(cli: Cli, arguments: list[str], code: int, words: str) -> None:
     """XC5: each mistake ends in its documented code and one line that names the remedy; stdout stays empty."""
     finished = await cli(*arguments)
     assert (finished.code, finished.out) == (code, "")
@@ -64,7 +64,7 @@ async def test_xc5_what_is_wrong_is_said_in_one_line(cli: Cli, arguments: list[s
         pytest.param(["setup"], id="setup"),
     ],
 )
-async def test_xc5_no_server_is_one_line_with_the_remedy(make_cli: MakeCli, arguments: list[str]) -> None:
+async def test_no_server_is_one_line_with_the_remedy(make_cli: MakeCli, arguments: list[str]) -> None:
     """XC5: with no server at the address every command says so, how to start one, and leaves with 5."""
     finished = await make_cli(NOWHERE)(*arguments)
     assert finished.code == exits.NO_SERVER

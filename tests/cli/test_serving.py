@@ -7,19 +7,14 @@ import re
 import signal
 import uuid
 
-from cli.conftest import Cli, MakeCli, exists, finish, line_with
 from handfast import Handfast
 from handfast.cli import exits
 from handfast.server import EmbeddedServer
 from handfast.testing import Reply, ResponsesServer, call, text
+from support.command_desk import with_model
+from support.commands import Cli, MakeCli, exists, finish, line_with
 
 DONE = Reply(text("all done"))
-
-
-def with_model(cli: Cli, model: ResponsesServer) -> Cli:
-    """The same command line with a key, for a scripted model."""
-    effects = str(cli.directory)
-    return cli.with_({"OPENAI_API_KEY": "test", "OPENAI_BASE_URL": model.base_url, "EFFECTS": effects})
 
 
 async def test_sigterm_lets_a_running_tool_finish(cli: Cli, server: EmbeddedServer) -> None:

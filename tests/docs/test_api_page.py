@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import api_page
 import handfast
 import handfast.testing
+from support import api_page
 
 
 def test_the_page_of_public_names_is_up_to_date() -> None:

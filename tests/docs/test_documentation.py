@@ -13,7 +13,6 @@ import pytest
 import pytest_asyncio
 import typer
 
-from docs.pages import ROOT, Block, Reader, all_blocks
 from handfast.cli.app import app
 from handfast.client.client import Handfast
 from handfast.client.run import Run
@@ -22,6 +21,7 @@ from handfast.payloads import cancel_call, messages, requests, runs, search_attr
 from handfast.payloads.base import Payload
 from handfast.server import EmbeddedServer, find_binary
 from handfast.workflows.loop import verdicts
+from support.pages import ROOT, Block, Reader, all_blocks
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -43,7 +43,7 @@ def changed_request(frame: Frame, call: Call, run: Asker) -> Request:
     return requests.changed(frame, call, {"target": "a"}, run, approved=approved, facts=CHANGED)
 
 
-def test_p4_silence_lets_no_call_run_whose_approval_did_not_hold() -> None:
+def test_silence_lets_no_call_run_whose_approval_did_not_hold() -> None:
     """P4: a default of approve is none any more once an approval could not be verified, or the world had changed:
     neither in the request that follows, nor in one for arguments that are edited then."""
     run = asker()
@@ -65,7 +65,7 @@ def test_p4_silence_lets_no_call_run_whose_approval_did_not_hold() -> None:
 
 
 @pytest.mark.parametrize("follows", ["an edit", "an approval that is not proven"])
-def test_xg5_what_has_changed_is_shown_to_whoever_is_asked_next(follows: str) -> None:
+def test_what_has_changed_is_shown_to_whoever_is_asked_next(follows: str) -> None:
     """XG5: who is asked in place of one who was shown a difference sees it too; another call's is not shown."""
     run = asker()
     frame, call = asked(reasked=1)
@@ -79,7 +79,7 @@ def test_xg5_what_has_changed_is_shown_to_whoever_is_asked_next(follows: str) ->
     assert new.facts == {"changed": CHANGED.to_wire()}
 
 
-def test_xe6_a_call_in_doubt_is_brought_to_mind_by_its_own_deadline() -> None:
+def test_a_call_in_doubt_is_brought_to_mind_by_its_own_deadline() -> None:
     """XE6: the reminders of a call in doubt are those that its own deadline leaves time for, not the approval's."""
     plan = ApprovalPlan(deadline_s=60, on_deadline="reject", remind_s=[30, 300, 3000])
     for doubt, expected in ((None, [30, 300, 3000]), (DoubtPlan(deadline_s=1000), [30, 300])):
@@ -88,7 +88,7 @@ def test_xe6_a_call_in_doubt_is_brought_to_mind_by_its_own_deadline() -> None:
         assert [(step.at - NOW).total_seconds() for step in request.schedule or ()] == expected
 
 
-def test_xg1_histories_from_before_are_asked_as_they_were() -> None:
+def test_histories_from_before_are_asked_as_they_were() -> None:
     """XG1: a run whose history knows nothing of these rules is replayed by the former ones."""
     run = asker(old=True)
     frame, call = asked(unproven=1)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from hypothesis import given, strategies as st
 
 from handfast.payloads.remember import Remember
-from handfast.payloads.requests import Approve, Decision, Reject, Request
+from handfast.payloads.requests import Approve, Decision, Reject
 from handfast.workflows.continuation.packs import loose_in, put_pack
 from handfast.workflows.frame.frame import Frame
 from handfast.workflows.ledger.ledger import Ledger
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
+from support.requests import NOW, request
 
 
 @given(st.lists(st.booleans(), max_size=12), st.lists(st.booleans(), max_size=12), st.integers(0, 12))
@@ -43,24 +40,6 @@ def test_packs_leave_a_conversation_as_it_was(earlier: list[bool], blocks: list[
     assert (whole(frame.earlier), whole(frame.blocks[: frame.cursor]), whole(frame.blocks[frame.cursor :])) == before
     assert all(each in packs for each in [*frame.earlier, *frame.blocks[: frame.cursor]])
     assert frame.seen == (frame.blocks[frame.cursor - 1] if frame.cursor else None)
-
-
-def request(request_id: str) -> Request:
-    """An open request about one tool."""
-    return Request(
-        id=request_id,
-        kind="approval",
-        agent="desk",
-        agent_path=["desk"],
-        tool="wipe",
-        call_id=request_id,
-        arguments={"target": request_id},
-        digest="d",
-        frame="0",
-        turn=1,
-        requested_at=NOW,
-        verdicts=["approve", "reject"],
-    )
 
 
 def test_a_remembered_decision_answers_requests_that_were_taken_along() -> None:

@@ -38,7 +38,7 @@ def asked(verdict: Verdict) -> tuple[Frame, Call, dict[str, Entry]]:
 
 
 @pytest.mark.parametrize(("cancelling", "output"), [("", ""), ("not needed", " not needed")])
-def test_k10_approved_and_cancelled_in_one_task_does_not_run(cancelling: str, output: str) -> None:
+def test_approved_and_cancelled_in_one_task_does_not_run(cancelling: str, output: str) -> None:
     """K10: `cancel_call` answers that a call never runs; that holds when its approval came in just before."""
     frame, call, entries = asked(Approve())
     call.cancelling = cancelling
@@ -46,7 +46,7 @@ def test_k10_approved_and_cancelled_in_one_task_does_not_run(cancelling: str, ou
     assert step == Settle(call, f"This call was cancelled before it finished.{output}")
 
 
-def test_p4_a_person_runs_a_call_again_that_had_been_cancelled() -> None:
+def test_a_person_runs_a_call_again_that_had_been_cancelled() -> None:
     """P4: a call that was told to stop and ended in doubt is run again where a person says so."""
     frame, call, entries = asked(RunAgain())
     call.cancelling = "too slow"

@@ -7,10 +7,10 @@ import pytest
 from handfast.payloads.requests import Approve, Decision, DecisionOutcome
 from handfast.workflows.ledger import outcomes
 from handfast.workflows.ledger.outcomes import Outcomes
-from unit.test_ledger import NOW, book, decision, take
+from support.books import NOW, book, decision, take
 
 
-def test_xd4_a_flood_of_refusals_pushes_out_nothing_that_was_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flood_of_refusals_pushes_out_nothing_that_was_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     """XD4: recorded decisions are still answered for after any number of refused ones, in a fresh history too; of the
     refused ones the newest are kept."""
     monkeypatch.setattr(outcomes, "KEPT_REFUSALS", 3)
