@@ -9,6 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # a test compares these with the table below, name by name
+    from handfast.testing.deadline import (
+        LabTimeoutError as LabTimeoutError,
+    )
     from handfast.testing.lab import (
         Lab as Lab,
     )
@@ -54,6 +57,7 @@ _HOMES = {
     "Gate": "script",
     "Hang": "script",
     "Lab": "lab",
+    "LabTimeoutError": "deadline",
     "Pause": "script",
     "Reply": "script",
     "ResponsesServer": "responses_server",

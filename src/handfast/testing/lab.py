@@ -9,7 +9,7 @@ import signal
 import ssl
 import sys
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -35,6 +35,7 @@ from handfast.history.chain import chain_of
 from handfast.payloads.requests import Request
 from handfast.server import EmbeddedServer
 from handfast.storage.artifacts import ArtifactsAt
+from handfast.testing.deadline import within
 from handfast.testing.replaying import has_begun
 from handfast.testing.responses_server import ResponsesServer
 from handfast.testing.script import Script, Step
@@ -50,6 +51,9 @@ Watched = TypeVar("Watched", bound=Watching)
 
 WAIT_S = 30.0
 """Deadline of every wait that names none."""
+END_S = 90.0
+"""Deadline of each step of the end: stopping a worker, replaying one history, ending one run, closing a server. What
+takes two seconds on an idle machine takes thirty beside six busy loops."""
 TASK_TIMEOUT = timedelta(seconds=4)
 """A worker that is told to stop drops the workflow task that it is just being given, and the run waits so long."""
 
@@ -163,14 +167,22 @@ class Lab:
 
     async def __aenter__(self) -> Self:
         """Start server, model and worker."""
+        try:
+            await self._open()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def _open(self) -> None:
         if self._server is None and self._given_client is None:
-            self._server = await self._stack.enter_async_context(
-                await EmbeddedServer.start(persistent=False, port=0, ui=False)
-            )
-        await self._stack.enter_async_context(self.model)
+            self._server = await EmbeddedServer.start(persistent=False, port=0, ui=False)
+            self._at_the_end("closing the Temporal server", self._server.close)
+        await self.model.start()
+        self._at_the_end("closing the model server", self.model.close)
         http = openai.DefaultAsyncHttpxClient(verify=_ssl_context())
         self._openai = openai.AsyncOpenAI(base_url=self.model.base_url, api_key="test", http_client=http)
-        self._stack.push_async_callback(self._openai.close)
+        self._at_the_end("closing the model's client", self._openai.close)
         if self._given_client is not None:
             self.client = self._given_client
         else:
@@ -187,7 +199,6 @@ class Lab:
         )
         self._stack.push_async_callback(self.stop_worker)
         await self.start_worker()
-        return self
 
     async def __aexit__(
         self,
@@ -195,7 +206,11 @@ class Lab:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop everything, and replay the histories unless the test failed already."""
+        """Stop everything, and replay the histories unless the test failed already.
+
+        Raises:
+            LabTimeoutError: A step of it hangs; the error names it.
+        """
         try:
             if self._replay and error is None:
                 await self.replay()
@@ -291,9 +306,10 @@ class Lab:
     async def stop_worker(self) -> None:
         """Stop every worker in an orderly way."""
         if self._worker is not None and self._running is not None:
-            await self._worker.shutdown()
-            await self._running
+            worker, running = self._worker, self._running
             self._worker, self._running = None, None
+            await within(END_S, f"stopping the worker of {self.task_queue}", worker.shutdown())
+            await within(END_S, f"the end of the worker of {self.task_queue}", running)
         for process in self.processes:
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
@@ -312,10 +328,9 @@ class Lab:
         await self.start_worker()
 
     async def _reap(self) -> None:
-        for process in self.processes:
-            async with asyncio.timeout(WAIT_S):
-                await process.communicate()
-        self.processes.clear()
+        processes, self.processes = self.processes, []
+        for process in processes:
+            await within(END_S, f"the end of worker process {process.pid}", process.communicate())
 
     # --- runs ---
 
@@ -353,8 +368,10 @@ class Lab:
         plugin = HandfastPlugin()
         replayer = Replayer(workflows=self._workflows, plugins=[plugin], data_converter=self.client.data_converter)
         for run in self._runs:
-            for history in filter(has_begun, await self.histories(run)):
-                await replayer.replay_workflow(history)
+            what = f"reading the histories of {run.id}"
+            for history in filter(has_begun, await within(END_S, what, self.histories(run))):
+                what = f"the replay of {run.id} with {len(history.events)} events"
+                await within(END_S, what, replayer.replay_workflow(history))
 
     async def histories(self, run: Watching) -> list[WorkflowHistory]:
         """The histories of a run, the first one first: one that is long or retried goes on in another."""
@@ -367,9 +384,15 @@ class Lab:
 
     async def _end_runs(self) -> None:
         for run in self._runs:
-            handle = self.client.get_workflow_handle(run.id)
-            try:
-                if (await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
-                    await handle.terminate("the lab closes")
-            except RPCError:
-                continue  # it ended in between
+            await within(END_S, f"ending {run.id}", self._end(run.id))
+
+    async def _end(self, run_id: str) -> None:
+        handle = self.client.get_workflow_handle(run_id)
+        try:
+            if (await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
+                await handle.terminate("the lab closes")
+        except RPCError:
+            return  # it ended in between
+
+    def _at_the_end(self, what: str, close: Callable[[], Awaitable[None]]) -> None:
+        self._stack.push_async_callback(lambda: within(END_S, what, close()))
