@@ -13,6 +13,7 @@ from handfast.workflows.frame.frame import Call, Frame
 from handfast.workflows.ledger.entry import Entry
 from handfast.workflows.loop.next_steps import next_steps
 from handfast.workflows.loop.steps import Settle, StartTool
+from support.requests import BOUND
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -29,6 +30,7 @@ def asked(verdict: Verdict) -> tuple[Frame, Call, dict[str, Entry]]:
         agent_path=["desk"],
         tool="wipe",
         digest="v1:r1",
+        bound=BOUND,
         frame="0",
         turn=1,
         requested_at=NOW,

@@ -126,12 +126,3 @@ def test_the_newest_thousand_messages_are_known_by_their_ids() -> None:
     assert (known.state, known.duplicate, known.at) == ("queued", True, NOW)
     with pytest.raises(MessageConflictError):
         other.repeated(Message(text="1", id="m2"))
-
-
-def test_early_signals_stand_before_early_updates() -> None:
-    """In its first task a workflow is told of its signals last, although the server had them first."""
-    box = Mailbox(Ledger(), str)
-    for name, by_signal in (("update", False), ("signal 1", True), ("signal 2", True)):
-        box.take_early(Message(text=name), name, NOW, by_signal=by_signal)
-    assert [message.id for message in box.take_over()] == ["signal 1", "signal 2", "update"]
-    assert box.early == []

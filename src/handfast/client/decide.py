@@ -213,9 +213,8 @@ class Deciding(Reach):
 def _check_shown(request: Request, place: Place) -> None:
     """Refuse to sign for anything but what is shown: the digest has to be that of this request, in this run."""
     binding = request.binding
-    if binding is None:
-        return  # an older worker opened it
-    here = Place(namespace=binding.namespace, workflow=binding.workflow, run=binding.run) == place
+    namespace = binding.namespace or place.namespace  # no reply has recorded it yet
+    here = Place(namespace=namespace, workflow=binding.workflow, run=binding.run) == place
     whole = request.arguments_preview is None
     if not here or (whole and digest_of(binding, request.arguments) != request.digest):
         raise StaleDigestError(

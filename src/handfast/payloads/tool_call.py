@@ -88,7 +88,7 @@ class ToolCall(Payload):
     Attributes:
         arguments: Inline arguments, else None with `at` set.
         request: The request that released this call, if a person was asked; `digest` then binds the arguments.
-        binding: What the digest covers besides them; None where an older worker opened the request.
+        binding: What the digest covers besides them; there where `digest` is.
         key: Idempotency key, stable over every attempt of this call.
         stream: Its progress is told to whoever watches.
         proofs: The signed decisions behind it, where the run has some, or has to.
@@ -136,8 +136,7 @@ class ToolOutcome(Payload):
         withheld: What the tool returned, where a guardrail that failed keeps it from the model.
         tripped: Why an output guardrail ends the run.
         known: Of *unknown*: what is known of the attempt that may have taken effect.
-        reset: Where it is *refused* because its run was reset after a person had been asked: the run id by now. New in
-            0.1.0.
+        reset: Where it is *refused* because its run was reset after a person had been asked: the run id by now.
     """
 
     kind: Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused", "unproven"]

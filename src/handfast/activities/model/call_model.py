@@ -114,7 +114,7 @@ class CallModel:
             reply = await self._planned(agent, planner, items, answer)
             if kept is not None:
                 reply = reply.model_copy(update={"history": await kept.position(answer, reply)})
-            known: dict[str, Any] = {"model": request.model, "read_from": conversation.read_from, **_place(call)}
+            known: dict[str, Any] = {"model": request.model, "read_from": conversation.read_from, **_place()}
             known.update(signed=self._runtime.signed)
             wire = _bounded(reply.model_copy(update={**await self._probed(call, agent), **known}))
         except ApplicationError as error:
@@ -133,7 +133,7 @@ class CallModel:
     @property
     def _deployed(self) -> dict[str, Any]:
         """What a run takes over of its workers once, and keeps."""
-        return {"archive": self._runtime.archives, "notify": self._runtime.notifies, "marks": True}
+        return {"archive": self._runtime.archives, "notify": self._runtime.notifies}
 
     async def _planned(
         self, agent: Agent, planner: Planner, items: list[JsonObject], answer: ModelAnswer
@@ -206,10 +206,10 @@ class CallModel:
         return KeptConversation(self._runtime.blocks, call, call.history, port)
 
 
-def _place(call: ModelCall) -> dict[str, str | None]:
-    """Where the reply is recorded, for a workflow that binds its requests by it."""
+def _place() -> dict[str, str | None]:
+    """Where the reply is recorded: the workflow binds its requests by it."""
     info = activity.info()
-    return {"namespace": info.namespace, "run_id": info.workflow_run_id} if call.binds else {}
+    return {"namespace": info.namespace, "run_id": info.workflow_run_id}
 
 
 def _read(arg: object) -> ModelCall:

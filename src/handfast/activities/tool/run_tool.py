@@ -39,7 +39,7 @@ from handfast.errors import (
     UnknownToolError,
 )
 from handfast.payloads.artifacts import READ_OUTPUT
-from handfast.payloads.binding import difference, former_digest_of
+from handfast.payloads.binding import difference
 from handfast.payloads.call_items import arguments_text
 from handfast.payloads.json_profile import JsonObject, parse_json
 from handfast.payloads.tool_call import ToolCall, ToolOutcome
@@ -243,11 +243,9 @@ def _heard(fetching: asyncio.Future[Any]) -> None:
 
 def _changed(call: ToolCall, digest: str, arguments: JsonObject) -> str | None:
     """Why the call in hand is not the one that was approved; None where it is."""
-    origin = call.origin
-    if call.binding is None:  # an older worker opened its request
-        former = former_digest_of(call.request or "", origin.agent_path, call.tool, arguments, origin.workflow_run)
-        return None if digest == former else "the arguments in hand are not those that were approved"
-    info = activity.info()
+    if call.binding is None:
+        return "not what was approved: binding"
+    origin, info = call.origin, activity.info()
     return difference(
         digest,
         call.binding,

@@ -47,7 +47,6 @@ class CarriedState(BaseModel):
         attributes: Search attributes that the namespace has, where that is known.
         archives: Workers have an archive.
         signed: The run takes signed decisions only.
-        marks: Its tasks are marked.
         keeps: Workers keep outside the history what is too large for it.
         shown: Bytes that open requests take in the memo.
         mailbox: What became of messages.
@@ -75,7 +74,6 @@ class CarriedState(BaseModel):
     archives: bool = False
     left_version: str | None = None
     signed: bool = False
-    marks: bool = False
 
 
 def restored(prefix: str, carry: Carry) -> tuple[RunState, JsonObject]:
@@ -96,7 +94,7 @@ def restored(prefix: str, carry: Carry) -> tuple[RunState, JsonObject]:
     state.transcript.restore(carried.blocks, carried.packs)
     state.spending.restore(carried.spending)
     state.ledger.restore(carried.ledger)
-    state.ledger.signed, state.marks.on = carried.signed, carried.marks
+    state.ledger.signed = carried.signed
     state.publisher.restore(carried.attributes, carried.shown)
     if carried.notifier is not None:
         state.notifier.restore(carried.notifier)
@@ -239,7 +237,6 @@ class Carrier:
             keeps=state.keeps,
             archives=state.archives,
             signed=state.ledger.signed,
-            marks=state.marks.on,
             shown=state.publisher.shown,
             own=own,
             mailbox=state.mailbox.carried(),

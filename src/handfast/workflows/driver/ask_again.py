@@ -14,8 +14,6 @@ from handfast.workflows.state.run_state import RunState
 MOST_REASKED: Final = 10
 """How often a call is asked about again: where approvals come from a program, two programs could keep a run busy for
 ever."""
-LOGGED: Final = "handfast.given-up"
-"""Recorded where the log says that a call is asked about no more: histories from before have nothing of it."""
 
 
 def was_shown(state: RunState, call: Call, difference: Difference) -> bool:
@@ -50,5 +48,4 @@ def ask_again(state: RunState, frame: Frame, call: Call, difference: Difference)
 
 def give_up(state: RunState, frame: Frame, call: Call, difference: Difference) -> None:
     """Log that a call is asked about no more, although its approval no longer holds."""
-    if workflow.patched(LOGGED):
-        state.ledger.note_void(frame.id, call, difference.why, workflow.now(), "give_up")
+    state.ledger.note_void(frame.id, call, difference.why, workflow.now(), "give_up")

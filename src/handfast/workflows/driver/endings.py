@@ -24,8 +24,6 @@ from handfast.workflows.tasks.work import Work
 
 MOST_UNPROVEN: Final = 3
 """So often in a row a call may turn out not to be proven, before that ends the run."""
-DISTRUSTED: Final = "handfast.distrusted"
-"""Recorded where a remembered decision is forgotten, as it cannot be verified: older histories have nothing of it."""
 RESET: Final = "the run was reset after this was asked about; what was approved before that may have run already"
 """What a person is told who is asked anew."""
 
@@ -143,10 +141,8 @@ class CallEndings:
         """Let a remembered decision answer no more calls, of which one could not be verified."""
         if call.proofs is None or call.proofs.reruns:
             return
-        ledger = self._state.ledger
         decided_on = {each.id for each in call.proofs.decisions} | {call.released_by or ""}
-        if ledger.remembers(decided_on) and workflow.patched(DISTRUSTED):
-            ledger.distrust(decided_on, self._frame.id, call.call_id, why, workflow.now())
+        self._state.ledger.distrust(decided_on, self._frame.id, call.call_id, why, workflow.now())
 
     def ran(self, call: Call, value: JsonValue) -> None:
         """Keep that a call ran to its end, and what it returned where that may become the frame's output."""

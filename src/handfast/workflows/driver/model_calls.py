@@ -55,7 +55,6 @@ class ModelTurns:
             stream=True if frame.stream else None,
             underway=frame.underway,
             failed=frame.failed_calls or None,
-            binds=True,
         )
         settled = await self._work.activity(
             "handfast.call_model",
@@ -115,7 +114,6 @@ class ModelTurns:
         frame.missing_since, frame.resume_at, frame.broken_replies, frame.waits = None, None, 0, 0
         self._state.archives = self._state.archives or bool(reply.archive)
         self._state.ledger.signed = self._state.ledger.signed or bool(reply.signed)
-        self._state.marks.on = self._state.marks.on or bool(reply.marks)
         self._state.notifier.wanted = self._state.notifier.wanted or bool(reply.notify)
         frame.underway = reply.underway
         if reply.underway is not None:

@@ -202,8 +202,7 @@ class Frame(BaseModel):
         artifacts: Outputs of this conversation that went by reference, by SHA-256.
         earlier: Blocks that the model no longer reads as they are: of former epochs, or left out of long conversations.
         model_queue: Task queue of its model calls; None is the run's own.
-        namespace: Of its workflow, as recorded with the last reply. None: requests are bound by the formula of older
-            workers. `replied_in` likewise, the run id of the history.
+        namespace: Of its workflow, as recorded with the last reply. `replied_in` likewise, the run id of the history.
         key: By which a run in a workflow of the user's own is found again in a fresh history.
         nested_usage: What nested loops have spent that were forgotten when the run went on in a fresh history.
         compact: The conversation is to be made short before the next model call.

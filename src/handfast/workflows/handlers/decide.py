@@ -8,6 +8,7 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 from handfast.errors import DecisionInvalidError, RefusalError
+from handfast.payloads.binding import digest_of
 from handfast.payloads.evaluation import Evaluated
 from handfast.payloads.json_profile import JsonObject, scrub
 from handfast.payloads.requests import Answer, Approve, Decision, DecisionOutcome, Receipt
@@ -15,7 +16,6 @@ from handfast.workflows.handlers.checks import Checks
 from handfast.workflows.handlers.decode import only_argument, read_decision, read_shorthand, read_stop, refusal_to_wire
 from handfast.workflows.handlers.signatures import refuse_unverified
 from handfast.workflows.ledger import requests, votes
-from handfast.workflows.ledger.binding import digest_for
 from handfast.workflows.ledger.entry import has_form
 from handfast.workflows.state.run_state import RunState
 
@@ -124,7 +124,8 @@ class Decider:
             await self._checks.signature(decision)
             receipt = self._checked(decision)
         if receipt is not None:
-            self._repeated(decision)
+            ledger.note_repeated(decision, workflow.now())
+            self._state.ledger_changed()
             return receipt
         if edited is None:
             receipt = ledger.record(decision, workflow.now())
@@ -134,12 +135,6 @@ class Decider:
             receipt = self._accept(decision, edited, checked.key)
         self._state.ledger_changed()
         return receipt
-
-    def _repeated(self, decision: Decision) -> None:
-        """Log that a decision came again, which changes nothing: workers that mark tasks do."""
-        if self._state.marks.on:
-            self._state.ledger.note_repeated(decision, workflow.now())
-            self._state.ledger_changed()
 
     def _checked(self, decision: Decision) -> Receipt | None:
         """The receipt of a decision that was recorded before; None where it may be recorded now.
@@ -156,7 +151,7 @@ class Decider:
         """Let the call run with other arguments: the digest that it runs under is theirs, and so is its key."""
         entry = self._state.ledger.entries[decision.id]
         _, call = self._state.call_of(entry.request)
-        entry.digest = digest_for(entry.request, arguments, self._state.asker)
+        entry.digest = digest_of(entry.request.binding, arguments)
         call.key = key
         return self._state.ledger.record(decision, workflow.now())
 

@@ -33,7 +33,7 @@ from handfast.workflows.ledger.book import WHY_CHARACTERS
 from handfast.workflows.ledger.entry import Entry, check_open
 from handfast.workflows.ledger.outcomes import Outcomes, content_of
 from handfast.workflows.ledger.recall import Recalling
-from handfast.workflows.ledger.standing_decisions import OneSpelling, Remembered
+from handfast.workflows.ledger.standing_decisions import Remembered
 
 KEPT_CLOSED = 200
 """Closed requests that are remembered in a fresh history: a late decision on one of them is told who decided."""
@@ -63,16 +63,14 @@ class Ledger(Recalling):
         self,
         arguments_of: Callable[[Request], JsonObject | None] = lambda request: request.arguments,
         root_of: Callable[[str], str] = lambda frame: frame,
-        one_spelling: OneSpelling = lambda: True,
     ) -> None:
         """Begin empty.
 
         Args:
             arguments_of: The whole arguments of the call that an open request is about, where they are known.
             root_of: The run, as the id of its frame, that a frame belongs to.
-            one_spelling: Whether approvers that are spelled otherwise are the same people.
         """
-        super().__init__(arguments_of, root_of, one_spelling)
+        super().__init__(arguments_of, root_of)
         self._outcomes = Outcomes()
         self._held: dict[str, tuple[str | None, str]] = {}
 

@@ -12,7 +12,7 @@ from handfast.payloads.signature import SignedBy
 from handfast.workflows.ledger import standing_decisions
 from handfast.workflows.ledger.book import WHY_CHARACTERS, RequestBook
 from handfast.workflows.ledger.entry import Entry
-from handfast.workflows.ledger.standing_decisions import OneSpelling, Remembered
+from handfast.workflows.ledger.standing_decisions import Remembered
 
 
 class Recalling(RequestBook):
@@ -27,14 +27,12 @@ class Recalling(RequestBook):
         self,
         arguments_of: Callable[[Request], JsonObject | None],
         root_of: Callable[[str], str],
-        one_spelling: OneSpelling,
     ) -> None:
         super().__init__()
         self.signed = False
         self.remembered: list[Remembered] = []
         self._arguments_of = arguments_of
         self._root_of = root_of
-        self._one_spelling = one_spelling
         self._to_answer = False
 
     def recall(self, request: Request, arguments: JsonObject, call: str, now: datetime) -> Entry | None:
@@ -80,10 +78,6 @@ class Recalling(RequestBook):
             self._close(entry, "decided", kept.by, now)
             self._use(kept, "decided", request=request.id, why=f"remembered from {kept.request}", now=now)
 
-    def remembers(self, requests: Collection[str]) -> bool:
-        """Whether a decision on one of *requests* is remembered."""
-        return any(each.request in requests for each in self.remembered)
-
     def distrust(self, requests: Collection[str], frame: str, call: str, why: str, now: datetime) -> None:
         """Forget the decisions on *requests*, and log it: they could not be verified when *call* was to run."""
         for kept in self.remembered:
@@ -111,12 +105,12 @@ class Recalling(RequestBook):
             request, decision, self._arguments_of(request), self._root_of(request.frame), now
         )
         holding = [each for each in self.remembered if each.holds(now)]
-        self.remembered = standing_decisions.added(holding, kept, self._one_spelling)
+        self.remembered = standing_decisions.added(holding, kept)
         self._to_answer = True
 
     def _remembered_for(self, request: Request, arguments: JsonObject | None, now: datetime) -> Remembered | None:
         root = self._root_of(request.frame)
-        return standing_decisions.recall(self._counting, request, arguments, root, now, one_spelling=self._one_spelling)
+        return standing_decisions.recall(self._counting, request, arguments, root, now)
 
     def _use(
         self,

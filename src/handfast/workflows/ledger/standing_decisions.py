@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final
 
 from pydantic import BaseModel, Field
 
@@ -24,9 +24,6 @@ _OF_A_TOOL: Final = ("approval", "handoff", "hosted_mcp")
 """Kinds of request that are about a call of a tool; the tool of a hosted server bears the server's label."""
 _WIDTH: Final[dict[RememberedFor, int]] = {"arguments": 0, "match": 1, "tool": 2}
 """What is said of fewer calls goes before what is said of more."""
-
-OneSpelling: TypeAlias = Callable[[], bool]
-"""Whether two spellings of a person are one. Asked only where it matters: older histories told them apart."""
 
 
 class Remembered(BaseModel):
@@ -145,10 +142,10 @@ def remembered(
     )
 
 
-def added(known: Sequence[Remembered], new: Remembered, one_spelling: OneSpelling) -> list[Remembered]:
+def added(known: Sequence[Remembered], new: Remembered) -> list[Remembered]:
     """The remembered decisions with *new* as the latest, in place of an earlier one about the same."""
     return [
-        *(each for each in known if each.key != new.key or not _are_same(each.approvers, new.approvers, one_spelling)),
+        *(each for each in known if each.key != new.key or not _are_same(each.approvers, new.approvers)),
         new,
     ]
 
@@ -159,13 +156,11 @@ def recall(
     arguments: JsonObject | None,
     root: str,
     now: datetime,
-    *,
-    one_spelling: OneSpelling,
 ) -> Remembered | None:
     """The remembered decision that answers *request*: the narrowest, and of those the latest."""
     if request.kind not in _OF_A_TOOL or votes.takes_votes(request) or request.editors or is_changed(request):
         return None
-    fitting = [each for each in known if each.holds(now) and _fits(each, request, arguments, root, one_spelling)]
+    fitting = [each for each in known if each.holds(now) and _fits(each, request, arguments, root)]
     # `min` takes the first of equals, which is the latest.
     return min(reversed(fitting), key=lambda each: (_WIDTH[each.of], each.agent is None), default=None)
 
@@ -176,9 +171,7 @@ def wish_of(kept: Remembered) -> Remember:
     return Remember(of=kept.of, match=kept.patterns, scope=scope, uses=kept.uses, until=kept.until)
 
 
-def _fits(
-    kept: Remembered, request: Request, arguments: JsonObject | None, root: str, one_spelling: OneSpelling
-) -> bool:
+def _fits(kept: Remembered, request: Request, arguments: JsonObject | None, root: str) -> bool:
     if (kept.root, kept.tool) != (root, request.tool) or kept.agent not in (None, request.agent):
         return False
     if kept.exclude_requester != (request.exclude_requester is True):
@@ -187,7 +180,7 @@ def _fits(
         return False
     if kept.exclude_requester and not request.requested_by and kept.verdict.kind == "approve":
         return False
-    return _is_about(kept, arguments) and _are_same(kept.approvers, _approvers(request), one_spelling)
+    return _is_about(kept, arguments) and _are_same(kept.approvers, _approvers(request))
 
 
 def _is_about(kept: Remembered, arguments: JsonObject | None) -> bool:
@@ -202,9 +195,9 @@ def _is_about(kept: Remembered, arguments: JsonObject | None) -> bool:
     return kept.arguments == _digest(arguments, kept.patterns or ())
 
 
-def _are_same(these: list[str], those: list[str], one_spelling: OneSpelling) -> bool:
+def _are_same(these: list[str], those: list[str]) -> bool:
     """Whether both name the same people and groups, however they are spelled."""
-    return these == those or (_folded(these) == _folded(those) and one_spelling())
+    return _folded(these) == _folded(those)
 
 
 def _folded(approvers: Iterable[str]) -> set[str]:

@@ -42,7 +42,6 @@ class Mailbox:
 
     Attributes:
         early: Those that came before the first run has begun, which gets them.
-        always: The whole history was made by versions that take messages.
     """
 
     def __init__(self, ledger: Ledger, new_block: Callable[[list[JsonObject]], str]) -> None:
@@ -53,8 +52,6 @@ class Mailbox:
             new_block: Enters items into the transcript, and returns the id of their block.
         """
         self.early: list[Queued] = []
-        self.always = False
-        self._early_signals = 0
         self._ledger = ledger
         self._new_block = new_block
         self._known: Recent[MessageReceipt] = Recent(KEPT_MESSAGES)
@@ -67,7 +64,6 @@ class Mailbox:
         """Take over what was carried."""
         self._known.restore(carried.known)
         self.early = carried.early
-        self.always = True
 
     def repeated(self, message: Message) -> MessageReceipt | None:
         """What became of the same message, if it was taken before.
@@ -126,19 +122,14 @@ class Mailbox:
         )
         return self._sent(message, receipt, now, "the model call under way is made again" if interrupts else None)
 
-    def take_early(self, message: Message, message_id: str, now: datetime, *, by_signal: bool) -> MessageReceipt:
-        """Keep a message for the first run.
-
-        A signal stands before every update: in a workflow's first task it came first, and is told last.
-        """
-        at = self._early_signals if by_signal else len(self.early)
-        self._early_signals += by_signal
-        self.early.insert(at, self._queued(message, message_id))
+    def take_early(self, message: Message, message_id: str, now: datetime) -> MessageReceipt:
+        """Keep a message for the first run."""
+        self.early.append(self._queued(message, message_id))
         return self._sent(message, MessageReceipt(id=message_id, state="queued", at=now), now)
 
     def take_over(self) -> list[Queued]:
         """What came early, for the run that begins."""
-        queue, self.early, self._early_signals = self.early, [], 0
+        queue, self.early = self.early, []
         return queue
 
     def _queued(self, message: Message, message_id: str) -> Queued:

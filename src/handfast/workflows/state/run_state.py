@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from temporalio import workflow
 
 from handfast.errors import RequestClosedError
@@ -36,9 +34,6 @@ from handfast.workflows.tasks.command_budget import Room
 from handfast.workflows.tasks.marks import Marks
 from handfast.workflows.tasks.work import Work
 
-ONE_SPELLING: Final = "handfast.one-spelling"
-"""Recorded where a remembered decision answers for approvers who are spelled otherwise: older histories ask again."""
-
 
 class RunState(FrameTable):
     """One table of frames, one ledger, one transcript.
@@ -64,7 +59,7 @@ class RunState(FrameTable):
         """
         super().__init__()
         info = workflow.info()
-        self.ledger = Ledger(self._arguments_of, self.root_of, lambda: workflow.patched(ONE_SPELLING))
+        self.ledger = Ledger(self._arguments_of, self.root_of)
         self.mailbox = Mailbox(self.ledger, self.new_block)
         self.transcript = Transcript()
         self.room = Room(self.new_block)
@@ -77,7 +72,6 @@ class RunState(FrameTable):
             workflow_run=info.first_execution_run_id,
             now=workflow.now,
             new_id=lambda: str(workflow.uuid4()),
-            patched=workflow.patched,
         )
         self.active: set[str] = set()
         self.works: dict[str, Work] = {}
@@ -266,7 +260,7 @@ class RunState(FrameTable):
         """The remembered decision that answers a call, bound to the arguments that it runs with; None: ask."""
         entry = self.ledger.recall(request, arguments, call.call_id, workflow.now())
         if entry is not None:
-            binding.bind_recalled(entry, request, arguments, self.asker)
+            binding.bind_recalled(entry, request, arguments)
         return entry
 
     def in_full(self, request: Request) -> Request:
