@@ -43,7 +43,7 @@ def book(*requests: Request) -> Ledger:
     """A ledger with open requests."""
     ledger = Ledger()
     for each in requests or (request(),):
-        ledger.open(each)
+        ledger.book.open(each)
     return ledger
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from handfast.testing import Reply, call
@@ -18,7 +20,7 @@ async def test_without_a_cache_every_task_is_replayed_from_its_start(
     built: list[str] = []
     original = RunState.__init__
 
-    def counted(self: RunState, prefix: str, *args: int) -> None:
+    def counted(self: RunState, prefix: str, *args: Any) -> None:
         built.append(prefix)
         original(self, prefix, *args)
 

@@ -109,7 +109,7 @@ class Driver:
     def _advance(self) -> None:
         """Start everything that is missing, until nothing is."""
         self._state.tick(self._frame)
-        self._state.ledger.take_due(workflow.now())
+        self._state.ledger.book.take_due(workflow.now())
         self._state.ledger.answer_siblings(workflow.now())
         while True:
             taken = [step for step in self._next_steps() if not self._is_held(step)]
@@ -129,7 +129,7 @@ class Driver:
     def _next_steps(self) -> list[steps.Step]:
         state, frame = self._state, self._frame
         tokens = 0 if frame.max_tokens is None else state.usage_of(frame).total_tokens
-        return next_steps.next_steps(frame, state.ledger.entries, workflow.now(), tokens)
+        return next_steps.next_steps(frame, state.ledger.book.entries, workflow.now(), tokens)
 
     def _take(self, step: steps.Step) -> None:
         METHODS[type(step)](self, step)
@@ -167,7 +167,7 @@ class Driver:
 
     def _ask_budget(self, step: limits.AskBudget) -> None:
         request = requests.budget(self._frame, step.reached, self._state.asker)
-        self._frame.phase, self._frame.request = "budget", self._state.open_request(request)
+        self._frame.phase, self._frame.request = "budget", self._state.ledger.book.open(request)
 
     def _handle_limit(self, step: limits.HandleLimit) -> None:
         self._frame.phase = "closing"
@@ -193,7 +193,7 @@ class Driver:
         recalled = self._state.recalled(request, call, requests.arguments_of(call, item))
         if recalled is None:
             call.state = "asking"
-            call.request = self._state.open_request(request)
+            call.request = self._state.ledger.book.open(request)
             return
         following = verdicts.decided(self._frame, call, recalled)
         if following is not None:
@@ -235,7 +235,7 @@ class Driver:
             lambda: (
                 self._state.ledger_version != seen
                 or self._work.any_done
-                or (self._frame.held and limits.room_to_ask(self._frame, self._state.ledger.entries.values()) > 0)
+                or (self._frame.held and limits.room_to_ask(self._frame, self._state.ledger.book.entries.values()) > 0)
                 or (self._timer is not None and self._timer[1].done())
             )
         )
@@ -244,8 +244,8 @@ class Driver:
 
     def _next_wake(self) -> datetime | None:
         ledger, frame = self._state.ledger, self._frame
-        times = [ledger.next_deadline(frame.id), ledger.next_step(frame.id), next_steps.wake_at(frame)]
-        if ledger.log or ledger.unpublished:
+        times = [ledger.book.next_deadline(frame.id), ledger.book.next_step(frame.id), next_steps.wake_at(frame)]
+        if ledger.log.steps or ledger.book.unpublished:
             times.append(workflow.now())  # more than one task's commands can carry: the next one publishes the rest
         return min((time for time in times if time is not None), default=None)
 
@@ -268,7 +268,7 @@ class Driver:
         for call in self._frame.calls:
             call.cancelling = call.cancelling or ""
         self._set_timer(None)
-        self._state.withdraw_requests(self._frame.id, why)
+        self._state.ledger.book.withdraw_all(self._frame.id, workflow.now(), why)
         self._state.publish()
         await self._work.end()
         for call in self._frame.calls:

@@ -41,7 +41,7 @@ class Handoffs:
                     return
                 case failed:
                     # It may have had its effect; to call it again could repeat that, and the handoff does not need it.
-                    self._state.ledger.note_doubt(self._frame.id, call, failed.type, workflow.now())
+                    self._state.ledger.log.note_doubt(self._frame.id, call, failed.type, workflow.now())
         self.take_place(call)
 
     def take_place(self, call: Call) -> None:

@@ -112,7 +112,7 @@ class ModelTurns:
         frame = self._frame
         frame.missing_since, frame.resume_at, frame.broken_replies, frame.waits = None, None, 0, 0
         self._state.archives = self._state.archives or bool(reply.archive)
-        self._state.ledger.signed = self._state.ledger.signed or bool(reply.signed)
+        self._state.ledger.state.signed = self._state.ledger.state.signed or bool(reply.signed)
         self._state.notifier.wanted = self._state.notifier.wanted or bool(reply.notify)
         frame.underway = reply.underway
         if reply.underway is not None:
@@ -193,4 +193,4 @@ class ModelTurns:
         if self._work.ending:
             return
         frame.phase = "stuck"
-        frame.request = self._state.open_request(requests.missing_agent(frame, self._state.asker))
+        frame.request = self._state.ledger.book.open(requests.missing_agent(frame, self._state.asker))

@@ -78,7 +78,7 @@ class Calls:
             proofs=self._state.placed_proofs(call),
             lost=call.lost or None,
             output_guarded=plan.output_guarded,
-            signed=True if self._state.ledger.signed and call.proofs is not None else None,
+            signed=True if self._state.ledger.state.signed and call.proofs is not None else None,
         )
         settled = await self._work.activity(
             f"handfast.tool.{call.tool}",

@@ -62,7 +62,7 @@ class Checks:
     def __init__(self, state: RunState) -> None:
         self._state = state
         self._lookups = 0
-        signature = Check(lambda review: state.ledger.signed and not review.verified, self._signature)
+        signature = Check(lambda review: state.ledger.state.signed and not review.verified, self._signature)
         self.in_order: Final = (
             signature,
             Check(self._asks_for_groups, self._membership),
@@ -72,11 +72,11 @@ class Checks:
         )
 
     def _asks_for_groups(self, review: Review) -> bool:
-        request = self._state.ledger.entries[review.decision.id].request
+        request = self._state.ledger.book.entries[review.decision.id].request
         return bool(votes.groups_to_look_up(request, review.decision))
 
     def _answers_form(self, review: Review) -> bool:
-        request = self._state.ledger.entries[review.decision.id].request
+        request = self._state.ledger.book.entries[review.decision.id].request
         return has_form(request) and isinstance(review.decision.verdict, Answer)
 
     async def _membership(self, review: Review) -> None:
@@ -89,7 +89,7 @@ class Checks:
             GroupsUnknownError: That could not be found out.
         """
         decision = review.decision
-        request = self._state.ledger.entries[decision.id].request
+        request = self._state.ledger.book.entries[decision.id].request
         groups = votes.groups_to_look_up(request, decision)
         assert decision.decided_by is not None  # `check` refuses it where approvers are named
         arg = LookUpGroups(origin=self._state.origin_of(request), person=decision.decided_by, groups=groups)
@@ -109,7 +109,7 @@ class Checks:
         """
         decision = review.decision
         arg = to_verify(self._state, decision, stored=True)
-        request = self._state.ledger.entries[decision.id].request
+        request = self._state.ledger.book.entries[decision.id].request
         summary = f"{request.agent} · verifying a signature"
         answer = await self._looked_up(decision, arg.to_wire(), summary, makes_room=True)
         if answer is None:
@@ -130,11 +130,11 @@ class Checks:
             makes_room: It may be large: what one workflow task cannot carry is asked in a later one.
         """
         ledger = self._state.ledger
-        ledger.look_up(decision)
+        ledger.book.look_up(decision)
         while self._lookups >= MOST_LOOKUPS:
             await workflow.wait_condition(lambda: self._lookups < MOST_LOOKUPS)
         answer: Evaluated | None = None
-        if ledger.waits(decision.id):
+        if ledger.book.waits(decision.id):
             self._lookups += 1
             while makes_room and not self._state.room.take(arg):
                 await asyncio.sleep(NEXT_TASK_S)
@@ -155,8 +155,8 @@ class Checks:
             EditRefusedError: They do not satisfy the schema.
         """
         decision, ledger = review.decision, self._state.ledger
-        origin = self._state.origin_of(ledger.entries[decision.id].request)
-        request = ledger.hold(decision).request
+        origin = self._state.origin_of(ledger.book.entries[decision.id].request)
+        request = ledger.book.hold(decision).request
         inline, at = self._state.room.placed(edited_by(decision) or {}, None)
         arg = CheckArguments(
             origin=origin,
@@ -183,8 +183,8 @@ class Checks:
         """
         decision, ledger = review.decision, self._state.ledger
         assert isinstance(decision.verdict, Answer)
-        origin = self._state.origin_of(ledger.entries[decision.id].request)
-        request = ledger.hold(decision).request
+        origin = self._state.origin_of(ledger.book.entries[decision.id].request)
+        request = ledger.book.hold(decision).request
         inline, at = self._state.room.placed({"output": decision.verdict.output}, None)
         arg = CheckAnswer(origin=origin, tool=request.tool or "", arguments=inline, at=at)
         answer = await self._evaluated(arg.to_wire(), f"{request.agent} · checking the answer to {request.tool}")

@@ -68,7 +68,7 @@ class Decider:
         """Update `decide`: record the decision and answer with its receipt."""
         try:
             decision = _named(read_decision(args))
-            return (await self._take(decision, verified=self._state.ledger.signed)).to_wire()
+            return (await self._take(decision, verified=self._state.ledger.state.signed)).to_wire()
         except RefusalError as refusal:
             raise refusal_to_wire(refusal) from None
 
@@ -83,7 +83,7 @@ class Decider:
         decision_id = value.get("decision_id") if isinstance(value, dict) else value
         if not isinstance(decision_id, str):
             return DecisionOutcome(decision_id="", state="unknown").to_wire()
-        return self._state.ledger.outcome(decision_id).to_wire()
+        return self._state.ledger.outcomes.of(decision_id).to_wire()
 
     # --- inside ---
 
@@ -93,7 +93,7 @@ class Decider:
             decision = read_decision(args) if shorthand is None else read_shorthand(shorthand, args)
             if shorthand is not None:
                 self._state.ledger.check_shorthand(decision)
-            if not self._state.ledger.holds(decision):
+            if not self._state.ledger.book.is_checked(decision):
                 await self._take(decision, verified=False)
         except RefusalError as refusal:
             self._log(decision, refusal)
@@ -110,7 +110,7 @@ class Decider:
             verified: Its signature has been checked, where the run takes signed decisions only.
         """
         ledger, review = self._state.ledger, Review(decision, verified=verified)
-        ledger.remind(workflow.now())
+        ledger.book.remind(workflow.now())
         receipt = self._recorded(decision)
         for check in self._checks.in_order:
             if receipt is None and check.is_needed(review):
@@ -129,7 +129,7 @@ class Decider:
         Raises:
             RefusalError: It may not.
         """
-        repeated = self._state.ledger.repeated(decision)
+        repeated = self._state.ledger.receipt_of(decision)
         if repeated is None:
             self._state.ledger.check(decision, workflow.now())
         return repeated
@@ -139,13 +139,13 @@ class Decider:
         edited = edited_by(decision)
         if edited is None:
             return ledger.record(decision, workflow.now())
-        if ledger.entries[decision.id].request.on_edit == "ask_again":
+        if ledger.book.entries[decision.id].request.on_edit == "ask_again":
             return self._ask_again(decision, edited, review.edit)
         return self._accept(decision, edited, review.edit.key)
 
     def _accept(self, decision: Decision, arguments: JsonObject, key: str | None) -> Receipt:
         """Let the call run with other arguments: the digest that it runs under is theirs, and so is its key."""
-        entry = self._state.ledger.entries[decision.id]
+        entry = self._state.ledger.book.entries[decision.id]
         _, call = self._state.call_of(entry.request)
         entry.digest = digest_of(entry.request.binding, arguments)
         call.key = key
@@ -153,7 +153,7 @@ class Decider:
 
     def _ask_again(self, decision: Decision, arguments: JsonObject, checked: Evaluated) -> Receipt:
         """Open a request for the edited arguments in place of the one for the model's."""
-        state, request = self._state, self._state.ledger.entries[decision.id].request
+        state, request = self._state, self._state.ledger.book.entries[decision.id].request
         frame, call = state.call_of(request)
         again = requests.again(
             frame,

@@ -178,7 +178,7 @@ def _leave_missing(frame: Frame, entries: Mapping[str, Entry], now: datetime) ->
         entry = entries[frame.request]
         if isinstance(entry.verdict, RunAgain):
             frame.phase, frame.missing_since = "model", None
-        elif entry.state not in ("open", "checking"):
+        elif not entry.waits:
             frame.failure = Failure(
                 type="AgentMissing",
                 message=f"no worker has the agent {frame.agent}; deploy it and start again",

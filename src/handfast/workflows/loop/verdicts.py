@@ -29,7 +29,7 @@ def cancelled_text(call: Call) -> str:
 
 def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
     """Take a closed request over into its call, which is *ready* where it may go on."""
-    if entry.state in ("open", "checking"):
+    if entry.waits:
         return None
     if entry.state == "withdrawn":
         return Settle(call, cancelled_text(call))

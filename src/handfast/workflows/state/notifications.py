@@ -15,7 +15,6 @@ from handfast.payloads.base import json_size
 from handfast.payloads.notify import NOTIFY, Notification, Notified, Notify
 from handfast.payloads.requests import Request, Transition
 from handfast.payloads.undecodable import UNREADABLE
-from handfast.workflows.ledger.book import WHY_CHARACTERS
 from handfast.workflows.ledger.ledger import Ledger
 from handfast.workflows.state.publish import shortened
 from handfast.workflows.tasks.marks import Marks
@@ -111,7 +110,7 @@ class Notifier:
 
     def take(self, labels: dict[str, str]) -> None:
         """Take what happened to requests since the last time."""
-        news, self._ledger.news = self._ledger.news, []
+        news, self._ledger.log.news = self._ledger.log.news, []
         if not self.wanted:
             return
         self._waiting += [self._notification(step, request, labels) for step, request in news]
@@ -209,8 +208,8 @@ class Notifier:
         return settled or Done(Notified().to_wire())  # it was read; where it said of problems, the replay fails
 
     def _give_up(self, notification: Notification, problem: str, now: datetime) -> None:
-        why = f"{notification.id}: {problem}"[:WHY_CHARACTERS]
-        self._ledger.note(Transition(what="notify_failed", at=now, request=notification.request.id, why=why))
+        why = f"{notification.id}: {problem}"
+        self._ledger.log.note(Transition(what="notify_failed", at=now, request=notification.request.id, why=why))
 
 
 def _id_of(step: Transition, request: Request) -> str:
