@@ -28,10 +28,12 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
     )
     from handfast.client.session import (
         Session as Session,
-        Turn as Turn,
     )
     from handfast.client.trouble import (
         Trouble as Trouble,
+    )
+    from handfast.client.turn import (
+        Turn as Turn,
     )
     from handfast.definitions.agents.after_tools import (
         FinalOutput as FinalOutput,
@@ -301,7 +303,7 @@ _HOMES = {
     "Truncate": "definitions.agents.compaction",
     "TrustedKey": "signing.trusted_keys",
     "TrustedKeys": "signing.trusted_keys",
-    "Turn": "client.session",
+    "Turn": "client.turn",
     "TurnResult": "payloads.sessions",
     "Usage": "payloads.usage",
     "WaitingForPeople": "errors",
