@@ -13,6 +13,7 @@ from temporalio.client import Client, Plugin
 from temporalio.converter import DataConverter
 from temporalio.envconfig import ClientConfigProfile, ClientConnectConfig
 
+from handfast.definitions.schema.arguments import checked
 from handfast.encryption.codec import protected
 from handfast.encryption.keyring import EncryptionAt, keyring_named
 from handfast.errors import ConnectionProfileError, ServerUnavailableError
@@ -26,6 +27,7 @@ CONNECT_TIMEOUT: Final = timedelta(seconds=5)
 _REASON_LENGTH: Final = 160
 
 
+@checked
 async def connect(
     address: str | None = None,
     *,

@@ -15,14 +15,16 @@ from handfast.client import lists, many, records
 from handfast.client.handle import AT_A_TIME
 from handfast.client.lists import OpenRequest, RunInfo
 from handfast.client.many import Decided, Started
-from handfast.client.opening import Opening, check_session_id
+from handfast.client.opening import Opening
 from handfast.client.records import Erased
 from handfast.client.run import Run
 from handfast.client.session import Session
-from handfast.client.start import TASK_TIMEOUT, UNSET, Starter, Unset
+from handfast.client.start import TASK_TIMEOUT, Starter, agent_name, check_id
 from handfast.client.stores import Stores
 from handfast.client.trouble import Trouble
 from handfast.connection import DEFAULT_TASK_QUEUE, connect
+from handfast.definitions.agents.agent import Agent
+from handfast.definitions.schema.arguments import UNSET, Unset, checked_methods
 from handfast.deltas.local import nearby_hub
 from handfast.deltas.stream import DeltaStream, delta_stream
 from handfast.encryption.codec import keyring_of
@@ -38,6 +40,7 @@ from handfast.signing.key_files import signer_at
 from handfast.storage.archive import archive_at
 from handfast.storage.artifacts import ArtifactsAt, store_by_default, store_named
 from handfast.storage.sealed_store import sealed_store
+from handfast.workflows.agent_ref import AgentRef
 
 if TYPE_CHECKING:
     from handfast.signing.signer import Signer
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["Handfast"]
 
 
+@checked_methods
 class Handfast:
     """The client's side: everything here works from any process, and most of it without a worker.
 
@@ -158,7 +162,7 @@ class Handfast:
 
     async def start(
         self,
-        agent: str,
+        agent: str | Agent | AgentRef[Any],
         input: str | list[JsonObject],
         *,
         id: str | None = None,
@@ -176,7 +180,7 @@ class Handfast:
         """Start a run.
 
         Args:
-            agent: Its name; an unknown one fails the run at once.
+            agent: Its name, or the agent, whose name is taken; an unknown one fails the run at once.
             input: A text, or items as the Responses API takes them.
             id: The workflow id; random by default. At most one run of an id goes on at a time.
             context: The run's own data, as the agent's `context_type` reads it: a JSON object or a pydantic model. It
@@ -200,8 +204,9 @@ class Handfast:
             RunExistsError: It goes on already, and *if_exists* is "fail".
             ServerUnavailableError: The server is away. NamespaceNotFoundError: It lacks the client's namespace.
         """
+        name = agent_name(agent)
         given: dict[str, Any] = {
-            "agent": agent,
+            "agent": name,
             "input": input,
             "context": context_to_wire(context),
             "labels": dict(labels or {}),
@@ -214,8 +219,10 @@ class Handfast:
         }
         if not isinstance(max_turns, Unset):
             given["max_turns"] = max_turns
-        workflow_id = id or f"{agent}-{uuid.uuid4().hex[:12]}"
-        run_id = await self._starter.start(RunInput.from_wire(given), workflow_id, if_exists)
+        checked = RunInput.from_wire(given)
+        workflow_id = f"{name}-{uuid.uuid4().hex[:12]}" if id is None else id
+        check_id(workflow_id)
+        run_id = await self._starter.start(checked, workflow_id, if_exists)
         return Run(self.client, workflow_id, run_id, self.stores)
 
     async def start_many(
@@ -251,7 +258,7 @@ class Handfast:
         self,
         id: str,
         *,
-        agent: str | None = None,
+        agent: str | Agent | AgentRef[Any] | None = None,
         import_items: Sequence[JsonObject] = (),
         context: JsonObject | BaseModel | None = None,
         max_turns: int | Unset | None = UNSET,
@@ -267,7 +274,7 @@ class Handfast:
 
         Args:
             id: The workflow id: one conversation has it, for ever.
-            agent: Who answers. None: the session has to exist.
+            agent: Who answers: a name, or the agent, whose name is taken. None: the session has to exist.
             import_items: What was said before, as the Responses API takes it.
             context: As `start` takes it.
             max_turns: Most model replies for one message; None lifts the agent's own limit.
@@ -283,11 +290,11 @@ class Handfast:
             PayloadInvalidError: It cannot begin so: the id can be none, wrong items, labels or context, or more than
                 1.9 MB.
         """
-        check_session_id(id)
+        check_id(id, "session")
         if agent is None:
             return Session(self.client, id, stores=self.stores)
         given: dict[str, Any] = {
-            "agent": agent,
+            "agent": agent_name(agent),
             "import_items": list(import_items),
             "context": context_to_wire(context),
             "labels": dict(labels or {}),
@@ -302,7 +309,12 @@ class Handfast:
         return Session(self.client, id, Opening(self._starter, id, SessionInput.from_wire(given)), self.stores)
 
     def run(self, id: str) -> Run:
-        """Name a run that exists, the newest one of that id."""
+        """Name a run that exists, the newest one of that id.
+
+        Raises:
+            PayloadInvalidError: The id can be none.
+        """
+        check_id(id)
         return Run(self.client, id, stores=self.stores)
 
     # --- across runs ---
@@ -311,7 +323,7 @@ class Handfast:
         self,
         *,
         status: RunPhase | None = None,
-        agent: str | None = None,
+        agent: str | Agent | AgentRef[Any] | None = None,
         label: str | None = None,
         limit: int = 100,
     ) -> list[RunInfo]:
@@ -327,12 +339,12 @@ class Handfast:
             SearchAttributesMissingError: The namespace lacks our search attributes.
             ServerUnavailableError: The server is away. NamespaceNotFoundError: It lacks the client's namespace.
         """
-        return await lists.runs(self.client, status=status, agent=agent, label=label, limit=limit)
+        return await lists.runs(self.client, status=status, agent=_name_or_none(agent), label=label, limit=limit)
 
     async def requests(
         self,
         *,
-        agent: str | None = None,
+        agent: str | Agent | AgentRef[Any] | None = None,
         approver: str | None = None,
         labels: Mapping[str, str] | None = None,
         tool: str | None = None,
@@ -356,7 +368,7 @@ class Handfast:
         """
         return await lists.requests(
             self.client,
-            agent=agent,
+            agent=_name_or_none(agent),
             approver=approver,
             labels=labels,
             tool=tool,
@@ -438,6 +450,7 @@ class Handfast:
             TimeoutError: It has no archive, and no worker answered for the conversation.
             ArtifactError: A part of a long conversation is kept where this client cannot read it.
         """
+        check_id(id)
         return records.export(self.client, self.stores, id)
 
     async def erase(self, id: str, *, terminate: bool = False) -> Erased:
@@ -456,4 +469,9 @@ class Handfast:
             TimeoutError: The server did not delete a history in time; erase again.
             ServerUnavailableError: The server is away. NamespaceNotFoundError: It lacks the client's namespace.
         """
+        check_id(id)
         return await records.erase(self.client, self.stores, id, terminate=terminate)
+
+
+def _name_or_none(agent: str | Agent | AgentRef[Any] | None) -> str | None:
+    return None if agent is None else agent_name(agent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
@@ -13,7 +13,7 @@ from temporalio.client import WorkflowExecutionDescription
 from handfast.client.handle import Handle
 from handfast.errors import DecisionInvalidError, StaleDigestError
 from handfast.history.reader import requests_in_memo
-from handfast.payloads.base import problems_of
+from handfast.payloads.base import Payload, problems_of
 from handfast.payloads.binding import digest_of
 from handfast.payloads.remember import Remember, RememberedFor
 from handfast.payloads.requests import (
@@ -30,6 +30,8 @@ from handfast.temporal.rpc import typed_errors
 if TYPE_CHECKING:
     from handfast.signing.signer import Signer
 
+PayloadT = TypeVar("PayloadT", bound=Payload)
+
 
 async def decide(
     run: Handle,
@@ -43,7 +45,8 @@ async def decide(
     remember: Remember | RememberedFor | None = None,
 ) -> Receipt:
     """See `Execution.decide`."""
-    decision = _made(
+    decision = made(
+        Decision,
         id=request if isinstance(request, str) else request.id,
         verdict=verdict,
         decided_by=decided_by,
@@ -52,6 +55,7 @@ async def decide(
         note=note,
         remember=None if remember is None else Remember.from_wire(remember),
     )
+    _bounded(decision)
     if run.stores.signer is not None:
         decision = _bounded(await _signed(run, run.stores.signer, decision, request))
     answer = await run.update_or_signal("decide", decision.to_wire(), _update_id(decision))
@@ -125,18 +129,20 @@ def _check_shown(request: Request, place: Place) -> None:
         )
 
 
-def _made(**fields: object) -> Decision:
-    """Validate a decision before it is sent.
+def made(kind: type[PayloadT], **fields: object) -> PayloadT:
+    """Make a verdict or a decision.
 
     Raises:
-        DecisionInvalidError: A field is invalid, the whole is too large, or a value has no JSON form.
+        DecisionInvalidError: A field is invalid, or a value has no JSON form.
     """
     try:
-        return _bounded(Decision.model_validate(fields))
+        found = kind.model_validate(fields)
+        found.model_dump_json()
     except ValidationError as error:
         raise DecisionInvalidError("; ".join(problems_of(error))) from None
     except PydanticSerializationError:
         raise DecisionInvalidError("a decision holds what has no JSON form, such as a lone surrogate") from None
+    return found
 
 
 def _bounded(decision: Decision) -> Decision:

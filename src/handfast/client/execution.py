@@ -13,6 +13,7 @@ from handfast.client import decide, events, steer, transcript, watch
 from handfast.client.handle import Handle
 from handfast.client.merge import Item
 from handfast.client.stores import Stores
+from handfast.definitions.schema.arguments import checked_methods
 from handfast.payloads.cancel_call import CallCancelled
 from handfast.payloads.events import RunEvent
 from handfast.payloads.json_profile import JsonObject, JsonValue
@@ -34,6 +35,7 @@ from handfast.payloads.runs import RunResult, RunStatus
 T = TypeVar("T")
 
 
+@checked_methods
 class Execution:
     """A workflow of agents by its id: watch it, decide what it asks, steer it, take its result.
 
@@ -266,7 +268,7 @@ class Execution:
         With *remember* later calls run without asking: ``"arguments"`` those with exactly these arguments, ``"tool"``
         all of this agent's tool, ``Match(command="pytest *")`` those that fit.
         """
-        verdict = Approve(arguments=arguments)
+        verdict = decide.made(Approve, arguments=arguments)
         return await self.decide(
             request, verdict, decided_by=decided_by, note=note, decision_id=decision_id, remember=remember
         )
@@ -281,7 +283,7 @@ class Execution:
         remember: Remember | RememberedFor | None = None,
     ) -> Receipt:
         """Do not let a call run; the model reads *reason* word for word. See `decide`, and `approve` for *remember*."""
-        verdict = Reject(reason=reason)
+        verdict = decide.made(Reject, reason=reason)
         return await self.decide(request, verdict, decided_by=decided_by, decision_id=decision_id, remember=remember)
 
     async def answer(
@@ -293,7 +295,8 @@ class Execution:
         decision_id: str | None = None,
     ) -> Receipt:
         """Give the model *output* instead of running the call. See `decide`."""
-        return await self.decide(request, Answer(output=output), decided_by=decided_by, decision_id=decision_id)
+        verdict = decide.made(Answer, output=output)
+        return await self.decide(request, verdict, decided_by=decided_by, decision_id=decision_id)
 
     async def grant(
         self,
@@ -306,9 +309,8 @@ class Execution:
         decision_id: str | None = None,
     ) -> Receipt:
         """Grant an exhausted run more turns, tokens or time; it goes on where it stopped. See `decide`."""
-        verdict = Grant(
-            turns=turns, tokens=tokens, seconds=None if duration is None else math.ceil(duration.total_seconds())
-        )
+        seconds = None if duration is None else math.ceil(duration.total_seconds())
+        verdict = decide.made(Grant, turns=turns, tokens=tokens, seconds=seconds)
         return await self.decide(request, verdict, decided_by=decided_by, decision_id=decision_id)
 
     async def decision(self, decision_id: str) -> DecisionOutcome:

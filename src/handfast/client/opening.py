@@ -14,15 +14,13 @@ from temporalio.service import RPCError
 
 from handfast.client.handle import ANSWER_WITHIN, answered
 from handfast.client.start import Starter, attributes_of
-from handfast.errors import PayloadInvalidError, SessionClosedError
-from handfast.payloads.json_profile import JsonObject, scrub
+from handfast.errors import SessionClosedError
+from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.sessions import SessionInput
 from handfast.temporal.rpc import is_update_limit, typed_errors
 from handfast.temporal.visibility import about_attributes
 
 WORKFLOW: Final = "AgentSession"
-ID_BYTES: Final = 1000
-"""Longest workflow id that the server takes by default."""
 
 
 class Opening:
@@ -121,14 +119,3 @@ def closed(session_id: str) -> SessionClosedError:
     return SessionClosedError(
         f"the session {session_id} is closed, and takes no more messages; begin another one", session=session_id
     )
-
-
-def check_session_id(session_id: str) -> None:
-    """Refuse an id that the server does not take.
-
-    Raises:
-        PayloadInvalidError: It is empty, too long, or no text that can be sent.
-    """
-    size = len(session_id.encode("utf-8", "surrogatepass"))
-    if not 0 < size <= ID_BYTES or scrub(session_id) != session_id:
-        raise PayloadInvalidError("session", [f"id: a text of 1 to {ID_BYTES:,} bytes is needed"])

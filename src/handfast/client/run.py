@@ -6,10 +6,12 @@ from typing import Literal
 
 from handfast.client import steer
 from handfast.client.execution import Execution
+from handfast.definitions.schema.arguments import checked_methods
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.messages import MessageReceipt
 
 
+@checked_methods
 class Run(Execution):
     """One run: watch it, decide what it asks, say something to it, cancel it, take its result.
 

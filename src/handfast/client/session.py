@@ -12,6 +12,7 @@ from handfast.client.opening import WORKFLOW, Opening, closed
 from handfast.client.stores import Stores
 from handfast.client.transcript import place_of
 from handfast.client.turn import Turn
+from handfast.definitions.schema.arguments import checked_methods
 from handfast.errors import RunEndedError, RunExistsError, RunNotFoundError, SessionNotFoundError
 from handfast.history.conversation import read_transcript
 from handfast.payloads.cutting import reason_text
@@ -22,6 +23,7 @@ from handfast.payloads.transcript import TranscriptQuery
 from handfast.temporal.rpc import typed_errors
 
 
+@checked_methods
 class Session(Execution):
     """A conversation: say something, watch it, decide what it asks, close it.
 

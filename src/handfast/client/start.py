@@ -14,12 +14,14 @@ from temporalio.converter import WorkflowSerializationContext
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
+from handfast.definitions.agents.agent import Agent
 from handfast.errors import PayloadInvalidError, RunExistsError, SearchAttributesMissingError
-from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.json_profile import JsonObject, scrub
 from handfast.payloads.runs import RunInput, published_labels
 from handfast.payloads.sessions import SessionInput
 from handfast.temporal.rpc import typed_errors
 from handfast.temporal.visibility import AGENT_KEY, LABELS_KEY, PENDING_KEY, STATUS_KEY, about_attributes
+from handfast.workflows.agent_ref import AgentRef
 
 logger = logging.getLogger(__name__)
 
@@ -27,17 +29,28 @@ TASK_TIMEOUT: Final = timedelta(seconds=5)
 """How long a worker may take for one workflow task: what a run waits for whose worker was killed in the middle of it. A
 replay has to fit in, and one of 4,000 events takes less than two seconds."""
 SUMMARY_BYTES: Final = 240
+ID_BYTES: Final = 1000
+"""Longest workflow id that the server takes by default."""
 START_BYTES: Final = 1_900_000
 """Most that a start may have, as it is sent: the server takes 2 MiB in one payload."""
 ENCODING_ROOM: Final = 900_000
 """What a codec may add in all: only a start that could reach the limit with it is encoded twice."""
 
 
-class Unset:
-    """Tells "not given" from None."""
+def agent_name(agent: str | Agent | AgentRef[Any]) -> str:
+    """Return the name of an agent, however it is given: runs refer to it by name alone."""
+    return agent if isinstance(agent, str) else agent.name
 
 
-UNSET: Final = Unset()
+def check_id(workflow_id: str, kind: str = "run") -> None:
+    """Refuse an id that the server does not take.
+
+    Raises:
+        PayloadInvalidError: It is empty, too long, or no text that can be sent.
+    """
+    size = len(workflow_id.encode("utf-8", "surrogatepass"))
+    if not 0 < size <= ID_BYTES or scrub(workflow_id) != workflow_id:
+        raise PayloadInvalidError(kind, [f"id: a text of 1 to {ID_BYTES:,} bytes is needed"])
 
 
 class Starter:

@@ -16,6 +16,7 @@ from handfast.client.events import stream
 from handfast.client.handle import ANSWER_WITHIN, NO_WORKER, Handle
 from handfast.client.merge import Item
 from handfast.client.opening import closed
+from handfast.definitions.schema.arguments import checked_methods
 from handfast.definitions.schema.output_type import built
 from handfast.errors import AnswerExpiredError, MessageRefusedError, TurnFailedError, WaitingForPeople
 from handfast.history.reader import ledger_changes
@@ -37,6 +38,7 @@ OF_ONE_MESSAGE: Final = (MessageSent, MessageRefused, MessageAnswered)
 T = TypeVar("T")
 
 
+@checked_methods
 class Turn:
     """One message of a session, on the way to its answer.
 

@@ -23,6 +23,7 @@ from handfast.errors.definitions import (
     TargetError,
     UnknownAgentError,
     UnknownToolError,
+    UsageError,
 )
 from handfast.errors.runs import (
     HistoryExpiredError,
@@ -160,6 +161,7 @@ __all__ = [
     "UnknownRequestError",
     "UnknownToolError",
     "UpdateLimitError",
+    "UsageError",
     "VerdictNotAllowedError",
     "WaitingForPeople",
 ]

@@ -1,4 +1,4 @@
-"""What is defined cannot work, or is not there under the name it is asked for."""
+"""Definitions and calls that cannot work, and names that nothing has."""
 
 from __future__ import annotations
 
@@ -14,6 +14,20 @@ class DefinitionError(HandfastError):
     def __init__(self, subject: str, problem: str) -> None:
         super().__init__(f"{subject}: {problem}")
         self.subject = subject
+        self.problem = problem
+
+
+class UsageError(HandfastError, TypeError):
+    """A function was called with an argument of another type than it takes; nothing was done.
+
+    Attributes:
+        function: Which one, as ``Run.result``.
+        problem: The argument, what it must be, and what was given.
+    """
+
+    def __init__(self, function: str, problem: str) -> None:
+        super().__init__(f"{function}: {problem}")
+        self.function = function
         self.problem = problem
 
 

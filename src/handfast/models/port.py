@@ -146,6 +146,7 @@ class CompactingPort(Protocol):
         ...
 
 
+@runtime_checkable
 class ModelPort(Protocol):
     """A provider. Cancelling the task that awaits `answer` closes its connection."""
 

@@ -17,6 +17,7 @@ from typing import Final, Self
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from handfast.definitions.schema.arguments import checked_methods
 from handfast.errors import ServerUnavailableError
 from handfast.server.process import (
     DEFAULT_NAMESPACE,
@@ -51,6 +52,7 @@ _ATTACH_POLL_S: Final = 0.02
 _detached: Final[list[ServerProcess]] = []  # kept so that nothing complains about them when they are collected
 
 
+@checked_methods
 class EmbeddedServer:
     """A running server, started here or found running. Made by `start`; an async context manager."""
 

@@ -29,6 +29,7 @@ from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.hooks import AgentHooks
 from handfast.definitions.gates.approval import Groups
 from handfast.definitions.gates.notify import NotifyFunction
+from handfast.definitions.schema.arguments import checked
 from handfast.definitions.secret import SecretResolver
 from handfast.deltas.stream import DeltaStream
 from handfast.history.chain import chain_of
@@ -85,6 +86,7 @@ class Lab:
         processes: The worker processes, where the workers are processes.
     """
 
+    @checked
     def __init__(
         self,
         agents: Sequence[Agent] | str,
@@ -334,7 +336,7 @@ class Lab:
 
     # --- runs ---
 
-    async def start(self, agent: str, input: str = "go", **options: Any) -> Run:
+    async def start(self, agent: str | Agent, input: str = "go", **options: Any) -> Run:
         """Start a run; options as `Handfast.start`."""
         run = await self.hf.start(agent, input, **options)
         return self.watch(run)

@@ -26,6 +26,7 @@ from handfast.definitions.agents.hooks import AgentHooks
 from handfast.definitions.agents.registry import Registry
 from handfast.definitions.gates.approval import Groups
 from handfast.definitions.gates.notify import NotifyFunction
+from handfast.definitions.schema.arguments import checked_definition
 from handfast.definitions.secret import SecretResolver
 from handfast.definitions.tools.function_tool import Tool
 from handfast.deltas.stream import DeltaStream
@@ -54,6 +55,7 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
     kept inside ours.
     """
 
+    @checked_definition
     def __init__(
         self,
         agents: Sequence[Agent] = (),
