@@ -27,6 +27,7 @@ from handfast.client.execution import Execution
 from handfast.client.run import Run
 from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.hooks import AgentHooks
+from handfast.definitions.agents.registry import Registry
 from handfast.definitions.gates.approval import Groups
 from handfast.definitions.gates.notify import NotifyFunction
 from handfast.definitions.schema.arguments import checked
@@ -223,11 +224,12 @@ class Lab:
     # --- workers ---
 
     def plugin(self) -> HandfastPlugin:
-        """A plugin with the lab's agents and scripted model."""
+        """A plugin with the lab's agents and the scripted model, under every name by which they ask one."""
         assert not isinstance(self._agents, str)
+        clients = {"default", *(agent.client for agent in Registry(self._agents).agents.values())}
         return HandfastPlugin(
             self._agents,
-            models={"default": self._openai},
+            models=dict.fromkeys(clients, self._openai),
             default_model="scripted",
             resources=self._resources,
             groups=self._groups,

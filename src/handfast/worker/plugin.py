@@ -36,7 +36,7 @@ from handfast.encryption.keyring import EncryptionAt, Keyring
 from handfast.errors import DefinitionError
 from handfast.models.port import ModelPort
 from handfast.storage.artifacts import ArtifactsAt
-from handfast.worker.options import PluginOptions, Resources
+from handfast.worker.options import PluginOptions, Resources, warn_of_silent_tools
 from handfast.worker.parts import WORKFLOWS, PluginParts, parts_in, passed_through
 
 if TYPE_CHECKING:
@@ -181,6 +181,7 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
         client = config.get("client")
         assert client is not None
         models, made = self._options.clients()
+        warn_of_silent_tools(self.registry)
         config["client"] = protected_client(client, self._options.keyring)
         PluginParts.of(self, self._options.runtime(config["client"], models), made).put_in(config)
         return config

@@ -30,6 +30,7 @@ _NOUNS: Final[Mapping[object, str]] = {
     Mapping[str, Collection[str]]: "a mapping of lists, such as {'finance': ['ann']}",
     Mapping[str, str]: "a mapping of strings, such as {'team': 'billing'}",
 }
+_MADE_BY: Final = {"Tool": "a Tool (made with @tool)"}
 _SHOWN: Final = 40
 
 
@@ -218,7 +219,8 @@ def _noun(hint: Any) -> str:
         return "a mapping"
     if isinstance(origin, type) and issubclass(origin, Iterable) and parts:
         return f"a list of {_alternatives(map(_plural, _members(parts[0])))}"
-    return _with_article(getattr(origin, "__name__", str(origin)))
+    name = getattr(origin, "__name__", str(origin))
+    return _MADE_BY.get(name) or _with_article(name)
 
 
 def _plural(hint: Any) -> str:
