@@ -71,6 +71,7 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
     )
     from handfast.definitions.context import (
         RunContext as RunContext,
+        ToolArguments as ToolArguments,
         ToolContext as ToolContext,
     )
     from handfast.definitions.gates.approval import (
@@ -294,6 +295,7 @@ _HOMES = {
     "StopAt": "definitions.agents.after_tools",
     "Text": "definitions.tools.content",
     "Tool": "definitions.tools.function_tool",
+    "ToolArguments": "definitions.context",
     "ToolContext": "definitions.context",
     "ToolEnd": "definitions.agents.hooks",
     "ToolInputGuardrail": "definitions.tools.options",
