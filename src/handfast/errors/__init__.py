@@ -39,6 +39,7 @@ from handfast.errors.runs import (
 from handfast.errors.server import (
     ConnectionProfileError,
     NamespaceNotFoundError,
+    OtherProjectError,
     PortBusyError,
     SearchAttributesMissingError,
     ServerBinaryMissingError,
@@ -126,6 +127,7 @@ __all__ = [
     "NamespaceNotFoundError",
     "NotAnApproverError",
     "OffsetUnknownError",
+    "OtherProjectError",
     "OutcomeUnknownError",
     "OutputInvalidError",
     "PayloadInvalidError",
