@@ -24,11 +24,11 @@ from handfast.cli.hub import join_deltas, own_deltas
 from handfast.cli.options import Where
 from handfast.cli.output import one_line, say, warn, write_json
 from handfast.cli.place import quiet_core
-from handfast.cli.rehearsal import Rehearsal, scripted_model
+from handfast.cli.rehearsal import KEY, Rehearsal, scripted_model
 from handfast.connection import DEFAULT_ADDRESS, connect
 from handfast.deltas.local import forget_hub, nearby_hub, write_hub
 from handfast.discretion import Discreet
-from handfast.errors import PortBusyError, ServerUnavailableError
+from handfast.errors import ModelClientMissingError, PortBusyError, ServerUnavailableError
 from handfast.server import DEFAULT_PORT, EmbeddedServer
 from handfast.server.state import DIRECTORY
 from handfast.temporal.namespace import project_of
@@ -119,7 +119,7 @@ async def dev(target: str | None, serving: Serving, *, port: int | None, ui_port
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # whoever stops us stops the server too
     try:
         async with scripted_model(application) as offered, own_deltas() as hub:
-            served = _import(application) if application is not None else None
+            served = _import_for_dev(application) if application is not None else None
             played = offered and served is not None and served.plugin.models_from_environment
             rehearsal = Rehearsal(application, played, aloud=not serving.as_json)
             rehearsal.introduce()
@@ -187,6 +187,23 @@ def _import(application: Application) -> Served:
     served = import_application(application)
     served.plugin.check_models()
     return served
+
+
+def _import_for_dev(application: Application) -> Served:
+    """Import what is to be served; say how to go on where there is no key.
+
+    Raises:
+        InputError: There is no model to ask. As for `_import` otherwise.
+    """
+    try:
+        return _import(application)
+    except ModelClientMissingError:
+        raise exits.InputError(
+            f"no model answers {application.agents}: set {KEY}; or without a key let a script play the model "
+            f'(agents = "{application.agents}" and script = "script.json" under [{TABLE}] in {PROJECT}, then '
+            f"`handfast dev`), or a local model server (OPENAI_BASE_URL, and any {KEY}: "
+            "`python -m handfast.testing.responses_server`)"
+        ) from None
 
 
 async def _serve_on(server: EmbeddedServer, served: Served | None, serving: Serving, rehearsal: Rehearsal) -> None:

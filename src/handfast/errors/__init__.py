@@ -20,6 +20,7 @@ from handfast.errors.calls import (
 )
 from handfast.errors.definitions import (
     DefinitionError,
+    ModelClientMissingError,
     TargetError,
     UnknownAgentError,
     UnknownToolError,
@@ -124,6 +125,7 @@ __all__ = [
     "MessageConflictError",
     "MessageInvalidError",
     "MessageRefusedError",
+    "ModelClientMissingError",
     "NamespaceNotFoundError",
     "NotAnApproverError",
     "OffsetUnknownError",

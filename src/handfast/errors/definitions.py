@@ -17,6 +17,17 @@ class DefinitionError(HandfastError):
         self.problem = problem
 
 
+class ModelClientMissingError(DefinitionError):
+    """A worker's agents have no model to ask: no client was given, and no key is there to make one with."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "HandfastPlugin",
+            "no model client: set OPENAI_API_KEY, or give models={'default': AsyncOpenAI(…)}; without a key a local "
+            "model server will do (OPENAI_BASE_URL, and any OPENAI_API_KEY)",
+        )
+
+
 class UsageError(HandfastError, TypeError):
     """A function was called with an argument of another type than it takes; nothing was done.
 

@@ -24,7 +24,7 @@ from handfast.definitions.tools.hosted import HostedMcp
 from handfast.deltas.stream import DeltaStream, delta_stream
 from handfast.encryption.codec import keyring_of
 from handfast.encryption.keyring import EncryptionAt, keyring_named
-from handfast.errors import DefinitionError
+from handfast.errors import DefinitionError, ModelClientMissingError
 from handfast.models.port import ModelPort, SettingsPort
 from handfast.models.responses import ResponsesModel
 from handfast.signing.key_files import trusted_keys_at
@@ -108,10 +108,7 @@ class PluginOptions:
         try:
             made = openai.AsyncOpenAI()
         except openai.OpenAIError:
-            raise DefinitionError(
-                "HandfastPlugin",
-                "no model client; set OPENAI_API_KEY or give models={'default': AsyncOpenAI(…)}",
-            ) from None
+            raise ModelClientMissingError from None
         check_agents(self._registry, _ports({"default": made}))
         return {"default": made}, (made,)
 
