@@ -56,7 +56,7 @@ class Count:
             rows.append((each.call, effects, self._evidence(each), "; ".join(each.decisions)))
         free = Counter(run.tool if len(run.path) == 1 else f"{run.tool}, by the {run.path[-1]}" for run in runs)
         gated = {each.tool for each in self._decided.values()}
-        rows += [(name, f"ran {times(count)}", "", "none needed") for name, count in free.items() if name not in gated]
+        rows += [(name, calls(count), "", "none needed") for name, count in free.items() if name not in gated]
         return rows
 
     def wrong(self, runs: Sequence[ToolRun]) -> list[str]:
@@ -100,3 +100,8 @@ class Count:
 def times(count: int) -> str:
     """Say how often."""
     return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def calls(count: int) -> str:
+    """Say how many: each of them has run once."""
+    return {1: "one call", 2: "two calls"}.get(count, f"{count} calls")

@@ -28,10 +28,12 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
     )
     from handfast.client.session import (
         Session as Session,
-        Turn as Turn,
     )
     from handfast.client.trouble import (
         Trouble as Trouble,
+    )
+    from handfast.client.turn import (
+        Turn as Turn,
     )
     from handfast.definitions.agents.after_tools import (
         FinalOutput as FinalOutput,
@@ -69,6 +71,7 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
     )
     from handfast.definitions.context import (
         RunContext as RunContext,
+        ToolArguments as ToolArguments,
         ToolContext as ToolContext,
     )
     from handfast.definitions.gates.approval import (
@@ -292,6 +295,7 @@ _HOMES = {
     "StopAt": "definitions.agents.after_tools",
     "Text": "definitions.tools.content",
     "Tool": "definitions.tools.function_tool",
+    "ToolArguments": "definitions.context",
     "ToolContext": "definitions.context",
     "ToolEnd": "definitions.agents.hooks",
     "ToolInputGuardrail": "definitions.tools.options",
@@ -301,7 +305,7 @@ _HOMES = {
     "Truncate": "definitions.agents.compaction",
     "TrustedKey": "signing.trusted_keys",
     "TrustedKeys": "signing.trusted_keys",
-    "Turn": "client.session",
+    "Turn": "client.turn",
     "TurnResult": "payloads.sessions",
     "Usage": "payloads.usage",
     "WaitingForPeople": "errors",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import sys
 from enum import Enum
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 import handfast
 import handfast.testing
@@ -37,11 +39,26 @@ submodules `handfast.worker`, `handfast.connection`, `handfast.server`, `handfas
 def home(module: ModuleType, name: str) -> str:
     """The module that a name comes from, below the package."""
     value = getattr(module, name)
+    if value is Any:
+        return str(module._HOMES[name])
     return str(getattr(value, "__module__", "")).removeprefix("handfast.")
+
+
+def alias_doc(place: str, name: str) -> str:
+    """The docstring below an alias, which no object has."""
+    source = Path(str(import_module(f"handfast.{place}").__file__)).read_text()
+    body = ast.parse(source).body
+    at = next(i for i, each in enumerate(body) if isinstance(each, ast.AnnAssign) and ast.unparse(each.target) == name)
+    below = body[at + 1]
+    assert isinstance(below, ast.Expr)
+    assert isinstance(below.value, ast.Constant)
+    return str(below.value.value)
 
 
 def kind(value: object) -> str:
     """What a reader may do with it."""
+    if value is Any:
+        return "type"
     if inspect.isclass(value):
         if issubclass(value, Exception):
             return "error"
@@ -51,9 +68,11 @@ def kind(value: object) -> str:
     return "function" if callable(value) else "value"
 
 
-def first_sentence(value: object) -> str:
-    """The first sentence of a docstring, on one line."""
-    text = " ".join((inspect.getdoc(value) or "").split("\n\n")[0].split())
+def first_sentence(module: ModuleType, name: str) -> str:
+    """The first sentence of a name's docstring, on one line."""
+    value = getattr(module, name)
+    said = alias_doc(home(module, name), name) if value is Any else inspect.getdoc(value) or ""
+    text = " ".join(said.split("\n\n", maxsplit=1)[0].split())
     sentence = text.split(". ")[0].rstrip(".")
     return sentence.replace("|", "\\|")
 
@@ -70,15 +89,15 @@ def page() -> str:
     """The page."""
     rows: dict[str, list[str]] = {heading: [] for heading, _ in GROUPS}
     for name in handfast.__all__:
-        value = getattr(handfast, name)
-        rows[group_of(home(handfast, name))].append(f"| `{name}` | {kind(value)} | {first_sentence(value)} |")
+        what = f"{kind(getattr(handfast, name))} | {first_sentence(handfast, name)}"
+        rows[group_of(home(handfast, name))].append(f"| `{name}` | {what} |")
     parts = [HEAD]
     for heading, lines in rows.items():
         parts += [f"\n## {heading}\n", "| name | | |", "|---|---|---|", *lines]
-    lines = [
-        f"| `{name}` | {kind(getattr(handfast.testing, name))} | {first_sentence(getattr(handfast.testing, name))} |"
-        for name in handfast.testing.__all__
-    ]
+    lines = []
+    for name in handfast.testing.__all__:
+        what = f"{kind(getattr(handfast.testing, name))} | {first_sentence(handfast.testing, name)}"
+        lines.append(f"| `{name}` | {what} |")
     parts += ["\n## For tests: `handfast.testing`\n", "| name | | |", "|---|---|---|", *lines]
     return "\n".join(parts) + "\n"
 

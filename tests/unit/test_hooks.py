@@ -20,8 +20,8 @@ class Wrong(AgentHooks):
 @pytest.mark.parametrize(
     ("hooks", "problem"),
     [
-        pytest.param([AgentHooks], "hooks must hold AgentHooks objects, not the class AgentHooks", id="class"),
-        pytest.param([print], "hooks must hold AgentHooks objects, not a builtin_function_or_method", id="function"),
+        pytest.param([AgentHooks], "hooks.* AgentHooks.*, not the class AgentHooks", id="class"),
+        pytest.param([print], "hooks.* AgentHooks.*, not a builtin_function_or_method", id="function"),
         pytest.param([Wrong()], "Wrong.on_tool_end must take exactly 2 positional arguments", id="signature"),
     ],
 )

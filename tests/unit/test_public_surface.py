@@ -100,6 +100,7 @@ PUBLIC: Final = (
     "StopAt",
     "Text",
     "Tool",
+    "ToolArguments",
     "ToolContext",
     "ToolEnd",
     "ToolInputGuardrail",

@@ -56,6 +56,7 @@ CODES: Final[Mapping[type[errors.HandfastError], int]] = {
     errors.TargetError: BAD_INPUT,
     errors.UnknownAgentError: BAD_INPUT,
     errors.UnknownToolError: BAD_INPUT,
+    errors.UsageError: BAD_INPUT,
     errors.AnswerExpiredError: NOT_FOUND,
     errors.HistoryExpiredError: NOT_FOUND,
     errors.RunNotFoundError: NOT_FOUND,

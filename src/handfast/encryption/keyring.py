@@ -14,7 +14,7 @@ import secrets
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias, Union
+from typing import Any, Final, TypeAlias
 
 from handfast.errors import DefinitionError, KeyMissingError, SealBrokenError
 
@@ -163,7 +163,7 @@ class Keyring:
         self.accept_plaintext = fresh.accept_plaintext
 
 
-EncryptionAt: TypeAlias = Union[Keyring, "str | os.PathLike[str]", bool, None]
+EncryptionAt: TypeAlias = Keyring | str | os.PathLike[str] | bool | None
 """A key ring, the file that holds one, False for none, or None for the file that ``HANDFAST_ENCRYPTION_KEYS`` names."""
 
 

@@ -20,9 +20,11 @@ from handfast.errors.calls import (
 )
 from handfast.errors.definitions import (
     DefinitionError,
+    ModelClientMissingError,
     TargetError,
     UnknownAgentError,
     UnknownToolError,
+    UsageError,
 )
 from handfast.errors.runs import (
     HistoryExpiredError,
@@ -38,6 +40,7 @@ from handfast.errors.runs import (
 from handfast.errors.server import (
     ConnectionProfileError,
     NamespaceNotFoundError,
+    OtherProjectError,
     PortBusyError,
     SearchAttributesMissingError,
     ServerBinaryMissingError,
@@ -122,9 +125,11 @@ __all__ = [
     "MessageConflictError",
     "MessageInvalidError",
     "MessageRefusedError",
+    "ModelClientMissingError",
     "NamespaceNotFoundError",
     "NotAnApproverError",
     "OffsetUnknownError",
+    "OtherProjectError",
     "OutcomeUnknownError",
     "OutputInvalidError",
     "PayloadInvalidError",
@@ -160,6 +165,7 @@ __all__ = [
     "UnknownRequestError",
     "UnknownToolError",
     "UpdateLimitError",
+    "UsageError",
     "VerdictNotAllowedError",
     "WaitingForPeople",
 ]

@@ -45,6 +45,20 @@ class ServerUnavailableError(HandfastError):
         self.reason = reason
 
 
+class OtherProjectError(ServerUnavailableError):
+    """The server on the usual local port belongs to another project, and nobody has chosen it."""
+
+    def __init__(self, address: str, project: str) -> None:
+        HandfastError.__init__(
+            self,
+            f"the server at {address} is that of another project, {project}; start one for this folder with "
+            f"`handfast dev`, or choose that one with TEMPORAL_ADDRESS={address} (`--address`)",
+        )
+        self.address = address
+        self.reason = f"it is that of {project}"
+        self.project = project
+
+
 class NamespaceNotFoundError(HandfastError):
     """The server does not have the client's namespace."""
 

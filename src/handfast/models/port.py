@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -146,6 +146,7 @@ class CompactingPort(Protocol):
         ...
 
 
+@runtime_checkable
 class ModelPort(Protocol):
     """A provider. Cancelling the task that awaits `answer` closes its connection."""
 
@@ -155,6 +156,16 @@ class ModelPort(Protocol):
         Raises:
             ModelCallError: It did not answer, or not with a reply.
         """
+        ...
+
+
+@runtime_checkable
+class SettingsPort(Protocol):
+    """A provider that knows the settings of its requests: a worker refuses an agent with others when it starts."""
+
+    @property
+    def known_settings(self) -> Collection[str]:
+        """Names that ``Agent(model_settings=…)`` may hold."""
         ...
 
 

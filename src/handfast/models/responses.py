@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import httpx2
 import openai
+from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
 from handfast.models.background import BackgroundResponse
 from handfast.models.conversations import ResponsesConversations
@@ -28,6 +29,11 @@ class ResponsesModel:
     def __init__(self, client: openai.AsyncOpenAI) -> None:
         self._client = client.with_options(max_retries=0)
         self.conversations: ConversationPort = ResponsesConversations(self._client)
+
+    @property
+    def known_settings(self) -> frozenset[str]:
+        """The parameters of a response, as this version of the `openai` package has them."""
+        return frozenset(ResponseCreateParamsBase.__annotations__)
 
     async def answer(self, request: ModelRequest) -> ModelAnswer:
         """Call the model once.

@@ -14,7 +14,8 @@ from handfast.errors import NamespaceNotFoundError, PayloadInvalidError, RunNotF
 
 AWAY: Final = frozenset({RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED})
 """CANCELLED is how the SDK names a deadline of its own; a cancelled caller gets `asyncio.CancelledError`."""
-_REASON_LENGTH: Final = 160
+REASON_LENGTH: Final = 160
+"""Characters of a reason of the server's, or of the SDK's, that an error repeats."""
 
 
 @contextmanager
@@ -71,14 +72,14 @@ def is_not_ready(error: RPCError) -> bool:
 
 def _meaning(error: RPCError, client: Client, run: str | None) -> Exception | None:
     if error.status in AWAY:
-        reason = " ".join(error.message.split())[:_REASON_LENGTH]
+        reason = " ".join(error.message.split())[:REASON_LENGTH]
         return ServerUnavailableError(client.service_client.config.target_host, reason)
     if is_missing_namespace(error):
         return NamespaceNotFoundError(client.namespace)
     if error.status is RPCStatusCode.NOT_FOUND and run is not None:
         return RunNotFoundError(run)
     if _is_too_large(error):
-        return PayloadInvalidError("request to the server", [" ".join(error.message.split())[:_REASON_LENGTH]])
+        return PayloadInvalidError("request to the server", [" ".join(error.message.split())[:REASON_LENGTH]])
     return None
 
 

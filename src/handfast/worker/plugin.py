@@ -26,6 +26,7 @@ from handfast.definitions.agents.hooks import AgentHooks
 from handfast.definitions.agents.registry import Registry
 from handfast.definitions.gates.approval import Groups
 from handfast.definitions.gates.notify import NotifyFunction
+from handfast.definitions.schema.arguments import checked_definition
 from handfast.definitions.secret import SecretResolver
 from handfast.definitions.tools.function_tool import Tool
 from handfast.deltas.stream import DeltaStream
@@ -35,7 +36,7 @@ from handfast.encryption.keyring import EncryptionAt, Keyring
 from handfast.errors import DefinitionError
 from handfast.models.port import ModelPort
 from handfast.storage.artifacts import ArtifactsAt
-from handfast.worker.options import PluginOptions, Resources
+from handfast.worker.options import PluginOptions, Resources, warn_of_silent_tools
 from handfast.worker.parts import WORKFLOWS, PluginParts, parts_in, passed_through
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
     kept inside ours.
     """
 
+    @checked_definition
     def __init__(
         self,
         agents: Sequence[Agent] = (),
@@ -179,6 +181,7 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
         client = config.get("client")
         assert client is not None
         models, made = self._options.clients()
+        warn_of_silent_tools(self.registry)
         config["client"] = protected_client(client, self._options.keyring)
         PluginParts.of(self, self._options.runtime(config["client"], models), made).put_in(config)
         return config

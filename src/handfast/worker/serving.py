@@ -19,6 +19,7 @@ from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from handfast.definitions.agents.agent import Agent
+from handfast.definitions.schema.arguments import checked
 from handfast.errors import TargetError
 from handfast.worker.plugin import HandfastPlugin
 
@@ -33,6 +34,7 @@ GRACE: Final = timedelta(seconds=30)
 """How long a worker that was told to stop lets its tools finish."""
 
 
+@checked
 def make_worker(
     client: Client,
     plugin: HandfastPlugin,
@@ -112,6 +114,7 @@ async def serve(worker: Worker, on_ready: Callable[[], None] = lambda: None) -> 
             loop.remove_signal_handler(number)
 
 
+@checked
 def load_plugin(target: str) -> HandfastPlugin:
     """Find agents by ``MODULE[:NAME]``, from the current directory too.
 

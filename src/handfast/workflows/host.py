@@ -9,6 +9,7 @@ from typing import Any, Final
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
+from handfast.definitions.schema.arguments import problem_of
 from handfast.payloads.carry import SEGMENT_EVENTS, Carry
 from handfast.payloads.history import GivenHistory, history_to_wire
 from handfast.payloads.json_profile import JsonObject
@@ -131,6 +132,9 @@ class AgentHost:
                 ``OutputInvalid``, …).
             asyncio.CancelledError: The workflow, or the task that awaits this, was cancelled.
         """
+        problem = problem_of("agent", agent, AgentRef | str)
+        if problem is not None:
+            raise ApplicationError(f"AgentHost.run: {problem}", type="StartInvalid", non_retryable=True)
         reader = agent.reader() if isinstance(agent, AgentRef) else None
         if key is not None and (known := self._known_run(key)) is not None:
             return read_output(await self._whole(self._drive(known), key), reader)

@@ -14,13 +14,12 @@ from handfast.definitions.context import RunContext
 from handfast.definitions.gates.approval import Approval, ApprovalRule
 from handfast.definitions.tools.function_tool import Tool
 from handfast.definitions.tools.offered import Offered
+from handfast.payloads.cutting import REASON_CHARACTERS
 from handfast.payloads.json_profile import scrub
 from handfast.payloads.model_call import ApprovalPlan, EscalationPlan
 
 RULE_S: Final = 5.0
 """How long an approval rule may take before a person is asked instead."""
-REASON_CHARACTERS: Final = 2000
-"""Of a rule's reason that a person is shown."""
 
 
 LONGEST_KEY: Final = 255

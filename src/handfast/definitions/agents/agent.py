@@ -13,10 +13,11 @@ from pydantic import BaseModel
 from handfast.definitions.agents.after_tools import AfterTools, checked_after_tools, checked_parallel
 from handfast.definitions.agents.agent_tool import AgentTool, InputBuilder, OnAgentError, OutputExtractor, agent_tool
 from handfast.definitions.agents.checks import (
+    check_lists,
     check_model,
     check_offered,
     check_texts,
-    checked_background,
+    checked_bool,
     checked_description,
     checked_settings,
     is_model,
@@ -169,6 +170,15 @@ class Agent:
         """
         subject = f"agent {name!r}"
         check_name(subject, name)
+        check_lists(
+            subject,
+            tools=(tools, Sequence[Offered | HostedTool | Callable[..., Any]]),
+            hosted=(hosted, Sequence[HostedTool]),
+            handoffs=(handoffs, Sequence[Handoff | Agent | str]),
+            input_guardrails=(input_guardrails, Sequence[InputGuardrail | GuardrailFunction]),
+            output_guardrails=(output_guardrails, Sequence[OutputGuardrail | GuardrailFunction]),
+            hooks=(hooks, Sequence[AgentHooks]),
+        )
         check_texts(subject, instructions, rejection_text)
         output = output_type_of(output_type, subject)
         check_model(subject, model, client)
@@ -199,7 +209,7 @@ class Agent:
             "on_limit": on_limit,
             "on_max_turns": on_max_turns,
             "on_refusal": on_refusal,
-            "reset_tool_choice": reset_tool_choice,
+            "reset_tool_choice": checked_bool(subject, "reset_tool_choice", reset_tool_choice),
             "rejection_text": rejection_text,
             "context_type": context_type,
             "output_type": output_type,
@@ -208,7 +218,7 @@ class Agent:
             "output_guardrails": guardrails_of(OutputGuardrail, output_guardrails, subject),
             "hooks": hooks_of(hooks, subject),
             "max_parallel_calls": checked_parallel(subject, max_parallel_calls),
-            "background": checked_background(subject, background),
+            "background": checked_bool(subject, "background", background),
             "compaction": checked_compaction(
                 subject, compaction, truncated=truncation is not None, managed="context_management" in model_settings
             ),

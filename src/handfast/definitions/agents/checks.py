@@ -7,13 +7,23 @@ from typing import Any, Final, TypeGuard
 
 from pydantic import BaseModel
 
+from handfast.definitions.schema.arguments import is_list, problem_of
 from handfast.definitions.schema.output_type import OutputType
 from handfast.definitions.schema.signature import require_positional
 from handfast.definitions.tools.offered import Offered
 from handfast.errors import DefinitionError, JsonProfileError
 from handfast.payloads.json_profile import JsonObject, check_json
 
-__all__ = ["check_model", "check_offered", "check_texts", "checked_description", "checked_settings", "is_model"]
+__all__ = [
+    "check_lists",
+    "check_model",
+    "check_offered",
+    "check_texts",
+    "checked_bool",
+    "checked_description",
+    "checked_settings",
+    "is_model",
+]
 
 OWNED_SETTINGS: Final = frozenset(
     {
@@ -27,6 +37,22 @@ OWNED_SETTINGS: Final = frozenset(
 def is_model(candidate: object) -> TypeGuard[type[BaseModel]]:
     """Whether *candidate* is a pydantic model class."""
     return isinstance(candidate, type) and issubclass(candidate, BaseModel)
+
+
+def check_lists(subject: str, **given: tuple[object, Any]) -> None:
+    """Check that arguments are lists; what they hold is checked where it is read.
+
+    Args:
+        subject: Whose.
+        given: Each argument with its annotation.
+
+    Raises:
+        DefinitionError: One is a single value, such as a name.
+    """
+    for name, (value, hint) in given.items():
+        problem = None if is_list(value) else problem_of(name, value, hint)
+        if problem is not None:
+            raise DefinitionError(subject, problem)
 
 
 def check_texts(subject: str, instructions: object, rejection_text: object) -> None:
@@ -87,6 +113,9 @@ def checked_settings(subject: str, settings: Mapping[str, Any], output: OutputTy
     Raises:
         DefinitionError: One belongs to Handfast, is no JSON, or contradicts the output type.
     """
+    problem = problem_of("model_settings", settings, Mapping[str, Any])
+    if problem is not None:
+        raise DefinitionError(subject, problem)
     copied = dict(settings)
     owned = sorted(OWNED_SETTINGS & copied.keys())
     if owned:
@@ -100,12 +129,12 @@ def checked_settings(subject: str, settings: Mapping[str, Any], output: OutputTy
     return copied
 
 
-def checked_background(subject: str, background: object) -> bool:
-    """Whether an agent's responses are made in the background.
+def checked_bool(subject: str, name: str, value: object) -> bool:
+    """Check an argument that is either true or false.
 
     Raises:
         DefinitionError: It is no bool.
     """
-    if not isinstance(background, bool):
-        raise DefinitionError(subject, "background must be True or False")
-    return background
+    if not isinstance(value, bool):
+        raise DefinitionError(subject, f"{name} must be True or False")
+    return value

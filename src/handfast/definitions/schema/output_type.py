@@ -29,6 +29,7 @@ _UNBUILDABLE: Final = (
     ValueError,
     AttributeError,
     RecursionError,
+    SyntaxError,
 )
 
 

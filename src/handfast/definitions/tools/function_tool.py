@@ -14,6 +14,7 @@ from handfast.definitions.context import RunContext, ToolContext
 from handfast.definitions.gates.approval import ApprovalRule
 from handfast.definitions.gates.doubt import Ask, OnUnknown, Verify, checked_verify, policy_of
 from handfast.definitions.gates.revalidation import Revalidate, checked_revalidate
+from handfast.definitions.schema.arguments import problem_of
 from handfast.definitions.schema.signature import read_signature, require_positional
 from handfast.definitions.secret import SecretParameter
 from handfast.definitions.tools.offered import Offered, check_approval, check_name, offered_schema
@@ -220,6 +221,9 @@ def tool(
         check_options(subject, effect, on_unknown, "tell_model" if callable(on_error) else on_error, timeout)
         if callable(on_error):
             require_positional(on_error, 2, subject, "on_error, given tool context and exception,")
+        problem = problem_of("description", description, str | None)
+        if problem is not None:
+            raise DefinitionError(subject, problem)
         _check_rules(subject, approval, idempotency_key)
         check_queue(subject, task_queue)
         signature = read_signature(function, subject)

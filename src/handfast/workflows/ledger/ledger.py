@@ -107,7 +107,8 @@ class Ledger:
         entry = self.book.entries.get(decision.id)
         if entry is None:
             raise UnknownRequestError(
-                f"no request {decision.id} in this run; list them with pending_approvals", request=decision.id
+                f"no request {decision.id} in this run; `run.pending()` and `handfast approvals` list those that wait",
+                request=decision.id,
             )
         check_open(entry, decision, now)
         if self.state.signed and decision.signature is None:

@@ -1,23 +1,22 @@
-"""How a session is opened by its first message: one call to the server that creates it, or finds it."""
+"""Open a session by its first message: one call to the server that creates it, or finds it."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import timedelta
 from typing import Any, Final
 
 from temporalio.client import (
-    Client,
     WithStartWorkflowOperation,
 )
 from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
-from handfast.client.base import ANSWER_WITHIN, answered
+from handfast.client.handle import ANSWER_WITHIN, answered
+from handfast.client.start import Starter, attributes_of
 from handfast.errors import SessionClosedError
 from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.sessions import SessionInput
 from handfast.temporal.rpc import is_update_limit, typed_errors
 from handfast.temporal.visibility import about_attributes
 
@@ -27,38 +26,19 @@ WORKFLOW: Final = "AgentSession"
 class Opening:
     """Sends messages to a session that may have to be created for them."""
 
-    def __init__(
-        self,
-        client: Client,
-        task_queue: str,
-        session_id: str,
-        wire: JsonObject,
-        *,
-        attributes: TypedSearchAttributes,
-        task_timeout: timedelta,
-        check: Callable[[JsonObject, str], Awaitable[None]],
-        warn: Callable[[], None],
-    ) -> None:
-        """Remember how it would begin.
+    def __init__(self, starter: Starter, session_id: str, given: SessionInput) -> None:
+        """Remember how the session would begin.
 
         Args:
-            client: Connected.
-            task_queue: Where it would be created.
+            starter: Where it would be created.
             session_id: The workflow id.
-            wire: What it begins with, as it is sent.
-            attributes: The search attributes that it begins with, where the namespace has them.
-            task_timeout: Of its workflow tasks.
-            check: Refuses what the server would refuse to begin with.
-            warn: Is told where the attributes are missing.
+            given: Its input.
         """
-        self._client = client
-        self._task_queue = task_queue
+        self._starter = starter
+        self._client = starter.client
         self._id = session_id
-        self._wire = wire
-        self._attributes: TypedSearchAttributes | None = attributes
-        self._task_timeout = task_timeout
-        self._check = check
-        self._warn = warn
+        self._wire = given.to_start()
+        self._attributes: TypedSearchAttributes | None = attributes_of(given)
 
     async def check(self) -> None:
         """Refuse what would leave an empty session behind.
@@ -66,7 +46,7 @@ class Opening:
         Raises:
             PayloadInvalidError: What it begins with is above 1.9 MB.
         """
-        await self._check(self._wire, self._id)
+        await self._starter.check_size(self._wire, self._id)
 
     async def update(self, message: JsonObject, update_id: str) -> Any:
         """Send a message by update, and create the session for it; None where no worker answers.
@@ -116,27 +96,26 @@ class Opening:
             return
 
     def _start(self) -> dict[str, Any]:
-        """How it is created, where it does not exist."""
         return {
             "id": self._id,
-            "task_queue": self._task_queue,
-            "task_timeout": self._task_timeout,
+            "task_queue": self._starter.task_queue,
+            "task_timeout": self._starter.task_timeout,
             "id_reuse_policy": WorkflowIDReusePolicy.REJECT_DUPLICATE,
             "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
             "search_attributes": self._attributes,
         }
 
     def _lacks_attributes(self, error: RPCError) -> bool:
-        """Whether the namespace lacks our search attributes: the session is then created without."""
+        """Learn from an error that the namespace lacks our search attributes: the session is created without them."""
         if self._attributes is None or not about_attributes(error):
             return False
         self._attributes = None
-        self._warn()
+        self._starter.warn()
         return True
 
 
 def closed(session_id: str) -> SessionClosedError:
-    """The refusal of a message to a session that has ended."""
+    """Make the refusal of a message to a session that has ended."""
     return SessionClosedError(
         f"the session {session_id} is closed, and takes no more messages; begin another one", session=session_id
     )
