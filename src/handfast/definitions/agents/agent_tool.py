@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from handfast.definitions.context import RunContext
 from handfast.definitions.gates.approval import ApprovalRule
-from handfast.definitions.schema.json_schema import arguments_schema
+from handfast.definitions.schema.json_schema import arguments_schema, has_defaults_without_null
 from handfast.definitions.schema.signature import require_positional
 from handfast.definitions.tools.offered import (
     Offered,
@@ -81,7 +81,7 @@ class AgentTool(Offered):
     Attributes:
         agent: Whose loop it is.
         max_turns: Of each nested loop; None takes the agent's own limit.
-        input_builder: Makes the agent's input of the arguments.
+        input_builder: Makes the agent's input of the arguments; None: they are a text, or read as JSON.
         output_extractor: Makes the call's output of the finished loop.
         on_error: ``"tell_model"``, ``"fail"``, or a function that words the failure for the model.
     """
@@ -123,6 +123,8 @@ def agent_tool(
     _check_functions(subject, input_builder, output_extractor, on_error)
     model = TextInput if parameters is None else parameters
     schema = arguments_schema(TextInput) if parameters is None else schema_of(parameters, subject, "parameters")
+    if parameters is not None and input_builder is None and has_defaults_without_null(schema):
+        input_builder = _with_defaults
     said = description if description is not None else agent.description or f"Ask the agent {agent.name}."
     return AgentTool(
         name=chosen,
@@ -135,6 +137,11 @@ def agent_tool(
         on_error=on_error,
         **offered_schema(model, schema),
     )
+
+
+def _with_defaults(_context: RunContext[Any], arguments: BaseModel) -> str:
+    """The input of an agent that reads its arguments as JSON: the calling model wrote null for each default."""
+    return arguments.model_dump_json(by_alias=True)
 
 
 def _check_functions(subject: str, builder: object, extractor: object, on_error: object) -> None:

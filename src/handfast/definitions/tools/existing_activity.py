@@ -12,10 +12,10 @@ from handfast.definitions.gates.approval import ApprovalRule
 from handfast.definitions.gates.doubt import OnUnknown, Verify, checked_verify
 from handfast.definitions.schema.json_schema import (
     arguments_schema,
-    drop_default_nulls,
     drop_titles,
     has_defaults_without_null,
 )
+from handfast.definitions.schema.strict_values import from_strict
 from handfast.definitions.tools.function_tool import LONGEST_TIMEOUT, ErrorPolicy, check_options, check_queue
 from handfast.definitions.tools.offered import Offered, check_approval, check_name, offered_schema, schema_of
 from handfast.errors import ArgumentsInvalidError, DefinitionError
@@ -77,7 +77,7 @@ class ActivityTool(Offered):
         unknown = sorted(arguments.keys() - self.parameters["properties"].keys())
         if unknown and self._schema.get("additionalProperties", False) is False:
             raise ArgumentsInvalidError(self.name, [f"{name[:64]}: Extra inputs are not permitted" for name in unknown])
-        if drop_default_nulls(arguments, self._schema, self._schema) != arguments:
+        if from_strict(arguments, self._schema) != arguments:
             raise ArgumentsInvalidError(self.name, ["null stands for no default here: leave the field out"])
         filled = arguments if self.key_field is None else {**arguments, self.key_field: PLACEHOLDER_KEY}
         return super().validate(filled)

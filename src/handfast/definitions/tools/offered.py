@@ -11,9 +11,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticUserError
 
 from handfast.definitions.gates.approval import Approval, ApprovalRule
-from handfast.definitions.schema.json_schema import arguments_schema, drop_default_nulls, drop_titles, strict_schema
+from handfast.definitions.schema.json_schema import arguments_schema, drop_titles, strict_schema, takes_digits
 from handfast.definitions.schema.refusal import problems_of_arguments
 from handfast.definitions.schema.signature import require_positional
+from handfast.definitions.schema.strict_values import from_strict
 from handfast.definitions.tools.options import EnabledRule
 from handfast.errors import ArgumentsInvalidError, DefinitionError, JsonProfileError
 from handfast.payloads.call_items import FUNCTION_CALL
@@ -72,7 +73,7 @@ class Offered:
             ArgumentsInvalidError: It is no JSON object, or does not satisfy the schema.
         """
         try:
-            decoded = parse_json(arguments)
+            decoded = parse_json(arguments, every_digit=takes_digits(self._schema))
         except JsonProfileError as error:
             raise ArgumentsInvalidError(self.name, [error.problem]) from None
         if not isinstance(decoded, dict):
@@ -83,15 +84,16 @@ class Offered:
     def validate(self, arguments: JsonObject) -> BaseModel:
         """Return *arguments* as the arguments model.
 
-        Scalars are never coerced (``"5"`` is no int); texts become dates, UUIDs and the like where declared.
-        A null for a parameter that has a default and takes no null means the default.
+        Scalars are never coerced (``"5"`` is no int, ``1.0`` is one); texts become dates, UUIDs and the like where
+        declared. A null for anything, at any depth, that has a default and takes no null means the default.
 
         Raises:
             ArgumentsInvalidError: The text says where and what was expected, without the values.
         """
         try:
             check_json(arguments)
-            meant = drop_default_nulls(arguments, self._schema, self._schema)
+            meant = from_strict(arguments, self._schema)
+            check_json(meant)
             return self.arguments_model.model_validate_json(json.dumps(meant), strict=True)
         except JsonProfileError as error:
             raise ArgumentsInvalidError(self.name, [error.problem]) from None

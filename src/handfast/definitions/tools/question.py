@@ -14,6 +14,7 @@ from handfast.definitions.gates.approval import Approval
 from handfast.definitions.gates.escalation import Escalation
 from handfast.definitions.schema.json_schema import arguments_schema, drop_titles
 from handfast.definitions.schema.refusal import problems_of_arguments
+from handfast.definitions.schema.strict_values import from_strict
 from handfast.definitions.tools.offered import NAME_PATTERN, Offered, offered_schema
 from handfast.errors import DefinitionError, JsonProfileError
 from handfast.payloads.base import json_size
@@ -53,13 +54,14 @@ class Question(Offered):
     def problem_with(self, answer: JsonValue) -> str | None:
         """Say what keeps *answer* from being one, field by field; None where nothing does.
 
-        As for a call's arguments, scalars are never coerced.
+        As for a call's arguments, scalars are never coerced, and a null for a field with a default stands for it.
         """
         if self.form is None:
             return None if isinstance(answer, str) and answer.strip() else "the answer must be a text, and not empty"
         try:
             check_json(answer)
-            self.form.model_validate_json(json.dumps(answer), strict=True)
+            meant = from_strict(answer, self.form_schema or {})
+            self.form.model_validate_json(json.dumps(meant), strict=True)
         except JsonProfileError as error:
             return f"the answer to {self.name} is not JSON: {error.problem}"
         except ValidationError as error:
@@ -122,7 +124,7 @@ def _schema_of(subject: str, form: object) -> JsonObject:
     if not (isinstance(form, type) and issubclass(form, BaseModel)):
         raise DefinitionError(subject, "form must be a pydantic model class")
     try:
-        schema = drop_titles(form.model_json_schema())
+        schema = drop_titles(arguments_schema(form))
         check_json(schema)
     except Exception as error:
         raise DefinitionError(subject, f"the form has no JSON schema: {type(error).__name__}: {error}") from error
