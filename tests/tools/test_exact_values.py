@@ -37,7 +37,7 @@ class Total(BaseModel):
 
 
 async def test_integers_of_64_bits_arrive_exactly_everywhere(make_lab: MakeLab, cache: int) -> None:
-    """C3: in the arguments, the request, its digest as JavaScript computes it, the context, a result and the output."""
+    """Q3: in the arguments, the request, its digest as JavaScript computes it, the context, a result and the output."""
     seen: list[Any] = []
 
     @tool(approval=True)
@@ -81,7 +81,7 @@ async def test_integers_of_64_bits_arrive_exactly_everywhere(make_lab: MakeLab, 
 async def test_an_integer_written_otherwise_is_that_integer(
     make_lab: MakeLab, cache: int, written: str, meant: int
 ) -> None:
-    """C3: what is shown, approved and run is the same number, however the model wrote it."""
+    """Q3: what is shown, approved and run is the same number, however the model wrote it."""
     seen: list[int] = []
 
     @tool(approval=True)
@@ -105,7 +105,7 @@ async def test_an_integer_written_otherwise_is_that_integer(
 
 @pytest.mark.parametrize("written", ["18446744073709551616", "-9223372036854775809", "1e30", "1.5", "1e400"])
 async def test_what_cannot_be_carried_is_said_before_anybody_is_asked(make_lab: MakeLab, written: str) -> None:
-    """C3: the model reads what is wrong; nobody is asked and nothing runs."""
+    """Q3: the model reads what is wrong; nobody is asked and nothing runs."""
     ran: list[int] = []
 
     @tool(approval=True)
@@ -122,7 +122,7 @@ async def test_what_cannot_be_carried_is_said_before_anybody_is_asked(make_lab: 
 
 
 async def test_a_call_of_blanks_is_one_without_arguments(make_lab: MakeLab) -> None:
-    """C2: blanks are read like an empty text, and what goes back to the model is a valid request."""
+    """Q2: blanks are read like an empty text, and what goes back to the model is a valid request."""
     ran: list[str] = []
 
     @tool
@@ -147,7 +147,7 @@ class Line(BaseModel):
 
 
 async def test_edited_arguments_and_answers_may_hold_nulls_too(make_lab: MakeLab, cache: int) -> None:
-    """C1: what a person changes arguments to is read as what a model writes, and so is an answer to a form."""
+    """Q1: what a person changes arguments to is read as what a model writes, and so is an answer to a form."""
     seen: list[Any] = []
 
     @tool(approval=True)
@@ -172,7 +172,7 @@ async def test_edited_arguments_and_answers_may_hold_nulls_too(make_lab: MakeLab
 
 
 async def test_an_agent_that_reads_its_arguments_reads_the_defaults(make_lab: MakeLab, cache: int) -> None:
-    """C1: a nested agent is not given the nulls that the strict schema made the calling model write."""
+    """Q1: a nested agent is not given the nulls that the strict schema made the calling model write."""
 
     class Task(BaseModel):
         lines: list[Line] | Line
@@ -188,7 +188,7 @@ async def test_an_agent_that_reads_its_arguments_reads_the_defaults(make_lab: Ma
 
 
 async def test_another_teams_activity_gets_integers_as_integers(make_lab: MakeLab) -> None:
-    """C3: not every language reads 250.0 as an integer, so it is sent as 250; large ones and recursive ones arrive."""
+    """Q3: not every language reads 250.0 as an integer, so it is sent as 250; large ones and recursive ones arrive."""
     got: list[str] = []
 
     class Part(BaseModel):
@@ -218,7 +218,7 @@ async def test_another_teams_activity_gets_integers_as_integers(make_lab: MakeLa
 
 
 async def test_a_rule_sees_the_number_that_runs(make_lab: MakeLab) -> None:
-    """C3: an approval rule compares the integer, not a double beside it."""
+    """Q3: an approval rule compares the integer, not a double beside it."""
     seen: list[int] = []
 
     def rule(_context: RunContext[Any], arguments: Any) -> bool:

@@ -171,7 +171,7 @@ CASES = st.recursive(SCALARS, lambda inner: lists(inner) | objects(inner) | unio
 @settings(max_examples=400)
 @given(st.data())
 def test_nulls_of_a_strict_schema_become_the_defaults_again(data: st.DataObject) -> None:
-    """C1, C3: for any nesting of models, dataclasses, TypedDicts, lists and unions, a value as strict form asks for it
+    """Q1: for any nesting of models, dataclasses, TypedDicts, lists and unions, a value as strict form asks for it
     is read as pydantic reads the value with its defaults left out."""
     case = data.draw(CASES)
     written, plain = data.draw(case.pairs)
@@ -276,12 +276,12 @@ NULLED: list[tuple[str, Any, str, JsonValue]] = [
 
 @pytest.mark.parametrize(("kind", "written", "meant"), [pytest.param(*rest, id=name) for name, *rest in NULLED])
 def test_a_null_is_the_default_wherever_it_stands(kind: Any, written: str, meant: JsonValue) -> None:
-    """C1: a null for a field with a default is dropped, or filled where the union could mean another member without."""
+    """Q1: a null for a field with a default is dropped, or filled where the union could mean another member without."""
     assert from_strict(json.loads(written), type_schema(TypeAdapter(kind))) == meant
 
 
 def test_a_tag_is_asked_for_and_not_for_null() -> None:
-    """C1: where a field has one value only the strict schema asks for that, so that a union can be told by it."""
+    """Q1: where a field has one value only the strict schema asks for that, so that a union can be told by it."""
     strict = strict_schema(type_schema(TypeAdapter(Annotated[Cat | Dog, Field(discriminator="kind")])))
     assert strict is not None
     for name in ("Cat", "Dog"):
@@ -300,7 +300,7 @@ ORDER = '{"items": [{"sku": "a", "quantity": null}], "tree": {"name": null, "par
 
 
 def test_every_border_reads_nulls_alike() -> None:
-    """C1: a tool's arguments, those of an agent tool, a handoff's input, an answer with a form and a final output."""
+    """Q1: a tool's arguments, those of an agent tool, a handoff's input, an answer with a form and a final output."""
 
     @tool
     def order(items: list[Line] | None, tree: Tree, box: Box, pack: Pack) -> None: ...
@@ -325,7 +325,7 @@ def test_every_border_reads_nulls_alike() -> None:
 
 @pytest.mark.parametrize("kind", [pytest.param(Tree, id="of-itself"), pytest.param(list[Tree], id="a-list-of-them")])
 def test_a_recursive_model_has_a_strict_schema_with_an_object_at_its_top(kind: Any) -> None:
-    """C4: the API takes an object with properties at the top, not a reference."""
+    """Q4: the API takes an object with properties at the top, not a reference."""
     wanted = built(kind, "test").text_format()
     assert wanted["strict"]
     assert wanted["schema"]["type"] == "object"
@@ -333,7 +333,7 @@ def test_a_recursive_model_has_a_strict_schema_with_an_object_at_its_top(kind: A
 
 
 def test_recursive_models_are_parameters_like_others() -> None:
-    """C4: as arguments of an agent tool, of an existing activity, as a handoff's input and as a form."""
+    """Q4: as arguments of an agent tool, of an existing activity, as a handoff's input and as a form."""
     for offered in (
         Agent("clerk").as_tool(parameters=Tree),
         handoff("billing", input=Tree),
@@ -350,7 +350,7 @@ def test_recursive_models_are_parameters_like_others() -> None:
 
 
 def test_members_that_are_alike_cost_no_exponential_time() -> None:
-    """C1: two members that both hold themselves are read once for each part of the value, not once for each path."""
+    """Q1: two members that both hold themselves are read once for each part of the value, not once for each path."""
 
     class Left(BaseModel):
         child: Left | Right | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, Generic, Literal, TypeAlias, cast, get_args, overload
 
@@ -14,6 +14,7 @@ from handfast.definitions.context import RunContext, ToolContext
 from handfast.definitions.gates.approval import ApprovalRule
 from handfast.definitions.gates.doubt import Ask, OnUnknown, Verify, checked_verify, policy_of
 from handfast.definitions.gates.revalidation import Revalidate, checked_revalidate
+from handfast.definitions.schema.call_form import CallForm
 from handfast.definitions.schema.signature import read_signature, require_positional
 from handfast.definitions.secret import SecretParameter
 from handfast.definitions.tools.offered import Offered, check_approval, check_name, offered_schema
@@ -67,7 +68,7 @@ class Tool(Offered, Generic[P, R]):
     Attributes:
         function: The wrapped function.
         task_queue: Where its activity is scheduled; None is the run's own.
-        takes_context: Whether the function wants a `ToolContext` as first argument.
+        form: How the function takes its values.
         context_type: The C of ``ToolContext[C]``, None where there is none.
         secrets: Parameters that the worker fills in.
 
@@ -82,7 +83,7 @@ class Tool(Offered, Generic[P, R]):
     idempotency_key: IdempotencyKey | None
     task_queue: str | None
     is_async: bool
-    takes_context: bool
+    form: CallForm = field(compare=False, repr=False)
     context_type: type[Any] | None
     retry: Retry | None = None
     on_cancel: OnCancel | None = None
@@ -108,7 +109,7 @@ class Tool(Offered, Generic[P, R]):
         `on_error`."""
         guarded = self.input_guardrails or self.output_guardrails
         asked = guarded or self.on_cancel or self.revalidate
-        return bool(self.takes_context or asked or callable(self.on_error))
+        return bool(self.form.context is not None or asked or callable(self.on_error))
 
     @property
     def __name__(self) -> str:
@@ -124,13 +125,12 @@ class Tool(Offered, Generic[P, R]):
         return policy_of(self.on_unknown) or ("ask" if gated else "tell_model")
 
     def bind(self, arguments: JsonObject) -> dict[str, Any]:
-        """Return the keyword arguments for the function, as real Python values; without the context.
+        """Return the function's values by parameter, as real Python values; without context and secrets.
 
         Raises:
             ArgumentsInvalidError: As `validate`.
         """
-        model = self.validate(arguments)
-        return {name: getattr(model, name) for name in self.arguments_model.model_fields}
+        return self.form.values(self.validate(arguments))
 
 
 @overload
@@ -182,8 +182,9 @@ def tool(
 ) -> Any:
     """Make a tool of a sync or async function. Used as ``@tool`` or ``@tool(...)``.
 
-    Every parameter needs an annotation that pydantic can build; a `ToolContext` may come first. A
-    Google-style docstring gives the model the description and, from ``Args:``, a line for each parameter.
+    Every parameter needs an annotation that pydantic reads from JSON, and means what it means to
+    `pydantic.validate_call`; a `ToolContext` may come first. A Google-style docstring gives the model the description
+    and, from ``Args:``, a line for each parameter.
 
     Args:
         effect: ``"read_only"`` and ``"idempotent"`` calls are retried; ``"at_most_once"`` gets one attempt.
@@ -235,7 +236,7 @@ def tool(
             idempotency_key=idempotency_key,
             task_queue=task_queue,
             is_async=inspect.iscoroutinefunction(function),
-            takes_context=signature.takes_context,
+            form=signature.form,
             context_type=signature.context_type,
             secrets=signature.secrets,
             retry=checked_retry(subject, retry, effect),
