@@ -80,7 +80,7 @@ class Bounded(BaseModel):
         pytest.param({"input": dict}, "input must be a pydantic model", id="input"),
         pytest.param({"output": "Receipt"}, "output must be a pydantic model", id="output"),
         pytest.param({"task_queue": ""}, "task_queue must be", id="queue"),
-        pytest.param({"task_queue": "q" * 201}, "task_queue must be", id="queue-long"),
+        pytest.param({"task_queue": "q" * 201}, "task_queue has 201 characters; at most 200", id="queue-long"),
         pytest.param({"activity": 7}, "activity must be", id="activity"),
         pytest.param({"timeout": timedelta(0)}, "timeout must be", id="timeout"),
         pytest.param({"heartbeat_timeout": 3}, "heartbeat_timeout must be", id="heartbeat"),

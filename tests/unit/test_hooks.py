@@ -21,8 +21,12 @@ class Wrong(AgentHooks):
     ("hooks", "problem"),
     [
         pytest.param([AgentHooks], "hooks must hold AgentHooks objects, not the class AgentHooks", id="class"),
-        pytest.param([print], "hooks must hold AgentHooks objects, not a builtin_function_or_method", id="function"),
-        pytest.param([Wrong()], "Wrong.on_tool_end must take exactly 2 positional arguments", id="signature"),
+        pytest.param([print], "hooks must hold AgentHooks objects, not the function print", id="function"),
+        pytest.param(
+            [Wrong()],
+            "Wrong.on_tool_end, given the tool context and the end, must take exactly 2 positional arguments",
+            id="signature",
+        ),
     ],
 )
 def test_what_is_no_hook_is_refused_by_name(hooks: Any, problem: str) -> None:

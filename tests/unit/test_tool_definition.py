@@ -440,7 +440,7 @@ def two_arguments(ctx: object, arguments: object) -> bool:
         pytest.param({"name": "ends\n"}, "1 to 64 letters", id="name-with-newline"),
         pytest.param({"effect": "readonly"}, "effect must be one of", id="effect"),
         pytest.param({"on_unknown": "retry"}, "on_unknown must be one of", id="on-unknown"),
-        pytest.param({"on_error": "retry"}, "on_error must be one of", id="on-error"),
+        pytest.param({"on_error": "retry"}, "on_error must be 'tell_model', 'fail', or a function", id="on-error"),
         pytest.param({"timeout": timedelta(0)}, "timeout must be", id="timeout-zero"),
         pytest.param({"timeout": 5}, "timeout must be", id="timeout-number"),
         pytest.param({"approval": "yes"}, "approval must be", id="approval-text"),

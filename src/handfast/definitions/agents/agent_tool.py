@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from handfast.definitions.checks import check_function, check_text
 from handfast.definitions.context import RunContext
 from handfast.definitions.gates.approval import ApprovalRule
 from handfast.definitions.schema.json_schema import arguments_schema, has_defaults_without_null
-from handfast.definitions.schema.signature import require_positional
 from handfast.definitions.tools.offered import (
     Offered,
     check_approval,
@@ -20,7 +20,6 @@ from handfast.definitions.tools.offered import (
     offered_schema,
     schema_of,
 )
-from handfast.errors import DefinitionError
 from handfast.payloads.json_profile import JsonObject, JsonValue
 
 if TYPE_CHECKING:
@@ -120,6 +119,7 @@ def agent_tool(
     check_name(subject, chosen)
     check_approval(subject, approval)
     check_turns(subject, max_turns)
+    check_text(subject, "description", description, none=True)
     _check_functions(subject, input_builder, output_extractor, on_error)
     model = TextInput if parameters is None else parameters
     schema = arguments_schema(TextInput) if parameters is None else schema_of(parameters, subject, "parameters")
@@ -145,19 +145,10 @@ def _with_defaults(_context: RunContext[Any], arguments: BaseModel) -> str:
 
 
 def _check_functions(subject: str, builder: object, extractor: object, on_error: object) -> None:
-    for option, function, given in (
-        ("input_builder", builder, "run context and arguments"),
-        ("output_extractor", extractor, "run context and nested run"),
-    ):
-        if function is None:
-            continue
-        if not callable(function):
-            raise DefinitionError(subject, f"{option} must be a function of {given}")
-        require_positional(function, 2, subject, f"{option}, given {given},")
-    if isinstance(on_error, str):
-        if on_error not in ("tell_model", "fail"):
-            raise DefinitionError(subject, "on_error must be 'tell_model', 'fail', or a function")
-    elif not callable(on_error):
-        raise DefinitionError(subject, "on_error must be 'tell_model', 'fail', or a function")
-    else:
-        require_positional(on_error, 2, subject, "on_error, given run context and failure,")
+    if builder is not None:
+        check_function(subject, "input_builder", builder, "the run context", "the arguments")
+    if extractor is not None:
+        check_function(subject, "output_extractor", extractor, "the run context", "the nested run")
+    if on_error not in ("tell_model", "fail"):
+        also = "'tell_model', 'fail', or "
+        check_function(subject, "on_error", on_error, "the run context", "the failure", also=also)

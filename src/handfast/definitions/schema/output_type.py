@@ -30,6 +30,8 @@ _UNBUILDABLE: Final = (
     ValueError,
     AttributeError,
     RecursionError,
+    LookupError,
+    SyntaxError,
 )
 
 
@@ -132,7 +134,7 @@ def built(kind: Any, subject: str) -> OutputType:
         adapter: TypeAdapter[Any] = TypeAdapter(kind)
         schema = type_schema(adapter)
     except _UNBUILDABLE as error:
-        why = next(iter(str(error).splitlines()), type(error).__name__)
+        why = next(iter(str(error).splitlines()), type(error).__name__).partition(". Set `arbitrary_types_allowed")[0]
         raise DefinitionError(subject, f"output_type has no schema: {why}") from error
     return OutputType(name=_name(kind), schema=schema, wrapped=schema.get("type") != "object", adapter=adapter)
 

@@ -25,7 +25,7 @@ from handfast.definitions.secret import SecretParameter, secret_of
 from handfast.errors import DefinitionError
 from handfast.payloads.json_profile import JsonObject
 
-__all__ = ["ParsedDocstring", "Signature", "parse_docstring", "read_signature", "require_positional"]
+__all__ = ["ParsedDocstring", "Signature", "parse_docstring", "read_signature"]
 
 _CONFIG: Final = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=())
 
@@ -79,26 +79,6 @@ def read_signature(function: Callable[..., Any], subject: str) -> Signature:
         context_type=None if context is None else _type_of_context(_bare(hints[context])),
         secrets=secrets,
     )
-
-
-def require_positional(function: Callable[..., Any], count: int, subject: str, role: str) -> None:
-    """Check that *function* takes exactly *count* positional arguments, and nothing else that is required.
-
-    Raises:
-        DefinitionError: For *subject*; *role* says what the function is and takes.
-    """
-    try:
-        signature = inspect.signature(function)
-        signature.bind(*(None for _ in range(count)))
-    except (TypeError, ValueError):
-        raise DefinitionError(subject, f"{role} must take exactly {_arguments(count)}") from None
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    if sum(parameter.kind in positional for parameter in signature.parameters.values()) != count:
-        raise DefinitionError(subject, f"{role} must take exactly {_arguments(count)}")
-
-
-def _arguments(count: int) -> str:
-    return "one positional argument" if count == 1 else f"{count} positional arguments"
 
 
 def _resolve_hints(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ConfigDict
 
+from handfast.definitions.checks import check_choice, check_duration, check_text
 from handfast.definitions.gates.approval import ApprovalRule
 from handfast.definitions.gates.doubt import OnUnknown, Verify, checked_verify
 from handfast.definitions.schema.json_schema import (
@@ -130,15 +131,14 @@ def activity_tool(
     """
     subject = f"activity tool {name!r}"
     check_name(subject, name)
-    check_options(subject, effect, on_unknown, on_error, timeout)
+    check_options(subject, effect, on_unknown, timeout)
+    check_choice(subject, "on_error", on_error, get_args(ErrorPolicy))
     check_approval(subject, approval)
-    _check_pause(subject, "start_within", start_within)
-    if heartbeat_timeout is not None:
-        _check_pause(subject, "heartbeat_timeout", heartbeat_timeout)
+    check_duration(subject, "start_within", start_within, most=LONGEST_TIMEOUT)
+    check_duration(subject, "heartbeat_timeout", heartbeat_timeout, most=LONGEST_TIMEOUT, none="none")
     check_queue(subject, task_queue)
     check_queue(subject, activity, "activity")
-    if not isinstance(description, str):
-        raise DefinitionError(subject, "description must be a string")
+    check_text(subject, "description", description)
     return ActivityTool(
         name=name,
         description=description,
@@ -157,11 +157,6 @@ def activity_tool(
         verify=checked_verify(subject, verify, effect),
         **_input_schema(subject, input, key_field),
     )
-
-
-def _check_pause(subject: str, option: str, pause: object) -> None:
-    if not (isinstance(pause, timedelta) and timedelta(0) < pause <= LONGEST_TIMEOUT):
-        raise DefinitionError(subject, f"{option} must be a positive timedelta of at most {LONGEST_TIMEOUT.days} days")
 
 
 def _input_schema(subject: str, model: type[BaseModel] | None, key_field: str | None) -> dict[str, Any]:
