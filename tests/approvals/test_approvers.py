@@ -372,7 +372,7 @@ async def test_the_inbox_of_a_group(make_lab: MakeLab, effects: Effects) -> None
         ({"approvers": [f"p{n}" for n in range(21)]}, "20 at most"),
         ({"exclude_requester": 1}, "exclude_requester must be True or False"),
         ({"veto": None}, "veto must be True or False"),
-        ({"on_edit": "always"}, "on_edit must be one of ask_again, accept, or None"),
+        ({"on_edit": "always"}, "on_edit must be one of 'ask_again', 'accept', None"),
         ({"on_edit": "accept", "quorum": 2}, "votes on different arguments"),
     ],
 )

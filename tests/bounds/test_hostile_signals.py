@@ -83,7 +83,7 @@ STARTS: dict[str, tuple[list[Payload], str, str]] = {
     "max_turns is a bool": ([plain({"agent": "desk", "input": "go", "max_turns": True})], "StartInvalid", "max_turns"),
     "lone surrogate": ([plain({"agent": "desk", "input": "\ud800"})], "StartInvalid", "surrogate"),
     "NaN": ([plain({"agent": "desk", "input": "go", "context": {"x": float("nan")}})], "StartInvalid", "finite"),
-    "2^70": ([plain({"agent": "desk", "input": "go", "context": {"x": 2**70}})], "StartInvalid", "2^53"),
+    "2^70": ([plain({"agent": "desk", "input": "go", "context": {"x": 2**70}})], "StartInvalid", "beyond 64 bits"),
     "depth 500": ([raw(b'{"agent": "desk", "input": ' + b"[" * 500 + b"]" * 500 + b"}")], "StartInvalid", "nested"),
     "20,000 wrong labels": (
         [plain({"agent": "desk", "input": "go", "labels": {f"=={n}": n for n in range(20_000)}})],

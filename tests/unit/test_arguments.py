@@ -163,7 +163,7 @@ def test_a_definition_says_whose_argument_it_is() -> None:
     ):
         HandfastPlugin(billing)  # type: ignore[arg-type]
     with pytest.raises(
-        DefinitionError, match=r"^agent 'desk': handoffs must be a list .*, not a str; write \['billing'\]"
+        DefinitionError, match=r"^agent 'desk': handoffs must be a list .*, not the text 'billing'; write \['billing'\]"
     ):
         Agent("desk", handoffs="billing")
     with pytest.raises(DefinitionError, match=r"^HandfastPlugin: models must be a mapping, not a str"):

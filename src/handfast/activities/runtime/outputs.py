@@ -15,7 +15,7 @@ from handfast.definitions.tools.content import File, Image, Text, parts_of
 from handfast.errors import JsonProfileError
 from handfast.payloads.base import json_size
 from handfast.payloads.cutting import cut
-from handfast.payloads.json_profile import MAX_DEPTH, JsonValue, check_json, scrub
+from handfast.payloads.json_profile import MAX_DEPTH, JsonValue, check_json, scrub, spelled_integers
 from handfast.payloads.tool_call import ERROR_TEXT_BYTES, RESULT_BYTES
 
 _ANY: Final[TypeAdapter[Any]] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
@@ -77,14 +77,14 @@ def _bounded(text: str, *, json: bool) -> Shaped:
 
 
 def plain_json(value: object) -> JsonValue:
-    """Turn any object that pydantic can read into JSON.
+    """Turn any object that pydantic can read into JSON; integers beyond 64 bits become strings of their digits.
 
     Raises:
         JsonProfileError: It has no JSON, or none that can be recorded.
     """
     try:
         _refuse_unreadable(value, 0)
-        plain: JsonValue = _ANY.dump_python(value, mode="json", warnings="error")
+        plain: JsonValue = spelled_integers(_ANY.dump_python(value, mode="json", warnings="error"))
         check_json(plain)
     except JsonProfileError:
         raise

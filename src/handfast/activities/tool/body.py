@@ -52,8 +52,7 @@ class ToolBody:
         """Take everything that the function needs; nothing starts yet."""
         self._tool = tool
         self._context = context
-        self._args = (context,) if tool.takes_context else ()
-        self._kwargs = arguments
+        self._args, self._kwargs = tool.form.passed(arguments, context)
         self._runtime = runtime
         self._cancelled = context.cancel_event if context is not None else threading.Event()
         self._stop = asyncio.Event()

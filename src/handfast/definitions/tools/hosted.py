@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from handfast.definitions.checks import check_mapping, check_text, listed
 from handfast.definitions.gates.approval import ApprovalRule
 from handfast.definitions.tools.offered import Offered, check_approval, check_name
 from handfast.errors import DefinitionError, JsonProfileError
@@ -91,9 +92,11 @@ def file_search(vector_store_ids: Sequence[str], **options: Any) -> HostedTool:
     Raises:
         DefinitionError: There is no store, or an option is no JSON.
     """
-    stores = [] if isinstance(vector_store_ids, str) else list(vector_store_ids)
-    if not stores or not all(_is_text(each) for each in stores):
-        raise DefinitionError("file_search", "vector_store_ids must be a list of at least one id")
+    stores = listed("file_search", "vector_store_ids", vector_store_ids, "ids")
+    if not stores:
+        raise DefinitionError("file_search", "vector_store_ids must hold at least one id")
+    for each in stores:
+        check_text("file_search", "an id among vector_store_ids", each, filled=True)
     return _hosted("file_search", {**options, "vector_store_ids": stores})
 
 
@@ -107,6 +110,8 @@ def code_interpreter(container: str | Mapping[str, Any] | None = None, **options
     Raises:
         DefinitionError: An option is no JSON.
     """
+    if container is not None and not isinstance(container, str):
+        check_mapping("code_interpreter", "container", container)
     wanted = {"type": "auto"} if container is None else container if isinstance(container, str) else dict(container)
     return _hosted("code_interpreter", {**options, "container": wanted})
 
@@ -158,10 +163,16 @@ def hosted_mcp(
     if (server_url is None) == (connector_id is None):
         raise DefinitionError(subject, "give either server_url or connector_id")
     check_approval(subject, approval)
+    for option, text in (("server_url", server_url), ("connector_id", connector_id), ("authorization", authorization)):
+        check_text(subject, option, text, filled=True, none=True)
+    if headers is not None:
+        check_mapping(subject, "headers", headers)
+    if allowed_tools is not None and not isinstance(allowed_tools, Mapping):
+        allowed_tools = listed(subject, "allowed_tools", allowed_tools, "names")
     given: dict[str, Any] = {
         "server_url": server_url,
         "connector_id": connector_id,
-        "allowed_tools": list(allowed_tools) if isinstance(allowed_tools, Sequence) else allowed_tools,
+        "allowed_tools": allowed_tools,
         "headers": headers,
         "authorization": authorization,
     }
@@ -186,10 +197,6 @@ def split_hosted(
     if twice is not None:
         raise DefinitionError(subject, f"two of its hosted MCP servers are labelled {twice!r}; rename one")
     return [each for each in tools if not isinstance(each, HostedTool)], hosted
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value)
 
 
 def _hosted(kind: str, options: Mapping[str, Any]) -> HostedTool:
