@@ -18,7 +18,7 @@ PYTEST = $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-crash quick quick-tests test test-slow test-replayed check wheel collected scenarios api promises \
+.PHONY: help demo demo-crash quick quick-tests test test-slow test-replayed check types wheel collected scenarios api promises \
 	record figures crash-matrix soak mutants bench clean
 
 help: ## Say what there is to make
@@ -48,11 +48,13 @@ test-slow: $(READY) ## Run the tests beside six busy processes, as on a machine 
 test-replayed: $(READY) ## Run the tests of the runtime with every run replayed at each of its tasks (slow; not in `test`)
 	HANDFAST_TEST_CACHE=0 $(PYTEST) $(or $(TESTS),$(REPLAYED))
 
-check: $(READY) ## Types, lint, format, import rules
-	$(BIN)/mypy --explicit-package-bases $(TYPED)
+check: types ## Types, lint, format, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+
+types: $(READY)
+	$(BIN)/mypy --explicit-package-bases $(TYPED)
 
 wheel: $(READY) ## Build the wheel, look into it, and run tests against it
 	$(BIN)/python tests/wheel/check_wheel.py $(WHEEL_TESTS)
