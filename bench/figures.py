@@ -1,6 +1,6 @@
 """Measure the source: how long files are, how much is said in them, and how full folders are.
 
-Usage: figures.py [PAGE]   Prints the table, or writes it between the two marks of a page.
+Usage: figures.py [PAGE]   Prints them as a row of a table, or puts the row in place of that of a page.
 Blank lines do not count where lines are compared with 60, nor where comments are counted per hundred lines.
 """
 
@@ -18,12 +18,16 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 SOURCE: Final = ROOT / "src" / "handfast"
-BEGIN: Final = "<!-- figures: `make figures` -->"
-END: Final = "<!-- end of the figures -->"
+NAME: Final = "| handfast |"
 
 
-def table(source: Path) -> str:
-    """Return the figures of the Python files below *source* as one row under a head."""
+def row(source: Path) -> str:
+    """Return the figures of the Python files below *source*.
+
+    They are the number of files; the median of their lines; how many have less than 60; public classes, functions and
+    methods with a docstring; comments in a hundred lines; the median of the imports in a file; names that end in -ing;
+    and the number of files in the fullest folder.
+    """
     files = sorted(source.rglob("*.py"))
     texts = [file.read_text() for file in files]
     trees = [ast.parse(text) for text in texts]
@@ -32,21 +36,18 @@ def table(source: Path) -> str:
     public = [documented for tree in trees for documented in _public(tree)]
     comments = sum(map(_comments, texts))
     gerunds = [file for file in files if file.stem.endswith("ing")]
-    fullest, count = Counter(file.parent for file in files).most_common(1)[0]
-    figures = {
-        "files": len(files),
-        "median lines": round(median(lines)),
-        "longest": max(lines),
-        "< 60 lines": _percent(sum(count < 60 for count in filled), len(files)),
-        "public docstrings": _percent(sum(public), len(public)),
-        "comments / 100 lines": round(100 * comments / sum(filled), 1),
-        "imports / file": round(median(map(_imports, trees))),
-        "-ing names": _percent(len(gerunds), len(files)),
-        "fullest folder": f"{count} ({fullest.relative_to(source.parent)})",
-    }
-    head = "| " + " | ".join(figures) + " |"
-    row = "| " + " | ".join(map(str, figures.values())) + " |"
-    return "\n".join([head, "|---" * len(figures) + "|", row])
+    [(_, fullest)] = Counter(file.parent for file in files).most_common(1)
+    figures = (
+        len(files),
+        round(median(lines)),
+        _percent(sum(count < 60 for count in filled), len(files)),
+        _percent(sum(public), len(public)),
+        round(100 * comments / sum(filled), 1),
+        round(median(map(_imports, trees))),
+        _percent(len(gerunds), len(files)),
+        fullest,
+    )
+    return " | ".join([NAME.removesuffix(" |"), *map(str, figures)]) + " |"
 
 
 def _public(tree: ast.Module) -> Iterator[bool]:
@@ -69,14 +70,13 @@ def _percent(part: int, whole: int) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Print the table, or write it into a page."""
+    """Print the row, or write it into a page."""
     if not arguments:
-        sys.stdout.write(f"{table(SOURCE)}\n")
+        sys.stdout.write(f"{row(SOURCE)}\n")
         return
     page = Path(arguments[0])
-    before, rest = page.read_text().split(BEGIN)
-    _, after = rest.split(END)
-    page.write_text(f"{before}{BEGIN}\n\n{table(SOURCE)}\n\n{END}{after}")
+    lines = page.read_text().splitlines()
+    page.write_text("\n".join(row(SOURCE) if line.startswith(NAME) else line for line in lines) + "\n")
 
 
 if __name__ == "__main__":
