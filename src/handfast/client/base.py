@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
 from typing import Any, Final
@@ -24,7 +25,8 @@ from handfast.errors import REFUSALS, RefusalError, RunEndedError, UpdateLimitEr
 from handfast.history.chain import chain_of, current
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.runs import OWN_WORKFLOWS, RunPhase
-from handfast.temporal.rpc import is_not_ready, is_update_limit, typed_errors
+from handfast.temporal.rpc import is_failed, is_not_ready, is_update_limit, typed_errors
+from handfast.temporal.updates import patiently, turn
 
 ANSWER_WITHIN: Final = timedelta(seconds=5)
 """How long a worker may take to answer."""
@@ -104,16 +106,16 @@ class Reach:
         description = await self._describe()
         if description.status is not WorkflowExecutionStatus.RUNNING:
             raise self._ended(description)
-        updating = self._handle.execute_update(f"{self._prefix(description)}{name}", arg, rpc_timeout=ANSWER_WITHIN)
+        full, update_id = f"{self._prefix(description)}{name}", str(uuid.uuid4())
         with typed_errors(self._client, self.id):
             try:
-                answer = await answered(updating)
+                answer = await self._answer(full, arg, update_id)
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND:  # it ended in between
                     raise self._ended(await self._describe()) from error
                 if is_update_limit(error):
                     raise UpdateLimitError(self.id) from error
-                if not is_not_ready(error):
+                if not (is_not_ready(error) or is_failed(error)):
                     raise
                 answer = None
         if answer is None:
@@ -123,11 +125,20 @@ class Reach:
     async def _try_update(self, name: str, arg: JsonObject, update_id: str) -> Any:
         """Send an update that a signal can stand in for; None where only that is left."""
         try:
-            return await answered(self._handle.execute_update(name, arg, id=update_id, rpc_timeout=ANSWER_WITHIN))
+            return await self._answer(name, arg, update_id)
         except RPCError as error:
-            if is_update_limit(error) or is_not_ready(error):
+            if is_update_limit(error) or is_not_ready(error) or is_failed(error):
                 return None
             raise
+
+    async def _answer(self, name: str, arg: JsonObject, update_id: str) -> Any:
+        """Send an update under one id, so that it counts once; None where no worker answers it in time."""
+
+        def send() -> Awaitable[Any]:
+            return answered(self._handle.execute_update(name, arg, id=update_id, rpc_timeout=ANSWER_WITHIN))
+
+        async with turn(self.id) as mine:
+            return await patiently(send) if mine else None
 
     async def _update_or_signal(self, name: str, arg: JsonObject, update_id: str) -> Any:
         """Send an update, or, where no worker answers it, the signal of the same name; None where that is left.
@@ -136,17 +147,22 @@ class Reach:
             RefusalError: One of its subclasses, from the worker; `RunEndedError` where the server says so.
             RunNotFoundError: The server does not know the run.
         """
-        full = f"{self._prefix(await self._describe())}{name}"
+        description = await self._describe()
         with typed_errors(self._client, self.id):
-            try:
-                answer = await self._try_update(full, arg, update_id)
-                if answer is None:
-                    await self._handle.signal(full, arg)
-            except RPCError as error:
-                if error.status is RPCStatusCode.NOT_FOUND:
-                    raise self._ended(await self._describe()) from error
-                raise
-        return answer
+            while True:
+                full = f"{self._prefix(description)}{name}"
+                try:
+                    answer = await self._try_update(full, arg, update_id)
+                    if answer is None:
+                        await patiently(lambda named=full: self._handle.signal(named, arg))  # type: ignore[misc]
+                except RPCError as error:
+                    if error.status is not RPCStatusCode.NOT_FOUND:
+                        raise
+                    former, description = description.run_id, await self._describe()
+                    if description.status is WorkflowExecutionStatus.RUNNING and description.run_id != former:
+                        continue  # it went on in a fresh history in between
+                    raise self._ended(description) from error
+                return answer
 
     def _ended(self, description: WorkflowExecutionDescription) -> RunEndedError:
         state = ENDED.get(description.status, "ended") if description.status else "ended"

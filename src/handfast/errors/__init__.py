@@ -32,6 +32,7 @@ from handfast.errors.runs import (
     RunFailedError,
     RunGoesOnError,
     RunNotFoundError,
+    SignalLimitError,
     UpdateLimitError,
     WaitingForPeople,
 )
@@ -41,6 +42,7 @@ from handfast.errors.server import (
     PortBusyError,
     SearchAttributesMissingError,
     ServerBinaryMissingError,
+    ServerFailedError,
     ServerStartError,
     ServerUnavailableError,
 )
@@ -145,10 +147,12 @@ __all__ = [
     "SecretMissingError",
     "SecretUnavailableError",
     "ServerBinaryMissingError",
+    "ServerFailedError",
     "ServerStartError",
     "ServerUnavailableError",
     "SessionClosedError",
     "SessionNotFoundError",
+    "SignalLimitError",
     "SignatureInvalidError",
     "SignerNotAllowedError",
     "SigningKeyRetiredError",
