@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -26,7 +27,8 @@ from handfast.errors import REFUSALS, RefusalError, RunEndedError, UpdateLimitEr
 from handfast.history.chain import chain_of, current
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.runs import OWN_WORKFLOWS, RunPhase
-from handfast.temporal.rpc import is_not_ready, is_update_limit, typed_errors
+from handfast.temporal.rpc import is_failed, is_not_ready, is_update_limit, typed_errors
+from handfast.temporal.updates import patiently, turn
 
 ANSWER_WITHIN: Final = timedelta(seconds=5)
 """How long a worker may take to answer."""
@@ -146,16 +148,16 @@ class Handle:
         description = await self.describe()
         if description.status is not WorkflowExecutionStatus.RUNNING:
             raise self.ended(description)
-        updating = self.workflow.execute_update(f"{self.prefix(description)}{name}", arg, rpc_timeout=ANSWER_WITHIN)
+        full, update_id = f"{self.prefix(description)}{name}", str(uuid.uuid4())
         with typed_errors(self.client, self.id):
             try:
-                answer = await answered(updating)
+                answer = await self._answer(full, arg, update_id)
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND:  # it ended in between
                     raise self.ended(await self.describe()) from error
                 if is_update_limit(error):
                     raise UpdateLimitError(self.id) from error
-                if not is_not_ready(error):
+                if not (is_not_ready(error) or is_failed(error)):
                     raise
                 answer = None
         if answer is None:
@@ -164,11 +166,20 @@ class Handle:
 
     async def _try_update(self, name: str, arg: JsonObject, update_id: str) -> Any:
         try:
-            return await answered(self.workflow.execute_update(name, arg, id=update_id, rpc_timeout=ANSWER_WITHIN))
+            return await self._answer(name, arg, update_id)
         except RPCError as error:
-            if is_update_limit(error) or is_not_ready(error):
+            if is_update_limit(error) or is_not_ready(error) or is_failed(error):
                 return None
             raise
+
+    async def _answer(self, name: str, arg: JsonObject, update_id: str) -> Any:
+        """Send an update under one id, so that it counts once; None where no worker answers it in time."""
+
+        def send() -> Awaitable[Any]:
+            return answered(self.workflow.execute_update(name, arg, id=update_id, rpc_timeout=ANSWER_WITHIN))
+
+        async with turn(self.id) as mine:
+            return await patiently(send) if mine else None
 
     async def update_or_signal(self, name: str, arg: JsonObject, update_id: str) -> Any:
         """Send an update, or, where no worker answers it, the signal of the same name; None after a signal.
@@ -177,17 +188,22 @@ class Handle:
             RefusalError: One of its subclasses, from the worker; `RunEndedError` where the server says so.
             RunNotFoundError: The server does not know the run.
         """
-        full = f"{self.prefix(await self.describe())}{name}"
+        description = await self.describe()
         with typed_errors(self.client, self.id):
-            try:
-                answer = await self._try_update(full, arg, update_id)
-                if answer is None:
-                    await self.workflow.signal(full, arg)
-            except RPCError as error:
-                if error.status is RPCStatusCode.NOT_FOUND:
-                    raise self.ended(await self.describe()) from error
-                raise
-        return answer
+            while True:
+                full = f"{self.prefix(description)}{name}"
+                try:
+                    answer = await self._try_update(full, arg, update_id)
+                    if answer is None:
+                        await patiently(lambda named=full: self.workflow.signal(named, arg))  # type: ignore[misc]
+                except RPCError as error:
+                    if error.status is not RPCStatusCode.NOT_FOUND:
+                        raise
+                    former, description = description.run_id, await self.describe()
+                    if description.status is WorkflowExecutionStatus.RUNNING and description.run_id != former:
+                        continue  # it went on in a fresh history in between
+                    raise self.ended(description) from error
+                return answer
 
     def ended(self, description: WorkflowExecutionDescription) -> RunEndedError:
         """Make the refusal of a message to a run that has ended."""

@@ -34,6 +34,7 @@ from handfast.errors.runs import (
     RunFailedError,
     RunGoesOnError,
     RunNotFoundError,
+    SignalLimitError,
     UpdateLimitError,
     WaitingForPeople,
 )
@@ -44,6 +45,7 @@ from handfast.errors.server import (
     PortBusyError,
     SearchAttributesMissingError,
     ServerBinaryMissingError,
+    ServerFailedError,
     ServerStartError,
     ServerUnavailableError,
 )
@@ -150,10 +152,12 @@ __all__ = [
     "SecretMissingError",
     "SecretUnavailableError",
     "ServerBinaryMissingError",
+    "ServerFailedError",
     "ServerStartError",
     "ServerUnavailableError",
     "SessionClosedError",
     "SessionNotFoundError",
+    "SignalLimitError",
     "SignatureInvalidError",
     "SignerNotAllowedError",
     "SigningKeyRetiredError",

@@ -59,6 +59,18 @@ class OtherProjectError(ServerUnavailableError):
         self.project = project
 
 
+class ServerFailedError(HandfastError):
+    """A Temporal server answers, and could not do what was asked: it is overloaded, or fails itself."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(
+            f"the Temporal server at {address} answers, and could not do this ({reason}); try again, and if it goes on "
+            "look at its load, its disk and its log"
+        )
+        self.address = address
+        self.reason = reason
+
+
 class NamespaceNotFoundError(HandfastError):
     """The server does not have the client's namespace."""
 

@@ -9,17 +9,19 @@ from datetime import timedelta
 from typing import Any, Final, Self
 
 import openai
-from temporalio import activity
+from temporalio import activity, workflow
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import (
     ActivityInboundInterceptor,
     ActivityOutboundInterceptor,
     ExecuteActivityInput,
     Interceptor,
+    StartActivityInput,
     Worker,
     WorkerConfig,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
+    WorkflowOutboundInterceptor,
     WorkflowRunner,
 )
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
@@ -37,6 +39,7 @@ from handfast.payloads.undecodable import UNREADABLE, Undecodable
 from handfast.workflows.continuation.archive import ArchiveRun
 from handfast.workflows.run import AgentRun
 from handfast.workflows.session import AgentSession
+from handfast.workflows.tasks.settle import BY_ANY_WORKER
 
 WORKFLOWS: Final[tuple[type, ...]] = (AgentRun, AgentSession, ArchiveRun)
 
@@ -60,6 +63,18 @@ class _Inbound(ActivityInboundInterceptor):
         if unread is not None and unread.encrypted and activity.info().activity_type.startswith("handfast."):
             raise ApplicationError(unread.problem, type=UNREADABLE, next_retry_delay=KEY_AGAIN)
         return await super().execute_activity(input)
+
+
+class _WorkflowOutbound(WorkflowOutboundInterceptor):
+    def start_activity(self, input: StartActivityInput) -> workflow.ActivityHandle[Any]:
+        if BY_ANY_WORKER.get():
+            input.disable_eager_execution = True
+        return super().start_activity(input)
+
+
+class _WorkflowInbound(WorkflowInboundInterceptor):
+    def init(self, outbound: WorkflowOutboundInterceptor) -> None:
+        super().init(_WorkflowOutbound(outbound))
 
 
 class BeatGuard(Interceptor):
@@ -99,10 +114,10 @@ class PluginParts(BeatGuard):
     def workflow_interceptor_class(
         self, input: WorkflowInterceptorClassInput
     ) -> type[WorkflowInboundInterceptor] | None:
-        """Give validators the worker's keys; workflows are not intercepted."""
+        """Give validators the worker's keys, and let our workflows say which activities the task queue hands out."""
         if self.runtime.trusted is not None:
             input.unsafe_extern_functions[VERIFY] = verifier(self.runtime.trusted)
-        return None
+        return _WorkflowInbound
 
     def put_in(self, config: WorkerConfig) -> None:
         """Add our workflows, our activities, and the guard of the begun mark; pass Handfast through the sandbox."""

@@ -61,6 +61,7 @@ class ModelTurns:
             f"{frame.agent} · turn {frame.turn + 1}",
             timeouts.model_call(frame.model_queue),
             model=True,
+            by_any_worker=frame.missing_since is not None,
         )
         reply = ModelReply.from_wire(settled.value) if isinstance(settled, Done) else None
         if reply is not None:
