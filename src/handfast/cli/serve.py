@@ -27,7 +27,7 @@ from handfast.cli.place import quiet_core
 from handfast.cli.rehearsal import Rehearsal, scripted_model
 from handfast.connection import connect
 from handfast.deltas.local import forget_hub, nearby_hub, write_hub
-from handfast.discretion import Discreet
+from handfast.discretion import OWN, TEXTS, Discreet
 from handfast.server import EmbeddedServer
 from handfast.server.state import DIRECTORY
 from handfast.temporal.polling import ACTIVITIES, WORKFLOWS, pollers
@@ -109,6 +109,7 @@ async def dev(target: str | None, serving: Serving, *, port: int, ui_port: int |
         DefinitionError: They cannot work, or there is no model client for them; nothing was started.
         PortBusyError: The port is taken.
     """
+    os.environ.setdefault(TEXTS, OWN)  # what your own code raises is shown with its message: you sit in front of it
     configure_logging()
     application = _application(target)
     task = asyncio.current_task()

@@ -11,6 +11,7 @@ from typing import Any, Final
 from pydantic import ConfigDict, TypeAdapter
 
 from handfast.activities.runtime.hiding import hidden, hidden_in
+from handfast.activities.runtime.user_errors import log_error
 from handfast.definitions.tools.content import File, Image, Text, parts_of
 from handfast.errors import JsonProfileError
 from handfast.payloads.base import json_size
@@ -88,7 +89,8 @@ def plain_json(value: object) -> JsonValue:
         check_json(plain)
     except JsonProfileError:
         raise
-    except Exception as error:  # noqa: BLE001 - it is an object of the user's: its code runs here
+    except Exception as error:  # noqa: BLE001 - it is an object of the user's: its serializers run here
+        log_error(f"writing a {type(value).__name__} as JSON", error)
         raise JsonProfileError(type(error).__name__) from None
     return plain
 

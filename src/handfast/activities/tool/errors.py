@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import logging
 import socket
 from collections.abc import Iterator
 from typing import Any, Final
 
 from handfast.activities.runtime.outputs import bounded_text
 from handfast.activities.runtime.runtime import Runtime
-from handfast.activities.runtime.user_code import UserCodeError, call_user_code
+from handfast.activities.runtime.user_code import Problem, ask
+from handfast.activities.runtime.user_errors import log_answer
 from handfast.definitions.context import ToolContext
 from handfast.definitions.tools.function_tool import Tool
 from handfast.errors import OutcomeUnknownError
@@ -38,7 +38,6 @@ _NOT_REACHED_BY_NAME: Final = frozenset(
 )
 
 
-logger = logging.getLogger(__name__)
 WORDING_S: Final = 5.0
 """How long a tool's `on_error` may take before the default words are used."""
 
@@ -78,16 +77,11 @@ async def worded(
     """Let the tool's `on_error` say what the model reads; in the default words where it gives no text."""
     if not callable(tool.on_error):
         return ended
-    try:
-        asking = call_user_code(tool.on_error, context, error, threads=runtime.threads)
-        text = await asyncio.wait_for(asking, WORDING_S)
-    except TimeoutError:
-        logger.error("on_error of tool %s took longer than %g s, the default text is used", tool.name, WORDING_S)
-        return ended
-    except UserCodeError as problem:
-        logger.error("on_error of tool %s raised, the default text is used: %s", tool.name, problem.kind)
+    name, then = f"on_error of {tool.name}", "the default text is used"
+    text = await ask(tool.on_error, context, error, name=name, within=WORDING_S, threads=runtime.threads, then=then)
+    if isinstance(text, Problem):
         return ended
     if not isinstance(text, str):
-        logger.error("on_error of tool %s answered no text, the default text is used", tool.name)
+        log_answer(name, f"answered {type(text).__name__}, not a text", then)
         return ended
     return ended.model_copy(update={"output": bounded_text(text)})
