@@ -20,7 +20,7 @@ from handfast.errors import SecretMissingError, SecretUnavailableError
 logger = logging.getLogger(__name__)
 
 LARGEST_BYTES: Final = 64 * 1024
-MISSING: Final = frozenset({"KeyError", "LookupError", "FileNotFoundError"})
+MISSING: Final = (LookupError, FileNotFoundError)
 """How a resolver says that there is no such secret."""
 
 
@@ -57,7 +57,7 @@ async def _value(tool: str, reference: str, resolver: SecretResolver | None, wit
     name = f"the resolver of the secret {reference}"
     value = await ask(resolver, reference, name=name, within=within_s, threads=threads, then=f"{tool} does not run")
     if isinstance(value, Problem):  # its message may quote the secret: only the exception's kind is told
-        if value.kind in MISSING:
+        if isinstance(value.raised, MISSING):
             raise SecretMissingError(tool, reference)
         raise SecretUnavailableError(tool, f"{reference}: the resolver {value.brief}")
     if not isinstance(value, str):

@@ -21,12 +21,12 @@ class Problem:
     Attributes:
         brief: "raised ValueError", or "took longer than 5 s". It quotes nothing that the function saw.
         error: "ValueError: no such order": the exception with its message. None: the function took too long.
-        kind: Name of the exception's type, likewise.
+        raised: The exception itself, likewise.
     """
 
     brief: str
     error: str | None = None
-    kind: str | None = None
+    raised: BaseException | None = None
 
     @property
     def text(self) -> str:
@@ -74,8 +74,7 @@ async def ask(
     if not isinstance(answer, _Raised):
         return answer
     log_error(name, answer.error, then, function=function, retried=retried)
-    kind = type(answer.error).__name__
-    return Problem(f"raised {kind}", described(answer.error), kind)
+    return Problem(f"raised {type(answer.error).__name__}", described(answer.error), answer.error)
 
 
 class _Raised:

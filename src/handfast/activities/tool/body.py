@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from handfast.activities.runtime.carried import carries
 from handfast.activities.runtime.outputs import bounded_error, bounded_output, described
 from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.user_code import Problem, ask
@@ -153,7 +154,7 @@ class ToolBody:
             return outcome("unknown", reason=f"the tool raised {described(error)}")
         self.raised = error if isinstance(error, Exception) else None
         retry = self._tool.retry
-        if retry is not None and isinstance(error, retry.on) and not self._stop.is_set() and not is_last_attempt():
+        if retry is not None and carries(error, retry.on) and not self._stop.is_set() and not is_last_attempt():
             log_error(name, error, function=function, retried=True)
             raise ApplicationError(bounded_error(error), type="ToolRetried")
         log_error(name, error, function=function)
