@@ -295,7 +295,6 @@ async def plan_hosted(
         index=index,
         kind="run" if approval is None else "ask",
         approval=approval,
-        worded=True if approval is not None and agent.rejection_text is not None else None,
         hosted=True,
     )
 
