@@ -10,13 +10,18 @@ from typing import Final
 __all__ = ["Discreet"]
 
 TEXTS: Final = "HANDFAST_LOG_TEXTS"
-"""Set to 1: texts of libraries and exceptions are logged after all, to find a bug where no secrets are."""
+"""Set to `ALL`: texts of libraries and exceptions are logged after all, to find a bug where no secrets are."""
+ALL: Final = "1"
+OWN: Final = "own"
+"""A value of `TEXTS`: what the exceptions of your own code say is logged. `handfast dev` sets it, where nothing is
+set."""
 LIBRARIES: Final = ("asyncio", "httpcore", "httpcore2", "httpx", "httpx2", "mcp", "openai", "redis", "temporalio")
 """Loggers whose texts may quote requests, payloads and errors: they are replaced, but for those that are known."""
 KNOWN: Final = frozenset(
     {
         "Beginning worker shutdown, will wait %s before cancelling activities",
         "Completing activity as failed",
+        "%s of run %s failed with %s",
         "Failed handling activation on workflow with run ID %s",
         "Failed encoding completion on workflow with run ID %s",
         "Failed activation on workflow %s with ID %s and run ID %s",
@@ -27,20 +32,32 @@ KNOWN: Final = frozenset(
 """Texts of libraries whose values are names, ids and numbers."""
 
 
+def shows_texts() -> bool:
+    """Whether the log shows what libraries and all exceptions say."""
+    return os.environ.get(TEXTS) == ALL
+
+
+def shows_user_texts() -> bool:
+    """Whether the log shows what the exceptions of the user's code say."""
+    return shows_texts() or os.environ.get(TEXTS) == OWN
+
+
 class Discreet(logging.Filter):
     """Lets every record pass: of ours as it is, as ours name only names, ids, sizes and types.
 
     Records of the libraries that are sent payloads keep their level, place and known texts, and exceptions their types
-    and traces. Records of yours keep everything but the texts of exceptions. `handfast worker` and `handfast dev` have
-    it; elsewhere ``handler.addFilter(Discreet())``.
+    and traces. Records of yours keep everything but the texts of exceptions, and with ``HANDFAST_LOG_TEXTS=own`` those
+    too. `handfast worker` and `handfast dev` have it; elsewhere ``handler.addFilter(Discreet())``.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """See base class."""
-        if os.environ.get(TEXTS) == "1":
+        if shows_texts():
             return True
         if record.name.partition(".")[0] in LIBRARIES:
             _without_texts(record)
+        elif shows_user_texts() and record.name.partition(".")[0] != "handfast":
+            return True
         if record.exc_info and record.exc_info[1] is not None:
             record.exc_text = traced(record.exc_info[1])
             record.exc_info = None

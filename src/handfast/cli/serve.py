@@ -27,7 +27,7 @@ from handfast.cli.place import quiet_core
 from handfast.cli.rehearsal import KEY, Rehearsal, scripted_model
 from handfast.connection import DEFAULT_ADDRESS, connect
 from handfast.deltas.local import forget_hub, nearby_hub, write_hub
-from handfast.discretion import Discreet
+from handfast.discretion import OWN, TEXTS, Discreet
 from handfast.errors import ModelClientMissingError, PortBusyError, ServerUnavailableError
 from handfast.server import DEFAULT_PORT, EmbeddedServer
 from handfast.server.state import DIRECTORY
@@ -111,6 +111,7 @@ async def dev(target: str | None, serving: Serving, *, port: int | None, ui_port
         DefinitionError: They cannot work, or there is no model client for them; nothing was started.
         PortBusyError: The port that was asked for is taken.
     """
+    os.environ.setdefault(TEXTS, OWN)  # what your own code raises is shown with its message: you sit in front of it
     configure_logging()
     application = _application(target)
     task = asyncio.current_task()

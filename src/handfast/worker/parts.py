@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -33,7 +34,9 @@ from handfast.activities.model.call_model import CallModel
 from handfast.activities.notify import NotifyPeople
 from handfast.activities.runtime.beats import OUR_BEAT
 from handfast.activities.runtime.runtime import Runtime
+from handfast.activities.runtime.user_errors import LOGGED_WHERE_IT_HAPPENED
 from handfast.activities.tool.run_tool import ToolActivities
+from handfast.discretion import shows_texts
 from handfast.payloads.signed import VERIFY
 from handfast.payloads.undecodable import UNREADABLE, Undecodable
 from handfast.workflows.continuation.archive import ArchiveRun
@@ -75,6 +78,42 @@ class _WorkflowOutbound(WorkflowOutboundInterceptor):
 class _WorkflowInbound(WorkflowInboundInterceptor):
     def init(self, outbound: WorkflowOutboundInterceptor) -> None:
         super().init(_WorkflowOutbound(outbound))
+
+
+class BriefFailures(logging.Filter):
+    """Tells of the typed failures of our own activities in one line each, without a traceback of library frames.
+
+    The SDK logs every failed attempt with the whole trace. What user code raised was logged where it happened; what a
+    model server or a store said is named by the failure's type. Records of other activities, and of bugs of ours, stay
+    as they are.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """See base class."""
+        error = record.exc_info[1] if record.exc_info else None
+        about = getattr(record, "temporal_activity", None)
+        if not isinstance(error, ApplicationError) or not isinstance(about, Mapping):
+            return True
+        if not str(about.get("activity_type")).startswith("handfast."):
+            return True
+        if error.type in LOGGED_WHERE_IT_HAPPENED:
+            return False
+        again = "; it is not tried again" if error.non_retryable else ""
+        said = f": {error.message}" if shows_texts() else ""
+        record.msg = "%s of run %s failed with %s (attempt %s%s)%s"
+        record.args = (
+            about.get("activity_type"),
+            about.get("workflow_id"),
+            error.type,
+            about.get("attempt"),
+            again,
+            said,
+        )
+        record.exc_info = None
+        return True
+
+
+_BRIEF: Final = BriefFailures()
 
 
 class BeatGuard(Interceptor):
@@ -135,6 +174,7 @@ class PluginParts(BeatGuard):
 
     async def hold(self, worker: Worker, held: AsyncExitStack) -> None:
         """Open what the activities of *worker* need; it ends with *held*."""
+        logging.getLogger(activity.__name__).addFilter(_BRIEF)  # once per process: it is the same one
         self.runtime.open(worker)
         held.callback(self.runtime.close)
         self.runtime.deltas.open()

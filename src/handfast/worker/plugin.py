@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import openai
 from temporalio.client import Client, ClientConfig, Plugin as ClientPlugin, WorkflowHistory
@@ -21,6 +21,7 @@ from temporalio.worker import (
     WorkflowReplayResult,
 )
 
+from handfast.activities.runtime.user_errors import log_error
 from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.hooks import AgentHooks
 from handfast.definitions.agents.registry import Registry
@@ -198,7 +199,7 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
         async with AsyncExitStack() as held:
             await parts.hold(worker, held)
             if self._options.resources is not None:
-                parts.runtime.resources = await held.enter_async_context(self._options.resources())
+                parts.runtime.resources = await held.enter_async_context(_logged(self._options.resources))
             await next(worker)
 
     # --- replayer ---
@@ -232,6 +233,23 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
         headers = config.get("header_codec_behavior", HeaderCodecBehavior.NO_CODEC)
         converter = tolerant(config.get("data_converter"))
         config["data_converter"], config["header_codec_behavior"] = protected(converter, self._options.keyring, headers)
+
+
+@asynccontextmanager
+async def _logged(resources: Resources) -> AsyncIterator[Any]:
+    """Enter the resources, and log what they raise on the way in or out; what the worker raises is not theirs."""
+    failed = False
+    try:
+        async with resources() as made:
+            try:
+                yield made
+            except BaseException:
+                failed = True
+                raise
+    except Exception as error:
+        if not failed:
+            log_error("resources of HandfastPlugin", error, "the worker ends", function=resources)
+        raise
 
 
 def protected_client(client: Client, keyring: Keyring | None) -> Client:

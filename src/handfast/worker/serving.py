@@ -18,6 +18,7 @@ from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
+from handfast.activities.runtime.own_frames import last_own_line
 from handfast.definitions.agents.agent import Agent
 from handfast.definitions.schema.arguments import checked
 from handfast.errors import TargetError
@@ -150,7 +151,18 @@ def _module(target: str, name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise TargetError(target, f"there is no module {name} here or on the path") from None
-        raise TargetError(target, f"importing it failed: {error}") from error
+        raise import_failed(target, error) from error
+
+
+def import_failed(target: str, error: BaseException) -> TargetError:
+    """Say where in the user's own files an import failed: Python's traceback has library frames around it."""
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        where: str | None = f"{error.filename}, line {error.lineno}"
+        said = error.msg
+    else:
+        where, said = last_own_line(error), str(error)
+    at = "" if where is None else f" at {where}"
+    return TargetError(target, f"importing it failed{at}: {type(error).__name__}: {said}")
 
 
 def _agents_of(module: ModuleType) -> list[Agent]:

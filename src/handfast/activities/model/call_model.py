@@ -31,6 +31,7 @@ from handfast.activities.model.request import (
 from handfast.activities.runtime.hooks import model_end, model_start
 from handfast.activities.runtime.keeping import Saying, kept_alive
 from handfast.activities.runtime.runtime import Runtime
+from handfast.activities.runtime.user_errors import Place, set_place
 from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.handoff import Handoff
 from handfast.definitions.tools.offered import Offered
@@ -61,6 +62,7 @@ class CallModel:
             ApplicationError: Typed; each kind says whether a retry can help.
         """
         call = _read(arg)
+        set_place(Place(call.origin.agent, call.origin.turn + 1))
         cancelled = ApplicationError("the model call was cancelled", type="ModelCallCancelled", non_retryable=True)
         saying = Saying()
         work = self._told(call, self._agent(call), saying)
@@ -156,7 +158,7 @@ class CallModel:
             refusal=None if not refused else "failed" if agent.on_refusal is None else "handled",
             handles_max_turns=True if agent.on_max_turns is not None else None,
             response_id=answer.response_id,
-            structured=None if calls or refused else structured(agent, items),
+            structured=None if calls or refused else await structured(agent, items, self._runtime.threads),
             output_guardrails=[each.name for each in agent.output_guardrails] or None,
             compact=to_be_compacted(agent, answer.usage),
         )

@@ -98,8 +98,8 @@ class OutputType:
             return self.adapter.validate_json(json.dumps(meant), strict=True)
         except ValidationError as error:
             raise OutputInvalidError(self.name, problems_of_values(error, "output")) from None
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a validator of the user's may raise anything
-            raise OutputInvalidError(self.name, [f"output: its validator raised {type(error).__name__}"]) from None
+        except (Exception, SystemExit) as error:
+            raise OutputInvalidError(self.name, [f"output: its validator raised {type(error).__name__}"]) from error
 
 
 def unwrapped(value: JsonValue) -> JsonValue:

@@ -99,8 +99,8 @@ class Offered:
             raise ArgumentsInvalidError(self.name, [error.problem]) from None
         except ValidationError as error:
             raise ArgumentsInvalidError(self.name, problems_of_arguments(error)) from None
-        except SystemExit:  # of a validator; it would end the worker, and the next one that gets the same call
-            raise ArgumentsInvalidError(self.name, ["a validator raised SystemExit"]) from None
+        except SystemExit as error:  # of a validator; it would end the worker, and the next one that gets the same call
+            raise ArgumentsInvalidError(self.name, ["a validator raised SystemExit"]) from error
 
 
 def check_name(subject: str, name: object) -> None:

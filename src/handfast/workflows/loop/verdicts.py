@@ -47,6 +47,8 @@ def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
         case Reject(reason=None):
             if call.plan.kind == "question":
                 return Settle(call, NOT_ANSWERED)
+            if call.plan.hosted:  # what stands as the reason there is taken for a person's words
+                return Settle(call, False)
             if call.plan.worded:
                 return WordRejection(call, entry.closed_by)
             return Settle(call, DEFAULT_REJECTION)
