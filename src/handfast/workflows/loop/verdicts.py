@@ -45,13 +45,7 @@ def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
             call.state = "ready"
             return None
         case Reject(reason=None):
-            if call.plan.kind == "question":
-                return Settle(call, NOT_ANSWERED)
-            if call.plan.hosted:  # what stands as the reason there is taken for a person's words
-                return Settle(call, False)
-            if call.plan.worded:
-                return WordRejection(call, entry.closed_by)
-            return Settle(call, DEFAULT_REJECTION)
+            return _rejected(call, entry)
         case Reject(reason=reason):
             return Settle(call, reason)
         case Ran(output=output):
@@ -72,6 +66,17 @@ def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
             ended = (entry.request.facts or {}).get("ended")
             return Settle(call, NOT_RUN if ended in ("not_registered", "not_begun") else OUTCOME_UNKNOWN)
     raise AssertionError(f"{entry.request.id} closed without a verdict")
+
+
+def _rejected(call: Call, entry: Entry) -> Step:
+    """Say what the model reads of a rejection without a reason."""
+    if call.plan.kind == "question":
+        return Settle(call, NOT_ANSWERED)
+    if call.plan.hosted:  # what stands as the reason there is taken for a person's words
+        return Settle(call, False)
+    if call.plan.worded:
+        return WordRejection(call, entry.closed_by)
+    return Settle(call, DEFAULT_REJECTION)
 
 
 def released(entry: Entry) -> Proofs:
