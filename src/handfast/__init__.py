@@ -69,6 +69,9 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
         MaxTurns as MaxTurns,
         Refusal as Refusal,
     )
+    from handfast.definitions.agents.model_input import (
+        ModelInput as ModelInput,
+    )
     from handfast.definitions.context import (
         RunContext as RunContext,
         ToolArguments as ToolArguments,
@@ -143,6 +146,13 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
         OutcomeUnknownError as OutcomeUnknownError,
         RefusalError as RefusalError,
         WaitingForPeople as WaitingForPeople,
+    )
+    from handfast.models.port import (
+        ModelAnswer as ModelAnswer,
+        ModelCallError as ModelCallError,
+        ModelDelta as ModelDelta,
+        ModelPort as ModelPort,
+        ModelRequest as ModelRequest,
     )
     from handfast.payloads.deltas import (
         Delta as Delta,
@@ -262,7 +272,13 @@ _HOMES = {
     "MaxTurns": "definitions.agents.limits",
     "McpCall": "definitions.tools.hosted",
     "MessageReceipt": "payloads.messages",
+    "ModelAnswer": "models.port",
+    "ModelCallError": "models.port",
+    "ModelDelta": "models.port",
     "ModelEnd": "definitions.agents.hooks",
+    "ModelInput": "definitions.agents.model_input",
+    "ModelPort": "models.port",
+    "ModelRequest": "models.port",
     "ModelStart": "definitions.agents.hooks",
     "NestedRun": "definitions.agents.agent_tool",
     "Notification": "payloads.notify",

@@ -21,6 +21,7 @@ GROUPS: Final = (
     ("Definitions", ("definitions.agents", "definitions.gates", "definitions.secret", "definitions.tools.question")),
     ("What tools are given and return", ("definitions.context", "definitions.tools.content")),
     ("Tools", ("definitions.tools",)),
+    ("Model providers", ("models",)),
     ("Workflows", ("workflows",)),
     ("Workers and clients", ("client", "deltas", "encryption", "signing", "worker")),
     ("Errors", ("errors", "payloads.errors", "payloads.refusals")),

@@ -14,6 +14,7 @@ from temporalio.exceptions import ApplicationError
 from handfast.activities.model.attributes import AttributeProbe
 from handfast.activities.model.background import background_of, waited_for
 from handfast.activities.model.conversation import sent, to_be_compacted
+from handfast.activities.model.model_input import filtered, prompt_of
 from handfast.activities.model.plans import Planner, after_tools_plan, asks, servers
 from handfast.activities.model.provider_history import FullTranscript, KeptConversation, history_port, refuse_unfit
 from handfast.activities.model.replies import answerable, drop_last_thoughts, offered_kinds, used_ids
@@ -26,6 +27,7 @@ from handfast.activities.model.request import (
     port_of,
     request_settings,
     structured,
+    transport_of,
     with_spent,
 )
 from handfast.activities.runtime.hooks import model_end, model_start
@@ -34,6 +36,7 @@ from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.user_errors import Place, set_place
 from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.handoff import Handoff
+from handfast.definitions.agents.model_input import ModelInput
 from handfast.definitions.tools.offered import Offered
 from handfast.errors import PayloadInvalidError, UnknownAgentError
 from handfast.models.port import ModelAnswer, ModelRequest, OnDelta, StillUnderwayError
@@ -92,12 +95,16 @@ class CallModel:
             offered[READ_OUTPUT] = self._runtime.read_output
         blocks = await (kept or FullTranscript(self._runtime.blocks, call)).blocks()
         conversation = sent(agent, blocks)
+        instructions = await instructions_of(self._runtime, agent, context)
+        given = await filtered(self._runtime, agent, context, ModelInput(conversation.items, instructions))
+        prompt = await prompt_of(self._runtime, agent, context)
         request = ModelRequest(
             model=model_name(self._runtime, agent),
-            instructions=await instructions_of(self._runtime, agent, context),
-            items=conversation.items,
+            instructions=given.instructions,
+            items=given.items,
             tools=[*self._definitions(offered), *(each.definition() for each in agent.hosted)],
-            settings=request_settings(agent, called=bool(call.called)),
+            settings=request_settings(agent, prompt, called=bool(call.called)),
+            transport=transport_of(agent),
             on_delta=on_delta,
             background=background_of(call, saying) if agent.background else None,
         )
@@ -109,6 +116,7 @@ class CallModel:
         except StillUnderwayError as still:
             return self._without_items(underway=waited_for(call, still.response))
         took_s = time.monotonic() - began
+        model = request.model or f"prompt {(prompt or {}).get('id')}"
         try:
             used = {each for _, block in blocks for each in used_ids(block)}
             items = answerable(_whole(answer), used, offered_kinds(agent), servers(agent))
@@ -116,15 +124,15 @@ class CallModel:
             reply = await self._planned(agent, planner, items, answer)
             if kept is not None:
                 reply = reply.model_copy(update={"history": await kept.position(answer, reply)})
-            known: dict[str, Any] = {"model": request.model, "read_from": conversation.read_from, **_place()}
+            known: dict[str, Any] = {"model": model, "read_from": conversation.read_from, **_place()}
             known.update(signed=self._runtime.signed)
             wire = _bounded(reply.model_copy(update={**await self._probed(call, agent), **known}))
         except ApplicationError as error:
-            raise with_spent(error, answer.usage, request.model) from None
+            raise with_spent(error, answer.usage, model) from None
         self._runtime.blocks.cache.put(reply.block, reply.items)
         if conversation.read_from is not None:
             self._runtime.blocks.leave_out(call.origin, conversation.read_from)
-        await observers.tell("on_model_end", context, model_end(request.model, reply, took_s))
+        await observers.tell("on_model_end", context, model_end(model, reply, took_s))
         return wire
 
     def _without_items(self, **said: Any) -> JsonObject:

@@ -21,7 +21,7 @@ from handfast.definitions.agents.agent import Agent
 from handfast.definitions.context import RunContext
 from handfast.definitions.tools.offered import Offered
 from handfast.errors import OutputInvalidError
-from handfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest
+from handfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest, Transport
 from handfast.payloads.json_profile import JsonObject, scrub
 from handfast.payloads.model_call import REPLY_BROKEN, NamedGuardrail, StructuredOutput
 from handfast.payloads.usage import Spent, Usage
@@ -37,11 +37,13 @@ PROBLEM_CHARACTERS: Final = 4000
 
 
 def model_name(runtime: Runtime, agent: Agent) -> str:
-    """The name of the model that *agent* asks.
+    """The name of the model that *agent* asks; empty where the provider's prompt template names it.
 
     Raises:
         ApplicationError: ``ModelRefused``: nobody named one.
     """
+    if agent.model is None and agent.prompt is not None:
+        return ""
     name = agent.model or runtime.default_model
     if name is None:
         raise ApplicationError(
@@ -129,14 +131,41 @@ def with_spent(error: ApplicationError, usage: Usage, model: str) -> Application
     )
 
 
-def request_settings(agent: Agent, *, called: bool = False) -> Mapping[str, Any]:
+TRANSPORT: Final = ("extra_headers", "extra_query", "extra_body", "timeout")
+LOGPROBS: Final = "message.output_text.logprobs"
+
+
+def transport_of(agent: Agent) -> Transport:
+    """How the agent's requests are sent."""
+    settings = agent.model_settings
+    return Transport(
+        headers=settings.get("extra_headers") or {},
+        query=settings.get("extra_query") or {},
+        timeout_s=settings.get("timeout"),
+    )
+
+
+def body_settings(agent: Agent, prompt: JsonObject | None = None) -> JsonObject:
+    """Fields of every request of the agent's, whatever it is for."""
+    settings = {name: value for name, value in agent.model_settings.items() if name not in TRANSPORT}
+    settings |= agent.model_settings.get("extra_body") or {}
+    include = [*settings.get("include", ()), *(name for each in agent.hosted for name in each.include)]
+    if settings.get("top_logprobs"):
+        include.append(LOGPROBS)
+    if include:
+        settings["include"] = list(dict.fromkeys(include))
+    return settings if prompt is None else {**settings, "prompt": prompt}
+
+
+def request_settings(agent: Agent, prompt: JsonObject | None = None, *, called: bool = False) -> Mapping[str, Any]:
     """The settings of the agent's requests, with the format of its answer where it has an output type.
 
     Args:
         agent: Whose request it is.
+        prompt: The prompt template.
         called: It has made a call in this loop before: a tool that it must call would be called for ever.
     """
-    settings = dict(agent.model_settings)
+    settings = body_settings(agent, prompt)
     if agent.compaction is not None and agent.compaction.within_replies:
         settings["context_management"] = [{"type": "compaction", "compact_threshold": agent.compaction.at_tokens}]
     if called and agent.reset_tool_choice and "tool_choice" in settings:

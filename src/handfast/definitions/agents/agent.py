@@ -17,6 +17,7 @@ from handfast.definitions.agents.compaction import Compact, Truncate, checked_co
 from handfast.definitions.agents.handoff import Handoff, handoff
 from handfast.definitions.agents.hooks import AgentHooks, hooks_of
 from handfast.definitions.agents.limits import OnMaxTurns, OnRefusal, check_limits
+from handfast.definitions.agents.model_input import InputFilter, Prompt, check_filter, check_prompt
 from handfast.definitions.checks import (
     a_kind,
     check_bool,
@@ -34,6 +35,7 @@ from handfast.definitions.schema.output_type import OutputType, output_type_of
 from handfast.definitions.tools.function_tool import Tool, tool
 from handfast.definitions.tools.hosted import HostedTool, split_hosted
 from handfast.definitions.tools.offered import Offered, check_name
+from handfast.definitions.tools.options import EnabledRule
 from handfast.errors import DefinitionError
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.requests import LimitPolicy
@@ -97,7 +99,8 @@ class Agent:
         client: Which entry of ``HandfastPlugin(models={...})`` is asked.
         description: What the agent is for, as models read it that may call it or hand over to it.
         tools: What the model may call; plain functions were wrapped by `handfast.tool`.
-        hosted: What the provider runs itself; it may be given among the tools.
+        hosted: What the provider runs itself; it may be given among the tools, and there as a plain dict too, as the
+            provider's API takes it.
         handoffs: To whom it may give the conversation.
         model_settings: Further fields of the request: ``temperature``, ``reasoning``, ``max_output_tokens``…
         max_turns: Most model replies; None is no limit.
@@ -126,6 +129,10 @@ class Agent:
             asked for them, and may take hours.
         compaction: When and by whom a long conversation is made short; None: never.
         truncation: How much of a long conversation its model is sent; None: all of it.
+        prompt: A prompt template that the provider keeps: ``{"id", "version", "variables"}``, or a function of the run
+            context that returns it, evaluated before each model call. Where *model* is None, the template names it.
+        input_filter: A function of the run context and `ModelInput`, asked before each model call: what it returns is
+            sent. The run's transcript keeps all. Where it raises, the run fails (``InputFilterFailed``).
 
     Raises:
         DefinitionError: Something about it cannot work.
@@ -137,7 +144,9 @@ class Agent:
     model: str | None = None
     client: str = "default"
     description: str = ""
-    tools: _Kept[Sequence[Offered | HostedTool | Callable[..., Any]], tuple[Offered, ...]] = _Kept(())
+    tools: _Kept[Sequence[Offered | HostedTool | Mapping[str, Any] | Callable[..., Any]], tuple[Offered, ...]] = _Kept(
+        ()
+    )
     hosted: _Kept[Sequence[HostedTool], tuple[HostedTool, ...]] = _Kept(())
     handoffs: _Kept[Sequence[Handoff | Agent | str], tuple[Handoff, ...]] = _Kept(())
     model_settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -160,6 +169,8 @@ class Agent:
     compaction: Compact | None = None
     truncation: Truncate | None = None
     background: bool = False
+    prompt: Prompt | None = field(default=None, hash=False)
+    input_filter: InputFilter | None = None
     output: OutputType | None = field(init=False, hash=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -193,6 +204,8 @@ class Agent:
             truncated=self.truncation is not None,
             managed="context_management" in self.model_settings,
         )
+        if self.prompt is not None and "prompt" in self.model_settings:
+            raise DefinitionError(subject, "give prompt as an option or in model_settings, not in both")
         self._check_context(subject)
 
     @property
@@ -210,6 +223,7 @@ class Agent:
         output_extractor: OutputExtractor | None = None,
         max_turns: int | None = None,
         approval: ApprovalRule = False,
+        enabled: EnabledRule = True,
         on_error: OnAgentError = "tell_model",
     ) -> AgentTool:
         """Offer this agent to another one as a tool: a loop of its own inside the same run.
@@ -227,6 +241,7 @@ class Agent:
             output_extractor: A function of run context and `NestedRun` that returns the call's output.
             max_turns: Most model replies of one call; None takes the agent's own limit.
             approval: True, an `Approval`, or a rule: whether a person is asked before the agent starts.
+            enabled: As `handfast.tool`: a bool, or a function of the run context, asked before each model call.
             on_error: ``"tell_model"``, ``"fail"`` (the whole run), or a function of run context and `AgentFailure`
                 that words the failure for the model.
 
@@ -242,6 +257,7 @@ class Agent:
             output_extractor=output_extractor,
             max_turns=max_turns,
             approval=approval,
+            enabled=enabled,
             on_error=on_error,
         )
 
@@ -265,6 +281,8 @@ class Agent:
         check_bool(subject, "background", self.background)
         check_count(subject, "max_parallel_calls", self.max_parallel_calls, none="no limit")
         checked_truncation(subject, self.truncation)
+        check_prompt(subject, self.prompt)
+        check_filter(subject, self.input_filter)
 
     def _check_context(self, subject: str) -> None:
         own = self.context_type

@@ -20,6 +20,7 @@ from handfast.definitions.tools.offered import (
     offered_schema,
     schema_of,
 )
+from handfast.definitions.tools.options import EnabledRule, checked_enabled
 from handfast.payloads.json_profile import JsonObject, JsonValue
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def agent_tool(
     output_extractor: OutputExtractor | None,
     max_turns: int | None,
     approval: ApprovalRule,
+    enabled: EnabledRule,
     on_error: OnAgentError,
 ) -> AgentTool:
     """Check the options and make the tool.
@@ -130,6 +132,7 @@ def agent_tool(
         name=chosen,
         description=said,
         approval=approval,
+        enabled=checked_enabled(subject, enabled),
         agent=agent,
         max_turns=max_turns,
         input_builder=input_builder,

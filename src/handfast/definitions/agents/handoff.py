@@ -20,6 +20,7 @@ from handfast.definitions.tools.offered import (
     offered_schema,
     schema_of,
 )
+from handfast.definitions.tools.options import EnabledRule, checked_enabled
 from handfast.errors import DefinitionError
 from handfast.payloads.json_profile import JsonObject
 
@@ -85,6 +86,7 @@ def handoff(
     filter: HandoffFilter | None = None,
     on_handoff: OnHandoff | None = None,
     approval: ApprovalRule = False,
+    enabled: EnabledRule = True,
 ) -> Handoff:
     """Define a handoff, for ``Agent(handoffs=[…])``; an agent or its name there is the same without options.
 
@@ -98,6 +100,7 @@ def handoff(
         on_handoff: A function of run context (and input, where there is one), called once when the handoff takes
             place. Where it raises, the handoff does not take place and the model reads why.
         approval: True, an `Approval`, or a rule: whether a person is asked first.
+        enabled: As `handfast.tool`: a bool, or a function of the run context, asked before each model call.
 
     Raises:
         DefinitionError: Something about it cannot work.
@@ -122,6 +125,7 @@ def handoff(
         name=chosen,
         description=said,
         approval=approval,
+        enabled=checked_enabled(subject, enabled),
         to=to,
         target=target,
         takes_input=input is not None,

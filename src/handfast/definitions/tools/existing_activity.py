@@ -19,6 +19,7 @@ from handfast.definitions.schema.json_schema import (
 from handfast.definitions.schema.strict_values import from_strict
 from handfast.definitions.tools.function_tool import LONGEST_TIMEOUT, ErrorPolicy, check_options, check_queue
 from handfast.definitions.tools.offered import Offered, check_approval, check_name, offered_schema, schema_of
+from handfast.definitions.tools.options import EnabledRule, checked_enabled
 from handfast.errors import ArgumentsInvalidError, DefinitionError
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import Effect
@@ -93,6 +94,7 @@ def activity_tool(
     task_queue: str | None = None,
     effect: Effect = "at_most_once",
     approval: ApprovalRule = False,
+    enabled: EnabledRule = True,
     description: str = "",
     timeout: timedelta = timedelta(minutes=10),
     heartbeat_timeout: timedelta | None = None,
@@ -115,6 +117,7 @@ def activity_tool(
         task_queue: Where its workers poll; the run's own by default.
         effect: As `handfast.tool`.
         approval: As `handfast.tool`; a rule gets the arguments as *input*.
+        enabled: As `handfast.tool`.
         description: What the activity does, for the model.
         timeout: For one attempt.
         heartbeat_timeout: Only for an activity that heartbeats. Without it, the activity cannot hear of a cancel: the
@@ -143,6 +146,7 @@ def activity_tool(
         name=name,
         description=description,
         approval=approval,
+        enabled=checked_enabled(subject, enabled),
         activity=activity or name,
         task_queue=task_queue,
         effect=effect,

@@ -17,6 +17,7 @@ from handfast.definitions.schema.json_schema import arguments_schema, drop_title
 from handfast.definitions.schema.refusal import problems_of_arguments
 from handfast.definitions.schema.strict_values import from_strict
 from handfast.definitions.tools.offered import Offered, check_name, offered_schema
+from handfast.definitions.tools.options import EnabledRule, checked_enabled
 from handfast.errors import DefinitionError, JsonProfileError
 from handfast.payloads.base import json_size
 from handfast.payloads.json_profile import JsonObject, JsonValue, check_json
@@ -75,6 +76,7 @@ def question(
     name: str = "ask_person",
     description: str = "Ask a person. Use it when only a person can know or decide; the answer comes back to you.",
     form: type[BaseModel] | None = None,
+    enabled: EnabledRule = True,
     deadline: timedelta | datetime | None = None,
     on_deadline: OnNoAnswer = "reject",
     approvers: Sequence[str] = (),
@@ -89,6 +91,7 @@ def question(
         name: For the model, and shown with the request.
         description: For the model: when to ask, and whom.
         form: A pydantic model: the answer is JSON that satisfies it, and the model reads that JSON. None: any text.
+        enabled: As `handfast.tool`: a bool, or a function of the run context, asked before each model call.
         deadline: How long the request stays open, or until when; None is for ever.
         on_deadline: What follows without an answer: the model reads that there is none, or the run fails.
         approvers: Who may answer, as in an `Approval`. Empty: anybody.
@@ -112,6 +115,7 @@ def question(
         approval=Approval(
             deadline=deadline, on_deadline=on_deadline, approvers=approvers, remind=remind, escalate=escalate
         ),
+        enabled=checked_enabled(subject, enabled),
         form=form,
         form_schema=None if form is None else _schema_of(subject, form),
         **_SCHEMA,
