@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from collections.abc import Callable
 from typing import Any, Final
@@ -10,7 +9,7 @@ from typing import Any, Final
 from temporalio.exceptions import ApplicationError
 
 from handfast.activities.runtime.runtime import Runtime
-from handfast.activities.runtime.user_code import UserCodeError, call_user_code
+from handfast.activities.runtime.user_code import Problem, ask
 from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.model_input import ModelInput, checked_template
 from handfast.definitions.context import RunContext
@@ -67,12 +66,10 @@ async def filtered(runtime: Runtime, agent: Agent, context: RunContext[Any], giv
 
 
 async def _asked(runtime: Runtime, kind: str, who: str, function: Callable[..., Any], *args: object) -> Any:
-    try:
-        return await asyncio.wait_for(call_user_code(function, *args, threads=runtime.threads), ASKED_S)
-    except TimeoutError:
-        raise _failed(kind, who, f"took longer than {ASKED_S:g} s") from None
-    except UserCodeError as error:
-        raise _failed(kind, who, f"raised {error}") from None
+    answer = await ask(function, *args, name=who, within=ASKED_S, threads=runtime.threads)
+    if isinstance(answer, Problem):
+        raise _failed(kind, who, answer.text)
+    return answer
 
 
 def _failed(kind: str, who: str, problem: str) -> ApplicationError:
