@@ -1,4 +1,4 @@
-"""How an encrypted payload looks, and what stands in for one that cannot be read here."""
+"""The form of an encrypted payload, and of the sentinel for one that cannot be read here."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from temporalio.api.common.v1 import Payload
 from handfast.payloads.undecodable import Undecodable
 
 ENCRYPTED: Final = b"binary/handfast-encrypted"
-"""The encoding of what `handfast.encryption` writes."""
+"""Encoding of our encrypted payloads."""
 KEY: Final = "handfast-key"
 NAMESPACE: Final = "handfast-namespace"
 WORKFLOW: Final = "handfast-workflow"
 
 _UNREAD: Final = b"binary/null"
-"""Nothing, for whoever does not know it: interceptors read headers with a converter of their own, and one that raises
-there fails the workflow task for good."""
+"""Other converters read a sentinel as None. Interceptors read headers with converters of their own, and one that raised
+there would fail the workflow task for good."""
 _OURS: Final = os.urandom(16)
-"""Told by this process alone: a sentinel that somebody sends is none."""
+"""Known to this process alone, so that nobody can send a sentinel."""
 
 
 def unread(problem: str, key: str | None = None) -> Payload:
-    """A payload that says why another one is not read: what a codec answers instead of raising."""
+    """Make the sentinel that a codec returns instead of raising: a payload that says why another one is unreadable."""
     metadata = {"encoding": _UNREAD, "ours": _OURS, "problem": problem.encode()}
     if key is not None:
         metadata["key"] = key.encode()
@@ -31,7 +31,7 @@ def unread(problem: str, key: str | None = None) -> Payload:
 
 
 def read_unread(payload: Payload) -> Undecodable | None:
-    """What such a payload says, or one that is still encrypted; None for every other one."""
+    """Return the problem of a sentinel or of a payload that is still encrypted; None for every other payload."""
     encoding = payload.metadata.get("encoding")
     if encoding == ENCRYPTED:
         key = payload.metadata.get(KEY, b"?").decode(errors="replace")[:64]

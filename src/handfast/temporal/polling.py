@@ -1,4 +1,4 @@
-"""Who polls a task queue, as the server remembers it."""
+"""Read which workers poll a task queue, as the server remembers them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 
 POLLS_EVERY: Final = timedelta(seconds=70)
-"""A worker's long poll lasts a minute; one that has not come back after this is gone."""
+"""Time without a poll after which a worker counts as gone: its long poll lasts a minute."""
 WORKFLOWS: Final = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
 ACTIVITIES: Final = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
 
 
 async def pollers(client: Client, task_queue: str, kind: TaskQueueType.ValueType) -> list[PollerInfo]:
-    """Who polls a queue: who has within five minutes, that is."""
+    """Return the pollers that the server has seen at a task queue within five minutes."""
     request = DescribeTaskQueueRequest(
         namespace=client.namespace, task_queue=TaskQueueName(name=task_queue), task_queue_type=kind
     )
@@ -25,9 +25,9 @@ async def pollers(client: Client, task_queue: str, kind: TaskQueueType.ValueType
 
 
 async def versions_polling(client: Client, task_queue: str, kind: TaskQueueType.ValueType) -> frozenset[str]:
-    """The versions of the workers that poll a queue, as ``deployment.build``, each a dot where it has none.
+    """Return the versions of the workers that poll a queue, as ``deployment.build``; a worker without one has a dot.
 
-    One that was killed counts for another minute.
+    A worker that was killed counts for another minute.
     """
     since = datetime.now(UTC) - POLLS_EVERY
     return frozenset(

@@ -1,4 +1,4 @@
-"""What a plugin was given, checked, and what a worker gets of it."""
+"""The checked options of a plugin, and the runtime that a worker gets from them."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ Models = Mapping[str, openai.AsyncOpenAI | ModelPort]
 
 
 class PluginOptions:
-    """The arguments of `HandfastPlugin`, each checked, with what the environment says where there is none.
+    """The arguments of `HandfastPlugin`, each checked; the environment gives those that are missing.
 
     Attributes:
-        keyring: What all is encrypted with.
-        resources: To be entered once per worker.
-        models: None: a worker makes a client from the environment.
+        keyring: Encrypts everything that client and worker write; None writes plain payloads.
+        resources: A context manager that each worker enters once.
+        models: Model clients by name; with None a worker makes one from the environment.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class PluginOptions:
         """Check them.
 
         Raises:
-            DefinitionError: One of them cannot work.
+            DefinitionError: An argument cannot work.
         """
         self._registry = registry
         self._hooks = hooks_of(hooks, "HandfastPlugin")
@@ -93,7 +93,7 @@ class PluginOptions:
         self._secrets = secrets
 
     def clients(self) -> tuple[Models, Sequence[openai.AsyncOpenAI]]:
-        """Return the model clients for one worker, and those that were made for it alone: they end with it.
+        """Return the model clients for one worker, and those of them that this call made: they end with the worker.
 
         Raises:
             DefinitionError: There is none, and no OPENAI_API_KEY to make one from; or an agent names no model, or a
@@ -113,11 +113,11 @@ class PluginOptions:
         return {"default": made}, (made,)
 
     def runtime(self, client: Client, models: Models) -> Runtime:
-        """What the activities of one worker share.
+        """Return the runtime that the activities of one worker share.
 
         Args:
-            client: The worker's, with our converter and codec.
-            models: Its model clients.
+            client: The worker's client, with our converter and codec.
+            models: The worker's model clients.
         """
         artifacts = Artifacts(sealed_store(self._store_beside(client), keyring_of(client)))
         runtime = Runtime(

@@ -1,4 +1,4 @@
-"""What a plugin puts into a worker, and how it is found there again."""
+"""The workflows, activities and interceptor that a plugin adds to a worker."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ WORKFLOWS: Final[tuple[type, ...]] = (AgentRun, AgentSession, ArchiveRun)
 
 
 KEY_AGAIN: Final = timedelta(seconds=20)
-"""A worker without the key leaves a call to another one for so long."""
+"""Delay before a call is retried that this worker has no key for: another worker may have it."""
 
 
 class _Outbound(ActivityOutboundInterceptor):
@@ -130,12 +130,12 @@ class BeatGuard(Interceptor):
 
 @dataclass(eq=False)
 class PluginParts(BeatGuard):
-    """What a plugin put into one worker. Being an interceptor of it, they are found by whoever gets its config.
+    """The parts that a plugin added to one worker. They are an interceptor of it, so its config leads to them.
 
     Attributes:
-        owner: The plugin.
+        owner: The plugin that added them.
         made: Model clients that were made for this worker alone.
-        held: The worker runs, with its resources.
+        held: True once the worker runs with its resources.
     """
 
     owner: object
@@ -146,7 +146,7 @@ class PluginParts(BeatGuard):
 
     @classmethod
     def of(cls, owner: object, runtime: Runtime, made: Sequence[openai.AsyncOpenAI]) -> Self:
-        """The parts of a worker whose activities share *runtime*."""
+        """Make the parts of a worker whose activities share *runtime*."""
         ours = [CallModel(runtime).run, Evaluate(runtime).run, WriteArchive(runtime).run, NotifyPeople(runtime).run]
         return cls(owner, runtime, made, [*ours, *ToolActivities(runtime).all()])
 
@@ -184,7 +184,7 @@ class PluginParts(BeatGuard):
 
 
 def parts_in(config: WorkerConfig) -> PluginParts | None:
-    """What a plugin put into a worker; None where there is no such plugin."""
+    """Return the parts that a plugin added to a worker; None where there is no such plugin."""
     return next((each for each in config.get("interceptors", []) if isinstance(each, PluginParts)), None)
 
 

@@ -1,4 +1,4 @@
-"""A worker for agents: the options that suit them, and a shutdown that drains."""
+"""Make and run a worker with the options that suit agents."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from handfast.worker.plugin import HandfastPlugin
 logger = logging.getLogger(__name__)
 
 STICKY_TIMEOUT: Final = timedelta(seconds=1)
-"""After a ``kill -9`` the next task waits this long for the dead worker before another one gets it."""
+"""Time that the next task waits for a killed worker before another one gets it."""
 WORKFLOW_TASKS: Final = 10
-"""Workflow tasks at a time: they keep one core busy. Of fifty long runs that are replayed at once, as after a deploy,
-none would be done before its task's timeout."""
+"""Workflow tasks at a time. They share one core: were fifty long runs replayed at once, as after a deploy, none of
+their tasks would end before its timeout."""
 GRACE: Final = timedelta(seconds=30)
-"""How long a worker that was told to stop lets its tools finish."""
+"""Time that running tools have to finish once the worker was told to stop."""
 
 
 @checked
@@ -52,12 +52,12 @@ def make_worker(
     """Make a worker on the agents' own task queue.
 
     Args:
-        client: Any; its own plugins have their say in the worker too, and one of ours among them does no harm.
+        client: Any client; its own plugins configure the worker too, and one of ours among them does no harm.
         plugin: The agents.
-        task_queue: Where runs are started.
+        task_queue: The task queue that runs are started on.
         workflows: Workflows of yours beside them.
         activities: Activities of yours beside them.
-        grace: How long running tools may go on after a stop was asked for.
+        grace: Time that running tools have to finish after a stop.
         concurrency: Tools and model calls that run at a time; None is the SDK's default.
         per_second: Activities a second that the server hands out from this task queue, to all its workers together;
             what a burst may have beyond that is the server's. For a task queue of model calls: see `Handfast.start`.
@@ -70,7 +70,7 @@ def make_worker(
         DefinitionError: The client has a plugin with agents that is not *plugin*.
     """
     with warnings.catch_warnings():
-        # The SDK cannot know that ours is skipped the second time.
+        # The SDK warns of a plugin that client and worker both have; ours skips itself the second time.
         warnings.filterwarnings("ignore", "The same plugin type .*HandfastPlugin", UserWarning)
         return Worker(
             client,
@@ -117,7 +117,7 @@ async def serve(worker: Worker, on_ready: Callable[[], None] = lambda: None) -> 
 
 @checked
 def load_plugin(target: str) -> HandfastPlugin:
-    """Find agents by ``MODULE[:NAME]``, from the current directory too.
+    """Load the agents at ``MODULE[:NAME]``, from the current directory too.
 
     NAME is a `HandfastPlugin`, an `Agent`, or a sequence of agents. Without it the module's ``plugin`` is taken,
     else its ``agents``, else every agent at its top level.
