@@ -36,7 +36,8 @@ FAILED: Final = frozenset(
     }
 )
 """Answers of a server that is there and could not do the work: it is overloaded, gave up a workflow task with the
-updates in it ("workflow update was aborted"), meets a limit of its own, or cannot write ("shard status unknown", a full disk)."""
+updates in it ("workflow update was aborted"), meets a limit of its own, or cannot write ("shard status unknown", a
+full disk)."""
 NOBODY_THERE: Final = (
     "connect error",
     "transport error",
