@@ -17,7 +17,7 @@ from handfast.errors import TargetError
 from handfast.payloads.base import problems_of
 from handfast.worker import load_plugin
 from handfast.worker.plugin import HandfastPlugin
-from handfast.worker.serving import import_failed
+from handfast.worker.runner import import_failed
 
 PROJECT: Final = "pyproject.toml"
 TABLE: Final = "tool.handfast"

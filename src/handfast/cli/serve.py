@@ -32,7 +32,7 @@ from handfast.errors import ModelClientMissingError, PortBusyError, ServerUnavai
 from handfast.server import DEFAULT_PORT, EmbeddedServer
 from handfast.server.state import DIRECTORY
 from handfast.temporal.namespace import project_of
-from handfast.temporal.polling import ACTIVITIES, WORKFLOWS, pollers
+from handfast.temporal.pollers import ACTIVITIES, WORKFLOWS, pollers
 from handfast.worker import make_worker, serve
 
 POLLING_WITHIN_S: Final = 10.0

@@ -27,7 +27,7 @@ from temporalio.converter import (
 
 from handfast.encryption.converter import Watchful, tolerant
 from handfast.encryption.keyring import Keyring
-from handfast.encryption.sealing import ENCRYPTED, KEY, NAMESPACE, WORKFLOW, unread
+from handfast.encryption.sealed_payload import ENCRYPTED, KEY, NAMESPACE, WORKFLOW, unread
 from handfast.errors import KeyMissingError, PayloadUnreadableError, SealBrokenError
 from handfast.payloads.undecodable import Undecodable
 

@@ -19,7 +19,7 @@ from temporalio.converter import (
     WorkflowSerializationContext,
 )
 
-from handfast.encryption.sealing import read_unread
+from handfast.encryption.sealed_payload import read_unread
 from handfast.errors import ConverterIncompatibleError, PayloadUnreadableError
 from handfast.payloads.undecodable import Undecodable
 

@@ -17,7 +17,7 @@ from temporalio.service import RPCError
 from handfast.cli.health.findings import Finding
 from handfast.client.client import Handfast
 from handfast.client.lists import of_agents
-from handfast.temporal.polling import ACTIVITIES, POLLS_EVERY, WORKFLOWS, pollers
+from handfast.temporal.pollers import ACTIVITIES, POLLS_EVERY, WORKFLOWS, pollers
 from handfast.temporal.rpc import typed_errors
 from handfast.temporal.visibility import about_attributes
 from handfast.worker.plugin import PLUGIN
