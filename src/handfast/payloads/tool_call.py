@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final, Literal, Self
 
 from handfast.payloads.artifacts import Artifact
@@ -24,6 +25,8 @@ RESULT_BYTES = 256 * 1024
 """Largest tool output that enters the history."""
 ERROR_TEXT_BYTES = 8 * 1024
 """Largest error text that enters the history."""
+TOOL_TIMEOUT: Final = timedelta(minutes=10)
+"""Limit for the body of a tool that names none; a plan names only others."""
 
 
 WORKER_BYTES: Final = 256

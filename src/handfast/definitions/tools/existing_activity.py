@@ -23,6 +23,7 @@ from handfast.definitions.tools.options import EnabledRule, checked_enabled
 from handfast.errors import ArgumentsInvalidError, DefinitionError
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import Effect
+from handfast.payloads.tool_call import TOOL_TIMEOUT
 
 __all__ = ["ActivityTool", "activity_tool"]
 
@@ -96,7 +97,7 @@ def activity_tool(
     approval: ApprovalRule = False,
     enabled: EnabledRule = True,
     description: str = "",
-    timeout: timedelta = timedelta(minutes=10),
+    timeout: timedelta = TOOL_TIMEOUT,
     heartbeat_timeout: timedelta | None = None,
     start_within: timedelta = timedelta(hours=1),
     on_error: ErrorPolicy = "tell_model",

@@ -35,6 +35,7 @@ from handfast.definitions.tools.options import (
 from handfast.errors import DefinitionError
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import Effect, UnknownPolicy
+from handfast.payloads.tool_call import TOOL_TIMEOUT
 
 __all__ = [
     "Effect",
@@ -169,7 +170,7 @@ def tool(
     name: str | None = None,
     description: str | None = None,
     on_unknown: OnUnknown | None = None,
-    timeout: timedelta = timedelta(minutes=10),
+    timeout: timedelta = TOOL_TIMEOUT,
     on_error: OnError = "tell_model",
     idempotency_key: IdempotencyKey | None = None,
     task_queue: str | None = None,

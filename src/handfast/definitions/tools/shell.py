@@ -18,6 +18,7 @@ from handfast.definitions.checks import a_kind, check_bool, check_count, check_d
 from handfast.definitions.gates.approval import ApprovalRule
 from handfast.definitions.tools.function_tool import Tool, tool
 from handfast.errors import DefinitionError
+from handfast.payloads.tool_call import TOOL_TIMEOUT
 
 __all__ = ["ShellResult", "shell_tool"]
 
@@ -59,7 +60,7 @@ def shell_tool(
     *,
     approval: ApprovalRule = True,
     cwd: str | Path | None = None,
-    timeout: timedelta = timedelta(minutes=10),
+    timeout: timedelta = TOOL_TIMEOUT,
     grace: timedelta = timedelta(seconds=5),
     environment: Sequence[str] | Mapping[str, str] | None = None,
     max_output_bytes: int = 32 * 1024,
