@@ -33,6 +33,7 @@ def junk(request_id: str, other: str) -> dict[str, list[Payload]]:
 
 
 @pytest.mark.parametrize("name", ["approve", "reject", "decide", "sing"])
+@pytest.mark.quick
 async def test_no_signal_can_break_a_run(make_lab: MakeLab, effects: Effects, cache: int, name: str) -> None:
     """XC1: whatever a signal carries, the run stays healthy, nothing is decided, and the refusal is in its log."""
     lab = await make_lab(
