@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 from temporalio.client import Client
 
+from handfast.activities.model.request import TRANSPORT
 from handfast.activities.runtime.deltas import DeltaOutlet
 from handfast.activities.runtime.references import Artifacts
 from handfast.activities.runtime.runtime import Runtime
@@ -180,7 +181,7 @@ def check_agents(registry: Registry, ports: Mapping[str, ModelPort]) -> None:
             )
         known_settings = port.known_settings if isinstance(port, SettingsPort) else agent.model_settings
         for setting in agent.model_settings:
-            if setting not in known_settings:
+            if setting not in known_settings and setting not in TRANSPORT:
                 close = get_close_matches(setting, known_settings, n=1)
                 hint = f"; did you mean {close[0]!r}?" if close else "; take it out, or upgrade the client's package"
                 raise DefinitionError(subject, f"its model client knows no setting {setting!r} (model_settings){hint}")
