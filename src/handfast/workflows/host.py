@@ -19,7 +19,7 @@ from handfast.payloads.runs import RunInput, RunPhase, RunResult
 from handfast.workflows.agent_ref import AgentRef, Output, read_output
 from handfast.workflows.continuation.archive import archive_segment
 from handfast.workflows.continuation.carry import Carrier, restored
-from handfast.workflows.conversation.conversation import Conversation, Talk
+from handfast.workflows.conversation.conversation import Conversation
 from handfast.workflows.conversation.handlers import SessionSender
 from handfast.workflows.driver.driver import Driver
 from handfast.workflows.frame.frame import Frame
@@ -29,8 +29,10 @@ from handfast.workflows.handlers.decode import goes_on, read_start
 from handfast.workflows.handlers.queries import Queries
 from handfast.workflows.handlers.raise_limits import Raiser
 from handfast.workflows.handlers.send import Sender
-from handfast.workflows.state.leaving import next_version
+from handfast.workflows.state.leaving import LeavingState, next_version
 from handfast.workflows.state.run_state import RunState
+from handfast.workflows.state.runs import Runs
+from handfast.workflows.state.session_state import SessionState
 from handfast.workflows.tasks.unread import Unread
 
 PREFIX: Final = "handfast."
@@ -70,26 +72,24 @@ class AgentHost:
             ApplicationError: Not called in ``@workflow.init`` (type ``HostTooLate``): messages might be lost.
         """
         _assert_in_init()
-        self.own: JsonObject = {}
         begins = carried is not None and not goes_on()
         if begins and workflow.info().continued_run_id is None:
             workflow.logger.warning("a start brought a carried state, which is not read: it comes from a run before")
             carried, begins = None, False
-        if begins:
-            self._state = RunState(prefix, segment_events)
-            self._state.begin_anew()
-        elif carried is None:
-            self._state = RunState(prefix, segment_events)
+        if begins or carried is None:
+            state = RunState(leaving=LeavingState(segment_events=segment_events))
         else:
-            self._state, self.own = restored(prefix, Carry.from_wire(carried))
-        self._carrier = Carrier(self._state)
-        self._conversation: Conversation | None = None
+            state = restored(Carry.from_wire(carried))
+        self._runs = Runs(prefix, state)
+        if begins:
+            self._runs.begin_anew()
+        self._carrier = Carrier(self._runs)
         self._driven: set[str] = set()
         self._without_key = 0
         self._idling: asyncio.Task[None] | None = None
         self._prefix = prefix
-        self._decider = Decider(self._state)
-        self._unread = Unread(self._state.marks)
+        self._decider = Decider(self._runs)
+        self._unread = Unread(self._runs.marks)
         self._register()
 
     async def run(
@@ -156,15 +156,15 @@ class AgentHost:
 
     async def run_input(self, given: RunInput, key: str | None = None) -> RunResult:
         """Run an agent from a validated input, as `AgentRun` does."""
-        frame = self._state.new_frame(given)
+        frame = self._runs.begin(given)
         frame.key = key
         if given.segment_events is not None:
-            self._state.leaving.after(given.segment_events)
+            self._runs.leaving.after(given.segment_events)
         return await self._drive(frame)
 
     async def go_on(self) -> RunResult:
         """Go on with the one run that was under way in the former history."""
-        [frame] = [frame for frame in self._state.frames if frame.id in self._state.active]
+        [frame] = self._runs.frames.driven
         return await self._drive(frame)
 
     async def carry(self, until: asyncio.Task[Any] | None = None) -> JsonObject | None:
@@ -190,7 +190,7 @@ class AgentHost:
         def may_leave() -> bool:
             return workflow.all_handlers_finished() if ours else not self._without_key
 
-        carried = await self._carrier.carry(lambda: until is not None and until.done(), may_leave, self._added)
+        carried = await self._carrier.carry(lambda: until is not None and until.done(), may_leave)
         return None if carried is None else carried.to_wire()
 
     def memo(self) -> dict[str, Any]:
@@ -199,34 +199,34 @@ class AgentHost:
 
     def _known_run(self, key: str) -> Frame | None:
         """The run of that key: to be gone on with, or ended."""
-        found = next((frame for frame in self._state.frames if frame.key == key), None)
+        found = next((frame for frame in self._runs.frames.all if frame.key == key), None)
         if found is not None and found.id in self._driven:
             message = f"a run of the key {key!r} is under way already"
             raise ApplicationError(message, type="KeyInUse", non_retryable=True)
         return found
 
     async def _drive(self, frame: Frame) -> RunResult:
-        self._state.active.add(frame.id)
+        frame.driven = True
         self._driven.add(frame.id)
         # No `finally`: see `AgentRun.run`.
         try:
-            result = await Driver(self._state, frame).run()
+            result = await Driver(self._runs, frame).run()
         except (ApplicationError, asyncio.CancelledError):
             self._leave(frame)
             raise
         self._leave(frame)
         return result
 
-    async def settle(self) -> None:
-        """Wait, but not for long, until people have been told what is known: before a workflow of our own closes."""
-        await self._state.notifier.settle()
+    async def flush_notifications(self) -> None:
+        """Wait, but not for long, until people have been notified: before a workflow of our own closes."""
+        await self._runs.notifier.flush()
 
     async def archive(self) -> None:
         """Have this workflow's history archived, where the workers have an archive: the last thing before it closes.
 
         For a workflow of our own. In a workflow of yours that happens at the end of each run of an agent.
         """
-        await archive_segment(self._state)
+        await archive_segment(self._runs)
 
     async def _whole(self, running: Coroutine[Any, Any, RunResult], key: str | None) -> RunResult:
         """A run of the user's, to its very end: one without a key cannot be taken along before its caller has it."""
@@ -245,23 +245,23 @@ class AgentHost:
         try:
             result = await running
         except (ApplicationError, asyncio.CancelledError):
-            await self.settle()
-            await archive_segment(self._state, closes=False)
+            await self.flush_notifications()
+            await archive_segment(self._runs, closes=False)
             raise
-        cancelled = await self._state.notifier.settle()
-        if await archive_segment(self._state, closes=False) or cancelled:
+        cancelled = await self._runs.notifier.flush()
+        if await archive_segment(self._runs, closes=False) or cancelled:
             raise asyncio.CancelledError
         return result
 
     def _leave(self, frame: Frame) -> None:
-        self._state.active.discard(frame.id)
+        frame.driven = False
         self._driven.discard(frame.id)
         if self._prefix:
             # Later in this task: the user's code may start the next agent first, and then nothing has changed.
             self._idling = asyncio.create_task(self._publish_idle())
 
     async def _publish_idle(self) -> None:
-        self._state.publish_if_idle()
+        self._runs.publish_if_idle()
 
     def refuse_other_signals(self) -> None:
         """Log signals of any other name as refused, instead of leaving them unread: for a workflow of our own."""
@@ -269,8 +269,9 @@ class AgentHost:
 
     def converse(self) -> Conversation:
         """Be the host of a session: messages open turns, one after the other. For a workflow of our own."""
-        conversation = self._conversation = Conversation(self._state, Talk.model_validate(self.own))
-        sender = SessionSender(self._state, conversation)
+        session = self._runs.state.session = self._runs.state.session or SessionState()
+        conversation = Conversation(self._runs, session)
+        sender = SessionSender(self._runs, conversation)
         signal, update = self._unread.signal, self._unread.update
         workflow.set_signal_handler("send", signal(sender.send_by_signal))
         workflow.set_update_handler("send", update(sender.send), validator=sender.refuse)
@@ -291,14 +292,14 @@ class AgentHost:
 
     def close(self, how: RunPhase) -> None:
         """Publish the last state of a workflow that ends with its host."""
-        self._state.close(how)
+        self._runs.close(how)
 
     # --- inside ---
 
     def _register(self) -> None:
-        name, decider, raiser = self._prefix, self._decider, Raiser(self._state)
-        canceller, sender = CallCanceller(self._state), Sender(self._state)
-        queries = Queries(self._state)
+        name, decider, raiser = self._prefix, self._decider, Raiser(self._runs)
+        canceller, sender = CallCanceller(self._runs), Sender(self._runs)
+        queries = Queries(self._runs)
         signal, update = self._unread.signal, self._unread.update
         workflow.set_signal_handler(f"{name}approve", signal(decider.approve))
         workflow.set_signal_handler(f"{name}reject", signal(decider.reject))
@@ -314,10 +315,6 @@ class AgentHost:
         workflow.set_query_handler(f"{name}pending_requests", queries.pending)
         workflow.set_query_handler(f"{name}status", queries.status)
         workflow.set_query_handler(f"{name}transcript", queries.transcript)
-
-    def _added(self) -> JsonObject:
-        """What is taken along beside the state of the loops."""
-        return self.own if self._conversation is None else self._conversation.carried()
 
 
 def _assert_in_init() -> None:

@@ -61,5 +61,5 @@ class AgentSession:
     async def _end(self, how: RunPhase) -> None:
         self._host.close(how)
         await workflow.wait_condition(workflow.all_handlers_finished)
-        await self._host.settle()
+        await self._host.flush_notifications()
         await self._host.archive()

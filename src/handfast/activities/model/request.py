@@ -25,7 +25,7 @@ from handfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRe
 from handfast.payloads.json_profile import JsonObject, scrub
 from handfast.payloads.model_call import REPLY_BROKEN, NamedGuardrail, StructuredOutput
 from handfast.payloads.usage import Spent, Usage
-from handfast.workflows.driver.answers import answer_text
+from handfast.workflows.frame.replies import answer_text
 
 logger = logging.getLogger(__name__)
 

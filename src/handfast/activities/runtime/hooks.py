@@ -17,7 +17,7 @@ from handfast.models.port import ModelRequest
 from handfast.payloads.call_items import tool_of
 from handfast.payloads.model_call import ModelReply
 from handfast.payloads.tool_call import ToolOutcome
-from handfast.workflows.loop.next_steps import text_of_reply
+from handfast.workflows.frame.replies import text_of_reply
 
 HOOK_S: Final = 5.0
 """How long a hook may take before it is left behind."""

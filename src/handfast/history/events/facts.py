@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from handfast.payloads.json_profile import JsonObject
-from handfast.workflows.tasks.settle import Settled, cause_ending
+from handfast.workflows.tasks.await_activity import Settled, cause_ending
 
 OWN: Final = "handfast."
 TURN_MARK: Final = " · turn "

@@ -39,7 +39,7 @@ from handfast.payloads.model_call import ModelReply, Origin
 from handfast.payloads.runs import OWN_WORKFLOWS, RunInput, RunResult
 from handfast.payloads.tool_call import ToolCall
 from handfast.payloads.usage import Spent
-from handfast.workflows.tasks.settle import Done, Settled
+from handfast.workflows.tasks.await_activity import Done, Settled
 
 MODEL = "handfast.call_model"
 ONE_RUN = "AgentRun"

@@ -25,7 +25,7 @@ from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.requests import DEFAULT_REJECTION
 from handfast.payloads.tool_call import ToolCall, ToolOutcome
 from handfast.workflows.driver import existing_activity
-from handfast.workflows.tasks.settle import Cancelled, Done, Failed, Settled
+from handfast.workflows.tasks.await_activity import Cancelled, Done, Failed, Settled
 
 TOOL = "handfast.tool."
 PayloadT = TypeVar("PayloadT", bound=Payload)

@@ -30,7 +30,7 @@ FACT_BYTES: Final = 1000
 """Of another's error that a request carries."""
 
 
-def budget(
+def options(
     activity: ExistingActivity, timeout: timedelta, effect: Effect, task_queue: str | None
 ) -> workflow.ActivityConfig:
     """How long the activity may take. One that does not heartbeat never hears of a cancel, so that none is awaited."""

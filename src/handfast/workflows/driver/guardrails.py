@@ -8,27 +8,30 @@ from handfast.payloads.guardrails import CheckInput, CheckOutput, Judged
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.model_call import Origin
 from handfast.payloads.transcript import user_message
-from handfast.workflows.frame.frame import Frame, Guard, Queued
+from handfast.workflows.driver.frame_loop import FrameLoop
+from handfast.workflows.frame.frame import Guard, Queued
 from handfast.workflows.loop import guardrails
-from handfast.workflows.state.run_state import RunState
+from handfast.workflows.state.mailbox import Mailbox
 from handfast.workflows.tasks import timeouts
-from handfast.workflows.tasks.settle import Cancelled, Done, Failed
-from handfast.workflows.tasks.work import Work
+from handfast.workflows.tasks.await_activity import Cancelled, Done, Failed
+from handfast.workflows.tasks.command_budget import CommandBudget
 
 
 class Guardrails:
     """Runs the guardrails of one frame."""
 
-    def __init__(self, state: RunState, frame: Frame, work: Work) -> None:
-        self._state = state
-        self._frame = frame
-        self._work = work
+    def __init__(self, loop: FrameLoop, budget: CommandBudget, mailbox: Mailbox) -> None:
+        """Take the loop, and the parts that its guardrails are asked and answered with."""
+        self._loop = loop
+        self._frame = loop.frame
+        self._budget = budget
+        self._mailbox = mailbox
 
     async def run(self, guard: Guard) -> None:
         """Ask one guardrail, to its end."""
         asked = self._about_input(guard) if guard.kind == "input" else self._about_output(guard)
         judged = await self._judged(guard, asked, f"{guard.agent} · {guard.kind} guardrail · {guard.name}")
-        if not self._work.ending:
+        if not self._loop.work.ending:
             self._take(guard, judged)
 
     async def check(self, message: Queued, guard: Guard) -> None:
@@ -36,16 +39,16 @@ class Guardrails:
         frame = self._frame
         asked = CheckInput(origin=self._origin(guard), guardrail=guard.name, block=message.block)
         judged = await self._judged(guard, asked, f"{guard.agent} · guardrail {guard.name} · message")
-        if self._work.ending or message not in frame.queue:
+        if self._loop.work.ending or message not in frame.queue:
             return
         refusal = guardrails.take_message(frame, message, guard, judged)
         if refusal is not None:
-            self._state.mailbox.refuse_one(frame, message, refusal, workflow.now())
+            self._mailbox.refuse_one(frame, message, refusal, workflow.now())
         elif judged.outcome == "replace":
             message.block = self._block_of(judged.value)
 
     async def _judged(self, guard: Guard, asked: CheckInput | CheckOutput, summary: str) -> Judged:
-        settled = await self._work.evaluate(asked, summary, timeouts.GUARDRAIL)
+        settled = await self._loop.work.evaluate(asked, summary, timeouts.GUARDRAIL)
         match settled:
             case Done(value):
                 return Judged.from_wire(value)
@@ -55,7 +58,7 @@ class Guardrails:
                 return Judged(outcome="error", reason=message)
 
     def _origin(self, guard: Guard) -> Origin:
-        return self._state.origin(self._frame).model_copy(update={"agent": guard.agent})
+        return self._loop.origin.model_copy(update={"agent": guard.agent})
 
     def _about_input(self, guard: Guard) -> CheckInput:
         frame = self._frame
@@ -68,7 +71,7 @@ class Guardrails:
             return CheckOutput(
                 origin=origin, guardrail=guard.name, reply=frame.answer, structured=frame.answer_structured
             )
-        arguments, at = self._state.room.placed({"output": frame.output}, None)
+        arguments, at = self._budget.placed({"output": frame.output}, None)
         return CheckOutput(origin=origin, guardrail=guard.name, arguments=arguments, at=at)
 
     def _take(self, guard: Guard, judged: Judged) -> None:
@@ -90,7 +93,7 @@ class Guardrails:
         frame.epoch += 1
 
     def _block_of(self, value: JsonValue) -> str:
-        return self._state.new_block([user_message(value)] if isinstance(value, str) else _objects(value))
+        return self._loop.transcript.new_block([user_message(value)] if isinstance(value, str) else _objects(value))
 
 
 def _objects(value: JsonValue) -> list[JsonObject]:

@@ -5,52 +5,52 @@ from __future__ import annotations
 from temporalio import workflow
 
 from handfast.payloads.evaluation import Evaluated, FilterHistory, TellHandoff
-from handfast.workflows.driver.call_questions import about
+from handfast.workflows.driver.call_questions import CallQuestions
 from handfast.workflows.driver.endings import CallEndings
-from handfast.workflows.frame.frame import Call, Failure, Frame, HandedOver
-from handfast.workflows.state.run_state import RunState
+from handfast.workflows.driver.frame_loop import FrameLoop
+from handfast.workflows.frame.frame import Call, Failure, HandedOver
+from handfast.workflows.ledger.log import RequestLog
 from handfast.workflows.tasks import timeouts
-from handfast.workflows.tasks.settle import Cancelled, Done, Failed
-from handfast.workflows.tasks.work import Work
+from handfast.workflows.tasks.await_activity import Cancelled, Done, Failed
 
 
 class Handoffs:
     """Carries out the handoffs of one frame."""
 
-    def __init__(self, state: RunState, frame: Frame, work: Work, endings: CallEndings) -> None:
-        self._state = state
-        self._frame = frame
-        self._work = work
+    def __init__(self, loop: FrameLoop, log: RequestLog, questions: CallQuestions, endings: CallEndings) -> None:
+        """Take the loop, the ledger's log, and the parts that ask about its calls and end them."""
+        self._loop = loop
+        self._frame = loop.frame
+        self._log = log
+        self._questions = questions
         self._endings = endings
 
     async def hand_over(self, call: Call) -> None:
         """Tell user code where it wants to be told, then let the handoff take place."""
         if call.plan.told:
-            arg = about(call, self._frame, self._state, TellHandoff)
             again = call.missing_since is not None
-            summary = f"{self._frame.agent} · {call.tool}"
-            match await self._work.evaluate(arg, summary, timeouts.TOLD_ONCE, by_any_worker=again):
+            match await self._questions.ask(call, TellHandoff, call.tool, timeouts.TOLD_ONCE, by_any_worker=again):
                 case Done(value):
                     problem = Evaluated.from_wire(value).problem
                     if problem is not None:
-                        self._endings.settle(call, problem)
+                        self._endings.set_output(call, problem)
                         return
                 case Cancelled():
-                    self._endings.settle(call, f"The handoff to {call.plan.agent} was cancelled.")
+                    self._endings.set_output(call, f"The handoff to {call.plan.agent} was cancelled.")
                     return
                 case Failed(not_registered=True) | Failed(type="Missing"):  # a worker of another version took it
                     self._endings.not_begun(call, missing=True)
                     return
                 case failed:
                     # It may have had its effect; to call it again could repeat that, and the handoff does not need it.
-                    self._state.ledger.log.note_doubt(self._frame.id, call, failed.type, workflow.now())
+                    self._log.note_doubt(self._frame.id, call, failed.type, workflow.now())
         self.take_place(call)
 
     def take_place(self, call: Call) -> None:
         """Settle the handoff as the one that won its turn."""
         frame = self._frame
         to = str(call.plan.agent)
-        self._endings.settle(call, f"The agent {to} goes on from here.")
+        self._endings.set_output(call, f"The agent {to} goes on from here.")
         frame.handoff = HandedOver(agent=to, by=frame.agent, name=call.tool, filtered=bool(call.plan.filtered))
 
     def finish(self) -> None:
@@ -75,17 +75,17 @@ class Handoffs:
                 Failure(type="HistoryExcluded", message=f"{handoff.name}: its filter cannot change what is kept")
             )
             return
-        origin = self._state.origin(frame).model_copy(update={"agent": handoff.by})
+        origin = self._loop.origin.model_copy(update={"agent": handoff.by})
         arg = FilterHistory(origin=origin, tool=handoff.name)
         summary = f"{handoff.by} · what {frame.agent} sees"
-        answer = await self._work.evaluate(arg, summary, timeouts.PART_OF_RUN)
+        answer = await self._loop.work.evaluate(arg, summary, timeouts.PART_OF_RUN)
         made = Evaluated.from_wire(answer.value) if isinstance(answer, Done) else None
         if made is None or made.items is None or made.block is None:
             problem = made.problem if made is not None else "its filter could not be evaluated"
             frame.fail(Failure(type="HandoffFailed", message=f"{handoff.name}: {problem}"))
             return
         frame.earlier += frame.blocks
-        frame.blocks = [self._state.transcript.add(made.block, made.items)]
+        frame.blocks = [self._loop.transcript.add(made.block, made.items)]
         frame.cursor, frame.seen, frame.handoff = 0, None, None
         frame.epoch += 1
         frame.phase = "model"

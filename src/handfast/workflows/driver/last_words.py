@@ -6,41 +6,41 @@ from handfast.payloads.cutting import REASON_CHARACTERS
 from handfast.payloads.evaluation import Evaluated, HandleMaxTurns, HandleRefusal
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import ModelReply
-from handfast.workflows.frame.frame import Failure, Frame, Reached
+from handfast.workflows.driver.frame_loop import FrameLoop
+from handfast.workflows.frame.frame import Failure, Reached
+from handfast.workflows.frame.replies import refusal_text
 from handfast.workflows.loop import guardrails, limits
-from handfast.workflows.state.run_state import RunState
-from handfast.workflows.tasks.settle import Cancelled, Done
+from handfast.workflows.tasks.await_activity import Cancelled, Done
 from handfast.workflows.tasks.timeouts import PART_OF_RUN
-from handfast.workflows.tasks.work import Work
 
 
 class LastWords:
     """Ends one frame at its limit of turns, or at a refusal."""
 
-    def __init__(self, state: RunState, frame: Frame, work: Work) -> None:
-        self._state = state
-        self._frame = frame
-        self._work = work
+    def __init__(self, loop: FrameLoop) -> None:
+        """Take the loop that ends."""
+        self._loop = loop
+        self._frame = loop.frame
 
     async def at_limit(self, limit: Reached) -> None:
         """Let `on_max_turns` say what the run ends with."""
-        arg = HandleMaxTurns(origin=self._state.origin(self._frame), limit=limit.limit)
+        arg = HandleMaxTurns(origin=self._loop.origin, limit=limit.limit)
         failure = limits.failure(self._frame, limit)
         await self._ask(arg, "on_max_turns", failure)
 
     async def refused(self, reply: ModelReply) -> None:
         """End at a refusal: by `on_refusal`, where the agent has one."""
-        text = refusal_of(reply.items) or ""
+        text = refusal_text(reply.items) or ""
         failure = Failure(type="ModelRefusal", message=f"the model refused: {text[:REASON_CHARACTERS]}")
         if reply.refusal != "handled":
             self._frame.failure = failure
             return
-        await self._ask(HandleRefusal(origin=self._state.origin(self._frame), block=reply.block), "on_refusal", failure)
+        await self._ask(HandleRefusal(origin=self._loop.origin, block=reply.block), "on_refusal", failure)
 
     async def _ask(self, arg: HandleMaxTurns | HandleRefusal, function: str, failure: Failure) -> None:
         frame = self._frame
         frame.phase = "closing"
-        settled = await self._work.evaluate(arg, f"{frame.agent} · {function}", PART_OF_RUN)
+        settled = await self._loop.ask(arg, function, PART_OF_RUN)
         if isinstance(settled, Cancelled):
             frame.failure = Failure(type="Cancelled", message=f"{function} was cancelled")
             return
@@ -60,14 +60,4 @@ class LastWords:
 
     def _append(self, text: str) -> None:
         item: JsonObject = {"type": "message", "role": "assistant", "content": text}
-        self._frame.blocks.append(self._state.new_block([item]))
-
-
-def refusal_of(items: list[JsonObject]) -> str | None:
-    """What a reply refuses with; None where it is no refusal."""
-    for item in items:
-        parts = item.get("content") if item.get("type") == "message" else None
-        for part in parts if isinstance(parts, list) else ():
-            if isinstance(part, dict) and part.get("type") == "refusal":
-                return str(part.get("refusal"))
-    return None
+        self._frame.blocks.append(self._loop.transcript.new_block([item]))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel
 
-from handfast.errors import RequestClosedError
 from handfast.payloads import call_items
 from handfast.payloads.binding import Binding
 from handfast.payloads.context_edits import ContextEdit
@@ -20,7 +18,7 @@ from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.messages import OnMessage
 from handfast.payloads.model_call import AfterToolsPlan, ApprovalPlan, ModelReply, PlannedCall, StructuredOutput
 from handfast.payloads.proofs import Proofs
-from handfast.payloads.requests import LimitKind, LimitPolicy, Request
+from handfast.payloads.requests import LimitKind, LimitPolicy
 from handfast.payloads.tool_call import LostStart
 from handfast.payloads.underway import Underway
 from handfast.payloads.usage import Usage
@@ -228,6 +226,8 @@ class Frame(BaseModel):
         input: Block of the message that is being answered, in a conversation of several; None: the first one.
         lasts: It is a session's, which reopens it for each message and gives those that came too late a turn of their
             own.
+        driven: A driver is at work on it: it is the root frame of a run that is under way.
+        unlimited: The caller lifted the agent's own limit of turns.
         turns_before: Model replies to earlier messages, which count for no limit; `spent_before` likewise.
     """
 
@@ -302,6 +302,8 @@ class Frame(BaseModel):
     failure: Failure | None = None
     input: str | None = None
     lasts: bool = False
+    driven: bool = False
+    unlimited: bool = False
     turns_before: int = 0
     spent_before: Usage = Usage()
 
@@ -310,15 +312,10 @@ class Frame(BaseModel):
         """Whether messages wait that have no other place to go to."""
         return bool(self.queue) and not self.lasts
 
-    def take_limits(self, reply: ModelReply, *, unlimited: bool) -> None:
-        """Keep the agent's own limits, which hold to the end of the loop.
-
-        Args:
-            reply: The first one.
-            unlimited: The caller lifted the agent's limit of turns.
-        """
+    def take_limits(self, reply: ModelReply) -> None:
+        """Keep the agent's own limits, which its first reply tells and which hold to the end of the loop."""
         self.limit_known = True
-        if self.max_turns is None and not unlimited:
+        if self.max_turns is None and not self.unlimited:
             self.max_turns = reply.max_turns or None
         self.max_tokens, self.max_seconds = reply.max_tokens, reply.max_seconds
         self.on_limit = reply.on_limit or "fail"
@@ -344,6 +341,30 @@ class Frame(BaseModel):
             if self.agent not in self.callers:
                 self.callers.append(self.agent)
 
+    def take_history(self, reply: ModelReply) -> bool:
+        """Keep what a reply says of the history that the provider keeps.
+
+        Returns:
+            Whether the reply says that alone, and the model is yet to be asked.
+        """
+        if self.history is None or reply.history is None:
+            return False
+        self.history = reply.history
+        if reply.items or reply.input_guardrails:
+            return False
+        self.phase = "model"
+        return True
+
+    def history_to_ask(self) -> KeptHistory | None:
+        """Return what a model call is told of the history that the provider keeps.
+
+        Until the call's reply is recorded, nobody knows what it has left in a conversation.
+        """
+        told = self.history
+        if told is not None and told.kind == "conversation":
+            self.history = told.model_copy(update={"uncertain": True})
+        return told
+
     def leave_out(self, read_from: str) -> None:
         """Put the blocks before *read_from* aside: the model no longer reads them."""
         if read_from in self.blocks:
@@ -355,31 +376,6 @@ class Frame(BaseModel):
     def fail(self, failure: Failure) -> None:
         """End the loop so, unless it has its failure already: what fails while it is being ended is a consequence."""
         self.failure = self.failure or failure
-
-
-def asking_frame(frames: Iterable[Frame], request: Request) -> Frame:
-    """The loop that *request* belongs to.
-
-    Raises:
-        RequestClosedError: It is there no more.
-    """
-    found = next((frame for frame in frames if frame.id == request.frame), None)
-    if found is None:
-        raise RequestClosedError(f"the loop that asked {request.id} has ended; reload the list", request=request.id)
-    return found
-
-
-def asked_call(frames: Iterable[Frame], request: Request) -> tuple[Frame, Call]:
-    """The call that *request* is about, and its loop.
-
-    Raises:
-        RequestClosedError: It waits for that no more.
-    """
-    frame = asking_frame(frames, request)
-    call = next((call for call in frame.calls if call.request == request.id), None)
-    if call is None:
-        raise RequestClosedError(f"no call waits for {request.id} any more; reload the list", request=request.id)
-    return frame, call
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from temporalio import workflow
 from handfast.errors import AnswerRefusedError, EditRefusedError, GroupsUnknownError
 from handfast.payloads.evaluation import EVALUATE, CheckAnswer, CheckArguments, Evaluated, LookUpGroups
 from handfast.payloads.json_profile import JsonObject
-from handfast.payloads.requests import Answer, Approve, Decision
+from handfast.payloads.model_call import Origin
+from handfast.payloads.requests import Answer, Approve, Decision, Request
 from handfast.workflows.handlers.signatures import no_keys, refusal_from, to_verify
 from handfast.workflows.ledger import votes
 from handfast.workflows.ledger.entry import has_form
-from handfast.workflows.state.run_state import RunState
-from handfast.workflows.tasks.settle import Done, settle_activity, start_activity
+from handfast.workflows.state.runs import Runs
+from handfast.workflows.tasks.await_activity import Done, await_activity, start_activity
 from handfast.workflows.tasks.timeouts import EVALUATION
 
 MOST_LOOKUPS: Final = 50
@@ -59,10 +60,10 @@ class Checks:
         in_order: The checks, as they follow each other.
     """
 
-    def __init__(self, state: RunState) -> None:
-        self._state = state
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
         self._lookups = 0
-        signature = Check(lambda review: state.ledger.state.signed and not review.verified, self._signature)
+        signature = Check(lambda review: runs.ledger.state.signed and not review.verified, self._signature)
         self.in_order: Final = (
             signature,
             Check(self._asks_for_groups, self._membership),
@@ -72,11 +73,11 @@ class Checks:
         )
 
     def _asks_for_groups(self, review: Review) -> bool:
-        request = self._state.ledger.book.entries[review.decision.id].request
+        request = self._runs.ledger.book.entries[review.decision.id].request
         return bool(votes.groups_to_look_up(request, review.decision))
 
     def _answers_form(self, review: Review) -> bool:
-        request = self._state.ledger.book.entries[review.decision.id].request
+        request = self._runs.ledger.book.entries[review.decision.id].request
         return has_form(request) and isinstance(review.decision.verdict, Answer)
 
     async def _membership(self, review: Review) -> None:
@@ -89,10 +90,10 @@ class Checks:
             GroupsUnknownError: That could not be found out.
         """
         decision = review.decision
-        request = self._state.ledger.book.entries[decision.id].request
+        request = self._runs.ledger.book.entries[decision.id].request
         groups = votes.groups_to_look_up(request, decision)
         assert decision.decided_by is not None  # `check` refuses it where approvers are named
-        arg = LookUpGroups(origin=self._state.origin_of(request), person=decision.decided_by, groups=groups)
+        arg = LookUpGroups(origin=self._origin_of(request), person=decision.decided_by, groups=groups)
         answer = await self._looked_up(decision, arg.to_wire(), f"{request.agent} · looking up an approver's groups")
         problem = "no worker could look them up; try again" if answer is None else answer.problem
         if answer is None or problem is not None:
@@ -108,8 +109,8 @@ class Checks:
             RefusalError: One of its subclasses: it does not count.
         """
         decision = review.decision
-        arg = to_verify(self._state, decision, stored=True)
-        request = self._state.ledger.book.entries[decision.id].request
+        arg = to_verify(decision, self._runs.ledger, self._runs.identity, stored=True)
+        request = self._runs.ledger.book.entries[decision.id].request
         summary = f"{request.agent} · verifying a signature"
         answer = await self._looked_up(decision, arg.to_wire(), summary, makes_room=True)
         if answer is None:
@@ -129,19 +130,19 @@ class Checks:
             summary: The same for people.
             makes_room: It may be large: what one workflow task cannot carry is asked in a later one.
         """
-        ledger = self._state.ledger
+        ledger = self._runs.ledger
         ledger.book.look_up(decision)
         while self._lookups >= MOST_LOOKUPS:
             await workflow.wait_condition(lambda: self._lookups < MOST_LOOKUPS)
         answer: Evaluated | None = None
         if ledger.book.waits(decision.id):
             self._lookups += 1
-            while makes_room and not self._state.room.take(arg):
+            while makes_room and not self._runs.budget.take(arg):
                 await asyncio.sleep(NEXT_TASK_S)
             answer = await self._evaluated(arg, summary)
             self._lookups -= 1
         ledger.looked_up(decision)
-        self._state.ledger_changed()
+        self._runs.changed()
         ledger.check(decision, workflow.now())
         return answer
 
@@ -154,21 +155,21 @@ class Checks:
         Raises:
             EditRefusedError: They do not satisfy the schema.
         """
-        decision, ledger = review.decision, self._state.ledger
-        origin = self._state.origin_of(ledger.book.entries[decision.id].request)
+        decision, ledger = review.decision, self._runs.ledger
+        origin = self._origin_of(ledger.book.entries[decision.id].request)
         request = ledger.book.hold(decision).request
-        inline, at = self._state.room.placed(edited_by(decision) or {}, None)
+        inline, at = self._runs.budget.placed(edited_by(decision) or {}, None)
         arg = CheckArguments(
             origin=origin,
             tool=request.tool or "",
             arguments=inline,
             at=at,
             ask_rule=True if request.on_edit == "ask_again" else None,
-            keyed=True if self._state.call_of(request)[1].plan.key is not None else None,
+            keyed=True if self._runs.frames.call_of(request)[1].plan.key is not None else None,
         )
         answer = await self._evaluated(arg.to_wire(), f"{request.agent} · checking edited arguments of {request.tool}")
         ledger.release(decision)
-        self._state.ledger_changed()
+        self._runs.changed()
         ledger.check(decision, workflow.now())
         problem = "the arguments could not be checked; try again" if answer is None else answer.problem
         if answer is None or problem is not None:
@@ -181,23 +182,31 @@ class Checks:
         Raises:
             AnswerRefusedError: It does not satisfy the form.
         """
-        decision, ledger = review.decision, self._state.ledger
+        decision, ledger = review.decision, self._runs.ledger
         assert isinstance(decision.verdict, Answer)
-        origin = self._state.origin_of(ledger.book.entries[decision.id].request)
+        origin = self._origin_of(ledger.book.entries[decision.id].request)
         request = ledger.book.hold(decision).request
-        inline, at = self._state.room.placed({"output": decision.verdict.output}, None)
+        inline, at = self._runs.budget.placed({"output": decision.verdict.output}, None)
         arg = CheckAnswer(origin=origin, tool=request.tool or "", arguments=inline, at=at)
         answer = await self._evaluated(arg.to_wire(), f"{request.agent} · checking the answer to {request.tool}")
         ledger.release(decision)
-        self._state.ledger_changed()
+        self._runs.changed()
         ledger.check(decision, workflow.now())
         problem = "the answer could not be checked; try again" if answer is None else answer.problem
         if problem is not None:
             raise AnswerRefusedError(problem, request=request.id)
 
+    def _origin_of(self, request: Request) -> Origin:
+        """Return where an activity that serves *request* belongs.
+
+        Raises:
+            RequestClosedError: Its loop is there no more.
+        """
+        return self._runs.identity.origin(self._runs.frames.frame_of(request))
+
     async def _evaluated(self, arg: JsonObject, summary: str) -> Evaluated | None:
-        marks = self._state.marks
-        settled = await settle_activity(start_activity(EVALUATE, arg, summary, EVALUATION, marks), marks)
+        marks = self._runs.marks
+        settled = await await_activity(start_activity(EVALUATE, arg, summary, EVALUATION, marks), marks)
         return Evaluated.from_wire(settled.value) if isinstance(settled, Done) else None
 
 

@@ -16,47 +16,46 @@ from handfast.errors import (
 from handfast.payloads.json_profile import JsonObject, check_json
 from handfast.payloads.requests import Decision, Grant, LimitsRaised, RaiseLimits, Request
 from handfast.workflows.frame.frame import Frame
-from handfast.workflows.handlers.at_work import loop_meant
 from handfast.workflows.handlers.decode import only_argument, refusal_to_wire
 from handfast.workflows.handlers.signatures import refuse_unverified
 from handfast.workflows.loop import limits
-from handfast.workflows.state.run_state import RunState
+from handfast.workflows.state.runs import Runs
 
 
 class Raiser:
     """Every handler takes ``*args``: a handler whose arity does not fit the message stops a workflow for ever."""
 
-    def __init__(self, state: RunState) -> None:
-        self._state = state
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
 
     def refuse(self, *args: object) -> None:
         """Validate the update `raise_limits`: a refusal leaves no trace in the history."""
         try:
             given = _read(args)
-            if not self._state.about_to_begin:
+            if not self._runs.about_to_begin:
                 _, request = self._checked(given)
                 if request is not None:  # also where the run has no recorded word yet that it takes signed ones only
-                    refuse_unverified(self._state, _granted(request, given))
+                    refuse_unverified(_granted(request, given), self._runs.ledger, self._runs.identity)
         except RefusalError as refusal:
             raise refusal_to_wire(refusal) from None
 
     async def raise_limits(self, *args: object) -> JsonObject:
         """Update `raise_limits`: the loop goes on from where it is; an open budget request is granted by it."""
-        if self._state.about_to_begin:  # it came together with the start
-            await workflow.wait_condition(lambda: not self._state.about_to_begin)
+        if self._runs.about_to_begin:  # it came together with the start
+            await workflow.wait_condition(lambda: not self._runs.about_to_begin)
         try:
             given = _read(args)
             frame, request = self._checked(given)
         except RefusalError as refusal:
             raise refusal_to_wire(refusal) from None
-        ledger, now, more = self._state.ledger, workflow.now(), _grant(given)
+        ledger, now, more = self._runs.ledger, workflow.now(), _grant(given)
         if request is not None:
             ledger.record(_granted(request, given), now)
             limits.take_decision(frame, ledger.book.entries[request.id])
         else:
             limits.grant(frame, more)
             ledger.log.note_raise(frame.id, more, given.by, now)
-        self._state.ledger_changed()
+        self._runs.changed()
         return LimitsRaised(
             frame=frame.id,
             max_turns=limits.turns_of(frame),
@@ -66,22 +65,22 @@ class Raiser:
         ).to_wire()
 
     def _checked(self, given: RaiseLimits) -> tuple[Frame, Request | None]:
-        frame = loop_meant(self._state, given.frame, DecisionInvalidError)
+        frame = self._runs.frames.addressed(given.frame, DecisionInvalidError)
         known = frame.limit_known
         for what, more, limit in (
             ("turns", given.turns, frame.max_turns),
             ("tokens", given.tokens, frame.max_tokens),
             ("time", given.seconds, frame.max_seconds),
         ):
-            if more is not None and limit is None and (known or self._state.unlimited(frame)):
+            if more is not None and limit is None and (known or frame.unlimited):
                 raise GrantRefusedError(f"{frame.agent} has no limit of {what} that could be raised", limit=what)
         request = next((each for each in self._budgets() if each.frame == frame.id), None)
         if request is not None:
-            self._state.ledger.check(_granted(request, given), workflow.now())
+            self._runs.ledger.check(_granted(request, given), workflow.now())
         return frame, request
 
     def _budgets(self) -> list[Request]:
-        return [each for each in self._state.ledger.book.open_requests() if each.kind == "budget"]
+        return [each for each in self._runs.ledger.book.open_requests() if each.kind == "budget"]
 
 
 def _granted(request: Request, given: RaiseLimits) -> Decision:

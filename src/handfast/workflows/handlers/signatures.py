@@ -11,39 +11,41 @@ from temporalio import workflow
 from handfast.errors import REFUSALS, KeysUnavailableError, RefusalError
 from handfast.payloads.requests import Decision
 from handfast.payloads.signed import VERIFY, Place, Refusal, VerifyDecision
-from handfast.workflows.state.run_state import RunState
+from handfast.workflows.frame.identity import Identity
+from handfast.workflows.ledger.ledger import Ledger
 
 
-def refuse_unverified(state: RunState, decision: Decision) -> None:
+def refuse_unverified(decision: Decision, ledger: Ledger, identity: Identity) -> None:
     """Refuse what is not signed as this worker wants it. For a validator: nothing of it is ever replayed.
 
     Args:
-        state: Of the run.
         decision: That the ledger would take.
+        ledger: Of the workflow.
+        identity: Likewise.
 
     Raises:
         RefusalError: One of its subclasses.
     """
-    if state.ledger.receipt_of(decision) is not None:
+    if ledger.receipt_of(decision) is not None:
         return  # it gets the receipt that was recorded, and changes nothing
     verify = workflow.extern_functions().get(VERIFY)
     if verify is None:
-        if state.ledger.state.signed:
+        if ledger.state.signed:
             raise no_keys(decision)
         return
-    refused = verify(to_verify(state, decision).to_wire())
+    refused = verify(to_verify(decision, ledger, identity).to_wire())
     if refused is not None:
         raise refusal_from(Refusal.from_wire(refused))
 
 
-def to_verify(state: RunState, decision: Decision, *, stored: bool = False) -> VerifyDecision:
+def to_verify(decision: Decision, ledger: Ledger, identity: Identity, *, stored: bool = False) -> VerifyDecision:
     """What is asked about a decision."""
     info = workflow.info()
     return VerifyDecision(
         decision=decision.to_wire(),
-        place=Place(namespace=info.namespace, workflow=info.workflow_id, run=state.asker.workflow_run),
-        requested_at=state.ledger.book.entries[decision.id].request.requested_at.isoformat(),
-        of=state.ledger.about(decision),
+        place=Place(namespace=info.namespace, workflow=info.workflow_id, run=identity.workflow_run),
+        requested_at=ledger.book.entries[decision.id].request.requested_at.isoformat(),
+        of=ledger.about(decision),
         stored=stored or None,
     )
 

@@ -6,16 +6,13 @@ namespace and on a later worker, has to compute what people were shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
-
 from handfast.payloads.binding import Bound, difference, digest_of, text_digest
 from handfast.payloads.canonical import sha256_digest
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import ApprovalPlan
 from handfast.payloads.requests import Request
 from handfast.workflows.frame.frame import Call, Frame
+from handfast.workflows.frame.identity import Identity
 from handfast.workflows.ledger.entry import Entry
 
 
@@ -29,9 +26,9 @@ def sealed(
     return request.model_copy(update={"digest": digest_of(request.binding, arguments)})
 
 
-def bound_to(frame: Frame, asker: Asker) -> Bound:
+def bound_to(frame: Frame, identity: Identity) -> Bound:
     """Where a request of *frame* stands: the part of its binding that every request of the run has."""
-    return Bound(namespace=frame.namespace, workflow=asker.workflow_id, run=asker.workflow_run)
+    return Bound(namespace=frame.namespace, workflow=identity.workflow_id, run=identity.workflow_run)
 
 
 def policy_of(plan: ApprovalPlan | None) -> str | None:
@@ -45,7 +42,7 @@ def bind_recalled(entry: Entry, request: Request, arguments: JsonObject) -> None
     entry.digest = digest_of(entry.binding, arguments)
 
 
-def is_bound(frame: Frame, call: Call, arguments: JsonObject, asker: Asker) -> bool:
+def is_bound(frame: Frame, call: Call, arguments: JsonObject, identity: Identity) -> bool:
     """Whether a call that is about to run is what was approved.
 
     A replay computes the digest anew, on code that may read other arguments in the reply than those that people were
@@ -61,21 +58,11 @@ def is_bound(frame: Frame, call: Call, arguments: JsonObject, asker: Asker) -> b
         call.digest,
         call.binding,
         arguments,
-        workflow=asker.workflow_id,
-        run=asker.workflow_run,
+        workflow=identity.workflow_id,
+        run=identity.workflow_run,
         request=call.released_by,
         agent_path=frame.agent_path,
         tool=call.tool,
         call=call.call_id,
     )
     return changed is None
-
-
-@dataclass(frozen=True)
-class Asker:
-    """Whose requests they are, and what makes them."""
-
-    workflow_id: str
-    workflow_run: str
-    now: Callable[[], datetime]
-    new_id: Callable[[], str]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -14,8 +13,9 @@ from handfast.payloads.model_call import ApprovalPlan, DoubtPlan
 from handfast.payloads.requests import Approve, BudgetFacts, Request, RequestKind
 from handfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
 from handfast.workflows.frame.frame import Call, Frame, Reached
+from handfast.workflows.frame.identity import Identity
 from handfast.workflows.ledger import escalation
-from handfast.workflows.ledger.binding import Asker, bound_to, policy_of, sealed
+from handfast.workflows.ledger.binding import bound_to, policy_of, sealed
 from handfast.workflows.ledger.entry import Entry
 from handfast.workflows.ledger.standing_decisions import is_changed
 
@@ -25,10 +25,10 @@ _BY_RULE: Final = {*_WHO, "kind", "verdicts", "reason", "deadline", "on_deadline
 """Fields of a request that its approval rule decides."""
 
 
-def of_call(frame: Frame, call: Call, item: JsonObject, asker: Asker) -> Request:
+def of_call(frame: Frame, call: Call, item: JsonObject, identity: Identity) -> Request:
     """The request of a call that waits for a person: to be approved, or to be answered."""
     arguments = arguments_of(call, item)
-    request = _gated(frame, call, item, arguments, asker)
+    request = _gated(frame, call, item, arguments, identity)
     if call.plan.kind == "question":
         form = frame.forms.get(call.tool)
         facts = None if form is None else {"schema": form}
@@ -37,9 +37,9 @@ def of_call(frame: Frame, call: Call, item: JsonObject, asker: Asker) -> Request
     return sealed(request, arguments, schema=call.plan.schema_digest, policy=policy)
 
 
-def _gated(frame: Frame, call: Call, item: JsonObject, arguments: JsonObject, asker: Asker) -> Request:
-    now = asker.now()
-    request = _about_call(frame, call, arguments, asker, now)
+def _gated(frame: Frame, call: Call, item: JsonObject, arguments: JsonObject, identity: Identity) -> Request:
+    now = identity.now()
+    request = _about_call(frame, call, arguments, identity, now)
     plan = _held(call, _rule_of(call) or ApprovalPlan())
     if call.plan.hosted:
         facts = {"server_label": item["server_label"], "name": item["name"]}
@@ -56,7 +56,7 @@ def again(
     arguments: JsonObject,
     rule: ApprovalPlan | None,
     editor: str | None,
-    asker: Asker,
+    identity: Identity,
 ) -> Request:
     """The request that takes the place of *request* once a person has edited the arguments.
 
@@ -68,13 +68,13 @@ def again(
         rule: What the approval rule said of them. Where nobody would have to be asked, the old rule and its deadline
             hold on: an edit must not take the others out.
         editor: Who proposed them: from now on one of those who ask.
-        asker: The run's.
+        identity: Of the workflow.
     """
-    now = asker.now()
+    now = identity.now()
     old = {name: getattr(request, name) for name in sorted(_BY_RULE)}
     asked = _asked_by(_held(call, rule), request.kind, now) if rule is not None else old
     editors = [*(request.editors or []), *([editor] if editor else [])]
-    new = _about_call(frame, call, arguments, asker, now).model_copy(
+    new = _about_call(frame, call, arguments, identity, now).model_copy(
         update={**asked, **_still_shown(request), "editors": list(dict.fromkeys(editors)) or None}
     )
     before = request.bound.policy_digest
@@ -83,14 +83,14 @@ def again(
 
 
 def changed(
-    frame: Frame, call: Call, arguments: JsonObject, asker: Asker, *, approved: Entry, facts: ChangedFacts
+    frame: Frame, call: Call, arguments: JsonObject, identity: Identity, *, approved: Entry, facts: ChangedFacts
 ) -> Request:
     """The request that takes the place of an approval which no longer holds.
 
     Who may decide stays as it was, and the deadline is a fresh one. A default of approve does not hold on: nobody has
     seen what has changed.
     """
-    now, policy = asker.now(), _rule_of(call)
+    now, policy = identity.now(), _rule_of(call)
     plan = policy or ApprovalPlan()
     plan = _silence_rejects(plan)
     editors = list(approved.request.editors or []) if approved.request.call_id == call.call_id else []
@@ -102,12 +102,12 @@ def changed(
         "facts": {"changed": facts.to_wire()},
         "editors": list(dict.fromkeys(editors)) or None,
     }
-    request = _about_call(frame, call, arguments, asker, now).model_copy(update=shown)
+    request = _about_call(frame, call, arguments, identity, now).model_copy(update=shown)
     return sealed(request, arguments, schema=call.plan.schema_digest, policy=policy_of(policy))
 
 
 def unproven(
-    frame: Frame, call: Call, item: JsonObject, asker: Asker, *, reason: str, closed: Request | None
+    frame: Frame, call: Call, item: JsonObject, identity: Identity, *, reason: str, closed: Request | None
 ) -> Request:
     """The request that takes the place of an approval which could not be verified.
 
@@ -115,12 +115,12 @@ def unproven(
         frame: Where the call stands.
         call: Is asked about anew; what did not hold is counted in it already.
         item: Its item in the reply.
-        asker: The run's.
+        identity: Of the workflow.
         reason: What people are told.
         closed: The request by which it was approved, where that is known: who edited the arguments and what had
             changed by then is still so.
     """
-    request = of_call(frame, call, item, asker)
+    request = of_call(frame, call, item, identity)
     shown = {} if closed is None or closed.call_id != call.call_id else _still_shown(closed)
     editors = None if closed is None else closed.editors
     return request.model_copy(update={"reason": reason, "editors": editors, **shown})
@@ -167,7 +167,7 @@ def in_doubt(
     frame: Frame,
     call: Call,
     item: JsonObject,
-    asker: Asker,
+    identity: Identity,
     *,
     reason: str,
     facts: JsonObject,
@@ -179,7 +179,7 @@ def in_doubt(
     Where its tool names others for that, it is they. Nobody's silence runs it again.
     """
     arguments = arguments_of(call, item)
-    request = _about_call(frame, call, arguments, asker, asker.now())
+    request = _about_call(frame, call, arguments, identity, identity.now())
     who = {} if released is None else released.model_dump(include={"approvers", "exclude_requester", "editors"})
     plan = call.plan.doubt or DoubtPlan()
     if plan.approvers is not None:
@@ -196,11 +196,11 @@ def in_doubt(
     return sealed(request, arguments, schema=call.plan.schema_digest, policy=policy)
 
 
-def missing_agent(frame: Frame, asker: Asker) -> Request:
+def missing_agent(frame: Frame, identity: Identity) -> Request:
     """The request of a frame whose agent no worker has."""
     return _about_frame(
         frame,
-        asker,
+        identity,
         kind="in_doubt",
         reason=f"no worker has the agent {frame.agent}; deploy one and run again, or give up",
         verdicts=["run_again", "give_up"],
@@ -208,12 +208,12 @@ def missing_agent(frame: Frame, asker: Asker) -> Request:
     )
 
 
-def budget(frame: Frame, limit: Reached, asker: Asker) -> Request:
+def budget(frame: Frame, limit: Reached, identity: Identity) -> Request:
     """The request of a frame that has no turns, tokens or time left."""
     unit = "seconds" if limit.what == "time" else limit.what
     return _about_frame(
         frame,
-        asker,
+        identity,
         kind="budget",
         reason=f"{frame.agent} has used {limit.used:,} of {limit.limit:,} {unit}; grant more, or reject",
         verdicts=["grant", "reject"],
@@ -222,18 +222,18 @@ def budget(frame: Frame, limit: Reached, asker: Asker) -> Request:
 
 
 def _about_frame(
-    frame: Frame, asker: Asker, *, kind: RequestKind, reason: str, verdicts: list[str], facts: JsonObject
+    frame: Frame, identity: Identity, *, kind: RequestKind, reason: str, verdicts: list[str], facts: JsonObject
 ) -> Request:
     request = Request(
-        id=asker.new_id(),
+        id=identity.new_id(),
         kind=kind,
         agent=frame.agent,
         agent_path=frame.agent_path,
         digest="",
-        bound=bound_to(frame, asker),
+        bound=bound_to(frame, identity),
         frame=frame.id,
         turn=frame.turn,
-        requested_at=asker.now(),
+        requested_at=identity.now(),
         requested_by=frame.requested_by,
         reason=reason,
         verdicts=verdicts,
@@ -242,13 +242,13 @@ def _about_frame(
     return sealed(request, None)
 
 
-def _about_call(frame: Frame, call: Call, arguments: JsonObject, asker: Asker, now: datetime) -> Request:
+def _about_call(frame: Frame, call: Call, arguments: JsonObject, identity: Identity, now: datetime) -> Request:
     """A request about a call, without its digest: what follows on this is covered by it."""
     text = json.dumps(arguments, ensure_ascii=False)
     size = len(text.encode())
     inline = size <= INLINE_ARGUMENTS_BYTES
     return Request(
-        id=asker.new_id(),
+        id=identity.new_id(),
         kind="in_doubt",
         agent=frame.agent,
         agent_path=frame.agent_path,
@@ -258,7 +258,7 @@ def _about_call(frame: Frame, call: Call, arguments: JsonObject, asker: Asker, n
         arguments_preview=None if inline else text[:PREVIEW_CHARACTERS],
         arguments_bytes=None if inline else size,
         digest="",
-        bound=bound_to(frame, asker),
+        bound=bound_to(frame, identity),
         frame=frame.id,
         turn=frame.turn,
         position=call.plan.index,
@@ -280,9 +280,3 @@ def place_of(frame: Frame, call: Call) -> ArgumentsAt | None:
     if call.arguments is not None or frame.reply is None:
         return None
     return ArgumentsAt(block=frame.reply, index=call.plan.index)
-
-
-def idempotency_key(asker: Asker, frame: Frame, call: Call) -> str:
-    """Stable over every attempt of one call, different for every other."""
-    identity = "\n".join((asker.workflow_id, asker.workflow_run, frame.id, str(frame.turn), call.call_id))
-    return "hf_" + hashlib.sha256(identity.encode()).hexdigest()[:40]

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.requests import RunAgain
 from handfast.workflows.frame.frame import Call, Failure, Frame
 from handfast.workflows.ledger.entry import Entry
@@ -200,17 +199,6 @@ def guardrail_tripped(call: Call, reason: str | None) -> Failure:
 def delay_of(start: int) -> timedelta:
     """How long to wait before start number *start* (from 0)."""
     return timedelta(seconds=BACKOFF[min(start, len(BACKOFF) - 1)])
-
-
-def text_of_reply(items: list[JsonObject]) -> str:
-    """The text that a reply says, all its message parts joined."""
-    return "".join(
-        str(part.get("text", ""))
-        for item in items
-        if item.get("type") == "message" and isinstance(item.get("content"), list)
-        for part in item["content"]
-        if isinstance(part, dict) and part.get("type") == "output_text"
-    )
 
 
 def wake_at(frame: Frame) -> datetime | None:

@@ -15,7 +15,7 @@ INLINE_BYTES_PER_TASK: Final = 1_500_000
 """Arguments that the commands of one workflow task carry inline, together: 4 MB would end the run."""
 
 
-class Room:
+class CommandBudget:
     """The budget of the workflow task under way; the next one has as much again."""
 
     def __init__(self, new_block: Callable[[list[JsonObject]], str]) -> None:

@@ -11,8 +11,8 @@ from temporalio import workflow
 from handfast.payloads.base import Payload
 from handfast.payloads.evaluation import EVALUATE
 from handfast.payloads.json_profile import JsonObject
+from handfast.workflows.tasks.await_activity import Settled, await_activity, start_activity
 from handfast.workflows.tasks.marks import Marks
-from handfast.workflows.tasks.settle import Settled, settle_activity, start_activity
 
 
 class Work:
@@ -79,7 +79,7 @@ class Work:
         if model:
             self._model = handle
         try:
-            return await settle_activity(handle, self._marks)
+            return await await_activity(handle, self._marks)
         finally:
             self._handles.remove(entry)
             if model:

@@ -109,7 +109,7 @@ def start_activity(
     return handle
 
 
-async def settle_activity(handle: workflow.ActivityHandle[Any], marks: Marks) -> Settled:
+async def await_activity(handle: workflow.ActivityHandle[Any], marks: Marks) -> Settled:
     """Wait for an activity and tell its endings apart. Cancellation of the waiting task propagates.
 
     Raises:
