@@ -196,7 +196,7 @@ MUTANTS: Final = (
     Mutant(
         "tasks without a mark",
         "workflows/tasks/marks.py",
-        "        self.made()\n        workflow.upsert_memo({MEMO_LOG: []})\n",
+        "        self.note_command()\n        workflow.upsert_memo({MEMO_LOG: []})\n",
         "        return\n",
         "tests/history/test_task_boundaries.py::"
         "test_two_results_that_change_nothing_and_a_decision_replay_in_their_order",

@@ -14,10 +14,10 @@ from handfast.workflows.frame.frame import Frame, Queued
 from handfast.workflows.frame.table import FrameTable
 from handfast.workflows.ledger.ledger import Ledger, LedgerState
 from handfast.workflows.state.deployment import Deployment
-from handfast.workflows.state.leaving import LeavingState
 from handfast.workflows.state.mailbox import MailboxState
 from handfast.workflows.state.notifications import NotifierState
 from handfast.workflows.state.run_state import RunState
+from handfast.workflows.state.segment import SegmentState
 from handfast.workflows.state.session_state import SessionState
 from handfast.workflows.state.transcript import TranscriptState
 from support.requests import NOW, request
@@ -98,7 +98,7 @@ def test_all_that_lasts_of_a_run_goes_into_a_fresh_history() -> None:
         notifier=NotifierState(untold=[Notification.model_validate(notification)]),
         spending=[("0", usage)],
         deployment=Deployment(archives=True),
-        leaving=LeavingState(left_version="desk.1"),
+        segment=SegmentState(left_version="desk.1"),
         shown={"two": 1},
         session=SessionState(frame="0", answering=["m"]),
     )

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from temporalio.common import WorkerDeploymentVersion
 
-from handfast.workflows.state.leaving import Leaving, LeavingState
+from handfast.workflows.state.segment import Segment, SegmentState
 
 LONG = 100
 """Events of a history after which it is left anyway."""
@@ -23,7 +23,7 @@ def lengths(monkeypatch: pytest.MonkeyPatch, *versions: tuple[str, bool]) -> lis
         versions: Of each history's workers, and whether there is a newer one to go to.
     """
     found: list[int] = []
-    state = LeavingState(segment_events=LONG)
+    state = SegmentState(segment_events=LONG)
     for build, newer in versions:
         info = SimpleNamespace(
             cron_schedule=None,
@@ -33,7 +33,7 @@ def lengths(monkeypatch: pytest.MonkeyPatch, *versions: tuple[str, bool]) -> lis
             get_current_history_length=lambda: found[-1],
         )
         monkeypatch.setattr("temporalio.workflow.info", lambda info=info: info)
-        leaving = Leaving(state, lambda: True)
+        leaving = Segment(state, lambda: True)
         leaving.begin(lambda: True)
         found.append(EARLY)
         if not leaving.due:

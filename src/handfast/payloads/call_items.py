@@ -13,13 +13,15 @@ CUSTOM_CALL: Final = "custom_tool_call"
 """A call whose input is free text: for rules, requests and decisions its arguments are ``{"input": text}``."""
 MCP_APPROVAL: Final = "mcp_approval_request"
 """Not a call of ours: the provider asks whether it may call a hosted MCP server."""
-CALLS: Final = frozenset({FUNCTION_CALL, CUSTOM_CALL, MCP_APPROVAL})
+ID_FIELDS: Final[Mapping[str, str]] = {FUNCTION_CALL: "call_id", CUSTOM_CALL: "call_id", MCP_APPROVAL: "id"}
+"""By kind of item the field with the id by which an answer names the call."""
+CALLS: Final = frozenset(ID_FIELDS)
 """Kinds of item that get an answer of ours before the model is asked again."""
 
 
 def id_of(item: Mapping[str, Any]) -> str:
     """The id by which an answer names the call."""
-    return str(item["id"] if item["type"] == MCP_APPROVAL else item["call_id"])
+    return str(item[ID_FIELDS[item["type"]]])
 
 
 def tool_of(item: Mapping[str, Any]) -> str:

@@ -7,19 +7,19 @@ from itertools import accumulate, pairwise
 from typing import Any, Final
 
 from handfast.payloads.base import json_size
+from handfast.payloads.call_items import CUSTOM_CALL, FUNCTION_CALL, ID_FIELDS
 from handfast.payloads.json_profile import JsonObject
 
 BYTES_PER_TOKEN: Final = 4
 """How many bytes of JSON are taken for one token where no provider has counted them."""
 
-_CALLS: Final = {"function_call": "call_id", "custom_tool_call": "call_id", "mcp_approval_request": "id"}
 _OUTPUTS: Final = {
     "function_call_output": "call_id",
     "custom_tool_call_output": "call_id",
     "mcp_approval_response": "approval_request_id",
 }
-"""Items that need one of the other kind, and the field that holds what they share."""
-_WITHOUT_ID: Final = ("function_call", "custom_tool_call", "message")
+"""By kind of output the field with the id of the call that it answers."""
+_WITHOUT_ID: Final = (FUNCTION_CALL, CUSTOM_CALL, "message")
 """What the model makes and the API takes without an id of its own."""
 _GIVEN: Final = ("_output", "_response")
 """How the types of items end that answer the model; of the others, it makes all but messages."""
@@ -48,8 +48,8 @@ def without_orphans(items: Sequence[JsonObject], original: Sequence[JsonObject] 
     items = [
         item for item in items if item.get("type") in _WITHOUT_ID or thought_before.get(item.get("id")) in thoughts
     ]
-    whole = _shared(items, _CALLS) & _shared(items, _OUTPUTS)
-    fields = {**_CALLS, **_OUTPUTS}
+    whole = _shared(items, ID_FIELDS) & _shared(items, _OUTPUTS)
+    fields = {**ID_FIELDS, **_OUTPUTS}
     kept: list[JsonObject] = []
     for item in items:
         kind = str(item.get("type"))

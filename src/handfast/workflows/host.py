@@ -25,15 +25,15 @@ from handfast.workflows.driver.driver import Driver
 from handfast.workflows.frame.frame import Frame
 from handfast.workflows.handlers.cancel_call import CallCanceller
 from handfast.workflows.handlers.decide import Decider
-from handfast.workflows.handlers.decode import goes_on, read_start
+from handfast.workflows.handlers.decode import is_continuation, read_start
 from handfast.workflows.handlers.queries import Queries
-from handfast.workflows.handlers.raise_limits import Raiser
+from handfast.workflows.handlers.raise_limits import LimitRaiser
 from handfast.workflows.handlers.send import Sender
-from handfast.workflows.state.leaving import LeavingState, next_version
 from handfast.workflows.state.run_state import RunState
 from handfast.workflows.state.runs import Runs
+from handfast.workflows.state.segment import SegmentState, next_version
 from handfast.workflows.state.session_state import SessionState
-from handfast.workflows.tasks.unread import Unread
+from handfast.workflows.tasks.unread import MessageGuard
 
 PREFIX: Final = "handfast."
 """Before every handler name of a host inside a user's own workflow."""
@@ -72,12 +72,12 @@ class AgentHost:
             ApplicationError: Not called in ``@workflow.init`` (type ``HostTooLate``): messages might be lost.
         """
         _assert_in_init()
-        begins = carried is not None and not goes_on()
+        begins = carried is not None and not is_continuation()
         if begins and workflow.info().continued_run_id is None:
             workflow.logger.warning("a start brought a carried state, which is not read: it comes from a run before")
             carried, begins = None, False
         if begins or carried is None:
-            state = RunState(leaving=LeavingState(segment_events=segment_events))
+            state = RunState(segment=SegmentState(segment_events=segment_events))
         else:
             state = restored(Carry.from_wire(carried))
         self._runs = Runs(prefix, state)
@@ -89,7 +89,7 @@ class AgentHost:
         self._idling: asyncio.Task[None] | None = None
         self._prefix = prefix
         self._decider = Decider(self._runs)
-        self._unread = Unread(self._runs.marks)
+        self._guard = MessageGuard(self._runs.marks)
         self._register()
 
     async def run(
@@ -159,10 +159,10 @@ class AgentHost:
         frame = self._runs.begin(given)
         frame.key = key
         if given.segment_events is not None:
-            self._runs.leaving.after(given.segment_events)
+            self._runs.segment.after(given.segment_events)
         return await self._drive(frame)
 
-    async def go_on(self) -> RunResult:
+    async def resume(self) -> RunResult:
         """Go on with the one run that was under way in the former history."""
         [frame] = self._runs.frames.driven
         return await self._drive(frame)
@@ -272,14 +272,14 @@ class AgentHost:
         session = self._runs.state.session = self._runs.state.session or SessionState()
         conversation = Conversation(self._runs, session)
         sender = SessionSender(self._runs, conversation)
-        signal, update = self._unread.signal, self._unread.update
+        signal, update = self._guard.signal, self._guard.update
         workflow.set_signal_handler("send", signal(sender.send_by_signal))
         workflow.set_update_handler("send", update(sender.send), validator=sender.refuse)
         workflow.set_signal_handler("close", signal(sender.close))
         workflow.set_query_handler("turn", sender.turn)
         return conversation
 
-    async def to_the_end(self, running: asyncio.Task[RunResult]) -> RunResult:
+    async def run_to_end(self, running: asyncio.Task[RunResult]) -> RunResult:
         """Wait for the end of a workflow of our own; where its history has become long, it goes on in a fresh one."""
         try:
             carried = await self.carry(until=running)
@@ -297,10 +297,10 @@ class AgentHost:
     # --- inside ---
 
     def _register(self) -> None:
-        name, decider, raiser = self._prefix, self._decider, Raiser(self._runs)
+        name, decider, raiser = self._prefix, self._decider, LimitRaiser(self._runs)
         canceller, sender = CallCanceller(self._runs), Sender(self._runs)
         queries = Queries(self._runs)
-        signal, update = self._unread.signal, self._unread.update
+        signal, update = self._guard.signal, self._guard.update
         workflow.set_signal_handler(f"{name}approve", signal(decider.approve))
         workflow.set_signal_handler(f"{name}reject", signal(decider.reject))
         workflow.set_signal_handler(f"{name}decide", signal(decider.decide_by_signal))

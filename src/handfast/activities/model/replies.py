@@ -10,7 +10,16 @@ from temporalio.exceptions import ApplicationError
 
 from handfast.activities.model.plans import servers
 from handfast.definitions.agents.agent import Agent
-from handfast.payloads.call_items import CALLS, CUSTOM_CALL, FUNCTION_CALL, MCP_APPROVAL, arguments_text, id_of, tool_of
+from handfast.payloads.call_items import (
+    CALLS,
+    CUSTOM_CALL,
+    FUNCTION_CALL,
+    ID_FIELDS,
+    MCP_APPROVAL,
+    arguments_text,
+    id_of,
+    tool_of,
+)
 from handfast.payloads.json_profile import JsonObject
 
 LONGEST_CALL_ID: Final = 256
@@ -39,7 +48,7 @@ def offered_kinds(agent: Agent) -> frozenset[str]:
 
 def used_ids(items: Sequence[JsonObject]) -> set[str]:
     """Ids of the calls among *items*, which may be answered once only."""
-    return {str(item.get("id" if item.get("type") == MCP_APPROVAL else "call_id")) for item in items if _is_call(item)}
+    return {str(item.get(ID_FIELDS[item["type"]])) for item in items if _is_call(item)}
 
 
 def answerable(

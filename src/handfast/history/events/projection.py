@@ -39,7 +39,7 @@ from handfast.payloads.model_call import ModelReply, Origin
 from handfast.payloads.runs import OWN_WORKFLOWS, RunInput, RunResult
 from handfast.payloads.tool_call import ToolCall
 from handfast.payloads.usage import Spent
-from handfast.workflows.tasks.await_activity import Done, Settled
+from handfast.workflows.tasks.await_activity import Done, Ending
 
 MODEL = "handfast.call_model"
 ONE_RUN = "AgentRun"
@@ -251,7 +251,7 @@ class Projection:
         else:
             self._activity_ended(asked, ending, out)
 
-    def _activity_ended(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def _activity_ended(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         if asked.type == EVALUATE:
             self._starts.evaluated(asked, ending, out)
         elif asked.call is not None:

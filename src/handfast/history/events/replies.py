@@ -10,7 +10,7 @@ from handfast.payloads.events import GuardrailSpoke, ModelFailed, ModelReplied, 
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.model_call import REPLY_BROKEN, ModelReply, PlannedCall
 from handfast.workflows.frame.replies import answer_value, refusal_text, text_of_reply
-from handfast.workflows.tasks.await_activity import Cancelled, Failed, Settled
+from handfast.workflows.tasks.await_activity import Cancelled, Ending, Failed
 
 STOPPED = "ModelCallCancelled"
 """Type of the failure of a model call that was told to stop."""
@@ -60,7 +60,7 @@ class Replies:
         if not reply.calls and reply.refusal is None:
             self._answer(loop, reply)
 
-    def failed(self, loop: LoopView, turn: int, ending: Settled, out: Emitter) -> None:
+    def failed(self, loop: LoopView, turn: int, ending: Ending, out: Emitter) -> None:
         """A model call ended without a reply."""
         if isinstance(ending, Cancelled) or (isinstance(ending, Failed) and ending.type == STOPPED):
             out.add(ModelFailed, **loop.fields(turn), failure="Cancelled", message="the model call was cancelled")

@@ -25,7 +25,7 @@ from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.requests import DEFAULT_REJECTION
 from handfast.payloads.tool_call import ToolCall, ToolOutcome
 from handfast.workflows.driver import existing_activity
-from handfast.workflows.tasks.await_activity import Cancelled, Done, Failed, Settled
+from handfast.workflows.tasks.await_activity import Cancelled, Done, Ending, Failed
 
 TOOL = "handfast.tool."
 PayloadT = TypeVar("PayloadT", bound=Payload)
@@ -108,7 +108,7 @@ class Starts:
         call.starts, call.running = call.starts + 1, True
         out.add(ToolCalled, **loop.fields_of(call), arguments=arguments, start=call.starts, request=request)
 
-    def ended(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def ended(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         """The activity of a call has ended."""
         loop, call = asked.loop, asked.call
         assert call is not None
@@ -180,7 +180,7 @@ class Starts:
 
     # --- what user code was asked ---
 
-    def evaluated(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def evaluated(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         """An evaluation has ended."""
         match asked.kind:
             case "input_guardrail" | "output_guardrail":
@@ -198,7 +198,7 @@ class Starts:
             case "after_tools" | "handle_max_turns" | "handle_refusal":
                 self._last_words(asked, ending, out)
 
-    def _judged(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def _judged(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         loop, about = asked.loop, str(asked.argument.get("kind", "")).removesuffix("_guardrail")
         judged = _answer_of(Judged, ending) or Judged(outcome="error", reason=_problem(ending))
         origin = as_object(asked.argument.get("origin"))
@@ -216,7 +216,7 @@ class Starts:
         if judged.outcome == "replace" and about == "output":
             loop.output = judged.value
 
-    def _guarded(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def _guarded(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         loop, call = asked.loop, asked.call
         answer = _answer_of(Evaluated, ending)
         if answer is None or call is None:
@@ -233,7 +233,7 @@ class Starts:
     def _tripped(self, loop: LoopView, call: CallView, reason: str, out: Emitter) -> None:
         self._ends.end(loop, "failed", out, failure="GuardrailTripped", message=f"{call.tool}: {reason}")
 
-    def _worded(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def _worded(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         if asked.call is None or asked.call.closed:
             return
         answer = _answer_of(Evaluated, ending)
@@ -242,14 +242,14 @@ class Starts:
         out.add(ToolNotRun, **asked.loop.fields_of(asked.call), why="rejected", output=text, by=by)
         self._ends.close(asked.loop, asked.call)
 
-    def _verified(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def _verified(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         loop, call, answer = asked.loop, asked.call, _answer_of(Evaluated, ending)
         if call is None or call.closed or answer is None or answer.verified != "ran":
             return
         out.add(ToolOutput, **loop.fields_of(call), output=answer.output, by="verify")
         self._ends.close(loop, call, ok=True, value=answer.output)
 
-    def _nested(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def _nested(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         loop, call, answer = asked.loop, asked.call, _answer_of(Evaluated, ending)
         if call is None or call.closed:
             return
@@ -263,14 +263,14 @@ class Starts:
         output: JsonValue = made.text if made is not None else answer.problem if answer is not None else None
         self._ends.failed(loop, call, output, out, None if answer is not None else _problem(ending))
 
-    def _compacted(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def _compacted(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         answer = _answer_of(Evaluated, ending)
         why = _problem(ending) if answer is None else answer.problem
         block = answer.block if answer is not None and answer.items else None
         if block is not None or why is not None:
             out.add(Compacted, **asked.loop.fields(), block=block, why=why)
 
-    def _last_words(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def _last_words(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         answer = _answer_of(Evaluated, ending)
         if answer is None:
             return
@@ -288,7 +288,7 @@ def _fits(call: CallView, argument: object) -> bool:
     return plain == (call.arguments or {})
 
 
-def _answer_of(kind: type[PayloadT], ending: Settled) -> PayloadT | None:
+def _answer_of(kind: type[PayloadT], ending: Ending) -> PayloadT | None:
     if not isinstance(ending, Done):
         return None
     try:
@@ -297,5 +297,5 @@ def _answer_of(kind: type[PayloadT], ending: Settled) -> PayloadT | None:
         return None
 
 
-def _problem(ending: Settled) -> str | None:
+def _problem(ending: Ending) -> str | None:
     return ending.message if isinstance(ending, Failed) else "it was cancelled"

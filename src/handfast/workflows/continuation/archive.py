@@ -15,7 +15,7 @@ from handfast.payloads.archiving import ARCHIVE, CHILD_ID, ArchiveSegment
 from handfast.payloads.json_profile import JsonObject
 from handfast.workflows.state.runs import Runs
 from handfast.workflows.tasks.await_activity import Done, Failed, await_activity, start_activity
-from handfast.workflows.tasks.marks import Marks
+from handfast.workflows.tasks.marks import TaskMarks
 
 WRITING: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(minutes=10),
@@ -60,7 +60,7 @@ async def archive_segment(runs: Runs, *, closes: bool = True) -> bool:
         except asyncio.CancelledError:
             cancelled = True
     starting.result()
-    runs.marks.took()
+    runs.marks.note_input()
     return cancelled
 
 
@@ -93,7 +93,7 @@ class ArchiveRun:
             arg = ArchiveSegment.from_wire(args[0] if len(args) == 1 else None)
         except PayloadInvalidError as error:
             raise ApplicationError(str(error), type="StartInvalid", non_retryable=True) from None
-        marks = Marks()
+        marks = TaskMarks()
         writing = start_activity(ARCHIVE, arg.to_wire(), arg.workflow_id[:200], WRITING, marks)
         match await await_activity(writing, marks):
             case Done(value) if isinstance(value, dict):

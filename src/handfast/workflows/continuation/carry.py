@@ -21,6 +21,7 @@ from handfast.workflows.frame.frame import Failure
 from handfast.workflows.state.run_state import RunState
 from handfast.workflows.state.runs import Runs
 from handfast.workflows.state.transcript import TranscriptState
+from handfast.workflows.tasks.command_budget import next_task
 
 POSTPONED_EVENTS: Final = 500
 """After how many further events it is tried again where the state could not be taken along."""
@@ -28,8 +29,6 @@ LATEST_EVENTS: Final = 10_000
 """Events at which that ends the run: near 24,000 a replay no longer fits into a workflow task."""
 TOLD_WITHIN: Final = timedelta(seconds=5)
 """How long a run that leaves its history waits for what people are being told; what is left is told in the next one."""
-ANOTHER_TASK_S: Final = 0.001
-"""After it another workflow task comes."""
 
 
 def restored(carry: Carry) -> RunState:
@@ -60,7 +59,7 @@ class Carrier:
             may_leave: Nothing else of the workflow is under way.
         """
         runs = self._runs
-        runs.leaving.begin(may_leave)
+        runs.segment.begin(may_leave)
         # No `finally`: see `AgentRun.run`.
         try:
             carry = await self._carry(done)
@@ -77,7 +76,7 @@ class Carrier:
             await workflow.wait_condition(lambda: done() or self._ready)
             if not done() and runs.told_in_this_task:
                 # The SDK shows what was said before a cancel that came with it: leaving now would lose the cancel.
-                await asyncio.sleep(ANOTHER_TASK_S)
+                await next_task()
             if done():
                 return None
             if not self._ready or await self._packer.pack():
@@ -86,7 +85,7 @@ class Carrier:
             runs.ledger.book.take_due(workflow.now())
             runs.publish()
             if runs.ledger.log.steps or runs.ledger.book.unpublished:
-                await asyncio.sleep(ANOTHER_TASK_S)
+                await next_task()
                 continue  # more than one task's commands can carry
             if await self._notified() or runs.notifier.lighten(workflow.now()):
                 continue  # likewise
@@ -99,7 +98,7 @@ class Carrier:
 
     @property
     def _ready(self) -> bool:
-        return self._runs.leaving.due and self._runs.quiet
+        return self._runs.segment.due and self._runs.quiet
 
     async def _notified(self) -> bool:
         """Let people be told first, so that they are not told again in the next history; whether that was waited for.
@@ -130,7 +129,7 @@ class Carrier:
     def _postpone(self, size: int) -> None:
         """Go on in this history for a while; a run that cannot shed its weight in time fails."""
         length = workflow.info().get_current_history_length()
-        self._runs.leaving.postpone(length + POSTPONED_EVENTS)
+        self._runs.segment.postpone(length + POSTPONED_EVENTS)
         if length >= LATEST_EVENTS:
             failure = Failure(
                 type="ConversationTooLarge",
@@ -154,7 +153,7 @@ class Carrier:
         }
         lean: dict[str, object] = {
             "ledger": state.ledger.carried(needed),
-            "leaving": runs.leaving.carried(),
+            "segment": runs.segment.carried(),
             "transcript": TranscriptState(),
         }
         if state.session is not None:

@@ -47,11 +47,11 @@ class Packer:
         # A task of its own: an activity that is awaited directly takes a cancel of the workflow for one of its own.
         keeping = asyncio.create_task(await_activity(activity, self._runs.marks))
         try:
-            settled = await asyncio.shield(keeping)
+            ending = await asyncio.shield(keeping)
         except asyncio.CancelledError:
             keeping.cancel()
             raise
-        place = Evaluated.from_wire(settled.value).packed if isinstance(settled, Done) else None
+        place = Evaluated.from_wire(ending.value).packed if isinstance(ending, Done) else None
         if place is None:
             self._cannot_keep = True
         elif self._runs.quiet:  # a model call that began meanwhile has been told where it reads on

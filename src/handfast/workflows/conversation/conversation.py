@@ -17,8 +17,8 @@ from handfast.payloads.sessions import (
     TurnResult,
     TurnStatus,
 )
+from handfast.workflows.conversation import turns
 from handfast.workflows.driver.driver import Driver, failed
-from handfast.workflows.frame import reopening
 from handfast.workflows.frame.frame import Frame, Queued
 from handfast.workflows.loop.messages import RefuseMessages
 from handfast.workflows.state.runs import Runs
@@ -57,7 +57,7 @@ class Conversation:
         frame.phase, frame.lasts = "finished", True
         self._runs.mailbox.early[:], frame.queue = frame.queue, []  # each message gets a turn of its own
         if given.segment_events is not None:
-            self._runs.leaving.after(given.segment_events)
+            self._runs.segment.after(given.segment_events)
         self.session.frame, self.session.on_message = frame.id, given.on_message
 
     async def run(self) -> RunResult:
@@ -80,17 +80,17 @@ class Conversation:
                     raise failed(runs.too_heavy, frame.spent_before)
                 if not mailbox.early:
                     break
-                self._open(frame, mailbox.early.pop(0))
+                self._open_turn(frame, mailbox.early.pop(0))
             frame.driven = True
             await Driver(runs, frame).drive()
-            self._settle(frame)
+            self._close_turn(frame)
         return RunResult(agent=frame.agent, turns=frame.turn, usage=frame.spent_before)
 
     def abandon(self) -> None:
         """Say of what is left that it gets no answer: the session was cancelled."""
         frame = self.frame
         if frame is not None and self.session.answering:
-            self._settle(frame)
+            self._close_turn(frame)
         self._runs.mailbox.refuse_early(CANCELLED, workflow.now())
 
     def close(self, given: CloseSession) -> None:
@@ -111,14 +111,14 @@ class Conversation:
 
     # --- one message ---
 
-    def _open(self, frame: Frame, message: Queued) -> None:
+    def _open_turn(self, frame: Frame, message: Queued) -> None:
         """Give a message its turn."""
-        reopening.reopen(frame, message.block)
+        turns.reopen(frame, message.block)
         frame.queue = [message]
         self._runs.mailbox.place(frame, [message], workflow.now())
         self.session.answering = [message.id]
 
-    def _settle(self, frame: Frame) -> None:
+    def _close_turn(self, frame: Frame) -> None:
         """Enter what became of the messages of a turn that is over, and leave the frame whole for the next one."""
         runs = self._runs
         left = {message.id for message in frame.queue}
@@ -135,7 +135,7 @@ class Conversation:
         runs.ledger.standing.forget(frame.id)
         if frame.failure is not None and frame.failure.type == "ModelRefused":
             self._leave_out_unread(frame)
-        reopening.close(frame, result.usage)
+        turns.close(frame, result.usage)
         for each in runs.frames.under(frame):
             if each is not frame:
                 runs.forget(each)
@@ -147,7 +147,7 @@ class Conversation:
         """Otherwise an image that the provider refuses, say, would be refused with every message to come."""
         for place in range(frame.cursor + 1, len(frame.blocks)):
             items = self._runs.transcript.items(frame.blocks[place])
-            readable = reopening.readable(items)
+            readable = turns.readable(items)
             if readable != items:
                 frame.blocks[place] = self._runs.transcript.new_block(readable)
 

@@ -61,5 +61,5 @@ class SessionSender(Sender):
         frame = self._conversation.frame if at_work and steers else None
         if frame is not None and (frame.failure is not None or self._refusal(frame) is not None):
             frame = None  # no model call is to come for it
-        mailbox.check_room(frame, message)
+        mailbox.check_capacity(frame, message)
         return frame

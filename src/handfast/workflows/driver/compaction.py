@@ -31,13 +31,13 @@ class Compaction:
     async def run(self) -> None:
         """Try it once, and let the loop go on with the model."""
         frame = self._frame
-        settled = await self._loop.ask(
+        ending = await self._loop.ask(
             CompactHistory(origin=self._loop.origin),
             "makes the conversation short",
             timeouts.compaction(frame.model_queue),
         )
-        made = Evaluated.from_wire(settled.value) if isinstance(settled, Done) else None
-        spent = made.spent if made is not None else settled.spent if isinstance(settled, Failed) else None
+        made = Evaluated.from_wire(ending.value) if isinstance(ending, Done) else None
+        spent = made.spent if made is not None else ending.spent if isinstance(ending, Failed) else None
         if spent is not None:
             self._spending.add(frame, spent.usage, spent.model)
         if self._loop.work.ending:
@@ -46,7 +46,7 @@ class Compaction:
         if made is not None and made.block is not None and made.items and made.until in frame.blocks:
             self._replace(made.until, self._loop.transcript.add(made.block, made.items))
             return
-        problem = made.problem if made is not None else settled.message if isinstance(settled, Failed) else "cancelled"
+        problem = made.problem if made is not None else ending.message if isinstance(ending, Failed) else "cancelled"
         if problem is None:
             return  # there was nothing yet that could be made shorter
         frame.compact_pause = min(max(frame.compact_pause * 2, SHORTEST_PAUSE), LONGEST_PAUSE)

@@ -13,7 +13,6 @@ from temporalio.exceptions import ApplicationError
 from handfast.payloads.base import json_size
 from handfast.payloads.runs import RunResult
 from handfast.payloads.usage import Spent, Usage
-from handfast.workflows.driver.call_questions import CallQuestions
 from handfast.workflows.driver.compaction import Compaction
 from handfast.workflows.driver.endings import CallEndings
 from handfast.workflows.driver.frame_loop import FrameLoop
@@ -31,6 +30,7 @@ from handfast.workflows.frame.replies import text_of_reply
 from handfast.workflows.ledger import binding, requests
 from handfast.workflows.loop import guardrails, limits, messages, next_steps, steps, verdicts
 from handfast.workflows.state.runs import Runs
+from handfast.workflows.tasks.command_budget import NEXT_TASK
 from handfast.workflows.tasks.work import Work
 
 RESULT_BYTES: Final = 2_000_000
@@ -52,34 +52,29 @@ class Driver:
         self._ledger = runs.ledger
         self._mailbox = runs.mailbox
         self._arguments = runs.arguments
-        loop = FrameLoop(frame, self._work, runs.identity, runs.transcript)
-        endings = self._endings = CallEndings(loop, runs.ledger, runs.arguments)
-        questions = CallQuestions(loop, runs.arguments)
+        loop = FrameLoop(frame, self._work, runs.identity, runs.transcript, runs.arguments)
+        endings = self._endings = CallEndings(loop, runs.ledger)
         self._context = SharedContext(loop, runs.frames)
         self._last_words = LastWords(loop)
         self._compaction = Compaction(loop, runs.spending, runs.ledger.log)
         self._guardrails = Guardrails(loop, runs.budget, runs.mailbox)
-        self._turn_end = TurnEnd(loop, runs.arguments)
-        self._handoffs = Handoffs(loop, runs.ledger.log, questions, endings)
+        self._turn_end = TurnEnd(loop)
+        self._handoffs = Handoffs(loop, runs.ledger.log, endings)
         self._model_calls = ModelCalls(
             loop, runs.ledger, runs.mailbox, runs.spending, runs.state.deployment, last_words=self._last_words
         )
         self._tool_calls = ToolCalls(
             loop,
             runs.ledger.state,
-            runs.arguments,
             runs.budget,
-            questions=questions,
             endings=endings,
-            verification=Verification(loop, runs.ledger.log, questions, endings),
+            verification=Verification(loop, runs.ledger.log, endings),
         )
         self._nested = NestedAgents(
             loop,
             runs.frames,
             runs.ledger,
             runs.mailbox,
-            runs.arguments,
-            questions=questions,
             endings=endings,
             drive=self._drive_child,
         )
@@ -115,7 +110,7 @@ class Driver:
             asyncio.CancelledError: As `run`.
         """
         frame = self._frame
-        self._runs.marks.took()
+        self._runs.marks.note_input()
         for call in frame.calls:
             if call.state == "running" and call.child is not None:
                 self._work.spawn(self._nested.run(call))  # its loop was under way in a former history
@@ -172,7 +167,7 @@ class Driver:
         """Whether a step has to wait for a fresh history: it would start something."""
         asks = self._frame.after_tools is not None and self._frame.after_tools.kind == "ask"
         starts = asks if isinstance(step, steps.FinishTurn) else not isinstance(step, steps.AT_ONCE)
-        return starts and self._runs.leaving.holds
+        return starts and self._runs.segment.holds
 
     def _next_steps(self) -> list[steps.Step]:
         frame = self._frame
@@ -214,7 +209,7 @@ class Driver:
         self._work.spawn(self._guardrails.run(step.guard))
 
     def _ask_budget(self, step: limits.AskBudget) -> None:
-        request = requests.budget(self._frame, step.reached, self._runs.identity)
+        request = requests.for_limit(self._frame, step.reached, self._runs.identity)
         self._frame.phase, self._frame.request = "budget", self._ledger.book.open(request)
 
     def _handle_limit(self, step: limits.HandleLimit) -> None:
@@ -237,7 +232,7 @@ class Driver:
         """Open the request of a gated call, unless a remembered decision answers it."""
         call = step.call
         item = self._arguments.item_of(self._frame, call)
-        request = requests.of_call(self._frame, call, item, self._runs.identity)
+        request = requests.for_call(self._frame, call, item, self._runs.identity)
         arguments = self._arguments.of(self._frame, call)
         recalled = self._ledger.recall(request, arguments, call.call_id, workflow.now())
         if recalled is None:
@@ -245,11 +240,11 @@ class Driver:
             call.request = self._ledger.book.open(request)
             return
         binding.bind_recalled(recalled, request, arguments)
-        following = verdicts.decided(self._frame, call, recalled)
+        following = verdicts.apply_verdict(self._frame, call, recalled)
         if following is not None:
             self._take(following)
 
-    def _settle(self, step: steps.Settle) -> None:
+    def _set_output(self, step: steps.SetOutput) -> None:
         self._endings.set_output(step.call, step.output)
 
     def _word_rejection(self, step: steps.WordRejection) -> None:
@@ -285,11 +280,11 @@ class Driver:
             lambda: (
                 self._runs.version != seen
                 or self._work.any_done
-                or (self._frame.held and limits.room_to_ask(self._frame, self._ledger.book.entries.values()) > 0)
+                or (self._frame.held and limits.requests_left(self._frame, self._ledger.book.entries.values()) > 0)
                 or (self._timer is not None and self._timer[1].done())
             )
         )
-        self._runs.marks.took()
+        self._runs.marks.note_input()
         self._work.reap()
 
     def _next_wake(self) -> datetime | None:
@@ -307,8 +302,8 @@ class Driver:
             self._timer[1].cancel()
             self._timer = None
         if at is not None:
-            pause = max((at - workflow.now()).total_seconds(), 0.001)
-            self._timer = (at, asyncio.create_task(asyncio.sleep(pause)))
+            pause = max(at - workflow.now(), NEXT_TASK)
+            self._timer = (at, asyncio.create_task(asyncio.sleep(pause.total_seconds())))
 
     async def _abandon(self, why: str) -> None:
         """End everything of this frame: withdraw its requests, cancel its activities, wait until they have ended."""
@@ -342,7 +337,7 @@ METHODS: Final[Mapping[type[steps.Step], Callable[[Driver, Any], None]]] = {
     messages.PlaceMessages: Driver._place_messages,
     messages.RefuseMessages: Driver._refuse_messages,
     steps.AskPerson: Driver._ask_person,
-    steps.Settle: Driver._settle,
+    steps.SetOutput: Driver._set_output,
     steps.WordRejection: Driver._word_rejection,
     steps.StartTool: Driver._begin,
     steps.StartAgent: Driver._begin,

@@ -20,8 +20,7 @@ from handfast.workflows.ledger.entry import Entry
 from handfast.workflows.ledger.ledger import Ledger
 from handfast.workflows.ledger.log import WHY_CHARACTERS
 from handfast.workflows.loop import next_steps, verdicts
-from handfast.workflows.state.call_arguments import CallArguments
-from handfast.workflows.tasks.await_activity import Cancelled, Done, Failed, Settled
+from handfast.workflows.tasks.await_activity import Cancelled, Done, Ending, Failed
 
 MOST_REASKED: Final = 10
 """How often a call is asked about again: where approvals come from a program, two programs could keep a run busy for
@@ -35,17 +34,16 @@ RESET: Final = "the run was reset after this was asked about; what was approved 
 class CallEndings:
     """Writes the endings of one frame's calls into it."""
 
-    def __init__(self, loop: FrameLoop, ledger: Ledger, arguments: CallArguments) -> None:
-        """Take the loop of the calls, the ledger, and the arguments of the calls."""
+    def __init__(self, loop: FrameLoop, ledger: Ledger) -> None:
+        """Take the loop of the calls, and the ledger."""
         self._loop = loop
         self._frame = loop.frame
         self._ledger = ledger
-        self._arguments = arguments
 
-    def take(self, call: Call, settled: Settled) -> None:
+    def take(self, call: Call, ending: Ending) -> None:
         """Take the ending of a tool of ours, whose wrapper makes a typed outcome of it."""
         at_most_once = (call.plan.effect or "at_most_once") == "at_most_once"
-        match settled:
+        match ending:
             case Done(value):
                 self._typed(call, ToolOutcome.from_wire(value))
             case Cancelled():
@@ -65,10 +63,10 @@ class CallEndings:
             case Failed(message=message):
                 self._tool_failed(call, f"The tool failed: {message}")
 
-    def take_existing(self, call: Call, activity: ExistingActivity, settled: Settled) -> None:
+    def take_existing(self, call: Call, activity: ExistingActivity, ending: Ending) -> None:
         """Take the ending of an activity that exists already: it has no begun mark, and raises what fails."""
         at_most_once = (call.plan.effect or "at_most_once") == "at_most_once"
-        match settled:
+        match ending:
             case Done(value):
                 output, problem = existing_activity.read_result(value)
                 if problem is None:
@@ -137,8 +135,8 @@ class CallEndings:
             self._ask_doubt(call, reason, {"ended": "unproven"})
             return
         closed = ledger.book.entries.get(call.released_by or "")
-        item, former = self._arguments.item_of(frame, call), None if closed is None else closed.request
-        request = requests.unproven(frame, call, item, self._loop.identity, reason=reason, closed=former)
+        item, former = self._loop.arguments.item_of(frame, call), None if closed is None else closed.request
+        request = requests.after_failed_proof(frame, call, item, self._loop.identity, reason=reason, closed=former)
         call.edited, call.arguments = call.arguments, None
         call.released_by, call.digest, call.binding, call.proofs = None, None, None, None
         call.state, call.request = "asking", ledger.book.open(request)
@@ -195,8 +193,8 @@ class CallEndings:
         frame = self._frame
         facts = ChangedFacts(**difference.model_dump(), request=approved.request.id, by=approved.closed_by)
         self._ledger.log.note_void(frame.id, call, facts.why, workflow.now())
-        arguments = self._arguments.of(frame, call)
-        request = requests.changed(frame, call, arguments, self._loop.identity, approved=approved, facts=facts)
+        arguments = self._loop.arguments.of(frame, call)
+        request = requests.after_change(frame, call, arguments, self._loop.identity, approved=approved, facts=facts)
         call.edited, call.arguments = call.arguments, None
         call.reasked += 1
         call.allowed = False
@@ -266,10 +264,10 @@ class CallEndings:
             return
         frame, book = self._frame, self._ledger.book
         released = None if call.released_by is None else book.entries[call.released_by].request
-        item = self._arguments.item_of(frame, call)
+        item = self._loop.arguments.item_of(frame, call)
         call.state = "asking"
         call.request = book.open(
-            requests.in_doubt(frame, call, item, self._loop.identity, reason=reason, facts=facts, released=released)
+            requests.for_doubt(frame, call, item, self._loop.identity, reason=reason, facts=facts, released=released)
         )
 
     def set_output(self, call: Call, output: JsonValue, block: str | None = None, *, ran: bool = True) -> None:
@@ -284,7 +282,7 @@ class CallEndings:
         if ran and call.arguments is not None:
             edited = json.dumps(call.arguments, ensure_ascii=False)
             output = prefixed(f"A person changed the arguments before this ran; they were {edited}.", output)
-        items = [output_item(self._arguments.item_of(self._frame, call), output)]
+        items = [output_item(self._loop.arguments.item_of(self._frame, call), output)]
         call.output = (
             self._loop.transcript.new_block(items) if block is None else self._loop.transcript.add(block, items)
         )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from temporalio import workflow
 
 from handfast.payloads.base import Payload
+from handfast.payloads.evaluation import CallQuestion
 from handfast.payloads.model_call import Origin
-from handfast.workflows.frame.frame import Frame
+from handfast.workflows.frame.frame import Call, Frame
 from handfast.workflows.frame.identity import Identity
+from handfast.workflows.state.call_arguments import CallArguments
 from handfast.workflows.state.transcript import Transcript
-from handfast.workflows.tasks.await_activity import Settled
+from handfast.workflows.tasks.await_activity import Ending
 from handfast.workflows.tasks.work import Work
 
 
@@ -24,12 +27,14 @@ class FrameLoop:
         work: Its activities and nested loops.
         identity: Of the workflow.
         transcript: Holds the blocks that the frame names.
+        arguments: Looks up the arguments of its calls.
     """
 
     frame: Frame
     work: Work
     identity: Identity
     transcript: Transcript
+    arguments: CallArguments
 
     @property
     def origin(self) -> Origin:
@@ -44,7 +49,7 @@ class FrameLoop:
         *,
         call: str | None = None,
         by_any_worker: bool = False,
-    ) -> Settled:
+    ) -> Ending:
         """Ask user code of the frame's agent something, in an activity.
 
         Args:
@@ -56,3 +61,30 @@ class FrameLoop:
         """
         summary = f"{self.frame.agent} · {what}"
         return await self.work.evaluate(question, summary, config, call=call, by_any_worker=by_any_worker)
+
+    async def ask_about(
+        self,
+        call: Call,
+        kind: type[CallQuestion],
+        what: str,
+        config: workflow.ActivityConfig,
+        *,
+        cancellable: bool = False,
+        by_any_worker: bool = False,
+        **own: Any,
+    ) -> Ending:
+        """Ask user code something about *call*, in an activity.
+
+        Args:
+            call: The call.
+            kind: The question.
+            what: Summary of the activity, after the agent's name.
+            config: Options of the activity.
+            cancellable: The activity is cancelled with the call.
+            by_any_worker: As `start_activity`.
+            own: Fields that only this kind of question has.
+        """
+        arguments, at = self.arguments.placed(self.frame, call)
+        question = kind(origin=self.origin, tool=call.tool, call_id=call.call_id, arguments=arguments, at=at, **own)
+        cancelled_with = call.call_id if cancellable else None
+        return await self.ask(question, what, config, call=cancelled_with, by_any_worker=by_any_worker)

@@ -48,8 +48,8 @@ class Guardrails:
             message.block = self._block_of(judged.value)
 
     async def _judged(self, guard: Guard, asked: CheckInput | CheckOutput, summary: str) -> Judged:
-        settled = await self._loop.work.evaluate(asked, summary, timeouts.GUARDRAIL)
-        match settled:
+        ending = await self._loop.work.evaluate(asked, summary, timeouts.GUARDRAIL)
+        match ending:
             case Done(value):
                 return Judged.from_wire(value)
             case Cancelled():

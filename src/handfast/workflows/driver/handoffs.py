@@ -5,7 +5,6 @@ from __future__ import annotations
 from temporalio import workflow
 
 from handfast.payloads.evaluation import Evaluated, FilterHistory, TellHandoff
-from handfast.workflows.driver.call_questions import CallQuestions
 from handfast.workflows.driver.endings import CallEndings
 from handfast.workflows.driver.frame_loop import FrameLoop
 from handfast.workflows.frame.frame import Call, Failure, HandedOver
@@ -17,19 +16,18 @@ from handfast.workflows.tasks.await_activity import Cancelled, Done, Failed
 class Handoffs:
     """Carries out the handoffs of one frame."""
 
-    def __init__(self, loop: FrameLoop, log: RequestLog, questions: CallQuestions, endings: CallEndings) -> None:
-        """Take the loop, the ledger's log, and the parts that ask about its calls and end them."""
+    def __init__(self, loop: FrameLoop, log: RequestLog, endings: CallEndings) -> None:
+        """Take the loop, the ledger's log, and the part that ends calls."""
         self._loop = loop
         self._frame = loop.frame
         self._log = log
-        self._questions = questions
         self._endings = endings
 
     async def hand_over(self, call: Call) -> None:
         """Tell user code where it wants to be told, then let the handoff take place."""
         if call.plan.told:
             again = call.missing_since is not None
-            match await self._questions.ask(call, TellHandoff, call.tool, timeouts.TOLD_ONCE, by_any_worker=again):
+            match await self._loop.ask_about(call, TellHandoff, call.tool, timeouts.TOLD_ONCE, by_any_worker=again):
                 case Done(value):
                     problem = Evaluated.from_wire(value).problem
                     if problem is not None:

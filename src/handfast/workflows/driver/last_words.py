@@ -40,13 +40,13 @@ class LastWords:
     async def _ask(self, arg: HandleMaxTurns | HandleRefusal, function: str, failure: Failure) -> None:
         frame = self._frame
         frame.phase = "closing"
-        settled = await self._loop.ask(arg, function, PART_OF_RUN)
-        if isinstance(settled, Cancelled):
+        ending = await self._loop.ask(arg, function, PART_OF_RUN)
+        if isinstance(ending, Cancelled):
             frame.failure = Failure(type="Cancelled", message=f"{function} was cancelled")
             return
-        said = Evaluated.from_wire(settled.value) if isinstance(settled, Done) else None
+        said = Evaluated.from_wire(ending.value) if isinstance(ending, Done) else None
         if said is None or said.closing is None:
-            problem = f"could not be asked: {settled.message}" if not isinstance(settled, Done) else None
+            problem = f"could not be asked: {ending.message}" if not isinstance(ending, Done) else None
             problem = said.problem if said is not None else problem
             why = "" if problem is None else f"; {function} {problem}"
             frame.failure = Failure(type=failure.type, message=f"{failure.message}{why}")
@@ -56,7 +56,7 @@ class LastWords:
         frame.output = said.closing.output
         # Output guardrails watch the model, and this is the application's own word; the input's are still waited for.
         frame.phase = "checking"
-        guardrails.settle(frame)
+        guardrails.finish_if_checked(frame)
 
     def _append(self, text: str) -> None:
         item: JsonObject = {"type": "message", "role": "assistant", "content": text}

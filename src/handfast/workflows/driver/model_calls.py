@@ -22,7 +22,7 @@ from handfast.workflows.state.deployment import Deployment
 from handfast.workflows.state.mailbox import Mailbox
 from handfast.workflows.state.spending import Spending
 from handfast.workflows.tasks import timeouts
-from handfast.workflows.tasks.await_activity import Cancelled, Done, Failed, Settled
+from handfast.workflows.tasks.await_activity import Cancelled, Done, Ending, Failed
 
 MOST_INVALID_OUTPUTS: Final = 2
 """Answers that do not fit the output type before the run fails: the model is told once what was wrong."""
@@ -73,7 +73,7 @@ class ModelCalls:
             underway=frame.underway,
             failed=frame.failed_calls or None,
         )
-        settled = await self._loop.work.activity(
+        ending = await self._loop.work.activity(
             "handfast.call_model",
             arg.to_wire(),
             f"{frame.agent} · turn {frame.turn + 1}",
@@ -81,11 +81,11 @@ class ModelCalls:
             model=True,
             by_any_worker=frame.missing_since is not None,
         )
-        reply = ModelReply.from_wire(settled.value) if isinstance(settled, Done) else None
+        reply = ModelReply.from_wire(ending.value) if isinstance(ending, Done) else None
         if reply is not None:
             self._spending.add(frame, reply.usage, reply.model)
-        elif isinstance(settled, Failed) and settled.spent is not None:
-            self._spending.add(frame, settled.spent.usage, settled.spent.model)
+        elif isinstance(ending, Failed) and ending.spent is not None:
+            self._spending.add(frame, ending.spent.usage, ending.spent.model)
         if self._loop.work.ending:
             return  # the frame has its ending already, of which this is a part
         if self._interrupted():
@@ -95,13 +95,13 @@ class ModelCalls:
             if reply.refusal is not None:
                 await self._last_words.refused(reply)
             return
-        self._take_failure(settled)
+        self._take_failure(ending)
 
-    def _take_failure(self, settled: Settled) -> None:
+    def _take_failure(self, ending: Ending) -> None:
         frame = self._frame
-        if not (isinstance(settled, Failed) and settled.timed_out):
+        if not (isinstance(ending, Failed) and ending.timed_out):
             frame.underway = None  # it has ended, or nobody wants it any more
-        match settled:
+        match ending:
             case Cancelled():
                 frame.failure = Failure(type="Cancelled", message="the model call was cancelled")
             case Failed() as failed if failed.type == "AgentMissing" or failed.not_registered:
@@ -234,4 +234,4 @@ class ModelCalls:
         if self._loop.work.ending:
             return
         frame.phase = "stuck"
-        frame.request = self._ledger.book.open(requests.missing_agent(frame, self._loop.identity))
+        frame.request = self._ledger.book.open(requests.for_missing_agent(frame, self._loop.identity))

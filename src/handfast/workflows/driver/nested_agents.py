@@ -13,7 +13,6 @@ from handfast.payloads.base import Payload
 from handfast.payloads.evaluation import BuildInput, Evaluated, ExtractOutput, WordFailure
 from handfast.payloads.json_profile import JsonValue
 from handfast.payloads.transcript import user_message
-from handfast.workflows.driver.call_questions import CallQuestions
 from handfast.workflows.driver.endings import CallEndings
 from handfast.workflows.driver.frame_loop import FrameLoop
 from handfast.workflows.frame.frame import Call, Failure, Frame
@@ -21,10 +20,9 @@ from handfast.workflows.frame.table import FrameTable
 from handfast.workflows.ledger.ledger import Ledger
 from handfast.workflows.ledger.log import WHY_CHARACTERS
 from handfast.workflows.loop.messages import RefuseMessages
-from handfast.workflows.state.call_arguments import CallArguments
 from handfast.workflows.state.mailbox import Mailbox
 from handfast.workflows.tasks import timeouts
-from handfast.workflows.tasks.await_activity import Done, Settled
+from handfast.workflows.tasks.await_activity import Done, Ending
 
 DEEPEST: Final = 32
 """Agents below agents: one more is refused, so that agents that call each other for ever come to an end."""
@@ -41,9 +39,7 @@ class NestedAgents:
         frames: FrameTable,
         ledger: Ledger,
         mailbox: Mailbox,
-        arguments: CallArguments,
         *,
-        questions: CallQuestions,
         endings: CallEndings,
         drive: Drive,
     ) -> None:
@@ -56,8 +52,6 @@ class NestedAgents:
         self._frames = frames
         self._ledger = ledger
         self._mailbox = mailbox
-        self._arguments = arguments
-        self._questions = questions
         self._endings = endings
         self._drive = drive
 
@@ -92,7 +86,7 @@ class NestedAgents:
             if block is None:
                 return None
         else:
-            arguments = self._arguments.of(self._frame, call)
+            arguments = self._loop.arguments.of(self._frame, call)
             said = arguments.get("input") if call.plan.input is None else None
             # A person's arguments are checked by whatever agent tool is deployed by then: it may take others.
             text = said if isinstance(said, str) else json.dumps(arguments, ensure_ascii=False)
@@ -106,7 +100,7 @@ class NestedAgents:
     async def _built(self, call: Call) -> str | None:
         """The block of the input that the agent tool makes; None where the call has been settled instead."""
         what = f"building the input of {call.tool}"
-        made = _answer(await self._questions.ask(call, BuildInput, what, timeouts.PART_OF_RUN))
+        made = _answer(await self._loop.ask_about(call, BuildInput, what, timeouts.PART_OF_RUN))
         if made is None or made.items is None or made.block is None:
             problem = made.problem if made is not None else "its input could not be built"
             self._tool_failed(call, f"Error: {call.tool} did not start: {problem}")
@@ -162,5 +156,5 @@ class NestedAgents:
         return _answer(await self._loop.ask(asked, what, timeouts.PART_OF_RUN))
 
 
-def _answer(settled: Settled) -> Evaluated | None:
-    return Evaluated.from_wire(settled.value) if isinstance(settled, Done) else None
+def _answer(ending: Ending) -> Evaluated | None:
+    return Evaluated.from_wire(ending.value) if isinstance(ending, Done) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Final
 
 from temporalio import workflow
@@ -13,19 +12,14 @@ from handfast.payloads.proofs import Proofs
 from handfast.payloads.requests import DEFAULT_REJECTION
 from handfast.payloads.tool_call import ToolCall
 from handfast.workflows.driver import existing_activity
-from handfast.workflows.driver.call_questions import CallQuestions
 from handfast.workflows.driver.endings import CallEndings
 from handfast.workflows.driver.frame_loop import FrameLoop
 from handfast.workflows.driver.verification import Verification
 from handfast.workflows.frame.frame import Call
 from handfast.workflows.ledger.ledger import LedgerState
-from handfast.workflows.state.call_arguments import CallArguments
 from handfast.workflows.tasks import timeouts
 from handfast.workflows.tasks.await_activity import Cancelled, Done, Failed
-from handfast.workflows.tasks.command_budget import CommandBudget
-
-NEXT_TASK: Final = timedelta(milliseconds=10)
-"""After it another workflow task comes, whose commands have room again."""
+from handfast.workflows.tasks.command_budget import NEXT_TASK, CommandBudget
 
 NO_SUCH_OUTPUT: Final = "Error: no output of this conversation has this id; take the sha256 that it was shown with"
 
@@ -37,10 +31,8 @@ class ToolCalls:
         self,
         loop: FrameLoop,
         ledger: LedgerState,
-        arguments: CallArguments,
         budget: CommandBudget,
         *,
-        questions: CallQuestions,
         endings: CallEndings,
         verification: Verification,
     ) -> None:
@@ -48,9 +40,7 @@ class ToolCalls:
         self._loop = loop
         self._frame = loop.frame
         self._ledger = ledger
-        self._arguments = arguments
         self._budget = budget
-        self._questions = questions
         self._endings = endings
         self._verification = verification
 
@@ -60,7 +50,7 @@ class ToolCalls:
         if plan.activity is not None:
             await self._run_existing(call, plan.activity)
             return
-        if plan.reads and self._arguments.of(frame, call).get("id") not in frame.artifacts:
+        if plan.reads and self._loop.arguments.of(frame, call).get("id") not in frame.artifacts:
             self._endings.set_output(call, NO_SUCH_OUTPUT, ran=False)
             return
         if plan.guarded and not call.allowed:
@@ -71,7 +61,7 @@ class ToolCalls:
             return
         effect = plan.effect or "at_most_once"
         timeout = timeouts.tool_timeout(plan.timeout_s)
-        arguments, at = self._arguments.placed(frame, call)
+        arguments, at = self._loop.arguments.placed(frame, call)
         arg = ToolCall(
             origin=self._loop.origin,
             tool=call.tool,
@@ -91,7 +81,7 @@ class ToolCalls:
             output_guarded=plan.output_guarded,
             signed=True if self._ledger.signed and call.proofs is not None else None,
         )
-        settled = await self._loop.work.activity(
+        ending = await self._loop.work.activity(
             f"handfast.tool.{call.tool}",
             arg.to_wire(),
             f"{frame.agent} · turn {frame.turn} · {call.tool}",
@@ -99,21 +89,21 @@ class ToolCalls:
             call=call.call_id,
             by_any_worker=call.missing_since is not None,
         )
-        self._endings.take(call, settled)
+        self._endings.take(call, ending)
         await self._verification.resolve(call, self._key(call))
 
     async def _run_existing(self, call: Call, activity: ExistingActivity) -> None:
         """Run an activity that exists already: it gets its argument and nothing of ours."""
         frame, plan = self._frame, call.plan
-        if not self._arguments.are_bound(frame, call):
+        if not self._loop.arguments.are_bound(frame, call):
             self._endings.mismatch(call)
             return
         key = self._loop.identity.idempotency_key(frame, call)
-        argument = existing_activity.argument(activity, self._arguments.of(frame, call), key)
+        argument = existing_activity.argument(activity, self._loop.arguments.of(frame, call), key)
         if argument is not None and not self._budget.take(argument):
             call.state, call.resume_at = "backoff", workflow.now() + NEXT_TASK
             return
-        settled = await self._loop.work.activity(
+        ending = await self._loop.work.activity(
             activity.type,
             argument,
             f"{frame.agent} · turn {frame.turn} · {call.tool}",
@@ -123,7 +113,7 @@ class ToolCalls:
             call=call.call_id,
             by_any_worker=call.missing_since is not None,
         )
-        self._endings.take_existing(call, activity, settled)
+        self._endings.take_existing(call, activity, ending)
         await self._verification.resolve(call, key)
 
     async def _ask_guardrails(self, call: Call) -> None:
@@ -157,7 +147,7 @@ class ToolCalls:
         self, call: Call, kind: type[GuardCall] | type[RevalidateCall], what: str
     ) -> Evaluated | None:
         """What the application says of a call that is about to run; None: the call has its ending already."""
-        settled = await self._questions.ask(
+        ending = await self._loop.ask_about(
             call,
             kind,
             what,
@@ -166,7 +156,7 @@ class ToolCalls:
             by_any_worker=call.starts > 0,
             key=self._key(call),
         )
-        match settled:
+        match ending:
             case Done(value):
                 return Evaluated.from_wire(value)
             case Failed(type="ContextInvalid", message=message):
@@ -174,7 +164,7 @@ class ToolCalls:
             case Failed():
                 self._endings.not_begun(call)
             case Cancelled():
-                self._endings.take(call, settled)
+                self._endings.take(call, ending)
         return None
 
     def _key(self, call: Call) -> str:
@@ -191,7 +181,7 @@ class ToolCalls:
     async def word_rejection(self, call: Call, decided_by: str | None) -> None:
         """Let the agent word the output of a rejected call."""
         text = DEFAULT_REJECTION
-        asking = self._questions.ask(
+        asking = self._loop.ask_about(
             call, WordRejection, "wording the rejection", timeouts.PART_OF_RUN, decided_by=decided_by
         )
         match await asking:

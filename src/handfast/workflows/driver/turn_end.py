@@ -11,7 +11,6 @@ from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.workflows.driver.frame_loop import FrameLoop
 from handfast.workflows.frame.frame import Call, Failure
 from handfast.workflows.loop import guardrails
-from handfast.workflows.state.call_arguments import CallArguments
 from handfast.workflows.tasks import timeouts
 from handfast.workflows.tasks.await_activity import Done, Failed
 
@@ -22,11 +21,10 @@ NEVER_READ: Final = ("unknown", "invalid")
 class TurnEnd:
     """Applies the agent's `after_tools` to one frame's turns."""
 
-    def __init__(self, loop: FrameLoop, arguments: CallArguments) -> None:
-        """Take the loop, and the arguments of its calls."""
+    def __init__(self, loop: FrameLoop) -> None:
+        """Take the loop."""
         self._loop = loop
         self._frame = loop.frame
-        self._arguments = arguments
 
     def take(self, calls: Sequence[Call]) -> None:
         """Decide what follows on a turn whose calls have all been settled."""
@@ -46,9 +44,9 @@ class TurnEnd:
     async def _ask(self, blocks: list[str]) -> None:
         frame = self._frame
         arg = AskAfterTools(origin=self._loop.origin, results=blocks)
-        settled = await self._loop.ask(arg, "what follows on its tools", timeouts.AFTER_TOOLS)
+        ending = await self._loop.ask(arg, "what follows on its tools", timeouts.AFTER_TOOLS)
         self._loop.transcript.forget(blocks)
-        match settled:
+        match ending:
             case Done(value):
                 answer = Evaluated.from_wire(value)
                 if answer.problem is not None:
@@ -71,7 +69,7 @@ class TurnEnd:
             "type": "tool_result",
             "tool": call.tool,
             "call_id": call.call_id,
-            "arguments": {} if call.plan.kind in NEVER_READ else self._arguments.of(self._frame, call),
+            "arguments": {} if call.plan.kind in NEVER_READ else self._loop.arguments.of(self._frame, call),
             "output": output,
             "ok": call.ok,
         }

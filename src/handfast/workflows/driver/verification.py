@@ -9,7 +9,6 @@ from temporalio import workflow
 from handfast.payloads.cutting import cut
 from handfast.payloads.evaluation import Evaluated, VerifyCall
 from handfast.payloads.json_profile import scrub
-from handfast.workflows.driver.call_questions import CallQuestions
 from handfast.workflows.driver.endings import CallEndings
 from handfast.workflows.driver.existing_activity import FACT_BYTES
 from handfast.workflows.driver.frame_loop import FrameLoop
@@ -25,11 +24,11 @@ MOST_REPEATS: Final = 2
 class Verification:
     """Asks the `verify` functions of one frame's tools."""
 
-    def __init__(self, loop: FrameLoop, log: RequestLog, questions: CallQuestions, endings: CallEndings) -> None:
-        """Take the loop, the ledger's log, and the parts that ask about its calls and end them."""
+    def __init__(self, loop: FrameLoop, log: RequestLog, endings: CallEndings) -> None:
+        """Take the loop, the ledger's log, and the part that ends calls."""
+        self._loop = loop
         self._frame = loop.frame
         self._log = log
-        self._questions = questions
         self._endings = endings
 
     async def resolve(self, call: Call, key: str) -> None:
@@ -58,8 +57,8 @@ class Verification:
 
     async def _asked(self, call: Call, key: str) -> Evaluated:
         what = f"verifying {call.tool}"
-        settled = await self._questions.ask(call, VerifyCall, what, timeouts.VERIFICATION, cancellable=True, key=key)
-        match settled:
+        ending = await self._loop.ask_about(call, VerifyCall, what, timeouts.VERIFICATION, cancellable=True, key=key)
+        match ending:
             case Done(value):
                 return Evaluated.from_wire(value)
             case Failed(message=message):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,14 +18,11 @@ from handfast.workflows.ledger import votes
 from handfast.workflows.ledger.entry import has_form
 from handfast.workflows.state.runs import Runs
 from handfast.workflows.tasks.await_activity import Done, await_activity, start_activity
+from handfast.workflows.tasks.command_budget import next_task
 from handfast.workflows.tasks.timeouts import EVALUATION
 
 MOST_LOOKUPS: Final = 50
 """Lookups of groups at the same time: anybody may send a thousand decisions, and a run has 2,000 activities."""
-
-
-NEXT_TASK_S: Final = 0.01
-"""After it another workflow task comes, whose commands have room again."""
 
 
 @dataclass
@@ -138,7 +134,7 @@ class Checks:
         if ledger.book.waits(decision.id):
             self._lookups += 1
             while makes_room and not self._runs.budget.take(arg):
-                await asyncio.sleep(NEXT_TASK_S)
+                await next_task()
             answer = await self._evaluated(arg, summary)
             self._lookups -= 1
         ledger.looked_up(decision)
@@ -206,8 +202,8 @@ class Checks:
 
     async def _evaluated(self, arg: JsonObject, summary: str) -> Evaluated | None:
         marks = self._runs.marks
-        settled = await await_activity(start_activity(EVALUATE, arg, summary, EVALUATION, marks), marks)
-        return Evaluated.from_wire(settled.value) if isinstance(settled, Done) else None
+        ending = await await_activity(start_activity(EVALUATE, arg, summary, EVALUATION, marks), marks)
+        return Evaluated.from_wire(ending.value) if isinstance(ending, Done) else None
 
 
 def edited_by(decision: Decision) -> JsonObject | None:

@@ -172,7 +172,7 @@ class Decider:
         """Open a request for the edited arguments in place of the one for the model's."""
         runs, request = self._runs, self._runs.ledger.book.entries[decision.id].request
         frame, call = runs.frames.call_of(request)
-        again = requests.again(
+        again = requests.after_edit(
             frame,
             call,
             request,

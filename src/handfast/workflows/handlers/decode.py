@@ -18,7 +18,7 @@ from handfast.payloads.sessions import SessionInput
 from handfast.payloads.transcript import BLOCK_BYTES
 from handfast.payloads.undecodable import Undecodable
 from handfast.workflows.ledger.log import WHY_CHARACTERS
-from handfast.workflows.tasks.unread import demand, refuse_for_good
+from handfast.workflows.tasks.unread import check_start, require_readable
 
 PayloadT = TypeVar("PayloadT", bound=Payload)
 InputT = TypeVar("InputT", bound=RunInput)
@@ -108,7 +108,7 @@ def read_start(args: Sequence[object], expected: str, kind: type[InputT]) -> Inp
     if len(args) != 1:
         raise _start_invalid(f"{expected}; got {len(args)} arguments")
     if isinstance(args[0], Undecodable):
-        refuse_for_good(args[0])
+        check_start(args[0])
         raise _start_invalid(f"{expected}; the argument could not be decoded: {args[0].problem}")
     try:
         check_json(args[0])
@@ -130,13 +130,13 @@ def read_start(args: Sequence[object], expected: str, kind: type[InputT]) -> Inp
 def read_carry(args: Sequence[object]) -> Carry | None:
     """Read what a workflow of ours goes on with; None where it is started anew: a state is no start's argument then."""
     if workflow.info().continued_run_id is not None:
-        demand(args)
-    if not goes_on() or len(args) != 1 or not isinstance(args[0], dict):
+        require_readable(args)
+    if not is_continuation() or len(args) != 1 or not isinstance(args[0], dict):
         return None
     return Carry.from_wire(args[0]["carried"]) if "carried" in args[0] else None
 
 
-def goes_on() -> bool:
+def is_continuation() -> bool:
     """Whether this history goes on from one that was left for it: a state comes from there, and from nowhere else.
 
     With a cron schedule the next run gets the argument of whoever started the first one; and with a retry policy the

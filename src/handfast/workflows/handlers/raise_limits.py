@@ -22,7 +22,7 @@ from handfast.workflows.loop import limits
 from handfast.workflows.state.runs import Runs
 
 
-class Raiser:
+class LimitRaiser:
     """Every handler takes ``*args``: a handler whose arity does not fit the message stops a workflow for ever."""
 
     def __init__(self, runs: Runs) -> None:
@@ -51,7 +51,7 @@ class Raiser:
         ledger, now, more = self._runs.ledger, workflow.now(), _grant(given)
         if request is not None:
             ledger.record(_granted(request, given), now)
-            limits.take_decision(frame, ledger.book.entries[request.id])
+            limits.apply_decision(frame, ledger.book.entries[request.id])
         else:
             limits.grant(frame, more)
             ledger.log.note_raise(frame.id, more, given.by, now)

@@ -81,7 +81,7 @@ class Sender:
             refusal = self._refusal(frame)
             if refusal is not None:
                 raise MessageRefusedError(refusal.why, reason=refusal.reason, message_id=message.id)
-        runs.mailbox.check_room(frame, message)
+        runs.mailbox.check_capacity(frame, message)
         return frame
 
     def _refusal(self, frame: Frame) -> messages.RefuseMessages | None:

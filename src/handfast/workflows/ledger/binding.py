@@ -16,7 +16,7 @@ from handfast.workflows.frame.identity import Identity
 from handfast.workflows.ledger.entry import Entry
 
 
-def sealed(
+def with_digest(
     request: Request, arguments: JsonObject | None, *, schema: str | None = None, policy: str | None = None
 ) -> Request:
     """Compute the digest of a request that is about to open, once everything that it covers is known."""

@@ -15,7 +15,7 @@ from handfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
 from handfast.workflows.frame.frame import Call, Frame, Reached
 from handfast.workflows.frame.identity import Identity
 from handfast.workflows.ledger import escalation
-from handfast.workflows.ledger.binding import bound_to, policy_of, sealed
+from handfast.workflows.ledger.binding import bound_to, policy_of, with_digest
 from handfast.workflows.ledger.entry import Entry
 from handfast.workflows.ledger.standing_decisions import is_changed
 
@@ -25,7 +25,7 @@ _BY_RULE: Final = {*_WHO, "kind", "verdicts", "reason", "deadline", "on_deadline
 """Fields of a request that its approval rule decides."""
 
 
-def of_call(frame: Frame, call: Call, item: JsonObject, identity: Identity) -> Request:
+def for_call(frame: Frame, call: Call, item: JsonObject, identity: Identity) -> Request:
     """The request of a call that waits for a person: to be approved, or to be answered."""
     arguments = arguments_of(call, item)
     request = _gated(frame, call, item, arguments, identity)
@@ -34,7 +34,7 @@ def of_call(frame: Frame, call: Call, item: JsonObject, identity: Identity) -> R
         facts = None if form is None else {"schema": form}
         request = request.model_copy(update={"kind": "question", "verdicts": ["answer", "reject"], "facts": facts})
     policy = policy_of(_rule_of(call))
-    return sealed(request, arguments, schema=call.plan.schema_digest, policy=policy)
+    return with_digest(request, arguments, schema=call.plan.schema_digest, policy=policy)
 
 
 def _gated(frame: Frame, call: Call, item: JsonObject, arguments: JsonObject, identity: Identity) -> Request:
@@ -48,7 +48,7 @@ def _gated(frame: Frame, call: Call, item: JsonObject, arguments: JsonObject, id
     return request.model_copy(update=_asked_by(plan, kind, now))
 
 
-def again(
+def after_edit(
     frame: Frame,
     call: Call,
     request: Request,
@@ -79,10 +79,10 @@ def again(
     )
     before = request.bound.policy_digest
     policy = before if rule is None else policy_of(rule)
-    return sealed(new, arguments, schema=call.plan.schema_digest, policy=policy)
+    return with_digest(new, arguments, schema=call.plan.schema_digest, policy=policy)
 
 
-def changed(
+def after_change(
     frame: Frame, call: Call, arguments: JsonObject, identity: Identity, *, approved: Entry, facts: ChangedFacts
 ) -> Request:
     """The request that takes the place of an approval which no longer holds.
@@ -103,10 +103,10 @@ def changed(
         "editors": list(dict.fromkeys(editors)) or None,
     }
     request = _about_call(frame, call, arguments, identity, now).model_copy(update=shown)
-    return sealed(request, arguments, schema=call.plan.schema_digest, policy=policy_of(policy))
+    return with_digest(request, arguments, schema=call.plan.schema_digest, policy=policy_of(policy))
 
 
-def unproven(
+def after_failed_proof(
     frame: Frame, call: Call, item: JsonObject, identity: Identity, *, reason: str, closed: Request | None
 ) -> Request:
     """The request that takes the place of an approval which could not be verified.
@@ -120,7 +120,7 @@ def unproven(
         closed: The request by which it was approved, where that is known: who edited the arguments and what had
             changed by then is still so.
     """
-    request = of_call(frame, call, item, identity)
+    request = for_call(frame, call, item, identity)
     shown = {} if closed is None or closed.call_id != call.call_id else _still_shown(closed)
     editors = None if closed is None else closed.editors
     return request.model_copy(update={"reason": reason, "editors": editors, **shown})
@@ -163,7 +163,7 @@ def _asked_by(plan: ApprovalPlan, kind: RequestKind, now: datetime) -> dict[str,
     }
 
 
-def in_doubt(
+def for_doubt(
     frame: Frame,
     call: Call,
     item: JsonObject,
@@ -193,10 +193,10 @@ def in_doubt(
         )
     request = request.model_copy(update={**who, "reason": reason, "facts": facts})
     policy = policy_of(_rule_of(call))
-    return sealed(request, arguments, schema=call.plan.schema_digest, policy=policy)
+    return with_digest(request, arguments, schema=call.plan.schema_digest, policy=policy)
 
 
-def missing_agent(frame: Frame, identity: Identity) -> Request:
+def for_missing_agent(frame: Frame, identity: Identity) -> Request:
     """The request of a frame whose agent no worker has."""
     return _about_frame(
         frame,
@@ -208,7 +208,7 @@ def missing_agent(frame: Frame, identity: Identity) -> Request:
     )
 
 
-def budget(frame: Frame, limit: Reached, identity: Identity) -> Request:
+def for_limit(frame: Frame, limit: Reached, identity: Identity) -> Request:
     """The request of a frame that has no turns, tokens or time left."""
     unit = "seconds" if limit.what == "time" else limit.what
     return _about_frame(
@@ -239,7 +239,7 @@ def _about_frame(
         verdicts=verdicts,
         facts=facts,
     )
-    return sealed(request, None)
+    return with_digest(request, None)
 
 
 def _about_call(frame: Frame, call: Call, arguments: JsonObject, identity: Identity, now: datetime) -> Request:

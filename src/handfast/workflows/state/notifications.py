@@ -18,8 +18,8 @@ from handfast.payloads.undecodable import UNREADABLE
 from handfast.workflows.ledger.log import RequestLog
 from handfast.workflows.state.deployment import Deployment
 from handfast.workflows.state.publish import shortened
-from handfast.workflows.tasks.await_activity import Cancelled, Done, Failed, Settled, await_activity, start_activity
-from handfast.workflows.tasks.marks import Marks
+from handfast.workflows.tasks.await_activity import Cancelled, Done, Ending, Failed, await_activity, start_activity
+from handfast.workflows.tasks.marks import TaskMarks
 from handfast.workflows.tasks.timeouts import NOTIFICATION
 
 MOST_TOGETHER: Final = 20
@@ -65,7 +65,7 @@ class Notifier:
         state: NotifierState,
         log: RequestLog,
         deployment: Deployment,
-        marks: Marks,
+        marks: TaskMarks,
         changed: Callable[[], None],
     ) -> None:
         """Work on *state*.
@@ -173,7 +173,7 @@ class Notifier:
         if problems:
             self._changed()
 
-    async def _ending(self, activity: workflow.ActivityHandle[Any]) -> Settled:
+    async def _ending(self, activity: workflow.ActivityHandle[Any]) -> Ending:
         """How an activity ended. What could not be decrypted when it came never could, whatever keys a replay has.
 
         No run waits for a key because of it, as it does for what it goes on with.
@@ -181,16 +181,16 @@ class Notifier:
         self._delivered += 1
         unread = UNREAD.format(self._delivered)
         try:
-            settled = await await_activity(activity, self._marks)
+            ending = await await_activity(activity, self._marks)
         except PayloadUnreadableError:
-            settled = None
+            ending = None
         if not workflow.unsafe.is_replaying():
-            if settled is None:
+            if ending is None:
                 workflow.patched(unread)
-            return settled or _UNREAD
+            return ending or _UNREAD
         if workflow.patched(unread):
             return _UNREAD
-        return settled or Done(Notified().to_wire())  # it was read; where it said of problems, the replay fails
+        return ending or Done(Notified().to_wire())  # it was read; where it said of problems, the replay fails
 
     def _give_up(self, notification: Notification, problem: str, now: datetime) -> None:
         self._state.untold = [each for each in self._state.untold if each.id != notification.id]
@@ -233,9 +233,9 @@ def _id_of(step: Transition, request: Request) -> str:
     return f"{known}:{number}"
 
 
-def problems_of(settled: Settled, batch: list[Notification]) -> dict[str, str]:
+def problems_of(ending: Ending, batch: list[Notification]) -> dict[str, str]:
     """Why notifications were not delivered, by their id."""
-    match settled:
+    match ending:
         case Done(value):
             try:
                 return Notified.from_wire(value).failed or {}

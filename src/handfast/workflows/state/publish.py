@@ -18,7 +18,7 @@ from handfast.payloads.runs import published_labels
 from handfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES
 from handfast.workflows.ledger.ledger import Ledger
 from handfast.workflows.state.deployment import Deployment
-from handfast.workflows.tasks.marks import Marks
+from handfast.workflows.tasks.marks import TaskMarks
 
 MEMO_BYTES_PER_TASK: Final = 1_000_000
 """What one upsert carries; above 2 MB it would stop the workflow for ever."""
@@ -49,7 +49,7 @@ class Publisher:
     one stops a workflow for ever.
     """
 
-    def __init__(self, shown: dict[str, int], deployment: Deployment, marks: Marks) -> None:
+    def __init__(self, shown: dict[str, int], deployment: Deployment, marks: TaskMarks) -> None:
         """Begin with what stands in the memo.
 
         Args:
@@ -93,7 +93,7 @@ class Publisher:
                 updates.append(key.value_unset() if value is None else key.value_set(value))
                 self._published[key.name] = value
         if updates:
-            self._marks.made()
+            self._marks.note_command()
             workflow.upsert_search_attributes(updates)
 
     def _publish_memo(self, ledger: Ledger) -> None:
@@ -116,7 +116,7 @@ class Publisher:
             log.append(ledger.log.steps.pop(0).to_wire())
             room -= len(json.dumps(log[-1]))
         if log or memo:
-            self._marks.made()
+            self._marks.note_command()
             workflow.upsert_memo({**memo, MEMO_LOG: log})
 
 

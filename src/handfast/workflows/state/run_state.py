@@ -7,9 +7,9 @@ from pydantic import BaseModel
 from handfast.workflows.frame.table import FrameTable
 from handfast.workflows.ledger.ledger import LedgerState
 from handfast.workflows.state.deployment import Deployment
-from handfast.workflows.state.leaving import LeavingState
 from handfast.workflows.state.mailbox import MailboxState
 from handfast.workflows.state.notifications import NotifierState
+from handfast.workflows.state.segment import SegmentState
 from handfast.workflows.state.session_state import SessionState
 from handfast.workflows.state.spending import FrameUsage
 from handfast.workflows.state.transcript import TranscriptState
@@ -38,6 +38,6 @@ class RunState(BaseModel):
     notifier: NotifierState = NotifierState()
     spending: list[FrameUsage] = []
     deployment: Deployment = Deployment()
-    leaving: LeavingState = LeavingState()
+    segment: SegmentState = SegmentState()
     shown: dict[str, int] = {}
     session: SessionState | None = None

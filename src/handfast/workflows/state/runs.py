@@ -13,15 +13,15 @@ from handfast.workflows.frame.identity import Identity
 from handfast.workflows.ledger.ledger import Ledger
 from handfast.workflows.loop.messages import RefuseMessages
 from handfast.workflows.state.call_arguments import CallArguments
-from handfast.workflows.state.leaving import Leaving
 from handfast.workflows.state.mailbox import Mailbox
 from handfast.workflows.state.notifications import Notifier
 from handfast.workflows.state.publish import Publisher
 from handfast.workflows.state.run_state import RunState
+from handfast.workflows.state.segment import Segment
 from handfast.workflows.state.spending import Spending
 from handfast.workflows.state.transcript import Transcript
 from handfast.workflows.tasks.command_budget import CommandBudget
-from handfast.workflows.tasks.marks import Marks
+from handfast.workflows.tasks.marks import TaskMarks
 from handfast.workflows.tasks.work import Work
 
 
@@ -47,7 +47,7 @@ class Runs:
         info = workflow.info()
         self.state = state
         self.frames = state.frames
-        self.marks = Marks()
+        self.marks = TaskMarks()
         self.identity = Identity(
             workflow_id=info.workflow_id,
             workflow_run=info.first_execution_run_id,
@@ -61,7 +61,7 @@ class Runs:
         self.ledger = Ledger(state.ledger, self.arguments.of_request, self.frames.root_of)
         self.mailbox = Mailbox(state.mailbox, self.ledger.log, self.transcript.new_block)
         self.spending = Spending(state.spending)
-        self.leaving = Leaving(state.leaving, lambda: self.quiet)
+        self.segment = Segment(state.segment, lambda: self.quiet)
         self.publisher = Publisher(state.shown, state.deployment, self.marks)
         self.notifier = Notifier(state.notifier, self.ledger.log, state.deployment, self.marks, self.changed)
         self.works: dict[str, Work] = {frame.id: Work(self.marks) for frame in self.frames.all}
@@ -145,7 +145,7 @@ class Runs:
 
     def stay(self) -> None:
         """Stay in this history for good: steps that were held back are taken."""
-        self.leaving.end()
+        self.segment.end()
         self.version += 1
 
     def close(self, how: RunPhase) -> None:

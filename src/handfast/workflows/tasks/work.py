@@ -11,8 +11,8 @@ from temporalio import workflow
 from handfast.payloads.base import Payload
 from handfast.payloads.evaluation import EVALUATE
 from handfast.payloads.json_profile import JsonObject
-from handfast.workflows.tasks.await_activity import Settled, await_activity, start_activity
-from handfast.workflows.tasks.marks import Marks
+from handfast.workflows.tasks.await_activity import Ending, await_activity, start_activity
+from handfast.workflows.tasks.marks import TaskMarks
 
 
 class Work:
@@ -22,7 +22,7 @@ class Work:
         ending: The frame is being abandoned: nobody will be asked any more, and what is unknown is said to be.
     """
 
-    def __init__(self, marks: Marks) -> None:
+    def __init__(self, marks: TaskMarks) -> None:
         """Begin with nothing under way; *marks* are the workflow's."""
         self.ending = False
         self._marks = marks
@@ -61,7 +61,7 @@ class Work:
         call: str | None = None,
         model: bool = False,
         by_any_worker: bool = False,
-    ) -> Settled:
+    ) -> Ending:
         """Run an activity to its end, whatever that is.
 
         Args:
@@ -93,7 +93,7 @@ class Work:
         *,
         call: str | None = None,
         by_any_worker: bool = False,
-    ) -> Settled:
+    ) -> Ending:
         """Ask the user's code something; the rest as `activity`."""
         arg = asked.to_wire()
         return await self.activity(EVALUATE, arg, summary, config, call=call, by_any_worker=by_any_worker)

@@ -10,7 +10,7 @@ from temporalio import workflow
 from handfast.payloads.carry import SEGMENT_EVENTS
 
 
-class LeavingState(BaseModel):
+class SegmentState(BaseModel):
     """All that lasts of it.
 
     Attributes:
@@ -23,7 +23,7 @@ class LeavingState(BaseModel):
     left_version: str | None = None
 
 
-class Leaving:
+class Segment:
     """Says when to leave a history, and what is held back for it.
 
     Nothing begins any more once all is quiet. While something is under way, other calls begin as ever, until the
@@ -31,7 +31,7 @@ class Leaving:
     has just approved.
     """
 
-    def __init__(self, state: LeavingState, quiet: Callable[[], bool]) -> None:
+    def __init__(self, state: SegmentState, quiet: Callable[[], bool]) -> None:
         """Work on *state*; *quiet* returns whether nothing is under way."""
         self._state = state
         self._quiet = quiet
@@ -75,7 +75,7 @@ class Leaving:
             return False
         return self._quiet() or workflow.info().get_current_history_length() >= 2 * self._due_at
 
-    def carried(self) -> LeavingState:
+    def carried(self) -> SegmentState:
         """Return the state as it goes into the next history.
 
         The version that an older history was left for says nothing about a run that has moved on since.
