@@ -168,7 +168,7 @@ class AgentHost:
         return await self._drive(frame)
 
     async def carry(self, until: asyncio.Task[Any] | None = None) -> JsonObject | None:
-        """Wait for the moment at which the workflow should go on in a fresh history, and return what to take along.
+        """Wait until the workflow should go on in a fresh history, and return the state for that.
 
         That is when the history has become long and no activity of any run is under way; requests may be open. Pass it
         to your own ``workflow.continue_as_new`` at once, and to `AgentHost` there::
@@ -194,11 +194,11 @@ class AgentHost:
         return None if carried is None else carried.to_wire()
 
     def memo(self) -> dict[str, Any]:
-        """The workflow's memo, for ``workflow.continue_as_new(memo=…)``: it has the open requests."""
+        """Return the workflow's memo, for ``workflow.continue_as_new(memo=…)``: it holds the open requests."""
         return {key: value for key, value in workflow.memo().items() if key != MEMO_LOG}
 
     def _known_run(self, key: str) -> Frame | None:
-        """The run of that key: to be gone on with, or ended."""
+        """Return the run of a key, which goes on or has ended."""
         found = next((frame for frame in self._runs.frames.all if frame.key == key), None)
         if found is not None and found.id in self._driven:
             message = f"a run of the key {key!r} is under way already"
@@ -222,14 +222,14 @@ class AgentHost:
         await self._runs.notifier.flush()
 
     async def archive(self) -> None:
-        """Have this workflow's history archived, where the workers have an archive: the last thing before it closes.
+        """Have this workflow's history archived, if the workers have an archive: the last thing before it closes.
 
         For a workflow of our own. In a workflow of yours that happens at the end of each run of an agent.
         """
         await archive_segment(self._runs)
 
     async def _whole(self, running: Coroutine[Any, Any, RunResult], key: str | None) -> RunResult:
-        """A run of the user's, to its very end: one without a key cannot be taken along before its caller has it."""
+        """Run to the very end of a user's run. One without a key cannot be taken along before its caller has it."""
         self._without_key += key is None
         # No `finally`: see `AgentRun.run`.
         try:
@@ -268,7 +268,7 @@ class AgentHost:
         workflow.set_dynamic_signal_handler(self._decider.unknown_signal)
 
     def converse(self) -> Conversation:
-        """Be the host of a session: messages open turns, one after the other. For a workflow of our own."""
+        """Make this the host of a session, whose messages open turns: for a workflow of our own."""
         session = self._runs.state.session = self._runs.state.session or SessionState()
         conversation = Conversation(self._runs, session)
         sender = SessionSender(self._runs, conversation)
@@ -280,7 +280,7 @@ class AgentHost:
         return conversation
 
     async def run_to_end(self, running: asyncio.Task[RunResult]) -> RunResult:
-        """Wait for the end of a workflow of our own; where its history has become long, it goes on in a fresh one."""
+        """Wait for the end of a workflow of our own, or go on in a fresh history when this one has become long."""
         try:
             carried = await self.carry(until=running)
         except asyncio.CancelledError:

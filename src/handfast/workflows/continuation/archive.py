@@ -27,7 +27,7 @@ WRITING: Final = workflow.ActivityConfig(
 
 
 async def archive_segment(runs: Runs, *, closes: bool = True) -> bool:
-    """Have this Temporal run's history archived, where the workers have an archive: nothing happens otherwise.
+    """Have this Temporal run's history archived, if the workers have an archive.
 
     Call it as the last thing before the run closes or continues as new. A workflow of its own then waits for the close
     and has the whole history written; only its start is awaited here, and a cancel in the meantime changes nothing.
@@ -83,7 +83,7 @@ class ArchiveRun:
 
     @workflow.run
     async def run(self, *args: object) -> JsonObject:
-        """Have it written.
+        """Write the history named by the argument.
 
         Raises:
             ApplicationError: ``StartInvalid`` for wrong arguments; ``ArchiveFailed`` where it could not be written in

@@ -32,7 +32,7 @@ TOLD_WITHIN: Final = timedelta(seconds=5)
 
 
 def restored(carry: Carry) -> RunState:
-    """Return the state that a former history ended with.
+    """Read the state that the former history ended with.
 
     Raises:
         ValueError: This version cannot read it. That is no reason to end a run: the workflow task fails, and another
@@ -42,7 +42,7 @@ def restored(carry: Carry) -> RunState:
 
 
 class Carrier:
-    """Brings a workflow to a quiet point, and its state into the form in which it travels."""
+    """Brings a workflow to a quiet point, and takes its state along from there."""
 
     def __init__(self, runs: Runs) -> None:
         """Take the runs that go on elsewhere."""
@@ -52,7 +52,7 @@ class Carrier:
         self._packer = Packer(runs)
 
     async def carry(self, done: Callable[[], bool], may_leave: Callable[[], bool]) -> Carry | None:
-        """Wait until the history is long enough and all is quiet, and return what is to be taken along.
+        """Wait until the history may be left, and return the state for the next one.
 
         Args:
             done: There is nothing to carry any more: the wait ends with None.
@@ -101,7 +101,7 @@ class Carrier:
         return self._runs.segment.due and self._runs.quiet
 
     async def _notified(self) -> bool:
-        """Let people be told first, so that they are not told again in the next history; whether that was waited for.
+        """Let people be notified, so that the next history does not tell them again; return whether that took time.
 
         Raises:
             asyncio.CancelledError: A cancel came in the meantime.
@@ -114,7 +114,7 @@ class Carrier:
         return True
 
     async def _archive(self) -> bool:
-        """Have this history archived once it has closed; whether anything was done.
+        """Have this history archived once it has closed; return whether anything was done.
 
         Raises:
             asyncio.CancelledError: A cancel came in the meantime.
@@ -127,7 +127,7 @@ class Carrier:
         return True
 
     def _postpone(self, size: int) -> None:
-        """Go on in this history for a while; a run that cannot shed its weight in time fails."""
+        """Go on in this history for a while; fail a run whose state does not get smaller in time."""
         length = workflow.info().get_current_history_length()
         self._runs.segment.postpone(length + POSTPONED_EVENTS)
         if length >= LATEST_EVENTS:
@@ -143,7 +143,7 @@ class Carrier:
         self._runs.changed()
 
     def _carried(self) -> Carry:
-        """Return the state as it goes into the next history: less what is needed no more."""
+        """Return the state for the next history, without what is no longer needed."""
         runs, state = self._runs, self._runs.state
         _drop_finished(runs)
         calls = [call for frame in runs.frames.all for call in frame.calls]

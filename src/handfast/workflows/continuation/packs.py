@@ -20,7 +20,7 @@ PACKED_AT_ONCE: Final = 2_000
 
 
 class Packer:
-    """Packs the blocks of one history."""
+    """Packs blocks of one history: keeps them outside it, and names them by one block in their place."""
 
     def __init__(self, runs: Runs) -> None:
         """Take the runs whose blocks are packed."""
@@ -28,7 +28,7 @@ class Packer:
         self._cannot_keep = False
 
     async def pack(self) -> bool:
-        """Keep outside the history what the model has seen before its last reply; whether anything was done."""
+        """Pack blocks that the model has read before its last reply; return whether anything was done."""
         if not self._runs.state.deployment.keeps or self._cannot_keep:
             return False
         for frame in self._runs.frames.all:
@@ -40,7 +40,7 @@ class Packer:
         return False
 
     async def _keep(self, frame: Frame, ids: list[str]) -> None:
-        """Put a pack in the place of blocks that follow each other; where that fails, all stay here for this time."""
+        """Put a pack in the place of blocks that follow each other; if that fails, all blocks of this history stay."""
         arg = PackBlocks(origin=self._runs.identity.origin(frame), ids=ids)
         summary = f"{frame.agent} · keeping {len(ids)} blocks outside the history"
         activity = start_activity(EVALUATE, arg.to_wire(), summary, timeouts.PART_OF_RUN, self._runs.marks)
@@ -59,7 +59,7 @@ class Packer:
 
 
 def loose_in(blocks: Sequence[str], is_pack: Callable[[str], bool]) -> list[list[str]]:
-    """The blocks that are in no pack yet: those that follow each other together, as many as go into one."""
+    """Return the blocks outside packs, in groups that follow each other and fit into one pack."""
     found: list[list[str]] = [[]]
     for each in blocks:
         if is_pack(each) or len(found[-1]) == PACKED_AT_ONCE:
@@ -70,7 +70,7 @@ def loose_in(blocks: Sequence[str], is_pack: Callable[[str], bool]) -> list[list
 
 
 def put_pack(frame: Frame, packed: list[str], pack: str) -> None:
-    """Put a pack where the blocks stand that it holds, if they still follow each other there."""
+    """Put *pack* in the place of the blocks that it holds, if they still follow each other."""
     for blocks, until in ((frame.earlier, len(frame.earlier)), (frame.blocks, frame.cursor)):
         at = blocks.index(packed[0]) if packed[0] in blocks else until
         if at + len(packed) > until or blocks[at : at + len(packed)] != packed:

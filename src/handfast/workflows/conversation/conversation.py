@@ -30,7 +30,7 @@ FAILED: Final = RefuseMessages("ended", "the session has failed")
 
 
 class Conversation:
-    """Answers messages one after the other.
+    """Answers the messages of a session, one after the other.
 
     It is one frame that is reopened for each message, not a frame for each: so a model call names only the blocks since
     the last one. The count of its turns goes on over all messages, as it makes idempotency keys.
@@ -52,7 +52,7 @@ class Conversation:
     # --- its life ---
 
     def begin(self, given: SessionInput) -> None:
-        """Enter the frame of the conversation, with what was said before."""
+        """Enter the frame of the conversation, with the items that the session imports."""
         frame = self._runs.begin(given.model_copy(update={"input": given.import_items, "on_message": None}))
         frame.phase, frame.lasts = "finished", True
         self._runs.mailbox.early[:], frame.queue = frame.queue, []  # each message gets a turn of its own
@@ -61,7 +61,7 @@ class Conversation:
         self.session.frame, self.session.on_message = frame.id, given.on_message
 
     async def run(self) -> RunResult:
-        """Answer messages until the session is closed. Can be entered at any point: what is missing is looked up.
+        """Answer messages until the session is closed.
 
         Raises:
             ApplicationError: ``ConversationTooLarge``: it can neither go on in this history nor leave it.
@@ -87,7 +87,7 @@ class Conversation:
         return RunResult(agent=frame.agent, turns=frame.turn, usage=frame.spent_before)
 
     def abandon(self) -> None:
-        """Say of what is left that it gets no answer: the session was cancelled."""
+        """Refuse the messages that are left: the session was cancelled."""
         frame = self.frame
         if frame is not None and self.session.answering:
             self._close_turn(frame)
@@ -98,7 +98,7 @@ class Conversation:
         self.session.closing = self.session.closing or given
 
     def status_of(self, message_id: str) -> TurnStatus:
-        """Where a message stands."""
+        """Return the status of a message."""
         result = self.session.records.result_of(message_id, self._runs.transcript)
         if result is not None:
             over: MessageState = "answered" if result.failure is None else "failed"
@@ -112,14 +112,13 @@ class Conversation:
     # --- one message ---
 
     def _open_turn(self, frame: Frame, message: Queued) -> None:
-        """Give a message its turn."""
         turns.reopen(frame, message.block)
         frame.queue = [message]
         self._runs.mailbox.place(frame, [message], workflow.now())
         self.session.answering = [message.id]
 
     def _close_turn(self, frame: Frame) -> None:
-        """Enter what became of the messages of a turn that is over, and leave the frame whole for the next one."""
+        """Enter the results of the turn's messages, and leave the frame whole for the next one."""
         runs = self._runs
         left = {message.id for message in frame.queue}
         result = self._result(frame)
@@ -144,7 +143,7 @@ class Conversation:
             runs.publish()
 
     def _leave_out_unread(self, frame: Frame) -> None:
-        """Otherwise an image that the provider refuses, say, would be refused with every message to come."""
+        """Drop content that the provider refused; otherwise it would refuse it with every message to come."""
         for place in range(frame.cursor + 1, len(frame.blocks)):
             items = self._runs.transcript.items(frame.blocks[place])
             readable = turns.readable(items)
@@ -152,12 +151,12 @@ class Conversation:
                 frame.blocks[place] = self._runs.transcript.new_block(readable)
 
     def _was_read(self, message_id: str) -> bool:
-        """Whether a message became part of the turn; a guardrail may have refused one that steers."""
+        """Return whether a message became part of the turn; a guardrail may have refused one that steers."""
         receipt = self._runs.mailbox.receipt_of(message_id)
         return receipt is None or receipt.state == "placed"
 
     def _block(self, frame: Frame, output: JsonValue) -> tuple[str | None, bool]:
-        """The block that holds the turn's output, and whether it was made for that."""
+        """Return the block that holds the turn's output, and whether it was made for that."""
         if frame.failure is not None or output is None or frame.answer is not None:
             return frame.answer if frame.failure is None else None, False
         return self._runs.transcript.new_block([{"type": "final_output", "output": output}]), True

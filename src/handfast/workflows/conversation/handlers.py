@@ -25,11 +25,11 @@ class SessionSender(Sender):
     # --- beside `send` ---
 
     def turn(self, *args: object) -> JsonObject:
-        """Query `turn`: what became of a message."""
+        """Query `turn`: return the status of a message."""
         return self._conversation.status_of(read_optional(TurnQuery, args).message_id).to_wire()
 
     async def close(self, *args: object) -> None:
-        """Signal `close`: what was sent before is answered first. A reason that cannot be read is left out."""
+        """Signal `close`: end the session when its messages have been answered. An unreadable reason is left out."""
         try:
             given = read_optional(CloseSession, args)
         except ApplicationError:
@@ -44,7 +44,7 @@ class SessionSender(Sender):
         self._runs.wake()  # the conversation wakes in this task, or is at work: it publishes
 
     def _receiver(self, message: Message) -> Frame | None:
-        """The loop that a message steers; None where it gets a turn of its own.
+        """Return the frame that a message steers; None where it gets a turn of its own.
 
         Raises:
             RefusalError: It is not taken.

@@ -38,7 +38,7 @@ RESULT_BYTES: Final = 2_000_000
 
 
 class Driver:
-    """Drives one frame: makes the parts that take its steps, and hands each what it uses.
+    """Drives one frame: takes the steps that its loop asks for, and waits for what comes.
 
     It owns the activities of its frame; everything that has to last is in the frame itself.
     """
@@ -137,7 +137,7 @@ class Driver:
     # --- the loop ---
 
     def _advance(self) -> None:
-        """Start everything that is missing, until nothing is."""
+        """Take steps until none is left."""
         self._tick()
         self._ledger.book.take_due(workflow.now())
         self._ledger.answer_siblings(workflow.now())
@@ -151,7 +151,7 @@ class Driver:
         self._runs.publish()
 
     def _tick(self) -> None:
-        """Look at the clocks of the frame and of those above it, wherever one may be needed."""
+        """Update the clocks of the frame and of those above it, where a limit of time needs them."""
         for each in self._frames.above(self._frame):
             if each.max_seconds is not None or not each.limit_known:
                 limits.tick(each, workflow.now(), resting=self._rests(each))
@@ -164,7 +164,7 @@ class Driver:
         return not busy and any(request.frame in frames for request in self._ledger.book.open_requests())
 
     def _is_held(self, step: steps.Step) -> bool:
-        """Whether a step has to wait for a fresh history: it would start something."""
+        """Return whether a step has to wait for a fresh history, as it would start something."""
         asks = self._frame.after_tools is not None and self._frame.after_tools.kind == "ask"
         starts = asks if isinstance(step, steps.FinishTurn) else not isinstance(step, steps.AT_ONCE)
         return starts and self._runs.segment.holds
@@ -229,7 +229,7 @@ class Driver:
     # --- calls ---
 
     def _ask_person(self, step: steps.AskPerson) -> None:
-        """Open the request of a gated call, unless a remembered decision answers it."""
+        """Open the request of a gated call, unless a standing decision answers it."""
         call = step.call
         item = self._arguments.item_of(self._frame, call)
         request = requests.for_call(self._frame, call, item, self._runs.identity)
@@ -267,13 +267,13 @@ class Driver:
         self._work.spawn(running)
 
     def _keep_outputs(self) -> list[Call]:
-        """End the turn in the transcript, with one output for each call; return the calls."""
+        """Append one output for each call, in the model's order; return the calls."""
         calls, self._frame.calls = self._frame.calls, []
         self._frame.blocks.extend(call.output for call in calls if call.output is not None)
         return calls
 
     async def _wait(self) -> None:
-        """Sleep until an activity ends, a decision comes, or a time is reached."""
+        """Wait until an activity ends, something is said from outside, or a time is reached."""
         seen = self._runs.version
         self._set_timer(self._next_wake())
         await workflow.wait_condition(
@@ -306,7 +306,7 @@ class Driver:
             self._timer = (at, asyncio.create_task(asyncio.sleep(pause.total_seconds())))
 
     async def _abandon(self, why: str) -> None:
-        """End everything of this frame: withdraw its requests, cancel its activities, wait until they have ended."""
+        """End the frame: withdraw its requests, cancel its activities, and wait until they have ended."""
         self._work.ending, self._frame.held = True, 0
         if self._frame.has_to_answer:
             self._mailbox.refuse(self._frame, messages.RefuseMessages("ended", why), workflow.now())
@@ -347,7 +347,7 @@ METHODS: Final[Mapping[type[steps.Step], Callable[[Driver, Any], None]]] = {
 
 
 def too_large(frame: Frame, size: int) -> Failure:
-    """How a run ends whose result nobody could be sent."""
+    """Return the failure of a run whose result could not be sent."""
     return Failure(
         type="OutputTooLarge",
         message=f"the output of {frame.agent} has {size:,} bytes, and a result may take {RESULT_BYTES:,}; let a tool "
@@ -357,6 +357,6 @@ def too_large(frame: Frame, size: int) -> Failure:
 
 
 def failed(failure: Failure, usage: Usage) -> ApplicationError:
-    """The failure that a workflow ends with; its details are the facts, and what was spent."""
+    """Return the error that a workflow fails with; its details are the facts, and the usage."""
     details = (failure.facts or {}, Spent(usage=usage).to_wire())
     return ApplicationError(failure.message, *details, type=failure.type, non_retryable=True)

@@ -32,7 +32,7 @@ RESET: Final = "the run was reset after this was asked about; what was approved 
 
 
 class CallEndings:
-    """Writes the endings of one frame's calls into it."""
+    """Ends the calls of one frame."""
 
     def __init__(self, loop: FrameLoop, ledger: Ledger) -> None:
         """Take the loop of the calls, and the ledger."""
@@ -41,7 +41,7 @@ class CallEndings:
         self._ledger = ledger
 
     def take(self, call: Call, ending: Ending) -> None:
-        """Take the ending of a tool of ours, whose wrapper makes a typed outcome of it."""
+        """Take the ending of a tool of ours. Its wrapper has made a typed outcome of it."""
         at_most_once = (call.plan.effect or "at_most_once") == "at_most_once"
         match ending:
             case Done(value):
@@ -64,7 +64,7 @@ class CallEndings:
                 self._tool_failed(call, f"The tool failed: {message}")
 
     def take_existing(self, call: Call, activity: ExistingActivity, ending: Ending) -> None:
-        """Take the ending of an activity that exists already: it has no begun mark, and raises what fails."""
+        """Take the ending of an activity that exists already. It has no begun mark, and raises what fails."""
         at_most_once = (call.plan.effect or "at_most_once") == "at_most_once"
         match ending:
             case Done(value):
@@ -119,7 +119,7 @@ class CallEndings:
                 self._unproven(call, outcome.reason or "")
 
     def _unproven(self, call: Call, why: str) -> None:
-        """Ask again about a call that did not run, as no signed decision lets it."""
+        """Ask again about a call that has not run, as no signed decision lets it."""
         ledger, frame = self._ledger, self._frame
         ledger.state.signed = True  # a worker that says so takes signed decisions only
         self._distrust(call, why)
@@ -142,29 +142,29 @@ class CallEndings:
         call.state, call.request = "asking", ledger.book.open(request)
 
     def _distrust(self, call: Call, why: str) -> None:
-        """Let a remembered decision answer no more calls, of which one could not be verified."""
+        """Forget a standing decision by which a call was released, and which could not be verified."""
         if call.proofs is None or call.proofs.reruns:
             return
         decided_on = {each.id for each in call.proofs.decisions} | {call.released_by or ""}
         self._ledger.distrust(decided_on, self._frame.id, call.call_id, why, workflow.now())
 
     def ran(self, call: Call, value: JsonValue) -> None:
-        """Keep that a call ran to its end, and what it returned where that may become the frame's output."""
+        """Note that a call ran to its end, with the value that may become the frame's output."""
         call.ok = True
         if self._frame.after_tools is not None:
             call.value = value
 
     def cancelled(self, call: Call) -> None:
-        """Settle a call that was cancelled and said nothing."""
+        """Settle a cancelled call that has said nothing."""
         self.set_output(call, verdicts.cancelled_text(call), ran=False)
 
     def trip(self, call: Call, reason: str) -> None:
-        """End the run, as an input guardrail wants it."""
+        """End the run at the word of an input guardrail."""
         self.set_output(call, verdicts.NOT_RUN, ran=False)
         self._frame.fail(next_steps.guardrail_tripped(call, reason))
 
     def mismatch(self, call: Call, why: str | None = None) -> None:
-        """End the run before an effect: what would run is not what was approved."""
+        """Fail the run before an effect: the call in hand is not the one that was approved."""
         why = why or "the arguments in hand are not those that were approved"
         self._frame.fail(Failure(type="ApprovalMismatch", message=f"{call.tool} was not run: {why}"))
 
@@ -179,7 +179,7 @@ class CallEndings:
             self._ask_again(call, difference, self._ledger.book.entries[call.released_by])
 
     def was_shown(self, call: Call, difference: Difference) -> bool:
-        """Return whether whoever approved the call has seen this very difference: to show it again would never end."""
+        """Return whether the approver of the call has seen this very difference: to show it again would never end."""
         if call.released_by is None:
             return False
         approved = self._ledger.book.entries[call.released_by].request
@@ -189,7 +189,7 @@ class CallEndings:
         return Difference.from_wire(shown) == difference
 
     def _ask_again(self, call: Call, difference: Difference, approved: Entry) -> None:
-        """Open a request in place of the approval of a call that was about to run."""
+        """Open a request in the place of an approval."""
         frame = self._frame
         facts = ChangedFacts(**difference.model_dump(), request=approved.request.id, by=approved.closed_by)
         self._ledger.log.note_void(frame.id, call, facts.why, workflow.now())
@@ -207,7 +207,7 @@ class CallEndings:
             self._frame.fail(Failure(type="ToolFailed", message=f"{call.tool}: {output}"))
 
     def not_begun(self, call: Call, *, missing: bool = False) -> None:
-        """Start a call again that is known not to have begun; ask a person where that has no end."""
+        """Start a call again that has never begun; after `MOST_STARTS` starts, or without a worker, ask a person."""
         if call.cancelling is not None:
             self.cancelled(call)
             return
@@ -238,14 +238,14 @@ class CallEndings:
         )
 
     def _in_doubt(self, call: Call, facts: JsonObject) -> None:
-        """What began and may have taken effect: its tool is asked first, where that can find out."""
+        """Let the tool find out what became of a call; if it has no `verify`, follow its `on_unknown`."""
         if call.plan.verified and not self._loop.work.ending and facts.get("ended") != "cancelled":
             call.doubt = facts
         else:
             self.unresolved(call, facts)
 
     def unresolved(self, call: Call, facts: JsonObject) -> None:
-        """Ask a person about a call in doubt, or tell the model, or end the run, as its tool says."""
+        """Follow the tool's `on_unknown` for a call in doubt: ask a person, tell the model, or fail the run."""
         gated = call.released_by is not None
         policy = call.plan.on_unknown or ("ask" if gated else "tell_model")
         if self._loop.work.ending or policy != "ask":
@@ -271,7 +271,7 @@ class CallEndings:
         )
 
     def set_output(self, call: Call, output: JsonValue, block: str | None = None, *, ran: bool = True) -> None:
-        """Settle a call with its one output. It reaches the model when every call of the turn has its own.
+        """Settle a call with its one output, which the model reads when each call of the turn has its own.
 
         Args:
             call: The call.

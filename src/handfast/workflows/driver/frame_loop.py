@@ -20,7 +20,7 @@ from handfast.workflows.tasks.work import Work
 
 @dataclass(frozen=True)
 class FrameLoop:
-    """A frame under way.
+    """A frame under way, with the parts that everything in its driver uses.
 
     Attributes:
         frame: The data of the loop.
@@ -38,7 +38,7 @@ class FrameLoop:
 
     @property
     def origin(self) -> Origin:
-        """Where an activity of the frame belongs."""
+        """Origin of the frame's activities."""
         return self.identity.origin(self.frame)
 
     async def ask(

@@ -18,7 +18,7 @@ from handfast.workflows.tasks.command_budget import CommandBudget
 
 
 class Guardrails:
-    """Runs the guardrails of one frame."""
+    """Asks the guardrails of one frame."""
 
     def __init__(self, loop: FrameLoop, budget: CommandBudget, mailbox: Mailbox) -> None:
         """Take the loop, and the parts that its guardrails are asked and answered with."""
@@ -28,14 +28,14 @@ class Guardrails:
         self._mailbox = mailbox
 
     async def run(self, guard: Guard) -> None:
-        """Ask one guardrail, to its end."""
+        """Ask a guardrail about the frame's input or output."""
         asked = self._about_input(guard) if guard.kind == "input" else self._about_output(guard)
         judged = await self._judged(guard, asked, f"{guard.agent} · {guard.kind} guardrail · {guard.name}")
         if not self._loop.work.ending:
             self._take(guard, judged)
 
     async def check(self, message: Queued, guard: Guard) -> None:
-        """Ask one input guardrail about a message. What it stops is refused, and the run goes on."""
+        """Ask an input guardrail about a message. A message that it stops is refused, and the run goes on."""
         frame = self._frame
         asked = CheckInput(origin=self._origin(guard), guardrail=guard.name, block=message.block)
         judged = await self._judged(guard, asked, f"{guard.agent} · guardrail {guard.name} · message")
@@ -85,7 +85,7 @@ class Guardrails:
             frame.output, frame.answer = judged.value, None
 
     def _replace_input(self, value: JsonValue) -> None:
-        """Put other items in place of the input, which the model has not seen."""
+        """Put *value* in the place of the input, which the model has not seen."""
         frame = self._frame
         block = self._block_of(value)
         frame.blocks[0 if frame.input is None else frame.blocks.index(frame.input)] = block

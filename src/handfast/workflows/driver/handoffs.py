@@ -24,7 +24,7 @@ class Handoffs:
         self._endings = endings
 
     async def hand_over(self, call: Call) -> None:
-        """Tell user code where it wants to be told, then let the handoff take place."""
+        """Call `on_handoff`, if the handoff has one; then let it take place."""
         if call.plan.told:
             again = call.missing_since is not None
             match await self._loop.ask_about(call, TellHandoff, call.tool, timeouts.TOLD_ONCE, by_any_worker=again):
@@ -52,7 +52,7 @@ class Handoffs:
         frame.handoff = HandedOver(agent=to, by=frame.agent, name=call.tool, filtered=bool(call.plan.filtered))
 
     def finish(self) -> None:
-        """The turn is over: let the next agent go on, once it is known what it sees."""
+        """Let the next agent go on when the turn is over, or ask the handoff's filter first."""
         frame = self._frame
         handoff = frame.handoff
         if handoff is None:
@@ -65,7 +65,7 @@ class Handoffs:
             frame.handoff = None
 
     async def filter_history(self) -> None:
-        """Replace what the model reads by what the handoff's filter left of it; the blocks themselves stay."""
+        """Read what the handoff's filter leaves of the conversation; the blocks themselves stay."""
         frame, handoff = self._frame, self._frame.handoff
         assert handoff is not None
         if frame.history is not None:  # a worker of a later deploy has a filter where the one before it had none

@@ -23,13 +23,13 @@ class LastWords:
         self._frame = loop.frame
 
     async def at_limit(self, limit: Reached) -> None:
-        """Let `on_max_turns` say what the run ends with."""
+        """End at a limit with the answer of `on_max_turns`."""
         arg = HandleMaxTurns(origin=self._loop.origin, limit=limit.limit)
         failure = limits.failure(self._frame, limit)
         await self._ask(arg, "on_max_turns", failure)
 
     async def refused(self, reply: ModelReply) -> None:
-        """End at a refusal: by `on_refusal`, where the agent has one."""
+        """End at a refusal: with the answer of `on_refusal`, or as a failure."""
         text = refusal_text(reply.items) or ""
         failure = Failure(type="ModelRefusal", message=f"the model refused: {text[:REASON_CHARACTERS]}")
         if reply.refusal != "handled":

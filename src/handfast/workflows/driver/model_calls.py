@@ -33,7 +33,7 @@ HISTORY_BYTES: Final = 40_000_000
 
 
 class ModelCalls:
-    """Asks the model, and writes its reply into the frame."""
+    """Calls the model, and writes its replies into the frame."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class ModelCalls:
         self._last_words = last_words
 
     async def call(self) -> None:
-        """Make one model call, to its end."""
+        """Make one model call, and take its ending."""
         frame = self._frame
         if self._interrupted() or self._too_large():
             return
@@ -114,7 +114,7 @@ class ModelCalls:
                 frame.failure = Failure(type=kind, message=message)
 
     def _interrupted(self) -> bool:
-        """Whether a message wants the call to be made again, with it; what came of this one does not count."""
+        """Return whether a message makes the call anew, with it; the call under way does not count then."""
         if not self._frame.interrupted:
             return False
         self._frame.interrupted, self._frame.underway = False, None
@@ -148,7 +148,7 @@ class ModelCalls:
             self._take_answer(reply)
 
     def _take_answer(self, reply: ModelReply) -> None:
-        """Take a reply without calls: it ends the frame, or it is asked for again."""
+        """Take a reply without calls: end the frame with it, or ask for it once more."""
         structured = reply.structured
         if structured is None:
             guardrails.finish(self._frame, text_of_reply(reply.items), reply)
@@ -174,7 +174,7 @@ class ModelCalls:
         frame.phase = "model"
 
     def _still_underway(self, underway: Underway, reply: ModelReply, early: list[Queued]) -> None:
-        """The provider still makes the reply: it is waited for by a further call, within reason."""
+        """Wait for a reply that the provider still makes, by a further call."""
         frame = self._frame
         guardrails.know(frame, reply)  # there are none, or they would have been named in place of this
         self._mailbox.place(frame, early, workflow.now())
@@ -185,7 +185,7 @@ class ModelCalls:
         frame.failure = Failure(type="ModelUnavailable", message=message)
 
     def _too_large(self) -> bool:
-        """End a frame whose conversation is more than anybody can send or keep, before it hurts."""
+        """Fail a frame whose conversation no model takes, or whose history the server would end."""
         frame = self._frame
         size, held = self._loop.transcript.size(frame.blocks), workflow.info().get_current_history_size()
         if size > CONVERSATION_BYTES:
@@ -216,7 +216,7 @@ class ModelCalls:
         frame.resume_at = workflow.now() + next_steps.delay_of(frame.broken_replies - 1)
 
     def _out_of_patience(self, under: str | None, message: str) -> None:
-        """An hour has passed. Where the model was never heard of in it, no worker was there: that is waited for."""
+        """Call again after an hour without a worker; fail if the model itself has failed for that long."""
         frame = self._frame
         frame.waits += 1
         if (under is not None and under.startswith("Model")) or frame.waits > timeouts.MOST_WAITS:

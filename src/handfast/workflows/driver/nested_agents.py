@@ -31,7 +31,7 @@ Drive = Callable[[Frame], Coroutine[Any, Any, None]]
 
 
 class NestedAgents:
-    """Runs the nested loops of one frame's calls."""
+    """Runs the nested loops of one frame's calls, as child frames of the same table."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class NestedAgents:
         self._drive = drive
 
     async def run(self, call: Call) -> None:
-        """Run a call's nested loop to its end; enters one that is under way again."""
+        """Run a call's nested loop to its end, or one that was under way in a former history."""
         try:
             child = self._frames.frame(call.child) if call.child is not None else await self._begin(call)
             if child is None:
@@ -98,7 +98,7 @@ class NestedAgents:
         return child
 
     async def _built(self, call: Call) -> str | None:
-        """The block of the input that the agent tool makes; None where the call has been settled instead."""
+        """Return the block of the input that the agent tool builds; None where the call has been settled instead."""
         what = f"building the input of {call.tool}"
         made = _answer(await self._loop.ask_about(call, BuildInput, what, timeouts.PART_OF_RUN))
         if made is None or made.items is None or made.block is None:

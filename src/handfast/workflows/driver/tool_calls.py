@@ -45,7 +45,7 @@ class ToolCalls:
         self._verification = verification
 
     async def run(self, call: Call) -> None:
-        """Run a tool's activity, to its end; its input guardrails are asked first."""
+        """Ask the input guardrails and `revalidate` of a tool, then run its activity."""
         frame, plan = self._frame, call.plan
         if plan.activity is not None:
             await self._run_existing(call, plan.activity)
@@ -117,7 +117,7 @@ class ToolCalls:
         await self._verification.resolve(call, key)
 
     async def _ask_guardrails(self, call: Call) -> None:
-        """Let the input guardrails see what is about to run. Where nobody could ask them, it does not run."""
+        """Ask the input guardrails about the call. If nobody can ask them, it does not run."""
         answer = await self._asked_before(call, GuardCall, f"guardrails of {call.tool}")
         if answer is None:
             return
@@ -131,7 +131,7 @@ class ToolCalls:
             call.allowed = True
 
     async def _still_holds(self, call: Call) -> bool:
-        """Let the tool say whether the approval still holds; where it does not, a person is asked anew."""
+        """Ask `revalidate` whether the approval still holds; if it does not, ask a person anew."""
         answer = await self._asked_before(call, RevalidateCall, f"whether {call.tool} still holds")
         if answer is None:
             return False
@@ -146,7 +146,7 @@ class ToolCalls:
     async def _asked_before(
         self, call: Call, kind: type[GuardCall] | type[RevalidateCall], what: str
     ) -> Evaluated | None:
-        """What the application says of a call that is about to run; None: the call has its ending already."""
+        """Ask user code about a call that is about to run; None where the call has its ending already."""
         ending = await self._loop.ask_about(
             call,
             kind,

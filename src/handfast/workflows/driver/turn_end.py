@@ -19,7 +19,7 @@ NEVER_READ: Final = ("unknown", "invalid")
 
 
 class TurnEnd:
-    """Applies the agent's `after_tools` to one frame's turns."""
+    """Applies the agent's `after_tools` to the turns of one frame."""
 
     def __init__(self, loop: FrameLoop) -> None:
         """Take the loop."""
@@ -27,7 +27,7 @@ class TurnEnd:
         self._frame = loop.frame
 
     def take(self, calls: Sequence[Call]) -> None:
-        """Decide what follows on a turn whose calls have all been settled."""
+        """Decide what follows on a turn whose calls are all settled."""
         frame, policy = self._frame, self._frame.after_tools
         if policy is None or frame.failure is not None or frame.phase != "model" or frame.stop is not None:
             return

@@ -32,7 +32,7 @@ class Verification:
         self._endings = endings
 
     async def resolve(self, call: Call, key: str) -> None:
-        """Resolve the doubt about a call; where its tool cannot, a person is asked or the model is told, as ever."""
+        """Resolve the doubt about a call by the tool's `verify`; if that cannot tell, follow its `on_unknown`."""
         if call.doubt is None:
             return
         answer = await self._asked(call, key)

@@ -104,7 +104,7 @@ class Call(BaseModel):
 
     @classmethod
     def of(cls, plan: PlannedCall, item: JsonObject) -> Self:
-        """The call that a reply's item makes, as it was planned."""
+        """Return the call that an item of a reply makes."""
         return cls(plan=plan, call_id=call_items.id_of(item), tool=call_items.tool_of(item))
 
 
@@ -125,7 +125,7 @@ class HandedOver(BaseModel):
 
 
 class Guard(BaseModel):
-    """A guardrail of the frame.
+    """A guardrail of a frame, or of a message to it.
 
     Attributes:
         agent: Whose it is: a handoff may lie between.
@@ -156,12 +156,12 @@ class Queued(BaseModel):
 
     @property
     def checked(self) -> bool:
-        """Whether every guardrail has let it pass."""
+        """True when every guardrail has let it pass."""
         return self.guards is not None and all(guard.state == "done" for guard in self.guards)
 
 
 class Failure(BaseModel):
-    """Why a frame cannot go on: the type, text and facts of the failure that its run ends with.
+    """The failure of a frame: the type, text and facts of the error that its run ends with.
 
     It travels: to an agent's own code that words it, and with the run's end. So its words are bounded.
     """
@@ -309,11 +309,11 @@ class Frame(BaseModel):
 
     @property
     def has_to_answer(self) -> bool:
-        """Whether messages wait that have no other place to go to."""
+        """True while messages wait that can only be answered in this frame."""
         return bool(self.queue) and not self.lasts
 
     def take_limits(self, reply: ModelReply) -> None:
-        """Keep the agent's own limits, which its first reply tells and which hold to the end of the loop."""
+        """Keep the agent's own limits. The first reply tells them, and they hold to the end of the loop."""
         self.limit_known = True
         if self.max_turns is None and not self.unlimited:
             self.max_turns = reply.max_turns or None
@@ -321,7 +321,7 @@ class Frame(BaseModel):
         self.on_limit = reply.on_limit or "fail"
 
     def take(self, reply: ModelReply) -> None:
-        """Append a reply, and begin the turn of its calls. Each thing that it says holds until the next one comes."""
+        """Append a reply, and begin the turn of its calls. Everything that it tells holds until the next reply."""
         self.cursor = len(self.blocks)
         self.blocks.append(reply.block)
         self.seen = self.blocks[self.cursor - 1] if self.cursor else None
@@ -342,7 +342,7 @@ class Frame(BaseModel):
                 self.callers.append(self.agent)
 
     def take_history(self, reply: ModelReply) -> bool:
-        """Keep what a reply says of the history that the provider keeps.
+        """Keep the position in the history that the provider keeps.
 
         Returns:
             Whether the reply says that alone, and the model is yet to be asked.
@@ -356,7 +356,7 @@ class Frame(BaseModel):
         return True
 
     def history_to_ask(self) -> KeptHistory | None:
-        """Return what a model call is told of the history that the provider keeps.
+        """Return the history that a model call continues.
 
         Until the call's reply is recorded, nobody knows what it has left in a conversation.
         """
@@ -366,7 +366,7 @@ class Frame(BaseModel):
         return told
 
     def leave_out(self, read_from: str) -> None:
-        """Put the blocks before *read_from* aside: the model no longer reads them."""
+        """Put aside the blocks before *read_from*: the model no longer reads them."""
         if read_from in self.blocks:
             count = self.blocks.index(read_from)
             self.earlier += self.blocks[:count]
@@ -374,7 +374,7 @@ class Frame(BaseModel):
             self.cursor -= count
 
     def fail(self, failure: Failure) -> None:
-        """End the loop so, unless it has its failure already: what fails while it is being ended is a consequence."""
+        """Fail the loop, unless it has a failure already: a further one is a consequence of it."""
         self.failure = self.failure or failure
 
 

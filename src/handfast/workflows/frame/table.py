@@ -128,7 +128,7 @@ class FrameTable(BaseModel):
 
     @property
     def total_usage(self) -> Usage:
-        """Usage of all frames, with that of a session's earlier messages."""
+        """Usage of all frames, with that of earlier messages of a session."""
         total = _sum(self.all)
         for frame in self.all:
             total = total.plus(frame.spent_before)

@@ -15,7 +15,7 @@ from handfast.workflows.state.runs import Runs
 
 
 class CallCanceller:
-    """Every handler takes ``*args``: a handler whose arity does not fit the message stops a workflow for ever."""
+    """Handles the update `cancel_call`."""
 
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
@@ -28,7 +28,7 @@ class CallCanceller:
             raise refusal_to_wire(refusal) from None
 
     def cancel_call(self, *args: object) -> JsonObject:
-        """Update `cancel_call`: stop the call if it runs, else see to it that it never does."""
+        """Update `cancel_call`: cancel a running call; keep one that has not begun from running."""
         try:
             given = _read(args)
             frame, call = self._found(given)

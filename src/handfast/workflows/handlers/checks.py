@@ -41,7 +41,7 @@ class Review:
 
 @dataclass(frozen=True)
 class Check:
-    """One question to the application about a decision, asked where it is needed."""
+    """A question to the application about a decision, asked where it is needed."""
 
     is_needed: Callable[[Review], bool]
     ask: Callable[[Review], Awaitable[None]]
@@ -77,7 +77,7 @@ class Checks:
         return has_form(request) and isinstance(review.decision.verdict, Answer)
 
     async def _membership(self, review: Review) -> None:
-        """Look up the decider's groups, as the right to decide hangs on them.
+        """Look up whether the decider is in one of the request's groups.
 
         The request stays open meanwhile: somebody without the right must not keep it from those who have it.
 
@@ -99,7 +99,7 @@ class Checks:
         votes.check_membership(request, decision, answer.groups or [])
 
     async def _signature(self, review: Review) -> None:
-        """Have the signature of a decision checked that no validator has seen; the request stays open meanwhile.
+        """Verify the signature of a decision that no validator has seen.
 
         Raises:
             RefusalError: One of its subclasses: it does not count.
@@ -118,7 +118,7 @@ class Checks:
     async def _looked_up(
         self, decision: Decision, arg: JsonObject, summary: str, *, makes_room: bool = False
     ) -> Evaluated | None:
-        """Ask what a decision hangs on, and check it anew: meanwhile others may have come in.
+        """Ask a question that a decision hangs on, then check the decision anew: others may have come in meanwhile.
 
         Args:
             decision: It.
@@ -143,7 +143,7 @@ class Checks:
         return answer
 
     async def _edit(self, review: Review) -> None:
-        """Hold the request while the tool's schema is asked; leave it open again where the edit is refused.
+        """Hold the request while the tool's agent checks the edited arguments.
 
         The answer says what the approval rule thinks of the new arguments, where it was asked; and the key to run
         under, where the tool makes its own.
@@ -173,7 +173,7 @@ class Checks:
         review.edit = answer
 
     async def _answer(self, review: Review) -> None:
-        """Hold a question while its form is asked; leave it open again where the answer is refused.
+        """Hold a question while its agent checks the answer against the form.
 
         Raises:
             AnswerRefusedError: It does not satisfy the form.
@@ -193,7 +193,7 @@ class Checks:
             raise AnswerRefusedError(problem, request=request.id)
 
     def _origin_of(self, request: Request) -> Origin:
-        """Return where an activity that serves *request* belongs.
+        """Return the origin of an activity that serves *request*.
 
         Raises:
             RequestClosedError: Its loop is there no more.
@@ -207,5 +207,5 @@ class Checks:
 
 
 def edited_by(decision: Decision) -> JsonObject | None:
-    """The arguments that an approval puts in place of the model's; None where it leaves those."""
+    """Return the arguments that an approval puts in the place of the model's; None where it leaves those."""
     return decision.verdict.arguments if isinstance(decision.verdict, Approve) else None

@@ -20,7 +20,7 @@ from handfast.workflows.state.runs import Runs
 
 
 class Decider:
-    """Every handler takes ``*args``: a handler whose arity does not fit the message stops a workflow for ever."""
+    """Handles the signals and the update by which decisions come in, and the query about one."""
 
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
@@ -50,7 +50,7 @@ class Decider:
             self._stop(why)
 
     async def unknown_signal(self, name: str, args: Sequence[RawValue]) -> None:
-        """Every other signal; its arguments stay undecoded."""
+        """Log a signal of any other name as refused; its arguments stay undecoded."""
         self._log(None, DecisionInvalidError(f"there is no signal {scrub(name[:64])!r} here"))
 
     # --- the update ---
@@ -75,7 +75,7 @@ class Decider:
     # --- the query ---
 
     def decision(self, *args: object) -> JsonObject:
-        """Query `decision`: what became of a decision id."""
+        """Query `decision`: return the outcome of a decision id."""
         try:
             value = only_argument(args, '{"decision_id"}')
         except RefusalError as refusal:
@@ -141,7 +141,7 @@ class Decider:
         return receipt
 
     def _recorded(self, decision: Decision) -> Receipt | None:
-        """The receipt of a decision that was recorded before; None where it may be recorded now.
+        """Return the receipt of a decision that was recorded before; None where it may be recorded now.
 
         Raises:
             RefusalError: It may not.
@@ -161,7 +161,7 @@ class Decider:
         return self._accept(decision, edited, review.edit.key)
 
     def _accept(self, decision: Decision, arguments: JsonObject, key: str | None) -> Receipt:
-        """Let the call run with other arguments: the digest that it runs under is theirs, and so is its key."""
+        """Record an approval with other arguments: the call runs under their digest and their key."""
         entry = self._runs.ledger.book.entries[decision.id]
         _, call = self._runs.frames.call_of(entry.request)
         entry.digest = digest_of(entry.request.binding, arguments)
@@ -169,7 +169,7 @@ class Decider:
         return self._runs.ledger.record(decision, workflow.now())
 
     def _ask_again(self, decision: Decision, arguments: JsonObject, checked: Evaluated) -> Receipt:
-        """Open a request for the edited arguments in place of the one for the model's."""
+        """Open a request for edited arguments in the place of the one for the model's."""
         runs, request = self._runs, self._runs.ledger.book.entries[decision.id].request
         frame, call = runs.frames.call_of(request)
         again = requests.after_edit(
@@ -188,7 +188,7 @@ class Decider:
 
 
 def _named(decision: Decision) -> Decision:
-    """An update says who decides; a signal from a bare command line may leave it out."""
+    """Refuse an update that does not say who decides; a signal from a bare command line may leave it out."""
     if decision.decided_by is None:
         raise DecisionInvalidError("decided_by is missing: say who decides", request=decision.id)
     return decision

@@ -94,7 +94,7 @@ def _decision(value: object) -> Decision:
 
 
 def read_start(args: Sequence[object], expected: str, kind: type[InputT]) -> InputT:
-    """Read what a run or a session starts with.
+    """Read the argument that a run or a session starts with.
 
     Args:
         args: All arguments that came.
@@ -128,7 +128,7 @@ def read_start(args: Sequence[object], expected: str, kind: type[InputT]) -> Inp
 
 
 def read_carry(args: Sequence[object]) -> Carry | None:
-    """Read what a workflow of ours goes on with; None where it is started anew: a state is no start's argument then."""
+    """Read the state that a workflow of ours goes on with; None where it is started anew."""
     if workflow.info().continued_run_id is not None:
         require_readable(args)
     if not is_continuation() or len(args) != 1 or not isinstance(args[0], dict):
@@ -137,7 +137,7 @@ def read_carry(args: Sequence[object]) -> Carry | None:
 
 
 def is_continuation() -> bool:
-    """Whether this history goes on from one that was left for it: a state comes from there, and from nowhere else.
+    """Return whether this history goes on from one that was left for it.
 
     With a cron schedule the next run gets the argument of whoever started the first one; and with a retry policy the
     argument that the run that failed began with, in which what it has done since is still to be done.
@@ -151,7 +151,7 @@ def _start_invalid(message: str) -> ApplicationError:
 
 
 def read_optional(kind: type[PayloadT], args: Sequence[object]) -> PayloadT:
-    """Read a query's argument; none at all stands for the defaults.
+    """Read the argument of a query; without one, its defaults.
 
     Raises:
         ApplicationError: It is no such payload.

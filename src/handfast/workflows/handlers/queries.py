@@ -16,13 +16,13 @@ from handfast.workflows.state.runs import Runs
 
 
 class Queries:
-    """Handlers that no argument can break."""
+    """Handles the queries. No argument can break them, and they change nothing."""
 
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
 
     def pending(self, *args: object) -> list[JsonObject]:
-        """The open requests; or the one whose id is asked for, with its arguments whole."""
+        """Query `pending_approvals`: return the open requests, or with an id that request with its whole arguments."""
         requests = self._runs.ledger.book.open_requests()
         one = args[0].get("id") if args and isinstance(args[0], dict) else None
         if one is None:
@@ -30,7 +30,7 @@ class Queries:
         return [self._in_full(request).to_wire() for request in requests if request.id == one]
 
     def status(self, *_: object) -> JsonObject:
-        """Where the run stands."""
+        """Query `status`."""
         runs, frames = self._runs, self._runs.frames
         frame = frames.run_frame
         pending = runs.ledger.book.open_requests()
@@ -58,7 +58,7 @@ class Queries:
         ).to_wire()
 
     def transcript(self, *args: object) -> JsonObject:
-        """A page of blocks."""
+        """Query `transcript`: return a page of blocks."""
         query = read_optional(TranscriptQuery, args)
         frame = next((frame for frame in self._runs.frames.all if frame.id == query.frame), None)
         if frame is not None and query.whole:
@@ -70,7 +70,7 @@ class Queries:
         return self._runs.transcript.page(order, query).to_wire()
 
     def _in_full(self, request: Request) -> Request:
-        """Return an open request with its arguments whole, as far as one answer has room for them."""
+        """Return an open request with its whole arguments, if one answer has room for them."""
         arguments = self._runs.arguments.of_request(request)
         if arguments is None or json_size(arguments) > LISTED_BYTES:
             return request

@@ -23,7 +23,7 @@ from handfast.workflows.state.runs import Runs
 
 
 class LimitRaiser:
-    """Every handler takes ``*args``: a handler whose arity does not fit the message stops a workflow for ever."""
+    """Handles the update `raise_limits`."""
 
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
@@ -40,7 +40,7 @@ class LimitRaiser:
             raise refusal_to_wire(refusal) from None
 
     async def raise_limits(self, *args: object) -> JsonObject:
-        """Update `raise_limits`: the loop goes on from where it is; an open budget request is granted by it."""
+        """Update `raise_limits`: raise the limits of a loop, or grant its open budget request."""
         if self._runs.about_to_begin:  # it came together with the start
             await workflow.wait_condition(lambda: not self._runs.about_to_begin)
         try:
@@ -84,7 +84,7 @@ class LimitRaiser:
 
 
 def _granted(request: Request, given: RaiseLimits) -> Decision:
-    """The decision that a raise amounts to where a budget request is open: an unsigned one."""
+    """Return the unsigned decision that a raise amounts to where a budget request is open."""
     return Decision(id=request.id, verdict=_grant(given), decided_by=given.by)
 
 

@@ -16,7 +16,7 @@ from handfast.workflows.state.runs import Runs
 
 
 class Sender:
-    """Every handler takes ``*args``: a handler whose arity does not fit the message stops a workflow for ever."""
+    """Handles the update and the signal by which messages to a run come in."""
 
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
@@ -38,7 +38,7 @@ class Sender:
             raise refusal_to_wire(refusal) from None
 
     async def send_by_signal(self, *args: object) -> None:
-        """Signal `send`, the update's fallback: it cannot be answered, so a bad one is logged and changes nothing."""
+        """Signal `send`, the update's fallback: a bad one is logged and changes nothing, as nobody can be answered."""
         message: Message | None = None
         try:
             message = read_message(args)
@@ -66,11 +66,10 @@ class Sender:
         return receipt
 
     def _taken(self, _receipt: MessageReceipt) -> None:
-        """Wake whoever goes on with a message that was taken."""
         self._runs.changed()
 
     def _receiver(self, message: Message) -> Frame | None:
-        """The loop that takes a message; None before the first run has begun, which gets it.
+        """Return the frame that takes a message; None before the first run has begun.
 
         Raises:
             RefusalError: None does.
@@ -85,7 +84,7 @@ class Sender:
         return frame
 
     def _refusal(self, frame: Frame) -> messages.RefuseMessages | None:
-        """Why no model will read a message to *frame*; None where one may, as far as it can be told."""
+        """Return why no model will read a message to *frame*; None where one may."""
         runs = self._runs
         work = runs.works.get(frame.id)
         if work is not None and work.ending:

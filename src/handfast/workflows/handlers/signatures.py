@@ -16,7 +16,7 @@ from handfast.workflows.ledger.ledger import Ledger
 
 
 def refuse_unverified(decision: Decision, ledger: Ledger, identity: Identity) -> None:
-    """Refuse what is not signed as this worker wants it. For a validator: nothing of it is ever replayed.
+    """Refuse an unsigned or wrongly signed decision. For validators: a replay must not ask for today's keys.
 
     Args:
         decision: That the ledger would take.
@@ -39,7 +39,7 @@ def refuse_unverified(decision: Decision, ledger: Ledger, identity: Identity) ->
 
 
 def to_verify(decision: Decision, ledger: Ledger, identity: Identity, *, stored: bool = False) -> VerifyDecision:
-    """What is asked about a decision."""
+    """Return the question whether a decision is signed by somebody who may decide."""
     info = workflow.info()
     return VerifyDecision(
         decision=decision.to_wire(),
@@ -51,7 +51,7 @@ def to_verify(decision: Decision, ledger: Ledger, identity: Identity, *, stored:
 
 
 def no_keys(decision: Decision) -> KeysUnavailableError:
-    """The refusal where nobody can verify."""
+    """Return the refusal of a worker without keys."""
     return KeysUnavailableError(
         f"{decision.id} takes signed decisions only, and this worker cannot verify one; give it "
         "HandfastPlugin(trusted_keys=…)",
@@ -60,5 +60,5 @@ def no_keys(decision: Decision) -> KeysUnavailableError:
 
 
 def refusal_from(refused: Refusal) -> RefusalError:
-    """The refusal that came as data."""
+    """Return a refusal that came as data."""
     return REFUSALS.get(refused.type, RefusalError)(refused.message, **refused.facts)

@@ -19,7 +19,7 @@ from handfast.workflows.ledger.entry import Entry
 def with_digest(
     request: Request, arguments: JsonObject | None, *, schema: str | None = None, policy: str | None = None
 ) -> Request:
-    """Compute the digest of a request that is about to open, once everything that it covers is known."""
+    """Compute the digest of a request that is about to open, when everything that it covers is known."""
     deadline = None if request.deadline is None else request.deadline.isoformat().replace("+00:00", "Z")
     covered = {"schema_digest": schema, "policy_digest": policy, "deadline": deadline}
     request = request.model_copy(update={"bound": request.bound.model_copy(update=covered)})
@@ -27,23 +27,23 @@ def with_digest(
 
 
 def bound_to(frame: Frame, identity: Identity) -> Bound:
-    """Where a request of *frame* stands: the part of its binding that every request of the run has."""
+    """Return the part of a binding that all requests of the frame share."""
     return Bound(namespace=frame.namespace, workflow=identity.workflow_id, run=identity.workflow_run)
 
 
 def policy_of(plan: ApprovalPlan | None) -> str | None:
-    """The digest of what an approval rule said."""
+    """Return the digest of an approval rule's answer."""
     return None if plan is None else text_digest(plan.to_wire())
 
 
 def bind_recalled(entry: Entry, request: Request, arguments: JsonObject) -> None:
-    """Bind a remembered decision to the call that it answers, in place of *request*, which nobody is asked."""
+    """Bind a standing decision to the call that it answers in the place of *request*."""
     entry.binding = request.model_copy(update={"id": entry.request.id}).binding
     entry.digest = digest_of(entry.binding, arguments)
 
 
 def is_bound(frame: Frame, call: Call, arguments: JsonObject, identity: Identity) -> bool:
-    """Whether a call that is about to run is what was approved.
+    """Return whether a call that is about to run is the one that was approved.
 
     A replay computes the digest anew, on code that may read other arguments in the reply than those that people were
     shown: so these are compared with what the plan has recorded.

@@ -26,7 +26,7 @@ _BY_RULE: Final = {*_WHO, "kind", "verdicts", "reason", "deadline", "on_deadline
 
 
 def for_call(frame: Frame, call: Call, item: JsonObject, identity: Identity) -> Request:
-    """The request of a call that waits for a person: to be approved, or to be answered."""
+    """Return the request to approve a call, or to answer a question."""
     arguments = arguments_of(call, item)
     request = _gated(frame, call, item, arguments, identity)
     if call.plan.kind == "question":
@@ -58,7 +58,7 @@ def after_edit(
     editor: str | None,
     identity: Identity,
 ) -> Request:
-    """The request that takes the place of *request* once a person has edited the arguments.
+    """Return the request that takes the place of *request* when a person has edited the arguments.
 
     Args:
         frame: Where the call stands.
@@ -85,7 +85,7 @@ def after_edit(
 def after_change(
     frame: Frame, call: Call, arguments: JsonObject, identity: Identity, *, approved: Entry, facts: ChangedFacts
 ) -> Request:
-    """The request that takes the place of an approval which no longer holds.
+    """Return the request that takes the place of an approval which no longer holds.
 
     Who may decide stays as it was, and the deadline is a fresh one. A default of approve does not hold on: nobody has
     seen what has changed.
@@ -109,7 +109,7 @@ def after_change(
 def after_failed_proof(
     frame: Frame, call: Call, item: JsonObject, identity: Identity, *, reason: str, closed: Request | None
 ) -> Request:
-    """The request that takes the place of an approval which could not be verified.
+    """Return the request that takes the place of an approval which could not be verified.
 
     Args:
         frame: Where the call stands.
@@ -127,7 +127,7 @@ def after_failed_proof(
 
 
 def _held(call: Call, plan: ApprovalPlan) -> ApprovalPlan:
-    """What the rule says of a call, whose silence lets nothing run where an approval of it did not hold."""
+    """Return the rule of a call. Silence approves nothing any more when an approval of the call did not hold."""
     return _silence_rejects(plan) if call.reasked or call.unproven else plan
 
 
@@ -136,7 +136,7 @@ def _silence_rejects(plan: ApprovalPlan) -> ApprovalPlan:
 
 
 def _still_shown(former: Request) -> dict[str, Any]:
-    """What has changed since an approval, for whoever is asked in place of *former*: they have not seen it yet."""
+    """Return the difference that *former* showed: whoever is asked in its place has not seen it."""
     if not is_changed(former):
         return {}
     assert former.facts is not None
@@ -144,12 +144,12 @@ def _still_shown(former: Request) -> dict[str, Any]:
 
 
 def _rule_of(call: Call) -> ApprovalPlan | None:
-    """What the approval rule said of the arguments that the call runs with, which a person may have edited."""
+    """Return the rule's answer about the arguments that the call runs with, which a person may have edited."""
     return call.policy or call.plan.approval
 
 
 def _asked_by(plan: ApprovalPlan, kind: RequestKind, now: datetime) -> dict[str, Any]:
-    """What an approval rule decides of a request."""
+    """Return the fields of a request that its approval rule decides."""
     # A handoff has no output to answer for; and one person's answer must not stand in for a call that several approve.
     answered = kind == "approval" and (plan.quorum or 1) == 1
     return {
@@ -173,7 +173,7 @@ def for_doubt(
     facts: JsonObject,
     released: Request | None,
 ) -> Request:
-    """The request of a call whose outcome is unknown, or that no worker can start.
+    """Return the request about a call whose outcome is unknown, or that no worker can start.
 
     Who had to let the call run has to say what became of it: to run it again is to let it run. One of them is enough.
     Where its tool names others for that, it is they. Nobody's silence runs it again.
@@ -197,7 +197,7 @@ def for_doubt(
 
 
 def for_missing_agent(frame: Frame, identity: Identity) -> Request:
-    """The request of a frame whose agent no worker has."""
+    """Return the request about a frame whose agent no worker has."""
     return _about_frame(
         frame,
         identity,
@@ -209,7 +209,7 @@ def for_missing_agent(frame: Frame, identity: Identity) -> Request:
 
 
 def for_limit(frame: Frame, limit: Reached, identity: Identity) -> Request:
-    """The request of a frame that has no turns, tokens or time left."""
+    """Return the request of a frame that has no turns, tokens or time left."""
     unit = "seconds" if limit.what == "time" else limit.what
     return _about_frame(
         frame,
@@ -243,7 +243,7 @@ def _about_frame(
 
 
 def _about_call(frame: Frame, call: Call, arguments: JsonObject, identity: Identity, now: datetime) -> Request:
-    """A request about a call, without its digest: what follows on this is covered by it."""
+    """Return a request about a call, without its digest, which is to cover what follows on this."""
     text = json.dumps(arguments, ensure_ascii=False)
     size = len(text.encode())
     inline = size <= INLINE_ARGUMENTS_BYTES
@@ -269,14 +269,14 @@ def _about_call(frame: Frame, call: Call, arguments: JsonObject, identity: Ident
 
 
 def arguments_of(call: Call, item: JsonObject) -> JsonObject:
-    """What the call runs with: a person's arguments, else the model's (checked when the reply was planned)."""
+    """Return the arguments of a call: a person's, else the model's, which were checked when the reply was planned."""
     if call.arguments is not None:
         return call.arguments
     return call_items.arguments_of(item)
 
 
 def place_of(frame: Frame, call: Call) -> ArgumentsAt | None:
-    """Where the model's arguments of *call* stand in the transcript; None for those that a person wrote."""
+    """Return where the model's arguments of *call* stand in the transcript; None for a person's."""
     if call.arguments is not None or frame.reply is None:
         return None
     return ArgumentsAt(block=frame.reply, index=call.plan.index)
