@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 import typer
 
-from docs.pages import ROOT, Block, Reader, all_blocks
+from docs.pages import PAGES, ROOT, TUTORIAL, Block, Reader, all_blocks, blocks
 from handfast.cli.app import app
 from handfast.client.client import Handfast
 from handfast.client.run import Run
@@ -35,9 +35,12 @@ async def reader(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Read
             await reading.close()
 
 
-@pytest.mark.parametrize("block", all_blocks("python"), ids=str)
+RUN = [block for path in PAGES if path != TUTORIAL for block in blocks(path) if block.is_run]
+
+
+@pytest.mark.parametrize("block", RUN, ids=str)
 async def test_python_in_the_documentation_runs(reader: Reader, block: Block) -> None:
-    """What a page shows can be typed in as it stands, from the top of the page, and works."""
+    """What a page shows can be typed in as it stands, from the top of the page, and works; programs print what it says."""
     await reader.run(block)
 
 
