@@ -40,7 +40,7 @@ RUN = [block for path in PAGES if path != TUTORIAL for block in blocks(path) if 
 
 @pytest.mark.parametrize("block", RUN, ids=str)
 async def test_python_in_the_documentation_runs(reader: Reader, block: Block) -> None:
-    """What a page shows can be typed in as it stands, from the top of the page, and works; programs print what it says."""
+    """What a page shows can be typed in as it stands, from the top of the page, and works."""
     await reader.run(block)
 
 
