@@ -6,9 +6,10 @@ How a page is written so that its code runs as it stands:
   real server and a scripted model, so the code connects as a reader's would.
 - A block that begins with ``# name.py`` is a file: it is written under that name into the page's folder, where later
   blocks import it. A file called ``test_….py`` is run by pytest, in a process of its own.
-- A file that calls ``asyncio.run`` is a program: it is run by ``python name.py``, in a process of its own. One that
-  holds the call back behind ``if __name__ == "__main__"`` is imported as well. ``<!-- prints: name.py -->`` before a
-  text block says that the program printed exactly that; ``…`` stands for anything.
+- A file that calls ``asyncio.run`` is a program: it is run by ``python name.py``, in a process of its own; one that
+  serves is stopped by SIGTERM once it polls. One that holds the call back behind ``if __name__ == "__main__"`` is
+  imported as well. ``<!-- prints: name.py -->`` before a text block says that the program printed exactly that; ``…``
+  stands for anything.
 - ``<!-- model: Reply(…), Reply(…) -->`` before a block says what the model plays from there on; a name stands for an
   entry of `scripts.SCRIPTS`. A worker then serves the agents of the page's last file that has some, on the task queue
   ``agents``; ``<!-- model, no worker: … -->`` leaves that to the page.
@@ -24,8 +25,8 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -37,6 +38,7 @@ from docs.scripts import SCRIPTS
 from handfast import Agent, testing
 from handfast.connection import connect
 from handfast.server import EmbeddedServer
+from handfast.temporal.polling import WORKFLOWS, pollers
 from handfast.testing import ResponsesServer, Script
 from handfast.testing.script import RecordedRequest, Step
 from handfast.worker import load_plugin, make_worker
@@ -87,6 +89,11 @@ class Block:
     def is_program(self) -> bool:
         """Whether the file is run by ``python``."""
         return self.file is not None and "asyncio.run(" in self.source
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether the program serves until it is told to stop."""
+        return self.is_program and "await serve(" in self.source
 
     @property
     def is_module(self) -> bool:
@@ -233,7 +240,9 @@ class Page:
         if file.name.startswith("test_"):
             await _run_tests(file)
             return
-        if block.is_program:
+        if block.is_worker:
+            await _serves(sys.executable, name, folder=self._folder)
+        elif block.is_program:
             self._printed[name] = await _printed_by(sys.executable, name, folder=self._folder)
         if not block.is_module:
             return
@@ -287,6 +296,28 @@ async def _run_tests(file: Path) -> None:
 
 async def _printed_by(*command: str, folder: Path) -> str:
     """What a program prints that has to end well."""
+    async with _process(*command, folder=folder) as process:
+        output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+async def _serves(*command: str, folder: Path) -> None:
+    """Run a worker until it polls, and tell it to stop."""
+    client = await connect()
+    async with _process(*command, folder=folder) as process:
+        while not any(
+            each.identity.startswith(f"{process.pid}@") for each in await pollers(client, "agents", WORKFLOWS)
+        ):
+            assert process.returncode is None, "the worker has ended"
+            await asyncio.sleep(0.05)  # the server has no way to wait for a poller
+        process.terminate()
+        output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+
+
+@asynccontextmanager
+async def _process(*command: str, folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=folder,
@@ -296,12 +327,10 @@ async def _printed_by(*command: str, folder: Path) -> str:
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        output, _ = await process.communicate()
+        yield process
     finally:
         with suppress(ProcessLookupError):
             process.kill()
-    assert process.returncode == 0, output.decode()
-    return output.decode()
 
 
 def pattern_of(shown: str) -> re.Pattern[str]:
