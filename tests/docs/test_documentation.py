@@ -100,21 +100,21 @@ def test_json_in_the_documentation_is_what_it_claims_to_be(block: Block) -> None
         kind.from_wire(each)
 
 
-def test_the_guide_quotes_what_the_model_reads() -> None:
-    """The texts that the guide gives are those that the model gets."""
-    guide = (ROOT / "docs/guide.md").read_text()
+def test_the_page_of_tools_quotes_what_the_model_reads() -> None:
+    """The texts that the page gives are those that the model gets."""
+    page = (ROOT / "docs/tools.md").read_text()
     for text in (requests.DEFAULT_REJECTION, verdicts.OUTCOME_UNKNOWN, verdicts.NOT_RUN, verdicts.CANCELLED):
-        assert text in guide
+        assert text in page
 
 
-def test_the_guide_names_every_method_of_the_client() -> None:
-    """No method of `Handfast` and `Run` is left out of the guide."""
-    guide = (ROOT / "docs/guide.md").read_text()
+def test_the_page_of_runs_names_every_method_of_the_client() -> None:
+    """No method of `Handfast` and `Run` is left out of the page."""
+    page = (ROOT / "docs/runs.md").read_text()
     missing = [
         f"{kind.__name__}.{name}"
         for kind in (Handfast, Run)
-        for name in vars(kind)
-        if not name.startswith("_") and f"{name}(" not in guide
+        for name in dir(kind)
+        if not name.startswith("_") and callable(getattr(kind, name)) and f"{name}(" not in page
     ]
     assert missing == []
 

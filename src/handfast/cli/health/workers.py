@@ -96,7 +96,7 @@ def _builds(queue: str, found: Iterable[Poller]) -> list[Finding]:
     if len(builds) < 2:
         return []
     said = f"{queue}: its workers run {len(builds)} different builds: {', '.join(each[:40] for each in builds)}"
-    remedy = "fine while a rollout lasts; else stop the older ones (docs/upgrading.md)"
+    remedy = "fine while a rollout lasts; else stop the older ones (docs/operating.md)"
     return [Finding("versions", "note", said, remedy, {"task_queue": queue, "builds": builds})]
 
 
@@ -124,7 +124,7 @@ def _beats(beats: Iterable[WorkerHeartbeat]) -> list[Finding]:
     others = {who: each for who, each in versions.items() if each != ours}
     if others:
         said = f"this is handfast {ours}; " + ", ".join(f"{who} has {each}" for who, each in others.items())
-        remedy = "fine while a rollout lasts; upgrade workers first, then clients (docs/upgrading.md)"
+        remedy = "fine while a rollout lasts; upgrade workers first, then clients (docs/operating.md)"
         findings.append(Finding("versions", "note", said, remedy, {"here": ours, "workers": versions}))
     elif versions:
         facts = {"here": ours, "workers": versions}
