@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -14,13 +14,14 @@ from hypothesis import settings
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
-from _warm_lab import WarmLab, WarmWorkers
 from handfast import Agent
 from handfast.server import EmbeddedServer, find_binary
 from handfast.testing import Lab
-from redis_server import RedisServer
+from support.labs import Effects, MakeLab
+from support.redis_server import RedisServer
+from support.warm_lab import WarmLab, WarmWorkers
 
-pytest_plugins = ["_no_skips"]
+pytest_plugins = ["support.no_skips", "support.commands"]
 
 # How long one example takes says more about the machine's load than about the code; pytest-timeout is the bound.
 settings.register_profile("handfast", deadline=None)
@@ -33,12 +34,6 @@ os.environ.setdefault("GOMAXPROCS", "1")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # As a shell leaves it for what it starts with `&`: processes of tests would inherit that, and be deaf to Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-class MakeLab(Protocol):
-    """Opens a lab that is closed, and replayed, when the test ends."""
-
-    async def __call__(self, agents: Sequence[Agent] | str, **options: Any) -> Lab: ...
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -93,14 +88,10 @@ def skipping_client(skipping: WorkflowEnvironment) -> Client:
     return skipping.client
 
 
-@pytest.fixture(params=[pytest.param(1000, id="cached"), pytest.param(0, id="replayed")])
-def cache(request: pytest.FixtureRequest) -> int:
-    """For ``Lab(max_cached_workflows=…)``: 0 replays a run at every one of its tasks."""
-    size: int = request.param
-    return size
-
-
-Effects = list[str]
+@pytest.fixture
+def cache() -> int:
+    """For ``Lab(max_cached_workflows=…)``: 1000; in `make test-replayed` 0, so that each task replays its run."""
+    return int(os.environ.get("HANDFAST_TEST_CACHE") or 1000)
 
 
 @pytest.fixture

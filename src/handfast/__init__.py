@@ -28,10 +28,12 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
     )
     from handfast.client.session import (
         Session as Session,
-        Turn as Turn,
     )
     from handfast.client.trouble import (
         Trouble as Trouble,
+    )
+    from handfast.client.turn import (
+        Turn as Turn,
     )
     from handfast.definitions.agents.after_tools import (
         FinalOutput as FinalOutput,
@@ -67,8 +69,12 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
         MaxTurns as MaxTurns,
         Refusal as Refusal,
     )
+    from handfast.definitions.agents.model_input import (
+        ModelInput as ModelInput,
+    )
     from handfast.definitions.context import (
         RunContext as RunContext,
+        ToolArguments as ToolArguments,
         ToolContext as ToolContext,
     )
     from handfast.definitions.gates.approval import (
@@ -140,6 +146,13 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
         OutcomeUnknownError as OutcomeUnknownError,
         RefusalError as RefusalError,
         WaitingForPeople as WaitingForPeople,
+    )
+    from handfast.models.port import (
+        ModelAnswer as ModelAnswer,
+        ModelCallError as ModelCallError,
+        ModelDelta as ModelDelta,
+        ModelPort as ModelPort,
+        ModelRequest as ModelRequest,
     )
     from handfast.payloads.deltas import (
         Delta as Delta,
@@ -259,7 +272,13 @@ _HOMES = {
     "MaxTurns": "definitions.agents.limits",
     "McpCall": "definitions.tools.hosted",
     "MessageReceipt": "payloads.messages",
+    "ModelAnswer": "models.port",
+    "ModelCallError": "models.port",
+    "ModelDelta": "models.port",
     "ModelEnd": "definitions.agents.hooks",
+    "ModelInput": "definitions.agents.model_input",
+    "ModelPort": "models.port",
+    "ModelRequest": "models.port",
     "ModelStart": "definitions.agents.hooks",
     "NestedRun": "definitions.agents.agent_tool",
     "Notification": "payloads.notify",
@@ -292,6 +311,7 @@ _HOMES = {
     "StopAt": "definitions.agents.after_tools",
     "Text": "definitions.tools.content",
     "Tool": "definitions.tools.function_tool",
+    "ToolArguments": "definitions.context",
     "ToolContext": "definitions.context",
     "ToolEnd": "definitions.agents.hooks",
     "ToolInputGuardrail": "definitions.tools.options",
@@ -301,7 +321,7 @@ _HOMES = {
     "Truncate": "definitions.agents.compaction",
     "TrustedKey": "signing.trusted_keys",
     "TrustedKeys": "signing.trusted_keys",
-    "Turn": "client.session",
+    "Turn": "client.turn",
     "TurnResult": "payloads.sessions",
     "Usage": "payloads.usage",
     "WaitingForPeople": "errors",

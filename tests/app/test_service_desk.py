@@ -14,7 +14,6 @@ from temporalio.client import WorkflowHandle
 
 from activities.books import Books
 from activities.workspace import JOURNAL, Workspace
-from conftest import MakeLab
 from demonstration.evidence import CUSTOMER, lines_of, prepare
 from demonstration.model import QUESTION, TICKET, scripted
 from desk import agents, auditor, billing, groups
@@ -22,6 +21,7 @@ from handfast import Agent, Request, Run
 from handfast.errors import NotAnApproverError, RequesterExcludedError
 from handfast.history.reader import history_of
 from handfast.testing import Lab
+from support.labs import MakeLab
 from workflows import service_desk
 from workflows.service_desk import Outcome, Resolution, ServiceDesk, Ticket
 
@@ -95,6 +95,7 @@ async def decide_all(lab: Lab, run: Run) -> None:
     await run.approve(await until_refund(lab, run), decided_by="lee")
 
 
+@pytest.mark.quick
 async def test_a_ticket_is_worked_on_and_followed_up(make_lab: MakeLab, tmp_path: Path) -> None:
     """Triage, IT support, billing and its auditor work in one run of the user's workflow, whose result is typed."""
     lab = await open_lab(make_lab, tmp_path / "workspace")

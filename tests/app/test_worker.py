@@ -7,9 +7,9 @@ import signal
 import sys
 from pathlib import Path
 
-from app.desk_process import ROOT, WAIT_S, clean_environment
 from demonstration.worker_process import environment_of_worker
 from handfast.server import EmbeddedServer
+from support.desk_process import ROOT, WAIT_S, clean_environment
 
 
 async def spawn(environment: dict[str, str]) -> asyncio.subprocess.Process:

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from cli.conftest import Cli, MakeCli, finish, line_with
 from handfast import Handfast
 from handfast.cli import exits
 from handfast.cli.init import rendered
 from handfast.server import EmbeddedServer
 from handfast.testing import Reply, ResponsesServer, call, text
+from support.commands import Cli, MakeCli, finish, line_with
 
 ROOT = Path(__file__).resolve().parents[2]
 REFUND = Reply(call("refund", {"order": 8, "amount": 48.0}))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cli.conftest import Cli, MakeCli
 from handfast import Handfast
 from handfast.cli import exits
 from handfast.server import EmbeddedServer
+from support.commands import Cli, MakeCli
 
 NOWHERE = "127.0.0.1:1"
 
@@ -34,7 +34,9 @@ NOWHERE = "127.0.0.1:1"
         pytest.param(["worker", "desk_agents.py"], exits.BAD_INPUT, "desk_agents", id="a-file-for-a-module"),
         pytest.param(["worker", "desk_agents:nobody"], exits.BAD_INPUT, "has no nobody", id="no-such-name"),
         pytest.param(["worker", "desk_agents"], exits.BAD_INPUT, "OPENAI_API_KEY", id="worker-without-key"),
-        pytest.param(["dev", "desk_agents"], exits.BAD_INPUT, "OPENAI_API_KEY", id="dev-without-key"),
+        pytest.param(["dev", "desk_agents"], exits.BAD_INPUT, "set OPENAI_API_KEY; or without", id="dev-without-key"),
+        pytest.param(["dev", "desk_agents"], exits.BAD_INPUT, 'script = "script.json" under', id="dev-by-a-script"),
+        pytest.param(["dev", "desk_agents"], exits.BAD_INPUT, "OPENAI_BASE_URL", id="dev-by-a-local-model"),
         pytest.param(["show", "no-such-run"], exits.NOT_FOUND, "handfast runs", id="show-unknown-run"),
         pytest.param(["cancel", "no-such-run"], exits.NOT_FOUND, "handfast runs", id="cancel-unknown-run"),
         pytest.param(["approvals", "--run", "no-such-run"], exits.NOT_FOUND, "no run", id="approvals-of-unknown-run"),
@@ -45,7 +47,7 @@ NOWHERE = "127.0.0.1:1"
         pytest.param(["runs", "--profile", "nobody"], exits.BAD_INPUT, "profile", id="unknown-profile"),
     ],
 )
-async def test_xc5_what_is_wrong_is_said_in_one_line(cli: Cli, arguments: list[str], code: int, words: str) -> None:
+async def test_what_is_wrong_is_said_in_one_line(cli: Cli, arguments: list[str], code: int, words: str) -> None:
     """XC5: each mistake ends in its documented code and one line that names the remedy; stdout stays empty."""
     finished = await cli(*arguments)
     assert (finished.code, finished.out) == (code, "")
@@ -64,7 +66,7 @@ async def test_xc5_what_is_wrong_is_said_in_one_line(cli: Cli, arguments: list[s
         pytest.param(["setup"], id="setup"),
     ],
 )
-async def test_xc5_no_server_is_one_line_with_the_remedy(make_cli: MakeCli, arguments: list[str]) -> None:
+async def test_no_server_is_one_line_with_the_remedy(make_cli: MakeCli, arguments: list[str]) -> None:
     """XC5: with no server at the address every command says so, how to start one, and leaves with 5."""
     finished = await make_cli(NOWHERE)(*arguments)
     assert finished.code == exits.NO_SERVER

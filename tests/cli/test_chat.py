@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from _tmux import Tmux
-from cli.conftest import Cli
-from cli.test_runs import ASKS, DESK, DONE
-from cli.test_watching import LONG
-from conftest import MakeLab
 from handfast.cli import exits
 from handfast.testing import Fail, Pause, Reply, text
-from redis_server import RedisServer
+from support.command_desk import ASKS, DESK, DONE, LONG
+from support.commands import Cli
+from support.labs import MakeLab
+from support.redis_server import RedisServer
+from support.tmux import Tmux
 
 
 async def test_a_terminal_holds_a_conversation_and_asks_inline(make_lab: MakeLab, cli: Cli) -> None:

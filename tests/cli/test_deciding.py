@@ -8,15 +8,16 @@ import pty
 from collections import Counter
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 from pydantic import BaseModel
 
-from cli.conftest import DEADLINE_S, Cli, finish
-from cli.test_runs import ASKS, DESK, DONE, on
-from conftest import MakeLab
 from handfast import Agent, Approval, Run, question, tool
 from handfast.cli import exits
 from handfast.testing import Lab, Reply, call
+from support.command_desk import ASKS, DESK, DONE, on
+from support.commands import DEADLINE_S, Cli, finish
+from support.labs import MakeLab
 
 
 async def waiting(lab: Lab, run_id: str) -> tuple[Run, str]:
@@ -25,6 +26,7 @@ async def waiting(lab: Lab, run_id: str) -> tuple[Run, str]:
     return run, (await lab.next_request(run)).id
 
 
+@pytest.mark.quick
 async def test_approve_by_the_start_of_an_id(make_lab: MakeLab, cli: Cli) -> None:
     """`approvals` lists across runs, and the start of an id is enough to approve; the claimed name is recorded."""
     lab = await make_lab([DESK], script=[ASKS, DONE])
@@ -102,7 +104,7 @@ async def test_a_prefix_of_several_requests_decides_none(make_lab: MakeLab, cli:
     await run.cancel()
 
 
-async def test_xc5_a_decision_without_a_worker_is_stored(make_lab: MakeLab, cli: Cli) -> None:
+async def test_a_decision_without_a_worker_is_stored(make_lab: MakeLab, cli: Cli) -> None:
     """XC5: with no worker the server keeps the decision: code 9 and the word *stored*; it counts once one is back."""
     lab = await make_lab([DESK], script=[ASKS, DONE])
     run, request = await waiting(lab, "cli-stored")

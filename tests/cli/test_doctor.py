@@ -11,15 +11,15 @@ from typing import Any
 from temporalio.api.workflowservice.v1 import RecordWorkerHeartbeatRequest
 from temporalio.client import Client
 
-from cli.conftest import Cli, MakeCli
-from conftest import MakeLab
-from crash.grpc_proxy import GrpcProxy
 from handfast import Agent, Handfast
 from handfast.cli import exits
 from handfast.cli.health.clock import server_ahead
 from handfast.cli.health.workers import look_at_workers
 from handfast.server import RETENTION, EmbeddedServer
 from handfast.temporal.namespace import ensure_namespace
+from support.commands import Cli, MakeCli
+from support.crash.grpc_proxy import GrpcProxy
+from support.labs import MakeLab
 
 
 def of(document: dict[str, Any], check: str) -> list[dict[str, Any]]:

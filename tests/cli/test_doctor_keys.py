@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from _clear import ring
-from _signing import trusted, write_ring
 from handfast import Handfast, Signer, TrustedKey
 from handfast.cli.health.checks import CHECKS, examine
 from handfast.cli.health.findings import Finding
@@ -17,7 +15,9 @@ from handfast.connection import connect
 from handfast.encryption.keyring import Keyring
 from handfast.server import RETENTION, EmbeddedServer
 from handfast.temporal.namespace import ensure_namespace, register_search_attributes
-from spec.test_lists import eventually
+from support.clear import ring
+from support.lists import eventually
+from support.signing import trusted, write_ring
 
 NAMESPACE = "sealed"
 LONELY: dict[str, Any] = {"task_queue": "nobody-polls-it"}

@@ -15,9 +15,6 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
-from _clear import clear
-from cli.conftest import Cli, finish, line_with
-from cli.test_serving import with_model
 from handfast import Handfast, Keyring
 from handfast.cli import exits
 from handfast.cli.codec import TOKEN
@@ -25,6 +22,9 @@ from handfast.connection import connect
 from handfast.encryption.keyring import VARIABLE
 from handfast.server import EmbeddedServer
 from handfast.testing import Reply, ResponsesServer, text
+from support.clear import clear
+from support.command_desk import with_model
+from support.commands import Cli, finish, line_with
 
 
 async def test_a_key_ring_is_made_and_rotated(cli: Cli, tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.conftest import DEADLINE_S, Cli, MakeCli, finish, line_with
-from cli.warm_commands import Process
 from handfast.cli import exits
 from handfast.cli.init import TEMPLATES
+from support.commands import DEADLINE_S, Cli, MakeCli, finish, line_with
+from support.warm_commands import Process
 
 
 @pytest.fixture

@@ -7,16 +7,16 @@ import json
 
 import pytest
 
-from cli.conftest import Cli
-from conftest import Effects, MakeLab
 from handfast import Agent, Approve, tool
 from handfast.errors import StaleDigestError
 from handfast.testing import Reply, call, text
+from support.commands import Cli
+from support.labs import Effects, MakeLab
 
 BODY = "".join(f"{n:05} " for n in range(50_000)) + "the end"
 
 
-async def test_xd6_arguments_of_300_kb_can_be_read_to_their_end(make_lab: MakeLab, cli: Cli, effects: Effects) -> None:
+async def test_arguments_of_300_kb_can_be_read_to_their_end(make_lab: MakeLab, cli: Cli, effects: Effects) -> None:
     """XD6: a list shows how long arguments of 300 KB are and where they begin, `show` and `in_full` have them to their
     end, and an approval is bound to the whole: exactly that runs."""
 

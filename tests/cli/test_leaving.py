@@ -11,17 +11,17 @@ from datetime import timedelta
 
 import pytest
 
-from cli.conftest import Cli, finish, line_with
 from handfast import Handfast, errors
 from handfast.cli import exits
 from handfast.payloads.search_attributes import SEARCH_ATTRIBUTES
 from handfast.server import EmbeddedServer
 from handfast.temporal.namespace import ensure_namespace
+from support.commands import Cli, finish, line_with
 
 TIMES = 50
 
 
-async def test_xc5_a_closed_pipe_is_silent(cli: Cli) -> None:
+async def test_a_closed_pipe_is_silent(cli: Cli) -> None:
     """XC5: a reader that goes away, as `head` does, ends a command with 141 and not a word."""
     reading, writing = os.pipe()
     os.close(reading)
@@ -31,7 +31,7 @@ async def test_xc5_a_closed_pipe_is_silent(cli: Cli) -> None:
     assert (finished.code, finished.err) == (exits.CLOSED_PIPE, "")
 
 
-async def test_xc5_ctrl_c_is_silent_and_the_run_goes_on(cli: Cli, server: EmbeddedServer) -> None:
+async def test_ctrl_c_is_silent_and_the_run_goes_on(cli: Cli, server: EmbeddedServer) -> None:
     """XC5: Ctrl-C ends `start` with 130 and no traceback; the run that it followed goes on."""
     process = await cli.start("start", "desk", "hello", "--id", "cli-ctrl-c", "--task-queue", "cli-nobody")
     await line_with(process.stderr, "cli-ctrl-c")
@@ -43,7 +43,7 @@ async def test_xc5_ctrl_c_is_silent_and_the_run_goes_on(cli: Cli, server: Embedd
     await run.cancel()
 
 
-async def test_xc5_fifty_commands_none_aborts(cli: Cli) -> None:
+async def test_fifty_commands_none_aborts(cli: Cli) -> None:
     """XC5: fifty commands against a real server, four at a time, end with 0 each; none aborts with 134."""
     turns = asyncio.Semaphore(4)
 

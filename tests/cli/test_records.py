@@ -6,10 +6,10 @@ import json
 import os
 from pathlib import Path
 
-from cli.conftest import Cli
-from cli.test_runs import DESK, DONE
-from conftest import MakeLab
 from handfast.cli import exits
+from support.command_desk import DESK, DONE
+from support.commands import Cli
+from support.labs import MakeLab
 
 
 async def test_a_run_is_exported_then_erased(make_lab: MakeLab, cli: Cli, tmp_path: Path) -> None:

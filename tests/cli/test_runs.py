@@ -4,27 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from cli.conftest import Cli, finish, line_with
-from conftest import MakeLab
 from handfast import Agent, ToolContext, tool
 from handfast.cli import exits
-from handfast.testing import Fail, Lab, Reply, call, text
-
-
-@tool(approval=True)
-async def wipe(target: str) -> str:
-    """Delete a target."""
-    return f"wiped {target}"
-
-
-DESK = Agent("desk", instructions="Help.", model="m", tools=[wipe])
-ASKS = Reply(call("wipe", {"target": "temp"}, "c1"))
-DONE = Reply(text("all done"))
-
-
-def on(lab: Lab) -> tuple[str, str]:
-    """The option that leads to the lab's worker."""
-    return "--task-queue", lab.task_queue
+from handfast.testing import Fail, Reply, call
+from support.command_desk import ASKS, DESK, DONE, on, wipe
+from support.commands import Cli, finish, line_with
+from support.labs import MakeLab
 
 
 async def test_start_prints_the_answer_and_tells_its_progress(make_lab: MakeLab, cli: Cli) -> None:
@@ -79,7 +64,7 @@ async def test_start_waits_for_a_decision_made_elsewhere(make_lab: MakeLab, cli:
     assert "wipe: decided approve by lead" in finished.err
 
 
-async def test_xc5_no_worker_is_said_and_nothing_is_lost(cli: Cli) -> None:
+async def test_no_worker_is_said_and_nothing_is_lost(cli: Cli) -> None:
     """XC5: with no worker `start` says so with the remedy; after --timeout it ends with 9; the run stays."""
     finished = await cli("start", "desk", "hello", "--task-queue", "cli-nobody", "--id", "cli-lost", "--timeout", "5")
     assert finished.code == exits.UNCONFIRMED

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from cli.conftest import Cli
-from cli.test_runs import ASKS, DESK, DONE
-from conftest import MakeLab
 from handfast.cli import exits
 from handfast.testing import Hang
+from support.command_desk import ASKS, DESK, DONE
+from support.commands import Cli
+from support.labs import MakeLab
 
 
 async def test_send_reaches_the_model_once(make_lab: MakeLab, cli: Cli) -> None:

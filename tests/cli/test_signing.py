@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from cli.conftest import Cli
-from cli.test_runs import ASKS, DESK, DONE
-from conftest import MakeLab
 from handfast import Signer
 from handfast.cli import exits, keys
 from handfast.errors import DefinitionError
+from support.command_desk import ASKS, DESK, DONE
+from support.commands import Cli
+from support.labs import MakeLab
 
 
-async def test_xh5_a_key_of_ones_own_decides_from_the_command_line(make_lab: MakeLab, cli: Cli) -> None:
+async def test_a_key_of_ones_own_decides_from_the_command_line(make_lab: MakeLab, cli: Cli) -> None:
     """XH5: a person's key on the command line decides for that person alone, and `watch` says so."""
     made = await cli("keys", "new", "ana.pem", "--json")
     assert made.code == exits.OK

@@ -7,16 +7,14 @@ import json
 import signal
 import sys
 
-from _tmux import Tmux
-from cli.conftest import Cli, MakeCli, finish, line_with
-from cli.test_runs import ASKS, DESK, DONE
-from conftest import MakeLab
 from handfast.cli import exits
 from handfast.payloads.events import RequestOpened, read_event
 from handfast.testing import Pause, Reply, ResponsesServer, text
-from redis_server import RedisServer
-
-LONG = "Nine words of a reply that is written slowly, piece by piece."
+from support.command_desk import ASKS, DESK, DONE, LONG
+from support.commands import Cli, MakeCli, finish, line_with
+from support.labs import MakeLab
+from support.redis_server import RedisServer
+from support.tmux import Tmux
 
 
 async def test_a_terminal_shows_what_happens_and_asks(make_lab: MakeLab, cli: Cli) -> None:

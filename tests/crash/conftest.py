@@ -8,13 +8,13 @@ import pytest
 import pytest_asyncio
 from temporalio.client import Client
 
-from crash.cases import CASES
-from crash.judge import Judge
-from crash.ledger import Ledger
-from crash.matrix import Matrix, play
-from crash.warm_workers import WarmWorkers
 from handfast.server import EmbeddedServer
 from handfast.testing import ResponsesServer
+from support.crash.cases import CASES
+from support.crash.judge import Judge
+from support.crash.ledger import Ledger
+from support.crash.matrix import Matrix, play
+from support.crash.warm_workers import WarmWorkers
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -30,6 +30,6 @@ async def matrix(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactor
     directory = tmp_path_factory.mktemp("matrix")
     async with Ledger(directory) as ledger, ResponsesServer(play(CASES)) as model:
         environment = {**ledger.environment, "OPENAI_API_KEY": "test", "OPENAI_BASE_URL": model.base_url}
-        async with WarmWorkers(directory, "crash.shop:AGENTS", environment) as workers:
+        async with WarmWorkers(directory, "support.crash.shop:AGENTS", environment) as workers:
             client = await Client.connect(server.address)
             yield Matrix(server, client, ledger=ledger, workers=workers, model=model)

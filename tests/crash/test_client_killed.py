@@ -7,11 +7,11 @@ import os
 import sys
 from pathlib import Path
 
-from _evidence import logged
-from conftest import Effects, MakeLab
-from crash.grpc_proxy import GrpcProxy, Kill, Point, Side
 from handfast import Agent, Run, tool
 from handfast.testing import Lab, Reply, call, text
+from support.crash.grpc_proxy import GrpcProxy, Kill, Point, Side
+from support.evidence import logged
+from support.labs import Effects, MakeLab
 
 TESTS = Path(__file__).parent.parent
 
@@ -34,7 +34,7 @@ async def asking(make_lab: MakeLab, effects: Effects) -> tuple[Lab, Run, str]:
 async def clicked(address: str, run: Run, request: str, proxy: GrpcProxy | None = None, side: Side = "after") -> str:
     """What a client process says of its decision; nothing where it is killed at its update."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "crash.clicker", address, run.id, request, "click-1"),
+        *(sys.executable, "-m", "support.crash.clicker", address, run.id, request, "click-1"),
         cwd=TESTS,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])},
         stdout=asyncio.subprocess.PIPE,
@@ -46,7 +46,7 @@ async def clicked(address: str, run: Run, request: str, proxy: GrpcProxy | None 
     return out.decode().strip()
 
 
-async def test_xa8_a_client_killed_before_its_answer_asks_again(make_lab: MakeLab, effects: Effects) -> None:
+async def test_a_client_killed_before_its_answer_asks_again(make_lab: MakeLab, effects: Effects) -> None:
     """XA8: a client that is killed when its decision was accepted, and before it heard so, gets the same answer when it
     asks again: one decision, one record, one effect."""
     lab, run, request = await asking(make_lab, effects)
@@ -60,7 +60,7 @@ async def test_xa8_a_client_killed_before_its_answer_asks_again(make_lab: MakeLa
     assert effects == ["charge 7"]
 
 
-async def test_xa9_a_client_killed_before_it_decides_has_decided_nothing(make_lab: MakeLab, effects: Effects) -> None:
+async def test_a_client_killed_before_it_decides_has_decided_nothing(make_lab: MakeLab, effects: Effects) -> None:
     """XA9: a client that is killed before its decision is sent has decided nothing; asked again, it decides once."""
     lab, run, request = await asking(make_lab, effects)
     server = lab.client.service_client.config.target_host

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from crash.cases import EDITED, SIGNALLED
-from crash.grpc_proxy import Point
-from crash.matrix import Case, Matrix
-from crash.matrix_checks import faultless
+from support.crash.cases import EDITED, SIGNALLED
+from support.crash.grpc_proxy import Point
+from support.crash.matrix import Case, Matrix
+from support.crash.matrix_checks import faultless
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in (SIGNALLED, EDITED)])
-async def test_xa7_a_decision_that_was_taken_is_carried_out_after_a_crash(matrix: Matrix, case: Case) -> None:
+@pytest.mark.quick
+async def test_a_decision_that_was_taken_is_carried_out_after_a_crash(matrix: Matrix, case: Case) -> None:
     """XA7: killed between a decision's acceptance and the start of its call, a run carries it out when a worker is
     back: where it waits as a signal, and where edited arguments were being checked. One decision, one effect."""
     reference = await matrix.trial(case)

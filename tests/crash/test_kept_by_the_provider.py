@@ -7,10 +7,10 @@ from pathlib import Path
 
 import openai
 
-from conftest import MakeLab
 from handfast import KeptHistory
 from handfast.testing import Gate, Lab, Reply, Script, call, text
 from handfast.testing.script import RecordedRequest, Step
+from support.labs import MakeLab
 
 TESTS = Path(__file__).parent.parent
 DONE = Reply(text("done"))
@@ -46,10 +46,10 @@ async def until_all_wait(lab: Lab) -> RecordedRequest:
         await lab.model.wait_for_request(len(lab.model.requests) + 1)
 
 
-async def test_g5_a_killed_worker_leaves_no_duplicate_and_no_orphan(make_lab: MakeLab) -> None:
+async def test_a_killed_worker_leaves_no_duplicate_and_no_orphan(make_lab: MakeLab) -> None:
     """G5: killed between acceptance and record: a chain goes on from the same response, a conversation holds each item
     once, and a background response is picked up instead of being made again."""
-    lab = await make_lab("crash.keeper:AGENTS", script=played(), directory=TESTS)
+    lab = await make_lab("support.crash.keeper:AGENTS", script=played(), directory=TESTS)
     chain = await lab.start("keeper", "chain", history="chain")
     conversation = await lab.start("keeper", "conversation", history="conversation")
     background = await lab.start("thinker", "background")

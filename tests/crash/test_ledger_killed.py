@@ -9,12 +9,12 @@ from typing import Literal
 import pytest
 import pytest_asyncio
 
-from conftest import MakeLab
-from crash.ledger import VARIABLE, Ledger
-from crash.shop import shop
 from handfast import Ran, RunAgain
 from handfast.testing import Reply, Script, call, text
 from handfast.testing.script import RecordedRequest, Step
+from support.crash.ledger import VARIABLE, Ledger
+from support.crash.shop import shop
+from support.labs import MakeLab
 
 
 def play(request: RecordedRequest) -> Step:
@@ -39,7 +39,7 @@ async def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         pytest.param("after", Ran(output="kept, says the ledger"), "kept, says the ledger", id="it-was-kept"),
     ],
 )
-async def test_xa18_a_connection_that_breaks_in_the_middle_of_a_call_leaves_it_in_doubt(
+async def test_a_connection_that_breaks_in_the_middle_of_a_call_leaves_it_in_doubt(
     make_lab: MakeLab, ledger: Ledger, when: Literal["before", "after"], verdict: RunAgain | Ran, output: str
 ) -> None:
     """XA18: the service behind an at_most_once tool is killed while it is called: the call is not failed but in doubt,

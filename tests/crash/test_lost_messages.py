@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from crash.cases import AT_MOST_ONCE, IDEMPOTENT
-from crash.grpc_proxy import POLLS, Delay, Double, Drop, Fault, Point
-from crash.matrix import Case, Matrix, wrongs
-from crash.steps import RunStep
 from handfast.workflows.loop.verdicts import OUTCOME_UNKNOWN
+from support.crash.cases import AT_MOST_ONCE, IDEMPOTENT
+from support.crash.grpc_proxy import POLLS, Delay, Double, Drop, Fault, Point
+from support.crash.matrix import Case, Matrix, wrongs
+from support.crash.steps import RunStep
+from support.crash.till_runs import LONG_S
 
 MESSAGES = [
     RunStep("RespondWorkflowTaskCompleted", "decide 1"),  # which starts the approved call
@@ -19,8 +20,6 @@ MESSAGES = [
     RunStep("PollWorkflowTaskQueue", "handfast.tool.{tool} 1"),  # which brings what became of it
     RunStep("RespondWorkflowTaskCompleted", "handfast.tool.{tool} 1"),
 ]
-LONG_S = 6.0
-"""Longer than a tool may stay silent, and than a step of the run may take."""
 
 
 def faults(tool: str) -> Iterator[tuple[Point, Fault]]:
@@ -37,7 +36,7 @@ def faults(tool: str) -> Iterator[tuple[Point, Fault]]:
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in (IDEMPOTENT, AT_MOST_ONCE)])
-async def test_xa17_a_lost_or_doubled_message_never_loses_or_doubles_an_effect(matrix: Matrix, case: Case) -> None:
+async def test_a_lost_or_doubled_message_never_loses_or_doubles_an_effect(matrix: Matrix, case: Case) -> None:
     """XA17: requests and replies lost, sent twice, or held up for longer than any timeout: an approved call has one
     effect, or is in doubt and a person is asked; it is never reported as done without one, and never done twice."""
     [tool] = case.calls

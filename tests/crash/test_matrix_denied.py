@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from crash.cases import DENIED
-from crash.matrix import Matrix
-from crash.matrix_checks import held_at_every_point
+from support.crash.cases import DENIED
+from support.crash.matrix import Matrix
+from support.crash.matrix_checks import held_at_every_point
 
 
-async def test_xa3_a_rejected_call_never_runs_wherever_its_worker_is_killed(matrix: Matrix) -> None:
+async def test_a_rejected_call_never_runs_wherever_its_worker_is_killed(matrix: Matrix) -> None:
     """XA3: killed before or after any message that matters, a rejected call has no effect and its body never begins;
     the model reads the reason once."""
     _, trials = await held_at_every_point(matrix, DENIED)

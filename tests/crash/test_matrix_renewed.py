@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from crash.cases import RENEWED
-from crash.matrix import Matrix
-from crash.matrix_checks import held_at_every_point
+from support.crash.cases import RENEWED
+from support.crash.matrix import Matrix
+from support.crash.matrix_checks import held_at_every_point
 
 
-async def test_xa15_an_approval_survives_a_crash_on_the_way_into_a_fresh_history(matrix: Matrix) -> None:
+async def test_an_approval_survives_a_crash_on_the_way_into_a_fresh_history(matrix: Matrix) -> None:
     """XA15: killed at any message, those included by which a run leaves its history and begins the next one, the
     approval that waits keeps its id and is decided once, and the call has one effect."""
     _, trials = await held_at_every_point(matrix, RENEWED)

@@ -14,16 +14,16 @@ from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.api.workflowservice.v1 import PauseActivityRequest, ResetActivityRequest, UnpauseActivityRequest
 
-from conftest import Effects, MakeLab
-from crash.judge import Judge
-from crash.test_p4_in_doubt import till
 from handfast import Agent, GiveUp, Run, tool
 from handfast.activities.tool import attempts
 from handfast.activities.tool.run_tool import ToolActivities
 from handfast.testing import Lab, Reply, call
 from handfast.testing.lab import WAIT_S
-from spec.test_a_parallel_approvals import DONE, outputs
-from spec.test_task_queues import elsewhere
+from support.crash.judge import Judge
+from support.crash.till_runs import till
+from support.desk import DONE, outputs
+from support.labs import Effects, MakeLab
+from support.task_queues import elsewhere
 
 PAY = Reply(call("pay", {"order": "7"}, "c1"))
 

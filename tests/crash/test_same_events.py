@@ -11,8 +11,6 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 from temporalio.client import Client
 
-from _warm_lab import WarmLab, WarmWorkers
-from conftest import Effects
 from handfast import GiveUp, Run
 from handfast.payloads.events import (
     ModelReplied,
@@ -28,8 +26,10 @@ from handfast.payloads.events import (
 from handfast.server import EmbeddedServer
 from handfast.testing import Lab, Reply, Script, call
 from handfast.testing.script import RecordedRequest
-from spec.test_a_parallel_approvals import DONE, desk
-from spec.test_h_events import to_the_end, types
+from support.desk import DONE, desk
+from support.events import to_the_end, types
+from support.labs import Effects
+from support.warm_lab import WarmLab, WarmWorkers
 
 TESTS = Path(__file__).parent.parent
 WAIT_S = 90.0
@@ -78,7 +78,7 @@ async def drive(lab: Lab, run: Run, kills: list[type], verdicts: st.DataObject) 
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(replies=REPLIES, kills=KILLS, data=st.data())
-async def test_h4_readers_agree_whatever_is_killed(
+async def test_readers_agree_whatever_is_killed(
     server: EmbeddedServer,
     warm_workers: WarmWorkers,
     replies: list[list[str]],
@@ -92,7 +92,9 @@ async def test_h4_readers_agree_whatever_is_killed(
         Reply(*(call(tool, ARGUMENTS[tool], call_id) for tool, call_id in zip(tools, named, strict=True)))
         for tools, named in zip(replies, ids, strict=True)
     ]
-    lab = WarmLab(warm_workers, "crash.clerks:clerk", script=by_turn([*steps, DONE]), server=server, directory=TESTS)
+    lab = WarmLab(
+        warm_workers, "support.crash.clerks:clerk", script=by_turn([*steps, DONE]), server=server, directory=TESTS
+    )
     async with lab:
         run = await lab.start("clerk")
         live = await drive(lab, run, kills, data)
@@ -105,7 +107,7 @@ async def test_h4_readers_agree_whatever_is_killed(
     assert sorted(ended) == sorted(call_id for named in ids for call_id in named)
 
 
-async def test_h4_a_reader_outlives_the_server(effects: Effects, tmp_path: Path) -> None:
+async def test_a_reader_outlives_the_server(effects: Effects, tmp_path: Path) -> None:
     """H4: the server is killed under a reader that waits, and started again; the reader goes on, and misses nothing."""
     server = await EmbeddedServer.start(tmp_path, port=0, ui=False)
     port = int(server.address.rpartition(":")[2])

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from temporalio.api.enums.v1 import EventType
 
-from conftest import MakeLab
-from crash.office import UNGATED, front
 from handfast import Run
 from handfast.history.reader import history_of
 from handfast.testing import Lab, Reply, Script, call, reasoning, text
 from handfast.testing.script import RecordedRequest, Step
+from support.crash.office import UNGATED, front
+from support.labs import MakeLab
 
 TESTS = Path(__file__).parent.parent
 IDS = re.compile(rb'"(?:id|encrypted_content)":"[^"]*"')
@@ -71,7 +71,7 @@ async def office(make_lab: MakeLab, agents: Any = None, **options: Any) -> Lab:
     return await make_lab([front] if agents is None else agents, script=Script.of(play), **options)
 
 
-async def test_o4_requests_are_equal_whatever_happened_to_the_run(
+async def test_requests_are_equal_whatever_happened_to_the_run(
     make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """O4: the model is sent the same bytes by a run without a pause, one with pauses, one that is replayed after every
@@ -95,14 +95,14 @@ async def test_o4_requests_are_equal_whatever_happened_to_the_run(
     assert await approve_each(replayed, run) == 4
     assert sent(replayed) == expected
 
-    killed = await office(make_lab, "crash.office:front", directory=TESTS)
+    killed = await office(make_lab, "support.crash.office:front", directory=TESTS)
     run = await killed.start("front", context={})
     assert await approve_each(killed, run, kill=True) == 4
     assert (await run.result()).output == "closed"
     assert sent(killed) == expected
 
 
-async def test_o4_a_restart_after_every_step_changes_nothing(
+async def test_a_restart_after_every_step_changes_nothing(
     make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, cache: int
 ) -> None:
     """O4: with the worker replaced after every single activity the run ends alike: each tool took effect once, one

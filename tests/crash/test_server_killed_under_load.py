@@ -11,15 +11,15 @@ from pathlib import Path
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from crash.cases import AT_MOST_ONCE, CASES, IDEMPOTENT
-from crash.ledger import Ledger
-from crash.matrix import Case, Matrix, play, wrongs
-from crash.warm_workers import WarmWorkers
 from handfast import GiveUp, Handfast, Run
 from handfast.errors import HandfastError, RequestClosedError
 from handfast.payloads.events import RequestDecided
 from handfast.server import EmbeddedServer
 from handfast.testing import ResponsesServer
+from support.crash.cases import AT_MOST_ONCE, CASES, IDEMPOTENT
+from support.crash.ledger import Ledger
+from support.crash.matrix import Case, Matrix, play, wrongs
+from support.crash.warm_workers import WarmWorkers
 
 RUNS = 20
 KILLED_AFTER = 6
@@ -77,14 +77,14 @@ async def decided(run: Run) -> list[RequestDecided]:
     return [event async for event in run.events(wait=False) if isinstance(event, RequestDecided)]
 
 
-async def test_xa10_what_the_server_acknowledged_is_not_lost_and_not_doubled_when_it_is_killed(tmp_path: Path) -> None:
+async def test_what_the_server_acknowledged_is_not_lost_and_not_doubled_when_it_is_killed(tmp_path: Path) -> None:
     """XA10: killed in the middle of twenty runs and started again on its database, the server has every run that it
     had acknowledged and every decision; each approved call has one effect, or is in doubt and a person was asked."""
     server = await EmbeddedServer.start(tmp_path, port=0, ui=False)
     port = int(server.address.rpartition(":")[2])
     async with Ledger(tmp_path) as ledger, ResponsesServer(play(CASES)) as model:
         environment = {**ledger.environment, "OPENAI_API_KEY": "test", "OPENAI_BASE_URL": model.base_url}
-        async with WarmWorkers(tmp_path, "crash.shop:AGENTS", environment) as workers:
+        async with WarmWorkers(tmp_path, "support.crash.shop:AGENTS", environment) as workers:
             client = await Client.connect(server.address)
             worker = await workers.start(server.address, "load")
             load = Load(Handfast(client, task_queue="load"))

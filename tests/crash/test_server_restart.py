@@ -9,10 +9,10 @@ from pathlib import Path
 
 from temporalio.client import Client
 
-from conftest import Effects
 from handfast.server import EmbeddedServer
 from handfast.testing import Lab, Reply, call
-from spec.test_a_parallel_approvals import DONE, desk
+from support.desk import DONE, desk
+from support.labs import Effects
 
 
 async def test_a_pending_approval_outlives_a_kill_of_the_server(effects: Effects, tmp_path: Path) -> None:

@@ -7,16 +7,15 @@ import signal
 
 from temporalio.client import Client
 
-from conftest import Effects, MakeLab
-from crash.grpc_proxy import Delay, GrpcProxy, Point
-from crash.judge import Judge
-from crash.test_lost_messages import LONG_S
-from crash.test_p4_in_doubt import till
 from handfast import Agent, tool
 from handfast.server import EmbeddedServer
 from handfast.testing import Gate, Lab, Reply, Script, call, text
 from handfast.testing.responses_server import RecordedRequest
 from handfast.testing.script import Step
+from support.crash.grpc_proxy import Delay, GrpcProxy, Point
+from support.crash.judge import Judge
+from support.crash.till_runs import LONG_S, till
+from support.labs import Effects, MakeLab
 
 
 def played(request: RecordedRequest) -> Step:
@@ -34,7 +33,7 @@ async def test_a_worker_that_stalled_sends_what_another_recorded(make_lab: MakeL
     run = await lab.start("till")
     await lab.model.wait_for_request(1)
     os.kill(stalled.pid, signal.SIGSTOP)
-    other = await lab.spawn_worker("crash.till:till")
+    other = await lab.spawn_worker("support.crash.till:till")
     request = await lab.next_request(run, timeout=90)
     lab.model.open("late")
     os.kill(stalled.pid, signal.SIGCONT)

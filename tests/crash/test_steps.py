@@ -20,7 +20,7 @@ from temporalio.api.workflowservice.v1 import (
     RespondWorkflowTaskCompletedResponse,
 )
 
-from crash.steps import QUERY_ANSWER, WORKFLOW_ANSWER, WORKFLOW_POLL, RunStep, Steps
+from support.crash.steps import QUERY_ANSWER, WORKFLOW_ANSWER, WORKFLOW_POLL, RunStep, Steps
 
 BEGAN = HistoryEvent(event_id=1, workflow_execution_started_event_attributes=WorkflowExecutionStartedEventAttributes())
 SCHEDULED = HistoryEvent(

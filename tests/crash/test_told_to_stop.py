@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import signal
 
-from conftest import MakeLab
-from crash.judge import Judge
-from crash.test_p4_in_doubt import DONE, till
 from handfast import GiveUp
 from handfast.payloads.tool_call import Attempt
 from handfast.testing import Lab, Reply, call
 from handfast.workflows.loop.verdicts import OUTCOME_UNKNOWN
-from spec.test_a_parallel_approvals import outputs
+from support.crash.judge import Judge
+from support.crash.till_runs import DONE, till
+from support.desk import outputs
+from support.labs import MakeLab
 
-TARGET = "crash.till:till"
+TARGET = "support.crash.till:till"
 
 
 async def hasty(lab: Lab) -> asyncio.subprocess.Process:
@@ -30,7 +30,7 @@ async def stopped(process: asyncio.subprocess.Process) -> int | None:
         return await process.wait()
 
 
-async def test_xa12_a_tool_that_ends_within_the_grace_ran_once(make_lab: MakeLab, judge: Judge) -> None:
+async def test_a_tool_that_ends_within_the_grace_ran_once(make_lab: MakeLab, judge: Judge) -> None:
     """XA12: SIGTERM in the middle of a tool lets it end: its result counts, it ran once, the run goes on elsewhere."""
     lab = await till(make_lab, judge, Reply(call("charge", {"order": "7"}, "c1")), DONE)
     [worker] = lab.processes
@@ -48,7 +48,7 @@ async def test_xa12_a_tool_that_ends_within_the_grace_ran_once(make_lab: MakeLab
     assert judge.lines == ["begin charge 7", "effect charge 7"]
 
 
-async def test_xa12_a_gated_tool_beyond_the_grace_is_asked_of_a_person(make_lab: MakeLab, judge: Judge) -> None:
+async def test_a_gated_tool_beyond_the_grace_is_asked_of_a_person(make_lab: MakeLab, judge: Judge) -> None:
     """XA12: a gated call that still runs when the grace is over is in doubt: not repeated, and a person is asked, who
     reads which attempt it was."""
     lab = await till(make_lab, judge, Reply(call("charge", {"order": "7"}, "c1")), DONE)
@@ -73,9 +73,7 @@ async def test_xa12_a_gated_tool_beyond_the_grace_is_asked_of_a_person(make_lab:
     assert judge.lines == ["begin charge 7"]
 
 
-async def test_xa12_a_tool_that_only_reads_is_retried_elsewhere_beyond_the_grace(
-    make_lab: MakeLab, judge: Judge
-) -> None:
+async def test_a_tool_that_only_reads_is_retried_elsewhere_beyond_the_grace(make_lab: MakeLab, judge: Judge) -> None:
     """XA12: a call that may be repeated is taken over by another worker when the first one's grace is over."""
     lab = await till(make_lab, judge, Reply(call("look", {"order": "7"}, "c1")), DONE)
     worker = await hasty(lab)

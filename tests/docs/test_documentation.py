@@ -6,14 +6,15 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from functools import cache
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 import typer
 
-from docs.pages import PAGES, ROOT, TUTORIAL, Block, Reader, all_blocks, blocks
 from handfast.cli.app import app
 from handfast.client.client import Handfast
 from handfast.client.run import Run
@@ -22,6 +23,7 @@ from handfast.payloads import cancel_call, messages, requests, runs, search_attr
 from handfast.payloads.base import Payload
 from handfast.server import EmbeddedServer, find_binary
 from handfast.workflows.loop import verdicts
+from support.pages import PAGES, ROOT, TUTORIAL, Block, Reader, all_blocks, blocks
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -42,6 +44,22 @@ RUN = [block for path in PAGES if path != TUTORIAL for block in blocks(path) if 
 async def test_python_in_the_documentation_runs(reader: Reader, block: Block) -> None:
     """What a page shows can be typed in as it stands, from the top of the page, and works."""
     await reader.run(block)
+
+
+def test_rules_are_typed_as_the_documentation_types_them(tmp_path: Path) -> None:
+    """Each program of the pages that has a function of a call's arguments passes `mypy --strict` as it stands."""
+    blocks = all_blocks("python")
+    assert not [str(block) for block in blocks if re.search(r"def \w+\(.*\barguments\)", block.source)], "untyped"
+    programs = [block for block in blocks if block.file and "arguments: ToolArguments" in block.source]
+    assert programs
+    for number, block in enumerate(programs):
+        folder = tmp_path / f"page_{number}"
+        folder.mkdir()
+        (folder / str(block.file)).write_text(block.source)
+    options = ("--config-file", "", "--cache-dir", str(ROOT / ".mypy_cache"), "--explicit-package-bases")
+    command = [sys.executable, "-m", "mypy", "--strict", *options, "."]
+    checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def command_lines(program: str) -> list[object]:

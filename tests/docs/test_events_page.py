@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from docs.pages import ROOT
 from handfast.payloads.events import EVENT_TYPES
+from support.pages import ROOT
 
 
 def test_every_event_is_documented() -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from docs.pages import PAGES, ROOT
+from support.pages import PAGES, ROOT
 
 MORE: Final = [ROOT / name for name in ("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
 ALL: Final = [*PAGES, *(page for page in MORE if page.exists())]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from _signing import trusted
 from handfast import Decision, Signer, TrustedKeys
 from handfast.payloads.signed import Place, statement
+from support.signing import trusted
 
 PLACE = Place(namespace="default", workflow="ticket-7", run="0198b7f2-6f5c-7d1a-9a53-0e8f4d1a2b3c")
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from docs.pages import TUTORIAL, Block, blocks
-from docs.terminals import Terminals
+from support.pages import TUTORIAL, Block, blocks
+from support.terminals import Terminals
 
 STEPS = [block for block in blocks(TUTORIAL) if block.file is not None or block.language == "console"]
 

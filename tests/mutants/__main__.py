@@ -21,7 +21,7 @@ PATIENCE_S: Final = 300.0
 NOTICED: Final = 1
 """What pytest exits with where a test has failed: any other code says that it could not be run."""
 
-PLAIN: Final = "tests/spec/test_a_parallel_approvals.py::test_a1_free_calls_run_while_gated_ones_wait"
+PLAIN: Final = "tests/approvals/test_parallel_calls.py::test_free_calls_run_while_gated_ones_wait"
 """Has to pass with every bug: one that breaks every run is noticed by any test, and says nothing of the named one."""
 
 Ending = Literal["noticed", "NOT NOTICED", "BREAKS EVERY RUN", "could not be run"]

@@ -49,14 +49,14 @@ MUTANTS: Final = (
         "activities/tool/run_tool.py",
         "        changed = None if call.digest is None else _changed(call, call.digest, arguments)\n",
         "        changed = None\n",
-        "tests/spec/test_o_identity.py::test_o1_an_input_that_was_tampered_with_runs_nothing",
+        "tests/approvals/test_identity.py::test_an_input_that_was_tampered_with_runs_nothing",
     ),
     Mutant(
         "positional request ids",
         "workflows/state/run_state.py",
         "            new_id=lambda: str(workflow.uuid4()),\n",
-        '            new_id=lambda: f"request-{len(self.ledger.entries)}",\n',
-        "tests/security/test_xb5_old_decisions.py::test_xb5_a_new_run_of_the_same_id_takes_no_decision_of_the_one_before",
+        '            new_id=lambda: f"request-{len(self.ledger.book.entries)}",\n',
+        "tests/approvals/test_old_decisions.py::test_a_new_run_of_the_same_id_takes_no_decision_of_the_one_before",
     ),
     Mutant(
         "a cancelled tool is not waited for",
@@ -67,14 +67,14 @@ MUTANTS: Final = (
         """        retry_policy=ONE_ATTEMPT if effect == "at_most_once" else _several_attempts(retry),
         cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
 """,
-        "tests/spec/test_k_cancellation.py::test_xf6_what_finishes_despite_a_cancel_is_kept",
+        "tests/cancellation/test_cancellation.py::test_what_finishes_despite_a_cancel_is_kept",
     ),
     Mutant(
         "no begun mark",
         "activities/tool/run_tool.py",
         "self._runtime.beats.kept(begun.details(), body.stop, renewed=renewed)",
         "self._runtime.beats.kept([], body.stop, first=False)",
-        "tests/crash/test_p4_in_doubt.py::test_p4_an_ungated_call_killed_in_the_middle_is_told_to_the_model",
+        "tests/crash/test_in_doubt.py::test_an_ungated_call_killed_in_the_middle_is_told_to_the_model",
     ),
     Mutant(
         "a heartbeat without details",
@@ -83,7 +83,7 @@ MUTANTS: Final = (
         "        request = RecordActivityTaskHeartbeatRequest(\n"
         "            namespace=beat.request.namespace, task_token=beat.request.task_token\n"
         "        )\n",
-        "tests/spec/test_progress.py::test_progress_is_read_while_the_tool_runs",
+        "tests/tools/test_progress.py::test_progress_is_read_while_the_tool_runs",
     ),
     Mutant(
         "a cache by offset",
@@ -98,21 +98,21 @@ MUTANTS: Final = (
         "workflows/host.py",
         'f"{name}decide", update(decider.decide), validator=decider.refuse)',
         'f"{name}decide", update(decider.decide))',
-        "tests/security/test_xc2_updates.py::test_xc2_no_update_can_break_a_run",
+        "tests/bounds/test_hostile_updates.py::test_no_update_can_break_a_run",
     ),
     Mutant(
         "a decode that raises",
         "encryption/converter.py",
         "            return Undecodable(type(error).__name__)\n",
         "            raise\n",
-        "tests/security/test_xc1_signals.py::test_xc1_no_signal_can_break_a_run",
+        "tests/bounds/test_hostile_signals.py::test_no_signal_can_break_a_run",
     ),
     Mutant(
         "a type of error is retried that must not be",
         "workflows/tasks/timeouts.py",
         'NEVER_RETRIED: Final = ["PayloadsTooLarge", "TypeError", "ValidationError"]',
         "NEVER_RETRIED: Final[list[str]] = []",
-        "tests/security/test_xd1_sizes.py::test_xd1_what_a_codec_makes_too_large_is_done_once",
+        "tests/bounds/test_sizes.py::test_what_a_codec_makes_too_large_is_done_once",
     ),
     Mutant(
         "state restored after the first messages",
@@ -120,23 +120,23 @@ MUTANTS: Final = (
         "        self._host.refuse_other_signals()\n",
         "        self._host.refuse_other_signals()\n"
         "        ledger = self._host._state.ledger\n"
-        "        asyncio.get_running_loop().call_soon(setattr, ledger, 'entries', ledger.entries)\n"
-        "        ledger.entries = {}\n",
-        "tests/spec/test_continue_as_new.py::test_decisions_that_race_a_crossing_count_once",
+        "        asyncio.get_running_loop().call_soon(setattr, ledger.book, 'entries', ledger.book.entries)\n"
+        "        ledger.book.entries = {}\n",
+        "tests/history/test_continue_as_new.py::test_decisions_that_race_a_crossing_count_once",
     ),
     Mutant(
         "a deadline by timer alone",
         "workflows/ledger/entry.py",
         "    if deadline is not None and now >= deadline and not",
         "    if deadline is not None and not now and not",
-        "tests/spec/test_p_long_waits.py::test_p3_an_approval_that_comes_late_does_not_count",
+        "tests/approvals/test_long_waits.py::test_an_approval_that_comes_late_does_not_count",
     ),
     Mutant(
         "a request that is decided twice",
         "workflows/ledger/entry.py",
-        '    if entry.state not in ("open", "checking"):\n',
-        "    if not entry.state:\n",
-        "tests/security/test_xc2_updates.py::test_xc2_a_decision_counts_once",
+        "    if not entry.waits:\n        raise _closed(entry)\n",
+        "",
+        "tests/bounds/test_hostile_updates.py::test_a_decision_counts_once",
     ),
     Mutant(
         "a signature that counts for another request",
@@ -149,56 +149,56 @@ MUTANTS: Final = (
     known = {name: signature[name] for name in ("kid", "at", "method")}
     covered: JsonObject = {**said, **place.to_wire(), **known, "v": STATEMENT}
 """,
-        "tests/security/test_xk1_signed_decisions.py::test_xk1_an_attack_on_a_signed_decision_is_refused",
+        "tests/security/test_signed_decisions.py::test_an_attack_on_a_signed_decision_is_refused",
     ),
     Mutant(
         "a validator that verifies nothing",
         "workflows/handlers/decide.py",
         "            refuse_unverified(self._state, decision)\n",
         "",
-        "tests/security/test_xk1_signed_decisions.py::test_xk1_an_attack_on_a_signed_decision_is_refused",
+        "tests/security/test_signed_decisions.py::test_an_attack_on_a_signed_decision_is_refused",
     ),
     Mutant(
         "no proof before an effect",
         "activities/tool/run_tool.py",
         "            problem = Proving(call, tool.approval, arguments, self._runtime.trusted).problem(proofs)\n",
         "            problem = None if Proving else proofs\n",
-        "tests/security/test_xh_signed_channels.py::test_xk1_an_approval_from_before_keys_came_runs_nothing",
+        "tests/security/test_signed_channels.py::test_an_approval_from_before_keys_came_runs_nothing",
     ),
     Mutant(
         "a codec that raises",
         "encryption/codec.py",
         "            return Undecodable(problem, True, error.key)\n",
         "            raise\n",
-        "tests/security/test_xl2_keys.py::test_xl2_a_signal_under_an_unknown_key_says_the_same_for_ever",
+        "tests/security/test_keys.py::test_a_signal_under_an_unknown_key_says_the_same_for_ever",
     ),
     Mutant(
         "a retry that takes over what has been done since",
         "workflows/handlers/decode.py",
         " and not info.cron_schedule and info.attempt == 1\n",
         "\n",
-        "tests/spec/test_continue_as_new.py::test_o2_a_retry_of_ones_own_workflow_takes_over_nothing",
+        "tests/history/test_continue_as_new.py::test_a_retry_of_ones_own_workflow_takes_over_nothing",
     ),
     Mutant(
         "heartbeats of a tool's own go out",
         "worker/parts.py",
         "        if OUR_BEAT.get() or not activity",
         "        if OUR_BEAT or not activity",
-        "tests/spec/test_begun_mark.py::test_heartbeats_of_a_tools_own_never_erase_the_mark",
+        "tests/effects/test_begun_mark.py::test_heartbeats_of_a_tools_own_never_erase_the_mark",
     ),
     Mutant(
         "a header that cannot be read raises",
-        "encryption/sealing.py",
+        "encryption/sealed_payload.py",
         '_UNREAD: Final = b"binary/null"',
         '_UNREAD: Final = b"binary/unread"',
-        "tests/security/test_xl1_beside_histories.py::test_xl3_headers_are_encrypted_and_read_where_they_go",
+        "tests/security/test_beside_histories.py::test_headers_are_encrypted_and_read_where_they_go",
     ),
     Mutant(
         "tasks without a mark",
         "workflows/tasks/marks.py",
-        "        if self.on:\n            self.made()\n            workflow.upsert_memo({MEMO_LOG: []})\n",
+        "        self.made()\n        workflow.upsert_memo({MEMO_LOG: []})\n",
         "        return\n",
-        "tests/spec/test_task_boundaries.py::"
-        "test_xg6_two_results_that_change_nothing_and_a_decision_replay_in_their_order[cached]",
+        "tests/history/test_task_boundaries.py::"
+        "test_two_results_that_change_nothing_and_a_decision_replay_in_their_order",
     ),
 )

@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from _evidence import logged
 from handfast import Agent, Fail, FinalOutput, InputGuardrail, Run, handoff, question, tool
 from handfast.testing import Lab, Reply, call, refusal, text
+from support.evidence import logged
 
 DONE = Reply(text("done"))
 

@@ -24,8 +24,6 @@ from temporalio.testing import WorkflowEnvironment
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from _evidence import logged  # noqa: E402
-from _signing import ring, signed  # noqa: E402
 from handfast import (  # noqa: E402
     Agent,
     Answer,
@@ -52,7 +50,9 @@ from handfast.server import EmbeddedServer, find_binary  # noqa: E402
 from handfast.testing import Compacted, Fail, Gate, Hang, Lab, Reply, call, mcp_approval, refusal, text  # noqa: E402
 from handfast.workflows.tasks import timeouts  # noqa: E402
 from replay import asked  # noqa: E402
-from replay.two_runs import TwoRuns  # noqa: E402
+from support.evidence import logged  # noqa: E402
+from support.signing import ring, signed  # noqa: E402
+from support.two_runs import TwoRuns  # noqa: E402
 
 RELEASE = version("handfast")
 DONE = Reply(text("done"))
@@ -381,7 +381,7 @@ async def sent(lab: Lab, run: Run) -> None:
     await run.send("be quick", message_id="m2")
     await handle.signal("send", "and quiet")
     await handle.signal("send", {"text": ""})
-    await until(lab, run, "marker_recorded_event_attributes")
+    await logged(lab, run, "message_refused", 1)
 
 
 async def until_settled(lab: Lab, run: Run) -> None:

@@ -18,7 +18,7 @@ from handfast.payloads.requests import MEMO_LOG, RequestKind, Transition
 from handfast.workflows.frame.frame import CallState, Phase
 from handfast.workflows.state.run_state import RunState
 from replay.record import SCENES
-from replay.two_runs import TwoRuns
+from support.two_runs import TwoRuns
 
 KINDS = [each.model_fields["kind"].default for each in get_args(Evaluation)]
 """What user code can be asked."""
@@ -48,7 +48,7 @@ PASSED_THROUGH = {
 """Phases and states in which nothing is waited for; one that is waited in belongs into a scene instead."""
 
 
-async def test_xg1_every_wait_state_is_recorded_and_replays(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_wait_state_is_recorded_and_replays(monkeypatch: pytest.MonkeyPatch) -> None:
     """XG1: all recorded histories of every release replay on today's code, and among what they wait in is every kind of
     request, every phase of a loop and every state of a call that there is; sessions, a user's own workflow, a fresh
     history with open requests and the archiving too."""
@@ -59,7 +59,7 @@ async def test_xg1_every_wait_state_is_recorded_and_replays(monkeypatch: pytest.
         """Note where a workflow stands at the end of each task, which is where it waits."""
         waited.update(frame.phase for frame in state.frames)
         waited.update(call.state for frame in state.frames for call in frame.calls)
-        waited.update(request.kind for request in state.ledger.open_requests())
+        waited.update(request.kind for request in state.ledger.book.open_requests())
         publish(state)
 
     async def histories() -> AsyncIterator[WorkflowHistory]:
@@ -88,7 +88,7 @@ def plain(payload: dict[str, Any]) -> Any:
     return json.loads(base64.b64decode(payload.get("data", "")) or b"null")
 
 
-def test_xg1_what_comes_between_a_request_and_its_effect_is_recorded() -> None:
+def test_what_comes_between_a_request_and_its_effect_is_recorded() -> None:
     """XG1: among what the recorded histories hold is every question to the user's code and every step of the ledger
     that a call can wait for: changed since its approval, verified, signed, reminded of, escalated, told of."""
     asked = {

@@ -112,6 +112,7 @@ async def answers(address: str) -> bool:
     return True
 
 
+@pytest.mark.quick
 async def test_it_starts_quickly(tmp_path: Path) -> None:
     """A first start, with an empty folder, answers in well under five seconds."""
     began = time.monotonic()

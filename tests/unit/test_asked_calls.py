@@ -7,7 +7,7 @@ import pytest
 from handfast.errors import RequestClosedError
 from handfast.payloads.model_call import PlannedCall
 from handfast.workflows.frame.frame import Call, Frame, asked_call, asking_frame
-from unit.test_carrying import request
+from support.requests import request
 
 
 def loop(frame: str, asked: str | None) -> Frame:

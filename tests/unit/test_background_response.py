@@ -14,7 +14,7 @@ from handfast.models.port import Background, ModelCallError, ModelDelta, ModelRe
 from handfast.models.responses import ResponsesModel
 from handfast.testing import Fail, Gate, Reply, ResponsesServer, text
 from handfast.testing.script import Step
-from unit.test_model_streaming import provider
+from support.provider import provider
 
 LONG = "Seventeen words, so that the scripted server cuts them into a few pieces of text that follow each other."
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from hypothesis import given, strategies as st
 
 from handfast.payloads.remember import Remember
-from handfast.payloads.requests import Approve, Decision, Reject, Request
+from handfast.payloads.requests import Approve, Decision, Reject
 from handfast.workflows.continuation.packs import loose_in, put_pack
 from handfast.workflows.frame.frame import Frame
-from handfast.workflows.ledger.ledger import Ledger
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
+from handfast.workflows.ledger.ledger import Ledger, LedgerState
+from support.requests import NOW, request
 
 
 @given(st.lists(st.booleans(), max_size=12), st.lists(st.booleans(), max_size=12), st.integers(0, 12))
@@ -45,42 +42,24 @@ def test_packs_leave_a_conversation_as_it_was(earlier: list[bool], blocks: list[
     assert frame.seen == (frame.blocks[frame.cursor - 1] if frame.cursor else None)
 
 
-def request(request_id: str) -> Request:
-    """An open request about one tool."""
-    return Request(
-        id=request_id,
-        kind="approval",
-        agent="desk",
-        agent_path=["desk"],
-        tool="wipe",
-        call_id=request_id,
-        arguments={"target": request_id},
-        digest="d",
-        frame="0",
-        turn=1,
-        requested_at=NOW,
-        verdicts=["approve", "reject"],
-    )
-
-
 def test_a_remembered_decision_answers_requests_that_were_taken_along() -> None:
     """Where a run left its history right after it, the open requests are answered in the next one."""
-    ledger, following = Ledger(), Ledger()
+    ledger = Ledger()
     for each in ("first", "second"):
-        ledger.open(request(each))
+        ledger.book.open(request(each))
     ledger.record(Decision(id="first", verdict=Approve(), decided_by="lead", remember=Remember(of="tool")), NOW)
-    following.restore(ledger.carried(()))
+    following = Ledger(LedgerState.model_validate_json(ledger.state.carried(()).model_dump_json()))
     following.answer_siblings(NOW)
-    assert following.open_requests() == []
+    assert following.book.open_requests() == []
 
 
 def test_a_check_that_is_under_way_is_waited_for_although_a_rejection_came_first() -> None:
     """A rejection closes a request whose edit is being checked; until that check is over nothing is quiet."""
     ledger = Ledger()
-    ledger.open(request("one"))
+    ledger.book.open(request("one"))
     edit = Decision(id="one", verdict=Approve(arguments={"target": "other"}), decided_by="editor")
-    ledger.hold(edit)
+    ledger.book.hold(edit)
     ledger.record(Decision(id="one", verdict=Reject(), decided_by="lead"), NOW)
-    assert ledger.busy
+    assert ledger.book.busy
     ledger.release(edit)
-    assert not ledger.busy
+    assert not ledger.book.busy

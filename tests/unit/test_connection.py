@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from handfast.connection import DEFAULT_ADDRESS, connect, connect_config
-from handfast.errors import ConnectionProfileError, ServerUnavailableError
+from handfast.errors import ConnectionProfileError, OtherProjectError, ServerUnavailableError
 from handfast.server import EmbeddedServer
 from handfast.server.state import ServerState, write_state
 
@@ -137,3 +137,40 @@ def test_without_any_hint_it_is_the_usual_local_server(tmp_path: Path) -> None:
     home.mkdir()
     write_state(home, ServerState.of_new_process(2**22 + 1, "127.0.0.1:1", None))
     assert connect_config(None, None) == {"target_host": DEFAULT_ADDRESS}
+
+
+@pytest.fixture(scope="module")
+async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Path, EmbeddedServer]]:
+    """Another project, with a server of its own."""
+    folder = tmp_path_factory.mktemp("shop").resolve()
+    async with await EmbeddedServer.start(folder / ".handfast", 0, ui=False) as server:
+        yield folder, server
+
+
+async def test_another_projects_server_is_never_taken_by_accident(
+    shop: tuple[Path, EmbeddedServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody says which server, another project's on the usual port is left alone: its folder and how to choose
+    it are named. It is taken where somebody does, and in its own folder."""
+    folder, server = shop
+    monkeypatch.setattr("handfast.connection.DEFAULT_ADDRESS", server.address)
+    with pytest.raises(OtherProjectError) as refused:
+        await connect()
+    assert str(refused.value) == (
+        f"the server at {server.address} is that of another project, {folder}; start one for this folder with "
+        f"`handfast dev`, or choose that one with TEMPORAL_ADDRESS={server.address} (`--address`)"
+    )
+    assert isinstance(refused.value, ServerUnavailableError)
+    await connect(server.address)
+    monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
+    await connect()
+    monkeypatch.delenv("TEMPORAL_ADDRESS")
+    (folder / "src").mkdir()
+    monkeypatch.chdir(folder / "src")
+    await connect()
+
+
+async def test_a_plain_server_on_the_usual_port_is_taken(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is no project's, such as one of `temporal server start-dev`, is what that port is for."""
+    monkeypatch.setattr("handfast.connection.DEFAULT_ADDRESS", address)
+    assert (await connect()).service_client.config.target_host == address

@@ -80,7 +80,7 @@ def accepted(store: Store, items: Sequence[Item]) -> bool:
 
 
 @given(conversations(), st.integers(1, 12), st.integers(1, 5), st.integers(1, 400))
-def test_f6_whatever_is_cut_off_the_rest_is_a_conversation(
+def test_whatever_is_cut_off_the_rest_is_a_conversation(
     made: tuple[list[Item], Store], items_kept: int, turns: int, tokens: int
 ) -> None:
     """F6: at each position that may be cut at, and under each limit, the API takes what is left: no output without its
@@ -105,7 +105,7 @@ def test_f6_whatever_is_cut_off_the_rest_is_a_conversation(
 
 
 @given(conversations(), st.data())
-def test_f7_what_a_filter_leaves_keeps_reasoning_with_its_calls(
+def test_what_a_filter_leaves_keeps_reasoning_with_its_calls(
     made: tuple[list[Item], Store], data: st.DataObject
 ) -> None:
     """F7: whatever a handoff's filter takes out of a conversation, the API takes the rest: reasoning goes with the only

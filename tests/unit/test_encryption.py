@@ -13,17 +13,17 @@ from hypothesis import given, strategies as st
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter, WorkflowSerializationContext
 
-from _clear import ring
-from _encrypting import SealingCodec
 from handfast import Keyring
 from handfast.encryption.codec import EncryptionCodec, encrypted
 from handfast.encryption.converter import tolerant
 from handfast.encryption.keyring import keyring_named
-from handfast.encryption.sealing import KEY, WORKFLOW
+from handfast.encryption.sealed_payload import KEY, WORKFLOW
 from handfast.errors import DefinitionError, KeyMissingError, PayloadUnreadableError, SealBrokenError
 from handfast.payloads.undecodable import Undecodable
 from handfast.storage.artifacts import FolderStore
 from handfast.storage.sealed_store import SealedStore
+from support.clear import ring
+from support.encryption import SealingCodec
 
 HERE = WorkflowSerializationContext(namespace="default", workflow_id="w1")
 THERE = WorkflowSerializationContext(namespace="default", workflow_id="w2")
@@ -80,7 +80,7 @@ def _bound(payload: Payload) -> bytes:
     ),
     st.binary(max_size=200),
 )
-async def test_xc1_decoding_never_raises(metadata: dict[str, bytes], data: bytes) -> None:
+async def test_decoding_never_raises(metadata: dict[str, bytes], data: bytes) -> None:
     """XC1: whatever somebody sends becomes a sentinel that no handler takes for an argument, and never an error that
     would stop a workflow."""
     payload = Payload(metadata=metadata, data=data)

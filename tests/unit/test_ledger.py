@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import timedelta
 
 import pytest
 
@@ -15,62 +14,23 @@ from handfast.errors import (
     UnknownRequestError,
 )
 from handfast.payloads.remember import Remember
-from handfast.payloads.requests import Approve, Decision, GiveUp, Ran, Reject, Request, RunAgain, Verdict
+from handfast.payloads.requests import Approve, GiveUp, Ran, Reject, RunAgain, Verdict
 from handfast.workflows.ledger.ledger import Ledger, LedgerState
-
-NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
-LATER: Final = NOW + timedelta(hours=1)
+from support.books import LATER, NOW, book, decision, request, take
 
 
-def request(request_id: str = "r1", **changes: Any) -> Request:
-    """A request as the workflow opens it."""
-    fields: dict[str, Any] = {
-        "id": request_id,
-        "kind": "approval",
-        "agent": "desk",
-        "agent_path": ["desk"],
-        "tool": "wipe",
-        "arguments": {"target": "temp"},
-        "digest": f"v1:{request_id}",
-        "frame": "0",
-        "turn": 1,
-        "requested_at": NOW,
-        "verdicts": ["approve", "reject", "answer"],
-    }
-    return Request(**{**fields, **changes})
-
-
-def decision(verdict: Verdict, by: str = "lead", request_id: str = "r1", **fields: Any) -> Decision:
-    """A decision on a request."""
-    return Decision(id=request_id, verdict=verdict, decided_by=by, **fields)
-
-
-def book(*requests: Request) -> Ledger:
-    """A ledger with open requests."""
-    ledger = Ledger()
-    for each in requests or (request(),):
-        ledger.open(each)
-    return ledger
-
-
-def take(ledger: Ledger, made: Decision, now: datetime = NOW) -> Any:
-    """Check and record, as the handlers do."""
-    ledger.check(made, now)
-    return ledger.record(made, now)
-
-
-def test_p8_a_vote_counts_only_before_the_deadline() -> None:
+def test_a_vote_counts_only_before_the_deadline() -> None:
     """P8: one of two approvals in time is none: the second one is refused, and the default applies."""
     ledger = book(request(quorum=2, deadline=LATER))
     assert take(ledger, decision(Approve(), "ann")).open
     with pytest.raises(DeadlinePassedError):
         take(ledger, decision(Approve(), "bob"), LATER)
-    [entry] = ledger.expire(LATER)
+    [entry] = ledger.book.expire(LATER)
     assert (entry.state, entry.verdict) == ("expired", Reject(reason="Nobody decided in time."))
 
 
 @pytest.mark.parametrize("late", [RunAgain(), Ran()])
-def test_p4_a_late_word_runs_nothing_again(late: Verdict) -> None:
+def test_a_late_word_runs_nothing_again(late: Verdict) -> None:
     """P4: past the deadline of a call in doubt nobody runs it again or says that it ran; to give up still counts, and
     is what silence becomes."""
     ledger = book(
@@ -80,11 +40,11 @@ def test_p4_a_late_word_runs_nothing_again(late: Verdict) -> None:
     with pytest.raises(DeadlinePassedError):
         take(ledger, decision(late), LATER)
     take(ledger, decision(GiveUp(), request_id="r2"), LATER)
-    [entry] = ledger.expire(LATER)
+    [entry] = ledger.book.expire(LATER)
     assert (entry.request.id, entry.state, entry.verdict) == ("r1", "expired", GiveUp())
 
 
-def test_b6_the_second_decision_reads_who_decided() -> None:
+def test_the_second_decision_reads_who_decided() -> None:
     """B6: the first valid decision wins; the second is told by whom, how and when it was decided."""
     ledger = book()
     take(ledger, decision(Approve(), "ann"))
@@ -93,44 +53,43 @@ def test_b6_the_second_decision_reads_who_decided() -> None:
     assert (refused.value.facts["closed_by"], refused.value.facts["verdict"]) == ("ann", "approve")
 
 
-def test_xb1_what_was_recorded_is_not_said_to_be_refused() -> None:
+def test_what_was_recorded_is_not_said_to_be_refused() -> None:
     """XB1: a decision that came twice, and could not be verified the second time, is still told as recorded."""
     ledger = book(request())
     made = decision(Approve(), decision_id="d-1")
     take(ledger, made)
     ledger.refuse(made, KeysUnavailableError("nobody could verify it", request="r1"), NOW)
-    assert ledger.outcome("d-1").state == "recorded"
-    again = ledger.repeated(made)
+    assert ledger.outcomes.of("d-1").state == "recorded"
+    again = ledger.receipt_of(made)
     assert again is not None
     assert again.duplicate
 
 
-def test_xk1_nobody_takes_a_decision_id_by_what_is_refused() -> None:
+def test_nobody_takes_a_decision_id_by_what_is_refused() -> None:
     """XK1: in a run that takes signed decisions, a stranger's signal under the id of one to come keeps it from
     nobody."""
     ledger = book(request())
-    ledger.signed = True
+    ledger.state.signed = True
     stranger = decision(Approve(), by="mallory", request_id="r9", decision_id="d-1")
     with pytest.raises(UnknownRequestError) as refused:
         ledger.check(stranger, NOW)
     ledger.refuse(stranger, refused.value, NOW)
-    assert ledger.repeated(decision(Approve(), decision_id="d-1")) is None
+    assert ledger.receipt_of(decision(Approve(), decision_id="d-1")) is None
 
 
-def test_xk4_a_standing_approval_ends_when_it_said() -> None:
+def test_a_standing_approval_ends_when_it_said() -> None:
     """XK4: a decision that is remembered for two calls answers two, waiting ones among them, in a fresh history too;
     one that is remembered until a time none from then on; one that would be over at once is refused."""
     ledger = book(request(), request("r2"))
     take(ledger, decision(Approve(), remember=Remember(of="tool", uses=2)))
     ledger.answer_siblings(NOW)
-    assert ledger.entries["r2"].state == "decided"
-    after = Ledger()
-    after.restore(LedgerState.model_validate_json(ledger.carried(()).model_dump_json()))
+    assert ledger.book.entries["r2"].state == "decided"
+    after = Ledger(LedgerState.model_validate_json(ledger.state.carried(()).model_dump_json()))
     answered = [after.recall(request(f"r{number}"), {}, f"c{number}", NOW) is not None for number in (3, 4)]
     assert answered == [True, False]
-    after.open(request("r4"))
+    after.book.open(request("r4"))
     after.answer_siblings(NOW)
-    assert after.waits("r4")
+    assert after.book.waits("r4")
 
     with pytest.raises(RememberRefusedError, match="has passed"):
         take(after, decision(Approve(), request_id="r4", remember=Remember(of="tool", until=NOW)))
@@ -138,4 +97,4 @@ def test_xk4_a_standing_approval_ends_when_it_said() -> None:
     just_before = LATER - timedelta(milliseconds=1)
     assert after.recall(request("r5"), {}, "c5", just_before) is not None
     assert after.recall(request("r6"), {}, "c6", LATER) is None
-    assert len(after.remembered) == 1
+    assert len(after.standing) == 1

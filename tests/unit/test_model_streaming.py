@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import openai
 import pytest
@@ -13,6 +11,7 @@ from handfast.models.port import ModelAnswer, ModelCallError, ModelDelta, ModelR
 from handfast.models.responses import ResponsesModel
 from handfast.models.streaming import EventDecoder
 from handfast.testing import Drop, Pause, Reply, ResponsesServer, call, reasoning, refusal, text
+from support.provider import provider
 
 LONG = "Seventeen words, so that the scripted server cuts them into a few pieces of text that follow each other."
 RICH = Reply(
@@ -27,22 +26,6 @@ async def answer(base_url: str, on_delta: OnDelta | None) -> ModelAnswer:
     request = ModelRequest(model="m", instructions="", items=[message], tools=[tool], on_delta=on_delta)
     async with openai.AsyncOpenAI(base_url=base_url, api_key="test") as client:
         return await ResponsesModel(client).answer(request)
-
-
-@asynccontextmanager
-async def provider(body: bytes, media: str = "text/event-stream") -> AsyncIterator[str]:
-    """A provider that answers anything with these bytes, and hangs up."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        head = f"HTTP/1.1 200 OK\r\ncontent-type: {media}\r\nconnection: close\r\n\r\n"
-        writer.write(head.encode() + body)
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
 
 
 async def test_a_stream_gives_the_answer_that_would_have_come_whole() -> None:

@@ -36,7 +36,7 @@ pytest.skip("nothing here", allow_module_level=True)
 def run_pytest(folder: Path, *arguments: str, value: str) -> subprocess.CompletedProcess[str]:
     """Run pytest on *folder* as a process of its own, with our plugin and without this run's settings."""
     inherited = {name: each for name, each in os.environ.items() if not name.startswith("PYTEST_")}
-    line = [sys.executable, "-m", "pytest", "-p", "xdist", "-p", "_no_skips", "-c", "/dev/null", *arguments]
+    line = [sys.executable, "-m", "pytest", "-p", "xdist", "-p", "support.no_skips", "-c", "/dev/null", *arguments]
     ours = {"HANDFAST_NO_SKIPS": value, "PYTHONPATH": str(TESTS), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return subprocess.run(
         [*line, "--rootdir", str(folder), str(folder)],

@@ -7,13 +7,13 @@ import pytest
 from handfast.errors import AlreadyVotedError, RequesterExcludedError
 from handfast.payloads.people import named, person
 from handfast.payloads.requests import Approve
-from unit.test_ledger import book, decision, request, take
+from support.books import book, decision, request, take
 
 SPELLINGS = ["ann", "Ann", " ann ", "user:ann", "User:ann", "USER: Ann", "ａｎｎ", "ｕｓｅｒ：ann"]  # noqa: RUF001
 
 
 @pytest.mark.parametrize("name", SPELLINGS)
-def test_xb7_one_person_counts_once_however_the_name_is_written(name: str) -> None:
+def test_one_person_counts_once_however_the_name_is_written(name: str) -> None:
     """XB7: case, spaces, width and the prefix make no other person: for a quorum, for who asked, for who may decide."""
     assert person(name) == "ann"
     assert named(name, ["user:ann"])
@@ -25,7 +25,7 @@ def test_xb7_one_person_counts_once_however_the_name_is_written(name: str) -> No
         take(ledger, decision(Approve(), name, "r2"))
 
 
-def test_p8_another_name_is_another_person() -> None:
+def test_another_name_is_another_person() -> None:
     """P8: nothing else is taken off a name, and a group is no person."""
     assert len({person(name) for name in ("ann", "anna", "superuser:ann", "user ann", "user:user:ann")}) == 5
     assert not named("group:ann", ["ann"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from promises_page import HEAD, rows_of, took, written
+from support.promises_page import HEAD, rows_of, took, written
 
 PAGE = f"""# Reliability
 
@@ -18,10 +18,18 @@ PAGE = f"""# Reliability
 | another | table |
 """
 REPORT = """<testsuites><testsuite>
-<testcase name="test_xa1_once" time="1.5"/><testcase name="test_xa3_twice[cached]" time="2.0"/>
-<testcase name="test_p4_late" time="0.6"/><testcase name="test_xl1_sealed" time="0.2"/>
-<testcase name="test_nothing_of_a_row" time="7"/>{}
+<testcase classname="crash.test_it" name="test_once" time="1.5"/>
+<testcase classname="crash.test_it" name="test_twice[many]" time="2.0"/>
+<testcase classname="crash.test_it" name="test_late" time="0.6"/>
+<testcase classname="security.test_sealed" name="test_sealed" time="0.2"/>
+<testcase classname="security.test_sealed" name="test_once" time="7"/>{}
 </testsuite></testsuites>"""
+ROWS = {
+    ("test_it", "test_once"): "XA1",
+    ("test_it", "test_twice"): "XA3",
+    ("test_it", "test_late"): "P4",
+    ("test_sealed", "test_sealed"): "XL1",
+}
 
 
 def report(folder: Path, more: str = "") -> Path:
@@ -32,7 +40,7 @@ def report(folder: Path, more: str = "") -> Path:
 
 def test_a_promise_is_told_by_the_tests_of_its_rows(tmp_path: Path) -> None:
     """Each line of the table says how many tests bear its rows, ranges in full, and how long they took."""
-    page = written(PAGE, took(report(tmp_path)))
+    page = written(PAGE, took(report(tmp_path), ROWS))
     assert "| nothing twice | XA1\N{EN DASH}XA3, P4 | 3 tests in 4 s | [the crash matrix](#matrix) |" in page
     assert "| no secret | XL1 | 1 test in 1 s | |" in page
     assert page.endswith("| another | table |\n")
@@ -41,11 +49,11 @@ def test_a_promise_is_told_by_the_tests_of_its_rows(tmp_path: Path) -> None:
 
 def test_a_run_with_a_failure_says_nothing(tmp_path: Path) -> None:
     """Where a test has failed, no figure is written."""
-    with pytest.raises(SystemExit, match="test_xb1_once failed"):
-        took(report(tmp_path, '<testcase name="test_xb1_once" time="1"><failure/></testcase>'))
+    with pytest.raises(SystemExit, match="test_late failed"):
+        took(report(tmp_path, '<testcase classname="x" name="test_late" time="1"><failure/></testcase>'), ROWS)
 
 
 def test_a_row_that_no_test_of_the_run_bears_is_named(tmp_path: Path) -> None:
     """A promise without a test in the run has no figure, and that is said."""
     with pytest.raises(SystemExit, match="no test of the run bears XM6"):
-        written(PAGE.replace("XL1", "XM6"), took(report(tmp_path)))
+        written(PAGE.replace("XL1", "XM6"), took(report(tmp_path), ROWS))

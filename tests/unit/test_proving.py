@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from _signing import ring
 from handfast import Approve, Decision, Remember, Signer
 from handfast.activities.tool.proofs import Proving
 from handfast.payloads.model_call import Origin
@@ -15,10 +14,11 @@ from handfast.payloads.proofs import Proofs
 from handfast.payloads.signed import About, Place
 from handfast.payloads.tool_call import ToolCall
 from handfast.signing.trusted_keys import SKEW
+from support.signing import ring
 
 
 @pytest.mark.parametrize(("ago", "proven"), [(timedelta(0), True), (SKEW + timedelta(seconds=5), False)])
-def test_xk4_a_standing_approval_that_has_ended_proves_nothing(ago: timedelta, *, proven: bool) -> None:
+def test_a_standing_approval_that_has_ended_proves_nothing(ago: timedelta, *, proven: bool) -> None:
     """XK4: right before the body a worker sees by its own clock that a remembered decision has ended."""
     signer = Signer.generate()
     remember = Remember(of="tool", until=datetime.now(UTC) - ago)

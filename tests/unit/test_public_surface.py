@@ -67,7 +67,13 @@ PUBLIC: Final = (
     "MaxTurns",
     "McpCall",
     "MessageReceipt",
+    "ModelAnswer",
+    "ModelCallError",
+    "ModelDelta",
     "ModelEnd",
+    "ModelInput",
+    "ModelPort",
+    "ModelRequest",
     "ModelStart",
     "NestedRun",
     "Notification",
@@ -100,6 +106,7 @@ PUBLIC: Final = (
     "StopAt",
     "Text",
     "Tool",
+    "ToolArguments",
     "ToolContext",
     "ToolEnd",
     "ToolInputGuardrail",
@@ -127,10 +134,10 @@ PUBLIC: Final = (
     "web_search",
 )
 PUBLIC_IN_TESTING: Final = (
-    *("Compacted", "Delay", "Drop", "Fail", "Gate", "Hang", "Lab", "Pause", "Reply", "ResponsesServer", "Script"),
-    *("When", "call", "code_interpreter_item", "compaction", "custom_call", "fetch_histories", "file_search_item"),
-    *("image_generation_item", "mcp_approval", "mcp_call_item", "mcp_tools_item", "raw", "reasoning", "refusal"),
-    *("replay", "text", "web_search_item"),
+    *("Compacted", "Delay", "Drop", "Fail", "Gate", "Hang", "Lab", "LabTimeoutError", "Pause", "Reply"),
+    *("ResponsesServer", "Script", "Verbatim", "When", "call", "code_interpreter_item", "compaction", "custom_call"),
+    *("fetch_histories", "file_search_item", "image_generation_item", "mcp_approval", "mcp_call_item"),
+    *("mcp_tools_item", "raw", "reasoning", "refusal", "replay", "text", "web_search_item"),
 )
 SURFACE: Final = [(handfast, name) for name in PUBLIC] + [(handfast.testing, name) for name in PUBLIC_IN_TESTING]
 

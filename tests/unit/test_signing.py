@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from _signing import trusted, write_ring
 from handfast import Approve, Decision, Signer, TrustedKeys
 from handfast.errors import (
     ClockSkewError,
@@ -22,6 +21,7 @@ from handfast.errors import (
 )
 from handfast.payloads.requests import Reject
 from handfast.payloads.signed import Place, about
+from support.signing import trusted, write_ring
 
 PLACE = Place(namespace="default", workflow="ticket-7", run="0198b7f2-6f5c-7d1a-9a53-0e8f4d1a2b3c")
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

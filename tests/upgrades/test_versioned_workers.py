@@ -9,12 +9,12 @@ from temporalio.client import WorkflowHistory
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.service import RPCError
 
-from cli.conftest import Cli
-from conftest import Effects, MakeLab
 from handfast import Agent, tool
 from handfast.testing import Lab, Reply, Script, When, call
 from handfast.worker import make_worker
-from spec.test_a_parallel_approvals import DONE
+from support.commands import Cli
+from support.desk import DONE
+from support.labs import Effects, MakeLab
 
 TWO = """
 from handfast import Agent, tool

@@ -17,6 +17,7 @@ from handfast.errors import TargetError
 from handfast.payloads.base import problems_of
 from handfast.worker import load_plugin
 from handfast.worker.plugin import HandfastPlugin
+from handfast.worker.runner import import_failed
 
 PROJECT: Final = "pyproject.toml"
 TABLE: Final = "tool.handfast"
@@ -111,7 +112,7 @@ def import_agents(target: str) -> HandfastPlugin:
     except (TargetError, asyncio.CancelledError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        raise _import_failed(target, error) from error
+        raise import_failed(target, error) from error
 
 
 def _workflow(target: str) -> type:
@@ -121,11 +122,7 @@ def _workflow(target: str) -> type:
     except (asyncio.CancelledError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        raise _import_failed(target, error) from error
+        raise import_failed(target, error) from error
     if not isinstance(found, type) or not hasattr(found, "__temporal_workflow_definition"):
         raise TargetError(target, "it is no workflow; name a class with @workflow.defn as MODULE:NAME")
     return found
-
-
-def _import_failed(target: str, error: BaseException) -> TargetError:
-    return TargetError(target, f"importing it failed: {type(error).__name__}: {error}")

@@ -14,7 +14,7 @@ from rich.text import Text
 from handfast.cli.output import one_line
 from handfast.cli.show import print_request, takes_form
 from handfast.cli.tables import utc_now
-from handfast.client.decide import Deciding
+from handfast.client.execution import Execution
 from handfast.errors import AnswerRefusedError, JsonProfileError, RefusalError
 from handfast.payloads.json_profile import parse_json
 from handfast.payloads.requests import Answer, Approve, Reject, Request, Verdict
@@ -36,7 +36,7 @@ class Waiting(Protocol):
 class Asker:
     """Shows each approval with its tool and arguments, and takes a yes or no; each question, and takes an answer."""
 
-    def __init__(self, run: Deciding, console: Console, by: str) -> None:
+    def __init__(self, run: Execution, console: Console, by: str) -> None:
         """Ask on *console*; decisions are recorded as made by *by*."""
         self._run = run
         self._console = console

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,8 +19,9 @@ from handfast.cli.output import json_text, say, visible, warn
 from handfast.cli.place import handfast
 from handfast.cli.terminal import console
 from handfast.cli.watch import Watcher
-from handfast.client.events import Item
-from handfast.client.session import Session, Turn
+from handfast.client.merge import Item
+from handfast.client.session import Session
+from handfast.client.turn import Turn
 from handfast.errors import RefusalError
 from handfast.payloads.events import RunEvent
 from handfast.payloads.json_profile import JsonValue
@@ -102,7 +103,7 @@ class TurnWatcher(Watcher):
         super().__init__(session, out, ask_as)
         self._turn = turn
 
-    def _items(self, after: str | None) -> AsyncIterator[Item]:
+    def _items(self, after: str | None) -> AsyncGenerator[Item]:
         return self._turn.stream(after)
 
     def _line(self, event: RunEvent) -> Text | None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from typing import Final, cast
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -21,7 +20,6 @@ from handfast.cli.tables import arguments_text
 from handfast.cli.terminal import cell, console
 from handfast.cli.words import Words
 from handfast.client.client import Handfast
-from handfast.client.events import Item
 from handfast.client.run import Run
 from handfast.client.trouble import trouble_of
 from handfast.encryption.converter import of_workflow
@@ -70,7 +68,7 @@ class Follower:
             WaitingForPeople: A person is needed, and *leave_for_people*.
             RunNotFoundError: The server does not know the run.
         """
-        reading = asyncio.create_task(self._read())
+        reading = asyncio.create_task(self._follow_history())
         listening = asyncio.create_task(self._listen())
         self._say(f"run {self._run.id}")
         self._watch()
@@ -89,7 +87,7 @@ class Follower:
                 task.cancel()
             await asyncio.gather(reading, listening, return_exceptions=True)  # what matters was raised above
 
-    async def _read(self) -> None:
+    async def _follow_history(self) -> None:
         converter = of_workflow(self._client, self._run.id)
         try:
             described = await current(self._client, self._run.id, None)
@@ -103,7 +101,7 @@ class Follower:
         """Take in what is being written, for a person to see."""
         if self._words is None:
             return
-        async with aclosing(cast("AsyncGenerator[Item]", self._run.stream())) as items:
+        async with aclosing(self._run.stream()) as items:
             async for item in items:
                 self._words.take(item)
 

@@ -17,7 +17,7 @@ from handfast.cli.place import handfast
 from handfast.cli.show import answer_text
 from handfast.client.client import Handfast
 from handfast.client.run import Run
-from handfast.client.start import UNSET
+from handfast.definitions.schema.arguments import UNSET
 from handfast.errors import HandfastError, RunCancelledError, RunFailedError, WaitingForPeople
 from handfast.payloads.base import problems_of
 from handfast.payloads.json_profile import JsonObject

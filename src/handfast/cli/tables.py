@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Final
 
 from rich.table import Table
@@ -127,26 +128,29 @@ def shortest_unique(ids: Sequence[str]) -> int:
 
 
 def ago(then: datetime, now: datetime) -> str:
-    """How long ago, in words."""
-    return f"{_span(now - then)} ago"
+    """Say how long ago, in the largest unit."""
+    seconds = max(int((now - then).total_seconds()), 0)
+    for unit, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= unit:
+            return f"{seconds // unit} {name} ago"
+    return f"{seconds} s ago"
 
 
 def until(then: datetime, now: datetime) -> str:
-    """How long until then, in words."""
-    return f"in {_span(then - now)}" if then > now else "passed"
+    """Say how long until then, in the two largest units: rounded down, a deadline would seem nearer than it is."""
+    seconds = (then - now).total_seconds()
+    if seconds <= 0:
+        return "passed"
+    for (unit, name), (part, small) in pairwise(((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))):
+        whole, rest = divmod(round(seconds / part), unit // part)
+        if whole:
+            return f"in {whole} {name} {rest} {small}" if rest else f"in {whole} {name}"
+    return f"in {max(round(seconds), 1)} s"
 
 
 def utc_now() -> datetime:
     """The clock of this machine."""
     return datetime.now(UTC)
-
-
-def _span(span: timedelta) -> str:
-    seconds = max(int(span.total_seconds()), 0)
-    for unit, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= unit:
-            return f"{seconds // unit} {name}"
-    return f"{seconds} s"
 
 
 def _table(*headings: str) -> Table:

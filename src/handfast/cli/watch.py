@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from typing import cast
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -21,7 +20,7 @@ from handfast.cli.output import say
 from handfast.cli.place import handfast
 from handfast.cli.terminal import console
 from handfast.cli.words import Words
-from handfast.client.events import Item
+from handfast.client.merge import Item
 from handfast.client.run import Run
 from handfast.client.session import Session
 from handfast.payloads.deltas import Delta, DeltasDiscarded
@@ -78,7 +77,7 @@ class Watcher:
         """Show everything until the run has ended."""
         if after is not None:
             self.pending = {request.id: request for request in await self._run.pending()}
-        reading = asyncio.create_task(self._read(after))
+        reading = asyncio.create_task(self._take_all(after))
         self._show_words()
         try:
             while not reading.done() or self._lines:
@@ -95,16 +94,16 @@ class Watcher:
                 await reading
         return exits.OK
 
-    async def _read(self, after: str | None) -> None:
+    async def _take_all(self, after: str | None) -> None:
         try:
-            async with aclosing(cast("AsyncGenerator[Item]", self._items(after))) as items:
+            async with aclosing(self._items(after)) as items:
                 async for item in items:
                     self._take(item)
                     self._changed.set()
         finally:
             self._changed.set()
 
-    def _items(self, after: str | None) -> AsyncIterator[Item]:
+    def _items(self, after: str | None) -> AsyncGenerator[Item]:
         return self._run.stream(after)
 
     def _line(self, event: RunEvent) -> Text | None:

@@ -7,7 +7,7 @@ from typing import Final
 from rich.text import Text
 
 from handfast.cli.output import one_line
-from handfast.client.events import Item
+from handfast.client.merge import Item
 from handfast.payloads.deltas import Delta, DeltasDiscarded
 from handfast.payloads.events import (
     AgentFinished,

@@ -25,7 +25,7 @@ from temporalio.exceptions import FailureError
 
 from handfast.errors import HistoryUnreadableError, PayloadUnreadableError
 from handfast.history.reader import requests_in_memo
-from handfast.temporal.polling import ACTIVITIES, WORKFLOWS, versions_polling
+from handfast.temporal.pollers import ACTIVITIES, WORKFLOWS, versions_polling
 from handfast.temporal.visibility import AGENT_KEY
 
 ATTEMPTS: Final = 4

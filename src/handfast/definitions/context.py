@@ -6,15 +6,22 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic
+from typing import Any, Generic, TypeAlias
 
 from typing_extensions import TypeVar
 
 from handfast.payloads.json_profile import JsonObject
 
-__all__ = ["RunContext", "ToolContext"]
+__all__ = ["RunContext", "ToolArguments", "ToolContext"]
 
 C = TypeVar("C", default=Any)
+
+ToolArguments: TypeAlias = Any
+"""The arguments of a call, as rules and checks are given them: an attribute for each of the tool's parameters.
+
+A pydantic model that is made of the tool's signature, which no type checker can know: whoever tests a rule may call it
+with any object that has the attributes.
+"""
 
 
 @dataclass(slots=True, kw_only=True)

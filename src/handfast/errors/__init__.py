@@ -20,9 +20,11 @@ from handfast.errors.calls import (
 )
 from handfast.errors.definitions import (
     DefinitionError,
+    ModelClientMissingError,
     TargetError,
     UnknownAgentError,
     UnknownToolError,
+    UsageError,
 )
 from handfast.errors.runs import (
     HistoryExpiredError,
@@ -32,15 +34,18 @@ from handfast.errors.runs import (
     RunFailedError,
     RunGoesOnError,
     RunNotFoundError,
+    SignalLimitError,
     UpdateLimitError,
     WaitingForPeople,
 )
 from handfast.errors.server import (
     ConnectionProfileError,
     NamespaceNotFoundError,
+    OtherProjectError,
     PortBusyError,
     SearchAttributesMissingError,
     ServerBinaryMissingError,
+    ServerFailedError,
     ServerStartError,
     ServerUnavailableError,
 )
@@ -122,9 +127,11 @@ __all__ = [
     "MessageConflictError",
     "MessageInvalidError",
     "MessageRefusedError",
+    "ModelClientMissingError",
     "NamespaceNotFoundError",
     "NotAnApproverError",
     "OffsetUnknownError",
+    "OtherProjectError",
     "OutcomeUnknownError",
     "OutputInvalidError",
     "PayloadInvalidError",
@@ -145,10 +152,12 @@ __all__ = [
     "SecretMissingError",
     "SecretUnavailableError",
     "ServerBinaryMissingError",
+    "ServerFailedError",
     "ServerStartError",
     "ServerUnavailableError",
     "SessionClosedError",
     "SessionNotFoundError",
+    "SignalLimitError",
     "SignatureInvalidError",
     "SignerNotAllowedError",
     "SigningKeyRetiredError",
@@ -160,6 +169,7 @@ __all__ = [
     "UnknownRequestError",
     "UnknownToolError",
     "UpdateLimitError",
+    "UsageError",
     "VerdictNotAllowedError",
     "WaitingForPeople",
 ]

@@ -123,6 +123,21 @@ class UpdateLimitError(HandfastError):
         self.run_id = run_id
 
 
+class SignalLimitError(HandfastError):
+    """The server takes no further signal to the run, in the history that it has at present.
+
+    A decision that was refused so was not stored; the update that was tried first may still reach a worker. To decide
+    again under the same `decision_id` is harmless.
+    """
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"{run_id} has had as many signals as the server takes in one history (10,000), and no worker answers; "
+            "start one, and do it again: it goes by update then"
+        )
+        self.run_id = run_id
+
+
 class OffsetUnknownError(HandfastError):
     """The offset is no place in this run's events: it is another run's, or none at all."""
 

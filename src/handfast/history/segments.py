@@ -19,7 +19,7 @@ from handfast.history.chain import current
 from handfast.history.events import project
 from handfast.history.reader import history_of
 from handfast.payloads.events import Continued, RunEvent
-from handfast.temporal.rpc import AWAY, is_missing_namespace, typed_errors
+from handfast.temporal.rpc import AWAY, is_failed, is_missing_namespace, typed_errors
 
 RECONNECT_FOR: Final = timedelta(minutes=10)
 """How long a reader that follows a run waits for a server that is away."""
@@ -173,7 +173,7 @@ class ServerSegments:
             except RPCError as error:
                 away_since = away_since or loop.time()
                 patient = loop.time() - away_since < RECONNECT_FOR.total_seconds()
-                if wait and error.status in AWAY and patient:
+                if wait and patient and (error.status in AWAY or is_failed(error)):
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, RECONNECT_PAUSE[1])
                     continue

@@ -9,14 +9,14 @@ from handfast.payloads.base import Payload
 from handfast.payloads.canonical import sha256_digest
 from handfast.payloads.json_profile import JsonObject
 
-__all__ = ["Binding", "Bound", "difference", "digest_of", "former_digest_of", "text_digest"]
+__all__ = ["Binding", "Bound", "difference", "digest_of", "text_digest"]
 
 
 class Bound(Payload):
     """Where a request stands, by which rule and until when: what its digest covers beyond what it shows by itself.
 
     Attributes:
-        namespace: Of Temporal: the tenant.
+        namespace: Of Temporal: the tenant. None where the run had no model reply yet, which records it.
         workflow: Workflow id.
         run: Run id of the first run under it, stable over continue-as-new.
         schema_digest: Digest of the tool's parameters as the model was offered them, where that is known. Opaque.
@@ -24,7 +24,7 @@ class Bound(Payload):
         deadline: When the request opened. As text, word for word as on the wire; escalation does not change it.
     """
 
-    namespace: str
+    namespace: str | None = None
     workflow: str
     run: str
     schema_digest: str | None = None
@@ -65,15 +65,6 @@ def difference(digest: str, binding: Binding, arguments: JsonObject | None, **in
     if digest != digest_of(binding, arguments):
         return "the arguments in hand are not those that were approved"
     return None
-
-
-def former_digest_of(
-    request: str, agent_path: list[str], tool: str | None, arguments: JsonObject | None, run: str
-) -> str:
-    """The digest of requests that older workers opened, without a binding."""
-    return sha256_digest(
-        {"request": request, "agent_path": agent_path, "tool": tool, "arguments": arguments, "run": run}
-    )
 
 
 def text_digest(value: object) -> str:

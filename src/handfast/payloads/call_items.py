@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.json_profile import JsonObject, reparse_json
 
 FUNCTION_CALL: Final = "function_call"
 CUSTOM_CALL: Final = "custom_tool_call"
@@ -37,5 +37,5 @@ def arguments_text(item: Mapping[str, Any]) -> str:
 
 def arguments_of(item: Mapping[str, Any]) -> JsonObject:
     """The decoded arguments of a call whose text was checked when its reply was planned."""
-    arguments: JsonObject = json.loads(arguments_text(item))
+    arguments: JsonObject = reparse_json(arguments_text(item))
     return arguments

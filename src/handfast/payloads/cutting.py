@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Final
+
+from handfast.payloads.json_profile import scrub
+
+REASON_CHARACTERS: Final = 2000
+"""Longest reason that a history takes: the server takes megabytes, which every worker would have to read."""
+
+
+def reason_text(reason: str) -> str:
+    """Return the part of a reason that is recorded: its first 2,000 characters, without lone surrogates."""
+    return scrub(reason[:REASON_CHARACTERS])
 
 
 def cut(text: str, limit: int, remark: str = "") -> tuple[str, int | None]:

@@ -54,13 +54,10 @@ class ModelCall(Payload):
         guard: Name the agent's input guardrails instead of calling the model, where it has some.
         failed: Of the turn before, by call: the type and text of what ended the nested loop that was to answer it. For
             readers of the history.
-        by_reference: An output of the conversation went by reference: the model is offered to read more of it. New in
-            0.1.0.
+        by_reference: An output of the conversation went by reference: the model is offered to read more of it.
         history: The provider keeps the conversation, as far as this says: only what is new is sent.
         stream: What the model writes is told while it writes it, to whoever watches.
         underway: A background response that was begun for this call, and is waited for.
-        binds: The workflow binds requests by all that `Binding` names, where the reply says the namespace. New in
-            0.1.0.
     """
 
     origin: Origin
@@ -74,7 +71,6 @@ class ModelCall(Payload):
     history: KeptHistory | None = None
     stream: bool | None = None
     underway: Underway | None = None
-    binds: bool | None = None
 
 
 class NamedGuardrail(Payload):
@@ -170,8 +166,7 @@ class PlannedCall(Payload):
         doubt: How a person is asked about it, where its outcome is unknown.
         verified: Its tool can find out whether it took effect.
         reads: It reads an output that went by reference, which has to be one of this conversation.
-        revalidates: The tool is asked, when a released call is about to run, whether the approval still holds. New in
-            0.1.0.
+        revalidates: The tool is asked, when a released call is about to run, whether the approval still holds.
         schema_digest: Digest of the tool's parameters as they were offered, where a person is asked.
         arguments_digest: Likewise of the arguments: later code must not read others in the same reply.
     """
@@ -243,27 +238,20 @@ class ModelReply(Payload):
         output_guardrails: Names of those that have to see the output, where this reply may end the run.
         max_tokens: On a probe: the agent's own limit, where it has one.
         max_seconds: On a probe: how long the agent may work, where that is limited.
-        max_open: How many requests of the run may be open when one of its calls is to be asked about; None is no limit,
-            and what older workers said.
+        max_open: How many requests of the run may be open when one of its calls is to be asked about; None is no limit.
         on_limit: On a probe: what follows at a limit; None stands for *fail*.
         after_tools: What follows when its calls are settled; None: the model is asked again.
         max_parallel: How many of its calls may run at once; None is no limit.
         read_from: The first block of the conversation that the model was sent something of; None: none was left out.
         keeps: On a probe: workers keep outside the history what is too large for it.
         underway: There is no reply yet: the provider still makes it.
-        history: What the provider keeps by now; without items and guardrails, the model was not called yet. New in
-            0.1.0.
-        archive: The workers have an archive: the run's history goes there. On a probe, and with input guardrails. New
-            in 0.1.0.
+        history: What the provider keeps by now; without items and guardrails, the model was not called yet.
+        archive: The workers have an archive: the run's history goes there. On a probe, and with input guardrails.
         compact: The conversation has grown so long that it is to be made short.
         notify: The workers have a function that people are told by. Where `archive` is said.
-        namespace: Where this runs, if the call was by a workflow that binds its requests by it. Recorded, as a replay
-            elsewhere has to compute the digests that people were shown.
-        signed: The worker takes signed decisions only: so does the run, from its first reply on that says so. New in
-            0.1.0.
+        namespace: Where this runs. Recorded, as a replay elsewhere has to compute the digests that people were shown.
+        signed: The worker takes signed decisions only: so does the run, from its first reply on that says so.
         run_id: Likewise, of the history that it belongs to: a reset makes another one of it.
-        marks: The worker's workflow tasks leave a command each, and decisions that come again are logged: from the
-            first reply on that says so.
     """
 
     block: str
@@ -296,7 +284,6 @@ class ModelReply(Payload):
     namespace: str | None = None
     signed: bool | None = None
     run_id: str | None = None
-    marks: bool | None = None
 
     @property
     def is_none(self) -> bool:

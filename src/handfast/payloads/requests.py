@@ -85,7 +85,7 @@ class Request(Payload):
             `BudgetFacts`. For *question*: ``schema``, which the answer must satisfy, where it is no text; lists that
             need no worker have ``schema_bytes`` in its place. Where an approval no longer held: ``changed``, a
             `ChangedFacts`.
-        bound: What the digest covers beyond the other fields; None where an older worker opened it.
+        bound: What the digest covers beyond the other fields.
     """
 
     id: str
@@ -116,13 +116,11 @@ class Request(Payload):
     editors: list[str] | None = None
     schedule: list[Scheduled] | None = None
     facts: JsonObject | None = None
-    bound: Bound | None = None
+    bound: Bound
 
     @property
-    def binding(self) -> Binding | None:
+    def binding(self) -> Binding:
         """All that the digest covers besides the arguments, as in ``digest_of(request.binding, arguments)``."""
-        if self.bound is None:
-            return None
         return Binding(
             **self.bound.model_dump(),
             request=self.id,

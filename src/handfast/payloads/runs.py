@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Generic, Literal, cast
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     Field,
     SerializeAsAny,
@@ -26,7 +27,14 @@ from handfast.payloads.json_profile import JsonObject, JsonValue, check_json
 from handfast.payloads.messages import OnMessage
 from handfast.payloads.usage import RequestUsage, Usage
 
-Label = Annotated[str, StringConstraints(pattern=r"^[^=\s]{1,64}$")]
+
+def _label_key(key: str) -> str:
+    if not 0 < len(key) <= 64 or "=" in key or any(char.isspace() for char in key):
+        raise ValueError("a label's key has 1 to 64 characters, without spaces and =")
+    return key
+
+
+Label = Annotated[str, AfterValidator(_label_key)]
 
 RunPhase = Literal["running", "waiting", "idle", "completed", "failed", "cancelled"]
 """*waiting*: at least one request is open. *idle*: an `AgentHost` with nothing to do."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final, Literal, Self
 
 from handfast.payloads.artifacts import Artifact
@@ -24,6 +25,8 @@ RESULT_BYTES = 256 * 1024
 """Largest tool output that enters the history."""
 ERROR_TEXT_BYTES = 8 * 1024
 """Largest error text that enters the history."""
+TOOL_TIMEOUT: Final = timedelta(minutes=10)
+"""Limit for the body of a tool that names none; a plan names only others."""
 
 
 WORKER_BYTES: Final = 256
@@ -88,7 +91,7 @@ class ToolCall(Payload):
     Attributes:
         arguments: Inline arguments, else None with `at` set.
         request: The request that released this call, if a person was asked; `digest` then binds the arguments.
-        binding: What the digest covers besides them; None where an older worker opened the request.
+        binding: What the digest covers besides them; there where `digest` is.
         key: Idempotency key, stable over every attempt of this call.
         stream: Its progress is told to whoever watches.
         proofs: The signed decisions behind it, where the run has some, or has to.
@@ -136,8 +139,7 @@ class ToolOutcome(Payload):
         withheld: What the tool returned, where a guardrail that failed keeps it from the model.
         tripped: Why an output guardrail ends the run.
         known: Of *unknown*: what is known of the attempt that may have taken effect.
-        reset: Where it is *refused* because its run was reset after a person had been asked: the run id by now. New in
-            0.1.0.
+        reset: Where it is *refused* because its run was reset after a person had been asked: the run id by now.
     """
 
     kind: Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused", "unproven"]

@@ -17,9 +17,9 @@ from typing import Final, Self
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from handfast.definitions.schema.arguments import checked_methods
 from handfast.errors import ServerUnavailableError
 from handfast.server.process import (
-    DEFAULT_NAMESPACE,
     AddressTakenError,
     ServerProcess,
     choose_ports,
@@ -32,10 +32,17 @@ from handfast.server.state import (
     ServerState,
     exclusive,
     forget_state,
+    project_folder,
     read_state,
     write_state,
 )
-from handfast.temporal.namespace import ensure_namespace, namespace_id, register_search_attributes
+from handfast.temporal.namespace import (
+    DEFAULT_NAMESPACE,
+    ensure_namespace,
+    name_project,
+    namespace_id,
+    register_search_attributes,
+)
 
 __all__ = ["DEFAULT_PORT", "RETENTION", "EmbeddedServer", "find_binary"]
 
@@ -51,6 +58,7 @@ _ATTACH_POLL_S: Final = 0.02
 _detached: Final[list[ServerProcess]] = []  # kept so that nothing complains about them when they are collected
 
 
+@checked_methods
 class EmbeddedServer:
     """A running server, started here or found running. Made by `start`; an async context manager."""
 
@@ -211,6 +219,7 @@ class _Launcher:
             client = await process.wait_ready()
             await _prepare(client, self.namespace, self.retention)
             if directory is not None:
+                await name_project(client, str(project_folder(directory)))
                 identity = await namespace_id(client, DEFAULT_NAMESPACE)
                 write_state(directory, state.model_copy(update={"identity": identity}))
         except BaseException:

@@ -24,10 +24,9 @@ from temporalio.testing import WorkflowEnvironment
 
 from handfast.errors import PortBusyError, ServerBinaryMissingError, ServerStartError
 from handfast.payloads.search_attributes import SEARCH_ATTRIBUTES
-from handfast.temporal.namespace import namespace_id
+from handfast.temporal.namespace import DEFAULT_NAMESPACE, namespace_id
 
 LOOPBACK: Final = "127.0.0.1"
-DEFAULT_NAMESPACE: Final = "default"  # the server always makes it, so its id tells servers apart
 START_WAIT_S: Final = 30.0
 STOP_WAIT_S: Final = 5.0
 BANNER_WAIT_S: Final = 2.0

@@ -49,6 +49,11 @@ class ServerState(BaseModel):
         return True
 
 
+def project_folder(directory: Path) -> Path:
+    """Return the folder that people know a server by: the one in which ``.handfast`` lies."""
+    return directory.parent if directory.name == DIRECTORY.name else directory
+
+
 def read_state(directory: Path) -> ServerState | None:
     """Read the state file, or None where there is none or it is not ours to understand."""
     try:

@@ -1,4 +1,4 @@
-"""A store at a URL, whatever fsspec reaches: buckets, SFTP, HDFS."""
+"""A store at a URL that fsspec reaches: buckets, SFTP, HDFS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAME: Final = re.compile(r"[0-9a-z][0-9a-z.-]{0,127}")
 
 
 class UrlStore:
-    """See `handfast.storage.artifacts.ArtifactStore`. Credentials come from where the file system looks for them."""
+    """See `handfast.storage.artifacts.ArtifactStore`. The file system looks for credentials in its own usual places."""
 
     def __init__(self, files: Any, root: str) -> None:
         """Take a file system of fsspec, and a path in it."""
@@ -23,7 +23,7 @@ class UrlStore:
 
     @classmethod
     def at(cls, url: str, option: str = "artifacts") -> UrlStore:
-        """Find the file system; nothing is asked of it yet.
+        """Find the file system, without a request to it.
 
         Raises:
             DefinitionError: fsspec, or what it needs for this URL, is not installed, or it knows no such URL.
@@ -38,7 +38,7 @@ class UrlStore:
         try:
             return cls(*url_to_fs(url))
         except (ImportError, ValueError, TypeError) as error:
-            # Only its kind where it may quote the URL: that can hold a password.
+            # An ImportError does not quote the URL, which can hold a password; the others may.
             said = str(error) if isinstance(error, ImportError) else type(error).__name__
             raise DefinitionError(
                 "HandfastPlugin", f"{option} at {scheme}://… cannot be opened by fsspec: {said}"
@@ -67,7 +67,7 @@ class UrlStore:
         return [name for name in self._all() if _NAME.fullmatch(name)]
 
     def erase(self) -> list[str]:
-        """See `ArtifactStore`. What a writer left that was killed goes too."""
+        """See `ArtifactStore`. Unfinished files of a killed writer go too."""
         found = self._all()
         for name in found:
             self._files.rm_file(f"{self._root}/{name}")
@@ -94,10 +94,10 @@ class UrlStore:
 
 
 def checked(name: str) -> str:
-    """Return *name*, which may come from outside and must not become a path.
+    """Refuse a *name* from outside that could become a path; return it otherwise.
 
     Raises:
-        FileNotFoundError: It is no name.
+        FileNotFoundError: *name* is no name of a file in a store.
     """
     if not _NAME.fullmatch(name):
         raise FileNotFoundError("no name")

@@ -9,6 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # a test compares these with the table below, name by name
+    from handfast.testing.deadline import (
+        LabTimeoutError as LabTimeoutError,
+    )
     from handfast.testing.lab import (
         Lab as Lab,
     )
@@ -29,6 +32,7 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
         Pause as Pause,
         Reply as Reply,
         Script as Script,
+        Verbatim as Verbatim,
         When as When,
         call as call,
         code_interpreter_item as code_interpreter_item,
@@ -54,10 +58,12 @@ _HOMES = {
     "Gate": "script",
     "Hang": "script",
     "Lab": "lab",
+    "LabTimeoutError": "deadline",
     "Pause": "script",
     "Reply": "script",
     "ResponsesServer": "responses_server",
     "Script": "script",
+    "Verbatim": "script",
     "When": "script",
     "call": "script",
     "code_interpreter_item": "script",

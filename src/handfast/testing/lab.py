@@ -9,7 +9,7 @@ import signal
 import ssl
 import sys
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -23,18 +23,21 @@ from temporalio.service import RPCError
 from temporalio.worker import Replayer, Worker
 
 from handfast.client.client import Handfast
+from handfast.client.execution import Execution
 from handfast.client.run import Run
-from handfast.client.watch import Watching
 from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.hooks import AgentHooks
+from handfast.definitions.agents.registry import Registry
 from handfast.definitions.gates.approval import Groups
 from handfast.definitions.gates.notify import NotifyFunction
+from handfast.definitions.schema.arguments import checked
 from handfast.definitions.secret import SecretResolver
 from handfast.deltas.stream import DeltaStream
 from handfast.history.chain import chain_of
 from handfast.payloads.requests import Request
 from handfast.server import EmbeddedServer
 from handfast.storage.artifacts import ArtifactsAt
+from handfast.testing.deadline import within
 from handfast.testing.replaying import has_begun
 from handfast.testing.responses_server import ResponsesServer
 from handfast.testing.script import Script, Step
@@ -46,10 +49,13 @@ if TYPE_CHECKING:
     from handfast.signing.signer import Signer
     from handfast.signing.trusted_keys import TrustedKeys
 
-Watched = TypeVar("Watched", bound=Watching)
+Watched = TypeVar("Watched", bound=Execution)
 
 WAIT_S = 30.0
 """Deadline of every wait that names none."""
+END_S = 90.0
+"""Deadline of each step of the end: stopping a worker, replaying one history, ending one run, closing a server. What
+takes two seconds on an idle machine takes thirty beside six busy loops."""
 TASK_TIMEOUT = timedelta(seconds=4)
 """A worker that is told to stop drops the workflow task that it is just being given, and the run waits so long."""
 
@@ -81,6 +87,7 @@ class Lab:
         processes: The worker processes, where the workers are processes.
     """
 
+    @checked
     def __init__(
         self,
         agents: Sequence[Agent] | str,
@@ -157,20 +164,28 @@ class Lab:
         self._worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None
         self.processes: list[asyncio.subprocess.Process] = []
-        self._runs: list[Watching] = []
+        self._runs: list[Execution] = []
 
     # --- lifecycle ---
 
     async def __aenter__(self) -> Self:
         """Start server, model and worker."""
+        try:
+            await self._open()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def _open(self) -> None:
         if self._server is None and self._given_client is None:
-            self._server = await self._stack.enter_async_context(
-                await EmbeddedServer.start(persistent=False, port=0, ui=False)
-            )
-        await self._stack.enter_async_context(self.model)
+            self._server = await EmbeddedServer.start(persistent=False, port=0, ui=False)
+            self._at_the_end("closing the Temporal server", self._server.close)
+        await self.model.start()
+        self._at_the_end("closing the model server", self.model.close)
         http = openai.DefaultAsyncHttpxClient(verify=_ssl_context())
         self._openai = openai.AsyncOpenAI(base_url=self.model.base_url, api_key="test", http_client=http)
-        self._stack.push_async_callback(self._openai.close)
+        self._at_the_end("closing the model's client", self._openai.close)
         if self._given_client is not None:
             self.client = self._given_client
         else:
@@ -187,7 +202,6 @@ class Lab:
         )
         self._stack.push_async_callback(self.stop_worker)
         await self.start_worker()
-        return self
 
     async def __aexit__(
         self,
@@ -195,7 +209,11 @@ class Lab:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop everything, and replay the histories unless the test failed already."""
+        """Stop everything, and replay the histories unless the test failed already.
+
+        Raises:
+            LabTimeoutError: A step of it hangs; the error names it.
+        """
         try:
             if self._replay and error is None:
                 await self.replay()
@@ -206,11 +224,12 @@ class Lab:
     # --- workers ---
 
     def plugin(self) -> HandfastPlugin:
-        """A plugin with the lab's agents and scripted model."""
+        """A plugin with the lab's agents and the scripted model, under every name by which they ask one."""
         assert not isinstance(self._agents, str)
+        clients = {"default", *(agent.client for agent in Registry(self._agents).agents.values())}
         return HandfastPlugin(
             self._agents,
-            models={"default": self._openai},
+            models=dict.fromkeys(clients, self._openai),
             default_model="scripted",
             resources=self._resources,
             groups=self._groups,
@@ -291,9 +310,10 @@ class Lab:
     async def stop_worker(self) -> None:
         """Stop every worker in an orderly way."""
         if self._worker is not None and self._running is not None:
-            await self._worker.shutdown()
-            await self._running
+            worker, running = self._worker, self._running
             self._worker, self._running = None, None
+            await within(END_S, f"stopping the worker of {self.task_queue}", worker.shutdown())
+            await within(END_S, f"the end of the worker of {self.task_queue}", running)
         for process in self.processes:
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
@@ -312,14 +332,13 @@ class Lab:
         await self.start_worker()
 
     async def _reap(self) -> None:
-        for process in self.processes:
-            async with asyncio.timeout(WAIT_S):
-                await process.communicate()
-        self.processes.clear()
+        processes, self.processes = self.processes, []
+        for process in processes:
+            await within(END_S, f"the end of worker process {process.pid}", process.communicate())
 
     # --- runs ---
 
-    async def start(self, agent: str, input: str = "go", **options: Any) -> Run:
+    async def start(self, agent: str | Agent, input: str = "go", **options: Any) -> Run:
         """Start a run; options as `Handfast.start`."""
         run = await self.hf.start(agent, input, **options)
         return self.watch(run)
@@ -329,11 +348,11 @@ class Lab:
         self._runs.append(run)
         return run
 
-    async def next_request(self, run: Watching, timeout: float = WAIT_S) -> Request:
+    async def next_request(self, run: Execution, timeout: float = WAIT_S) -> Request:
         """The first request of *run* that is open."""
         return (await self.open_requests(run, 1, timeout))[0]
 
-    async def open_requests(self, run: Watching, count: int, timeout: float = WAIT_S) -> list[Request]:
+    async def open_requests(self, run: Execution, count: int, timeout: float = WAIT_S) -> list[Request]:
         """Wait until *count* requests of *run* are open at the same time."""
         async with asyncio.timeout(timeout):
             async for _ in run.requests():
@@ -353,10 +372,12 @@ class Lab:
         plugin = HandfastPlugin()
         replayer = Replayer(workflows=self._workflows, plugins=[plugin], data_converter=self.client.data_converter)
         for run in self._runs:
-            for history in filter(has_begun, await self.histories(run)):
-                await replayer.replay_workflow(history)
+            what = f"reading the histories of {run.id}"
+            for history in filter(has_begun, await within(END_S, what, self.histories(run))):
+                what = f"the replay of {run.id} with {len(history.events)} events"
+                await within(END_S, what, replayer.replay_workflow(history))
 
-    async def histories(self, run: Watching) -> list[WorkflowHistory]:
+    async def histories(self, run: Execution) -> list[WorkflowHistory]:
         """The histories of a run, the first one first: one that is long or retried goes on in another."""
         newest = await self.client.get_workflow_handle(run.id).describe()
         first = newest.raw_description.workflow_execution_info.first_run_id
@@ -367,9 +388,15 @@ class Lab:
 
     async def _end_runs(self) -> None:
         for run in self._runs:
-            handle = self.client.get_workflow_handle(run.id)
-            try:
-                if (await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
-                    await handle.terminate("the lab closes")
-            except RPCError:
-                continue  # it ended in between
+            await within(END_S, f"ending {run.id}", self._end(run.id))
+
+    async def _end(self, run_id: str) -> None:
+        handle = self.client.get_workflow_handle(run_id)
+        try:
+            if (await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
+                await handle.terminate("the lab closes")
+        except RPCError:
+            return  # it ended in between
+
+    def _at_the_end(self, what: str, close: Callable[[], Awaitable[None]]) -> None:
+        self._stack.push_async_callback(lambda: within(END_S, what, close()))

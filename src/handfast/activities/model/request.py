@@ -14,12 +14,14 @@ from temporalio.exceptions import ApplicationError
 
 from handfast.activities.runtime.rules import RULE_S
 from handfast.activities.runtime.runtime import Runtime
-from handfast.activities.runtime.user_code import UserCodeError, call_user_code
+from handfast.activities.runtime.user_code import Problem, ask
+from handfast.activities.runtime.user_errors import log_answer, set_tool
+from handfast.activities.runtime.validation import validated_output
 from handfast.definitions.agents.agent import Agent
 from handfast.definitions.context import RunContext
 from handfast.definitions.tools.offered import Offered
 from handfast.errors import OutputInvalidError
-from handfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest
+from handfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest, Transport
 from handfast.payloads.json_profile import JsonObject, scrub
 from handfast.payloads.model_call import REPLY_BROKEN, NamedGuardrail, StructuredOutput
 from handfast.payloads.usage import Spent, Usage
@@ -35,11 +37,13 @@ PROBLEM_CHARACTERS: Final = 4000
 
 
 def model_name(runtime: Runtime, agent: Agent) -> str:
-    """The name of the model that *agent* asks.
+    """The name of the model that *agent* asks; empty where the provider's prompt template names it.
 
     Raises:
         ApplicationError: ``ModelRefused``: nobody named one.
     """
+    if agent.model is None and agent.prompt is not None:
+        return ""
     name = agent.model or runtime.default_model
     if name is None:
         raise ApplicationError(
@@ -75,16 +79,11 @@ async def instructions_of(runtime: Runtime, agent: Agent, context: RunContext[An
     """
     if isinstance(agent.instructions, str):
         return agent.instructions
-    try:
-        asking = call_user_code(agent.instructions, context, threads=runtime.threads)
-        text = await asyncio.wait_for(asking, INSTRUCTIONS_S)
-    except TimeoutError:
-        problem = f"took longer than {INSTRUCTIONS_S:g} s"
-    except UserCodeError as error:
-        problem = f"raised {error}"
-    else:
-        return scrub(str(text))
-    raise ApplicationError(f"the instructions of {agent.name} {problem}", type="InstructionsFailed", non_retryable=True)
+    name = f"the instructions of {agent.name}"
+    text = await ask(agent.instructions, context, name=name, within=INSTRUCTIONS_S, threads=runtime.threads)
+    if isinstance(text, Problem):
+        raise ApplicationError(f"{name} {text.text}", type="InstructionsFailed", non_retryable=True)
+    return scrub(str(text))
 
 
 async def answered(port: ModelPort, request: ModelRequest) -> ModelAnswer:
@@ -132,14 +131,41 @@ def with_spent(error: ApplicationError, usage: Usage, model: str) -> Application
     )
 
 
-def request_settings(agent: Agent, *, called: bool = False) -> Mapping[str, Any]:
+TRANSPORT: Final = ("extra_headers", "extra_query", "extra_body", "timeout")
+LOGPROBS: Final = "message.output_text.logprobs"
+
+
+def transport_of(agent: Agent) -> Transport:
+    """How the agent's requests are sent."""
+    settings = agent.model_settings
+    return Transport(
+        headers=settings.get("extra_headers") or {},
+        query=settings.get("extra_query") or {},
+        timeout_s=settings.get("timeout"),
+    )
+
+
+def body_settings(agent: Agent, prompt: JsonObject | None = None) -> JsonObject:
+    """Fields of every request of the agent's, whatever it is for."""
+    settings = {name: value for name, value in agent.model_settings.items() if name not in TRANSPORT}
+    settings |= agent.model_settings.get("extra_body") or {}
+    include = [*settings.get("include", ()), *(name for each in agent.hosted for name in each.include)]
+    if settings.get("top_logprobs"):
+        include.append(LOGPROBS)
+    if include:
+        settings["include"] = list(dict.fromkeys(include))
+    return settings if prompt is None else {**settings, "prompt": prompt}
+
+
+def request_settings(agent: Agent, prompt: JsonObject | None = None, *, called: bool = False) -> Mapping[str, Any]:
     """The settings of the agent's requests, with the format of its answer where it has an output type.
 
     Args:
         agent: Whose request it is.
+        prompt: The prompt template.
         called: It has made a call in this loop before: a tool that it must call would be called for ever.
     """
-    settings = dict(agent.model_settings)
+    settings = body_settings(agent, prompt)
     if agent.compaction is not None and agent.compaction.within_replies:
         settings["context_management"] = [{"type": "compaction", "compact_threshold": agent.compaction.at_tokens}]
     if called and agent.reset_tool_choice and "tool_choice" in settings:
@@ -160,13 +186,15 @@ def input_guardrails(agent: Agent) -> list[NamedGuardrail] | None:
     return [NamedGuardrail(name=each.name, parallel=each.parallel) for each in ordered] or None
 
 
-def structured(agent: Agent, items: Sequence[JsonObject]) -> StructuredOutput | None:
+async def structured(agent: Agent, items: Sequence[JsonObject], threads: Executor) -> StructuredOutput | None:
     """Check a final answer against the agent's output type, if it has one."""
     output = agent.output
     if output is None:
         return None
     try:
-        output.check_text(answer_text(items))
+        await validated_output(
+            output.check_text, answer_text(items), of=output, threads=threads, then="the model is asked again"
+        )
     except OutputInvalidError as error:
         return StructuredOutput(problem=scrub(str(error))[:PROBLEM_CHARACTERS])
     return StructuredOutput(wrapped=output.wrapped or None)
@@ -175,23 +203,19 @@ def structured(agent: Agent, items: Sequence[JsonObject]) -> StructuredOutput | 
 async def offered_now(agent: Agent, context: RunContext[Any], threads: Executor) -> Mapping[str, Offered]:
     """Ask every `enabled` rule of *agent*, side by side; a rule that raises or hangs leaves its tool out."""
     offered = agent.offered
-    answers = await asyncio.gather(*(_enabled(agent, each, context, threads) for each in offered.values()))
+    answers = await asyncio.gather(*(_enabled(each, context, threads) for each in offered.values()))
     return {name: each for (name, each), enabled in zip(offered.items(), answers, strict=True) if enabled}
 
 
-async def _enabled(agent: Agent, offered: Offered, context: RunContext[Any], threads: Executor) -> bool:
+async def _enabled(offered: Offered, context: RunContext[Any], threads: Executor) -> bool:
     rule = offered.enabled
     if isinstance(rule, bool):
         return rule
-    try:
-        answer: object = await asyncio.wait_for(call_user_code(rule, context, threads=threads), RULE_S)
-    except TimeoutError:
-        problem = f"took longer than {RULE_S:g} s"
-    except UserCodeError as error:
-        problem = f"raised {error.kind}"
-    else:
-        if isinstance(answer, bool):
-            return answer
-        problem = f"answered {type(answer).__name__}, not True or False"
-    logger.error("%s of agent %s is not offered: its enabled rule %s", offered.name, agent.name, problem)
+    name, then = f"the enabled rule of {offered.name}", "it is not offered"
+    set_tool(offered.name)
+    answer = await ask(rule, context, name=name, within=RULE_S, threads=threads, then=then)
+    if isinstance(answer, bool):
+        return answer
+    if not isinstance(answer, Problem):
+        log_answer(name, f"answered {type(answer).__name__}, not True or False", then)
     return False

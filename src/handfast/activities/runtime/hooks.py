@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -11,7 +10,7 @@ from typing import Any, Final
 
 from temporalio import activity
 
-from handfast.activities.runtime.user_code import UserCodeError, call_user_code
+from handfast.activities.runtime.user_code import ask
 from handfast.definitions.agents.hooks import AgentHooks, ModelEnd, ModelStart, ToolEnd
 from handfast.definitions.context import ToolContext
 from handfast.models.port import ModelRequest
@@ -22,8 +21,6 @@ from handfast.workflows.loop.next_steps import text_of_reply
 
 HOOK_S: Final = 5.0
 """How long a hook may take before it is left behind."""
-
-logger = logging.getLogger(__name__)
 
 
 def model_start(request: ModelRequest) -> ModelStart:
@@ -59,13 +56,9 @@ class Observers:
         return [each for each in self._hooks if getattr(type(each), event) is not getattr(AgentHooks, event)]
 
     async def _tell(self, hook: AgentHooks, event: str, told: Sequence[object]) -> None:
-        name = f"{type(hook).__name__}.{event}"
-        try:
-            await asyncio.wait_for(call_user_code(getattr(hook, event), *told, threads=self._threads), HOOK_S)
-        except TimeoutError:
-            logger.warning("the hook %s took longer than %g s and was left behind", name, HOOK_S)
-        except UserCodeError as error:
-            logger.error("the hook %s raised, which changes nothing: %s", name, error.kind)
+        name = f"the hook {type(hook).__name__}.{event}"
+        then = "the run goes on"
+        await ask(getattr(hook, event), *told, name=name, within=HOOK_S, threads=self._threads, then=then)
 
 
 class ObservedCall:

@@ -33,7 +33,14 @@ def dev(
             "Without either only the server runs.",
         ),
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="For Temporal's clients; 0 takes any free one.")] = 7233,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="For Temporal's clients; 0 takes any free one. By default 7233, or any free one where that is taken.",
+        ),
+    ] = None,
     ui_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="For Temporal's page; by default 1000 above --port.")
     ] = None,

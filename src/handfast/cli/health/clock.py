@@ -16,7 +16,7 @@ from temporalio.service import RPCError
 
 from handfast.cli.health.findings import Finding
 from handfast.client.client import Handfast
-from handfast.temporal.polling import ACTIVITIES, pollers
+from handfast.temporal.pollers import ACTIVITIES, pollers
 from handfast.temporal.rpc import typed_errors
 
 QUEUE: Final = "handfast-doctor"

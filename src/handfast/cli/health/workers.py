@@ -17,7 +17,7 @@ from temporalio.service import RPCError
 from handfast.cli.health.findings import Finding
 from handfast.client.client import Handfast
 from handfast.client.lists import of_agents
-from handfast.temporal.polling import ACTIVITIES, POLLS_EVERY, WORKFLOWS, pollers
+from handfast.temporal.pollers import ACTIVITIES, POLLS_EVERY, WORKFLOWS, pollers
 from handfast.temporal.rpc import typed_errors
 from handfast.temporal.visibility import about_attributes
 from handfast.worker.plugin import PLUGIN
@@ -116,7 +116,7 @@ def _beats(beats: Iterable[WorkerHeartbeat]) -> list[Finding]:
     for beat in beats:
         for plugin in beat.plugins:
             if plugin.name.startswith(PLUGIN):
-                versions[beat.worker_identity] = plugin.name.removeprefix(PLUGIN).strip() or "before 0.1.0"
+                versions[beat.worker_identity] = plugin.name.removeprefix(PLUGIN).strip()
         dated = beat.heartbeat_time.ToDatetime(tzinfo=UTC)
         if dated > datetime.now(UTC) + AHEAD_AFTER:
             said = f"the clock of {beat.worker_identity} on {beat.host_info.host_name} is ahead of this machine's"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
+from handfast.definitions.checks import check_function
 from handfast.definitions.context import RunContext
-from handfast.definitions.schema.signature import require_positional
 from handfast.errors import DefinitionError
 from handfast.payloads.json_profile import JsonObject
 
@@ -88,22 +88,6 @@ def checked_after_tools(subject: str, after_tools: object, offered: Collection[s
             known = ", ".join(sorted(offered)) or "none"
             raise DefinitionError(subject, f"after_tools stops at {', '.join(missing)}, but its tools are: {known}")
         return after_tools
-    if not callable(after_tools) or isinstance(after_tools, type):
-        raise DefinitionError(
-            subject, 'after_tools must be "run_again", "stop_on_first", StopAt(…), or a function of context and results'
-        )
-    require_positional(after_tools, 2, subject, "after_tools, given run context and results,")
-    return after_tools
-
-
-def checked_parallel(subject: str, most: object) -> int | None:
-    """Return how many calls may run at once.
-
-    Raises:
-        DefinitionError: It is no positive integer.
-    """
-    if most is None:
-        return None
-    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
-        raise DefinitionError(subject, "max_parallel_calls must be an integer of at least 1, or None for no limit")
-    return most
+    also = '"run_again", "stop_on_first", StopAt(…), or '
+    check_function(subject, "after_tools", after_tools, "the run context", "the results", also=also)
+    return cast(AfterTools, after_tools)

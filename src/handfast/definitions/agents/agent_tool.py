@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from handfast.definitions.checks import check_function, check_text
 from handfast.definitions.context import RunContext
 from handfast.definitions.gates.approval import ApprovalRule
-from handfast.definitions.schema.json_schema import arguments_schema
-from handfast.definitions.schema.signature import require_positional
+from handfast.definitions.schema.json_schema import arguments_schema, has_defaults_without_null
 from handfast.definitions.tools.offered import (
     Offered,
     check_approval,
@@ -20,7 +20,7 @@ from handfast.definitions.tools.offered import (
     offered_schema,
     schema_of,
 )
-from handfast.errors import DefinitionError
+from handfast.definitions.tools.options import EnabledRule, checked_enabled
 from handfast.payloads.json_profile import JsonObject, JsonValue
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class AgentTool(Offered):
     Attributes:
         agent: Whose loop it is.
         max_turns: Of each nested loop; None takes the agent's own limit.
-        input_builder: Makes the agent's input of the arguments.
+        input_builder: Makes the agent's input of the arguments; None: they are a text, or read as JSON.
         output_extractor: Makes the call's output of the finished loop.
         on_error: ``"tell_model"``, ``"fail"``, or a function that words the failure for the model.
     """
@@ -108,6 +108,7 @@ def agent_tool(
     output_extractor: OutputExtractor | None,
     max_turns: int | None,
     approval: ApprovalRule,
+    enabled: EnabledRule,
     on_error: OnAgentError,
 ) -> AgentTool:
     """Check the options and make the tool.
@@ -120,14 +121,18 @@ def agent_tool(
     check_name(subject, chosen)
     check_approval(subject, approval)
     check_turns(subject, max_turns)
+    check_text(subject, "description", description, none=True)
     _check_functions(subject, input_builder, output_extractor, on_error)
     model = TextInput if parameters is None else parameters
     schema = arguments_schema(TextInput) if parameters is None else schema_of(parameters, subject, "parameters")
+    if parameters is not None and input_builder is None and has_defaults_without_null(schema):
+        input_builder = _with_defaults
     said = description if description is not None else agent.description or f"Ask the agent {agent.name}."
     return AgentTool(
         name=chosen,
         description=said,
         approval=approval,
+        enabled=checked_enabled(subject, enabled),
         agent=agent,
         max_turns=max_turns,
         input_builder=input_builder,
@@ -137,20 +142,16 @@ def agent_tool(
     )
 
 
+def _with_defaults(_context: RunContext[Any], arguments: BaseModel) -> str:
+    """The input of an agent that reads its arguments as JSON: the calling model wrote null for each default."""
+    return arguments.model_dump_json(by_alias=True)
+
+
 def _check_functions(subject: str, builder: object, extractor: object, on_error: object) -> None:
-    for option, function, given in (
-        ("input_builder", builder, "run context and arguments"),
-        ("output_extractor", extractor, "run context and nested run"),
-    ):
-        if function is None:
-            continue
-        if not callable(function):
-            raise DefinitionError(subject, f"{option} must be a function of {given}")
-        require_positional(function, 2, subject, f"{option}, given {given},")
-    if isinstance(on_error, str):
-        if on_error not in ("tell_model", "fail"):
-            raise DefinitionError(subject, "on_error must be 'tell_model', 'fail', or a function")
-    elif not callable(on_error):
-        raise DefinitionError(subject, "on_error must be 'tell_model', 'fail', or a function")
-    else:
-        require_positional(on_error, 2, subject, "on_error, given run context and failure,")
+    if builder is not None:
+        check_function(subject, "input_builder", builder, "the run context", "the arguments")
+    if extractor is not None:
+        check_function(subject, "output_extractor", extractor, "the run context", "the nested run")
+    if on_error not in ("tell_model", "fail"):
+        also = "'tell_model', 'fail', or "
+        check_function(subject, "on_error", on_error, "the run context", "the failure", also=also)

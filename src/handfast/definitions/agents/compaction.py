@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from handfast.definitions.checks import a_kind, check_count
 from handfast.definitions.tools.offered import NAME_PATTERN
 from handfast.errors import DefinitionError
 
@@ -47,12 +48,12 @@ class Compact:
         """Check the values."""
         smallest = SMALLEST_SERVER_TOKENS if self.by == SERVER else 1
         for field, least in (("at_tokens", smallest), ("keep_turns", 0)):
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise DefinitionError("Compact", f"{field} must be an integer of at least {least:,}")
+            check_count("Compact", field, getattr(self, field), least=least)
         name = self.by if isinstance(self.by, str) else getattr(self.by, "name", None)
         if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
-            raise DefinitionError("Compact", 'by must be "provider", "server", an agent, or an agent\'s name')
+            raise DefinitionError(
+                "Compact", f'by must be "provider", "server", an agent, or an agent\'s name, not {a_kind(self.by)}'
+            )
 
     @property
     def agent(self) -> str | None:
@@ -82,7 +83,7 @@ def checked_compaction(subject: str, compaction: object, *, truncated: bool, man
     if compaction is None:
         return None
     if not isinstance(compaction, Compact):
-        raise DefinitionError(subject, "compaction must be a Compact(…) or None")
+        raise DefinitionError(subject, f"compaction must be a Compact(…) or None, not {a_kind(compaction)}")
     if truncated:
         raise DefinitionError(subject, "give compaction or truncation: what was made short would be cut off again")
     if compaction.within_replies and managed:
@@ -117,8 +118,7 @@ class Truncate:
         if all(value is None for value in given.values()):
             raise DefinitionError("Truncate", "give keep_items, keep_turns or keep_tokens")
         for name, value in given.items():
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise DefinitionError("Truncate", f"{name} must be an integer of at least 1")
+            check_count("Truncate", name, value, none="no bound")
 
 
 def checked_truncation(subject: str, truncation: object) -> Truncate | None:
@@ -129,4 +129,4 @@ def checked_truncation(subject: str, truncation: object) -> Truncate | None:
     """
     if truncation is None or isinstance(truncation, Truncate):
         return truncation
-    raise DefinitionError(subject, "truncation must be a Truncate(…) or None")
+    raise DefinitionError(subject, f"truncation must be a Truncate(…) or None, not {a_kind(truncation)}")

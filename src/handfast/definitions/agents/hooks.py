@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from handfast.definitions.checks import a_kind, check_function, listed
 from handfast.definitions.context import RunContext, ToolContext
-from handfast.definitions.schema.signature import require_positional
 from handfast.errors import DefinitionError
 from handfast.payloads.json_profile import JsonValue
 from handfast.payloads.usage import Usage
@@ -81,22 +81,26 @@ class AgentHooks:
         """Hear that a tool has returned or raised. Not told of a call that was cancelled or is in doubt."""
 
 
-TAKES: Final = {"on_model_start": 2, "on_model_end": 2, "on_tool_start": 1, "on_tool_end": 2}
-"""The hooks, and how many arguments each takes."""
+TAKES: Final[dict[str, tuple[str, ...]]] = {
+    "on_model_start": ("the run context", "the start"),
+    "on_model_end": ("the run context", "the end"),
+    "on_tool_start": ("the tool context",),
+    "on_tool_end": ("the tool context", "the end"),
+}
+"""The hooks, and what each takes."""
 
 
-def hooks_of(given: Sequence[object], subject: str) -> tuple[AgentHooks, ...]:
+def hooks_of(given: object, subject: str) -> tuple[AgentHooks, ...]:
     """Check hooks.
 
     Raises:
         DefinitionError: For *subject*: something is no `AgentHooks` object, or a method has a wrong signature.
     """
     found: list[AgentHooks] = []
-    for each in given:
+    for each in listed(subject, "hooks", given, "AgentHooks objects"):
         if not isinstance(each, AgentHooks):
-            kind = f"the class {each.__name__}" if isinstance(each, type) else f"a {type(each).__name__}"
-            raise DefinitionError(subject, f"hooks must hold AgentHooks objects, not {kind}")
-        for name, count in TAKES.items():
-            require_positional(getattr(each, name), count, subject, f"{type(each).__name__}.{name}")
+            raise DefinitionError(subject, f"hooks must hold AgentHooks objects, not {a_kind(each)}")
+        for name, takes in TAKES.items():
+            check_function(subject, f"{type(each).__name__}.{name}", getattr(each, name), *takes)
         found.append(each)
     return tuple(found)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias, get_args
 
+from handfast.definitions.checks import a_kind, check_bool, check_choice, check_count, check_function, check_text
 from handfast.definitions.context import RunContext
 from handfast.definitions.gates import escalation
 from handfast.definitions.gates.escalation import Escalation
-from handfast.definitions.schema.signature import require_positional
 from handfast.errors import DefinitionError
 from handfast.payloads.people import GROUP, MOST_APPROVERS, groups_among, is_group, person
 
@@ -56,18 +56,14 @@ class Approval:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "deadline", escalation.checked_deadline("Approval", self.deadline))
-        if self.on_deadline not in get_args(OnDeadline):
-            raise DefinitionError("Approval", f"on_deadline must be one of {', '.join(get_args(OnDeadline))}")
-        if self.reason is not None and not isinstance(self.reason, str):
-            raise DefinitionError("Approval", "reason must be a string or None")
+        check_choice("Approval", "on_deadline", self.on_deadline, get_args(OnDeadline))
+        check_text("Approval", "reason", self.reason, none=True)
         object.__setattr__(self, "approvers", escalation.checked_approvers("Approval", self.approvers))
         self._check_quorum()
         self._check_steps()
         for name in ("exclude_requester", "veto"):
-            if not isinstance(getattr(self, name), bool):
-                raise DefinitionError("Approval", f"{name} must be True or False")
-        if self.on_edit not in (None, *get_args(OnEdit)):
-            raise DefinitionError("Approval", f"on_edit must be one of {', '.join(get_args(OnEdit))}, or None")
+            check_bool("Approval", name, getattr(self, name))
+        check_choice("Approval", "on_edit", self.on_edit, (*get_args(OnEdit), None))
         if self.on_edit == "accept" and self.quorum > 1:
             raise DefinitionError(
                 "Approval", "on_edit='accept' with a quorum would count votes on different arguments; take 'ask_again'"
@@ -100,12 +96,10 @@ class Approval:
             raise DefinitionError("Approval", f"approvers may be {MOST_APPROVERS} at most, with those of escalate")
 
     def _check_quorum(self) -> None:
-        quorum: object = self.quorum
-        if isinstance(quorum, bool) or not isinstance(quorum, int) or not 1 <= quorum <= MOST_APPROVERS:
-            raise DefinitionError("Approval", f"quorum must be a whole number from 1 to {MOST_APPROVERS}")
+        check_count("Approval", "quorum", self.quorum, most=MOST_APPROVERS)
         people = self.approvers
-        if people and not any(is_group(name) for name in people) and quorum > len(people):
-            raise DefinitionError("Approval", f"quorum is {quorum}, but only {len(people)} people may approve")
+        if people and not any(is_group(name) for name in people) and self.quorum > len(people):
+            raise DefinitionError("Approval", f"quorum is {self.quorum}, but only {len(people)} people may approve")
 
 
 ApprovalRuleResult: TypeAlias = Approval | bool | None
@@ -129,10 +123,12 @@ def check_groups(groups: Groups | None) -> None:
     if groups is None:
         return
     if callable(groups):
-        require_positional(groups, 1, "HandfastPlugin", "groups, given a person's name,")
+        check_function("HandfastPlugin", "groups", groups, "a person's name")
         return
     if not isinstance(groups, Mapping):
-        raise DefinitionError("HandfastPlugin", "groups must be members by group, or a function of a person's name")
+        raise DefinitionError(
+            "HandfastPlugin", f"groups must be members by group, or a function of a person's name, not {a_kind(groups)}"
+        )
     given: Mapping[Any, Any] = groups
     for group, members in given.items():
         if not isinstance(group, str) or not group.removeprefix(GROUP):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, TypeAlias, cast, get_args
 
+from handfast.definitions.checks import check_choice, check_function
 from handfast.definitions.context import ToolContext
 from handfast.definitions.gates.escalation import check_after, checked_approvers
-from handfast.definitions.schema.signature import require_positional
 from handfast.errors import DefinitionError
 from handfast.payloads.model_call import DoubtPlan, UnknownPolicy
 from handfast.payloads.requests import Ran, RunAgain
@@ -40,8 +40,7 @@ class Ask:
     def __post_init__(self) -> None:
         if self.deadline is not None:
             check_after("Ask", "deadline", self.deadline)
-        if self.on_deadline not in get_args(DoubtDefault):
-            raise DefinitionError("Ask", f"on_deadline must be one of {', '.join(get_args(DoubtDefault))}")
+        check_choice("Ask", "on_deadline", self.on_deadline, get_args(DoubtDefault))
         object.__setattr__(self, "approvers", checked_approvers("Ask", self.approvers))
 
     @property
@@ -76,11 +75,9 @@ def checked_verify(subject: str, verify: object, effect: str) -> Verify | None:
     """
     if verify is None:
         return None
-    if not callable(verify):
-        raise DefinitionError(subject, "verify must be a function of the tool context")
+    check_function(subject, "verify", verify, "the tool context")
     if effect != "at_most_once":
         raise DefinitionError(subject, f'verify is for effect="at_most_once"; a call that is {effect} is just repeated')
-    require_positional(verify, 1, subject, "verify, given the tool context,")
     return cast(Verify, verify)
 
 

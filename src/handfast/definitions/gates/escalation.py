@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
+from handfast.definitions.checks import a_kind, listed
 from handfast.errors import DefinitionError
 from handfast.payloads.people import APPROVER_CHARACTERS, GROUP, MOST_APPROVERS, is_group, person
 
@@ -46,7 +47,8 @@ def check_after(subject: str, name: str, after: object) -> None:
         DefinitionError: It is no timedelta, not positive, or more than ten years.
     """
     if not isinstance(after, timedelta):
-        raise DefinitionError(subject, f"{name} must be a timedelta")
+        remedy = f"; write timedelta(seconds={after})" if isinstance(after, int | float) else ""
+        raise DefinitionError(subject, f"{name} must be a timedelta, not {a_kind(after)}{remedy}")
     if not timedelta(0) < after <= LONGEST_DEADLINE:
         raise DefinitionError(subject, f"{name} must be positive and at most ten years, not {after}")
 
@@ -63,7 +65,10 @@ def checked_deadline(subject: str, deadline: object) -> timedelta | datetime | N
         check_after(subject, "deadline", deadline)
         return deadline
     if not isinstance(deadline, datetime):
-        raise DefinitionError(subject, "deadline must be a timedelta, a datetime with an offset, or None")
+        remedy = f"; write timedelta(seconds={deadline})" if isinstance(deadline, int | float) else ""
+        raise DefinitionError(
+            subject, f"deadline must be a timedelta, a datetime with an offset, or None, not {a_kind(deadline)}{remedy}"
+        )
     if deadline.utcoffset() is None:
         raise DefinitionError(
             subject, "deadline has no UTC offset; say which one, as in datetime(…, tzinfo=ZoneInfo('Europe/Berlin'))"
@@ -83,13 +88,12 @@ def checked_reminders(subject: str, given: object) -> tuple[timedelta, ...]:
     Raises:
         DefinitionError: One of them cannot be, or two are the same.
     """
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        raise DefinitionError(subject, "remind must be a list of timedeltas")
-    if len(given) > MOST_REMINDERS:
-        raise DefinitionError(subject, f"remind may have {MOST_REMINDERS} times at most")
-    for each in given:
+    times: list[timedelta] = listed(subject, "remind", given, "timedeltas")
+    if len(times) > MOST_REMINDERS:
+        raise DefinitionError(subject, f"remind may have {MOST_REMINDERS} times at most, not {len(times)}")
+    for each in times:
         check_after(subject, "remind", each)
-    return _in_order(subject, "remind", given, lambda each: each)
+    return _in_order(subject, "remind", times, lambda each: each)
 
 
 def checked_escalations(subject: str, given: object) -> tuple[Escalation, ...]:
@@ -98,13 +102,13 @@ def checked_escalations(subject: str, given: object) -> tuple[Escalation, ...]:
     Raises:
         DefinitionError: One of them is none, or two are at the same time.
     """
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        raise DefinitionError(subject, "escalate must be a list of Escalation")
-    if len(given) > MOST_ESCALATIONS:
-        raise DefinitionError(subject, f"escalate may have {MOST_ESCALATIONS} steps at most")
-    if not all(isinstance(each, Escalation) for each in given):
-        raise DefinitionError(subject, "escalate must be a list of Escalation")
-    return _in_order(subject, "escalate", given, lambda each: each.after)
+    steps: list[Escalation] = listed(subject, "escalate", given, "Escalation")
+    if len(steps) > MOST_ESCALATIONS:
+        raise DefinitionError(subject, f"escalate may have {MOST_ESCALATIONS} steps at most, not {len(steps)}")
+    for each in steps:
+        if not isinstance(each, Escalation):
+            raise DefinitionError(subject, f"escalate must be a list of Escalation, not of {a_kind(each)}")
+    return _in_order(subject, "escalate", steps, lambda each: each.after)
 
 
 def check_before(subject: str, deadline: timedelta | datetime | None, name: str, after: timedelta) -> None:
@@ -123,12 +127,11 @@ def checked_approvers(subject: str, given: object) -> tuple[str, ...]:
     Raises:
         DefinitionError: They are too many, or no names.
     """
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        raise DefinitionError(subject, "approvers must be a list of names, as in ['ann', 'group:finance']")
-    if len(given) > MOST_APPROVERS:
+    names = listed(subject, "approvers", given, "names")
+    if len(names) > MOST_APPROVERS:
         raise DefinitionError(subject, f"approvers may be {MOST_APPROVERS} at most; make a group of them")
     known: dict[str, str] = {}
-    for name in given:
+    for name in names:
         if not isinstance(name, str) or not person(name.removeprefix(GROUP)):
             raise DefinitionError(subject, f"approvers holds {name!r}, which is no name")
         if len(name) > APPROVER_CHARACTERS or not name.isprintable():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from handfast.definitions.checks import a_kind, check_bool, check_function, listed
 from handfast.definitions.context import RunContext
-from handfast.definitions.schema.signature import require_positional
 from handfast.errors import DefinitionError
 from handfast.payloads.json_profile import scrub
 
@@ -66,7 +66,7 @@ class Fail:
 
     def __post_init__(self) -> None:
         if not isinstance(self.reason, str):
-            raise DefinitionError("Fail", f"reason must be a text, not a {type(self.reason).__name__}")
+            raise DefinitionError("Fail", f"reason must be a text, not {a_kind(self.reason)}")
         object.__setattr__(self, "reason", scrub(self.reason[:REASON_CHARACTERS]))
 
 
@@ -93,9 +93,8 @@ class InputGuardrail:
     name: str = ""
 
     def __post_init__(self) -> None:
-        _settle_name(self, "run context and items")
-        if not _is_bool(self.parallel):
-            raise DefinitionError(f"guardrail {self.name!r}", "parallel must be True or False")
+        _settle_name(self, "the run context", "the items")
+        check_bool(f"guardrail {self.name!r}", "parallel", self.parallel)
 
 
 @dataclass(frozen=True)
@@ -111,21 +110,20 @@ class OutputGuardrail:
     name: str = ""
 
     def __post_init__(self) -> None:
-        _settle_name(self, "run context and output")
+        _settle_name(self, "the run context", "the output")
 
 
-def guardrails_of(
-    kind: type[InputGuardrail] | type[OutputGuardrail], given: Sequence[object], subject: str
-) -> tuple[Any, ...]:
+def guardrails_of(kind: type[InputGuardrail] | type[OutputGuardrail], given: object, subject: str) -> tuple[Any, ...]:
     """Wrap plain functions; every name is unique.
 
     Raises:
         DefinitionError: For *subject*: something is no guardrail, or two have one name.
     """
     found: dict[str, Any] = {}
-    for each in given:
+    option = "input_guardrails" if kind is InputGuardrail else "output_guardrails"
+    for each in listed(subject, option, given, f"functions and {kind.__name__}"):
         if not isinstance(each, kind) and (not callable(each) or isinstance(each, InputGuardrail | OutputGuardrail)):
-            raise DefinitionError(subject, f"{kind.__name__} or a function is wanted, not a {type(each).__name__}")
+            raise DefinitionError(subject, f"{option} must hold functions and {kind.__name__}, not {a_kind(each)}")
         function: Any = each
         try:
             guardrail = each if isinstance(each, kind) else kind(function)
@@ -137,16 +135,14 @@ def guardrails_of(
     return tuple(found.values())
 
 
-def _settle_name(guardrail: InputGuardrail | OutputGuardrail, takes: str) -> None:
+def _settle_name(guardrail: InputGuardrail | OutputGuardrail, *takes: str) -> None:
     function: object = guardrail.function
-    if not callable(function):
-        raise DefinitionError(type(guardrail).__name__, f"takes a function of {takes}, not a {type(function).__name__}")
+    if not callable(function) or isinstance(function, type):
+        raise DefinitionError(
+            type(guardrail).__name__, f"function must be a function of {' and '.join(takes)}, not {a_kind(function)}"
+        )
     name: object = guardrail.name or getattr(function, "__name__", type(function).__name__)
     if not isinstance(name, str) or not name.isprintable() or len(name) > LONGEST_NAME:
         raise DefinitionError(type(guardrail).__name__, f"name must be a text of {LONGEST_NAME} characters at most")
     object.__setattr__(guardrail, "name", name)
-    require_positional(function, 2, f"guardrail {name!r}", f"its function, given {takes},")
-
-
-def _is_bool(value: object) -> bool:
-    return isinstance(value, bool)
+    check_function(f"guardrail {name!r}", "its function", function, *takes)

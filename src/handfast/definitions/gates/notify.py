@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
-from handfast.definitions.schema.signature import require_positional
+from handfast.definitions.checks import check_function
 from handfast.payloads.notify import Notification
 
 __all__ = ["NotifyFunction"]
@@ -21,4 +21,4 @@ def check_notify(notify: Any) -> None:
         DefinitionError: It is no function of one notification.
     """
     if notify is not None:
-        require_positional(notify, 1, "HandfastPlugin", "notify, given a Notification,")
+        check_function("HandfastPlugin", "notify", notify, "a Notification")

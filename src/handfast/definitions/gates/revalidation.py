@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
+from handfast.definitions.checks import a_kind, check_function
 from handfast.definitions.context import ToolContext
-from handfast.definitions.schema.signature import require_positional
 from handfast.errors import DefinitionError
 
 __all__ = ["Changed", "Revalidate", "checked_revalidate"]
@@ -28,7 +28,7 @@ class Changed:
 
     def __post_init__(self) -> None:
         if not isinstance(cast(object, self.why), str) or not self.why.strip():
-            raise DefinitionError("Changed", "why must say in words what has changed")
+            raise DefinitionError("Changed", f"why must say in words what has changed, not be {a_kind(self.why)}")
 
 
 Revalidate: TypeAlias = Callable[[ToolContext[Any], Any], Changed | str | Awaitable[Changed | str | None] | None]
@@ -43,9 +43,7 @@ def checked_revalidate(subject: str, revalidate: object, approval: object) -> Re
     """
     if revalidate is None:
         return None
-    if not callable(revalidate):
-        raise DefinitionError(subject, "revalidate must be a function of tool context and arguments")
+    check_function(subject, "revalidate", revalidate, "the tool context", "the arguments")
     if approval is False:
         raise DefinitionError(subject, "revalidate is asked after an approval; give the tool one (approval=…)")
-    require_positional(revalidate, 2, subject, "revalidate, given tool context and arguments,")
     return cast(Revalidate, revalidate)

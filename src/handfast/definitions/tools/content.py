@@ -6,6 +6,7 @@ import base64
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
+from handfast.definitions.checks import a_kind, check_choice, check_text
 from handfast.errors import DefinitionError
 from handfast.payloads.json_profile import JsonObject, JsonValue, scrub
 
@@ -37,10 +38,8 @@ class Image:
 
     def __post_init__(self) -> None:
         _exactly_one("Image", url=self.url, data=self.data, file_id=self.file_id)
-        if self.media_type not in IMAGE_TYPES:
-            raise DefinitionError("Image", f"media_type must be one of {', '.join(IMAGE_TYPES)}")
-        if self.detail not in get_args(Detail):
-            raise DefinitionError("Image", f"detail must be one of {', '.join(get_args(Detail))}")
+        check_choice("Image", "media_type", self.media_type, IMAGE_TYPES)
+        check_choice("Image", "detail", self.detail, get_args(Detail))
 
     def part(self) -> JsonObject:
         """The content part of the Responses API."""
@@ -70,12 +69,12 @@ class File:
 
     def __post_init__(self) -> None:
         _exactly_one("File", url=self.url, data=self.data, file_id=self.file_id)
-        if self.filename is not None and not isinstance(self.filename, str):
-            raise DefinitionError("File", f"filename must be a text, not a {type(self.filename).__name__}")
+        check_text("File", "filename", self.filename, none=True)
         if self.data is not None and not self.filename:
             raise DefinitionError("File", "data needs a filename")
+        check_text("File", "media_type", self.media_type)
         if "/" not in self.media_type:
-            raise DefinitionError("File", "media_type must be like application/pdf")
+            raise DefinitionError("File", f"media_type must be like application/pdf, not {a_kind(self.media_type)}")
 
     def part(self) -> JsonObject:
         """The content part of the Responses API."""
@@ -94,8 +93,7 @@ class Text:
     text: str
 
     def __post_init__(self) -> None:
-        if not isinstance(self.text, str):
-            raise DefinitionError("Text", f"text must be a text, not a {type(self.text).__name__}")
+        check_text("Text", "text", self.text)
 
     def part(self) -> JsonObject:
         """The content part of the Responses API."""
@@ -120,10 +118,9 @@ def _exactly_one(subject: str, *, url: object, data: object, file_id: object) ->
     if sum(each is not None for each in (url, data, file_id)) != 1:
         raise DefinitionError(subject, "needs exactly one of url, data and file_id")
     for name, each in (("url", url), ("file_id", file_id)):
-        if each is not None and not (isinstance(each, str) and each):
-            raise DefinitionError(subject, f"{name} must be a text that is not empty")
+        check_text(subject, name, each, filled=True, none=True)
     if data is not None and not isinstance(data, bytes):
-        raise DefinitionError(subject, f"data must be bytes, not a {type(data).__name__}")
+        raise DefinitionError(subject, f"data must be bytes, not {a_kind(data)}")
 
 
 def _data_url(media_type: str, data: bytes) -> str:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final, overload
 
 from pydantic import BaseModel, ConfigDict
 
+from handfast.definitions.checks import check_mapping
 from handfast.definitions.schema.json_schema import arguments_schema
 from handfast.definitions.tools.function_tool import Tool, tool
 from handfast.definitions.tools.offered import offered_schema
@@ -102,6 +103,7 @@ def custom_tool(
 def _checked_format(subject: str, given: Mapping[str, Any] | None) -> JsonObject | None:
     if given is None:
         return None
+    check_mapping(subject, "format", given)
     copied = dict(given)
     try:
         check_json(copied)

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ConfigDict
 
+from handfast.definitions.checks import check_choice, check_duration, check_text
 from handfast.definitions.gates.approval import ApprovalRule
 from handfast.definitions.gates.doubt import OnUnknown, Verify, checked_verify
 from handfast.definitions.schema.json_schema import (
     arguments_schema,
-    drop_default_nulls,
     drop_titles,
     has_defaults_without_null,
 )
+from handfast.definitions.schema.strict_values import from_strict
 from handfast.definitions.tools.function_tool import LONGEST_TIMEOUT, ErrorPolicy, check_options, check_queue
 from handfast.definitions.tools.offered import Offered, check_approval, check_name, offered_schema, schema_of
+from handfast.definitions.tools.options import EnabledRule, checked_enabled
 from handfast.errors import ArgumentsInvalidError, DefinitionError
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import Effect
+from handfast.payloads.tool_call import TOOL_TIMEOUT
 
 __all__ = ["ActivityTool", "activity_tool"]
 
@@ -77,7 +80,7 @@ class ActivityTool(Offered):
         unknown = sorted(arguments.keys() - self.parameters["properties"].keys())
         if unknown and self._schema.get("additionalProperties", False) is False:
             raise ArgumentsInvalidError(self.name, [f"{name[:64]}: Extra inputs are not permitted" for name in unknown])
-        if drop_default_nulls(arguments, self._schema, self._schema) != arguments:
+        if from_strict(arguments, self._schema) != arguments:
             raise ArgumentsInvalidError(self.name, ["null stands for no default here: leave the field out"])
         filled = arguments if self.key_field is None else {**arguments, self.key_field: PLACEHOLDER_KEY}
         return super().validate(filled)
@@ -92,8 +95,9 @@ def activity_tool(
     task_queue: str | None = None,
     effect: Effect = "at_most_once",
     approval: ApprovalRule = False,
+    enabled: EnabledRule = True,
     description: str = "",
-    timeout: timedelta = timedelta(minutes=10),
+    timeout: timedelta = TOOL_TIMEOUT,
     heartbeat_timeout: timedelta | None = None,
     start_within: timedelta = timedelta(hours=1),
     on_error: ErrorPolicy = "tell_model",
@@ -114,6 +118,7 @@ def activity_tool(
         task_queue: Where its workers poll; the run's own by default.
         effect: As `handfast.tool`.
         approval: As `handfast.tool`; a rule gets the arguments as *input*.
+        enabled: As `handfast.tool`.
         description: What the activity does, for the model.
         timeout: For one attempt.
         heartbeat_timeout: Only for an activity that heartbeats. Without it, the activity cannot hear of a cancel: the
@@ -130,19 +135,19 @@ def activity_tool(
     """
     subject = f"activity tool {name!r}"
     check_name(subject, name)
-    check_options(subject, effect, on_unknown, on_error, timeout)
+    check_options(subject, effect, on_unknown, timeout)
+    check_choice(subject, "on_error", on_error, get_args(ErrorPolicy))
     check_approval(subject, approval)
-    _check_pause(subject, "start_within", start_within)
-    if heartbeat_timeout is not None:
-        _check_pause(subject, "heartbeat_timeout", heartbeat_timeout)
+    check_duration(subject, "start_within", start_within, most=LONGEST_TIMEOUT)
+    check_duration(subject, "heartbeat_timeout", heartbeat_timeout, most=LONGEST_TIMEOUT, none="none")
     check_queue(subject, task_queue)
     check_queue(subject, activity, "activity")
-    if not isinstance(description, str):
-        raise DefinitionError(subject, "description must be a string")
+    check_text(subject, "description", description)
     return ActivityTool(
         name=name,
         description=description,
         approval=approval,
+        enabled=checked_enabled(subject, enabled),
         activity=activity or name,
         task_queue=task_queue,
         effect=effect,
@@ -157,11 +162,6 @@ def activity_tool(
         verify=checked_verify(subject, verify, effect),
         **_input_schema(subject, input, key_field),
     )
-
-
-def _check_pause(subject: str, option: str, pause: object) -> None:
-    if not (isinstance(pause, timedelta) and timedelta(0) < pause <= LONGEST_TIMEOUT):
-        raise DefinitionError(subject, f"{option} must be a positive timedelta of at most {LONGEST_TIMEOUT.days} days")
 
 
 def _input_schema(subject: str, model: type[BaseModel] | None, key_field: str | None) -> dict[str, Any]:

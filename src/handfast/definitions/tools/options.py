@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, TypeAlias, cast
 
+from handfast.definitions.checks import a_kind, check_bool, check_count, check_duration, check_function, listed
 from handfast.definitions.context import RunContext, ToolContext
 from handfast.definitions.gates.guardrails import GuardrailVerdict
-from handfast.definitions.schema.signature import require_positional
 from handfast.errors import DefinitionError
 
 __all__ = ["EnabledRule", "InputCheck", "OnCancel", "OutputCheck", "Retry", "ToolInputGuardrail"]
@@ -45,22 +45,16 @@ class Retry:
     on: tuple[type[Exception], ...] = ()
 
     def __post_init__(self) -> None:
-        attempts = cast(object, self.attempts)
-        if isinstance(attempts, bool) or not isinstance(attempts, int) or not 1 <= attempts <= MOST_ATTEMPTS:
-            raise DefinitionError("Retry", f"attempts must be an integer from 1 to {MOST_ATTEMPTS}")
-        pauses: tuple[tuple[str, object], ...] = (
-            ("first_pause", self.first_pause),
-            ("longest_pause", self.longest_pause),
-        )
-        for name, pause in pauses:
-            if not isinstance(pause, timedelta) or not timedelta(0) < pause <= LONGEST_PAUSE:
-                raise DefinitionError("Retry", f"{name} must be a positive timedelta of at most a day")
+        check_count("Retry", "attempts", self.attempts, most=MOST_ATTEMPTS)
+        check_duration("Retry", "first_pause", self.first_pause, most=LONGEST_PAUSE)
+        check_duration("Retry", "longest_pause", self.longest_pause, most=LONGEST_PAUSE)
         if self.longest_pause < self.first_pause:
             raise DefinitionError("Retry", "longest_pause must not be below first_pause")
         given = cast(object, self.on)
         kinds = (given,) if isinstance(given, type) else tuple(given) if isinstance(given, Sequence) else (given,)
-        if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
-            raise DefinitionError("Retry", "on must hold exception types")
+        for kind in kinds:
+            if not (isinstance(kind, type) and issubclass(kind, Exception)):
+                raise DefinitionError("Retry", f"on must hold exception types, not {a_kind(kind)}")
         object.__setattr__(self, "on", kinds)
 
 
@@ -78,10 +72,8 @@ class ToolInputGuardrail:
     before_approval: bool = False
 
     def __post_init__(self) -> None:
-        if not callable(self.function):
-            raise DefinitionError("ToolInputGuardrail", "function must be a function of tool context and arguments")
-        if not isinstance(self.before_approval, bool):
-            raise DefinitionError("ToolInputGuardrail", "before_approval must be True or False")
+        check_function("ToolInputGuardrail", "function", self.function, "the tool context", "the arguments")
+        check_bool("ToolInputGuardrail", "before_approval", self.before_approval)
 
 
 def checked_retry(subject: str, retry: object, effect: str) -> Retry | None:
@@ -93,7 +85,7 @@ def checked_retry(subject: str, retry: object, effect: str) -> Retry | None:
     if retry is None:
         return None
     if not isinstance(retry, Retry):
-        raise DefinitionError(subject, f"retry must be a Retry or None, not a {type(retry).__name__}")
+        raise DefinitionError(subject, f"retry must be a Retry or None, not {a_kind(retry)}")
     if effect == "at_most_once":
         raise DefinitionError(
             subject, 'retry conflicts with effect="at_most_once", which gets one attempt; declare it "idempotent"'
@@ -109,10 +101,8 @@ def checked_enabled(subject: str, enabled: object) -> EnabledRule:
     """
     if isinstance(enabled, bool):
         return enabled
-    if not callable(enabled):
-        raise DefinitionError(subject, "enabled must be True, False, or a function of the run context")
-    require_positional(enabled, 1, subject, "the enabled rule, given the run context,")
-    return enabled
+    check_function(subject, "enabled", enabled, "the run context", also="True, False, or ")
+    return cast(EnabledRule, enabled)
 
 
 def checked_on_cancel(subject: str, on_cancel: object) -> OnCancel | None:
@@ -123,50 +113,34 @@ def checked_on_cancel(subject: str, on_cancel: object) -> OnCancel | None:
     """
     if on_cancel is None:
         return None
-    if not callable(on_cancel):
-        raise DefinitionError(subject, "on_cancel must be a function of the tool context")
-    require_positional(on_cancel, 1, subject, "on_cancel, given the tool context,")
-    return on_cancel
+    check_function(subject, "on_cancel", on_cancel, "the tool context")
+    return cast(OnCancel, on_cancel)
 
 
-def checked_input_guardrails(
-    subject: str, guardrails: Sequence[InputCheck | ToolInputGuardrail]
-) -> tuple[ToolInputGuardrail, ...]:
+def checked_input_guardrails(subject: str, guardrails: object) -> tuple[ToolInputGuardrail, ...]:
     """Return the input guardrails, functions among them wrapped.
 
     Raises:
         DefinitionError: One of them has the wrong signature.
     """
     checked: list[ToolInputGuardrail] = []
-    for each in _sequence(subject, "input_guardrails", guardrails):
-        guardrail = each if isinstance(each, ToolInputGuardrail) else _wrapped(subject, each)
-        require_positional(guardrail.function, 2, subject, "an input guardrail, given tool context and arguments,")
-        checked.append(guardrail)
+    for each in listed(subject, "input_guardrails", guardrails, "functions and ToolInputGuardrail"):
+        if isinstance(each, ToolInputGuardrail):
+            checked.append(each)
+        else:
+            check_function(subject, "an input guardrail", each, "the tool context", "the arguments")
+            checked.append(ToolInputGuardrail(each))
     return tuple(checked)
 
 
-def checked_output_guardrails(subject: str, guardrails: Sequence[OutputCheck]) -> tuple[OutputCheck, ...]:
+def checked_output_guardrails(subject: str, guardrails: object) -> tuple[OutputCheck, ...]:
     """Return the output guardrails.
 
     Raises:
         DefinitionError: One of them has the wrong signature.
     """
     checked: list[OutputCheck] = []
-    for each in _sequence(subject, "output_guardrails", guardrails):
-        if not callable(each):
-            raise DefinitionError(subject, f"output_guardrails must hold functions, not a {type(each).__name__}")
-        require_positional(each, 2, subject, "an output guardrail, given tool context and output,")
+    for each in listed(subject, "output_guardrails", guardrails, "functions"):
+        check_function(subject, "an output guardrail", each, "the tool context", "the output")
         checked.append(each)
     return tuple(checked)
-
-
-def _wrapped(subject: str, function: object) -> ToolInputGuardrail:
-    if not callable(function):
-        raise DefinitionError(subject, f"input_guardrails must hold functions, not a {type(function).__name__}")
-    return ToolInputGuardrail(function)
-
-
-def _sequence(subject: str, option: str, given: object) -> Sequence[Any]:
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        raise DefinitionError(subject, f"{option} must be a list")
-    return given

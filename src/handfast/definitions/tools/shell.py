@@ -14,15 +14,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, cast
 
+from handfast.definitions.checks import a_kind, check_bool, check_count, check_duration
 from handfast.definitions.gates.approval import ApprovalRule
 from handfast.definitions.tools.function_tool import Tool, tool
 from handfast.errors import DefinitionError
+from handfast.payloads.tool_call import TOOL_TIMEOUT
 
 __all__ = ["ShellResult", "shell_tool"]
 
 PASSED_ON: Final = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
 """Variables of the worker that a command sees by default: none that holds a secret."""
 MOST_OUTPUT_BYTES: Final = 256 * 1024
+LONGEST_RUN: Final = timedelta(days=364)
+"""With grace and margin, it is within the longest timeout of a tool."""
 LAST_WORDS_S: Final = 1.0
 """How long to read on after the command has ended and its group has been killed."""
 LOOK_EVERY_S: Final = 0.05
@@ -56,7 +60,7 @@ def shell_tool(
     *,
     approval: ApprovalRule = True,
     cwd: str | Path | None = None,
-    timeout: timedelta = timedelta(minutes=10),
+    timeout: timedelta = TOOL_TIMEOUT,
     grace: timedelta = timedelta(seconds=5),
     environment: Sequence[str] | Mapping[str, str] | None = None,
     max_output_bytes: int = 32 * 1024,
@@ -87,7 +91,8 @@ def shell_tool(
     subject = f"shell tool {name!r}"
     _check_run(subject, cwd, {"timeout": timeout, "grace": grace})
     if grace > LONGEST_GRACE:
-        raise DefinitionError(subject, f"grace must be at most {LONGEST_GRACE.seconds} seconds")
+        raise DefinitionError(subject, f"grace must be at most {LONGEST_GRACE.seconds} seconds, not {grace}")
+    check_bool(subject, "shell", shell)
     _check_bounds(subject, environment, max_output_bytes)
 
     async def run(command: str) -> ShellResult:
@@ -266,18 +271,16 @@ def _environment(wanted: Sequence[str] | Mapping[str, str] | None) -> Mapping[st
 
 def _check_run(subject: str, cwd: object, pauses: Mapping[str, object]) -> None:
     if cwd is not None and not isinstance(cwd, str | Path):
-        raise DefinitionError(subject, "cwd must be a path or None")
+        raise DefinitionError(subject, f"cwd must be a path or None, not {a_kind(cwd)}")
     for option, pause in pauses.items():
-        if not isinstance(pause, timedelta) or pause <= timedelta(0):
-            raise DefinitionError(subject, f"{option} must be a positive timedelta")
+        check_duration(subject, option, pause, most=LONGEST_RUN)
 
 
 def _check_bounds(subject: str, environment: object, max_output_bytes: object) -> None:
     texts = [*environment, *environment.values()] if isinstance(environment, Mapping) else environment
     listed = isinstance(texts, Sequence) and not isinstance(texts, str) and all(isinstance(each, str) for each in texts)
     if environment is not None and not listed:
-        raise DefinitionError(subject, "environment must be names of variables, or a mapping of texts to texts")
-    if isinstance(max_output_bytes, bool) or not isinstance(max_output_bytes, int):
-        raise DefinitionError(subject, "max_output_bytes must be an integer")
-    if not 1 <= max_output_bytes <= MOST_OUTPUT_BYTES:
-        raise DefinitionError(subject, f"max_output_bytes must be from 1 to {MOST_OUTPUT_BYTES:,}")
+        raise DefinitionError(
+            subject, f"environment must be a list of names, or a mapping of texts to texts, not {a_kind(environment)}"
+        )
+    check_count(subject, "max_output_bytes", max_output_bytes, most=MOST_OUTPUT_BYTES)

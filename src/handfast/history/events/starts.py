@@ -200,7 +200,7 @@ class Starts:
 
     def _judged(self, asked: Asked, ending: Settled, out: Emitter) -> None:
         loop, about = asked.loop, str(asked.argument.get("kind", "")).removesuffix("_guardrail")
-        judged = _read(Judged, ending) or Judged(outcome="error", reason=_problem(ending))
+        judged = _answer_of(Judged, ending) or Judged(outcome="error", reason=_problem(ending))
         origin = as_object(asked.argument.get("origin"))
         fields = {**loop.fields(), "agent": origin.get("agent", loop.agent)}
         name, said = asked.argument.get("guardrail"), {"reason": judged.reason, "info": judged.info}
@@ -218,7 +218,7 @@ class Starts:
 
     def _guarded(self, asked: Asked, ending: Settled, out: Emitter) -> None:
         loop, call = asked.loop, asked.call
-        answer = _read(Evaluated, ending)
+        answer = _answer_of(Evaluated, ending)
         if answer is None or call is None:
             return
         fields = {**loop.fields_of(call), "kind": "tool_input"}
@@ -236,21 +236,21 @@ class Starts:
     def _worded(self, asked: Asked, ending: Settled, out: Emitter) -> None:
         if asked.call is None or asked.call.closed:
             return
-        answer = _read(Evaluated, ending)
+        answer = _answer_of(Evaluated, ending)
         text = DEFAULT_REJECTION if answer is None or answer.text is None else answer.text
         by = asked.argument.get("decided_by")
         out.add(ToolNotRun, **asked.loop.fields_of(asked.call), why="rejected", output=text, by=by)
         self._ends.close(asked.loop, asked.call)
 
     def _verified(self, asked: Asked, ending: Settled, out: Emitter) -> None:
-        loop, call, answer = asked.loop, asked.call, _read(Evaluated, ending)
+        loop, call, answer = asked.loop, asked.call, _answer_of(Evaluated, ending)
         if call is None or call.closed or answer is None or answer.verified != "ran":
             return
         out.add(ToolOutput, **loop.fields_of(call), output=answer.output, by="verify")
         self._ends.close(loop, call, ok=True, value=answer.output)
 
     def _nested(self, asked: Asked, ending: Settled, out: Emitter) -> None:
-        loop, call, answer = asked.loop, asked.call, _read(Evaluated, ending)
+        loop, call, answer = asked.loop, asked.call, _answer_of(Evaluated, ending)
         if call is None or call.closed:
             return
         made = answer if answer is not None and answer.problem is None else None
@@ -264,14 +264,14 @@ class Starts:
         self._ends.failed(loop, call, output, out, None if answer is not None else _problem(ending))
 
     def _compacted(self, asked: Asked, ending: Settled, out: Emitter) -> None:
-        answer = _read(Evaluated, ending)
+        answer = _answer_of(Evaluated, ending)
         why = _problem(ending) if answer is None else answer.problem
         block = answer.block if answer is not None and answer.items else None
         if block is not None or why is not None:
             out.add(Compacted, **asked.loop.fields(), block=block, why=why)
 
     def _last_words(self, asked: Asked, ending: Settled, out: Emitter) -> None:
-        answer = _read(Evaluated, ending)
+        answer = _answer_of(Evaluated, ending)
         if answer is None:
             return
         if asked.kind == "after_tools" and answer.final:
@@ -288,7 +288,7 @@ def _fits(call: CallView, argument: object) -> bool:
     return plain == (call.arguments or {})
 
 
-def _read(kind: type[PayloadT], ending: Settled) -> PayloadT | None:
+def _answer_of(kind: type[PayloadT], ending: Settled) -> PayloadT | None:
     if not isinstance(ending, Done):
         return None
     try:

@@ -17,7 +17,7 @@ from handfast.payloads.runs import RunInput
 from handfast.payloads.sessions import SessionInput
 from handfast.payloads.transcript import BLOCK_BYTES
 from handfast.payloads.undecodable import Undecodable
-from handfast.workflows.ledger.book import WHY_CHARACTERS
+from handfast.workflows.ledger.log import WHY_CHARACTERS
 from handfast.workflows.tasks.unread import demand, refuse_for_good
 
 PayloadT = TypeVar("PayloadT", bound=Payload)

@@ -24,11 +24,11 @@ def refuse_unverified(state: RunState, decision: Decision) -> None:
     Raises:
         RefusalError: One of its subclasses.
     """
-    if state.ledger.repeated(decision) is not None:
+    if state.ledger.receipt_of(decision) is not None:
         return  # it gets the receipt that was recorded, and changes nothing
     verify = workflow.extern_functions().get(VERIFY)
     if verify is None:
-        if state.ledger.signed:
+        if state.ledger.state.signed:
             raise no_keys(decision)
         return
     refused = verify(to_verify(state, decision).to_wire())
@@ -42,7 +42,7 @@ def to_verify(state: RunState, decision: Decision, *, stored: bool = False) -> V
     return VerifyDecision(
         decision=decision.to_wire(),
         place=Place(namespace=info.namespace, workflow=info.workflow_id, run=state.asker.workflow_run),
-        requested_at=state.ledger.entries[decision.id].request.requested_at.isoformat(),
+        requested_at=state.ledger.book.entries[decision.id].request.requested_at.isoformat(),
         of=state.ledger.about(decision),
         stored=stored or None,
     )

@@ -29,7 +29,7 @@ def cancelled_text(call: Call) -> str:
 
 def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
     """Take a closed request over into its call, which is *ready* where it may go on."""
-    if entry.state in ("open", "checking"):
+    if entry.waits:
         return None
     if entry.state == "withdrawn":
         return Settle(call, cancelled_text(call))
@@ -45,11 +45,7 @@ def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
             call.state = "ready"
             return None
         case Reject(reason=None):
-            if call.plan.kind == "question":
-                return Settle(call, NOT_ANSWERED)
-            if call.plan.worded:
-                return WordRejection(call, entry.closed_by)
-            return Settle(call, DEFAULT_REJECTION)
+            return _rejected(call, entry)
         case Reject(reason=reason):
             return Settle(call, reason)
         case Ran(output=output):
@@ -70,6 +66,17 @@ def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
             ended = (entry.request.facts or {}).get("ended")
             return Settle(call, NOT_RUN if ended in ("not_registered", "not_begun") else OUTCOME_UNKNOWN)
     raise AssertionError(f"{entry.request.id} closed without a verdict")
+
+
+def _rejected(call: Call, entry: Entry) -> Step:
+    """Say what the model reads of a rejection without a reason."""
+    if call.plan.kind == "question":
+        return Settle(call, NOT_ANSWERED)
+    if call.plan.hosted:  # what stands as the reason there is taken for a person's words
+        return Settle(call, False)
+    if call.plan.worded:
+        return WordRejection(call, entry.closed_by)
+    return Settle(call, DEFAULT_REJECTION)
 
 
 def released(entry: Entry) -> Proofs:

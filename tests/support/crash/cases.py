@@ -1,0 +1,17 @@
+"""The cases of the crash matrix."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from support.crash.matrix import Case
+
+IDEMPOTENT: Final = Case("idempotent", ("sync",))
+AT_MOST_ONCE: Final = Case("at_most_once", ("charge",))
+DENIED: Final = Case("denied", ("charge",), approve=False)
+PARALLEL: Final = Case("parallel", ("sync", "seal", "look"))
+NESTED: Final = Case("nested", ("sync",), nested=True)
+RENEWED: Final = Case("renewed", ("sync",), before=3, segment_events=40)
+SIGNALLED: Final = Case("signalled", ("charge",), by="signal")
+EDITED: Final = Case("edited", ("charge",), by="edit")
+CASES: Final = (IDEMPOTENT, AT_MOST_ONCE, DENIED, PARALLEL, NESTED, RENEWED, SIGNALLED, EDITED)
