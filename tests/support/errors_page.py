@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from handfast import errors
+from handfast import HandfastError, errors
 from handfast.payloads.refusals import REFUSALS, RefusalError
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -203,19 +203,19 @@ INTERNAL: Final = frozenset(
 """Types of failures that end no run by themselves: of activities and queries, and of misuse of an `AgentHost`."""
 
 
-def kinds() -> dict[str, type[Exception]]:
+def kinds() -> dict[str, type[HandfastError]]:
     """Every error, by name."""
     found = {name: getattr(errors, name) for name in errors.__all__}
-    return {name: kind for name, kind in found.items() if inspect.isclass(kind)}
+    return {name: kind for name, kind in found.items() if inspect.isclass(kind) and issubclass(kind, HandfastError)}
 
 
-def cause(kind: type[Exception]) -> str:
+def cause(kind: type[HandfastError]) -> str:
     """The first paragraph of its docstring, on one line."""
     text = " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split())
     return text.replace("``", "`").replace("|", "\\|")
 
 
-def facts(kind: type[Exception]) -> str:
+def facts(kind: type[HandfastError]) -> str:
     """Its own attributes, as its constructor names them."""
     if issubclass(kind, RefusalError):
         return ""
@@ -223,7 +223,7 @@ def facts(kind: type[Exception]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def group_of(kind: type[Exception]) -> str:
+def group_of(kind: type[HandfastError]) -> str:
     """The heading under which an error stands."""
     if kind.__name__ in REFUSALS:
         return REFUSED
@@ -232,7 +232,7 @@ def group_of(kind: type[Exception]) -> str:
 
 def page() -> str:
     """The page."""
-    rows: dict[str, list[str]] = {heading: [] for heading, _ in GROUPS} | {REFUSED: []}
+    rows: dict[str, list[str]] = {heading: [] for heading in (*(each for each, _ in GROUPS), REFUSED)}
     for name, kind in kinds().items():
         if name in REMEDIES:
             above = (
