@@ -35,7 +35,7 @@ def _prose(page: Path) -> str:
 
 @cache
 def anchors(page: Path) -> frozenset[str]:
-    """The anchors that a page's headings make, as GitHub does."""
+    """The anchors that a page has: those that its headings make, as GitHub does, and those that it sets."""
     titles = re.findall(r"^#+ (.*)$", _prose(page), re.MULTILINE)
     names: dict[str, int] = {}
     made = []
@@ -44,7 +44,7 @@ def anchors(page: Path) -> frozenset[str]:
         name = re.sub(r"[^\w\- ]", "", plain.lower()).replace(" ", "-")
         made.append(f"{name}-{names[name]}" if name in names else name)
         names[name] = names.get(name, 0) + 1
-    return frozenset(made)
+    return frozenset([*made, *re.findall(r'<a id="([^"]+)">', page.read_text())])
 
 
 def dead(page: Path) -> list[str]:
