@@ -49,7 +49,7 @@ def methods(kind: type) -> list[tuple[list[str], str]]:
                 continue
             node = _function(plain)
             if isinstance(value, property):
-                shown = [f"{kind.__name__}.{name}" + (f" -> {ast.unparse(node.returns)}" if node.returns else "")]
+                shown = [f"{kind.__name__}.{name}" + (f" -> {_source(node.returns)}" if node.returns else "")]
             else:
                 shown = _shown(f"{kind.__name__}.{name}", node, skip=0 if isinstance(value, staticmethod) else 1)
             raised = "".join(f" Raises `{error}`: {why}" for error, why in text.raises.items())
@@ -70,15 +70,16 @@ def aliases() -> dict[str, str]:
         if "cli" in path.parts or "activities" in path.parts:
             continue
         for node in ast.parse(path.read_text()).body:
-            if (
-                isinstance(node, ast.AnnAssign)
-                and ast.unparse(node.annotation) == "TypeAlias"
-                and node.value is not None
-            ):
-                found.setdefault(ast.unparse(node.target), ast.unparse(node.value))
-            elif isinstance(node, ast.Assign) and ast.unparse(node.value).startswith(("Literal[", "Annotated[")):
-                found.setdefault(ast.unparse(node.targets[0]), ast.unparse(node.value))
+            if isinstance(node, ast.AnnAssign) and _source(node.annotation) == "TypeAlias" and node.value is not None:
+                found.setdefault(_source(node.target), _source(node.value))
+            elif isinstance(node, ast.Assign) and _source(node.value).startswith(("Literal[", "Annotated[")):
+                found.setdefault(_source(node.targets[0]), _source(node.value))
     return {name: value for name, value in found.items() if not name.startswith("_")}
+
+
+def _source(node: ast.AST) -> str:
+    """An expression as it is written here: with double quotes."""
+    return re.sub(r"'([^'\"\\\\]*)'", r'"\1"', ast.unparse(node))
 
 
 def _ours(kind: type) -> Iterator[type]:
@@ -96,7 +97,7 @@ def _shown(name: str, node: ast.FunctionDef | ast.AsyncFunctionDef, skip: int = 
     arguments = node.args
     if skip:
         (arguments.posonlyargs or arguments.args).pop(0)
-    returns = f" -> {ast.unparse(node.returns)}" if node.returns is not None and not name.endswith("__init__") else ""
+    returns = f" -> {_source(node.returns)}" if node.returns is not None and not name.endswith("__init__") else ""
     returns = "" if returns == " -> None" and name[0].isupper() and "." not in name else returns
     prefix = "await " if isinstance(node, ast.AsyncFunctionDef) and "AsyncIterator" not in returns else ""
     line = f"{prefix}{name}({', '.join(_each(arguments))}){returns}"
@@ -113,17 +114,17 @@ def _each(arguments: ast.arguments) -> list[str]:
     if arguments.posonlyargs:
         out.insert(len(arguments.posonlyargs), "/")
     if arguments.vararg is not None:
-        out.append(f"*{ast.unparse(arguments.vararg)}")
+        out.append(f"*{_source(arguments.vararg)}")
     elif arguments.kwonlyargs:
         out.append("*")
     out += [_one(each, default) for each, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
     if arguments.kwarg is not None:
-        out.append(f"**{ast.unparse(arguments.kwarg)}")
+        out.append(f"**{_source(arguments.kwarg)}")
     return out
 
 
 def _one(argument: ast.arg, default: ast.expr | None) -> str:
-    return ast.unparse(argument) + (f" = {ast.unparse(default)}" if default is not None else "")
+    return _source(argument) + (f" = {_source(default)}" if default is not None else "")
 
 
 def _fields(kind: type) -> list[str]:
@@ -148,13 +149,13 @@ def _fields(kind: type) -> list[str]:
 def _field(node: ast.AnnAssign) -> str:
     """A field as one would write the argument: with the default that a maker of fields holds."""
     annotation, value = node.annotation, node.value
-    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "_Kept":
+    if isinstance(annotation, ast.Subscript) and _source(annotation.value) == "_Kept":
         assert isinstance(annotation.slice, ast.Tuple)
         annotation = annotation.slice.elts[0]
-    if isinstance(value, ast.Call) and ast.unparse(value.func) in ("field", "Field", "_Kept"):
+    if isinstance(value, ast.Call) and _source(value.func) in ("field", "Field", "_Kept"):
         given = {each.arg: each.value for each in value.keywords}
         factory = given.get("default_factory")
-        made = ast.parse(f"{ast.unparse(factory)}()", mode="eval").body if factory is not None else None
+        made = ast.parse(f"{_source(factory)}()", mode="eval").body if factory is not None else None
         value = made or given.get("default") or (value.args[0] if value.args else None)
-    shown = f"{ast.unparse(node.target)}: {ast.unparse(annotation)}"
-    return shown if value is None else f"{shown} = {ast.unparse(value)}"
+    shown = f"{_source(node.target)}: {_source(annotation)}"
+    return shown if value is None else f"{shown} = {_source(value)}"
