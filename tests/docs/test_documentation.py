@@ -118,6 +118,14 @@ def test_json_in_the_documentation_is_what_it_claims_to_be(block: Block) -> None
         kind.from_wire(each)
 
 
+def test_the_readme_is_a_page() -> None:
+    """Whoever comes anew reads 120 lines at most, and finds every page of the documentation from there or its index."""
+    page = (ROOT / "README.md").read_text()
+    assert len(page.splitlines()) <= 120
+    named = page + (ROOT / "docs/README.md").read_text()
+    assert [each.name for each in PAGES if each.name != "README.md" and f"{each.name})" not in named] == []
+
+
 def test_the_page_of_tools_quotes_what_the_model_reads() -> None:
     """The texts that the page gives are those that the model gets."""
     page = (ROOT / "docs/tools.md").read_text()

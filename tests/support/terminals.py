@@ -26,7 +26,7 @@ from support.pages import Block
 WAIT_S: Final = 60.0
 LOOKS: Final = ("handfast approvals", "handfast show", "cat ")
 TYPED_INSTEAD: Final = {"handfast dev": "handfast dev --port 0"}
-"""The default port may be taken on a machine that runs tests."""
+"""Tests beside this one may want the default port."""
 
 _PIECES: Final = re.compile(
     r"(?P<id>\b[0-9a-f]{8}\b)|(?P<port>127\.0\.0\.1:\d+)|(?P<age>\b\d+ \w+ ago)|(?P<any>…)|(?P<blank>\s+)"
