@@ -45,6 +45,7 @@ class Turn:
     Attributes:
         id: The message's id.
         receipt: What the session said when it was sent; None for one that was looked up by its id.
+        begin: Offset of an event of the session before it was sent, where that is known.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Turn:
         self.id = message_id
         self.receipt = receipt
         self._session = session
-        self._begin = begin
+        self.begin = begin
 
     async def status(self) -> TurnStatus:
         """Where the message stands.
@@ -151,7 +152,7 @@ class Turn:
             Exception: As `Session.stream`.
         """
         begun = after is not None
-        async with aclosing(stream(self._session, after or self._begin)) as items:
+        async with aclosing(stream(self._session, after or self.begin)) as items:
             async for item in items:
                 about = getattr(item, "message", None) == self.id
                 begun = begun or (about and isinstance(item, MessagePlaced))
