@@ -24,6 +24,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from handfast.errors import PortBusyError, ServerBinaryMissingError, ServerStartError
 from handfast.payloads.search_attributes import SEARCH_ATTRIBUTES
+from handfast.storage.private_files import open_private
 from handfast.temporal.namespace import DEFAULT_NAMESPACE, namespace_id
 
 LOOPBACK: Final = "127.0.0.1"
@@ -134,13 +135,14 @@ class ServerProcess:
         self.ports: Final = ports
         self._log: Final = log
         self._log_start: Final = log.stat().st_size if log.exists() else 0
-        with log.open("ab") as output:
+        with open(log, "ab", opener=open_private) as output:
             self._popen: Final = subprocess.Popen(
                 line,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=0o077,  # of the database, its WAL too
             )
 
     @property
