@@ -79,6 +79,7 @@ CODES: Final[Mapping[type[errors.HandfastError], int]] = {
     errors.ArchiveDamagedError: NOT_SET_UP,
     errors.ArchiveUnavailableError: NOT_SET_UP,
     errors.ArtifactError: NOT_SET_UP,
+    errors.ArtifactsUnavailableError: NOT_SET_UP,
     errors.HistoryUnreadableError: NOT_SET_UP,
     errors.KeyMissingError: NOT_SET_UP,
     errors.PayloadUnreadableError: NOT_SET_UP,

@@ -446,7 +446,7 @@ class Handfast:
         Raises:
             RunNotFoundError: Neither the server nor an archive knows the run.
             HistoryExpiredError: A part of its history is gone. ArchiveDamagedError: Likewise, in the archive.
-            ArchiveUnavailableError: The archive is away.
+            ArchiveUnavailableError: The archive is away. ArtifactsUnavailableError: The store of artifacts is.
             TimeoutError: It has no archive, and no worker answered for the conversation.
             ArtifactError: A part of a long conversation is kept where this client cannot read it.
         """
@@ -465,7 +465,8 @@ class Handfast:
 
         Raises:
             RunGoesOnError: It goes on, and *terminate* is False; nothing was erased.
-            ArchiveUnavailableError: Histories are erased, the archive is not: erase again once it is back.
+            ArtifactsUnavailableError: Histories are erased, artifacts and archive are not: erase again once the store
+                is back. ArchiveUnavailableError: Likewise, of the archive alone.
             TimeoutError: The server did not delete a history in time; erase again.
             ServerUnavailableError: The server is away. NamespaceNotFoundError: It lacks the client's namespace.
         """
