@@ -22,7 +22,7 @@ DONE = Reply(text("all done"))
 
 
 async def test_a_run_goes_on_while_its_stores_are_away(make_lab: MakeLab, caplog: pytest.LogCaptureFixture) -> None:
-    """A11: worker and client start, a request is decided, and the run ends; its events and its conversation are read
+    """Worker and client start, a request is decided, and the run ends; its events and its conversation are read
     from the server and the worker."""
     with caplog.at_level(logging.ERROR, logger="handfast"):
         lab = await make_lab([DESK], script=[ASKS, DONE], archive=AWAY, artifacts=AWAY)
@@ -34,7 +34,7 @@ async def test_a_run_goes_on_while_its_stores_are_away(make_lab: MakeLab, caplog
 
 
 async def test_commands_go_on_while_the_stores_are_away(make_lab: MakeLab, cli: Cli) -> None:
-    """A11: `start`, `approvals`, `approve` and `show` need none of them; `doctor` names both; what does need them says
+    """`start`, `approvals`, `approve` and `show` need none of them; `doctor` names both; what does need them says
     which one cannot be reached."""
     lab = await make_lab([DESK], script=[ASKS, DONE])
     here = cli.with_({"HANDFAST_ARCHIVE": AWAY, "HANDFAST_ARTIFACTS": AWAY})
@@ -57,7 +57,7 @@ async def test_commands_go_on_while_the_stores_are_away(make_lab: MakeLab, cli: 
 
 
 async def test_a_run_that_is_erased_says_which_store_is_away(make_lab: MakeLab) -> None:
-    """A11: its history is gone, and the error names the store; once that is back, erasing again erases the rest."""
+    """Its history is gone, and the error names the store; once that is back, erasing again erases the rest."""
     lab = await make_lab([DESK], script=[DONE], replay=False)
     run = await lab.hf.start("desk", "go")
     await run.result()
@@ -69,7 +69,7 @@ async def test_a_run_that_is_erased_says_which_store_is_away(make_lab: MakeLab) 
 
 @pytest.mark.parametrize("url", ["ftp://user:pass@word:port/x", "nowhere-known://x", "simplecache::nowhere-known://x"])
 def test_a_place_that_can_never_be_opened_is_refused_at_once(url: str) -> None:
-    """A11: only what may come back is waited for; what the URL holds is not repeated."""
+    """Only what may come back is waited for; what the URL holds is not repeated."""
     with pytest.raises(DefinitionError, match="cannot be opened by fsspec") as refused:
         artifact_store(url)
     assert "pass" not in str(refused.value)
