@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from handfast.cli import exits
-from handfast.cli.asking import Asker, GaveWayError, line_unless, read_line
+from handfast.cli.asker import Asker, GaveWayError, line_unless, read_line
 from handfast.cli.event_lines import line_of
 from handfast.cli.options import Where
 from handfast.cli.output import json_text, say, visible, warn
@@ -40,10 +40,10 @@ SHOWN: Final = frozenset(
 
 @dataclass(frozen=True)
 class Talking:
-    """How a conversation is held.
+    """The options of a conversation.
 
     Attributes:
-        by: Who talks and decides here: a claimed name.
+        by: The person who talks and decides here: a claimed name.
         close: The session is closed when the input ends.
     """
 
@@ -107,19 +107,18 @@ def _warn_if_stored(turn: Turn) -> None:
 
 
 class PersonLeftError(Exception):
-    """Whoever talks has pressed Ctrl-D."""
+    """The person at the terminal has pressed Ctrl-D."""
 
 
 class OpenRequests:
     """Keeps which requests of a session are open, whichever message they came of.
 
     Attributes:
-        pending: They, by id.
+        pending: The open requests, by id.
         changed: Is set when they have changed.
     """
 
     def __init__(self, session: Session) -> None:
-        """Know of none yet."""
         self.pending: dict[str, Request] = {}
         self.changed = asyncio.Event()
         self._session = session
@@ -225,13 +224,13 @@ class TurnWatcher(Watcher):
         asker: Asker,
         take: Callable[[str | None], Awaitable[None]],
     ) -> None:
-        """Prepare.
+        """Prepare to watch.
 
         Args:
             session: The conversation.
             turn: The message.
-            out: Where lines and questions go.
-            requests: What is open in the session.
+            out: The console for lines and questions.
+            requests: The open requests of the session.
             asker: Asks about it.
             take: Is given what is typed meanwhile.
         """

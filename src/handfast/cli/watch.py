@@ -1,4 +1,4 @@
-"""Watches a run: its events as they come, for people or one JSON document a line."""
+"""Watch a run: show its events as they come, for people, or as one JSON document a line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from handfast.cli import exits
-from handfast.cli.asking import Asker
+from handfast.cli.asker import Asker
 from handfast.cli.event_lines import line_of
 from handfast.cli.options import Where
 from handfast.cli.output import say
@@ -50,18 +50,18 @@ async def watch(where: Where, run_id: str, *, after: str | None, ask_as: str | N
 
 
 class Watcher:
-    """Shows events, in a terminal what is being written too, and asks about requests in between, where that is wanted.
+    """Shows events, and in a terminal words while they are written; asks about requests where that is wanted.
 
     Attributes:
         pending: Open requests by id.
     """
 
     def __init__(self, run: Run | Session, out: Console, ask_as: str | None) -> None:
-        """Prepare.
+        """Prepare to watch.
 
         Args:
             run: The one that is watched.
-            out: Where lines and questions go.
+            out: The console for lines and questions.
             ask_as: The name under which decisions made here are recorded; None asks nothing.
         """
         self.pending: dict[str, Request] = {}

@@ -40,7 +40,7 @@ FORMAT: Final = 1
 
 @dataclass(frozen=True)
 class Erased:
-    """What was erased of a run.
+    """The parts of a run that were erased.
 
     Attributes:
         run: Its workflow id.
@@ -161,7 +161,7 @@ async def _archivings(client: Client, id: str, run_id: str) -> list[str]:
 
 
 async def _settle(client: Client, id: str) -> None:
-    """Let what is being written be written: it would come after the erasure otherwise."""
+    """Wait for an archiving that is under way: it would write after the erasure otherwise."""
     handle = client.get_workflow_handle(id)
     with _nothing_found():
         if (await handle.describe()).status is not WorkflowExecutionStatus.RUNNING:

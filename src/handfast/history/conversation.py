@@ -1,4 +1,4 @@
-"""Reading a whole conversation from the workflow that holds it."""
+"""Read a whole conversation from the workflow that holds it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PACK_S: Final = 60.0
 async def whole_transcript(
     handle: WorkflowHandle[Any, Any], query: str, frame: str, place: ArtifactStore | None
 ) -> list[JsonObject]:
-    """All items of one loop's conversation, in order, those that its model no longer reads included.
+    """Read all items of one loop's conversation, in order, those that its model no longer reads included.
 
     Args:
         handle: The run, which may have ended: a worker replays it.
         query: Name of its transcript query.
         frame: The loop.
-        place: Where the run keeps parts of a long conversation; None where that is not known here.
+        place: The store in which the run keeps parts of a long conversation; None where that is not known here.
 
     Raises:
         RPCError: No worker answered, or the server does not know the run.
@@ -43,7 +43,7 @@ async def whole_transcript(
 async def read_transcript(
     handle: WorkflowHandle[Any, Any], query: str, asked: TranscriptQuery, place: ArtifactStore | None
 ) -> list[JsonObject]:
-    """All items that a query asks for, page by page; it raises what `whole_transcript` raises."""
+    """Read all items that a query asks for, page by page; errors are those of `whole_transcript`."""
     items: list[JsonObject] = []
     after: str | None = None
     while True:

@@ -77,7 +77,7 @@ class EmbeddedServer:
         """Use `start`; this only keeps what it found or made.
 
         Args:
-            directory: Where its state file is; None for an in-memory server, which has none.
+            directory: The folder of its state file; None for an in-memory server, which has none.
             process: The process, when it was started here.
             scratch: A folder that goes when the server goes.
         """
@@ -190,7 +190,7 @@ class EmbeddedServer:
 
 @dataclass(frozen=True)
 class _Launcher:
-    """What one start asked for, and how it becomes a process."""
+    """The options of one start; launches the process."""
 
     port: int
     ui_port: int | None

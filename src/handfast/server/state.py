@@ -1,4 +1,4 @@
-"""What one process tells the next about its server: the state file, and the lock around starting."""
+"""The state file, by which one process finds the server of another, and the lock around starting."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ServerState(BaseModel):
         return cls(pid=pid, address=address, ui_url=ui_url, started_at=datetime.now().astimezone())
 
     def is_alive(self) -> bool:
-        """Whether a process with this id exists. It may be another one by now: ask the server itself too."""
+        """Return True where a process with this id exists. It may be another one by now: ask the server itself too."""
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:

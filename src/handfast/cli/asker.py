@@ -22,14 +22,14 @@ from handfast.payloads.people import is_group, named
 from handfast.payloads.requests import Answer, Approve, Receipt, Reject, Request, Verdict
 
 ELSEWHERE: Final = {"budget": "`handfast grant` or `handfast reject`", "in_doubt": "`handfast decide`"}
-"""Which commands decide the kinds of request that are not asked about here."""
+"""The commands for those kinds of request that are not asked about here."""
 
 
 class Waiting(Protocol):
-    """What knows which requests are open.
+    """Knows which requests are open.
 
     Attributes:
-        pending: They, by id.
+        pending: The open requests, by id.
     """
 
     pending: dict[str, Request]

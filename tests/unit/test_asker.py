@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from handfast.cli.asking import why_barred
+from handfast.cli.asker import why_barred
 from handfast.payloads.requests import Request, Vote
 from support.requests import BOUND
 
