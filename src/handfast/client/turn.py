@@ -44,7 +44,8 @@ class Turn:
 
     Attributes:
         id: The message's id.
-        receipt: What the session said when it was sent; None for one that was looked up by its id.
+        receipt: The session's answer when it was sent; None for one that was looked up by its id.
+        begin: Offset of an event of the session before it was sent, where that is known.
     """
 
     def __init__(
@@ -53,18 +54,18 @@ class Turn:
         """Name a message; nothing is asked of the server before the first method is awaited.
 
         Args:
-            session: Whose.
+            session: The session.
             message_id: The message's id.
-            receipt: What the session said when it was sent.
+            receipt: The session's answer when it was sent.
             begin: Offset of an event before it was sent; None looks from the session's first one.
         """
         self.id = message_id
         self.receipt = receipt
         self._session = session
-        self._begin = begin
+        self.begin = begin
 
     async def status(self) -> TurnStatus:
-        """Where the message stands.
+        """Return the state of the message.
 
         Raises:
             TimeoutError: No worker answered. RunNotFoundError: The server does not know the session.
@@ -124,7 +125,7 @@ class Turn:
     async def output(
         self, *, output_type: Any = None, wait_for_people: bool = True, timeout: timedelta | None = None
     ) -> Any:
-        """The answer itself: a text; for an agent with an `output_type` its JSON value, or *output_type*.
+        """Wait for the answer itself: a text; for an agent with an `output_type` its JSON value, or *output_type*.
 
         Raises:
             TurnFailedError: There is none; its ``kind`` says why. AnswerExpiredError: It is no longer kept here. And
@@ -139,7 +140,7 @@ class Turn:
         return result.output
 
     async def stream(self, after: str | None = None) -> AsyncGenerator[Item]:
-        """Yield what happens for this message: from when the model may read it until it is answered or refused.
+        """Yield the events of this message, from when the model may read it until it is answered or refused.
 
         Events, and the deltas of what is being written where the session was begun with ``stream=True``; the same
         whenever it is read. Nothing is kept for a reader, who may leave and go on.
@@ -151,7 +152,7 @@ class Turn:
             Exception: As `Session.stream`.
         """
         begun = after is not None
-        async with aclosing(stream(self._session, after or self._begin)) as items:
+        async with aclosing(stream(self._session, after or self.begin)) as items:
             async for item in items:
                 about = getattr(item, "message", None) == self.id
                 begun = begun or (about and isinstance(item, MessagePlaced))

@@ -157,7 +157,7 @@ def check_model_names(registry: Registry, default_model: str | None) -> None:
         DefinitionError: One names none, and there is no default.
     """
     for agent in registry.agents.values():
-        if agent.model is None and default_model is None:
+        if agent.model is None and agent.prompt is None and default_model is None:
             raise DefinitionError(
                 f"agent {agent.name!r}",
                 "it names no model, and there is no default; give it model=…, or the plugin default_model=…, or set "

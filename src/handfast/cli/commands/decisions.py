@@ -1,6 +1,6 @@
 """`approvals`, `approve`, `reject`, `decide`: what waits for a person."""
 
-# ruff: noqa: PLC0415 what a command does is imported when it runs: see the package
+# ruff: noqa: PLC0415 a command imports its code when it runs: see the package
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def approvals(
     json: options.Json = False,
 ) -> int:
     """List what waits for a person; no worker is needed."""
-    from handfast.cli import listing
+    from handfast.cli import lists
 
     where = options.Where(address, namespace, profile)
-    filters = listing.Filters(agent, approver, tool, options.label_pairs(label or []), order_by)
-    return asyncio.run(listing.approvals(where, run=run, filters=filters, as_json=json))
+    filters = lists.Filters(agent, approver, tool, options.label_pairs(label or []), order_by)
+    return asyncio.run(lists.approvals(where, run=run, filters=filters, as_json=json))
 
 
 def approve(

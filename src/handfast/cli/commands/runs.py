@@ -1,6 +1,6 @@
 """`start`, `chat`, `runs`, `show`, `watch`, `cancel`: runs as a whole."""
 
-# ruff: noqa: PLC0415 what a command does is imported when it runs: see the package
+# ruff: noqa: PLC0415 a command imports its code when it runs: see the package
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def runs(
     json: options.Json = False,
 ) -> int:
     """List runs: those that go on, then those that ended, newest first."""
-    from handfast.cli import exits, listing
+    from handfast.cli import exits, lists
 
     if label is not None:
         options.label_pairs([label])
@@ -119,8 +119,8 @@ def runs(
     if attention:
         if (status, agent, label) != (None, None, None):
             raise exits.InputError("--attention looks at every run that goes on; it takes no other filter")
-        return asyncio.run(listing.attention(where, limit=limit, as_json=json))
-    found = listing.runs(where, status=status, agent=agent, label=label, limit=limit or 100, as_json=json)
+        return asyncio.run(lists.attention(where, limit=limit, as_json=json))
+    found = lists.runs(where, status=status, agent=agent, label=label, limit=limit or 100, as_json=json)
     return asyncio.run(found)
 
 

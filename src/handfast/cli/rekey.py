@@ -1,4 +1,4 @@
-"""Changes a key ring's file, whole or not at all."""
+"""Change a key ring's file, whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from handfast.errors import DefinitionError
 
 
 def rekey(file: Path, id: str | None, *, current: bool, use: str | None, as_json: bool) -> int:
-    """Add a key, or make another one current. What is shown are ids alone.
+    """Add a key, or make another one current. Only ids are shown.
 
     Raises:
         DefinitionError: The file holds no key ring, or cannot take this.
@@ -46,7 +46,7 @@ def _using(file: Path, id: str) -> dict[str, Any]:
 
 
 def _write(file: Path, held: dict[str, Any]) -> None:
-    """Nobody else may read it, and a half-written one must never be found: with it every key would be lost."""
+    """Write the file for its owner alone, in one step: with half a file every key would be lost."""
     descriptor, part = tempfile.mkstemp(prefix=".", dir=file.parent)  # for its owner alone
     try:
         with os.fdopen(descriptor, "w") as opened:

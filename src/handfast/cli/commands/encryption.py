@@ -1,6 +1,6 @@
 """`codec` and `rekey`: what reads encrypted runs, and their keys."""
 
-# ruff: noqa: PLC0415 what a command does is imported when it runs: see the package
+# ruff: noqa: PLC0415 a command imports its code when it runs: see the package
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def rekey(
     json: options.Json = False,
 ) -> int:
     """Add a new data key to a key ring, or make a key ring with one."""
-    from handfast.cli import rekeying
+    from handfast.cli import rekey
 
-    return rekeying.rekey(file, id, current=current, use=use, as_json=json)
+    return rekey.rekey(file, id, current=current, use=use, as_json=json)
 
 
 def codec(

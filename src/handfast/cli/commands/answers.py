@@ -1,6 +1,6 @@
 """`answer`: the output of a question. `grant`, `raise`: more turns, tokens or time."""
 
-# ruff: noqa: PLC0415 what a command does is imported when it runs: see the package
+# ruff: noqa: PLC0415 a command imports its code when it runs: see the package
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from handfast.cli import options
-from handfast.cli.commands.deciding import Note, RequestArgument
+from handfast.cli.commands.decisions import Note, RequestArgument
 
 TurnsOption = Annotated[int | None, typer.Option(metavar="N", min=1, help="Model replies to add.")]
 TokensOption = Annotated[int | None, typer.Option(metavar="N", min=1, help="Tokens to add.")]

@@ -1,4 +1,4 @@
-"""Lists across runs: from visibility, no worker is asked."""
+"""Show lists across runs: from visibility, no worker is asked."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def attention(where: Where, *, limit: int | None, as_json: bool) -> int:
 
 @dataclass(frozen=True)
 class Filters:
-    """Which requests are listed, and in which order."""
+    """The filters and the order of a list of requests."""
 
     agent: str | None = None
     approver: str | None = None
