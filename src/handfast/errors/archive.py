@@ -1,4 +1,4 @@
-"""The archive cannot be used."""
+"""Errors of the archive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Guardrails of an agent: which there are, what they are asked, and what they said."""
+"""Questions to guardrails of an agent, and their verdicts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GuardrailOutcome = Literal["allow", "replace", "fail", "error"]
 
 
 class GuardrailResult(Payload):
-    """What one guardrail said.
+    """Verdict of one guardrail.
 
     Attributes:
         guardrail: Its name.
@@ -45,7 +45,7 @@ class GuardrailResult(Payload):
 
 
 def kept(results: Sequence[GuardrailResult]) -> list[GuardrailResult]:
-    """The latest of *results*, as many as a run keeps."""
+    """Return the latest of *results*, as many as a run keeps."""
     room = KEPT_BYTES
     latest: list[GuardrailResult] = []
     for each in reversed(results[-KEPT_RESULTS:]):

@@ -1,4 +1,4 @@
-"""Starting a run, its state, and how it ends."""
+"""Input, status and result of a run."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ LABELS_BYTES = 2000
 
 
 def published_labels(labels: Mapping[str, str]) -> list[str]:
-    """Labels as the search attribute holds them: ``key=value``, sorted, as many as fit."""
+    """Return labels as the search attribute holds them: ``key=value``, sorted, as many as fit."""
     shown: list[str] = []
     room = LABELS_BYTES
     for label in sorted(f"{key}={value}" for key, value in labels.items()):
@@ -98,16 +98,16 @@ class RunInput(Payload):
 
     @property
     def limits_turns(self) -> bool:
-        """Whether `max_turns` was given, null included."""
+        """True where `max_turns` was given, null included."""
         return "max_turns" in self.model_fields_set
 
     def to_start(self) -> JsonObject:
-        """As `to_wire`, with an explicit null as `max_turns`: it says something else than none at all."""
+        """Return `to_wire` with an explicit null as `max_turns`, which differs from none at all."""
         return {**self.to_wire(), **({"max_turns": self.max_turns} if self.limits_turns else {})}
 
 
 def context_to_wire(context: object) -> JsonObject | None:
-    """The context that a run is started with, as JSON; nothing is converted that would not read back the same.
+    """Return the context of a start as JSON; nothing is converted that would not read back the same.
 
     Args:
         context: None, a JSON object, or a pydantic model.
@@ -150,7 +150,7 @@ def _no_context(problem: str) -> PayloadInvalidError:
 
 
 class RunFacts(Payload):
-    """What agent code may want to know of its run: a block of its own, so that no activity input repeats it."""
+    """Facts of a run for agent code, in a block of their own, so that no activity input repeats them."""
 
     context: JsonObject | None = None
     labels: dict[str, str] = {}
@@ -161,19 +161,19 @@ Output = TypeVar("Output", default=JsonValue)
 
 
 class RunResult(Payload, Generic[Output]):
-    """What a finished run answers.
+    """Result of a finished run.
 
     Attributes:
         output: The last reply's text; for an agent with an `output_type` its JSON value, or the type itself where it
             was asked for.
-        agent: The agent that gave it.
+        agent: Name of the agent that answered.
         context: The run's context as its tools left it; None where none of them changed it, or where it would not fit
             into the result beside the output.
-        turns: Model replies of this run; those of nested agents are not among them.
-        usage: Of the run and everything below it.
+        turns: Number of model replies; those of nested agents do not count.
+        usage: Tokens of the run and of everything below it.
         by_request: The same, reply by reply in their order: the last 1,000, as far as they take 200 KB.
-        guardrails: What guardrails said: the latest 100.
-        stopped: Why it was told to end after a turn, if it was: `output` is then what had been said by then.
+        guardrails: Verdicts of guardrails: the latest 100.
+        stopped: Reason of a stop after a turn, where there was one: `output` is then the text up to it.
     """
 
     output: SerializeAsAny[Output] = cast(Any, None)  # a null is left out on the wire

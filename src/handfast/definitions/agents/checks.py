@@ -1,4 +1,4 @@
-"""Checks of an agent that concern several of its options."""
+"""Check options of an agent that depend on each other."""
 
 from __future__ import annotations
 

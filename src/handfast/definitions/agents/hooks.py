@@ -1,4 +1,4 @@
-"""Hooks for observers: what happens in the activities of an agent, told to your code as it happens."""
+"""Hooks: methods of yours that are called when models and tools of an agent start and end."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["AgentHooks", "ModelEnd", "ModelStart", "ToolEnd", "hooks_of"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStart:
-    """A model is about to be called.
+    """A model call that is about to be made.
 
     Attributes:
-        items: How many items the model is sent.
-        tools: What it is offered, by name.
+        items: Number of items that are sent.
+        tools: Names of the tools that are offered.
     """
 
     model: str
@@ -31,12 +31,12 @@ class ModelStart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEnd:
-    """A model has replied.
+    """A model call that has been answered.
 
     Attributes:
-        text: What it said, apart from calls.
-        calls: The tools that it calls, by name, in its order.
-        seconds: How long the call took.
+        text: Text of the reply.
+        calls: Names of the tools that it calls, in its order.
+        seconds: Duration of the call.
     """
 
     model: str
@@ -48,12 +48,12 @@ class ModelEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolEnd:
-    """A tool has returned or raised.
+    """A tool call whose function has returned or raised.
 
     Attributes:
-        output: What the model reads of it: a text or content parts.
-        failed: It raised.
-        seconds: How long the function took.
+        output: Output for the model: a text or content parts.
+        failed: True where the function raised.
+        seconds: Duration of the function.
     """
 
     output: JsonValue
@@ -62,23 +62,23 @@ class ToolEnd:
 
 
 class AgentHooks:
-    """Override what you want to hear of, with sync or async methods.
+    """Base class for observers: override the methods that you want, sync or async.
 
     Hooks observe and change nothing: one that raises is logged, one that takes longer than five seconds is left behind.
     Each is told at least once, and again by every further attempt after a crash or a failed model call.
     """
 
     def on_model_start(self, context: RunContext[Any], start: ModelStart) -> Awaitable[None] | None:
-        """Hear that a model is about to be called."""
+        """Called before each model call."""
 
     def on_model_end(self, context: RunContext[Any], end: ModelEnd) -> Awaitable[None] | None:
-        """Hear that a model has replied."""
+        """Called after each reply."""
 
     def on_tool_start(self, context: ToolContext[Any]) -> Awaitable[None] | None:
-        """Hear that a tool is about to run: after its approval, once nothing stands in its way any longer."""
+        """Called right before a tool's function runs, after approval and guardrails."""
 
     def on_tool_end(self, context: ToolContext[Any], end: ToolEnd) -> Awaitable[None] | None:
-        """Hear that a tool has returned or raised. Not told of a call that was cancelled or is in doubt."""
+        """Called after a tool's function has returned or raised; not for a call that was cancelled or is in doubt."""
 
 
 TAKES: Final[dict[str, tuple[str, ...]]] = {
@@ -91,7 +91,7 @@ TAKES: Final[dict[str, tuple[str, ...]]] = {
 
 
 def hooks_of(given: object, subject: str) -> tuple[AgentHooks, ...]:
-    """Check hooks.
+    """Return hooks as a tuple.
 
     Raises:
         DefinitionError: For *subject*: something is no `AgentHooks` object, or a method has a wrong signature.

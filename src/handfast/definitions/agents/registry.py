@@ -1,4 +1,4 @@
-"""Agents and tools by name: where a worker looks up the code behind the names that travel."""
+"""The registry of a worker: agents and tools by the names that histories hold."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Registry:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing here that a worker could run."""
+        """True where there is neither agent nor tool."""
         return not self._agents and not self._tools
 
     @property
@@ -87,7 +87,7 @@ class Registry:
 
 
 def _reachable(agents: Sequence[Agent]) -> list[Agent]:
-    """*agents* and whatever they lead to, each object once, in the order in which it is met."""
+    """Return *agents* and all agents that they lead to, each object once, in the order in which it is met."""
     met: dict[int, Agent] = {}
     waiting = list(agents)
     for agent in agents:
