@@ -19,12 +19,13 @@ from pydantic import (
 from pydantic_core import PydanticSerializationError
 from typing_extensions import TypeVar
 
-from handfast.payloads.base import Payload, problems_of
+from handfast.payloads.base import Payload, json_size, problems_of
 from handfast.payloads.errors import JsonProfileError, PayloadInvalidError
 from handfast.payloads.guardrails import GuardrailResult
 from handfast.payloads.history import History, KeptHistory
 from handfast.payloads.json_profile import JsonObject, JsonValue, check_json
 from handfast.payloads.messages import OnMessage
+from handfast.payloads.model_settings import problem_of_settings
 from handfast.payloads.usage import RequestUsage, Usage
 
 
@@ -45,6 +46,10 @@ OWN_WORKFLOWS: Final = frozenset({"AgentRun", "AgentSession"})
 
 LABELS_BYTES = 2000
 """Most bytes of all labels: the server ends a run that publishes a search attribute above 2,048."""
+
+
+SETTINGS_BYTES: Final = 32 * 1024
+"""Most bytes of the model settings of one run: every activity of the run may fetch them."""
 
 
 def published_labels(labels: Mapping[str, str]) -> list[str]:
@@ -68,7 +73,8 @@ class RunInput(Payload):
     keep the conversation: ``{"kind": "chain"}`` or ``{"kind": "conversation"}``, as `Chain` and `Conversation` say.
     With `stream` deltas are told on the way. `on_message` says what becomes of a message that comes when no model call
     is to come: *follow_up* (default) opens a further turn where one is left. `model_queue` is the task
-    queue of its model calls, where that is another one.
+    queue of its model calls, where that is another one. `model` and `model_settings` go before those of every agent of
+    the run; a null among the settings takes one of the agent's away.
     """
 
     agent: Annotated[str, Field(min_length=1, max_length=64)]
@@ -82,6 +88,23 @@ class RunInput(Payload):
     stream: bool | None = None
     on_message: OnMessage | None = None
     model_queue: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = None
+    model: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = None
+    model_settings: JsonObject | None = None
+
+    @field_validator("model_settings")
+    @classmethod
+    def _can_be_sent(cls, settings: JsonObject | None) -> JsonObject | None:
+        if settings is None:
+            return None
+        problem = problem_of_settings(settings)
+        text = settings.get("text")
+        if problem is None and isinstance(text, dict) and "format" in text:
+            problem = "model_settings must not hold text.format: an agent's output_type sets it"
+        if problem is None and json_size(settings) > SETTINGS_BYTES:
+            problem = f"model_settings may take {SETTINGS_BYTES:,} bytes"
+        if problem is not None:
+            raise ValueError(problem)
+        return settings
 
     @field_validator("labels")
     @classmethod
@@ -155,6 +178,8 @@ class RunFacts(Payload):
     context: JsonObject | None = None
     labels: dict[str, str] = {}
     requested_by: str | None = None
+    model: str | None = None
+    model_settings: JsonObject | None = None
 
 
 Output = TypeVar("Output", default=JsonValue)

@@ -26,6 +26,7 @@ from handfast.activities.model.request import (
     offered_now,
     port_of,
     request_settings,
+    settings_of,
     structured,
     transport_of,
     with_spent,
@@ -98,13 +99,15 @@ class CallModel:
         instructions = await instructions_of(self._runtime, agent, context)
         given = await filtered(self._runtime, agent, context, ModelInput(conversation.items, instructions))
         prompt = await prompt_of(self._runtime, agent, context)
+        facts = await self._runtime.facts(call.origin)
+        settings = settings_of(agent, facts)
         request = ModelRequest(
-            model=model_name(self._runtime, agent),
+            model=model_name(self._runtime, agent, facts),
             instructions=given.instructions,
             items=given.items,
             tools=[*self._definitions(offered), *(each.definition() for each in agent.hosted)],
-            settings=request_settings(agent, prompt, called=bool(call.called)),
-            transport=transport_of(agent),
+            settings=request_settings(agent, settings, prompt, called=bool(call.called)),
+            transport=transport_of(settings),
             on_delta=on_delta,
             background=background_of(call, saying) if agent.background else None,
         )

@@ -161,7 +161,13 @@ class RunState(FrameTable):
         )
         if given.limits_turns and given.max_turns is None:
             self.unlimited_frames.add(frame.id)
-        facts = RunFacts(context=given.context, labels=given.labels, requested_by=given.requested_by)
+        facts = RunFacts(
+            context=given.context,
+            labels=given.labels,
+            requested_by=given.requested_by,
+            model=given.model,
+            model_settings=given.model_settings,
+        )
         if facts != RunFacts():
             frame.facts = self.new_block([facts.to_wire()])
         if given.input:
