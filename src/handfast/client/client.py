@@ -19,7 +19,7 @@ from handfast.client.opening import Opening
 from handfast.client.records import Erased
 from handfast.client.run import Run
 from handfast.client.session import Session
-from handfast.client.start import TASK_TIMEOUT, Starter, agent_name, check_id
+from handfast.client.start import TASK_TIMEOUT, Starter, agent_name, check_id, readers_of
 from handfast.client.stores import Stores
 from handfast.client.trouble import Trouble
 from handfast.connection import DEFAULT_TASK_QUEUE, connect
@@ -230,7 +230,7 @@ class Handfast:
         workflow_id = f"{name}-{uuid.uuid4().hex[:12]}" if id is None else id
         check_id(workflow_id)
         run_id = await self._starter.start(checked, workflow_id, if_exists)
-        return Run(self.client, workflow_id, run_id, self.stores)
+        return Run(self.client, workflow_id, run_id, self.stores, readers_of(agent))
 
     async def start_many(
         self,
@@ -319,7 +319,8 @@ class Handfast:
         }
         if not isinstance(max_turns, Unset):
             given["max_turns"] = max_turns
-        return Session(self.client, id, Opening(self._starter, id, SessionInput.from_wire(given)), self.stores)
+        opening = Opening(self._starter, id, SessionInput.from_wire(given))
+        return Session(self.client, id, opening, self.stores, readers_of(agent))
 
     def run(self, id: str) -> Run:
         """Name a run that exists, the newest one of that id.

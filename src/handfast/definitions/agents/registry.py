@@ -7,11 +7,12 @@ from types import MappingProxyType
 
 from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.agent_tool import AgentTool
+from handfast.definitions.schema.output_type import OutputType
 from handfast.definitions.tools.function_tool import Tool
 from handfast.errors import DefinitionError, UnknownAgentError, UnknownToolError
 from handfast.payloads.artifacts import READ_OUTPUT
 
-__all__ = ["Registry"]
+__all__ = ["Registry", "output_types"]
 
 
 class Registry:
@@ -84,6 +85,11 @@ class Registry:
             return self._tools[name]
         except KeyError:
             raise UnknownToolError(name, tuple(self._tools)) from None
+
+
+def output_types(agent: Agent) -> dict[str, OutputType]:
+    """Return by name the output types of *agent* and of the agents that may answer in its place, after a handoff."""
+    return {each.name: each.output for each in _reachable([agent]) if each.output is not None}
 
 
 def _reachable(agents: Sequence[Agent]) -> list[Agent]:

@@ -196,7 +196,7 @@ class Frame(BaseModel):
             None is no limit. `held` is how many calls wait for others to be decided.
         callers: Agents that have made a call in it.
         limit_refused: A person was asked for more, and refused.
-        reply: Block of the last reply.
+        reply: Block of the last reply. `response_id` is its id at the provider.
         facts: Block that holds the run's `RunFacts`.
         after_tools: What follows when the calls of a turn are settled; None: the model.
         max_parallel: How many of its calls may run at once; None is no limit.
@@ -259,6 +259,7 @@ class Frame(BaseModel):
     callers: list[str] = []
     phase: Phase = "model"
     reply: str | None = None
+    response_id: str | None = None
     calls: list[Call] = []
     failed_calls: dict[str, str] = {}
     artifacts: list[str] = []
@@ -333,6 +334,7 @@ class Frame(BaseModel):
         self.turn += 1
         self.reply = reply.block
         self.namespace, self.replied_in = reply.namespace, reply.run_id
+        self.response_id = reply.response_id
         self.compact = bool(reply.compact) and self.history is None and self.turn >= self.compact_from
         self.handles_max_turns = bool(reply.handles_max_turns)
         self.forms = reply.forms or {}
