@@ -10,7 +10,7 @@ from handfast.payloads.after_tools import AskAfterTools
 from handfast.payloads.artifacts import Artifact
 from handfast.payloads.base import Payload
 from handfast.payloads.changed import Difference
-from handfast.payloads.guardrails import CheckInput, CheckOutput
+from handfast.payloads.guardrails import CheckInput, CheckOutput, TellEnd
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.model_call import ApprovalPlan, Origin
 from handfast.payloads.signed import Refusal, VerifyDecision
@@ -223,6 +223,7 @@ Evaluation = (
     | FilterHistory
     | CheckInput
     | CheckOutput
+    | TellEnd
     | GuardCall
     | VerifyCall
     | AskAfterTools

@@ -69,21 +69,32 @@ class CheckInput(Payload):
     block: str
 
 
-class CheckOutput(Payload):
-    """Ask an output guardrail about a run's output.
+class AboutOutput(Payload):
+    """Fields of every question about a run's output.
 
     Attributes:
         reply: The block of the reply that is the output; `structured` says how its text reads.
         arguments: Otherwise the output, as ``{"output": …}``; where it is large None, and `at` says where that stands.
     """
 
-    kind: Literal["output_guardrail"] = "output_guardrail"
     origin: Origin
-    guardrail: str
     reply: str | None = None
     structured: StructuredOutput | None = None
     arguments: JsonObject | None = None
     at: ArgumentsAt | None = None
+
+
+class CheckOutput(AboutOutput):
+    """Ask an output guardrail about a run's output."""
+
+    kind: Literal["output_guardrail"] = "output_guardrail"
+    guardrail: str
+
+
+class TellEnd(AboutOutput):
+    """Tell hooks that an agent has ended with an output, which nothing changes any more."""
+
+    kind: Literal["tell_end"] = "tell_end"
 
 
 class Judged(Payload):

@@ -43,6 +43,21 @@ class Origin(Payload):
     call: str | None = None
 
 
+class ToldHooks(Payload):
+    """Something that hooks hear of with the next model call.
+
+    Attributes:
+        what: *started*: the agent begins to work. *rejected*: a person, or a deadline, rejected a call.
+        by: Of *started*: the agent that handed over. Of *rejected*: claimed name of the person; None for a deadline.
+        tool: The rejected call's tool, and `call`, its id.
+    """
+
+    what: Literal["started", "rejected"]
+    by: str | None = None
+    tool: str | None = None
+    call: str | None = None
+
+
 class ModelCall(Payload):
     """Input of the activity `handfast.call_model`.
 
@@ -58,6 +73,7 @@ class ModelCall(Payload):
         history: The provider keeps the conversation, as far as this says: only what is new is sent.
         stream: What the model writes is told while it writes it, to whoever watches.
         underway: A background response that was begun for this call, and is waited for.
+        told: Hooks hear of this before the model is called.
     """
 
     origin: Origin
@@ -71,6 +87,7 @@ class ModelCall(Payload):
     history: KeptHistory | None = None
     stream: bool | None = None
     underway: Underway | None = None
+    told: list[ToldHooks] | None = None
 
 
 class NamedGuardrail(Payload):
@@ -252,6 +269,7 @@ class ModelReply(Payload):
         namespace: Where this runs. Recorded, as a replay elsewhere has to compute the digests that people were shown.
         signed: The worker takes signed decisions only: so does the run, from its first reply on that says so.
         run_id: Likewise, of the history that it belongs to: a reset makes another one of it.
+        hears: Hooks listen to the end of the agent's work (*end*), or to rejected calls (*rejected*).
     """
 
     block: str
@@ -284,6 +302,7 @@ class ModelReply(Payload):
     namespace: str | None = None
     signed: bool | None = None
     run_id: str | None = None
+    hears: list[Literal["end", "rejected"]] | None = None
 
     @property
     def is_none(self) -> bool:

@@ -18,6 +18,7 @@ from handfast.definitions.agents.handoff import Handoff, handoff
 from handfast.definitions.agents.hooks import AgentHooks, hooks_of
 from handfast.definitions.agents.limits import OnMaxTurns, OnRefusal, check_limits
 from handfast.definitions.agents.model_input import InputFilter, Prompt, check_filter, check_prompt
+from handfast.definitions.agents.rejection import RejectionText
 from handfast.definitions.checks import (
     a_kind,
     check_bool,
@@ -37,25 +38,9 @@ from handfast.definitions.tools.hosted import HostedTool, split_hosted
 from handfast.definitions.tools.offered import Offered, check_name
 from handfast.definitions.tools.options import EnabledRule
 from handfast.errors import DefinitionError
-from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.requests import LimitPolicy
 
-__all__ = ["Agent", "Instructions", "Rejection", "RejectionText"]
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """The rejection of one call, for ``Agent(rejection_text=…)`` to put into words.
-
-    Attributes:
-        tool: The tool's name.
-        arguments: The arguments as the model wrote them.
-        decided_by: Who claims to have refused; None when the deadline did.
-    """
-
-    tool: str
-    arguments: JsonObject
-    decided_by: str | None = None
+__all__ = ["Agent", "Instructions"]
 
 
 GivenT = TypeVar("GivenT")
@@ -85,7 +70,6 @@ class _Kept(Generic[GivenT, KeptT]):
 
 
 Instructions: TypeAlias = str | Callable[[RunContext[Any]], str | Awaitable[str]]
-RejectionText: TypeAlias = Callable[[RunContext[Any], Rejection], str | Awaitable[str]]
 
 
 @dataclass(frozen=True)
