@@ -64,7 +64,7 @@ async def test_an_agents_model_client_has_to_be_there(client: Client) -> None:
     ("setting", "hint"),
     [
         ("temprature", "did you mean 'temperature'?"),
-        ("frequency_penalty", "take it out, or upgrade the client's package"),
+        ("frequency_penalty", "put it into extra_body, or upgrade the client's package"),
     ],
 )
 async def test_a_setting_that_the_client_does_not_know_is_refused(client: Client, setting: str, hint: str) -> None:

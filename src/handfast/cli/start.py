@@ -41,6 +41,7 @@ class Given:
     attach: bool
     stream: bool | None = None
     model_queue: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ async def start(given: Given, how: Following, where: Where, task_queue: str) -> 
         context=given.context,
         max_turns=given.max_turns if given.max_turns is not None else UNSET,
         model_queue=given.model_queue,
+        model=given.model,
         labels=given.labels,
         requested_by=given.requested_by,
         stream=seen if given.stream is None else given.stream,

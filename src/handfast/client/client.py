@@ -19,7 +19,7 @@ from handfast.client.opening import Opening
 from handfast.client.records import Erased
 from handfast.client.run import Run
 from handfast.client.session import Session
-from handfast.client.start import TASK_TIMEOUT, Starter, agent_name, check_id
+from handfast.client.start import TASK_TIMEOUT, Starter, agent_name, check_id, readers_of
 from handfast.client.stores import Stores
 from handfast.client.trouble import Trouble
 from handfast.connection import DEFAULT_TASK_QUEUE, connect
@@ -177,6 +177,8 @@ class Handfast:
         if_exists: Literal["fail", "attach"] = "fail",
         segment_events: int | None = None,
         model_queue: str | None = None,
+        model: str | None = None,
+        model_settings: Mapping[str, Any] | None = None,
     ) -> Run:
         """Start a run.
 
@@ -199,6 +201,9 @@ class Handfast:
             segment_events: Events of its Temporal history after which it goes on in a fresh one; 2,000 by default.
             model_queue: Task queue of its model calls, whose workers may bound how many there are a second. By default
                 the client's `model_queue`, else that of the run.
+            model: Name of the model for every agent of the run, in place of their own.
+            model_settings: Settings that go before those of every agent of the run, as `Agent` takes them; None takes
+                one away. They are recorded, so no secrets.
 
         Raises:
             PayloadInvalidError: The input is none, or above 1.9 MB, or the context is no JSON; nothing was started.
@@ -217,6 +222,8 @@ class Handfast:
             "stream": stream or None,
             "on_message": on_message,
             "model_queue": model_queue or self.model_queue,
+            "model": model,
+            "model_settings": None if model_settings is None else dict(model_settings),
         }
         if not isinstance(max_turns, Unset):
             given["max_turns"] = max_turns
@@ -224,7 +231,7 @@ class Handfast:
         workflow_id = f"{name}-{uuid.uuid4().hex[:12]}" if id is None else id
         check_id(workflow_id)
         run_id = await self._starter.start(checked, workflow_id, if_exists)
-        return Run(self.client, workflow_id, run_id, self.stores)
+        return Run(self.client, workflow_id, run_id, self.stores, readers_of(agent))
 
     async def start_many(
         self,
@@ -269,6 +276,8 @@ class Handfast:
         stream: bool = False,
         segment_events: int | None = None,
         model_queue: str | None = None,
+        model: str | None = None,
+        model_settings: Mapping[str, Any] | None = None,
     ) -> Session:
         """Name a conversation. With an *agent* its first message creates it, and everything else says how it begins;
         where it goes on already, none of that matters.
@@ -286,6 +295,8 @@ class Handfast:
             stream: Tell what the model writes while it writes it.
             segment_events: Events of its Temporal history after which it goes on in a fresh one.
             model_queue: Task queue of its model calls.
+            model: As `start` takes it.
+            model_settings: As `start` takes it.
 
         Raises:
             PayloadInvalidError: It cannot begin so: the id can be none, wrong items, labels or context, or more than
@@ -304,10 +315,13 @@ class Handfast:
             "stream": stream or None,
             "segment_events": segment_events,
             "model_queue": model_queue or self.model_queue,
+            "model": model,
+            "model_settings": None if model_settings is None else dict(model_settings),
         }
         if not isinstance(max_turns, Unset):
             given["max_turns"] = max_turns
-        return Session(self.client, id, Opening(self._starter, id, SessionInput.from_wire(given)), self.stores)
+        opening = Opening(self._starter, id, SessionInput.from_wire(given))
+        return Session(self.client, id, opening, self.stores, readers_of(agent))
 
     def run(self, id: str) -> Run:
         """Name a run that exists, the newest one of that id.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar, overload
 
 from temporalio.client import Client
@@ -13,7 +14,8 @@ from handfast.client import decide, events, steer, transcript, watch
 from handfast.client.handle import Handle
 from handfast.client.merge import Item
 from handfast.client.stores import Stores
-from handfast.definitions.schema.arguments import checked_methods
+from handfast.definitions.schema.arguments import UNSET, checked_methods
+from handfast.definitions.schema.output_type import OutputType
 from handfast.payloads.cancel_call import CallCancelled
 from handfast.payloads.events import RunEvent
 from handfast.payloads.json_profile import JsonObject, JsonValue
@@ -47,7 +49,12 @@ class Execution:
     """
 
     def __init__(
-        self, client: Client, workflow_id: str, run_id: str | None = None, stores: Stores | None = None
+        self,
+        client: Client,
+        workflow_id: str,
+        run_id: str | None = None,
+        stores: Stores | None = None,
+        readers: Mapping[str, OutputType] = MappingProxyType({}),
     ) -> None:
         """Name an execution; nothing is asked of the server before the first method is awaited.
 
@@ -56,7 +63,9 @@ class Execution:
             workflow_id: The run's.
             run_id: Run id of its first history; None means the newest run of that id.
             stores: Places of what the server does not have, or no longer has.
+            readers: Types of the agents' answers, by the agent's name.
         """
+        self._readers = readers
         self._handle = Handle(client, workflow_id, run_id, stores)
 
     @property
@@ -114,25 +123,34 @@ class Execution:
         return await watch.progress(self._handle)
 
     @overload
-    async def result(self, *, wait_for_people: bool = ..., timeout: timedelta | None = ...) -> RunResult: ...
+    async def result(
+        self, *, items: bool = ..., wait_for_people: bool = ..., timeout: timedelta | None = ...
+    ) -> RunResult[Any]: ...
 
     @overload
     async def result(
-        self, *, output_type: type[T], wait_for_people: bool = ..., timeout: timedelta | None = ...
+        self, *, output_type: type[T], items: bool = ..., wait_for_people: bool = ..., timeout: timedelta | None = ...
     ) -> RunResult[T]: ...
 
     @overload
     async def result(
-        self, *, output_type: Any, wait_for_people: bool = ..., timeout: timedelta | None = ...
+        self, *, output_type: Any, items: bool = ..., wait_for_people: bool = ..., timeout: timedelta | None = ...
     ) -> RunResult[Any]: ...
 
     async def result(
-        self, *, output_type: Any = None, wait_for_people: bool = True, timeout: timedelta | None = None
+        self,
+        *,
+        output_type: Any = UNSET,
+        items: bool = False,
+        wait_for_people: bool = True,
+        timeout: timedelta | None = None,
     ) -> RunResult[Any]:
         """Wait for the run's end.
 
         Args:
-            output_type: Type of the output, as the agent's `output_type`; None leaves it the JSON that it is.
+            output_type: Type of the output. By default the `output_type` of the agent that answered, where the run was
+                started with an `Agent` or an `AgentRef` of one; None leaves it the JSON that it is.
+            items: Also read the run's conversation, as `transcript` does: a worker or an archive has to have it.
             wait_for_people: False raises instead of waiting for a decision.
             timeout: Longest wait; the run goes on after it.
 
@@ -144,7 +162,14 @@ class Execution:
             TimeoutError: *timeout* passed.
             RunNotFoundError: The server does not know the run.
         """
-        return await watch.result(self._handle, output_type, wait_for_people=wait_for_people, timeout=timeout)
+        return await watch.result(
+            self._handle,
+            output_type,
+            self._readers,
+            items=items,
+            wait_for_people=wait_for_people,
+            timeout=timeout,
+        )
 
     # --- reading on ---
 

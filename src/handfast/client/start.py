@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, Literal
 
@@ -15,6 +15,8 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from handfast.definitions.agents.agent import Agent
+from handfast.definitions.agents.registry import output_types
+from handfast.definitions.schema.output_type import OutputType, built
 from handfast.errors import PayloadInvalidError, RunExistsError, SearchAttributesMissingError
 from handfast.payloads.json_profile import JsonObject, scrub
 from handfast.payloads.runs import RunInput, published_labels
@@ -40,6 +42,19 @@ ENCODING_ROOM: Final = 900_000
 def agent_name(agent: str | Agent | AgentRef[Any]) -> str:
     """Return the name of an agent, however it is given: runs refer to it by name alone."""
     return agent if isinstance(agent, str) else agent.name
+
+
+def readers_of(agent: str | Agent | AgentRef[Any]) -> Mapping[str, OutputType]:
+    """Return the types of the answers by the name of the agent that gives them, as far as *agent* tells them.
+
+    Raises:
+        DefinitionError: An `AgentRef` has an output type that is no type.
+    """
+    if isinstance(agent, Agent):
+        return output_types(agent)
+    if isinstance(agent, AgentRef) and agent.output_type is not None:
+        return {agent.name: built(agent.output_type, f"AgentRef {agent.name!r}")}
+    return {}
 
 
 def check_id(workflow_id: str, kind: str = "run") -> None:

@@ -1,4 +1,4 @@
-"""What is kept outside the server cannot be used: the archive, or the store of large outputs."""
+"""Errors of what is kept outside the server: the archive, and the store of large outputs."""
 
 from __future__ import annotations
 

@@ -57,6 +57,7 @@ def start(
         ),
     ] = None,
     task_queue: options.TaskQueue = options.TASK_QUEUE,
+    model: Annotated[str | None, typer.Option(help="Model of every agent of the run, in place of its own.")] = None,
     model_queue: Annotated[
         str | None,
         typer.Option(metavar="NAME", envvar="HANDFAST_MODEL_QUEUE", help="Another task queue for its model calls."),
@@ -81,6 +82,7 @@ def start(
         attach=attach,
         stream=stream,
         model_queue=model_queue,
+        model=model,
     )
     how = starting.Following(wait=wait, ask=ask, timeout_s=timeout, by=options.user(by), as_json=json)
     starting.check(given, how, agents)
