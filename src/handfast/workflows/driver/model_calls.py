@@ -72,6 +72,7 @@ class ModelCalls:
             stream=True if frame.stream else None,
             underway=frame.underway,
             failed=frame.failed_calls or None,
+            told=frame.untold or None,
         )
         ending = await self._loop.work.activity(
             "handfast.call_model",
@@ -177,6 +178,7 @@ class ModelCalls:
         """Wait for a reply that the provider still makes, by a further call."""
         frame = self._frame
         guardrails.know(frame, reply)  # there are none, or they would have been named in place of this
+        frame.untold = []
         self._mailbox.place(frame, early, workflow.now())
         if underway.calls < timeouts.MOST_UNDERWAY:
             frame.phase = "model"

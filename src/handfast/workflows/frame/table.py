@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from handfast.errors import RefusalError, RequestClosedError, RunEndedError
 from handfast.payloads.guardrails import GuardrailResult, kept
+from handfast.payloads.model_call import ToldHooks
 from handfast.payloads.requests import Request
 from handfast.payloads.usage import Usage
 from handfast.workflows.frame.frame import Call, Frame
@@ -44,6 +45,7 @@ class FrameTable(BaseModel):
             stream=parent.stream,
             on_message=parent.on_message,
             model_queue=parent.model_queue,
+            untold=[ToldHooks(what="started")],
         )
         self.all.append(frame)
         return frame

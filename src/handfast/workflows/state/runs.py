@@ -5,6 +5,7 @@ from __future__ import annotations
 from temporalio import workflow
 
 from handfast.payloads.history import KeptHistory
+from handfast.payloads.model_call import ToldHooks
 from handfast.payloads.requests import MEMO_REQUEST, Transition
 from handfast.payloads.runs import RunFacts, RunInput, RunPhase
 from handfast.payloads.transcript import user_message
@@ -116,8 +117,15 @@ class Runs:
             on_message=given.on_message or "follow_up",
             model_queue=given.model_queue,
             queue=self.mailbox.take_over(),
+            untold=[ToldHooks(what="started")],
         )
-        facts = RunFacts(context=given.context, labels=given.labels, requested_by=given.requested_by)
+        facts = RunFacts(
+            context=given.context,
+            labels=given.labels,
+            requested_by=given.requested_by,
+            model=given.model,
+            model_settings=given.model_settings,
+        )
         if facts != RunFacts():
             frame.facts = self.transcript.new_block([facts.to_wire()])
         if given.input:
