@@ -44,9 +44,10 @@ async def busy_loops(count: int) -> AsyncIterator[None]:
 @asynccontextmanager
 async def tasks_given_up(lab: Lab) -> AsyncIterator[None]:
     """A worker that gives up every workflow task that it gets, as one does whose machine is too slow for it."""
+    enough = asyncio.Event()
 
     async def give_up() -> None:
-        while True:
+        while not enough.is_set():
             task = await lab.client.workflow_service.poll_workflow_task_queue(
                 PollWorkflowTaskQueueRequest(namespace=lab.client.namespace, task_queue=TaskQueue(name=lab.task_queue))
             )
@@ -60,7 +61,9 @@ async def tasks_given_up(lab: Lab) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        giving_up.cancel()
+        enough.set()
+        # It ends by itself: a task that is given up comes again. One that a cancelled poll has taken would be lost.
+        await giving_up
 
 
 async def test_two_hundred_decisions_of_one_client_at_once_all_count(make_lab: MakeLab, effects: Effects) -> None:
