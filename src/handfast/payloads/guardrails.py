@@ -68,6 +68,10 @@ class CheckInput(Payload):
     guardrail: str
     block: str
 
+    def read(self, answer: object) -> Judged:
+        """See `Question`."""
+        return Judged.from_wire(answer)
+
 
 class CheckOutput(Payload):
     """Ask an output guardrail about a run's output.
@@ -84,6 +88,10 @@ class CheckOutput(Payload):
     structured: StructuredOutput | None = None
     arguments: JsonObject | None = None
     at: ArgumentsAt | None = None
+
+    def read(self, answer: object) -> Judged:
+        """See `Question`."""
+        return Judged.from_wire(answer)
 
 
 class Judged(Payload):

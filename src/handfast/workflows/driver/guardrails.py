@@ -47,8 +47,8 @@ class Guardrails:
     async def _judged(self, guard: Guard, asked: CheckInput | CheckOutput, summary: str) -> Judged:
         settled = await self._work.evaluate(asked, summary, timeouts.GUARDRAIL)
         match settled:
-            case Done(value):
-                return Judged.from_wire(value)
+            case Done(judged):
+                return judged
             case Cancelled():
                 return Judged(outcome="error", reason="it was cancelled")
             case Failed(message=message):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from temporalio import workflow
 
-from handfast.payloads.evaluation import Evaluated, FilterHistory, TellHandoff
+from handfast.payloads.evaluation import FilterHistory, TellHandoff
 from handfast.workflows.driver.call_questions import about
 from handfast.workflows.driver.endings import CallEndings
 from handfast.workflows.frame.frame import Call, Failure, Frame, HandedOver
@@ -30,10 +30,9 @@ class Handoffs:
             again = call.missing_since is not None
             summary = f"{self._frame.agent} · {call.tool}"
             match await self._work.evaluate(arg, summary, timeouts.TOLD_ONCE, by_any_worker=again):
-                case Done(value):
-                    problem = Evaluated.from_wire(value).problem
-                    if problem is not None:
-                        self._endings.settle(call, problem)
+                case Done(told):
+                    if told.problem is not None:
+                        self._endings.settle(call, told.problem)
                         return
                 case Cancelled():
                     self._endings.settle(call, f"The handoff to {call.plan.agent} was cancelled.")
@@ -79,7 +78,7 @@ class Handoffs:
         arg = FilterHistory(origin=origin, tool=handoff.name)
         summary = f"{handoff.by} · what {frame.agent} sees"
         answer = await self._work.evaluate(arg, summary, timeouts.PART_OF_RUN)
-        made = Evaluated.from_wire(answer.value) if isinstance(answer, Done) else None
+        made = answer.value if isinstance(answer, Done) else None
         if made is None or made.items is None or made.block is None:
             problem = made.problem if made is not None else "its filter could not be evaluated"
             frame.fail(Failure(type="HandoffFailed", message=f"{handoff.name}: {problem}"))

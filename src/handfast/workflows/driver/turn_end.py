@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from handfast.payloads.after_tools import AskAfterTools
-from handfast.payloads.evaluation import Evaluated
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.workflows.frame.frame import Call, Failure, Frame
 from handfast.workflows.loop import guardrails
@@ -49,8 +48,7 @@ class TurnEnd:
         settled = await self._work.evaluate(arg, summary, timeouts.AFTER_TOOLS)
         self._state.transcript.forget(blocks)
         match settled:
-            case Done(value):
-                answer = Evaluated.from_wire(value)
+            case Done(answer):
                 if answer.problem is not None:
                     self._fail(answer.problem)
                 elif answer.final:
