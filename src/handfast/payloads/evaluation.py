@@ -13,6 +13,7 @@ from handfast.payloads.after_tools import AskAfterTools
 from handfast.payloads.artifacts import Artifact
 from handfast.payloads.base import Payload
 from handfast.payloads.changed import Difference
+from handfast.payloads.context_edits import ContextEdit
 from handfast.payloads.guardrails import CheckInput, CheckOutput
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.model_call import ApprovalPlan, Origin
@@ -224,9 +225,17 @@ class WordFailure(Payload):
 
 
 class HandoffTold(Payload):
-    """What `on_handoff` did; with a problem, which the model reads, the handoff does not take place."""
+    """What `on_handoff` did.
+
+    Attributes:
+        problem: Why the handoff does not take place, for the model.
+        context: What it changed in the run's context.
+        context_refused: Why a change of the run's context cannot be kept.
+    """
 
     problem: str | None = None
+    context: list[ContextEdit] | None = None
+    context_refused: str | None = None
 
 
 class TellHandoff(CallQuestion):

@@ -15,6 +15,7 @@ from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.user_code import Problem, ask
 from handfast.activities.runtime.user_errors import log_answer
 from handfast.activities.runtime.validation import ValidatorFailedError, validated
+from handfast.activities.tool.context_watch import ContextWatch
 from handfast.definitions.agents.agent_tool import AgentFailure, AgentTool, NestedRun
 from handfast.definitions.agents.handoff import Handoff, HandoffHistory
 from handfast.definitions.context import RunContext
@@ -109,9 +110,13 @@ async def tell_handoff(asked: TellHandoff, runtime: Runtime) -> HandoffTold:
             given.append(await validated(handoff.validate, arguments, of=handoff, threads=runtime.validation_threads))
         except (ArgumentsInvalidError, ValidatorFailedError) as error:
             return HandoffTold(problem=f"Error: the handoff did not take place: {error}")
-    answer = await ask(on_handoff, *given, name=name, within=FUNCTION_S, threads=runtime.threads)
+    watch = ContextWatch((await runtime.facts(asked.origin)).context, context.context)
+    answer = await ask(on_handoff, *given, name=name, within=FUNCTION_S, threads=runtime.threads, keeps_context=True)
     if not isinstance(answer, Problem):
-        return HandoffTold()
+        change = watch.change(context.context)
+        if change.refused is not None:
+            log_answer(name, "changed ctx.context to what the run cannot keep", "the change is lost")
+        return HandoffTold(context=change.edits or None, context_refused=change.refused)
     if answer.error is None:
         raise ApplicationError(f"{name} {answer.brief}", type="HandoffUnknown", non_retryable=True)
     return HandoffTold(problem=f"Error: the handoff did not take place: {answer.error}")

@@ -20,7 +20,7 @@ from handfast.activities.runtime.progress import ProgressReport
 from handfast.activities.runtime.references import by_reference
 from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.secrets import resolved
-from handfast.activities.runtime.user_errors import Place, set_place
+from handfast.activities.runtime.user_errors import Place, log_answer, set_place
 from handfast.activities.runtime.validation import ValidatorFailedError, validated
 from handfast.activities.tool.attempts import held_back, is_once, unkept, unprovable
 from handfast.activities.tool.begun import Begun
@@ -259,6 +259,8 @@ class ToolActivities:
             shut_down = "the worker shut down before a guardrail had seen it"
             ended = guarded or Ended(withheld(ended.outcome, shut_down))
         change = watch.change(context.context)
+        if change.refused is not None:
+            log_answer(f"the tool {tool.name}", "changed ctx.context to what the run cannot keep", "the change is lost")
         update = {"context": change.edits or None, "context_refused": change.refused}
         return Ended(ended.outcome.model_copy(update=update), ended.whole)
 

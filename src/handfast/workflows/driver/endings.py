@@ -93,7 +93,7 @@ class CallEndings:
                     self._frame.artifacts.append(outcome.artifact.sha256)
                 if outcome.withheld is None:
                     self.ran(call, outcome.value)
-                self.settle(call, _with_notes(outcome), outcome.block)
+                self.settle(call, with_refusal(outcome.output, outcome.context_refused), outcome.block)
                 if outcome.tripped is not None:
                     self._frame.fail(next_steps.guardrail_tripped(call, outcome.tripped))
             case "error":
@@ -258,8 +258,8 @@ class CallEndings:
         call.state = "settled"
 
 
-def _with_notes(outcome: ToolOutcome) -> JsonValue:
-    if outcome.context_refused is None:
-        return outcome.output
-    refused = f"What this tool changed in the run's context was not kept: {outcome.context_refused}."
-    return suffixed(outcome.output, refused)
+def with_refusal(output: JsonValue, context_refused: str | None) -> JsonValue:
+    """Tell the model with an output why a change of the run's context was not kept."""
+    if context_refused is None:
+        return output
+    return suffixed(output, f"What this tool changed in the run's context was not kept: {context_refused}.")
