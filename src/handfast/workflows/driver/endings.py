@@ -15,6 +15,7 @@ from handfast.workflows.driver import existing_activity
 from handfast.workflows.driver.ask_again import ask_again, give_up
 from handfast.workflows.frame.frame import Call, Failure, Frame
 from handfast.workflows.frame.items import output_item, prefixed, suffixed
+from handfast.workflows.frame.withdrawal import WITHHELD
 from handfast.workflows.ledger import requests
 from handfast.workflows.ledger.log import WHY_CHARACTERS
 from handfast.workflows.loop import next_steps, verdicts
@@ -89,13 +90,15 @@ class CallEndings:
         match outcome.kind:
             case "ok":
                 call.context = outcome.context
+                if outcome.tripped is not None:  # a conversation that goes on must not read it
+                    self.settle(call, WITHHELD, outcome.block)
+                    self._frame.fail(next_steps.guardrail_tripped(call, outcome.tripped))
+                    return
                 if outcome.artifact is not None:
                     self._frame.artifacts.append(outcome.artifact.sha256)
                 if outcome.withheld is None:
                     self.ran(call, outcome.value)
                 self.settle(call, with_refusal(outcome.output, outcome.context_refused), outcome.block)
-                if outcome.tripped is not None:
-                    self._frame.fail(next_steps.guardrail_tripped(call, outcome.tripped))
             case "error":
                 self._tool_failed(call, outcome.output, outcome.block)
             case "cancelled":
