@@ -65,8 +65,8 @@ collected: $(READY)
 scenarios: $(READY) ## Write docs/scenarios.md from the tests
 	@cd tests && ../$(BIN)/python -m support.scenarios
 
-api: $(READY) ## Write docs/api.md from the docstrings
-	@cd tests && ../$(BIN)/python -m support.api_page
+api: $(READY) ## Write docs/api.md and docs/errors.md from the code
+	@cd tests && ../$(BIN)/python -m support.api_page && ../$(BIN)/python -m support.errors_page
 
 record: $(READY) ## Record the wait states that no release has recorded yet, for the tests of replay
 	$(BIN)/python tests/replay/record.py $(SCENES)
@@ -85,9 +85,9 @@ crash-matrix: $(READY) ## Kill workers at every message that matters, and keep t
 soak: $(READY) ## Kill workers and lose messages for some minutes (MINUTES=5 SEED=1 ARGS="--json --only mixed")
 	@cd tests && ../$(BIN)/python -m support.crash.soak --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-bench: $(READY) ## Measure long runs and a long session: histories, memory, time
-	@$(BIN)/python bench/long_runs.py
-	@$(BIN)/python bench/long_session.py
+bench: $(READY) ## Measure long runs and a long session: histories, memory, time (TURNS=200 for a short look)
+	@$(BIN)/python bench/long_runs.py $(TURNS)
+	@$(BIN)/python bench/long_session.py $(TURNS)
 
 mutants: $(READY) ## Plant known bugs in copies of the source: each has to turn a named test red (ONLY="words" for some)
 	@PYTHONPATH=tests $(BIN)/python -m mutants $(ONLY)

@@ -1,4 +1,4 @@
-"""One way to a Temporal server, whichever it is: named, configured, embedded, or the usual local one."""
+"""Connect to a Temporal server: a named, a configured, the embedded, or the usual local one."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ async def connect(
 
     Args:
         profile: A profile of Temporal's configuration file; by default `TEMPORAL_PROFILE`, or "default".
-        namespace: By default `TEMPORAL_NAMESPACE`, the profile's, or "default".
+        namespace: Name of the namespace; by default `TEMPORAL_NAMESPACE`, the profile's, or "default".
         data_converter: Temporal's default one when None (a plugin may extend it).
-        encryption: A key ring, or the file that holds one: all that the client sends is encrypted. By default the file
-            that ``HANDFAST_ENCRYPTION_KEYS`` names; False for none.
+        encryption: A key ring, or the file that holds one, which encrypts everything that the client sends. By default
+            the file that ``HANDFAST_ENCRYPTION_KEYS`` names; False for none.
 
     Raises:
         ConnectionProfileError: The configuration file or a profile in it cannot be used.
         ServerUnavailableError: Nothing answers there within *timeout*.
         OtherProjectError: Nobody said where to connect, and the server on the usual port is another project's.
-        DefinitionError: What *encryption* names is no key ring.
+        DefinitionError: *encryption* names no key ring.
     """
     converter, headers = protected(data_converter or DataConverter.default, keyring_named(encryption, "connect"))
     config, chosen = await asyncio.to_thread(_resolved, address, profile)
@@ -121,7 +121,7 @@ def _resolved(address: str | None, profile: str | None) -> tuple[ClientConnectCo
 
 
 def _reason(error: Exception) -> str:
-    """Take the part of the SDK's nested error text that a person can use."""
+    # The SDK nests several errors in one text; the innermost message tells what happened.
     text = " ".join(str(error).split())
     quoted = re.findall(r'(?:message|error): "([^"]+)"', text)
     return (quoted[-1] if quoted else text)[:REASON_LENGTH]

@@ -19,6 +19,7 @@ from support.labs import Effects, MakeLab
 from support.lists import WIPE, eventually
 
 
+@pytest.mark.quick
 async def test_runs_are_found_by_status_agent_and_label(make_lab: MakeLab, effects: Effects) -> None:
     """Runs are listed by status, agent and label; what waits is listed with its run, with every worker down."""
     lab = await make_lab([desk(effects)], script=[WIPE, Reply(text("at once")), DONE])

@@ -79,6 +79,7 @@ async def test_an_attack_on_a_signed_decision_is_refused(make_lab: MakeLab, effe
     assert await failed_tasks(lab, run) == 0
 
 
+@pytest.mark.quick
 async def test_who_decides_is_who_the_key_signs_for(make_lab: MakeLab, effects: Effects) -> None:
     """XH5: a person's own key decides for that person alone; another name, and Temporal's identity, change nothing."""
     ana = Signer.generate(method="cli")

@@ -12,6 +12,7 @@ from support.desk import DONE, desk
 from support.labs import Effects, MakeLab
 
 
+@pytest.mark.quick
 async def test_without_a_cache_every_task_is_replayed_from_its_start(
     make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch
 ) -> None:

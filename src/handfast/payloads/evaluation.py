@@ -1,6 +1,6 @@
-"""User code that is neither a model call nor a tool: evaluated by name, in an activity.
+"""Questions to user code outside of tools, which the activity `handfast.evaluate` answers.
 
-Each question says how its own answer is read. Which answer it is stands only there: on the wire it is plain JSON.
+Each question names the type of its answer and reads it: on the wire an answer is plain JSON.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from handfast.payloads.artifacts import Artifact
 from handfast.payloads.base import Payload
 from handfast.payloads.changed import Difference
 from handfast.payloads.context_edits import ContextEdit
-from handfast.payloads.guardrails import CheckInput, CheckOutput
+from handfast.payloads.guardrails import CheckInput, CheckOutput, TellEnd
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.model_call import ApprovalPlan, Origin
 from handfast.payloads.signed import VerifyDecision
@@ -63,7 +63,7 @@ class Items(Payload):
 
 
 class CallQuestion(Payload):
-    """What is asked about one call has these fields first; `kind` says what is asked.
+    """Fields of every question about one call; `kind` tells the questions apart.
 
     Attributes:
         arguments: None where they are large: `at` says where they stand.
@@ -78,7 +78,7 @@ class CallQuestion(Payload):
 
 
 class KeyedQuestion(CallQuestion):
-    """About a call that has its idempotency key: its tool is asked, and may look it up by that."""
+    """A question to the tool of a call that has an idempotency key."""
 
     call_id: str
     key: str
@@ -249,7 +249,7 @@ class TellHandoff(CallQuestion):
 
 
 class FilterHistory(Payload):
-    """Ask a handoff's filter what the next agent sees of the transcript of `origin`, where the handoff is defined."""
+    """Ask a handoff's filter for the items that the next agent reads; the agent of `origin` defines the handoff."""
 
     kind: Literal["filter_history"] = "filter_history"
     origin: Origin
@@ -283,7 +283,7 @@ class EndingHandled(Payload):
 
 
 class HandleMaxTurns(Payload):
-    """Ask the agent's `on_max_turns` what the run ends with."""
+    """Ask the agent's `on_max_turns` for the run's output."""
 
     kind: Literal["handle_max_turns"] = "handle_max_turns"
     origin: Origin
@@ -295,7 +295,7 @@ class HandleMaxTurns(Payload):
 
 
 class HandleRefusal(Payload):
-    """Ask the agent's `on_refusal` what the run ends with.
+    """Ask the agent's `on_refusal` for the run's output.
 
     Attributes:
         block: The reply that is the refusal.
@@ -318,7 +318,7 @@ class GroupsFound(Payload):
 
 
 class LookUpGroups(Payload):
-    """Find out which of *groups* a person is in, at this moment.
+    """Look up the groups among `groups` that a person is in at this moment.
 
     Attributes:
         person: As claimed by a decision.
@@ -438,6 +438,7 @@ Evaluation = (
     | FilterHistory
     | CheckInput
     | CheckOutput
+    | TellEnd
     | GuardCall
     | VerifyCall
     | AskAfterTools

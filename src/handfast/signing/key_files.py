@@ -1,4 +1,4 @@
-"""The keys that a client signs with and a worker trusts: the argument, or the file that the environment names."""
+"""Load the signing key of a client and the trusted keys of a worker, from an option or the environment."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Keys = TypeVar("Keys")
 
 
 def signer_at(given: Signer | KeyFile | None, method: str = "python") -> Signer | None:
-    """Find the signing key of a client: the one given, else the one that ``HANDFAST_SIGNING_KEY`` names, else none.
+    """Return the signing key of a client: *given*, else the file that ``HANDFAST_SIGNING_KEY`` names, else None.
 
     Raises:
-        DefinitionError: It cannot be read, or what that needs is not installed.
+        DefinitionError: The file cannot be read, or the extra ``signing`` is not installed.
     """
 
     def load() -> tuple[type[Signer], Callable[[KeyFile], Signer]]:
@@ -32,10 +32,10 @@ def signer_at(given: Signer | KeyFile | None, method: str = "python") -> Signer 
 
 
 def trusted_keys_at(given: TrustedKeys | KeyFile | None) -> TrustedKeys | None:
-    """Find the keys that a worker trusts: those given, else those that ``HANDFAST_TRUSTED_KEYS`` names, else none.
+    """Return the keys that a worker trusts: *given*, else the file that ``HANDFAST_TRUSTED_KEYS`` names, else None.
 
     Raises:
-        DefinitionError: They cannot be read, or what that needs is not installed.
+        DefinitionError: The file cannot be read, or the extra ``signing`` is not installed.
     """
 
     def load() -> tuple[type[TrustedKeys], Callable[[KeyFile], TrustedKeys]]:

@@ -1,4 +1,4 @@
-"""What Handfast needs of a namespace: its search attributes, and a retention longer than the stock one."""
+"""Prepare a namespace: register search attributes, and set its retention."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _TYPES: Final[Mapping[str, IndexedValueType.ValueType]] = {
 
 
 async def missing_search_attributes(client: Client, namespace: str | None = None) -> Mapping[str, str]:
-    """Return those of our search attributes, with their types, that the namespace does not have.
+    """Return our search attributes, with their types, that the namespace lacks.
 
     Args:
-        namespace: Which namespace; the client's own when None.
+        namespace: Name of the namespace; None takes the client's.
     """
     listed = await client.operator_service.list_search_attributes(
         ListSearchAttributesRequest(namespace=namespace or client.namespace), timeout=RPC_TIMEOUT
@@ -51,7 +51,7 @@ async def missing_search_attributes(client: Client, namespace: str | None = None
 
 
 async def register_search_attributes(client: Client, namespace: str | None = None) -> Mapping[str, str]:
-    """Register what is missing, and return it. Needs administrator rights where a cluster has such."""
+    """Register the missing search attributes, and return them. Some clusters ask for administrator rights."""
     missing = await missing_search_attributes(client, namespace)
     if missing:
         request = AddSearchAttributesRequest(
@@ -63,7 +63,7 @@ async def register_search_attributes(client: Client, namespace: str | None = Non
 
 
 async def namespace_id(client: Client, namespace: str) -> str:
-    """Return the namespace's id, which is random: two servers never share one."""
+    """Return the random id of the namespace: two servers never share one."""
     described = await client.workflow_service.describe_namespace(
         DescribeNamespaceRequest(namespace=namespace), timeout=RPC_TIMEOUT
     )

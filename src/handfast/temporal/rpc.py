@@ -1,4 +1,4 @@
-"""What an error of Temporal's server means to whoever called us: one place, so that every call says the same."""
+"""Translate errors of Temporal's server into ours."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from handfast.errors import (
 )
 
 AWAY: Final = frozenset({RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED})
-"""CANCELLED is how the SDK names a deadline of its own; a cancelled caller gets `asyncio.CancelledError`."""
+"""The SDK names a deadline of its own CANCELLED; a cancelled caller gets `asyncio.CancelledError`."""
 REASON_LENGTH: Final = 160
-"""Characters of a reason of the server's, or of the SDK's, that an error repeats."""
+"""Characters of a reason from the server or the SDK that an error repeats."""
 
 
 FAILED: Final = frozenset(
@@ -35,8 +35,9 @@ FAILED: Final = frozenset(
         RPCStatusCode.RESOURCE_EXHAUSTED,
     }
 )
-"""Answers of a server that is there and could not do it: it is overloaded, gave up a workflow task with the updates in
-it ("workflow update was aborted"), meets a limit of its own, or cannot write ("shard status unknown", a full disk)."""
+"""Answers of a server that is there and could not do the work: it is overloaded, gave up a workflow task with the
+updates in it ("workflow update was aborted"), meets a limit of its own, or cannot write ("shard status unknown", a
+full disk)."""
 NOBODY_THERE: Final = (
     "connect error",
     "transport error",
@@ -59,19 +60,19 @@ from a server's own: both come as UNAVAILABLE, without details."""
 
 @contextmanager
 def typed_errors(client: Client, run: str | None = None) -> Iterator[None]:
-    """Raise our own errors for what the server answers inside, and the SDK's where we have none.
+    """Raise our own errors for the server's errors inside, and the SDK's where we have none.
 
     Args:
-        client: Whom the calls inside go through.
-        run: The run that they are about; None for calls about none.
+        client: The client of the calls inside.
+        run: Id of the run that the calls are about; None where they are about none.
 
     Raises:
-        ServerUnavailableError: It is away.
-        ServerFailedError: It answers, and could not do it.
+        ServerUnavailableError: The server does not answer.
+        ServerFailedError: The server answers, and could not do the work.
         SignalLimitError: *run* takes no more signals in the history that it has.
-        NamespaceNotFoundError: It does not have the client's namespace.
-        RunNotFoundError: It does not know *run*.
-        PayloadInvalidError: It does not take as much at once.
+        NamespaceNotFoundError: The server does not have the client's namespace.
+        RunNotFoundError: The server does not know *run*.
+        PayloadInvalidError: The request is too large for the server.
     """
     try:
         yield
@@ -83,21 +84,24 @@ def typed_errors(client: Client, run: str | None = None) -> Iterator[None]:
 
 
 def is_missing_namespace(error: RPCError) -> bool:
-    """Whether it is the namespace that was not found: a run's id may well contain that word."""
+    """Tell a missing namespace from a missing run; the text cannot, as a run's id may contain the word."""
     return error.status is RPCStatusCode.NOT_FOUND and any(
         detail.Is(NamespaceNotFoundFailure.DESCRIPTOR) for detail in error.grpc_status.details
     )
 
 
 def is_lost_place(error: RPCError) -> bool:
-    """Whether the server no longer knows the place up to which a history was read: it is to be read from the start."""
+    """Return True where the page token of a history has become invalid: read it from the start.
+
+    Seen with the development server under load.
+    """
     return error.status is RPCStatusCode.INVALID_ARGUMENT and any(
         detail.type_url.endswith(".CurrentBranchChangedFailure") for detail in error.grpc_status.details
     )
 
 
 def is_failed(error: RPCError) -> bool:
-    """Whether a server answered that it could not do it, now: what was asked may be asked again."""
+    """Return True where a server answered that it could not do the work now: the request may be sent again."""
     return error.status in FAILED and not _is_too_large(error) and not _is_nobody(error)
 
 
@@ -107,12 +111,12 @@ def _is_nobody(error: RPCError) -> bool:
 
 
 def is_signal_limit(error: RPCError) -> bool:
-    """Whether a run takes no further signal: its history has had its 10,000. Updates still pass."""
+    """Return True where a run takes no further signal: its history has had its 10,000. Updates still pass."""
     return error.status is RPCStatusCode.INVALID_ARGUMENT and "limit for signal events" in error.message
 
 
 def is_update_limit(error: RPCError) -> bool:
-    """Whether a run takes no further update: it had its 2,000, or too many are under way. Signals still pass."""
+    """Return True where a run takes no further update: it had its 2,000, or too many are under way. Signals pass."""
     if error.status is RPCStatusCode.RESOURCE_EXHAUSTED:
         return True
     text = error.message.lower()
@@ -120,7 +124,7 @@ def is_update_limit(error: RPCError) -> bool:
 
 
 def is_not_ready(error: RPCError) -> bool:
-    """Whether a run takes no update because workers fail on it: as where there is no worker, a signal is stored."""
+    """Return True where a run takes no update because its workflow task fails on every worker. A signal is stored."""
     return error.status is RPCStatusCode.FAILED_PRECONDITION and any(
         detail.Is(WorkflowNotReadyFailure.DESCRIPTOR) for detail in error.grpc_status.details
     )

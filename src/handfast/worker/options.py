@@ -1,4 +1,4 @@
-"""What a plugin was given, checked, and what a worker gets of it."""
+"""The checked options of a plugin, and the runtime that a worker gets from them."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from handfast.encryption.keyring import EncryptionAt, keyring_named
 from handfast.errors import DefinitionError, ModelClientMissingError
 from handfast.models.port import ModelPort, SettingsPort
 from handfast.models.responses import ResponsesModel
+from handfast.payloads.model_settings import TRANSPORT_SETTINGS
 from handfast.signing.key_files import trusted_keys_at
 from handfast.storage.archive import archive_at
 from handfast.storage.artifacts import ArtifactsAt, ArtifactStore, FolderStore, store_by_default, store_named
@@ -42,12 +43,12 @@ Models = Mapping[str, openai.AsyncOpenAI | ModelPort]
 
 
 class PluginOptions:
-    """The arguments of `HandfastPlugin`, each checked, with what the environment says where there is none.
+    """The arguments of `HandfastPlugin`, each checked; the environment gives those that are missing.
 
     Attributes:
-        keyring: What all is encrypted with.
-        resources: To be entered once per worker.
-        models: None: a worker makes a client from the environment.
+        keyring: Encrypts everything that client and worker write; None writes plain payloads.
+        resources: A context manager that each worker enters once.
+        models: Model clients by name; with None a worker makes one from the environment.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class PluginOptions:
         """Check them.
 
         Raises:
-            DefinitionError: One of them cannot work.
+            DefinitionError: An argument cannot work.
         """
         self._registry = registry
         self._hooks = hooks_of(hooks, "HandfastPlugin")
@@ -93,7 +94,7 @@ class PluginOptions:
         self._secrets = secrets
 
     def clients(self) -> tuple[Models, Sequence[openai.AsyncOpenAI]]:
-        """Return the model clients for one worker, and those that were made for it alone: they end with it.
+        """Return the model clients for one worker, and those of them that this call made: they end with the worker.
 
         Raises:
             DefinitionError: There is none, and no OPENAI_API_KEY to make one from; or an agent names no model, or a
@@ -113,11 +114,11 @@ class PluginOptions:
         return {"default": made}, (made,)
 
     def runtime(self, client: Client, models: Models) -> Runtime:
-        """What the activities of one worker share.
+        """Return the runtime that the activities of one worker share.
 
         Args:
-            client: The worker's, with our converter and codec.
-            models: Its model clients.
+            client: The worker's client, with our converter and codec.
+            models: The worker's model clients.
         """
         artifacts = Artifacts(sealed_store(self._store_beside(client), keyring_of(client)))
         runtime = Runtime(
@@ -156,7 +157,7 @@ def check_model_names(registry: Registry, default_model: str | None) -> None:
         DefinitionError: One names none, and there is no default.
     """
     for agent in registry.agents.values():
-        if agent.model is None and default_model is None:
+        if agent.model is None and agent.prompt is None and default_model is None:
             raise DefinitionError(
                 f"agent {agent.name!r}",
                 "it names no model, and there is no default; give it model=…, or the plugin default_model=…, or set "
@@ -180,9 +181,13 @@ def check_agents(registry: Registry, ports: Mapping[str, ModelPort]) -> None:
             )
         known_settings = port.known_settings if isinstance(port, SettingsPort) else agent.model_settings
         for setting in agent.model_settings:
-            if setting not in known_settings:
+            if setting not in known_settings and setting not in TRANSPORT_SETTINGS:
                 close = get_close_matches(setting, known_settings, n=1)
-                hint = f"; did you mean {close[0]!r}?" if close else "; take it out, or upgrade the client's package"
+                hint = (
+                    f"; did you mean {close[0]!r}?"
+                    if close
+                    else "; put it into extra_body, or upgrade the client's package"
+                )
                 raise DefinitionError(subject, f"its model client knows no setting {setting!r} (model_settings){hint}")
 
 

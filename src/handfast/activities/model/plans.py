@@ -35,7 +35,7 @@ from handfast.payloads.call_items import CALLS, MCP_APPROVAL, arguments_of, argu
 from handfast.payloads.canonical import sha256_digest
 from handfast.payloads.json_profile import JsonObject, parse_json
 from handfast.payloads.model_call import AfterToolsPlan, ApprovalPlan, ExistingActivity, PlannedCall, RetryPlan
-from handfast.payloads.tool_call import EXISTING_ARGUMENT_BYTES
+from handfast.payloads.tool_call import EXISTING_ARGUMENT_BYTES, TOOL_TIMEOUT
 
 MOST_CALLS: Final = 256
 """Calls of one reply that are carried out; the others are sent back to the model."""
@@ -138,7 +138,7 @@ class Planner:
             doubt=plan_of(tool.on_unknown),
             verified=True if tool.verify is not None else None,
             on_error="fail" if tool.on_error == "fail" else None,
-            timeout_s=tool.timeout.total_seconds() if tool.timeout.total_seconds() != 600 else None,
+            timeout_s=None if tool.timeout == TOOL_TIMEOUT else tool.timeout.total_seconds(),
             key=key,
             worded=self._worded(approval),
             task_queue=tool.task_queue,

@@ -47,7 +47,7 @@ def from_strict(value: JsonValue, schema: JsonObject) -> Any:
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Fit:
-    """How far a value is from a schema; the smaller, the better.
+    """Distance of a value from a schema; the smaller, the better.
 
     Attributes:
         problems: Places that pydantic would refuse, by weight.
@@ -114,6 +114,8 @@ class _Walk:
     def _array(self, value: list[Any], schema: JsonObject) -> _Reading:
         first = schema.get("prefixItems", [])
         rest = schema.get("items")
+        if not first and isinstance(rest, dict) and _holds_only(value, rest):
+            return _Reading(value, _bounds(value, schema))
         schemas = [*first[: len(value)], *[rest if isinstance(rest, dict) else _ANYTHING] * (len(value) - len(first))]
         readings = [self.read(item, inner) for item, inner in zip(value, schemas, strict=True)]
         fit = sum((reading.fit for reading in readings), _bounds(value, schema))
@@ -170,6 +172,15 @@ def _integer(value: float, schema: JsonObject) -> _Reading:
     whole = int(Decimal(repr(value)))  # the digits that were written; a double above 2^53 stands for others too
     fit = _bounds(whole, schema) + _CHANGE
     return _Reading(whole, fit if is_carried(whole) else fit + _PROBLEM)
+
+
+def _holds_only(value: list[Any], schema: JsonObject) -> bool:
+    """Whether every item is a plain scalar of *schema*: a hundred thousand of them are then no walk."""
+    kind = schema.get("type")
+    if kind not in ("string", "boolean", "number") or schema.keys() - {"type", "title", "description"}:
+        return False
+    types = _TYPES[kind]
+    return all(type(item) in types for item in value)
 
 
 def _constant(value: JsonValue, allowed: list[Any]) -> _Reading:
