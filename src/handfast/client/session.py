@@ -67,9 +67,9 @@ class Session(Execution):
         Args:
             message: A text, or messages as the Responses API takes them.
             message_id: Makes a repetition harmless; random by default.
-            when: What happens while another message is being answered, in place of the session's `on_message`:
+            when: How to treat it while another message is being answered, in place of the session's `on_message`:
                 *next* steers, *now* steers and stops the model call under way, *after* waits for a turn of its own.
-            by: Who says it: a claimed name, recorded.
+            by: The sender: a claimed name, recorded.
 
         Raises:
             MessageInvalidError: It is empty, above 64 KiB, or none. MessageConflictError: Its id was used for another.
@@ -90,7 +90,7 @@ class Session(Execution):
         return Turn(self._handle, message_id, readers=self._readers)
 
     async def items(self) -> list[JsonObject]:
-        """The conversation as it stands, as the model reads it: also outputs of the turn under way that are there.
+        """Return the conversation as the model reads it now, with the outputs that the turn under way has by then.
 
         `transcript` has it whole, and reads it from an archive too.
 
@@ -108,7 +108,7 @@ class Session(Execution):
 
         Args:
             reason: Recorded, its first 2,000 characters.
-            by: Who closes it: a claimed name.
+            by: The person who closes it: a claimed name.
 
         Raises:
             PayloadInvalidError: *by* is no name.

@@ -30,7 +30,7 @@ from handfast.workflows.agent_ref import AgentRef
 logger = logging.getLogger(__name__)
 
 TASK_TIMEOUT: Final = timedelta(seconds=5)
-"""How long a worker may take for one workflow task: what a run waits for whose worker was killed in the middle of it. A
+"""Time limit of one workflow task: a run whose worker was killed in the middle of one waits as long. A
 replay has to fit in, and one of 4,000 events takes less than two seconds."""
 SUMMARY_BYTES: Final = 240
 ID_BYTES: Final = 1000
@@ -38,7 +38,7 @@ ID_BYTES: Final = 1000
 START_BYTES: Final = 1_900_000
 """Most that a start may have, as it is sent: the server takes 2 MiB in one payload."""
 ENCODING_ROOM: Final = 900_000
-"""What a codec may add in all: only a start that could reach the limit with it is encoded twice."""
+"""Room for a codec: only a start that could reach the limit with it is encoded twice."""
 
 
 def agent_name(agent: str | Agent | AgentRef[Any]) -> str:
@@ -75,14 +75,13 @@ class Starter:
 
     Attributes:
         client: Connected.
-        task_queue: Where they are started.
-        task_timeout: Of their workflow tasks.
+        task_queue: The queue on which they are started.
+        task_timeout: Timeout of their workflow tasks.
     """
 
     def __init__(
         self, client: Client, task_queue: str, task_timeout: timedelta, artifacts: ArtifactStore | None = None
     ) -> None:
-        """Nothing is asked of the server yet."""
         self.client = client
         self.task_queue = task_queue
         self.task_timeout = task_timeout

@@ -45,7 +45,8 @@ class Turn:
 
     Attributes:
         id: The message's id.
-        receipt: What the session said when it was sent; None for one that was looked up by its id.
+        receipt: The session's answer when it was sent; None for one that was looked up by its id.
+        begin: Offset of an event of the session before it was sent, where that is known.
     """
 
     def __init__(
@@ -59,9 +60,9 @@ class Turn:
         """Name a message; nothing is asked of the server before the first method is awaited.
 
         Args:
-            session: Whose.
+            session: The session.
             message_id: The message's id.
-            receipt: What the session said when it was sent.
+            receipt: The session's answer when it was sent.
             begin: Offset of an event before it was sent; None looks from the session's first one.
             readers: Types of the agents' answers, by the agent's name.
         """
@@ -69,10 +70,10 @@ class Turn:
         self.id = message_id
         self.receipt = receipt
         self._session = session
-        self._begin = begin
+        self.begin = begin
 
     async def status(self) -> TurnStatus:
-        """Where the message stands.
+        """Return the state of the message.
 
         Raises:
             TimeoutError: No worker answered. RunNotFoundError: The server does not know the session.
@@ -149,7 +150,7 @@ class Turn:
         return result.output
 
     async def stream(self, after: str | None = None) -> AsyncGenerator[Item]:
-        """Yield what happens for this message: from when the model may read it until it is answered or refused.
+        """Yield the events of this message, from when the model may read it until it is answered or refused.
 
         Events, and the deltas of what is being written where the session was begun with ``stream=True``; the same
         whenever it is read. Nothing is kept for a reader, who may leave and go on.
@@ -161,7 +162,7 @@ class Turn:
             Exception: As `Session.stream`.
         """
         begun = after is not None
-        async with aclosing(stream(self._session, after or self._begin)) as items:
+        async with aclosing(stream(self._session, after or self.begin)) as items:
             async for item in items:
                 about = getattr(item, "message", None) == self.id
                 begun = begun or (about and isinstance(item, MessagePlaced))

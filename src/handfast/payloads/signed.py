@@ -114,3 +114,26 @@ class Refusal(Payload):
 
 VERIFY: Final = "handfast.verify_decision"
 """Name, among the SDK's extern functions, of the worker's own by which an update's validator checks a signature."""
+
+
+class RefusedDecision(Payload):
+    """A decision that did not count, as a worker in production mode logs it.
+
+    Attributes:
+        run: The workflow id.
+        key: Id of the key that its signature names.
+        by: The name that it claims.
+        type: The class of the refusal.
+        way: How it came in.
+    """
+
+    run: str
+    request: str | None = None
+    key: str | None = None
+    by: str | None = None
+    type: str
+    way: Literal["update", "signal"]
+
+
+REFUSED: Final = "handfast.refused_decision"
+"""Likewise, of the function that is told of each decision that did not count."""
