@@ -142,8 +142,12 @@ class Starter:
             data: dict[str, bytes] = {}
             fields = [name for name in ("input", "import_items") if isinstance(wire.get(name), list)]
             referring = {**wire, **{name: with_references(wire[name], data) for name in fields}}
-            if not data or self._artifacts is None:
+            if not data:
                 raise
+            if self._artifacts is None:
+                size = sum(map(len, data.values()))
+                problem = f"{size:,} bytes of images and files; keep them beside the history with artifacts=…"
+                raise PayloadInvalidError("start", [f"{problem}, or give their addresses"]) from None
             await self.check_size(referring, workflow_id)
             await keep_media(place_of_run(self._artifacts, self.client.namespace, workflow_id), data)
             return referring

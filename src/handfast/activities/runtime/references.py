@@ -82,17 +82,26 @@ class Artifacts:
         await asyncio.gather(*map(self.keep, data.values()))
 
     async def with_data(self, items: list[JsonObject]) -> list[JsonObject]:
-        """Return *items* with the images and files that they refer to.
+        """Return *items* with the images and files that they refer to, and a text in place of each that is lost.
 
         Raises:
-            ArtifactError: One is not there, or cannot be reached.
+            ArtifactError: The store cannot be reached.
         """
         wanted = sorted(references_in(items))
         if not wanted:
             return items
-        found = await asyncio.gather(*map(self.read, wanted))
+        found = await asyncio.gather(*map(self._media, wanted))
         whole: list[JsonObject] = with_data(items, dict(zip(wanted, found, strict=True)))
         return whole
+
+    async def _media(self, sha256: str) -> bytes | None:
+        """An image or file; None where it is lost, which another attempt would not change."""
+        try:
+            return await self.read(sha256)
+        except ArtifactError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
 
     async def read(self, sha256: str) -> bytes:
         """Return an output.

@@ -83,7 +83,7 @@ async def _ask_one(
         case Fail(reason=reason):
             return Stopped(reason=reason)
         case Replace(value=value):
-            shaped = bounded_output(value, by_reference=True)
+            shaped = bounded_output(value)
             if shaped.problem is not None or not isinstance(shaped.output, str):
                 return Stopped(output=not_asked(context.tool, "answered with what is no text and no JSON"))
             return Stopped(output=shaped.output)
