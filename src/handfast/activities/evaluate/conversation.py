@@ -86,7 +86,7 @@ async def _short(
     request = ModelRequest(
         model=model_name(runtime, by, facts),
         instructions=await instructions_of(runtime, by, context),
-        items=items if rule.agent is None else _to_sum_up(items),
+        items=await runtime.blocks.with_data(items) if rule.agent is None else _to_sum_up(items),
         settings=body_settings(by, settings, await prompt_of(runtime, by, context)),
         transport=transport_of(settings),
     )
