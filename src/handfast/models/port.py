@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from handfast.models.provider_error import ProviderError
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.usage import Usage
 
@@ -132,6 +133,7 @@ class ModelCallError(Exception):
     Attributes:
         retry_after: What the provider asked for.
         usage: What it counted, where it gave a reply that cannot be used.
+        said: The provider's own words, where it said something.
     """
 
     def __init__(
@@ -142,6 +144,7 @@ class ModelCallError(Exception):
         retryable: bool,
         retry_after: timedelta | None = None,
         usage: Usage | None = None,
+        said: ProviderError | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -149,6 +152,7 @@ class ModelCallError(Exception):
         self.retryable = retryable
         self.retry_after = retry_after
         self.usage = usage
+        self.said = said
 
 
 @runtime_checkable

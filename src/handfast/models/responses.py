@@ -85,7 +85,7 @@ async def _posted(client: openai.AsyncOpenAI, path: str, body: dict[str, Any]) -
         response = await client.post(path, cast_to=httpx2.Response, body=body)
     except Exception as error:
         raise failure_of(error) from error
-    return read_answer(response.content)
+    return read_answer(response.content, response.headers)
 
 
 def _sent_as(client: openai.AsyncOpenAI, transport: Transport) -> openai.AsyncOpenAI:
