@@ -123,8 +123,8 @@ def test_events_are_found_however_the_bytes_are_cut(size: int) -> None:
         'event: a\r\ndata: {"ü": 1}\r\n\r\n: a comment\n\ndata:two\ndata: lines\n\nid: 7\n\ndata: unfinished'.encode()
     )
     decoder = EventDecoder()
-    found = [data for at in range(0, len(stream), size) for data in decoder.feed(stream[at : at + size])]
-    assert found == ['{"ü": 1}'.encode(), b"two\nlines"]
+    found = [event for at in range(0, len(stream), size) for event in decoder.feed(stream[at : at + size])]
+    assert found == [('{"ü": 1}'.encode(), "a"), (b"two\nlines", "")]
 
 
 async def test_a_call_that_is_cancelled_closes_its_stream() -> None:

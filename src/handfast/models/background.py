@@ -16,7 +16,7 @@ import openai
 from handfast.models.port import Background, ModelAnswer, ModelCallError, OnDelta, StillUnderwayError
 from handfast.models.provider_error import text
 from handfast.models.reading import broken, parsed, read_response
-from handfast.models.streaming import STREAM, EventDecoder, StreamedReply, broke_off
+from handfast.models.streaming import STREAM, Event, EventDecoder, StreamedReply, broke_off
 from handfast.models.vendor_errors import failure_of
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.usage import Usage
@@ -139,16 +139,16 @@ class BackgroundResponse:
                 asyncio.timeout_at(None if self._id is None else self._deadline) as patience,
                 aclosing(self._events(body)) as events,
             ):
-                async for data in events:
-                    if await self._take(data, reply):
+                async for event in events:
+                    if await self._take(event, reply):
                         return
                     patience.reschedule(self._deadline)  # it has begun: until then nothing may be cut short
         except TimeoutError:
             return
 
-    async def _take(self, data: bytes, reply: StreamedReply) -> bool:
+    async def _take(self, came: Event, reply: StreamedReply) -> bool:
         """Take over one event; whether nothing of interest follows."""
-        event = parsed(data) if data != b"[DONE]" else None
+        event = parsed(came.data) if came.data != b"[DONE]" else None
         if isinstance(event, dict):
             number, response = event.get("sequence_number"), event.get("response")
             self._event = number if isinstance(number, int) else self._event
@@ -156,14 +156,14 @@ class BackgroundResponse:
                 await self._begun(response)
         reply.headers = self._headers
         try:
-            return reply.take(data)
+            return reply.take(came)
         except ModelCallError as error:
             logger.debug("following %s: %s", self._id, type(error).__name__)
             self._failure = error
             return True  # what became of it is looked up
 
-    async def _events(self, body: Mapping[str, Any]) -> AsyncGenerator[bytes, None]:
-        """The data of each event: of a new response, or of the one that was begun, after the last event that came."""
+    async def _events(self, body: Mapping[str, Any]) -> AsyncGenerator[Event, None]:
+        """The events of a new response, or of the one that was begun, after the last event that came."""
         stream: bool = True
         if self._id is None:
             opened = await self._client.post(
@@ -176,12 +176,12 @@ class BackgroundResponse:
         self._headers = opened.headers
         try:
             if not opened.headers.get("content-type", "").startswith(STREAM):  # of a proxy that cannot stream
-                yield b'{"response": %b}' % await opened.aread()
+                yield Event(b'{"response": %b}' % await opened.aread())
                 return
             decoder = EventDecoder()
             async for chunk in opened.aiter_bytes():  # raw and unread, of whichever httpx the client was made with
-                for data in decoder.feed(chunk):
-                    yield data
+                for event in decoder.feed(chunk):
+                    yield event
         finally:
             await opened.aclose()
 

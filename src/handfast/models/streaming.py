@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, NamedTuple, cast
 
 import httpx2
 import openai
@@ -68,8 +68,8 @@ async def _read(response: httpx2.Response, on_delta: OnDelta) -> ModelAnswer:
     try:
         async with asyncio.timeout(None) as patience:
             async for chunk in response.aiter_bytes():
-                for data in events.feed(chunk):
-                    if reply.answer is None and reply.take(data):
+                for event in events.feed(chunk):
+                    if reply.answer is None and reply.take(event):
                         patience.reschedule(asyncio.get_running_loop().time() + LEAVE_S)
     except (httpx2.RequestError, ssl.SSLError, TimeoutError):
         if reply.answer is None:
@@ -79,30 +79,41 @@ async def _read(response: httpx2.Response, on_delta: OnDelta) -> ModelAnswer:
     return reply.answer
 
 
+class Event(NamedTuple):
+    """A server-sent event: its data, and its name where it has one."""
+
+    data: bytes
+    name: str = ""
+
+
 def broke_off(how: str) -> ModelCallError:
     return ModelCallError("ModelUnavailable", f"the model's reply broke off ({how})", retryable=True)
 
 
 class EventDecoder:
-    """Cuts a stream of bytes into the data of its events. A line ends with LF or CR LF, as every provider has it."""
+    """Cuts a stream of bytes into its events. A line ends with LF or CR LF, as every provider has it."""
 
     def __init__(self) -> None:
         """Begin at the start of a stream."""
         self._line: list[bytes] = []
+        self._name = ""
         self._data: list[bytes] = []
 
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Yield the data of each event that *chunk* completes."""
+    def feed(self, chunk: bytes) -> Iterator[Event]:
+        """Yield each event that *chunk* completes."""
         *ends, rest = chunk.split(b"\n")
         for end in ends:
             line = b"".join((*self._line, end)).removesuffix(b"\r")
             self._line.clear()
             if not line:
                 if self._data:
-                    yield b"\n".join(self._data)
-                    self._data.clear()
+                    yield Event(b"\n".join(self._data), self._name)
+                self._data.clear()
+                self._name = ""
             elif line.startswith(b"data:"):
                 self._data.append(line.removeprefix(b"data:").removeprefix(b" "))
+            elif line.startswith(b"event:"):
+                self._name = line.removeprefix(b"event:").strip().decode(errors="replace")
         if rest:
             self._line.append(rest)
 
@@ -122,22 +133,22 @@ class StreamedReply:
         self._items = StreamedItems()
         self._calls: dict[int, str] = {}
 
-    def take(self, data: bytes) -> bool:
+    def take(self, came: Event) -> bool:
         """Take over one event; whether it was the last that matters.
 
         Raises:
             ModelCallError: It cannot be read, or says that the provider failed.
         """
-        if data == b"[DONE]":
+        if came.data == b"[DONE]":
             return False
-        event = parsed(data)
+        event = parsed(came.data)
         if not isinstance(event, dict):
             raise broken("an event of the model's stream is no object", Usage(requests=1))
-        kind = event.get("type")
+        kind = event.get("type") or came.name
         if kind in LAST:
             self.answer = read_response(self._closing(kind, event.get("response")), self.headers)
             return True
-        if kind in ERRORS or (event.get("error") and not isinstance(event.get("response"), dict)):
+        if kind in ERRORS or (not kind and event.get("error")):
             raise failure(error_of(event, headers=self.headers))
         if not isinstance(kind, str) or (place := self._items.place(event)) is None:
             return False
