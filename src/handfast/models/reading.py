@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from handfast.errors import JsonProfileError
+from handfast.models.output_items import ItemUnreadableError, read_items
 from handfast.models.port import ModelAnswer, ModelCallError
 from handfast.models.provider_error import error_of, text
 from handfast.models.vendor_errors import failure
-from handfast.payloads.json_profile import MAX_INTEGER, JsonObject, check_json, scrub_json
+from handfast.payloads.json_profile import MAX_INTEGER, check_json, scrub_json
 from handfast.payloads.usage import Usage
 
 LONGEST_INTEGER: Final = 20
@@ -54,7 +55,7 @@ def read_response(body: object, headers: Mapping[str, str] | None = None) -> Mod
     if failed is not None:
         raise failure(error_of(failed, headers=headers), usage)
     try:
-        output = scrub_json(body.get("output")) if isinstance(body, dict) else None
+        output = scrub_json(_output(body)) if isinstance(body, dict) else None
         check_json(output)
     except JsonProfileError as error:
         raise broken(f"the model's reply is not JSON that can be recorded: {error.problem}", usage) from None
@@ -62,11 +63,10 @@ def read_response(body: object, headers: Mapping[str, str] | None = None) -> Mod
         raise broken("the model's reply is not JSON", usage) from None
     if not isinstance(body, dict) or not isinstance(output, list):
         raise broken("the model's reply has no output", usage)
-    items: list[JsonObject] = []
-    for item in output:
-        if not isinstance(item, dict) or not isinstance(item.get("type"), str):
-            raise broken("the model's reply holds an item without a type", usage)
-        items.append(item)
+    try:
+        items = read_items(output)
+    except ItemUnreadableError as error:
+        raise broken(f"the model's reply {error}", usage) from None
     return ModelAnswer(
         items=items,
         usage=usage,
@@ -80,6 +80,20 @@ def _failure_in(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     if body.get("status") in ("failed", "cancelled"):
         return {**body, "error": body.get("error") or {}}
     return body if (body.get("error") or body.get("detail")) and not body.get("output") else None
+
+
+def _output(body: Mapping[str, Any]) -> object:
+    """The output, which servers spell as a single item or as a text, too."""
+    output = body.get("output")
+    if not output and isinstance(body.get("output_text"), str):
+        output = body["output_text"]
+    return (
+        [output]
+        if isinstance(output, dict)
+        else [{"type": "message", "content": output}]
+        if isinstance(output, str)
+        else output
+    )
 
 
 def _incomplete(body: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from handfast.activities.model.request import (
     instructions_of,
     model_name,
     port_of,
+    read_again,
     to_application_error,
     transport_of,
     with_spent,
@@ -90,7 +91,7 @@ async def _short(
     port = port_of(runtime, by)
     try:
         if rule.agent is not None:
-            return _summary(await port.answer(request), request.model), request.model
+            return _summary(read_again(await port.answer(request)), request.model), request.model
         if not isinstance(port, CompactingPort):
             raise ApplicationError(
                 f"the model client {by.client!r} cannot compact; let an agent do it: Compact(by=…)",

@@ -17,7 +17,7 @@ from handfast.activities.model.conversation import sent, to_be_compacted
 from handfast.activities.model.model_input import filtered, prompt_of
 from handfast.activities.model.plans import Planner, after_tools_plan, asks, servers
 from handfast.activities.model.provider_history import FullTranscript, KeptConversation, history_port, refuse_unfit
-from handfast.activities.model.replies import answerable, drop_last_thoughts, offered_kinds, used_ids
+from handfast.activities.model.replies import answerable, drop_last_thoughts, offered_kinds, says_something, used_ids
 from handfast.activities.model.request import (
     answered,
     input_guardrails,
@@ -241,12 +241,10 @@ def _whole(answer: ModelAnswer) -> list[JsonObject]:
             type="ModelIncomplete",
             non_retryable=True,
         )
-    if not any(item.get("type") not in ("reasoning", "compaction") for item in answer.items):
-        raise ApplicationError(
-            "the model's reply is empty",
-            type=REPLY_BROKEN,
-            non_retryable=True,
-        )
+    if not says_something(answer.items):
+        kinds = ", ".join(sorted({str(item["type"])[:64] for item in answer.items}))
+        message = f"the model's reply is empty{f': it holds no word and no call ({kinds})' if kinds else ''}"
+        raise ApplicationError(message, type=REPLY_BROKEN, non_retryable=True)
     return answer.items
 
 

@@ -87,6 +87,22 @@ def answerable(
     return kept
 
 
+def says_something(items: Sequence[JsonObject]) -> bool:
+    """Whether a reply holds a word, a call or an image: anything else is as good as an empty reply."""
+    return any(map(_says_something, items))
+
+
+def _says_something(item: JsonObject) -> bool:
+    kind = item.get("type")
+    if kind == "image_generation_call":
+        return bool(item.get("result"))
+    if kind != "message":
+        return _is_call(item) or kind in UNANSWERABLE
+    parts = item.get("content")
+    parts = parts if isinstance(parts, list) else []
+    return any(part.get("type") == "refusal" or str(part.get("text", "")).strip() for part in parts)
+
+
 def drop_last_thoughts(items: list[JsonObject]) -> None:
     """Drop the reasoning that *items* end with: the API refuses one without the item that it led to."""
     while items and items[-1].get("type") == "reasoning":
@@ -109,9 +125,6 @@ def _checked(item: JsonObject) -> JsonObject:
             raise _invalid(f"the {field} of call {call_id} {'are' if field == 'arguments' else 'is'} no text")
     if item["type"] == MCP_APPROVAL and len(item[name_field]) > LONGEST_CALL_ID:
         raise _invalid(f"it is asked about a tool whose name has {len(item[name_field]):,} characters")
-    if arguments_field == "arguments" and not item[arguments_field].strip():
-        # How some models call a function without parameters; sent back like this, the API would refuse it.
-        return {**item, arguments_field: "{}"}
     return item
 
 
