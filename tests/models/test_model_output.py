@@ -120,25 +120,11 @@ class Ends:
 
 
 ENDING = {
-    "same-id-for-two-calls": Ends(
-        [Reply(call("note", {"line": "a"}, "c1"), call("note", {"line": "b"}, "c1"))],
-        "ModelReplyInvalid",
-        "two different calls have the id c1",
-    ),
-    "empty-call-id": Ends(
-        [Reply(raw({"type": "function_call", "call_id": "", "name": "note", "arguments": '{"line": "a"}'}))],
-        "ModelReplyInvalid",
-        "without an id",
-    ),
-    "call-id-of-a-megabyte": Ends(
-        [Reply(call("note", {"line": "a"}, "c" * 1_000_000))],
-        "ModelReplyInvalid",
-        "1,000,000 characters",
-    ),
     "call-of-a-kind-never-offered": Ends(
-        [Reply(raw({"type": "local_shell_call", "call_id": "c1", "action": {}}))],
+        [Reply(raw({"type": "local_shell_call", "call_id": "c1", "action": {}}))] * 3,
         "ModelReplyInvalid",
         "local_shell_call",
+        requests=3,
     ),
     "refusal": Ends([Reply(refusal("I will not."))], "ModelRefusal", "I will not."),
     "incomplete": Ends(

@@ -95,6 +95,7 @@ class Lab:
         *,
         script: Script | Sequence[Step] = (),
         models: Mapping[str, Callable[[openai.AsyncOpenAI], ModelPort]] | None = None,
+        dialect: str = "openai",
         server: EmbeddedServer | None = None,
         client: Client | None = None,
         workflows: Sequence[type] = (),
@@ -120,6 +121,7 @@ class Lab:
             agents: Agents for a worker in this process, or ``MODULE[:NAME]`` for workers that are processes of their
                 own, which can be killed.
             script: What the model answers.
+            dialect: Which server the scripted model stands for, as `ResponsesServer`.
             models: What makes model entries of the scripted model's client, by name, for agents that ask it otherwise
                 than by the client itself: ``{"default": lambda client: ResponsesModel(client, reasoning="drop")}``.
             server: A server to share; None starts one in memory, unless a client is given.
@@ -143,7 +145,7 @@ class Lab:
             replay: Replay every history at the end.
         """
         self._agents = agents
-        self.model = ResponsesServer(script)
+        self.model = ResponsesServer(script, dialect=dialect)
         self._models = dict(models or {})
         self._server = server
         self._given_client = client

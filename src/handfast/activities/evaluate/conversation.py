@@ -25,6 +25,7 @@ from handfast.activities.runtime.runtime import Runtime
 from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.compaction import Compact
 from handfast.errors import ArtifactError
+from handfast.models.input_items import wire_items
 from handfast.models.port import CompactingPort, ModelAnswer, ModelCallError, ModelRequest
 from handfast.payloads.base import json_size
 from handfast.payloads.conversation import is_from_model, start_of_turns
@@ -84,7 +85,7 @@ async def _short(
     request = ModelRequest(
         model=model_name(runtime, by),
         instructions=await instructions_of(runtime, by, context),
-        items=items if rule.agent is None else _to_sum_up(items),
+        items=wire_items(items, by.client) if rule.agent is None else _to_sum_up(items),
         settings=body_settings(by, await prompt_of(runtime, by, context)),
         transport=transport_of(by),
     )

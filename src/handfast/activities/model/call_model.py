@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from temporalio import activity
@@ -39,7 +40,8 @@ from handfast.definitions.agents.handoff import Handoff
 from handfast.definitions.agents.model_input import ModelInput
 from handfast.definitions.tools.offered import Offered
 from handfast.errors import PayloadInvalidError, UnknownAgentError
-from handfast.models.port import ModelAnswer, ModelRequest, OnDelta, StillUnderwayError
+from handfast.models.input_items import own_id, wire_items
+from handfast.models.port import ModelAnswer, ModelDelta, ModelRequest, OnDelta, StillUnderwayError
 from handfast.payloads.artifacts import READ_OUTPUT
 from handfast.payloads.call_items import CALLS
 from handfast.payloads.json_profile import JsonObject
@@ -77,7 +79,7 @@ class CallModel:
         if pen is None:
             return await self._reply(call, agent, saying)
         async with pen:
-            return await self._reply(call, agent, saying, pen.model)
+            return await self._reply(call, agent, saying, lambda delta: pen.model(_with_own_id(delta)))
 
     async def _reply(
         self, call: ModelCall, agent: Agent, saying: Saying, on_delta: OnDelta | None = None
@@ -101,7 +103,7 @@ class CallModel:
         request = ModelRequest(
             model=model_name(self._runtime, agent),
             instructions=given.instructions,
-            items=given.items,
+            items=wire_items(given.items, agent.client),
             tools=[*self._definitions(offered), *(each.definition() for each in agent.hosted)],
             settings=request_settings(agent, prompt, called=bool(call.called)),
             transport=transport_of(agent),
@@ -119,7 +121,7 @@ class CallModel:
         model = request.model or f"prompt {(prompt or {}).get('id')}"
         try:
             used = {each for _, block in blocks for each in used_ids(block)}
-            items = answerable(_whole(answer), used, offered_kinds(agent), servers(agent))
+            items = answerable(_whole(answer), used, offered_kinds(agent), servers(agent), agent.client)
             planner = Planner(agent, offered, context, self._runtime)
             reply = await self._planned(agent, planner, items, answer)
             if kept is not None:
@@ -213,7 +215,12 @@ class CallModel:
             return None
         refuse_unfit(agent, self._runtime.registry)
         port = history_port(agent, port_of(self._runtime, agent))
-        return KeptConversation(self._runtime.blocks, call, call.history, port)
+        return KeptConversation(self._runtime.blocks, call, call.history, port, agent.client)
+
+
+def _with_own_id(delta: ModelDelta) -> ModelDelta:
+    """Name the call that a piece belongs to as the run will."""
+    return delta if delta.call_id is None else replace(delta, call_id=own_id(delta.call_id))
 
 
 def _place() -> dict[str, str | None]:
