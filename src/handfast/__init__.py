@@ -154,6 +154,9 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
         ModelPort as ModelPort,
         ModelRequest as ModelRequest,
     )
+    from handfast.models.responses import (
+        ResponsesModel as ResponsesModel,
+    )
     from handfast.payloads.deltas import (
         Delta as Delta,
         DeltasDiscarded as DeltasDiscarded,
@@ -296,6 +299,7 @@ _HOMES = {
     "Replace": "definitions.gates.guardrails",
     "Request": "payloads.requests",
     "RequestUsage": "payloads.usage",
+    "ResponsesModel": "models.responses",
     "Retry": "definitions.tools.options",
     "Run": "client.run",
     "RunAgain": "payloads.requests",

@@ -91,6 +91,7 @@ PUBLIC: Final = (
     "Replace",
     "Request",
     "RequestUsage",
+    "ResponsesModel",
     "Retry",
     "Run",
     "RunAgain",

@@ -109,12 +109,14 @@ class ModelAnswer:
 
     Attributes:
         incomplete: Why the reply stops in the middle, None for a whole one.
+        left_out: What the request went without, as its server refuses it: paths of fields.
     """
 
     items: list[JsonObject]
     usage: Usage
     response_id: str | None = None
     incomplete: str | None = None
+    left_out: tuple[str, ...] = ()
 
 
 ModelErrorKind = Literal[
@@ -191,6 +193,16 @@ class SettingsPort(Protocol):
     @property
     def known_settings(self) -> Collection[str]:
         """Names that ``Agent(model_settings=…)`` may hold."""
+        ...
+
+
+@runtime_checkable
+class BoundedPort(Protocol):
+    """A provider that takes so many tools in one request: a worker refuses an agent with more when it starts."""
+
+    @property
+    def max_tools(self) -> int | None:
+        """How many; None where there is no limit."""
         ...
 
 

@@ -252,6 +252,7 @@ class ModelReply(Payload):
         namespace: Where this runs. Recorded, as a replay elsewhere has to compute the digests that people were shown.
         signed: The worker takes signed decisions only: so does the run, from its first reply on that says so.
         run_id: Likewise, of the history that it belongs to: a reset makes another one of it.
+        left_out: What the request went without, as its server refuses it: paths of its fields.
     """
 
     block: str
@@ -284,6 +285,7 @@ class ModelReply(Payload):
     namespace: str | None = None
     signed: bool | None = None
     run_id: str | None = None
+    left_out: list[str] | None = None
 
     @property
     def is_none(self) -> bool:

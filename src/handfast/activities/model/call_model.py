@@ -21,6 +21,7 @@ from handfast.activities.model.provider_history import FullTranscript, KeptConve
 from handfast.activities.model.replies import answerable, drop_last_thoughts, offered_kinds, says_something, used_ids
 from handfast.activities.model.request import (
     answered,
+    bounded_tools,
     input_guardrails,
     instructions_of,
     model_name,
@@ -100,11 +101,12 @@ class CallModel:
         instructions = await instructions_of(self._runtime, agent, context)
         given = await filtered(self._runtime, agent, context, ModelInput(conversation.items, instructions))
         prompt = await prompt_of(self._runtime, agent, context)
+        tools = [*self._definitions(offered), *(each.definition() for each in agent.hosted)]
         request = ModelRequest(
             model=model_name(self._runtime, agent),
             instructions=given.instructions,
             items=wire_items(given.items, agent.client),
-            tools=[*self._definitions(offered), *(each.definition() for each in agent.hosted)],
+            tools=bounded_tools(self._runtime, agent, tools),
             settings=request_settings(agent, prompt, called=bool(call.called)),
             transport=transport_of(agent),
             on_delta=on_delta,
@@ -168,6 +170,7 @@ class CallModel:
             refusal=None if not refused else "failed" if agent.on_refusal is None else "handled",
             handles_max_turns=True if agent.on_max_turns is not None else None,
             response_id=answer.response_id,
+            left_out=list(answer.left_out) or None,
             structured=None if calls or refused else await structured(agent, items, self._runtime.threads),
             output_guardrails=[each.name for each in agent.output_guardrails] or None,
             compact=to_be_compacted(agent, answer.usage),

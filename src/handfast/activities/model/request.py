@@ -22,7 +22,8 @@ from handfast.definitions.context import RunContext
 from handfast.definitions.tools.offered import Offered
 from handfast.errors import OutputInvalidError
 from handfast.models.output_items import ItemUnreadableError, read_items
-from handfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest, Transport
+from handfast.models.port import BoundedPort, ModelAnswer, ModelCallError, ModelPort, ModelRequest, Transport
+from handfast.payloads.artifacts import READ_OUTPUT
 from handfast.payloads.json_profile import JsonObject, scrub
 from handfast.payloads.model_call import REPLY_BROKEN, NamedGuardrail, StructuredOutput
 from handfast.payloads.usage import Spent, Usage
@@ -70,6 +71,26 @@ def port_of(runtime: Runtime, agent: Agent) -> ModelPort:
             non_retryable=True,
         )
     return port
+
+
+def bounded_tools(runtime: Runtime, agent: Agent, tools: list[JsonObject]) -> list[JsonObject]:
+    """Refuse more tools than one request takes. `read_output`, which comes and goes, is the first to be left out.
+
+    Raises:
+        ApplicationError: ``ModelRefused``: the rules of too many tools said yes at once.
+    """
+    port = port_of(runtime, agent)
+    most = port.max_tools if isinstance(port, BoundedPort) else None
+    if most is None or len(tools) <= most:
+        return tools
+    less = [tool for tool in tools if tool.get("name") != READ_OUTPUT]
+    if len(less) > most:
+        raise ApplicationError(
+            f"agent {agent.name} offers {len(less)} tools and handoffs now, and one request to its model takes {most}",
+            type="ModelRefused",
+            non_retryable=True,
+        )
+    return less
 
 
 async def instructions_of(runtime: Runtime, agent: Agent, context: RunContext[Any]) -> str:
