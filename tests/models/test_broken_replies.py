@@ -84,7 +84,7 @@ WORDLESS: Mapping[str, Reply] = {
 
 @pytest.mark.parametrize("name", WORDLESS)
 async def test_a_reply_without_a_word_is_an_empty_one(make_lab: MakeLab, effects: Effects, name: str) -> None:
-    """B10: a reply that says nothing is asked for again; the third in a row ends the run with that reason."""
+    """A reply that says nothing is asked for again; the third in a row ends the run with that reason."""
     lab = await make_lab([desk(effects)], script=[WORDLESS[name], DONE, *[WORDLESS[name]] * 3])
     assert (await (await lab.start("desk")).result()).output == "done"
     with pytest.raises(RunFailedError, match="reply is empty") as failed:
@@ -96,7 +96,7 @@ async def test_a_reply_without_a_word_is_an_empty_one(make_lab: MakeLab, effects
 @pytest.mark.parametrize("history", [None, "chain", "conversation"])
 @pytest.mark.parametrize("background", [False, True])
 async def test_a_reply_without_a_word_leaves_nothing_behind(make_lab: MakeLab, history: Any, background: bool) -> None:
-    """B10: whoever keeps the conversation, and however the reply came, the next request reads as the first one did."""
+    """Whoever keeps the conversation, and however the reply came, the next request reads as the first one did."""
     agent = Agent("desk", model="m", background=background)
     lab = await make_lab([agent], script=[Reply(text(" ")), DONE], deltas=InProcessDeltas())
     run = await lab.start("desk", history=history, stream=True)
@@ -115,13 +115,13 @@ async def test_a_reply_without_a_word_leaves_nothing_behind(make_lab: MakeLab, h
     ],
 )
 async def test_a_reply_that_says_something_is_none_of_them(make_lab: MakeLab, reply: Reply, output: str) -> None:
-    """B10: an image is an answer, and a word is one whatever stands beside it."""
+    """An image is an answer, and a word is one whatever stands beside it."""
     lab = await make_lab([Agent("desk", model="m")], script=[reply])
     assert (await (await lab.start("desk")).result()).output == output
 
 
 async def test_a_refusal_without_words_is_a_refusal(make_lab: MakeLab) -> None:
-    """B10: a model that declines without a word has declined."""
+    """A model that declines without a word has declined."""
     lab = await make_lab([Agent("desk", model="m")], script=[Reply(refusal(""))])
     with pytest.raises(RunFailedError) as failed:
         await (await lab.start("desk")).result()

@@ -39,7 +39,7 @@ def note(line: str, call_id: Any, **more: Any) -> Any:
 async def test_calls_that_share_an_id_or_have_none_get_their_own(
     make_lab: MakeLab, effects: Effects, first: Any, second: Any, cache: int
 ) -> None:
-    """B7: both calls run once, and what goes back names each output's call."""
+    """Both calls run once, and what goes back names each output's call."""
     lab = await make_lab([desk(effects)], script=[Reply(first, second), DONE], max_cached_workflows=cache)
     run = await lab.start("desk")
     assert (await run.result()).output == "done"
@@ -48,14 +48,14 @@ async def test_calls_that_share_an_id_or_have_none_get_their_own(
 
 
 async def test_the_id_of_an_item_stands_in_for_the_id_of_its_call(make_lab: MakeLab, effects: Effects) -> None:
-    """B7: a server that has one id for both means that one."""
+    """A server that has one id for both means that one."""
     lab = await make_lab([desk(effects)], script=[Reply(note("a", None, id="fc_7")), DONE])
     assert (await (await lab.start("desk")).result()).output == "done"
     assert list(lab.model.requests[1].tool_outputs) == ["fc_7"]
 
 
 async def test_the_same_call_twice_without_an_id_is_asked_for_again(make_lab: MakeLab, effects: Effects) -> None:
-    """B7: nobody can tell whether one was meant or two: nothing of it runs, and the model is asked once more."""
+    """Nobody can tell whether one was meant or two: nothing of it runs, and the model is asked once more."""
     twice = Reply(note("a", None), note("a", None))
     lab = await make_lab([desk(effects)], script=[twice, Reply(note("a", "c1")), DONE])
     assert (await (await lab.start("desk")).result()).output == "done"
@@ -72,7 +72,7 @@ async def test_the_same_call_twice_without_an_id_is_asked_for_again(make_lab: Ma
     ],
 )
 async def test_a_question_that_cannot_be_answered_is_asked_again(make_lab: MakeLab, asked: list[Any]) -> None:
-    """B7: an answer has to name the provider's own request: where none can be named, the model is asked again, three
+    """An answer has to name the provider's own request: where none can be named, the model is asked again, three
     times in a row at most."""
     agent = Agent("desk", model="m", tools=[hosted_mcp("s", server_url="https://mcp.example")])
     lab = await make_lab([agent], script=[Reply(*asked), DONE, *[Reply(*asked)] * 3])
@@ -91,7 +91,7 @@ GATED = Reply(reasoning("hm"), call("wipe", {"target": "t"}, "w1"), call("note",
 async def test_an_id_of_two_kilobytes_goes_back_and_not_through_the_run(
     make_lab: MakeLab, effects: Effects, stream: bool, cache: int
 ) -> None:
-    """B7: a server that carries a signature in each call's id gets it back with the call and with its output, over an
+    """A server that carries a signature in each call's id gets it back with the call and with its output, over an
     approval and a restart; requests, events and deltas have a short one."""
     deltas = InProcessDeltas()
     lab = await make_lab(
@@ -118,7 +118,7 @@ async def test_an_id_of_two_kilobytes_goes_back_and_not_through_the_run(
 
 
 async def test_another_model_entry_gets_ids_of_the_runs_own(make_lab: MakeLab, effects: Effects) -> None:
-    """B7: after a handoff to another server, which would refuse such ids, the conversation is valid there too."""
+    """After a handoff to another server, which would refuse such ids, the conversation is valid there too."""
     second = Agent("second", model="m", client="strict")
     first = desk(effects)
     agent = Agent("desk", model="m", instructions="Help.", tools=first.tools, handoffs=[second])
@@ -133,7 +133,7 @@ async def test_another_model_entry_gets_ids_of_the_runs_own(make_lab: MakeLab, e
 
 
 async def test_a_session_keeps_the_ids(make_lab: MakeLab, effects: Effects) -> None:
-    """B7: later messages of a session send the same ids again."""
+    """Later messages of a session send the same ids again."""
     lab = await make_lab(
         [desk(effects)], script=[Reply(call("note", {"line": "a"}, "n1")), DONE, DONE], dialect="litellm"
     )
@@ -150,7 +150,7 @@ async def test_a_session_keeps_the_ids(make_lab: MakeLab, effects: Effects) -> N
 async def test_a_kept_conversation_holds_what_the_run_has_read(
     make_lab: MakeLab, effects: Effects, history: Any
 ) -> None:
-    """B7: where the provider keeps the conversation, two calls with one id are mended there too."""
+    """Where the provider keeps the conversation, two calls with one id are mended there too."""
     script = [Reply(note("a", "c1", id="fc_1"), note("b", "c1", id="fc_2")), DONE]
     lab = await make_lab([desk(effects)], script=script)
     run = await lab.start("desk", history=history)
@@ -160,7 +160,7 @@ async def test_a_kept_conversation_holds_what_the_run_has_read(
 
 
 def test_ids_inside_follow_from_the_servers() -> None:
-    """B7: one id inside for one of the server's, whoever reads it; a good one stays as it is."""
+    """One id inside for one of the server's, whoever reads it; a good one stays as it is."""
     assert own_id("call_1") == "call_1"
     assert own_id("x" * 64) == "x" * 64
     assert own_id("x" * 65) == own_id("x" * 65) != own_id("x" * 66)
@@ -174,7 +174,7 @@ def test_ids_inside_follow_from_the_servers() -> None:
 
 
 def test_a_message_of_a_server_with_long_ids_has_none_elsewhere() -> None:
-    """B7: an item's own id goes back only to the server that made it, where it is longer than the API takes."""
+    """An item's own id goes back only to the server that made it, where it is longer than the API takes."""
     message = {"type": "message", "id": "m" * 900, "role": "assistant", "content": []}
     inside = with_own_ids(message, "lite")
     assert wire_items([inside], "lite") == [message]

@@ -57,14 +57,14 @@ CLOSINGS: dict[str, dict[str, Any]] = {"empty": {"output": []}, "null": {"output
 
 @pytest.mark.parametrize("how", CLOSINGS)
 async def test_the_items_that_came_are_the_reply(how: str) -> None:
-    """B2: a closing event whose output is empty, null or missing takes nothing back."""
+    """A closing event whose output is empty, null or missing takes nothing back."""
     reply, _ = await answer(BEGUN, *done(THOUGHT, CALL, MESSAGE), closing(**CLOSINGS[how]))
     assert reply.items == [THOUGHT, CALL, MESSAGE]
 
 
 @pytest.mark.parametrize("how", CLOSINGS)
 async def test_a_run_goes_on_with_what_its_streams_have_said(make_lab: MakeLab, effects: Effects, how: str) -> None:
-    """B2: calls of such a stream run and its text is the output, after one request each."""
+    """Calls of such a stream run and its text is the output, after one request each."""
     script = [
         Verbatim(events=[BEGUN, *done(CALL), closing(**CLOSINGS[how])]),
         Verbatim(events=[BEGUN, *done(MESSAGE), closing(**CLOSINGS[how])]),
@@ -76,7 +76,7 @@ async def test_a_run_goes_on_with_what_its_streams_have_said(make_lab: MakeLab, 
 
 
 async def test_a_closing_event_without_a_response_is_one_too() -> None:
-    """B2: nothing is known of its usage, and all of its items."""
+    """Nothing is known of its usage, and all of its items."""
     reply, _ = await answer(*done(MESSAGE), {"type": "response.completed"})
     assert (reply.items, reply.usage.requests, reply.usage.total_tokens) == ([MESSAGE], 1, 0)
 
@@ -90,20 +90,20 @@ async def test_a_closing_event_without_a_response_is_one_too() -> None:
     ],
 )
 async def test_a_closing_event_that_says_less_takes_nothing_back(output: list[object]) -> None:
-    """B2: an output that is shorter than what came is no better than an empty one."""
+    """An output that is shorter than what came is no better than an empty one."""
     reply, _ = await answer(*done(THOUGHT, CALL, MESSAGE), closing(output=output))
     assert reply.items == [THOUGHT, CALL, MESSAGE]
 
 
 async def test_a_closing_event_that_says_it_all_counts() -> None:
-    """B2: the closing event is what the API promises: it wins where nothing is missing in it."""
+    """The closing event is what the API promises: it wins where nothing is missing in it."""
     final = {**MESSAGE, "content": [{**TEXT, "text": "All is well, indeed."}]}
     reply, _ = await answer(*done(MESSAGE), closing(output=[final]))
     assert reply.items == [final]
 
 
 async def test_items_are_put_together_from_their_pieces() -> None:
-    """B2: where no event brings an item whole, its pieces do, and whoever watches has had them."""
+    """Where no event brings an item whole, its pieces do, and whoever watches has had them."""
     reply, deltas = await answer(
         {"type": "response.output_item.added", "output_index": 0, "item": {**MESSAGE, "content": []}},
         delta("output_text", "All is "),
@@ -120,7 +120,7 @@ async def test_items_are_put_together_from_their_pieces() -> None:
 
 
 async def test_events_without_a_position_are_told_apart_by_their_item() -> None:
-    """B2: a server that leaves out `output_index` still says which item it means, or that there is a new one."""
+    """A server that leaves out `output_index` still says which item it means, or that there is a new one."""
     reply, deltas = await answer(
         {"type": "response.output_item.added", "item": {**MESSAGE, "content": []}},
         delta("output_text", "All is well.", None, item_id="msg_1"),
@@ -133,7 +133,7 @@ async def test_events_without_a_position_are_told_apart_by_their_item() -> None:
 
 
 async def test_a_text_that_is_said_whole_counts_more_than_its_pieces() -> None:
-    """B2: a lost or repeated piece does not spoil the text that an event brings whole."""
+    """A lost or repeated piece does not spoil the text that an event brings whole."""
     reply, _ = await answer(
         delta("output_text", "All i"),
         {"type": "response.output_text.done", "output_index": 0, "content_index": 0, "text": "All is well."},
@@ -143,14 +143,14 @@ async def test_a_text_that_is_said_whole_counts_more_than_its_pieces() -> None:
 
 
 async def test_reasoning_that_never_ended_is_left_out() -> None:
-    """B2: reasoning in pieces is of no use to anybody: it could not be sent back."""
+    """Reasoning in pieces is of no use to anybody: it could not be sent back."""
     begun = {"type": "response.output_item.added", "output_index": 0, "item": {**THOUGHT, "summary": []}}
     reply, _ = await answer(begun, delta("reasoning_summary_text", "hm"), delta("output_text", "Fine.", 1), closing())
     assert [item["type"] for item in reply.items] == ["message"]
 
 
 async def test_the_type_of_an_event_may_stand_beside_its_data() -> None:
-    """B2: some servers name an event in its ``event:`` line alone."""
+    """Some servers name an event in its ``event:`` line alone."""
     reply, _ = await answer(
         'event: response.output_item.done\ndata: {"output_index": 0, "item": {"type": "message", "content": "Fine."}}',
         'event: response.completed\ndata: {"response": {"id": "resp_1"}}',
@@ -159,7 +159,7 @@ async def test_the_type_of_an_event_may_stand_beside_its_data() -> None:
 
 
 async def test_a_followed_background_response_counts_what_came(make_lab: MakeLab) -> None:
-    """B2: what the stream of a background response has told is its reply, and nothing is looked up."""
+    """What the stream of a background response has told is its reply, and nothing is looked up."""
 
     agent = Agent("thinker", model="m", background=True)
     script = [Verbatim(events=[BEGUN, *done(MESSAGE), closing(output=[])])]

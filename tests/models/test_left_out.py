@@ -62,7 +62,7 @@ INCLUDE: Mapping[str, Fail] = {
 async def test_a_model_that_does_not_reason_is_asked_without_encrypted_reasoning(
     make_lab: MakeLab, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """B1: the first refusal is learned: later runs of the worker do not ask for it, and each reply says so."""
+    """The first refusal is learned: later runs of the worker do not ask for it, and each reply says so."""
     lab = await make_lab([Agent("desk", model="m")], script=refusing(if_included(INCLUDE[name])))
     with caplog.at_level(logging.WARNING, "handfast"):
         first = await lab.start("desk")
@@ -78,7 +78,7 @@ async def test_a_model_that_does_not_reason_is_asked_without_encrypted_reasoning
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_it_is_learned_however_the_reply_comes(make_lab: MakeLab, way: str) -> None:
-    """B1: whole or streamed, at once or in the background."""
+    """Whole or streamed, at once or in the background."""
     background, stream = WAYS[way]
     agent = Agent("desk", model="m", background=background)
     script = refusing(if_included(INCLUDE["openai"]))
@@ -88,7 +88,7 @@ async def test_it_is_learned_however_the_reply_comes(make_lab: MakeLab, way: str
 
 
 async def test_another_model_of_the_entry_is_asked_for_it(make_lab: MakeLab) -> None:
-    """B1: one client serves models that reason and others: what one refuses is asked of the other."""
+    """One client serves models that reason and others: what one refuses is asked of the other."""
     agents = [Agent("plain", model="gpt-4.1"), Agent("deep", model="gpt-5.6")]
 
     def refused(request: RecordedRequest) -> Fail | None:
@@ -102,7 +102,7 @@ async def test_another_model_of_the_entry_is_asked_for_it(make_lab: MakeLab) -> 
 
 
 async def test_what_else_was_asked_for_stays(make_lab: MakeLab) -> None:
-    """B1: `include` is the user's too: only what the server refuses is left out of it."""
+    """`include` is the user's too: only what the server refuses is left out of it."""
     agent = Agent("desk", model="m", model_settings={"include": ["file_search_call.results"]})
     lab = await make_lab([agent], script=refusing(if_included(INCLUDE["openai"])))
     await (await lab.start("desk")).result()
@@ -182,7 +182,7 @@ def holds(body: Any, path: str) -> bool:
 async def test_a_parameter_that_the_server_does_not_know_is_left_out(
     make_lab: MakeLab, effects: Effects, name: str
 ) -> None:
-    """B4: the request is made once more without it, it is recorded, and what stands beside it stays."""
+    """The request is made once more without it, it is recorded, and what stands beside it stays."""
     settings, fail, path = UNKNOWN[name]
     agent = Agent("desk", model="m", tools=desk(effects).tools, model_settings=settings)
     script = refusing(lambda request: fail if holds(request.body, path) else None)
@@ -195,7 +195,7 @@ async def test_a_parameter_that_the_server_does_not_know_is_left_out(
 
 
 async def test_one_after_the_other_is_left_out(make_lab: MakeLab) -> None:
-    """B4: a server that names one thing at a time is asked until it has named them all; learned for the next run."""
+    """A server that names one thing at a time is asked until it has named them all; learned for the next run."""
     settings = {"prompt_cache_key": "k", "user": "u", "metadata": {"a": "b"}}
 
     def refused(request: RecordedRequest) -> Fail | None:
@@ -228,7 +228,7 @@ async def test_one_after_the_other_is_left_out(make_lab: MakeLab) -> None:
 async def test_what_a_request_cannot_do_without_is_refused_at_once(
     make_lab: MakeLab, effects: Effects, settings: dict[str, Any], fail: Fail
 ) -> None:
-    """B4: a limit, a choice or a wrong value is never left out: the run ends after one request."""
+    """A limit, a choice or a wrong value is never left out: the run ends after one request."""
     agent = Agent("desk", model="m", tools=desk(effects).tools, model_settings=settings)
     lab = await make_lab([agent], script=Script.of(lambda request: fail))
     with pytest.raises(RunFailedError) as failed:
@@ -237,17 +237,21 @@ async def test_what_a_request_cannot_do_without_is_refused_at_once(
 
 
 async def test_a_server_that_refuses_whatever_it_is_sent_is_left_alone(make_lab: MakeLab) -> None:
-    """B4: there is an end to what can be left out."""
-    settings = dict.fromkeys(("user", "safety_identifier", "prompt_cache_key", "service_tier", "truncation"), "x")
+    """There is an end to what can be left out."""
+    settings: dict[str, Any] = {
+        **dict.fromkeys(("user", "safety_identifier", "prompt_cache_key"), "x"),
+        **dict.fromkeys(("top_p", "temperature", "top_logprobs"), 1),
+    }
+    settings |= {"metadata": {"a": "b"}, "parallel_tool_calls": True, "truncation": "auto"}
 
     def refused(request: RecordedRequest) -> Fail:
         named = next((name for name in (*settings, "include", "store") if name in request.body), "input")
         return Fail(400, f"Unknown parameter: '{named}'.", "unknown_parameter", param=named)
 
     lab = await make_lab([Agent("desk", model="m", model_settings=settings)], script=Script.of(refused))
-    with pytest.raises(RunFailedError, match="'input'"):
+    with pytest.raises(RunFailedError, match="'truncation'"):
         await (await lab.start("desk")).result()
-    assert len(lab.model.requests) == 8
+    assert len(lab.model.requests) == 9
 
 
 # --- reasoning that can no longer be read ---
@@ -279,7 +283,7 @@ def with_old_thoughts(fail: Fail) -> Callable[[RecordedRequest], Fail | None]:
 async def test_reasoning_that_cannot_be_read_any_more_is_left_out(
     make_lab: MakeLab, effects: Effects, name: str, stream: bool
 ) -> None:
-    """B4: the run goes on without the old reasoning, keeps the new, and is not refused again in its next turns."""
+    """The run goes on without the old reasoning, keeps the new, and is not refused again in its next turns."""
     script = refusing(
         with_old_thoughts(UNREADABLE[name]),
         Reply(reasoning("new", "new"), call("note", {"line": "a"})),
@@ -307,7 +311,7 @@ async def test_reasoning_that_cannot_be_read_any_more_is_left_out(
 
 
 async def test_a_conversation_is_compacted_without_what_cannot_be_read(make_lab: MakeLab, effects: Effects) -> None:
-    """B4: compaction by the provider leaves it out as well."""
+    """Compaction by the provider leaves it out as well."""
 
     def refused(request: RecordedRequest) -> Fail | None:
         compacts = request.path.endswith("/compact")
@@ -327,7 +331,7 @@ async def test_a_conversation_is_compacted_without_what_cannot_be_read(make_lab:
 
 
 async def test_a_foreign_id_is_left_out(make_lab: MakeLab, effects: Effects) -> None:
-    """B4: items of another server have ids that this one does not take; they are known by what they say."""
+    """Items of another server have ids that this one does not take; they are known by what they say."""
 
     def refused(request: RecordedRequest) -> Fail | None:
         for place, item in enumerate(request.body["input"]):
@@ -395,7 +399,7 @@ async def test_an_entry_says_whether_schemas_are_strict(make_lab: MakeLab, effec
 
 
 def test_a_refusal_that_names_nothing_of_the_request_changes_nothing() -> None:
-    """B4: what is not understood is not guessed at."""
+    """What is not understood is not guessed at."""
     body = {"model": "m", "input": [], "user": "u", "metadata": {}}
     for message in ("no", "Please include a valid key", "This model is not supported", "The user is not allowed to"):
         assert omission_for(error_of({"message": message}, status=400), body) is None

@@ -33,7 +33,7 @@ NAMES = {
 async def test_a_name_that_the_api_would_refuse_is_told_to_the_model(
     make_lab: MakeLab, effects: Effects, name: str, history: Any
 ) -> None:
-    """B8: the model reads that there is no such tool, and the request in which it does is valid; events say the name as
+    """The model reads that there is no such tool, and the request in which it does is valid; events say the name as
     the model wrote it."""
     lab = await make_lab([desk(effects)], script=[Reply(call(NAMES[name], USES, "c1")), DONE])
     run = await lab.start("desk", history=history)
@@ -62,7 +62,7 @@ async def test_a_name_that_the_api_would_refuse_is_told_to_the_model(
 async def test_arguments_that_cannot_be_parsed_go_back_so_that_they_can(
     make_lab: MakeLab, effects: Effects, written: str, goes_back: dict[str, Any], dialect: str
 ) -> None:
-    """B8: servers that decode the arguments of every call get an object, which shows what the model wrote; the run
+    """Servers that decode the arguments of every call get an object, which shows what the model wrote; the run
     keeps the text itself."""
     lab = await make_lab([desk(effects)], script=[Reply(call("note", written, "c1")), DONE], dialect=dialect)
     run = await lab.start("desk")
@@ -75,14 +75,14 @@ async def test_arguments_that_cannot_be_parsed_go_back_so_that_they_can(
 
 
 async def test_a_custom_call_of_any_name_is_told_so(make_lab: MakeLab, effects: Effects) -> None:
-    """B8: free text for a tool that is none is asked for again where no tool takes free text."""
+    """Free text for a tool that is none is asked for again where no tool takes free text."""
     lab = await make_lab([desk(effects)], script=[Reply(custom_call("apply.patch", "x")), DONE])
     assert (await (await lab.start("desk")).result()).output == "done"
     assert (len(lab.model.requests), lab.model.violations) == (2, [])
 
 
 async def test_streams_of_such_calls_are_told_as_they_come(make_lab: MakeLab, effects: Effects) -> None:
-    """B8: a stream with a name that is none is a stream."""
+    """A stream with a name that is none is a stream."""
     script = [Reply(call("multi_tool_use.parallel", USES, "c1")), DONE]
     lab = await make_lab([desk(effects)], script=script, deltas=InProcessDeltas())
     assert (await (await lab.start("desk", stream=True)).result()).output == "done"
@@ -91,7 +91,7 @@ async def test_streams_of_such_calls_are_told_as_they_come(make_lab: MakeLab, ef
 
 @given(name=st.text(max_size=300), arguments=st.one_of(st.text(max_size=50), st.none(), st.just('{"a": 1}')))
 def test_whatever_a_model_calls_is_a_valid_item(name: str, arguments: str | None) -> None:
-    """B8: any name and any arguments make an item that the strict model takes, with arguments that can be decoded."""
+    """Any name and any arguments make an item that the strict model takes, with arguments that can be decoded."""
     item: dict[str, Any] = {"type": "function_call", "call_id": "c1", "name": name, "arguments": arguments}
     [sent] = wire_items([item], "default")
     check_item(sent, "input[0]")
@@ -100,7 +100,7 @@ def test_whatever_a_model_calls_is_a_valid_item(name: str, arguments: str | None
 
 
 def test_what_is_valid_goes_back_as_it_came() -> None:
-    """B8: a call that is in order is sent byte for byte."""
+    """A call that is in order is sent byte for byte."""
     item = {
         "type": "function_call",
         "call_id": "c1",

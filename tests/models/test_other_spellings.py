@@ -55,7 +55,7 @@ MESSAGES: Mapping[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", MESSAGES)
 async def test_a_message_is_read_as_what_it_means(make_lab: MakeLab, effects: Effects, name: str) -> None:
-    """B6: its text is the output, and what goes back in the next turn is what the API takes."""
+    """Its text is the output, and what goes back in the next turn is what the API takes."""
     script = [Reply(raw(MESSAGES[name]), raw(NOTE)), Reply(raw(MESSAGES[name]))]
     lab = await make_lab([desk(effects)], script=script)
     run = await lab.start("desk")
@@ -78,7 +78,7 @@ async def test_a_message_is_read_as_what_it_means(make_lab: MakeLab, effects: Ef
 async def test_a_call_is_read_as_what_it_means(
     make_lab: MakeLab, effects: Effects, call: dict[str, Any], ran: list[str]
 ) -> None:
-    """B6: arguments that are decoded run, and where something is missing the model reads which, in a valid request."""
+    """Arguments that are decoded run, and where something is missing the model reads which, in a valid request."""
     lab = await make_lab([desk(effects)], script=[Reply(raw(call)), DONE])
     run = await lab.start("desk")
     assert (await run.result()).output == "done"
@@ -100,7 +100,7 @@ async def test_a_call_is_read_as_what_it_means(
 async def test_reasoning_of_any_spelling_goes_back(
     make_lab: MakeLab, effects: Effects, thought: dict[str, Any]
 ) -> None:
-    """B6: reasoning is sent back as the API takes it, with the call that it led to."""
+    """Reasoning is sent back as the API takes it, with the call that it led to."""
     reasoned = {"type": "reasoning", "id": "rs_1", "encrypted_content": "x", **thought}
     lab = await make_lab([desk(effects)], script=[Reply(raw(reasoned), raw(NOTE)), DONE])
     assert (await (await lab.start("desk")).result()).output == "done"
@@ -123,7 +123,7 @@ async def test_reasoning_of_any_spelling_goes_back(
     ],
 )
 async def test_what_cannot_be_read_is_asked_for_again(make_lab: MakeLab, effects: Effects, item: Any) -> None:
-    """B6: where nobody can tell what is meant, the same request is made again: three times in a row at most."""
+    """Where nobody can tell what is meant, the same request is made again: three times in a row at most."""
     broken = Verbatim({"id": "resp_1", "status": "completed", "output": [item]})
     lab = await make_lab([desk(effects)], script=[broken, DONE, *[broken] * 3])
     assert (await (await lab.start("desk")).result()).output == "done"
@@ -142,14 +142,14 @@ async def test_what_cannot_be_read_is_asked_for_again(make_lab: MakeLab, effects
     ],
 )
 def test_an_output_is_read_as_what_it_means(body: dict[str, Any]) -> None:
-    """B6: a reply that holds its text elsewhere is one too."""
+    """A reply that holds its text elsewhere is one too."""
     [read] = read_response({"id": "resp_1", "status": "completed", **body}).items
     [content] = read["content"]
     assert (read["type"], read["role"], content["type"], content["text"]) == ("message", "assistant", *FINE)
 
 
 def test_items_of_unknown_types_are_kept_verbatim() -> None:
-    """B6: what a newer API sends goes back as it came, whatever it holds."""
+    """What a newer API sends goes back as it came, whatever it holds."""
     unknown = {"type": "hologram", "id": None, "status": "odd", "content": [{"text": None}], "x": {"y": [None]}}
     assert read_items([unknown, {**unknown, "type": "web_search_call"}]) == [
         unknown,
@@ -158,19 +158,19 @@ def test_items_of_unknown_types_are_kept_verbatim() -> None:
 
 
 def test_what_has_been_read_stays_as_it_is() -> None:
-    """B6: reading twice is reading once."""
+    """Reading twice is reading once."""
     once = read_items([*MESSAGES.values(), {**NOTE, "arguments": {"line": "a"}}, {"type": "reasoning", "summary": "x"}])
     assert read_items(once) == once
 
 
 def test_what_is_no_item_is_said() -> None:
-    """B6: the failure says what was wrong."""
+    """The failure says what was wrong."""
     with pytest.raises(ItemUnreadableError, match="without a type"):
         read_items([{"x": 1}])
 
 
 async def test_a_port_of_the_users_own_is_read_alike(make_lab: MakeLab) -> None:
-    """B6: a port that hands on what its server said is understood as a server is."""
+    """A port that hands on what its server said is understood as a server is."""
 
     class Port:
         async def answer(self, request: ModelRequest) -> ModelAnswer:
@@ -182,7 +182,7 @@ async def test_a_port_of_the_users_own_is_read_alike(make_lab: MakeLab) -> None:
 
 
 async def test_a_summary_of_another_spelling_stands_in_for_the_conversation(make_lab: MakeLab) -> None:
-    """B6: the answer of an agent that sums up is read as any other."""
+    """The answer of an agent that sums up is read as any other."""
 
     @tool(effect="read_only")
     async def look() -> str:

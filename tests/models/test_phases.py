@@ -38,20 +38,20 @@ REPLIES = {
 
 @pytest.mark.parametrize("name", REPLIES)
 def test_the_text_of_a_reply_is_its_final_answer(name: str) -> None:
-    """B5: phases tell the answer from what was said on the way; without them all messages are it, a blank line
+    """Phases tell the answer from what was said on the way; without them all messages are it, a blank line
     between."""
     items, text = REPLIES[name]
     assert text_of_reply(items) == text
 
 
 def test_parts_of_one_message_are_one_text() -> None:
-    """B5: what is one message stays one, however many parts it has."""
+    """What is one message stays one, however many parts it has."""
     parts = [{"type": "output_text", "text": each} for each in ("It has ", "shipped.")]
     assert answers_of([{"type": "message", "role": "assistant", "content": parts}]) == ["It has shipped."]
 
 
 async def test_a_run_ends_with_the_final_answer(make_lab: MakeLab, effects: Effects) -> None:
-    """B5: result, event and hooks say the final answer; both messages go back with their phases, and commentary beside
+    """Result, event and hooks say the final answer; both messages go back with their phases, and commentary beside
     a call is no answer."""
     script = [Reply(raw(LOOKING), call("note", {"line": "a"})), Reply(raw(LOOKING), raw(SHIPPED)), Reply(raw(SHIPPED))]
     lab = await make_lab([desk(effects)], script=script)
@@ -75,7 +75,7 @@ class Parcel(BaseModel):
 
 
 async def test_a_structured_answer_is_the_final_one(make_lab: MakeLab) -> None:
-    """B5: commentary before or after it is no part of the JSON that the output type reads."""
+    """Commentary before or after it is no part of the JSON that the output type reads."""
     seen: list[object] = []
 
     async def look(ctx: Any, output: object) -> Allow:

@@ -37,7 +37,7 @@ def desk(way: str) -> Agent:
 async def test_an_overloaded_provider_is_asked_again_though_it_said_200(
     make_lab: MakeLab, way: str, inside: Any
 ) -> None:
-    """B3: an overload that is told inside a 200, by an event or by a failed response, costs another request and not the
+    """An overload that is told inside a 200, by an event or by a failed response, costs another request and not the
     run."""
     script = [Fail(503, code="server_is_overloaded", inside=inside), DONE]
     lab = await make_lab([desk(way)], script=script, deltas=InProcessDeltas())
@@ -97,7 +97,7 @@ LASTING: Mapping[str, object] = {
 
 @pytest.mark.parametrize("name", PASSING)
 def test_a_code_that_passes_means_another_try(name: str) -> None:
-    """B3: codes and types of every provider are read by what they say, and mean what their HTTP status would."""
+    """Codes and types of every provider are read by what they say, and mean what their HTTP status would."""
     said, kind = PASSING[name]
     failed = failure(error_of(said))
     assert (failed.kind, failed.retryable) == (kind, True)
@@ -105,7 +105,7 @@ def test_a_code_that_passes_means_another_try(name: str) -> None:
 
 @pytest.mark.parametrize("name", LASTING)
 def test_a_code_that_lasts_ends_the_run(name: str) -> None:
-    """B3: what no other try can mend is refused at once, also where its message or type sounds like a bad hour."""
+    """What no other try can mend is refused at once, also where its message or type sounds like a bad hour."""
     failed = failure(error_of(LASTING[name]))
     assert (failed.kind, failed.retryable) == ("ModelRefused", False)
 
@@ -123,7 +123,7 @@ def test_a_code_that_lasts_ends_the_run(name: str) -> None:
     ],
 )
 def test_a_status_and_a_code_are_read_together(status: int, error: dict[str, object], retryable: bool) -> None:
-    """B3: a proxy may hand an overload on as a 400, and a code says more than its status."""
+    """A proxy may hand an overload on as a 400, and a code says more than its status."""
     assert failure(error_of(error, status=status)).retryable is retryable
 
 
@@ -144,13 +144,13 @@ def test_a_status_and_a_code_are_read_together(status: int, error: dict[str, obj
     ],
 )
 def test_a_broken_header_does_not_hide_a_good_one(headers: dict[str, str], seconds: float | None) -> None:
-    """B3: a value that cannot be read is as good as none."""
+    """A value that cannot be read is as good as none."""
     expected = None if seconds is None else timedelta(seconds=seconds)
     assert retry_after(headers) == expected
 
 
 def test_a_broken_header_does_not_hide_a_date() -> None:
-    """B3: nor does it where the good one is an HTTP date."""
+    """Nor does it where the good one is an HTTP date."""
     date = format_datetime(datetime.now(UTC) + timedelta(minutes=5))
     wait = retry_after({"retry-after-ms": "soon", "retry-after": date})
     assert wait is not None
@@ -174,7 +174,7 @@ def test_a_broken_header_does_not_hide_a_date() -> None:
     ],
 )
 def test_the_wait_is_read_where_the_error_says_it(error: dict[str, object], seconds: float | None) -> None:
-    """B3: inside a 200 there may be no header: the error's fields or its sentence say how long to wait."""
+    """Inside a 200 there may be no header: the error's fields or its sentence say how long to wait."""
     wait = error_of({"error": {"code": "rate_limit_exceeded", **error}}).retry_after
     assert (None if wait is None else wait.total_seconds()) == pytest.approx(seconds)
 
@@ -189,7 +189,7 @@ def test_the_wait_is_read_where_the_error_says_it(error: dict[str, object], seco
     ],
 )
 async def test_the_next_request_comes_no_sooner_than_it_was_asked_for(make_lab: MakeLab, step: Step) -> None:
-    """B3: the provider's own wait is kept, wherever it says it."""
+    """The provider's own wait is kept, wherever it says it."""
     lab = await make_lab([desk("whole")], script=[step, DONE])
     assert (await (await lab.start("desk")).result()).output == "done"
     first, second = lab.model.requests
@@ -201,7 +201,7 @@ async def test_the_next_request_comes_no_sooner_than_it_was_asked_for(make_lab: 
 async def test_a_request_that_is_refused_inside_a_200_ends_the_run_at_once(
     make_lab: MakeLab, way: str, inside: Any
 ) -> None:
-    """B3: what another try cannot mend costs one request."""
+    """What another try cannot mend costs one request."""
     lab = await make_lab([desk(way)], script=[Fail(400, "no such thing", "invalid_prompt", inside=inside)])
     run = await lab.start("desk", **WAYS[way])
     with pytest.raises(RunFailedError, match="no such thing") as failed:

@@ -30,21 +30,10 @@ _NEEDED: Final = frozenset(
 """Without these it would be another request, or one that may cost more than was allowed."""
 _NEEDED_WITHIN: Final = frozenset(
     {
-        *(
-            "type",
-            "role",
-            "content",
-            "text",
-            "call_id",
-            "name",
-            "arguments",
-            "output",
-            "input",
-            "summary",
-            "parameters",
-        ),
-        *("approval_request_id", "approve", "image_url", "file_id", "file_data", "file_url", "schema", "description"),
-        *("server_label", "server_url", "connector_id", "refusal", "action", "queries", "result", "format"),
+        *("type", "role", "content", "text", "call_id", "name", "arguments", "output", "input", "summary", "format"),
+        *("parameters", "schema", "description", "refusal", "action", "queries", "result"),
+        *("approval_request_id", "approve", "image_url", "file_id", "file_data", "file_url"),
+        *("server_label", "server_url", "connector_id"),
     }
 )
 """Likewise, in an item or a tool."""

@@ -186,10 +186,11 @@ def _lost(error: ModelCallError, body: JsonObject) -> ModelCallError:
     """Tell a history that is lost from another refusal: servers say so in many ways, and some without naming what."""
     place = body.get("conversation") or body.get("previous_response_id")
     said = error.said
-    if place is None or said is None or error.kind != "ModelRefused" or not _NOT_FOUND.search(said.message):
+    if place is None or said is None or not _NOT_FOUND.search(said.message):
         return error
-    about = str(place) in said.message or (said.status == 404 and _HISTORY.search(said.message) is not None)
-    if not about:
+    by_id = str(place) in said.message and (error.kind == "ModelRefused" or said.status is None)
+    by_name = error.kind == "ModelRefused" and said.status == 404 and _HISTORY.search(said.message) is not None
+    if not (by_id or by_name):
         return error
     return ModelCallError("HistoryLost", f"the provider has forgotten it: {said.message}", retryable=False, said=said)
 
