@@ -29,6 +29,8 @@ COMPACT_SETTINGS: Final = ("prompt_cache_key", "prompt_cache_options", "prompt_c
 """Settings of a request that one to compact takes too."""
 MOST_TOOLS: Final = 128
 """Tools that one request to OpenAI may offer."""
+EXTRA_CONTENT: Final = "extra_content"
+"""A field that items have from Chat Completions, with the signatures of some of its servers."""
 REMEMBERED: Final = 10_000
 """Reasoning items that are known to be unreadable, the newest of them."""
 
@@ -122,7 +124,7 @@ class ResponsesModel:
         left_out = list(self._learned.get(request.model, ()))
         for omission in left_out:
             body = without(body, omission)
-        if len(body["input"]) < len(request.items) and self._reasoning == "keep":
+        if self._reasoning == "keep" and any(_key(item) in self._unreadable for item in _thoughts(request.items)):
             left_out.append(UNREADABLE)
         known = len(left_out)
         while True:
@@ -161,17 +163,30 @@ class ResponsesModel:
         learned += [each for each in omissions if each != UNREADABLE and each not in learned]
 
     def _readable(self, items: Sequence[JsonObject]) -> list[JsonObject]:
-        """The conversation without reasoning that the server is known not to read, or not to want."""
-        drop = self._reasoning == "drop"
-        thoughts = [
-            item for item in items if item.get("type") == "reasoning" and (drop or _key(item) in self._unreadable)
-        ]
-        return without_reasoning(list(items), thoughts) if thoughts else list(items)
+        """The conversation without what this server would not take: reasoning that it is known not to read, or not
+        to want, and what only another API has."""
+        items = [_of_this_api(item) for item in items]
+        gone = [item for item in _thoughts(items) if self._is_useless(item)]
+        return without_reasoning(items, gone) if gone else items
+
+    def _is_useless(self, thought: JsonObject) -> bool:
+        if self._reasoning == "drop" or _key(thought) in self._unreadable:
+            return True
+        return not thought.get("id") and not thought.get("encrypted_content")  # text, of another API
 
     def _forget_reasoning(self, items: Sequence[JsonObject]) -> None:
-        self._unreadable |= dict.fromkeys(_key(item) for item in items if item.get("type") == "reasoning")
+        self._unreadable |= dict.fromkeys(map(_key, _thoughts(items)))
         while len(self._unreadable) > REMEMBERED:
             del self._unreadable[next(iter(self._unreadable))]
+
+
+def _thoughts(items: Sequence[JsonObject]) -> list[JsonObject]:
+    return [item for item in items if item.get("type") == "reasoning"]
+
+
+def _of_this_api(item: JsonObject) -> JsonObject:
+    """Leave out what Chat Completions servers add to their calls, for themselves."""
+    return {name: value for name, value in item.items() if name != EXTRA_CONTENT} if EXTRA_CONTENT in item else item
 
 
 def _key(thought: JsonObject) -> str:
