@@ -7,7 +7,7 @@ from itertools import accumulate, pairwise
 from typing import Any, Final
 
 from handfast.payloads.base import json_size
-from handfast.payloads.call_items import CUSTOM_CALL, FUNCTION_CALL, ID_FIELDS
+from handfast.payloads.call_items import CUSTOM_CALL, FUNCTION_CALL, ID_FIELD
 from handfast.payloads.json_profile import JsonObject
 
 BYTES_PER_TOKEN: Final = 4
@@ -48,8 +48,8 @@ def without_orphans(items: Sequence[JsonObject], original: Sequence[JsonObject] 
     items = [
         item for item in items if item.get("type") in _WITHOUT_ID or thought_before.get(item.get("id")) in thoughts
     ]
-    whole = _shared(items, ID_FIELDS) & _shared(items, _OUTPUTS)
-    fields = {**ID_FIELDS, **_OUTPUTS}
+    whole = _shared(items, ID_FIELD) & _shared(items, _OUTPUTS)
+    fields = {**ID_FIELD, **_OUTPUTS}
     kept: list[JsonObject] = []
     for item in items:
         kind = str(item.get("type"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -48,10 +48,12 @@ class Ended:
 
     Attributes:
         whole: The output as a text, where it was cut and the model may read all of it.
+        media: Images and files that the output refers to.
     """
 
     outcome: ToolOutcome
     whole: str | None = None
+    media: Mapping[str, bytes] | None = None
 
 
 async def ask_input(
@@ -102,7 +104,8 @@ async def guarded_output(
     try:
         async with asyncio.timeout(GUARDRAILS_S):
             for check in guardrails:
-                verdict = await _verdict(check, context, value, threads)
+                # The context is the tool's own: what they change in it is recorded with what the tool has changed.
+                verdict = await _verdict(check, context, value, threads, keeps_context=True)
                 if isinstance(verdict, Fail):
                     return Ended(result.outcome.model_copy(update={"tripped": verdict.reason}))
                 if isinstance(verdict, Replace):
@@ -155,10 +158,17 @@ class GuardrailError(Exception):
 
 
 async def _verdict(
-    function: Callable[..., Any], context: ToolContext[Any], subject: object, threads: Executor
+    function: Callable[..., Any],
+    context: ToolContext[Any],
+    subject: object,
+    threads: Executor,
+    *,
+    keeps_context: bool = False,
 ) -> Allow | Replace | Fail:
     name = f"the guardrail {getattr(function, '__name__', type(function).__name__)} of {context.tool}"
-    answer = await ask(function, context, subject, name=name, within=GUARDRAIL_S, threads=threads)
+    answer = await ask(
+        function, context, subject, name=name, within=GUARDRAIL_S, threads=threads, keeps_context=keeps_context
+    )
     if isinstance(answer, Problem):
         raise GuardrailError(answer.brief)
     if answer is None:
@@ -169,11 +179,11 @@ async def _verdict(
 
 
 def _replaced(ended: ToolOutcome, value: object) -> Ended:
-    shaped = bounded_output(value)
+    shaped = bounded_output(value, by_reference=True)
     if shaped.problem is not None:
         raise GuardrailError("put something in the output's place that cannot be given to the model")
     update = {"output": shaped.output, "form": "json" if shaped.json else None, "bytes": shaped.size}
-    return Ended(ended.model_copy(update=update), shaped.whole)
+    return Ended(ended.model_copy(update=update), shaped.whole, shaped.media)
 
 
 def not_asked(tool: str, why: str) -> str:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from handfast.payloads.evaluation import EVALUATE, Evaluated, PackBlocks
+from handfast.payloads.evaluation import EVALUATE, PackBlocks
 from handfast.workflows.frame.frame import Frame
 from handfast.workflows.state.runs import Runs
 from handfast.workflows.tasks import timeouts
@@ -51,7 +51,7 @@ class Packer:
         except asyncio.CancelledError:
             keeping.cancel()
             raise
-        place = Evaluated.from_wire(ending.value).packed if isinstance(ending, Done) else None
+        place = arg.read(ending.value).packed if isinstance(ending, Done) else None
         if place is None:
             self._cannot_keep = True
         elif self._runs.quiet:  # a model call that began meanwhile has been told where it reads on

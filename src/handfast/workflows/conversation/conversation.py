@@ -19,6 +19,7 @@ from handfast.payloads.sessions import (
 )
 from handfast.workflows.conversation import turns
 from handfast.workflows.driver.driver import Driver, failed
+from handfast.workflows.frame import withdrawal
 from handfast.workflows.frame.frame import Frame, Queued
 from handfast.workflows.loop.messages import RefuseMessages
 from handfast.workflows.state.runs import Runs
@@ -134,6 +135,9 @@ class Conversation:
         runs.ledger.standing.forget(frame.id)
         if frame.failure is not None and frame.failure.type == "ModelRefused":
             self._leave_out_unread(frame)
+        aside = frame.input not in frame.blocks
+        if turns.tripped_at(frame, "output") or (aside and turns.tripped_at(frame, "input")):
+            self._leave_out_messages(frame)
         turns.close(frame, result.usage)
         for each in runs.frames.under(frame):
             if each is not frame:
@@ -149,6 +153,23 @@ class Conversation:
             readable = turns.readable(items)
             if readable != items:
                 frame.blocks[place] = self._runs.transcript.new_block(readable)
+
+    def _leave_out_messages(self, frame: Frame) -> None:
+        """Take a turn whose answer was blocked out of the conversation, but for what its tools have done.
+
+        A question that stays without an answer would be answered with the next one.
+        """
+        items_of = self._runs.transcript.items
+        aside, turn = turns.since(frame.input, frame.earlier), turns.since(frame.input, frame.blocks)
+        said = [item for block in aside for item in items_of(block)]
+        first: list[str] = []
+        if not turn:  # the first block may stand in for the whole conversation: a summary, or what a handoff hands over
+            first, turn = frame.blocks[:1], frame.blocks[1:]
+        left = {block: withdrawal.without_messages(items_of(block)) for block in [*aside, *turn]}
+        left |= {block: withdrawal.without_messages(items_of(block), only=said) for block in first}
+        for block, items in left.items():
+            if items != items_of(block):
+                self._runs.transcript.replace(frame, block, items)
 
     def _was_read(self, message_id: str) -> bool:
         """Return whether a message became part of the turn; a guardrail may have refused one that steers."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from temporalio import workflow
 
-from handfast.payloads.evaluation import CompactHistory, Evaluated
+from handfast.payloads.evaluation import CompactHistory
 from handfast.workflows.driver.frame_loop import FrameLoop
 from handfast.workflows.ledger.log import RequestLog
 from handfast.workflows.state.spending import Spending
@@ -36,7 +36,7 @@ class Compaction:
             "makes the conversation short",
             timeouts.compaction(frame.model_queue),
         )
-        made = Evaluated.from_wire(ending.value) if isinstance(ending, Done) else None
+        made = ending.value if isinstance(ending, Done) else None
         spent = made.spent if made is not None else ending.spent if isinstance(ending, Failed) else None
         if spent is not None:
             self._spending.add(frame, spent.usage, spent.model)

@@ -186,7 +186,7 @@ class Driver:
         frame = self._frame
         frame.underway = None
         said = None if frame.reply is None else text_of_reply(self._runs.transcript.items(frame.reply))
-        guardrails.finish(frame, said)
+        guardrails.finish(frame, said, blocks=[frame.reply])
 
     def _filter_history(self, _: steps.FilterHistory) -> None:
         self._frame.phase = "filtering"

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio import workflow
 
-from handfast.payloads.base import Payload
-from handfast.payloads.evaluation import CallQuestion
+from handfast.payloads.evaluation import CallQuestion, Question
 from handfast.payloads.model_call import Origin
 from handfast.workflows.frame.frame import Call, Frame
 from handfast.workflows.frame.identity import Identity
 from handfast.workflows.state.call_arguments import CallArguments
 from handfast.workflows.state.transcript import Transcript
-from handfast.workflows.tasks.await_activity import Ending
+from handfast.workflows.tasks.await_activity import Cancelled, Done, Failed
 from handfast.workflows.tasks.work import Work
+
+AnswerT = TypeVar("AnswerT")
+CallQuestionT = TypeVar("CallQuestionT", bound=CallQuestion)
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,13 @@ class FrameLoop:
 
     async def ask(
         self,
-        question: Payload,
+        question: Question[AnswerT],
         what: str,
         config: workflow.ActivityConfig,
         *,
         call: str | None = None,
         by_any_worker: bool = False,
-    ) -> Ending:
+    ) -> Done[AnswerT] | Failed | Cancelled:
         """Ask user code of the frame's agent something, in an activity.
 
         Args:
@@ -62,29 +64,13 @@ class FrameLoop:
         summary = f"{self.frame.agent} · {what}"
         return await self.work.evaluate(question, summary, config, call=call, by_any_worker=by_any_worker)
 
-    async def ask_about(
-        self,
-        call: Call,
-        kind: type[CallQuestion],
-        what: str,
-        config: workflow.ActivityConfig,
-        *,
-        cancellable: bool = False,
-        by_any_worker: bool = False,
-        **own: Any,
-    ) -> Ending:
-        """Ask user code something about *call*, in an activity.
+    def about(self, call: Call, kind: type[CallQuestionT], **own: Any) -> CallQuestionT:
+        """Return a question about *call*.
 
         Args:
             call: The call.
-            kind: The question.
-            what: Summary of the activity, after the agent's name.
-            config: Options of the activity.
-            cancellable: The activity is cancelled with the call.
-            by_any_worker: As `start_activity`.
-            own: Fields that only this kind of question has.
+            kind: The kind of question.
+            own: Fields that only this kind has.
         """
         arguments, at = self.arguments.placed(self.frame, call)
-        question = kind(origin=self.origin, tool=call.tool, call_id=call.call_id, arguments=arguments, at=at, **own)
-        cancelled_with = call.call_id if cancellable else None
-        return await self.ask(question, what, config, call=cancelled_with, by_any_worker=by_any_worker)
+        return kind(origin=self.origin, tool=call.tool, call_id=call.call_id, arguments=arguments, at=at, **own)

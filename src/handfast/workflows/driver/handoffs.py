@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from temporalio import workflow
 
-from handfast.payloads.evaluation import Evaluated, FilterHistory, TellHandoff
+from handfast.payloads.evaluation import FilterHistory, TellHandoff
 from handfast.payloads.model_call import ToldHooks
-from handfast.workflows.driver.endings import CallEndings
+from handfast.workflows.driver.endings import CallEndings, with_refusal
 from handfast.workflows.driver.frame_loop import FrameLoop
 from handfast.workflows.frame.frame import Call, Failure, HandedOver
 from handfast.workflows.ledger.log import RequestLog
@@ -26,14 +26,16 @@ class Handoffs:
 
     async def hand_over(self, call: Call) -> None:
         """Call `on_handoff`, if the handoff has one; then let it take place."""
+        refused: str | None = None
         if call.plan.told:
             again = call.missing_since is not None
-            match await self._loop.ask_about(call, TellHandoff, call.tool, timeouts.TOLD_ONCE, by_any_worker=again):
-                case Done(value):
-                    problem = Evaluated.from_wire(value).problem
-                    if problem is not None:
-                        self._endings.set_output(call, problem)
+            question = self._loop.about(call, TellHandoff)
+            match await self._loop.ask(question, call.tool, timeouts.TOLD_ONCE, by_any_worker=again):
+                case Done(told):
+                    if told.problem is not None:
+                        self._endings.set_output(call, told.problem)
                         return
+                    call.context, refused = told.context, told.context_refused
                 case Cancelled():
                     self._endings.set_output(call, f"The handoff to {call.plan.agent} was cancelled.")
                     return
@@ -43,13 +45,13 @@ class Handoffs:
                 case failed:
                     # It may have had its effect; to call it again could repeat that, and the handoff does not need it.
                     self._log.note_doubt(self._frame.id, call, failed.type, workflow.now())
-        self.take_place(call)
+        self.take_place(call, refused)
 
-    def take_place(self, call: Call) -> None:
+    def take_place(self, call: Call, context_refused: str | None = None) -> None:
         """Settle the handoff as the one that won its turn."""
         frame = self._frame
         to = str(call.plan.agent)
-        self._endings.set_output(call, f"The agent {to} goes on from here.")
+        self._endings.set_output(call, with_refusal(f"The agent {to} goes on from here.", context_refused))
         frame.handoff = HandedOver(agent=to, by=frame.agent, name=call.tool, filtered=bool(call.plan.filtered))
 
     def finish(self) -> None:
@@ -79,7 +81,7 @@ class Handoffs:
         arg = FilterHistory(origin=origin, tool=handoff.name)
         summary = f"{handoff.by} · what {frame.agent} sees"
         answer = await self._loop.work.evaluate(arg, summary, timeouts.PART_OF_RUN)
-        made = Evaluated.from_wire(answer.value) if isinstance(answer, Done) else None
+        made = answer.value if isinstance(answer, Done) else None
         if made is None or made.items is None or made.block is None:
             problem = made.problem if made is not None else "its filter could not be evaluated"
             frame.fail(Failure(type="HandoffFailed", message=f"{handoff.name}: {problem}"))

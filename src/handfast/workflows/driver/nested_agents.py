@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from temporalio import workflow
 
-from handfast.payloads.base import Payload
-from handfast.payloads.evaluation import BuildInput, Evaluated, ExtractOutput, WordFailure
+from handfast.payloads.evaluation import BuildInput, ExtractOutput, Question, WordFailure
 from handfast.payloads.json_profile import JsonValue
 from handfast.payloads.transcript import user_message
 from handfast.workflows.driver.endings import CallEndings
@@ -22,12 +21,15 @@ from handfast.workflows.ledger.log import WHY_CHARACTERS
 from handfast.workflows.loop.messages import RefuseMessages
 from handfast.workflows.state.mailbox import Mailbox
 from handfast.workflows.tasks import timeouts
-from handfast.workflows.tasks.await_activity import Done, Ending
+from handfast.workflows.tasks.await_activity import Done
 
 DEEPEST: Final = 32
 """Agents below agents: one more is refused, so that agents that call each other for ever come to an end."""
 
 Drive = Callable[[Frame], Coroutine[Any, Any, None]]
+
+
+AnswerT = TypeVar("AnswerT")
 
 
 class NestedAgents:
@@ -99,8 +101,7 @@ class NestedAgents:
 
     async def _built(self, call: Call) -> str | None:
         """Return the block of the input that the agent tool builds; None where the call has been settled instead."""
-        what = f"building the input of {call.tool}"
-        made = _answer(await self._loop.ask_about(call, BuildInput, what, timeouts.PART_OF_RUN))
+        made = await self._evaluate(self._loop.about(call, BuildInput), f"building the input of {call.tool}")
         if made is None or made.items is None or made.block is None:
             problem = made.problem if made is not None else "its input could not be built"
             self._tool_failed(call, f"Error: {call.tool} did not start: {problem}")
@@ -152,9 +153,6 @@ class NestedAgents:
         if call.plan.on_error == "fail":
             self._frame.fail(failure or Failure(type="ToolFailed", message=f"{call.tool}: {output}"))
 
-    async def _evaluate(self, asked: Payload, what: str) -> Evaluated | None:
-        return _answer(await self._loop.ask(asked, what, timeouts.PART_OF_RUN))
-
-
-def _answer(ending: Ending) -> Evaluated | None:
-    return Evaluated.from_wire(ending.value) if isinstance(ending, Done) else None
+    async def _evaluate(self, asked: Question[AnswerT], what: str) -> AnswerT | None:
+        ending = await self._loop.ask(asked, what, timeouts.PART_OF_RUN)
+        return ending.value if isinstance(ending, Done) else None

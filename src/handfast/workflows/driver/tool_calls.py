@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
 from temporalio import workflow
 
-from handfast.payloads.evaluation import Evaluated, GuardCall, RevalidateCall, WordRejection
+from handfast.payloads.evaluation import GuardCall, Question, RevalidateCall, WordRejection
 from handfast.payloads.model_call import ExistingActivity
 from handfast.payloads.proofs import Proofs
 from handfast.payloads.requests import DEFAULT_REJECTION
@@ -22,6 +22,9 @@ from handfast.workflows.tasks.await_activity import Cancelled, Done, Failed
 from handfast.workflows.tasks.command_budget import NEXT_TASK, CommandBudget
 
 NO_SUCH_OUTPUT: Final = "Error: no output of this conversation has this id; take the sha256 that it was shown with"
+
+
+AnswerT = TypeVar("AnswerT")
 
 
 class ToolCalls:
@@ -118,7 +121,8 @@ class ToolCalls:
 
     async def _ask_guardrails(self, call: Call) -> None:
         """Ask the input guardrails about the call. If nobody can ask them, it does not run."""
-        answer = await self._asked_before(call, GuardCall, f"guardrails of {call.tool}")
+        question = self._loop.about(call, GuardCall, key=self._key(call))
+        answer = await self._asked_before(call, question, f"guardrails of {call.tool}")
         if answer is None:
             return
         if answer.problem is not None:
@@ -132,7 +136,8 @@ class ToolCalls:
 
     async def _still_holds(self, call: Call) -> bool:
         """Ask `revalidate` whether the approval still holds; if it does not, ask a person anew."""
-        answer = await self._asked_before(call, RevalidateCall, f"whether {call.tool} still holds")
+        question = self._loop.about(call, RevalidateCall, key=self._key(call))
+        answer = await self._asked_before(call, question, f"whether {call.tool} still holds")
         if answer is None:
             return False
         if call.cancelling is not None:
@@ -143,22 +148,14 @@ class ToolCalls:
             self._endings.void(call, answer.changed)
         return False
 
-    async def _asked_before(
-        self, call: Call, kind: type[GuardCall] | type[RevalidateCall], what: str
-    ) -> Evaluated | None:
+    async def _asked_before(self, call: Call, question: Question[AnswerT], what: str) -> AnswerT | None:
         """Ask user code about a call that is about to run; None where the call has its ending already."""
-        ending = await self._loop.ask_about(
-            call,
-            kind,
-            what,
-            timeouts.TOOL_GUARDRAILS,
-            cancellable=True,
-            by_any_worker=call.starts > 0,
-            key=self._key(call),
+        ending = await self._loop.ask(
+            question, what, timeouts.TOOL_GUARDRAILS, call=call.call_id, by_any_worker=call.starts > 0
         )
         match ending:
-            case Done(value):
-                return Evaluated.from_wire(value)
+            case Done(answer):
+                return answer
             case Failed(type="ContextInvalid", message=message):
                 self._endings.set_output(call, f"Error: {message}", ran=False)
             case Failed():
@@ -181,11 +178,8 @@ class ToolCalls:
     async def word_rejection(self, call: Call, decided_by: str | None) -> None:
         """Let the agent word the output of a rejected call."""
         text = DEFAULT_REJECTION
-        asking = self._loop.ask_about(
-            call, WordRejection, "wording the rejection", timeouts.PART_OF_RUN, decided_by=decided_by
-        )
-        match await asking:
-            case Done(value):
-                worded = Evaluated.from_wire(value).text
-                text = DEFAULT_REJECTION if worded is None else worded
+        question = self._loop.about(call, WordRejection, decided_by=decided_by)
+        match await self._loop.ask(question, "wording the rejection", timeouts.PART_OF_RUN):
+            case Done(worded):
+                text = DEFAULT_REJECTION if worded.text is None else worded.text
         self._endings.set_output(call, text)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from handfast.payloads.after_tools import AskAfterTools
-from handfast.payloads.evaluation import Evaluated
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.workflows.driver.frame_loop import FrameLoop
 from handfast.workflows.frame.frame import Call, Failure
@@ -34,25 +33,24 @@ class TurnEnd:
         if policy.kind == "ask":
             frame.phase = "ending"
             blocks = [self._loop.transcript.new_block([self._result(call)]) for call in calls]
-            self._loop.work.spawn(self._ask(blocks))
+            self._loop.work.spawn(self._ask(blocks, [call.output for call in calls]))
             return
         for call in calls:
             if call.ok and (policy.kind == "stop_on_first" or call.tool in (policy.names or ())):
-                guardrails.finish(self._frame, call.value)
+                guardrails.finish(self._frame, call.value, blocks=[call.output])
                 return
 
-    async def _ask(self, blocks: list[str]) -> None:
+    async def _ask(self, blocks: list[str], outputs: Sequence[str | None]) -> None:
         frame = self._frame
         arg = AskAfterTools(origin=self._loop.origin, results=blocks)
         ending = await self._loop.ask(arg, "what follows on its tools", timeouts.AFTER_TOOLS)
         self._loop.transcript.forget(blocks)
         match ending:
-            case Done(value):
-                answer = Evaluated.from_wire(value)
+            case Done(answer):
                 if answer.problem is not None:
                     self._fail(answer.problem)
                 elif answer.final:
-                    guardrails.finish(frame, answer.output)
+                    guardrails.finish(frame, answer.output, blocks=outputs)
                 else:
                     frame.phase = "model"
             case Failed(message=message):

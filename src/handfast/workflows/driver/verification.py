@@ -7,7 +7,7 @@ from typing import Final
 from temporalio import workflow
 
 from handfast.payloads.cutting import cut
-from handfast.payloads.evaluation import Evaluated, VerifyCall
+from handfast.payloads.evaluation import Verified, VerifyCall
 from handfast.payloads.json_profile import scrub
 from handfast.workflows.driver.endings import CallEndings
 from handfast.workflows.driver.existing_activity import FACT_BYTES
@@ -55,15 +55,15 @@ class Verification:
             call.repeats += 1
             call.state, call.starts, call.lost, call.allowed = "ready", 0, [], False
 
-    async def _asked(self, call: Call, key: str) -> Evaluated:
-        what = f"verifying {call.tool}"
-        ending = await self._loop.ask_about(call, VerifyCall, what, timeouts.VERIFICATION, cancellable=True, key=key)
+    async def _asked(self, call: Call, key: str) -> Verified:
+        question = self._loop.about(call, VerifyCall, key=key)
+        ending = await self._loop.ask(question, f"verifying {call.tool}", timeouts.VERIFICATION, call=call.call_id)
         match ending:
-            case Done(value):
-                return Evaluated.from_wire(value)
+            case Done(answer):
+                return answer
             case Failed(message=message):
-                return Evaluated(problem=message)
-        return Evaluated(problem="cancelled before verify had answered")
+                return Verified(problem=message)
+        return Verified(problem="cancelled before verify had answered")
 
     def _note(self, call: Call, verdict: str | None, why: str) -> None:
         self._log.note_verified(self._frame.id, call, verdict, why, workflow.now())

@@ -10,20 +10,30 @@ from handfast.payloads.model_call import StructuredOutput
 
 
 def text_of_reply(items: Sequence[JsonObject]) -> str:
-    """Return the text of a reply, all its message parts joined."""
-    return "".join(
-        str(part.get("text", ""))
-        for item in items
-        if item.get("type") == "message" and isinstance(item.get("content"), list)
-        for part in item["content"]
-        if isinstance(part, dict) and part.get("type") == "output_text"
-    )
+    """Return the text of a reply: its final answer, or else all its messages with a blank line between them."""
+    return "\n\n".join(answers_of(items))
 
 
 def answer_text(items: Sequence[JsonObject]) -> str:
-    """Return the text of a reply's last message: a structured answer is that alone."""
-    messages = [item for item in items if item.get("type") == "message"]
-    return text_of_reply(messages[-1:])
+    """Return the text of an answer's last message: what comes before it is no part of a structured one."""
+    return next(reversed(answers_of(items)), "")
+
+
+def answers_of(items: Sequence[JsonObject]) -> list[str]:
+    """Return the texts of a reply's messages; where it has phases, those of the final answer alone."""
+    said = [(item.get("phase"), text) for item in items if (text := _text_of_message(item)).strip()]
+    final = [text for phase, text in said if phase == "final_answer"]
+    return final or [text for phase, text in said if phase != "commentary"] or [text for _, text in said]
+
+
+def _text_of_message(item: JsonObject) -> str:
+    content = item.get("content")
+    if item.get("type") != "message" or item.get("role", "assistant") != "assistant":
+        return ""
+    if isinstance(content, str):
+        return content
+    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    return "".join(str(part.get("text") or "") for part in parts if part.get("type") == "output_text")
 
 
 def answer_value(items: Sequence[JsonObject], structured: StructuredOutput) -> JsonValue:

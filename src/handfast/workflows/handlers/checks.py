@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from temporalio import workflow
 
 from handfast.errors import AnswerRefusedError, EditRefusedError, GroupsUnknownError
-from handfast.payloads.evaluation import EVALUATE, CheckAnswer, CheckArguments, Evaluated, LookUpGroups
+from handfast.payloads.evaluation import EVALUATE, ArgumentsChecked, CheckAnswer, CheckArguments, LookUpGroups, Question
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import Origin
 from handfast.payloads.requests import Answer, Approve, Decision, Request
@@ -25,6 +25,9 @@ MOST_LOOKUPS: Final = 50
 """Lookups of groups at the same time: anybody may send a thousand decisions, and a run has 2,000 activities."""
 
 
+AnswerT = TypeVar("AnswerT")
+
+
 @dataclass
 class Review:
     """A decision on its way through the checks.
@@ -36,7 +39,7 @@ class Review:
 
     decision: Decision
     verified: bool
-    edit: Evaluated = field(default_factory=Evaluated)
+    edit: ArgumentsChecked = field(default_factory=ArgumentsChecked)
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class Checks:
         groups = votes.groups_to_look_up(request, decision)
         assert decision.decided_by is not None  # `check` refuses it where approvers are named
         arg = LookUpGroups(origin=self._origin_of(request), person=decision.decided_by, groups=groups)
-        answer = await self._looked_up(decision, arg.to_wire(), f"{request.agent} · looking up an approver's groups")
+        answer = await self._looked_up(decision, arg, f"{request.agent} · looking up an approver's groups")
         problem = "no worker could look them up; try again" if answer is None else answer.problem
         if answer is None or problem is not None:
             raise GroupsUnknownError(
@@ -108,7 +111,7 @@ class Checks:
         arg = to_verify(decision, self._runs.ledger, self._runs.identity, stored=True)
         request = self._runs.ledger.book.entries[decision.id].request
         summary = f"{request.agent} · verifying a signature"
-        answer = await self._looked_up(decision, arg.to_wire(), summary, makes_room=True)
+        answer = await self._looked_up(decision, arg, summary, makes_room=True)
         if answer is None:
             raise no_keys(decision)
         if answer.refused is not None:
@@ -116,13 +119,13 @@ class Checks:
         review.verified = True
 
     async def _looked_up(
-        self, decision: Decision, arg: JsonObject, summary: str, *, makes_room: bool = False
-    ) -> Evaluated | None:
+        self, decision: Decision, asked: Question[AnswerT], summary: str, *, makes_room: bool = False
+    ) -> AnswerT | None:
         """Ask a question that a decision hangs on, then check the decision anew: others may have come in meanwhile.
 
         Args:
             decision: It.
-            arg: What is asked.
+            asked: The question.
             summary: The same for people.
             makes_room: It may be large: what one workflow task cannot carry is asked in a later one.
         """
@@ -130,12 +133,12 @@ class Checks:
         ledger.book.look_up(decision)
         while self._lookups >= MOST_LOOKUPS:
             await workflow.wait_condition(lambda: self._lookups < MOST_LOOKUPS)
-        answer: Evaluated | None = None
+        answer: AnswerT | None = None
         if ledger.book.waits(decision.id):
             self._lookups += 1
-            while makes_room and not self._runs.budget.take(arg):
+            while makes_room and not self._runs.budget.take(asked.to_wire()):
                 await next_task()
-            answer = await self._evaluated(arg, summary)
+            answer = await self._evaluated(asked, summary)
             self._lookups -= 1
         ledger.looked_up(decision)
         self._runs.changed()
@@ -163,7 +166,7 @@ class Checks:
             ask_rule=True if request.on_edit == "ask_again" else None,
             keyed=True if self._runs.frames.call_of(request)[1].plan.key is not None else None,
         )
-        answer = await self._evaluated(arg.to_wire(), f"{request.agent} · checking edited arguments of {request.tool}")
+        answer = await self._evaluated(arg, f"{request.agent} · checking edited arguments of {request.tool}")
         ledger.release(decision)
         self._runs.changed()
         ledger.check(decision, workflow.now())
@@ -184,7 +187,7 @@ class Checks:
         request = ledger.book.hold(decision).request
         inline, at = self._runs.budget.placed({"output": decision.verdict.output}, None)
         arg = CheckAnswer(origin=origin, tool=request.tool or "", arguments=inline, at=at)
-        answer = await self._evaluated(arg.to_wire(), f"{request.agent} · checking the answer to {request.tool}")
+        answer = await self._evaluated(arg, f"{request.agent} · checking the answer to {request.tool}")
         ledger.release(decision)
         self._runs.changed()
         ledger.check(decision, workflow.now())
@@ -200,10 +203,10 @@ class Checks:
         """
         return self._runs.identity.origin(self._runs.frames.frame_of(request))
 
-    async def _evaluated(self, arg: JsonObject, summary: str) -> Evaluated | None:
+    async def _evaluated(self, asked: Question[AnswerT], summary: str) -> AnswerT | None:
         marks = self._runs.marks
-        ending = await await_activity(start_activity(EVALUATE, arg, summary, EVALUATION, marks), marks)
-        return Evaluated.from_wire(ending.value) if isinstance(ending, Done) else None
+        ending = await await_activity(start_activity(EVALUATE, asked.to_wire(), summary, EVALUATION, marks), marks)
+        return asked.read(ending.value) if isinstance(ending, Done) else None
 
 
 def edited_by(decision: Decision) -> JsonObject | None:

@@ -9,7 +9,7 @@ from temporalio.common import RawValue
 
 from handfast.errors import DecisionInvalidError, RefusalError
 from handfast.payloads.binding import digest_of
-from handfast.payloads.evaluation import Evaluated
+from handfast.payloads.evaluation import ArgumentsChecked
 from handfast.payloads.json_profile import JsonObject, scrub
 from handfast.payloads.requests import Decision, DecisionOutcome, Receipt
 from handfast.workflows.handlers.checks import Checks, Review, edited_by
@@ -171,7 +171,7 @@ class Decider:
         call.key = key
         return self._runs.ledger.record(decision, workflow.now())
 
-    def _ask_again(self, decision: Decision, arguments: JsonObject, checked: Evaluated) -> Receipt:
+    def _ask_again(self, decision: Decision, arguments: JsonObject, checked: ArgumentsChecked) -> Receipt:
         """Open a request for edited arguments in the place of the one for the model's."""
         runs, request = self._runs, self._runs.ledger.book.entries[decision.id].request
         frame, call = runs.frames.call_of(request)

@@ -12,6 +12,7 @@ from handfast.payloads.artifacts import Artifact
 from handfast.payloads.base import json_size
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.transcript import Block, TranscriptPage, TranscriptQuery
+from handfast.workflows.frame.frame import Frame
 
 _ID: Final = re.compile(r"(?<![0-9a-f-])[0-9a-f-]{32,36}(?![0-9a-f-])")
 """A UUID, with or without its hyphens."""
@@ -86,6 +87,19 @@ class Transcript:
         """Let the id of a block that was replaced lead to *new*, for activities that were started with it."""
         self._state.blocks[old] = self._state.blocks[new]
         self._sizes.pop(old, None)
+
+    def replace(self, frame: Frame, old: str, items: list[JsonObject]) -> str | None:
+        """Let *items* be read in the place of a block of *frame*.
+
+        Whoever still asks for the old block by its id gets these too.
+
+        Returns:
+            Id of their block; None where there are no items.
+        """
+        new = self.new_block(items)
+        self.redirect(old, new)
+        frame.replace_block(old, new if items else None)
+        return new if items else None
 
     def forget(self, block_ids: Iterable[str]) -> None:
         """Drop blocks that were made for one activity, which has ended."""
