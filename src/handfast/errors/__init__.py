@@ -93,6 +93,7 @@ from handfast.payloads.refusals import (
     SigningKeyRetiredError,
     SigningKeyUnknownError,
     StaleDigestError,
+    TooManySignalsError,
     UnknownRequestError,
     VerdictNotAllowedError,
 )
@@ -164,6 +165,7 @@ __all__ = [
     "SigningKeyUnknownError",
     "StaleDigestError",
     "TargetError",
+    "TooManySignalsError",
     "TurnFailedError",
     "UnknownAgentError",
     "UnknownRequestError",
