@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections import deque
 from dataclasses import replace
+from threading import Lock
 from typing import Any, Final
 
 from temporalio import workflow
@@ -55,11 +56,20 @@ class _Instance(WorkflowInstance):
         self._inner = inner
         self._held = held
         self._ours = ours
+        self._one_at_a_time = Lock()
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
-        if len(act.jobs) > SHOWN:
-            self._hold(act)
-        return self._inner.activate(act)
+        """Handle one activation, when the one before it has ended.
+
+        The SDK (1.35) fails a workflow task whose activation takes two seconds, and evicts the workflow, in another
+        thread and while the activation still runs: it means to wait for that, but has cancelled the future by which it
+        would (`_WorkflowWorker._handle_activation`, where `asyncio.wait_for` does so). Of a workflow in which two
+        threads were at work tasks remain; it can never be evicted, and this worker takes no further task of the run.
+        """
+        with self._one_at_a_time:
+            if len(act.jobs) > SHOWN:
+                self._hold(act)
+            return self._inner.activate(act)
 
     def _hold(self, act: WorkflowActivation) -> None:
         shown, jobs = 0, []
@@ -92,10 +102,9 @@ class _Instance(WorkflowInstance):
         return self._inner.get_info()
 
     def get_thread_id(self) -> int | None:
-        """Not say it for a workflow of ours, whose slow task the SDK (1.35) would interrupt by it.
+        """Say it of a user's workflow alone.
 
-        The exception that it raises in that thread may hit asyncio between two steps: tasks are lost then, the
-        workflow can never be evicted (`_handle_cache_eviction` tries it for ever), and this worker takes no further
-        task of the run. Left alone, a slow task ends in its own time, and is tried again.
+        By it the SDK interrupts a slow activation, with an exception in its thread that may hit asyncio between two
+        steps, so that tasks are lost. Nothing of ours runs for ever: a slow activation of it ends in its own time.
         """
         return None if self._ours else self._inner.get_thread_id()

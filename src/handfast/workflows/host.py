@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, Literal
 
 from temporalio import workflow
@@ -33,6 +33,7 @@ from handfast.workflows.handlers.send import Sender
 from handfast.workflows.state.leaving import next_version
 from handfast.workflows.state.run_state import RunState
 from handfast.workflows.tasks.intake import Intake
+from handfast.workflows.tasks.raw import decoded, takes_raw
 from handfast.workflows.tasks.unread import Unread
 
 PREFIX: Final = "handfast."
@@ -279,9 +280,9 @@ class AgentHost:
         conversation = self._conversation = Conversation(self._state, Talk.model_validate(self.own))
         sender = SessionSender(self._state, conversation)
         self._intake.handle("send", sender.send_by_signal)
-        workflow.set_update_handler("send", self._unread.update(sender.send), validator=sender.refuse)
+        self._unread.handle_update("send", sender.send, sender.refuse)
         self._intake.handle("close", sender.close)
-        workflow.set_query_handler("turn", sender.turn)
+        _handle_query("turn", sender.turn)
         return conversation
 
     async def to_the_end(self, running: asyncio.Task[RunResult]) -> RunResult:
@@ -306,21 +307,21 @@ class AgentHost:
         name, decider, raiser = self._prefix, self._decider, Raiser(self._state)
         canceller, sender = CallCanceller(self._state), Sender(self._state)
         queries = Queries(self._state)
-        signal, update = self._intake.handle, self._unread.update
+        signal, update = self._intake.handle, self._unread.handle_update
         signal(f"{name}approve", decider.approve, decides=True)
         signal(f"{name}reject", decider.reject, decides=True)
         signal(f"{name}decide", decider.decide_by_signal, decides=True)
         signal(f"{name}stop", decider.stop)
         signal(f"{name}send", sender.send_by_signal)
-        workflow.set_update_handler(f"{name}decide", update(decider.decide), validator=decider.refuse)
-        workflow.set_update_handler(f"{name}raise_limits", update(raiser.raise_limits), validator=raiser.refuse)
-        workflow.set_update_handler(f"{name}cancel_call", update(canceller.cancel_call), validator=canceller.refuse)
-        workflow.set_update_handler(f"{name}send", update(sender.send), validator=sender.refuse)
-        workflow.set_query_handler(f"{name}decision", decider.decision)
-        workflow.set_query_handler(f"{name}pending_approvals", queries.pending)
-        workflow.set_query_handler(f"{name}pending_requests", queries.pending)
-        workflow.set_query_handler(f"{name}status", queries.status)
-        workflow.set_query_handler(f"{name}transcript", queries.transcript)
+        update(f"{name}decide", decider.decide, decider.refuse)
+        update(f"{name}raise_limits", raiser.raise_limits, raiser.refuse)
+        update(f"{name}cancel_call", canceller.cancel_call, canceller.refuse)
+        update(f"{name}send", sender.send, sender.refuse)
+        _handle_query(f"{name}decision", decider.decision)
+        _handle_query(f"{name}pending_approvals", queries.pending)
+        _handle_query(f"{name}pending_requests", queries.pending)
+        _handle_query(f"{name}status", queries.status)
+        _handle_query(f"{name}transcript", queries.transcript)
 
     def _drop_signals(self) -> None:
         """Leave unread what nobody is there for any more: a workflow does not go on for the end of a flood."""
@@ -342,6 +343,13 @@ class AgentHost:
     def _added(self) -> JsonObject:
         """What is taken along beside the state of the loops."""
         return self.own if self._conversation is None else self._conversation.carried()
+
+
+def _handle_query(name: str, handler: Callable[..., Any]) -> None:
+    def answer(*args: object) -> Any:
+        return handler(*decoded(args))
+
+    workflow.set_query_handler(name, takes_raw(answer))
 
 
 def _assert_in_init() -> None:

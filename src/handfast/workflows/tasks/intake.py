@@ -8,12 +8,11 @@ few of them are read in each task.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel
 from temporalio import workflow
@@ -21,9 +20,10 @@ from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
 from handfast.workflows.tasks.marks import Marks
+from handfast.workflows.tasks.raw import decoded, size, takes_raw
 from handfast.workflows.tasks.unread import Unread
 
-BATCH: Final = 200
+BATCH: Final = 100
 """Signals that one workflow task reads: some 20 ms, and ten times as much on a machine a tenth as fast. The next task
 comes after a second, as the server has no shorter timer."""
 BATCH_BYTES: Final = 1024 * 1024
@@ -133,13 +133,7 @@ class Intake:
         async def take(*args: object) -> None:
             await self._came(name, args)
 
-        # The SDK leaves the one argument of a function that says so undecoded. Others, which it takes for a function
-        # of one argument, come decoded, and are refused for their number.
-        raw = inspect.Parameter("payload", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=RawValue)
-        signature: Any = take
-        signature.__signature__ = inspect.Signature([raw])
-        signature.__annotations__ = {"payload": RawValue}
-        workflow.set_signal_handler(name, take)
+        workflow.set_signal_handler(name, takes_raw(take))
 
     def handle_others(self, handler: Callable[[str], Awaitable[None]]) -> None:
         """Have signals of every other name handled, by their name alone."""
@@ -238,20 +232,14 @@ class Intake:
 
     def _has_room(self, args: Sequence[object]) -> bool:
         """Take a signal out of what the workflow task under way may read; False where too little is left."""
-        size = sum(len(arg.payload.data) for arg in args if isinstance(arg, RawValue))
-        if self._read >= BATCH or (self._read > 0 and self._bytes + size > BATCH_BYTES):
+        more = sum(map(size, args))
+        if self._read >= BATCH or (self._read > 0 and self._bytes + more > BATCH_BYTES):
             return False
-        self._read, self._bytes = self._read + 1, self._bytes + size
+        self._read, self._bytes = self._read + 1, self._bytes + more
         return True
 
     async def _hand_on(self, name: str, args: Sequence[object]) -> None:
-        await self._handlers[name](*_decoded(args))
-
-
-def _decoded(args: Sequence[object]) -> Sequence[object]:
-    if not any(isinstance(arg, RawValue) for arg in args):
-        return args
-    return workflow.payload_converter().from_payloads([arg.payload for arg in args if isinstance(arg, RawValue)])
+        await self._handlers[name](*decoded(args))
 
 
 def _has_ended(task: asyncio.Task[None]) -> bool:
