@@ -65,8 +65,8 @@ collected: $(READY)
 scenarios: $(READY) ## Write docs/scenarios.md from the tests
 	@cd tests && ../$(BIN)/python -m support.scenarios
 
-api: $(READY) ## Write docs/api.md from the docstrings
-	@cd tests && ../$(BIN)/python -m support.api_page
+api: $(READY) ## Write docs/api.md and docs/errors.md from the code
+	@cd tests && ../$(BIN)/python -m support.api_page && ../$(BIN)/python -m support.errors_page
 
 record: $(READY) ## Record the wait states that no release has recorded yet, for the tests of replay
 	$(BIN)/python tests/replay/record.py $(SCENES)

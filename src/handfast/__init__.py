@@ -42,7 +42,6 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
     )
     from handfast.definitions.agents.agent import (
         Agent as Agent,
-        Rejection as Rejection,
     )
     from handfast.definitions.agents.agent_tool import (
         AgentFailure as AgentFailure,
@@ -60,7 +59,10 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
         messages_only as messages_only,
     )
     from handfast.definitions.agents.hooks import (
+        AgentEnd as AgentEnd,
         AgentHooks as AgentHooks,
+        AgentStart as AgentStart,
+        HandoffTaken as HandoffTaken,
         ModelEnd as ModelEnd,
         ModelStart as ModelStart,
         ToolEnd as ToolEnd,
@@ -71,6 +73,9 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
     )
     from handfast.definitions.agents.model_input import (
         ModelInput as ModelInput,
+    )
+    from handfast.definitions.agents.rejection import (
+        Rejection as Rejection,
     )
     from handfast.definitions.context import (
         RunContext as RunContext,
@@ -228,12 +233,14 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
 
 _HOMES = {
     "Agent": "definitions.agents.agent",
+    "AgentEnd": "definitions.agents.hooks",
     "AgentFailure": "definitions.agents.agent_tool",
     "AgentHooks": "definitions.agents.hooks",
     "AgentHost": "workflows.host",
     "AgentRef": "workflows.agent_ref",
     "AgentRun": "workflows.run",
     "AgentSession": "workflows.session",
+    "AgentStart": "definitions.agents.hooks",
     "AgentTool": "definitions.agents.agent_tool",
     "Allow": "definitions.gates.guardrails",
     "Answer": "payloads.requests",
@@ -262,6 +269,7 @@ _HOMES = {
     "HandfastPlugin": "worker.plugin",
     "Handoff": "definitions.agents.handoff",
     "HandoffHistory": "definitions.agents.handoff",
+    "HandoffTaken": "definitions.agents.hooks",
     "Image": "definitions.tools.content",
     "InProcessDeltas": "deltas.stream",
     "InputGuardrail": "definitions.gates.guardrails",
@@ -291,7 +299,7 @@ _HOMES = {
     "Refusal": "definitions.agents.limits",
     "RefusalError": "errors",
     "Reject": "payloads.requests",
-    "Rejection": "definitions.agents.agent",
+    "Rejection": "definitions.agents.rejection",
     "Remember": "payloads.remember",
     "Replace": "definitions.gates.guardrails",
     "Request": "payloads.requests",

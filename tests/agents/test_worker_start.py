@@ -48,6 +48,12 @@ async def test_an_agent_without_a_model_needs_a_default(client: Client, monkeypa
     start(client, silent)
 
 
+async def test_a_prompt_template_names_a_model_too(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent with a template of the provider's needs no other."""
+    monkeypatch.delenv("HANDFAST_MODEL", raising=False)
+    start(client, Agent("desk", prompt={"id": "pmpt_1"}))
+
+
 async def test_an_agents_model_client_has_to_be_there(client: Client) -> None:
     """The refusal names the clients that the plugin has."""
     with pytest.raises(DefinitionError, match=r"^agent 'desk': there is no model client 'azure'; .* has default"):
@@ -58,7 +64,7 @@ async def test_an_agents_model_client_has_to_be_there(client: Client) -> None:
     ("setting", "hint"),
     [
         ("temprature", "did you mean 'temperature'?"),
-        ("frequency_penalty", "take it out, or upgrade the client's package"),
+        ("frequency_penalty", "put it into extra_body, or upgrade the client's package"),
     ],
 )
 async def test_a_setting_that_the_client_does_not_know_is_refused(client: Client, setting: str, hint: str) -> None:
@@ -71,6 +77,7 @@ async def test_a_setting_that_the_client_does_not_know_is_refused(client: Client
 async def test_every_parameter_of_a_response_is_a_setting(client: Client) -> None:
     """As the `openai` package names them."""
     settings = {"temperature": 0.2, "reasoning": {"effort": "low"}, "parallel_tool_calls": False, "top_logprobs": 2}
+    settings |= {"extra_headers": {"X-Team": "north"}, "extra_body": {"beam_width": 4}, "timeout": 60}
     start(client, Agent("desk", model="m", model_settings=settings))
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from handfast import Agent, ModelInput, RunContext, activity_tool, file_search, handoff, question, tool, web_search
-from handfast.errors import DefinitionError, RunFailedError
+from handfast.errors import DefinitionError, PayloadInvalidError, RunFailedError
 from handfast.testing import Delay, Lab, Reply, call, file_search_item, text
 from support.evidence import failed_tasks
 from support.labs import Effects, MakeLab
@@ -145,9 +147,13 @@ async def test_a_timeout_of_its_own_ends_a_request(make_lab: MakeLab) -> None:
     ("settings", "says"),
     [
         pytest.param({"extra_headers": ["a"]}, "model_settings['extra_headers'] must be a dict, not a list", id="list"),
-        pytest.param({"extra_headers": {"a": 5}}, "model_settings['extra_headers']['a'] must be a text", id="number"),
+        pytest.param(
+            {"extra_headers": {"a": 5}},
+            "model_settings['extra_headers']['a'] must be a text or None, not a int",
+            id="number",
+        ),
         pytest.param({"extra_body": {"input": "x"}}, "must not hold input: Handfast sets it", id="owned"),
-        pytest.param({"timeout": "5"}, "must be a positive number of seconds, not the text '5'", id="timeout"),
+        pytest.param({"timeout": "5"}, "must be a positive number of seconds, not a str", id="timeout"),
         pytest.param({"include": "sources"}, "model_settings['include'] must be a list of texts", id="include"),
         pytest.param({"prompt": {"id": "p"}}, "give prompt as an option or in model_settings", id="prompt-twice"),
     ],
@@ -265,3 +271,78 @@ async def test_without_the_filters_answer_nothing_is_sent(make_lab: MakeLab, ans
         await run.result()
     assert (failed.value.kind, lab.model.requests) == ("InputFilterFailed", [])
     assert says in failed.value.message
+
+
+async def test_a_run_may_have_a_model_and_settings_of_its_own(make_lab: MakeLab, cache: int) -> None:
+    """They go before those of every agent of the run, nested ones and those handed over to included, also on another
+    worker; None takes a setting away, and the next run has none of it."""
+
+    @tool(approval=True)
+    def sign() -> str:
+        """Sign."""
+        return "signed"
+
+    clerk = Agent("clerk", model="small", model_settings={"temperature": 1})
+    billing = Agent("billing", model="other", tools=[sign])
+    desk = Agent(
+        "desk",
+        model="m",
+        model_settings={"temperature": 0.5, "max_output_tokens": 100, "extra_headers": {"X-Team": "desk"}},
+        tools=[clerk.as_tool()],
+        handoffs=[billing],
+    )
+    script = [
+        Reply(call("clerk", {"input": "go"}, "c1")),
+        Reply(text("well")),
+        Reply(call("transfer_to_billing", {}, "c2")),
+        Reply(call("sign", {}, "c3")),
+        DONE,
+        DONE,
+    ]
+    lab = await make_lab([desk], script=script, max_cached_workflows=cache)
+    own = {"temperature": None, "top_p": 0.1, "extra_headers": {"X-Run": "1"}}
+    run = await lab.start("desk", "go", model="cheap", model_settings=own)
+    request = await lab.next_request(run)
+    await lab.replace_worker()
+    await run.approve(request, decided_by="lead")
+    result = await run.result()
+    plain = await (await lab.start("desk", "go")).result()
+    sent = [request for request in lab.model.requests if request.path.endswith("/responses")]
+    assert [each.body["model"] for each in sent] == ["cheap"] * 5 + ["m"]
+    assert [each.body.get("temperature") for each in sent] == [None] * 5 + [0.5]
+    assert [each.body.get("top_p") for each in sent] == [0.1] * 5 + [None]
+    assert [each.body.get("max_output_tokens") for each in sent] == [100, None, 100, None, None, 100]
+    assert ["x-run" in each.headers for each in sent] == [True] * 5 + [False]
+    assert {each.model for each in result.by_request} == {"cheap"}
+    assert [each.model for each in plain.by_request] == ["m"]
+    assert lab.model.violations == []
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        pytest.param({"model": ""}, "model: ", id="no-name"),
+        pytest.param({"model_settings": {"input": "x"}}, "must not hold input: Handfast sets it", id="owned"),
+        pytest.param({"model_settings": {"timeout": "5"}}, "must be a positive number of seconds", id="timeout"),
+        pytest.param({"model_settings": {"text": {"format": {}}}}, "an agent's output_type sets it", id="format"),
+        pytest.param({"model_settings": {"user": "x" * 40_000}}, "may take 32,768 bytes", id="size"),
+        pytest.param({"model_settings": {"user": object()}}, "must be JSON", id="no-json"),
+    ],
+)
+async def test_a_run_that_cannot_be_asked_so_is_not_started(
+    make_lab: MakeLab, options: dict[str, Any], says: str
+) -> None:
+    """Settings of one run are refused where the run is started."""
+    lab = await make_lab([Agent("desk", model="m")])
+    with pytest.raises(PayloadInvalidError) as refused:
+        await lab.start("desk", "go", **options)
+    assert says in str(refused.value)
+
+
+async def test_a_session_keeps_its_model(make_lab: MakeLab) -> None:
+    """Every message of a session that was begun with a model of its own is answered by that."""
+    lab = await make_lab([Agent("desk", model="m")], script=[DONE, DONE])
+    session = lab.hf.session(f"s-{uuid.uuid4().hex[:8]}", agent="desk", model="cheap", model_settings={"top_p": 0.5})
+    for message in ("one", "two"):
+        await (await session.send(message)).output(timeout=timedelta(seconds=30))
+    assert [(each.model, each.body["top_p"]) for each in lab.model.requests] == [("cheap", 0.5)] * 2

@@ -1,4 +1,4 @@
-"""Writes docs/api.md: every public name with the first sentence of its docstring. `make api` runs it."""
+"""Writes docs/api.md: every public name with its signature, types, and what its docstring says. `make api` runs it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import handfast
 import handfast.testing
+from support import docstring, signatures
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = ROOT / "docs" / "api.md"
@@ -28,12 +29,12 @@ GROUPS: Final = (
     ("What travels: requests, verdicts, results", ("payloads",)),
 )
 HEAD: Final = """\
-# Public names
+# API
 
-All that `from handfast import …` gives, with what its docstring says first; `help(name)` has the rest. `make api`
-makes this page, and a test fails when it is out of date. What is on no list here is private, but for the documented
-submodules `handfast.worker`, `handfast.connection`, `handfast.server`, `handfast.errors` and
-`handfast.payloads.events`.
+All that `from handfast import …` and `from handfast.testing import …` give, with signatures and types. `make api`
+makes this page from the code, and a test fails when it is out of date. What is on no list here is private, but for the
+documented submodules `handfast.worker`, `handfast.connection`, `handfast.server`, `handfast.errors` and
+`handfast.payloads.events`. [Errors](errors.md) and [events](events.md) have pages of their own.
 """
 
 
@@ -88,19 +89,53 @@ def group_of(place: str) -> str:
 
 def page() -> str:
     """The page."""
-    rows: dict[str, list[str]] = {heading: [] for heading, _ in GROUPS}
+    entries: dict[str, list[tuple[ModuleType, str]]] = {heading: [] for heading, _ in GROUPS}
     for name in handfast.__all__:
-        what = f"{kind(getattr(handfast, name))} | {first_sentence(handfast, name)}"
-        rows[group_of(home(handfast, name))].append(f"| `{name}` | {what} |")
+        entries[group_of(home(handfast, name))].append((handfast, name))
+    entries["For tests: `handfast.testing`"] = [(handfast.testing, name) for name in handfast.testing.__all__]
     parts = [HEAD]
-    for heading, lines in rows.items():
-        parts += [f"\n## {heading}\n", "| name | | |", "|---|---|---|", *lines]
-    lines = []
-    for name in handfast.testing.__all__:
-        what = f"{kind(getattr(handfast.testing, name))} | {first_sentence(handfast.testing, name)}"
-        lines.append(f"| `{name}` | {what} |")
-    parts += ["\n## For tests: `handfast.testing`\n", "| name | | |", "|---|---|---|", *lines]
+    for heading, names in entries.items():
+        linked = " · ".join(f"[`{name}`](#{anchor(heading, name)})" for _, name in names)
+        parts += [f"\n## {heading}\n", linked]
+        parts += [entry(module, name, anchor(heading, name)) for module, name in names]
+    used = "\n".join(parts)
+    parts += ["\n## Types\n", "What stands for a longer type above:\n", "```py", *alias_lines(used), "```"]
     return "\n".join(parts) + "\n"
+
+
+def anchor(heading: str, name: str) -> str:
+    """Where a name stands; `handfast.testing` has namesakes of public names."""
+    return f"testing-{name}" if "testing" in heading else f"api-{name}"
+
+
+def entry(module: ModuleType, name: str, at: str) -> str:
+    """One name: its signature, what it is, its arguments and fields, its methods."""
+    value = getattr(module, name)
+    title = f'\n<a id="{at}"></a>\n\n### {name}\n'
+    if value is Any:
+        return f"{title}\n{first_sentence(module, name)}."
+    text = docstring.sections(inspect.getdoc(value) or "")
+    lines = [title, "```py", *signatures.of(value), "```", "", text.summary]
+    told = dict(text.entries)
+    if inspect.isclass(value) and (made := vars(value).get("__init__")) is not None:
+        told |= dict(docstring.sections(inspect.getdoc(made) or "").entries)
+    if told:
+        lines += ["", "| | |", "|---|---|", *(f"| `{key}` | {said} |" for key, said in told.items())]
+    methods = signatures.methods(value) if inspect.isclass(value) and not issubclass(value, Exception) else []
+    for shown, said in methods:
+        lines += ["", "```py", *shown, "```", "", said]
+    return "\n".join(lines)
+
+
+def alias_lines(used: str) -> list[str]:
+    """The definitions of all aliases that *used* names, and of those that these name."""
+    known = signatures.aliases()
+    wanted: dict[str, str] = {}
+    left = used
+    while found := {name for name in signatures.names_in(left) if name in known and name not in wanted}:
+        wanted |= {name: known[name] for name in found}
+        left = "\n".join(known[name] for name in found)
+    return [f"{name} = {wanted[name]}" for name in sorted(wanted)]
 
 
 def main() -> int:

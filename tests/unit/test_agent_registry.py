@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from handfast.definitions.agents.agent import Agent, Rejection
+from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.handoff import handoff
 from handfast.definitions.agents.registry import Registry
+from handfast.definitions.agents.rejection import Rejection
 from handfast.definitions.context import RunContext, ToolContext
 from handfast.definitions.tools.function_tool import Tool, tool
 from handfast.errors import DefinitionError, UnknownAgentError, UnknownToolError

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from handfast.connection import DEFAULT_ADDRESS, connect, connect_config
+from handfast.deltas.local import nearby_hub, write_hub
 from handfast.errors import ConnectionProfileError, OtherProjectError, ServerUnavailableError
 from handfast.server import EmbeddedServer
 from handfast.server.state import ServerState, write_state
@@ -174,3 +175,42 @@ async def test_a_plain_server_on_the_usual_port_is_taken(address: str, monkeypat
     """A server that is no project's, such as one of `temporal server start-dev`, is what that port is for."""
     monkeypatch.setattr("handfast.connection.DEFAULT_ADDRESS", address)
     assert (await connect()).service_client.config.target_host == address
+
+
+def test_a_planted_state_file_is_ignored_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file of another account, a link, and an address that is not of this machine alone lead nowhere."""
+    home = tmp_path / ".handfast"
+    home.mkdir()
+    alive = os.getpid()
+    write_state(home, ServerState.of_new_process(alive, "127.0.0.1:7001", None))
+    assert connect_config(None, None)["target_host"] == "127.0.0.1:7001"
+    with monkeypatch.context() as other:
+        other.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        assert connect_config(None, None) == {"target_host": DEFAULT_ADDRESS}
+    (home / "server.json").rename(home / "elsewhere.json")
+    (home / "server.json").symlink_to(home / "elsewhere.json")
+    assert connect_config(None, None) == {"target_host": DEFAULT_ADDRESS}
+    (home / "server.json").unlink()
+    for address in ("10.0.0.7:7233", "collector.example.org:7233", "0.0.0.0:7233", "localhost.example.org:7233"):
+        write_state(home, ServerState.of_new_process(alive, address, None))
+        assert connect_config(None, None) == {"target_host": DEFAULT_ADDRESS}
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 6
+    assert "belongs to another account" in said[0]
+    assert "cannot be trusted" in said[1]
+    assert all("no address of this machine alone" in line for line in said[2:])
+
+
+def test_a_planted_hub_of_deltas_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs say on the way goes to the hub of this account's `handfast dev`, on this machine, or nowhere."""
+    home = tmp_path / ".handfast"
+    home.mkdir()
+    write_hub(home, "127.0.0.1:7001", "handfast://t@127.0.0.1:7002")
+    assert nearby_hub("127.0.0.1:7001") == "handfast://t@127.0.0.1:7002"
+    with monkeypatch.context() as other:
+        other.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        assert nearby_hub("127.0.0.1:7001") is None
+    write_hub(home, "127.0.0.1:7001", "handfast://t@collector.example.org:7002")
+    assert nearby_hub("127.0.0.1:7001") is None

@@ -23,12 +23,14 @@ from handfast.payloads.sessions import TurnFailure
 
 PUBLIC: Final = (
     "Agent",
+    "AgentEnd",
     "AgentFailure",
     "AgentHooks",
     "AgentHost",
     "AgentRef",
     "AgentRun",
     "AgentSession",
+    "AgentStart",
     "AgentTool",
     "Allow",
     "Answer",
@@ -57,6 +59,7 @@ PUBLIC: Final = (
     "HandfastPlugin",
     "Handoff",
     "HandoffHistory",
+    "HandoffTaken",
     "Image",
     "InProcessDeltas",
     "InputGuardrail",

@@ -1,4 +1,4 @@
-"""The application of this folder: what `[tool.handfast]` in its pyproject.toml names."""
+"""The application of this folder, as `[tool.handfast]` in its pyproject.toml names it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TABLE: Final = "tool.handfast"
 
 
 class FirstRun(BaseModel):
-    """A run to see something with."""
+    """A run that `handfast dev` starts once."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -33,7 +33,7 @@ class FirstRun(BaseModel):
 
 
 class Application(BaseModel):
-    """What is served.
+    """Agents and workflows to serve.
 
     Attributes:
         agents: ``MODULE[:NAME]``.
@@ -87,7 +87,7 @@ def find_application(folder: Path) -> Application | None:
 
 
 def import_application(application: Application) -> Served:
-    """Import what *application* names.
+    """Import the agents and workflows that *application* names.
 
     Raises:
         TargetError: It is not there, or cannot be imported.

@@ -33,13 +33,13 @@ BUG: Final = 70
 INTERRUPTED: Final = 130
 """Ctrl-C."""
 CLOSED_PIPE: Final = 141
-"""Whoever read the output went away, as `head` does."""
+"""The reader of the output went away, as `head` does."""
 TERMINATED: Final = 143
 """SIGTERM, while a server was being started."""
 
 
 class InputError(errors.HandfastError):
-    """What was typed cannot be used; nothing was done."""
+    """An argument of the command cannot be used; nothing was done."""
 
 
 CODES: Final[Mapping[type[errors.HandfastError], int]] = {
@@ -79,6 +79,7 @@ CODES: Final[Mapping[type[errors.HandfastError], int]] = {
     errors.ArchiveDamagedError: NOT_SET_UP,
     errors.ArchiveUnavailableError: NOT_SET_UP,
     errors.ArtifactError: NOT_SET_UP,
+    errors.ArtifactsUnavailableError: NOT_SET_UP,
     errors.HistoryUnreadableError: NOT_SET_UP,
     errors.KeyMissingError: NOT_SET_UP,
     errors.PayloadUnreadableError: NOT_SET_UP,

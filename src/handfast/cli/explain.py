@@ -1,4 +1,4 @@
-"""Turns an exception into an exit code and a sentence with the remedy."""
+"""Turn an exception into an exit code and a sentence with the remedy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def explain(error: Exception) -> tuple[int, str]:
 
 
 def explain_rpc(error: RPCError) -> tuple[int, str]:
-    """The same for what Temporal's server answers."""
+    """Do the same for an error of Temporal's server."""
     text = error.message
     if is_missing_namespace(error):
         return exits.NOT_SET_UP, f"{text}; create the namespace, or name another one with --namespace"

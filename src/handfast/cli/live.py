@@ -1,4 +1,4 @@
-"""Follows a run: shows what it does while it does it, and asks where that is wanted."""
+"""Follow a run to its end: show its progress, and ask about its requests where that is wanted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 from temporalio.service import RPCError
 
-from handfast.cli.asking import Asker
+from handfast.cli.asker import Asker
 from handfast.cli.output import one_line, warn
 from handfast.cli.progress import MODEL, TOOL, Progress, progress_text
 from handfast.cli.tables import arguments_text
@@ -37,7 +37,7 @@ class Follower:
     """Follows one run by its history; no worker is asked.
 
     Attributes:
-        progress: What is known so far.
+        progress: The run's progress so far.
     """
 
     def __init__(self, hf: Handfast, run: Run, *, ask_as: str | None, quiet: bool) -> None:
@@ -98,7 +98,7 @@ class Follower:
             self._changed.set()
 
     async def _listen(self) -> None:
-        """Take in what is being written, for a person to see."""
+        """Take in words while they are written, for a person to see."""
         if self._words is None:
             return
         async with aclosing(self._run.stream()) as items:
@@ -122,7 +122,7 @@ class Follower:
             await self._look_for_trouble()
 
     async def _look_at_tools(self) -> None:
-        """Show what running tools say of their progress, which is in no history."""
+        """Show the reports of running tools, which are in no history."""
         if not any(step.kind.startswith(TOOL) and step.state == "running" for step in self.progress.current):
             return
         with suppress(HandfastError):  # the reader says so when the server is gone

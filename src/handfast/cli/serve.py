@@ -1,4 +1,4 @@
-"""Serves: a worker until it is told to stop, and the embedded server around it."""
+"""Serve: run a worker until it is told to stop, and the embedded server around it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ POLLING_LOOK_S: Final = 0.02
 
 @dataclass(frozen=True)
 class Serving:
-    """How a worker serves, as it was typed; grace in seconds."""
+    """The options of a worker, as they were typed; grace in seconds."""
 
     task_queue: str
     grace: float
@@ -51,7 +51,7 @@ class Serving:
     deployment: WorkerDeploymentVersion | None = None
 
     def worker(self, client: Client, served: Served) -> Worker:
-        """Make it."""
+        """Make the worker."""
         return make_worker(
             client,
             served.plugin,
@@ -166,7 +166,7 @@ async def _holder() -> str:
 
 
 def _application(target: str | None) -> Application | None:
-    """What was typed, alone; else what this folder names."""
+    """Return the target that was typed, alone; else the application of this folder."""
     return Application(agents=target) if target is not None else find_application(Path.cwd())
 
 
@@ -179,7 +179,7 @@ def configure_logging() -> None:
 
 
 def _import(application: Application) -> Served:
-    """Import what is to be served, and make sure that a worker could serve it.
+    """Import agents and workflows, and make sure that a worker could serve them.
 
     Raises:
         TargetError: There are no agents, or something cannot be imported.
@@ -191,7 +191,7 @@ def _import(application: Application) -> Served:
 
 
 def _import_for_dev(application: Application) -> Served:
-    """Import what is to be served; say how to go on where there is no key.
+    """Import agents and workflows; where there is no key, say how to go on.
 
     Raises:
         InputError: There is no model to ask. As for `_import` otherwise.

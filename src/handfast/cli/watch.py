@@ -1,4 +1,4 @@
-"""Watches a run: its events as they come, for people or one JSON document a line."""
+"""Watch a run: show its events as they come, for people, or as one JSON document a line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from handfast.cli import exits
-from handfast.cli.asking import Asker
+from handfast.cli.asker import Asker
 from handfast.cli.event_lines import line_of
 from handfast.cli.options import Where
 from handfast.cli.output import say
@@ -24,7 +24,7 @@ from handfast.client.merge import Item
 from handfast.client.run import Run
 from handfast.client.session import Session
 from handfast.payloads.deltas import Delta, DeltasDiscarded
-from handfast.payloads.events import RequestOpened, RunEvent
+from handfast.payloads.events import RequestEscalated, RequestOpened, RunEvent
 from handfast.payloads.requests import Request
 
 CLOSING = frozenset({"request_decided", "request_edited", "request_expired", "request_withdrawn"})
@@ -50,18 +50,18 @@ async def watch(where: Where, run_id: str, *, after: str | None, ask_as: str | N
 
 
 class Watcher:
-    """Shows events, in a terminal what is being written too, and asks about requests in between, where that is wanted.
+    """Shows events, and in a terminal words while they are written; asks about requests where that is wanted.
 
     Attributes:
         pending: Open requests by id.
     """
 
     def __init__(self, run: Run | Session, out: Console, ask_as: str | None) -> None:
-        """Prepare.
+        """Prepare to watch.
 
         Args:
             run: The one that is watched.
-            out: Where lines and questions go.
+            out: The console for lines and questions.
             ask_as: The name under which decisions made here are recorded; None asks nothing.
         """
         self.pending: dict[str, Request] = {}
@@ -84,8 +84,7 @@ class Watcher:
                 self._tell()
                 await self._ask(reading)
                 if not reading.done():
-                    await self._changed.wait()
-                    self._changed.clear()
+                    await self._next(reading)
             await reading
         finally:
             self._hide_words()
@@ -93,6 +92,11 @@ class Watcher:
             with suppress(asyncio.CancelledError):
                 await reading
         return exits.OK
+
+    async def _next(self, reading: asyncio.Task[None]) -> None:
+        """Wait for something to show or to ask."""
+        await self._changed.wait()
+        self._changed.clear()
 
     async def _take_all(self, after: str | None) -> None:
         try:
@@ -107,7 +111,7 @@ class Watcher:
         return self._run.stream(after)
 
     def _line(self, event: RunEvent) -> Text | None:
-        """What is shown of an event; None: nothing."""
+        """Make the line of an event; None shows nothing."""
         return line_of(event)
 
     def _take(self, event: Item) -> None:
@@ -117,10 +121,10 @@ class Watcher:
         line = self._line(event)
         if line is not None:
             self._lines.append(line)
-        if isinstance(event, RequestOpened):
-            self.pending[event.request.id] = event.request
-        elif event.type in CLOSING:
-            self.pending.pop(str(getattr(event, "request", None)), None)
+        self._follow_request(event)
+
+    def _follow_request(self, event: RunEvent) -> None:
+        follow_request(self.pending, event)
 
     def _tell(self) -> None:
         for line in self._lines:
@@ -148,3 +152,14 @@ class Watcher:
 
     def _picture(self) -> Group:
         return Group(*self._words.lines())
+
+
+def follow_request(pending: dict[str, Request], event: RunEvent) -> None:
+    """Let the open requests follow an event: one opens, has other approvers, or is closed."""
+    if isinstance(event, RequestOpened):
+        pending[event.request.id] = event.request
+    elif isinstance(event, RequestEscalated) and (request := pending.get(str(event.request))) is not None:
+        approvers = list(dict.fromkeys([*(request.approvers or ()), *(event.approvers or ())]))
+        pending[request.id] = request.model_copy(update={"approvers": approvers})
+    elif event.type in CLOSING:
+        pending.pop(str(getattr(event, "request", None)), None)

@@ -19,7 +19,7 @@ from handfast.client.opening import Opening
 from handfast.client.records import Erased
 from handfast.client.run import Run
 from handfast.client.session import Session
-from handfast.client.start import TASK_TIMEOUT, Starter, agent_name, check_id
+from handfast.client.start import TASK_TIMEOUT, Starter, agent_name, check_id, readers_of
 from handfast.client.stores import Stores
 from handfast.client.trouble import Trouble
 from handfast.connection import DEFAULT_TASK_QUEUE, connect
@@ -50,14 +50,14 @@ __all__ = ["Handfast"]
 
 @checked_methods
 class Handfast:
-    """The client's side: everything here works from any process, and most of it without a worker.
+    """Start runs and sessions, find them, and decide what they ask: from any process, and mostly without a worker.
 
     Attributes:
         client: Temporal's, connected.
-        task_queue: Where runs are started.
-        stores: Where to find what the server does not have, or no longer has.
-        model_queue: Where model calls of the runs go that are started here; None is the same as *task_queue*.
-        task_timeout: Of the workflow tasks of the runs that are started here.
+        task_queue: The queue on which runs are started.
+        stores: Places of what the server does not have, or no longer has.
+        model_queue: Queue of the model calls of runs that are started here; None is the same as *task_queue*.
+        task_timeout: Timeout of the workflow tasks of runs that are started here.
     """
 
     def __init__(
@@ -76,14 +76,15 @@ class Handfast:
 
         Args:
             client: Connected; its converter and codec are used as they are.
-            task_queue: Where runs are started: ``HANDFAST_TASK_QUEUE``, else ``agents``.
-            archive: Where the workers archive histories, as `HandfastPlugin` has it; ``HANDFAST_ARCHIVE`` by default.
-            artifacts: Where they keep large outputs, likewise: needed to erase them, and to read long conversations.
+            task_queue: Queue on which runs are started: ``HANDFAST_TASK_QUEUE``, else ``agents``.
+            archive: Place in which the workers archive histories, as `HandfastPlugin` has it; ``HANDFAST_ARCHIVE`` by
+                default.
+            artifacts: Place of their large outputs, likewise: needed to erase them, and to read long conversations.
                 The default is theirs, in the folder where this is made.
-            deltas: Where `Run.stream` reads what runs say on the way, likewise; ``HANDFAST_DELTAS`` by default.
+            deltas: Stream from which `Run.stream` reads deltas, likewise; ``HANDFAST_DELTAS`` by default.
             model_queue: Task queue of the model calls of the runs that are started; ``HANDFAST_MODEL_QUEUE`` by
                 default, else the task queue itself.
-            task_timeout: How long a worker may take for one workflow task of a run that is started here. A run whose
+            task_timeout: Time limit of one workflow task of a run that is started here. A run whose
                 worker is killed in the middle of one waits as long; a replay of its history has to fit in.
             signer: Signs every decision: a `Signer`, or the path of its key; ``HANDFAST_SIGNING_KEY`` by default.
                 Without any, decisions are not signed.
@@ -176,6 +177,8 @@ class Handfast:
         if_exists: Literal["fail", "attach"] = "fail",
         segment_events: int | None = None,
         model_queue: str | None = None,
+        model: str | None = None,
+        model_settings: Mapping[str, Any] | None = None,
     ) -> Run:
         """Start a run.
 
@@ -187,17 +190,20 @@ class Handfast:
                 is recorded, so no secrets.
             max_turns: Most model replies; None lifts the agent's own limit.
             labels: Up to 20, to find the run by.
-            requested_by: Who asked: a claimed name, recorded.
+            requested_by: The person who asks: a claimed name, recorded.
             history: Let the model's provider keep the conversation, so that each request sends only what is new: a
                 chain of stored responses, or a conversation. None sends it in full each time.
             stream: Tell what the model writes while it writes it, to whoever watches by `Run.stream`: where the workers
                 have a stream of deltas, ``HandfastPlugin(deltas=…)``.
             on_message: What becomes of a message when no model call is to come: it opens a further turn where one is
                 left (``"follow_up"``, the default), or is refused.
-            if_exists: What to do when a run of this id goes on.
+            if_exists: ``"fail"`` or ``"attach"`` where a run of this id goes on.
             segment_events: Events of its Temporal history after which it goes on in a fresh one; 2,000 by default.
             model_queue: Task queue of its model calls, whose workers may bound how many there are a second. By default
                 the client's `model_queue`, else that of the run.
+            model: Name of the model for every agent of the run, in place of their own.
+            model_settings: Settings that go before those of every agent of the run, as `Agent` takes them; None takes
+                one away. They are recorded, so no secrets.
 
         Raises:
             PayloadInvalidError: The input is none, or above 1.9 MB, or the context is no JSON; nothing was started.
@@ -216,6 +222,8 @@ class Handfast:
             "stream": stream or None,
             "on_message": on_message,
             "model_queue": model_queue or self.model_queue,
+            "model": model,
+            "model_settings": None if model_settings is None else dict(model_settings),
         }
         if not isinstance(max_turns, Unset):
             given["max_turns"] = max_turns
@@ -223,7 +231,7 @@ class Handfast:
         workflow_id = f"{name}-{uuid.uuid4().hex[:12]}" if id is None else id
         check_id(workflow_id)
         run_id = await self._starter.start(checked, workflow_id, if_exists)
-        return Run(self.client, workflow_id, run_id, self.stores)
+        return Run(self.client, workflow_id, run_id, self.stores, readers_of(agent))
 
     async def start_many(
         self,
@@ -268,23 +276,27 @@ class Handfast:
         stream: bool = False,
         segment_events: int | None = None,
         model_queue: str | None = None,
+        model: str | None = None,
+        model_settings: Mapping[str, Any] | None = None,
     ) -> Session:
         """Name a conversation. With an *agent* its first message creates it, and everything else says how it begins;
         where it goes on already, none of that matters.
 
         Args:
             id: The workflow id: one conversation has it, for ever.
-            agent: Who answers: a name, or the agent, whose name is taken. None: the session has to exist.
-            import_items: What was said before, as the Responses API takes it.
+            agent: The agent that answers, or its name. None: the session has to exist.
+            import_items: The conversation so far, as the Responses API takes it.
             context: As `start` takes it.
             max_turns: Most model replies for one message; None lifts the agent's own limit.
             labels: Up to 20, to find the session by.
-            requested_by: Who asked for it: a claimed name, recorded.
+            requested_by: The person who asks for it: a claimed name, recorded.
             on_message: What happens to a message while another one is being answered: it waits for a turn of its own
                 (*queue*), goes into the turn under way before the next model call (*steer*), or is refused.
             stream: Tell what the model writes while it writes it.
             segment_events: Events of its Temporal history after which it goes on in a fresh one.
             model_queue: Task queue of its model calls.
+            model: As `start` takes it.
+            model_settings: As `start` takes it.
 
         Raises:
             PayloadInvalidError: It cannot begin so: the id can be none, wrong items, labels or context, or more than
@@ -303,10 +315,13 @@ class Handfast:
             "stream": stream or None,
             "segment_events": segment_events,
             "model_queue": model_queue or self.model_queue,
+            "model": model,
+            "model_settings": None if model_settings is None else dict(model_settings),
         }
         if not isinstance(max_turns, Unset):
             given["max_turns"] = max_turns
-        return Session(self.client, id, Opening(self._starter, id, SessionInput.from_wire(given)), self.stores)
+        opening = Opening(self._starter, id, SessionInput.from_wire(given))
+        return Session(self.client, id, opening, self.stores, readers_of(agent))
 
     def run(self, id: str) -> Run:
         """Name a run that exists, the newest one of that id.
@@ -351,7 +366,7 @@ class Handfast:
         order_by: Literal["age", "due"] = "age",
         limit: int = 1000,
     ) -> list[OpenRequest]:
-        """Everything that waits for a person, across runs. The inbox needs no worker.
+        """List everything that waits for a person, across runs. The inbox needs no worker.
 
         Args:
             agent: Only requests of runs of this agent.
@@ -433,7 +448,7 @@ class Handfast:
     # --- the record of a run ---
 
     def export(self, id: str) -> AsyncGenerator[JsonObject]:
-        """Yield all that is known of a run, line by line, for a file of JSON lines.
+        """Yield the whole record of a run, line by line, for a file of JSON lines.
 
         By their ``kind``: one *run* (its id, namespace, the format's version), then each *event* as `Run.events` yields
         it, each *item* of the conversations with its ``frame``, each *artifact* by its ``name`` in the store (where
@@ -446,7 +461,7 @@ class Handfast:
         Raises:
             RunNotFoundError: Neither the server nor an archive knows the run.
             HistoryExpiredError: A part of its history is gone. ArchiveDamagedError: Likewise, in the archive.
-            ArchiveUnavailableError: The archive is away.
+            ArchiveUnavailableError: The archive is away. ArtifactsUnavailableError: The store of artifacts is.
             TimeoutError: It has no archive, and no worker answered for the conversation.
             ArtifactError: A part of a long conversation is kept where this client cannot read it.
         """
@@ -465,7 +480,8 @@ class Handfast:
 
         Raises:
             RunGoesOnError: It goes on, and *terminate* is False; nothing was erased.
-            ArchiveUnavailableError: Histories are erased, the archive is not: erase again once it is back.
+            ArtifactsUnavailableError: Histories are erased, artifacts and archive are not: erase again once the store
+                is back. ArchiveUnavailableError: Likewise, of the archive alone.
             TimeoutError: The server did not delete a history in time; erase again.
             ServerUnavailableError: The server is away. NamespaceNotFoundError: It lacks the client's namespace.
         """

@@ -79,7 +79,7 @@ async def decision(run: Handle, decision_id: str) -> DecisionOutcome:
 
 
 async def _signed(run: Handle, signer: Signer, decision: Decision, given: Request | str) -> Decision:
-    """Sign for exactly what is asked. What does not wait (any more) is sent as it is: the run says why not."""
+    """Sign for exactly the request. A decision on one that does not wait any more goes unsigned: the run refuses it."""
     description = await run.describe()
     request = given if isinstance(given, Request) else None
     if request is None:
@@ -115,7 +115,7 @@ async def _about(
 
 
 def _check_shown(request: Request, place: Place) -> None:
-    """Refuse to sign for anything but what is shown: the digest has to be that of this request, in this run."""
+    """Refuse to sign for a digest that is not that of the request as it is shown, in this run."""
     binding = request.binding
     namespace = binding.namespace or place.namespace  # no reply has recorded it yet
     here = Place(namespace=namespace, workflow=binding.workflow, run=binding.run) == place
@@ -151,6 +151,6 @@ def _bounded(decision: Decision) -> Decision:
 
 
 def _update_id(decision: Decision) -> str:
-    """The server answers a repeated update id with its first result, whatever the content: so the id covers it."""
+    """Make an update id that covers the content: a repeated id gets the server's first answer, whatever is sent."""
     content = hashlib.sha256(decision.model_dump_json(exclude={"signature"}).encode()).hexdigest()
     return f"{decision.decision_id}:{content[:16]}"

@@ -109,6 +109,6 @@ async def _next(happening: AsyncIterator[RunEvent]) -> RunEvent | None:
 
 
 async def _catch_up(reader: DeltaReader) -> None:
-    """Read what has been said by now; where the stream is away, that is nothing."""
+    """Read the deltas that are there by now; none where the stream is away."""
     while not reader.away and await reader.more():
         pass

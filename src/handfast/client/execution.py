@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar, overload
 
 from temporalio.client import Client
@@ -13,7 +14,8 @@ from handfast.client import decide, events, steer, transcript, watch
 from handfast.client.handle import Handle
 from handfast.client.merge import Item
 from handfast.client.stores import Stores
-from handfast.definitions.schema.arguments import checked_methods
+from handfast.definitions.schema.arguments import UNSET, checked_methods
+from handfast.definitions.schema.output_type import OutputType
 from handfast.payloads.cancel_call import CallCancelled
 from handfast.payloads.events import RunEvent
 from handfast.payloads.json_profile import JsonObject, JsonValue
@@ -47,16 +49,23 @@ class Execution:
     """
 
     def __init__(
-        self, client: Client, workflow_id: str, run_id: str | None = None, stores: Stores | None = None
+        self,
+        client: Client,
+        workflow_id: str,
+        run_id: str | None = None,
+        stores: Stores | None = None,
+        readers: Mapping[str, OutputType] = MappingProxyType({}),
     ) -> None:
         """Name an execution; nothing is asked of the server before the first method is awaited.
 
         Args:
             client: Connected.
             workflow_id: The run's.
-            run_id: Of its first history; None takes the newest run of that id.
-            stores: Where to find what the server does not have, or no longer has.
+            run_id: Run id of its first history; None means the newest run of that id.
+            stores: Places of what the server does not have, or no longer has.
+            readers: Types of the agents' answers, by the agent's name.
         """
+        self._readers = readers
         self._handle = Handle(client, workflow_id, run_id, stores)
 
     @property
@@ -77,7 +86,7 @@ class Execution:
         return watch.requests(self._handle)
 
     async def pending(self) -> list[Request]:
-        """The requests that are open now, oldest first. Needs no worker; empty until the model's first reply.
+        """Return the requests that are open now, oldest first. Needs no worker; empty until the model's first reply.
 
         Raises:
             RunNotFoundError: The server does not know the run.
@@ -85,7 +94,7 @@ class Execution:
         return await watch.pending(self._handle)
 
     async def in_full(self, request: Request) -> Request:
-        """An open request with its arguments whole, however long: lists have those above 2 KB by their start alone.
+        """Return an open request with its arguments whole: lists have arguments above 2 KB by their start alone.
 
         One that is no longer open, or whose arguments are above 1.5 MB, comes back as it was given.
 
@@ -96,7 +105,7 @@ class Execution:
         return await watch.in_full(self._handle, request)
 
     async def status(self) -> RunStatus:
-        """Where the run stands: from the run itself, or from the server where no worker answers.
+        """Return the run's status: from the run itself, or from the server where no worker answers.
 
         Raises:
             RunNotFoundError: The server does not know the run.
@@ -104,7 +113,7 @@ class Execution:
         return await watch.status(self._handle)
 
     async def progress(self) -> list[ToolProgress]:
-        """The newest report of each running tool, made by `ToolContext.progress`; about a second old.
+        """Return the newest report of each running tool, made by `ToolContext.progress`; about a second old.
 
         Read from the server's record of the activities under way: it needs no worker, and is in no history.
 
@@ -114,25 +123,34 @@ class Execution:
         return await watch.progress(self._handle)
 
     @overload
-    async def result(self, *, wait_for_people: bool = ..., timeout: timedelta | None = ...) -> RunResult: ...
+    async def result(
+        self, *, items: bool = ..., wait_for_people: bool = ..., timeout: timedelta | None = ...
+    ) -> RunResult[Any]: ...
 
     @overload
     async def result(
-        self, *, output_type: type[T], wait_for_people: bool = ..., timeout: timedelta | None = ...
+        self, *, output_type: type[T], items: bool = ..., wait_for_people: bool = ..., timeout: timedelta | None = ...
     ) -> RunResult[T]: ...
 
     @overload
     async def result(
-        self, *, output_type: Any, wait_for_people: bool = ..., timeout: timedelta | None = ...
+        self, *, output_type: Any, items: bool = ..., wait_for_people: bool = ..., timeout: timedelta | None = ...
     ) -> RunResult[Any]: ...
 
     async def result(
-        self, *, output_type: Any = None, wait_for_people: bool = True, timeout: timedelta | None = None
+        self,
+        *,
+        output_type: Any = UNSET,
+        items: bool = False,
+        wait_for_people: bool = True,
+        timeout: timedelta | None = None,
     ) -> RunResult[Any]:
         """Wait for the run's end.
 
         Args:
-            output_type: Type of the output, as the agent's `output_type`; None leaves it the JSON that it is.
+            output_type: Type of the output. By default the `output_type` of the agent that answered, where the run was
+                started with an `Agent` or an `AgentRef` of one; None leaves it the JSON that it is.
+            items: Also read the run's conversation, as `transcript` does: a worker or an archive has to have it.
             wait_for_people: False raises instead of waiting for a decision.
             timeout: Longest wait; the run goes on after it.
 
@@ -144,12 +162,19 @@ class Execution:
             TimeoutError: *timeout* passed.
             RunNotFoundError: The server does not know the run.
         """
-        return await watch.result(self._handle, output_type, wait_for_people=wait_for_people, timeout=timeout)
+        return await watch.result(
+            self._handle,
+            output_type,
+            self._readers,
+            items=items,
+            wait_for_people=wait_for_people,
+            timeout=timeout,
+        )
 
     # --- reading on ---
 
     def events(self, after: str | None = None, *, wait: bool = True) -> AsyncGenerator[RunEvent]:
-        """Yield what happened and happens, in order, each event once; the same whenever it is read.
+        """Yield the run's events, past and to come, in order, each once; the same whenever they are read.
 
         Computed from the history by long poll: no worker is needed, and nothing is kept for a reader, who may stall,
         leave, and go on anywhere from the offset of the last event that it had. Where the server is away, it is waited
@@ -170,7 +195,7 @@ class Execution:
         return events.events(self._handle, after, wait=wait)
 
     def stream(self, after: str | None = None) -> AsyncGenerator[Item]:
-        """Yield the run's events, and the deltas of what is under way, in one order.
+        """Yield the run's events, and the deltas of calls under way, in one order.
 
         The deltas of a model call come behind its `TurnStarted` and before its `ModelReplied`; a tool's progress comes
         between its `ToolCalled` and its output. Where an attempt is given up, a `DeltasDiscarded` says that what it has
@@ -188,13 +213,13 @@ class Execution:
         return events.stream(self._handle, after)
 
     async def transcript(self, *, frame: str = "0") -> list[JsonObject]:
-        """The conversation, as items of the Responses API, in order; also what its model no longer reads.
+        """Return the conversation as items of the Responses API, in order; also those that its model no longer reads.
 
         Comes from the run itself, which a worker has to answer; of one that has ended, from the archive where there is
         one: with workers down too, and when the server has forgotten the run.
 
         Args:
-            frame: Which loop: "0" is a run's own; nested agents, and further runs of an `AgentHost`, have later ones.
+            frame: The loop: "0" is a run's own; nested agents, and further runs of an `AgentHost`, have later ones.
 
         Raises:
             HistoryExpiredError: The server no longer has the run, and no archive here has its conversation.
@@ -228,13 +253,13 @@ class Execution:
 
         Args:
             request: The request, or its id. A `Request` also sends its digest along.
-            verdict: What is decided.
+            verdict: The verdict.
             decided_by: A claimed name, recorded; with a signing key (``Handfast(signer=…)``) one that the key vouches
                 for.
             note: Recorded beside it.
             digest: Refuse unless the request still has this digest.
             decision_id: Makes a repetition harmless; random by default.
-            remember: Which later calls of the run it answers too, where it approves or rejects: ``"arguments"``,
+            remember: The later calls of the run that it answers too, where it approves or rejects: ``"arguments"``,
                 ``"tool"``, `Match` or `Remember`.
 
         Raises:
@@ -348,8 +373,8 @@ class Execution:
             turns: Model replies to add.
             tokens: Tokens to add.
             duration: Time to add, in whole seconds.
-            by: Who raises the limits: a claimed name, recorded.
-            frame: Which loop, where several are at work; `Request.frame` says it.
+            by: The person who raises the limits: a claimed name, recorded.
+            frame: The loop, where several are at work, as `Request.frame` has it.
 
         Raises:
             GrantRefusedError: It would not let the run go on, or there is no such limit.
@@ -372,8 +397,8 @@ class Execution:
         Args:
             call_id: The model's id of the call, as `status` and requests have it.
             reason: The model reads it.
-            by: Who cancels: a claimed name.
-            frame: Which loop, where several have a call of this id; `Request.frame` says it.
+            by: The person who cancels: a claimed name.
+            frame: The loop, where several have a call of this id, as `Request.frame` has it.
 
         Raises:
             CallEndedError: It has its output already, or was never made.

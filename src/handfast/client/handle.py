@@ -1,4 +1,4 @@
-"""One workflow of ours by its id: what the server and a worker say of it, and what they are told."""
+"""One workflow of ours by its id: describe it, query it, send it updates and signals."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Handle:
     Attributes:
         id: The workflow id.
         client: Connected.
-        stores: Where to find what the server does not have, or no longer has.
+        stores: Places of what the server does not have, or no longer has.
         converter: Decodes the run's payloads; what cannot be decoded is a sentinel.
         first: Run id of its first history; None means the newest run of that id.
         workflow: Temporal's handle: of the history in which the run ended, or of whichever it goes on in.
@@ -69,8 +69,8 @@ class Handle:
         Args:
             client: Connected.
             workflow_id: The run's.
-            run_id: Of its first history; None takes the newest run of that id.
-            stores: Where to find what the server does not have, or no longer has.
+            run_id: Run id of its first history; None means the newest run of that id.
+            stores: Places of what the server does not have, or no longer has.
         """
         self.id = workflow_id
         self.client = client
@@ -168,6 +168,8 @@ class Handle:
         try:
             return await self._answer(name, arg, update_id)
         except RPCError as error:
+            # The server refuses an update at once where the run's workflow task fails: the signal is stored then, as it
+            # is where no worker runs.
             if is_update_limit(error) or is_not_ready(error) or is_failed(error):
                 return None
             raise

@@ -38,7 +38,7 @@ _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class RunInfo:
-    """One line of a list across runs.
+    """A run in a list across runs.
 
     Attributes:
         status: *running*, *waiting*, *completed*, *failed* or *cancelled*.

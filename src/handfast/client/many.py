@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Started:
-    """What became of one start.
+    """The result of one start.
 
     Attributes:
         index: Its position among what was given.
@@ -36,7 +36,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Decided:
-    """What became of one decision.
+    """The result of one decision.
 
     Attributes:
         asked: The request and its run.

@@ -27,10 +27,10 @@ class Opening:
     """Sends messages to a session that may have to be created for them."""
 
     def __init__(self, starter: Starter, session_id: str, given: SessionInput) -> None:
-        """Remember how the session would begin.
+        """Keep the input with which the session would begin.
 
         Args:
-            starter: Where it would be created.
+            starter: Creates it where it is missing.
             session_id: The workflow id.
             given: Its input.
         """
@@ -44,7 +44,7 @@ class Opening:
         """Refuse what would leave an empty session behind.
 
         Raises:
-            PayloadInvalidError: What it begins with is above 1.9 MB.
+            PayloadInvalidError: Its input is above 1.9 MB.
         """
         await self._starter.check_size(self._wire, self._id)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,7 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from handfast.client.run import Run
 from handfast.client.stores import Stores
-from handfast.errors import ArchiveDamagedError, HistoryExpiredError, RunGoesOnError
+from handfast.errors import ArchiveDamagedError, ArtifactsUnavailableError, HistoryExpiredError, RunGoesOnError
 from handfast.payloads.archiving import ARCHIVE, CHILD_ID
 from handfast.payloads.events import RunStarted
 from handfast.payloads.json_profile import JsonObject
@@ -32,13 +32,15 @@ WRITTEN_WITHIN: Final = timedelta(seconds=20)
 """How long a history that is being archived is waited for, before that is ended."""
 
 
+STORE_S: Final = 120.0
+"""How long one access to the store of artifacts may take."""
 FORMAT: Final = 1
 """Version of the lines; readers skip kinds and fields that they do not know."""
 
 
 @dataclass(frozen=True)
 class Erased:
-    """What was erased of a run.
+    """The parts of a run that were erased.
 
     Attributes:
         run: Its workflow id.
@@ -73,7 +75,7 @@ async def erase(client: Client, stores: Stores, id: str, *, terminate: bool) -> 
             await _delete(client, *execution)
         artifacts: list[str] = []
         if stores.artifacts is not None:
-            artifacts = await asyncio.to_thread(place_of_run(stores.artifacts, namespace, id).erase)
+            artifacts = await _reached(place_of_run(stores.artifacts, namespace, id).erase)
         archived = [] if stores.archive is None else await stores.archive.erase(namespace, id)
         await _gone(client, id, going)
     return Erased(id, tuple(histories), tuple(artifacts), tuple(archived))
@@ -101,8 +103,20 @@ async def export(client: Client, stores: Stores, id: str) -> AsyncGenerator[Json
             yield {"kind": "item", "frame": frame, "item": item}
     if stores.artifacts is not None:
         place = place_of_run(stores.artifacts, client.namespace, id)
-        for name in await asyncio.to_thread(place.names):
+        for name in await _reached(place.names):
             yield {"kind": "artifact", "name": name}
+
+
+async def _reached(work: Callable[[], list[str]]) -> list[str]:
+    """Ask the store of artifacts for something; whatever the medium says has one type.
+
+    Raises:
+        ArtifactsUnavailableError: It cannot be reached.
+    """
+    try:
+        return await asyncio.wait_for(asyncio.to_thread(work), STORE_S)
+    except Exception as error:
+        raise ArtifactsUnavailableError(type(error).__name__) from error
 
 
 async def _executions(client: Client, id: str) -> list[str]:
@@ -147,7 +161,7 @@ async def _archivings(client: Client, id: str, run_id: str) -> list[str]:
 
 
 async def _settle(client: Client, id: str) -> None:
-    """Let what is being written be written: it would come after the erasure otherwise."""
+    """Wait for an archiving that is under way: it would write after the erasure otherwise."""
     handle = client.get_workflow_handle(id)
     with _nothing_found():
         if (await handle.describe()).status is not WorkflowExecutionStatus.RUNNING:

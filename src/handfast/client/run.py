@@ -45,8 +45,8 @@ class Run(Execution):
             when: ``"now"`` cancels the model call under way, whose reply is thrown away, and makes it again with the
                 message; tools are left alone.
             message_id: Makes a repetition harmless; random by default.
-            by: Who sends it: a claimed name, recorded.
-            frame: Which loop, where several are at work; `Request.frame` says it.
+            by: The sender: a claimed name, recorded.
+            frame: The loop, where several are at work, as `Request.frame` has it.
 
         Raises:
             MessageInvalidError: It is empty, too large, or no message.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -13,6 +15,7 @@ from handfast.client.stores import Stores
 from handfast.client.transcript import place_of
 from handfast.client.turn import Turn
 from handfast.definitions.schema.arguments import checked_methods
+from handfast.definitions.schema.output_type import OutputType
 from handfast.errors import RunEndedError, RunExistsError, RunNotFoundError, SessionNotFoundError
 from handfast.history.conversation import read_transcript
 from handfast.payloads.cutting import reason_text
@@ -35,10 +38,15 @@ class Session(Execution):
     """
 
     def __init__(
-        self, client: Client, session_id: str, opening: Opening | None = None, stores: Stores | None = None
+        self,
+        client: Client,
+        session_id: str,
+        opening: Opening | None = None,
+        stores: Stores | None = None,
+        readers: Mapping[str, OutputType] = MappingProxyType({}),
     ) -> None:
         """Name a session; *opening* creates it with its first message, and without one it has to exist."""
-        super().__init__(client, session_id, stores=stores)
+        super().__init__(client, session_id, stores=stores, readers=readers)
         self._opening = opening
         self._found = False
 
@@ -58,9 +66,9 @@ class Session(Execution):
         Args:
             message: A text, or messages as the Responses API takes them.
             message_id: Makes a repetition harmless; random by default.
-            when: What happens while another message is being answered, in place of the session's `on_message`:
+            when: How to treat it while another message is being answered, in place of the session's `on_message`:
                 *next* steers, *now* steers and stops the model call under way, *after* waits for a turn of its own.
-            by: Who says it: a claimed name, recorded.
+            by: The sender: a claimed name, recorded.
 
         Raises:
             MessageInvalidError: It is empty, above 64 KiB, or none. MessageConflictError: Its id was used for another.
@@ -72,14 +80,14 @@ class Session(Execution):
         given = checked_message({**content, "when": when, "id": message_id or str(uuid.uuid4()), "by": by})
         await self._find()
         begin = None if self._handle.described is None else f"{self._handle.described}:1.0"
-        return Turn(self._handle, str(given.id), await self._deliver(given), begin)
+        return Turn(self._handle, str(given.id), await self._deliver(given), begin, self._readers)
 
     def turn(self, message_id: str) -> Turn:
         """Name a message that was sent before, from any process."""
-        return Turn(self._handle, message_id)
+        return Turn(self._handle, message_id, readers=self._readers)
 
     async def items(self) -> list[JsonObject]:
-        """The conversation as it stands, as the model reads it: also outputs of the turn under way that are there.
+        """Return the conversation as the model reads it now, with the outputs that the turn under way has by then.
 
         `transcript` has it whole, and reads it from an archive too.
 
@@ -97,7 +105,7 @@ class Session(Execution):
 
         Args:
             reason: Recorded, its first 2,000 characters.
-            by: Who closes it: a claimed name.
+            by: The person who closes it: a claimed name.
 
         Raises:
             PayloadInvalidError: *by* is no name.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, Literal
 
@@ -15,6 +15,8 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from handfast.definitions.agents.agent import Agent
+from handfast.definitions.agents.registry import output_types
+from handfast.definitions.schema.output_type import OutputType, built
 from handfast.errors import PayloadInvalidError, RunExistsError, SearchAttributesMissingError
 from handfast.payloads.json_profile import JsonObject, scrub
 from handfast.payloads.runs import RunInput, published_labels
@@ -26,7 +28,7 @@ from handfast.workflows.agent_ref import AgentRef
 logger = logging.getLogger(__name__)
 
 TASK_TIMEOUT: Final = timedelta(seconds=5)
-"""How long a worker may take for one workflow task: what a run waits for whose worker was killed in the middle of it. A
+"""Time limit of one workflow task: a run whose worker was killed in the middle of one waits as long. A
 replay has to fit in, and one of 4,000 events takes less than two seconds."""
 SUMMARY_BYTES: Final = 240
 ID_BYTES: Final = 1000
@@ -34,12 +36,25 @@ ID_BYTES: Final = 1000
 START_BYTES: Final = 1_900_000
 """Most that a start may have, as it is sent: the server takes 2 MiB in one payload."""
 ENCODING_ROOM: Final = 900_000
-"""What a codec may add in all: only a start that could reach the limit with it is encoded twice."""
+"""Room for a codec: only a start that could reach the limit with it is encoded twice."""
 
 
 def agent_name(agent: str | Agent | AgentRef[Any]) -> str:
     """Return the name of an agent, however it is given: runs refer to it by name alone."""
     return agent if isinstance(agent, str) else agent.name
+
+
+def readers_of(agent: str | Agent | AgentRef[Any]) -> Mapping[str, OutputType]:
+    """Return the types of the answers by the name of the agent that gives them, as far as *agent* tells them.
+
+    Raises:
+        DefinitionError: An `AgentRef` has an output type that is no type.
+    """
+    if isinstance(agent, Agent):
+        return output_types(agent)
+    if isinstance(agent, AgentRef) and agent.output_type is not None:
+        return {agent.name: built(agent.output_type, f"AgentRef {agent.name!r}")}
+    return {}
 
 
 def check_id(workflow_id: str, kind: str = "run") -> None:
@@ -58,12 +73,11 @@ class Starter:
 
     Attributes:
         client: Connected.
-        task_queue: Where they are started.
-        task_timeout: Of their workflow tasks.
+        task_queue: The queue on which they are started.
+        task_timeout: Timeout of their workflow tasks.
     """
 
     def __init__(self, client: Client, task_queue: str, task_timeout: timedelta) -> None:
-        """Nothing is asked of the server yet."""
         self.client = client
         self.task_queue = task_queue
         self.task_timeout = task_timeout

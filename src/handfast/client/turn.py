@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Final, TypeVar, overload
 
 from temporalio.client import WorkflowQueryFailedError
@@ -16,8 +17,8 @@ from handfast.client.events import stream
 from handfast.client.handle import ANSWER_WITHIN, NO_WORKER, Handle
 from handfast.client.merge import Item
 from handfast.client.opening import closed
-from handfast.definitions.schema.arguments import checked_methods
-from handfast.definitions.schema.output_type import built
+from handfast.definitions.schema.arguments import UNSET, checked_methods
+from handfast.definitions.schema.output_type import OutputType
 from handfast.errors import AnswerExpiredError, MessageRefusedError, TurnFailedError, WaitingForPeople
 from handfast.history.reader import ledger_changes
 from handfast.payloads.events import MessageAnswered, MessagePlaced, MessageRefused, MessageSent
@@ -44,27 +45,35 @@ class Turn:
 
     Attributes:
         id: The message's id.
-        receipt: What the session said when it was sent; None for one that was looked up by its id.
+        receipt: The session's answer when it was sent; None for one that was looked up by its id.
+        begin: Offset of an event of the session before it was sent, where that is known.
     """
 
     def __init__(
-        self, session: Handle, message_id: str, receipt: MessageReceipt | None = None, begin: str | None = None
+        self,
+        session: Handle,
+        message_id: str,
+        receipt: MessageReceipt | None = None,
+        begin: str | None = None,
+        readers: Mapping[str, OutputType] = MappingProxyType({}),
     ) -> None:
         """Name a message; nothing is asked of the server before the first method is awaited.
 
         Args:
-            session: Whose.
+            session: The session.
             message_id: The message's id.
-            receipt: What the session said when it was sent.
+            receipt: The session's answer when it was sent.
             begin: Offset of an event before it was sent; None looks from the session's first one.
+            readers: Types of the agents' answers, by the agent's name.
         """
+        self._readers = readers
         self.id = message_id
         self.receipt = receipt
         self._session = session
-        self._begin = begin
+        self.begin = begin
 
     async def status(self) -> TurnStatus:
-        """Where the message stands.
+        """Return the state of the message.
 
         Raises:
             TimeoutError: No worker answered. RunNotFoundError: The server does not know the session.
@@ -76,7 +85,7 @@ class Turn:
         return TurnStatus.from_wire(answer)
 
     @overload
-    async def result(self, *, wait_for_people: bool = ..., timeout: timedelta | None = ...) -> TurnResult: ...
+    async def result(self, *, wait_for_people: bool = ..., timeout: timedelta | None = ...) -> TurnResult[Any]: ...
 
     @overload
     async def result(
@@ -89,14 +98,15 @@ class Turn:
     ) -> TurnResult[Any]: ...
 
     async def result(
-        self, *, output_type: Any = None, wait_for_people: bool = True, timeout: timedelta | None = None
+        self, *, output_type: Any = UNSET, wait_for_people: bool = True, timeout: timedelta | None = None
     ) -> TurnResult[Any]:
         """Wait until the message has its answer, or its turn has failed.
 
         The wait is a long poll of the session's history: nothing is polled, and workers may come and go meanwhile.
 
         Args:
-            output_type: Type of the output, as the agent's `output_type`; None leaves it the JSON that it is.
+            output_type: Type of the output. By default the `output_type` of the agent that answered, where the session
+                was named with an `Agent` or an `AgentRef` of one; None leaves it the JSON that it is.
             wait_for_people: False raises instead of waiting for a decision.
             timeout: Longest wait; the session goes on after it.
 
@@ -108,7 +118,7 @@ class Turn:
             TimeoutError: *timeout* passed.
             RunNotFoundError: The server does not know the session, or not this message.
         """
-        kind = None if output_type is None else built(output_type, "result")
+        watch.reader_of(self._readers, "", output_type)  # a wrong type is refused before anybody waits
         bound_s = None if timeout is None else timeout.total_seconds()
         try:
             async with asyncio.timeout(bound_s) as bound:
@@ -117,14 +127,15 @@ class Turn:
             if not bound.expired():
                 raise
             raise TimeoutError(f"message {self.id} was not answered in time; its session goes on") from error
+        kind = watch.reader_of(self._readers, result.agent, output_type)
         if kind is None or result.failure is not None or result.expired:
             return result
         return TurnResult[Any].model_construct(**{**dict(result), "output": kind.read(result.output)})
 
     async def output(
-        self, *, output_type: Any = None, wait_for_people: bool = True, timeout: timedelta | None = None
+        self, *, output_type: Any = UNSET, wait_for_people: bool = True, timeout: timedelta | None = None
     ) -> Any:
-        """The answer itself: a text; for an agent with an `output_type` its JSON value, or *output_type*.
+        """Return the answer itself: a text; for an agent with an `output_type` its value, as `result` reads it.
 
         Raises:
             TurnFailedError: There is none; its ``kind`` says why. AnswerExpiredError: It is no longer kept here. And
@@ -139,7 +150,7 @@ class Turn:
         return result.output
 
     async def stream(self, after: str | None = None) -> AsyncGenerator[Item]:
-        """Yield what happens for this message: from when the model may read it until it is answered or refused.
+        """Yield the events of this message, from when the model may read it until it is answered or refused.
 
         Events, and the deltas of what is being written where the session was begun with ``stream=True``; the same
         whenever it is read. Nothing is kept for a reader, who may leave and go on.
@@ -151,7 +162,7 @@ class Turn:
             Exception: As `Session.stream`.
         """
         begun = after is not None
-        async with aclosing(stream(self._session, after or self._begin)) as items:
+        async with aclosing(stream(self._session, after or self.begin)) as items:
             async for item in items:
                 about = getattr(item, "message", None) == self.id
                 begun = begun or (about and isinstance(item, MessagePlaced))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
@@ -18,8 +18,10 @@ from temporalio.exceptions import ApplicationError, CancelledError, TerminatedEr
 from temporalio.service import RPCError
 
 from handfast.client.handle import PHASE_AT_END, Handle
+from handfast.client.transcript import transcript
 from handfast.client.trouble import activity_trouble, trouble_of
-from handfast.definitions.schema.output_type import built, typed_result
+from handfast.definitions.schema.arguments import UNSET
+from handfast.definitions.schema.output_type import OutputType, built, typed_result
 from handfast.encryption.cancel_reason import revealed
 from handfast.errors import (
     HandfastError,
@@ -105,9 +107,28 @@ async def progress(run: Handle) -> list[ToolProgress]:
     return found
 
 
-async def result(run: Handle, output_type: Any, *, wait_for_people: bool, timeout: timedelta | None) -> RunResult[Any]:
+def reader_of(readers: Mapping[str, OutputType], agent: str, output_type: Any) -> OutputType | None:
+    """Return the type as which an answer is read: the wanted one, else that of the agent that gave it, where known.
+
+    Raises:
+        DefinitionError: The wanted one is no type.
+    """
+    if output_type is UNSET:
+        return readers.get(agent)
+    return None if output_type is None else built(output_type, "result")
+
+
+async def result(
+    run: Handle,
+    output_type: Any,
+    readers: Mapping[str, OutputType],
+    *,
+    items: bool,
+    wait_for_people: bool,
+    timeout: timedelta | None,
+) -> RunResult[Any]:
     """See `Execution.result`."""
-    kind = None if output_type is None else built(output_type, "result")
+    reader_of(readers, "", output_type)  # a wrong type is refused before anybody waits
     bound_s = None if timeout is None else timeout.total_seconds()
     try:
         async with asyncio.timeout(bound_s) as bound:
@@ -117,6 +138,9 @@ async def result(run: Handle, output_type: Any, *, wait_for_people: bool, timeou
             with typed_errors(run.client, run.id):
                 handle = run.client.get_workflow_handle(run.id, run_id=begun)
                 found = RunResult.from_wire(await result_of(handle))
+            if items:
+                found = found.model_copy(update={"items": await transcript(run, "0")})
+            kind = reader_of(readers, found.agent, output_type)
             return found if kind is None else typed_result(found, kind)
     except WorkflowFailureError as error:
         raise await _failure(run, error) from error

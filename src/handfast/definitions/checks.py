@@ -1,4 +1,4 @@
-"""Checks of what a developer gives to a definition: one sentence each, what was given and what is wanted."""
+"""Check option values of definitions: the error says in one sentence what was given and what is wanted."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def check_mapping(subject: str, option: str, given: object) -> None:
 
 
 def is_model_class(given: object) -> TypeGuard[type[BaseModel]]:
-    """Whether *given* is a pydantic model class."""
+    """Tell a pydantic model class from other values."""
     return isinstance(given, type) and issubclass(given, BaseModel)
 
 

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from handfast.errors import DefinitionError
 from handfast.server.state import DIRECTORY
+from handfast.storage.artifacts import is_on_loopback
+from handfast.storage.private_files import read_own, write_private
 
 __all__ = ["LocalDeltas", "forget_hub", "nearby_hub", "write_hub"]
 
@@ -69,11 +71,7 @@ class LocalDeltas:
 
 def write_hub(directory: Path, address: str, url: str) -> None:
     """Let processes in this folder find the hub of a server; the file is for the user's own account."""
-    fresh = directory / f"{STATE_FILE}.{os.getpid()}"
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump({"pid": os.getpid(), "address": address, "url": url}, file)
-    fresh.replace(directory / STATE_FILE)
+    write_private(directory / STATE_FILE, json.dumps({"pid": os.getpid(), "address": address, "url": url}))
 
 
 def forget_hub(directory: Path) -> None:
@@ -84,13 +82,21 @@ def forget_hub(directory: Path) -> None:
 
 
 def nearby_hub(address: str) -> str | None:
-    """Return the hub of the server at *address*, if `handfast dev` runs both in this folder or above."""
+    """Return the hub of the server at *address*, if `handfast dev` runs both in this folder or above.
+
+    A file of another account's is left alone, as that of the server is: it names where everybody's words would go.
+    """
     here = Path.cwd()
     for folder in (here, *here.parents):
         try:
-            state = json.loads((folder / DIRECTORY / STATE_FILE).read_bytes())
-            if state["address"] == address and _is_alive(int(state["pid"])):
-                return str(state["url"])
+            state = json.loads(read_own(folder / DIRECTORY / STATE_FILE) or b"")
+            url = str(state["url"])
+            if (
+                state["address"] == address
+                and _is_alive(int(state["pid"]))
+                and is_on_loopback(f"{urlsplit(url).hostname}:0")
+            ):
+                return url
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return None

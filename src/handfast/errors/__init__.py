@@ -9,6 +9,7 @@ from __future__ import annotations
 from handfast.errors.archive import (
     ArchiveDamagedError,
     ArchiveUnavailableError,
+    ArtifactsUnavailableError,
 )
 from handfast.errors.calls import (
     ArgumentsInvalidError,
@@ -107,6 +108,7 @@ __all__ = [
     "ArchiveUnavailableError",
     "ArgumentsInvalidError",
     "ArtifactError",
+    "ArtifactsUnavailableError",
     "CallEndedError",
     "ClockSkewError",
     "ConnectionProfileError",

@@ -1,4 +1,4 @@
-"""What a client is told of a run."""
+"""Errors of runs, for clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Temporal server is not there, or lacks something."""
+"""Errors of the Temporal server: it is away, or lacks something."""
 
 from __future__ import annotations
 

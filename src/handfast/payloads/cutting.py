@@ -1,4 +1,4 @@
-"""Texts too large to be recorded or read: their start is kept, and it is said what is missing."""
+"""Cut texts that are too large to be recorded or read; a cut text says how much is missing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def cut(text: str, limit: int, remark: str = "") -> tuple[str, int | None]:
 
 
 def whole_characters(data: bytes, position: int) -> int:
-    """The first position of UTF-8 *data*, from *position* on, at which a character begins or the data ends."""
+    """Return the first position of UTF-8 *data*, from *position* on, at which a character begins or the data ends."""
     position = min(position, len(data))
     while position < len(data) and data[position] & 0xC0 == 0x80:
         position += 1

@@ -105,7 +105,7 @@ def check_json(value: object, *, max_depth: int = MAX_DEPTH) -> None:
 
 
 def is_carried(integer: int) -> bool:
-    """Whether *integer* has 64 bits at most, and so arrives everywhere."""
+    """Tell an integer of at most 64 bits, which arrives everywhere, from a larger one."""
     return MIN_INTEGER <= integer <= MAX_INTEGER
 
 

@@ -1,4 +1,4 @@
-"""One model call: what the activity is told, and what it answers."""
+"""Argument and answer of the activity `handfast.call_model`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ count of attempts includes those at which the provider was busy: the workflow co
 
 
 class Origin(Payload):
-    """Where an activity belongs: names and ids only, the conversation stays in the workflow.
+    """Place of an activity in its run: names and ids only, the conversation stays in the workflow.
 
     Attributes:
         workflow_run: Run id of the first run of this workflow, stable over continue-as-new.
@@ -43,6 +43,21 @@ class Origin(Payload):
     call: str | None = None
 
 
+class ToldHooks(Payload):
+    """Something that hooks hear of with the next model call.
+
+    Attributes:
+        what: *started*: the agent begins to work. *rejected*: a person, or a deadline, rejected a call.
+        by: Of *started*: the agent that handed over. Of *rejected*: claimed name of the person; None for a deadline.
+        tool: The rejected call's tool, and `call`, its id.
+    """
+
+    what: Literal["started", "rejected"]
+    by: str | None = None
+    tool: str | None = None
+    call: str | None = None
+
+
 class ModelCall(Payload):
     """Input of the activity `handfast.call_model`.
 
@@ -58,6 +73,7 @@ class ModelCall(Payload):
         history: The provider keeps the conversation, as far as this says: only what is new is sent.
         stream: What the model writes is told while it writes it, to whoever watches.
         underway: A background response that was begun for this call, and is waited for.
+        told: Hooks hear of this before the model is called.
     """
 
     origin: Origin
@@ -71,6 +87,7 @@ class ModelCall(Payload):
     history: KeptHistory | None = None
     stream: bool | None = None
     underway: Underway | None = None
+    told: list[ToldHooks] | None = None
 
 
 class NamedGuardrail(Payload):
@@ -81,14 +98,14 @@ class NamedGuardrail(Payload):
 
 
 class EscalationPlan(Payload):
-    """Who may decide too, so long after the request opened."""
+    """Further approvers, so long after the request opened."""
 
     after_s: Annotated[float, Field(gt=0)]
     approvers: list[str]
 
 
 class ApprovalPlan(Payload):
-    """How to ask, as the agent's rule said when it was evaluated: rules are never asked twice.
+    """Terms of an approval, as the agent's rule gave them once: rules are never asked twice.
 
     None stands for the default: anybody may decide, one approval is enough, a rejection closes the request, and an
     approval with other arguments runs them.
@@ -113,7 +130,7 @@ class ApprovalPlan(Payload):
 
 
 class DoubtPlan(Payload):
-    """How a person is asked about a call in doubt. None stands for the default: for ever, then to give up."""
+    """Terms of a question about a call in doubt. None stands for the default: for ever, then give up."""
 
     deadline_s: Annotated[float, Field(gt=0)] | None = None
     on_deadline: Literal["fail"] | None = None
@@ -136,7 +153,7 @@ class ExistingActivity(Payload):
 
 
 class RetryPlan(Payload):
-    """How often the tool's activity is tried, and with which pauses."""
+    """Attempts at a tool's activity, and the pauses between them."""
 
     attempts: Annotated[int, Field(ge=1)]
     first_pause_s: Annotated[float, Field(gt=0)]
@@ -144,7 +161,7 @@ class RetryPlan(Payload):
 
 
 class PlannedCall(Payload):
-    """What to do with one call of a reply. None stands for the default, to keep the history small.
+    """Plan for one call of a reply. None stands for the default, to keep the history small.
 
     Attributes:
         index: Position of the call among the reply's items.
@@ -202,7 +219,7 @@ class PlannedCall(Payload):
 
 
 class AfterToolsPlan(Payload):
-    """What follows when the calls of a turn are settled: the first that ran ends the run, or the first of those named,
+    """Rule for the end of a turn: the first call that ran ends the run, or the first of those named,
     or the agent's function is asked."""
 
     kind: Literal["stop_on_first", "stop_at", "ask"]
@@ -210,7 +227,7 @@ class AfterToolsPlan(Payload):
 
 
 class StructuredOutput(Payload):
-    """How the text of a reply without calls reads as the agent's output type. The text itself is among the items.
+    """Result of reading a reply without calls as the agent's output type. The text itself is among the items.
 
     Attributes:
         wrapped: The value stands in an object around it, as `handfast.output_type` says.
@@ -252,6 +269,7 @@ class ModelReply(Payload):
         namespace: Where this runs. Recorded, as a replay elsewhere has to compute the digests that people were shown.
         signed: The worker takes signed decisions only: so does the run, from its first reply on that says so.
         run_id: Likewise, of the history that it belongs to: a reset makes another one of it.
+        hears: Hooks listen to the end of the agent's work (*end*), or to rejected calls (*rejected*).
     """
 
     block: str
@@ -284,8 +302,9 @@ class ModelReply(Payload):
     namespace: str | None = None
     signed: bool | None = None
     run_id: str | None = None
+    hears: list[Literal["end", "rejected"]] | None = None
 
     @property
     def is_none(self) -> bool:
-        """Whether the model has not replied: this only says what has to be known before it does."""
+        """True where the model has not replied: the answer holds only what the workflow needs before."""
         return self.underway is not None or (not self.items and self.history is not None)

@@ -1,4 +1,4 @@
-"""What waits for a person, and what a person may answer."""
+"""Requests that wait for a person, and the decisions that close them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Vote(Payload):
 
 
 class Scheduled(Payload):
-    """What happens to a request by itself, at its time, while it waits.
+    """A reminder or an escalation of a request that waits.
 
     Attributes:
         what: *remind*: it is brought to mind. *escalate*: `approvers` may decide too.
@@ -61,7 +61,7 @@ class Scheduled(Payload):
 
 
 class Request(Payload):
-    """One thing that waits for a person.
+    """One question that waits for a person's decision.
 
     Attributes:
         id: Random, never reused.
@@ -120,7 +120,7 @@ class Request(Payload):
 
     @property
     def binding(self) -> Binding:
-        """All that the digest covers besides the arguments, as in ``digest_of(request.binding, arguments)``."""
+        """Return all that the digest covers besides the arguments, as in ``digest_of(request.binding, arguments)``."""
         return Binding(
             **self.bound.model_dump(),
             request=self.id,
@@ -218,7 +218,7 @@ class RaiseLimits(Payload):
 
 
 class LimitsRaised(Payload):
-    """The answer of the update `raise_limits`: what now holds, None where there is no limit or none is known yet.
+    """The answer of the update `raise_limits`: the limits by now; None where there is no limit or none is known yet.
 
     Attributes:
         request: The budget request that was closed by it as granted.

@@ -1,4 +1,4 @@
-"""One tool call: what the activity is told, and what it answers."""
+"""Argument and answer of the activities `handfast.tool.<name>`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WORKER_BYTES: Final = 256
 
 
 class Attempt(Payload):
-    """What is known of an attempt that entered the tool's body: the first thing that each of its heartbeats says.
+    """Facts of an attempt that entered the tool's body: the first detail of each of its heartbeats.
 
     That it is said is the mark; what it says is for people.
 
@@ -54,27 +54,27 @@ class Attempt(Payload):
 
     @classmethod
     def among(cls, details: Sequence[object]) -> Self | None:
-        """What heartbeat details say; None where that cannot be read, or is something else."""
+        """Read heartbeat details; None where they cannot be read, or are of another kind."""
         try:
             return cls.from_wire(details[0]) if details and isinstance(details[0], dict) else None
         except PayloadInvalidError:
             return None
 
     def facts(self) -> JsonObject:
-        """For a request: what is known, without the mark itself."""
+        """Return the facts for a request, without the mark itself."""
         known = {name: value for name, value in self.to_wire().items() if name != "begun"}
         return known if self.worker is None else {**known, "worker": cut(scrub(self.worker), WORKER_BYTES)[0]}
 
 
 class ArgumentsAt(Payload):
-    """Where arguments stand that are too large to travel: a call item of a reply block."""
+    """Place of arguments that are too large to travel: a call item of a reply block."""
 
     block: str
     index: int
 
 
 class LostStart(Payload):
-    """A start of a call whose attempt timed out, and no beat of it is known.
+    """A start of a call whose attempt timed out without a known heartbeat.
 
     Attributes:
         run: Temporal run id of the history.
@@ -159,7 +159,7 @@ class ToolOutcome(Payload):
 
     @property
     def value(self) -> JsonValue:
-        """What the tool returned: the value where the output is JSON text, else the text or parts."""
+        """Return the tool's value: decoded where the output is JSON text, else the text or parts."""
         if self.form == "json" and isinstance(self.output, str):
             value: JsonValue = json.loads(self.output)
             return value

@@ -13,6 +13,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 from handfast.errors import DefinitionError
 from handfast.storage.artifact_urls import UrlStore, checked
+from handfast.storage.private_files import create_folder
 
 __all__ = [
     "ArtifactStore",
@@ -74,7 +75,7 @@ class FolderStore:
         path = self.folder / checked(name)
         if _holds(path, data):
             return
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        create_folder(self.folder)
         descriptor, part = tempfile.mkstemp(prefix=".", dir=self.folder)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -156,9 +157,13 @@ def store_by_default(named: ArtifactStore | Literal[False] | None, address: str)
     """
     if named is not None:
         return named or None
+    return FolderStore(DEFAULT_FOLDER) if is_on_loopback(address) else None
+
+
+def is_on_loopback(address: str) -> bool:
+    """Tell an address of this machine alone, as ``127.0.0.1:7233``, from one that may be anywhere."""
     host = address.rpartition("://")[2].rpartition(":")[0].strip("[]")
-    is_here = host in ("localhost", "::1") or re.fullmatch(r"127(\.[0-9]+){3}", host) is not None
-    return FolderStore(DEFAULT_FOLDER) if is_here else None
+    return host in ("localhost", "::1") or re.fullmatch(r"127(\.[0-9]+){3}", host) is not None
 
 
 def place_of_run(store: ArtifactStore, namespace: str, workflow_id: str) -> ArtifactStore:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import openai
 from temporalio.client import Client
 
-from handfast.activities.model.request import TRANSPORT
 from handfast.activities.runtime.deltas import DeltaOutlet
 from handfast.activities.runtime.references import Artifacts
 from handfast.activities.runtime.runtime import Runtime
@@ -28,6 +27,7 @@ from handfast.encryption.keyring import EncryptionAt, keyring_named
 from handfast.errors import DefinitionError, ModelClientMissingError
 from handfast.models.port import ModelPort, SettingsPort
 from handfast.models.responses import ResponsesModel
+from handfast.payloads.model_settings import TRANSPORT_SETTINGS
 from handfast.signing.key_files import trusted_keys_at
 from handfast.storage.archive import archive_at
 from handfast.storage.artifacts import ArtifactsAt, ArtifactStore, FolderStore, store_by_default, store_named
@@ -157,7 +157,7 @@ def check_model_names(registry: Registry, default_model: str | None) -> None:
         DefinitionError: One names none, and there is no default.
     """
     for agent in registry.agents.values():
-        if agent.model is None and default_model is None:
+        if agent.model is None and agent.prompt is None and default_model is None:
             raise DefinitionError(
                 f"agent {agent.name!r}",
                 "it names no model, and there is no default; give it model=…, or the plugin default_model=…, or set "
@@ -181,9 +181,13 @@ def check_agents(registry: Registry, ports: Mapping[str, ModelPort]) -> None:
             )
         known_settings = port.known_settings if isinstance(port, SettingsPort) else agent.model_settings
         for setting in agent.model_settings:
-            if setting not in known_settings and setting not in TRANSPORT:
+            if setting not in known_settings and setting not in TRANSPORT_SETTINGS:
                 close = get_close_matches(setting, known_settings, n=1)
-                hint = f"; did you mean {close[0]!r}?" if close else "; take it out, or upgrade the client's package"
+                hint = (
+                    f"; did you mean {close[0]!r}?"
+                    if close
+                    else "; put it into extra_body, or upgrade the client's package"
+                )
                 raise DefinitionError(subject, f"its model client knows no setting {setting!r} (model_settings){hint}")
 
 

@@ -11,7 +11,9 @@ from typing import Any, Final, Self
 
 import openai
 from temporalio import activity, workflow
+from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
+from temporalio.runtime import Runtime as SdkRuntime
 from temporalio.worker import (
     ActivityInboundInterceptor,
     ActivityOutboundInterceptor,
@@ -31,6 +33,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from handfast.activities.archiving import WriteArchive
 from handfast.activities.evaluate.decisions import verifier
 from handfast.activities.evaluate.evaluate import Evaluate
+from handfast.activities.evaluate.refused import RefusedDecisions
 from handfast.activities.model.call_model import CallModel
 from handfast.activities.notify import NotifyPeople
 from handfast.activities.runtime.beats import OUR_BEAT
@@ -38,7 +41,7 @@ from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.user_errors import LOGGED_WHERE_IT_HAPPENED
 from handfast.activities.tool.run_tool import ToolActivities
 from handfast.discretion import shows_texts
-from handfast.payloads.signed import VERIFY
+from handfast.payloads.signed import REFUSED, VERIFY
 from handfast.payloads.undecodable import UNREADABLE, Undecodable
 from handfast.worker.held_signals import holding
 from handfast.workflows.continuation.archive import ArchiveRun
@@ -137,6 +140,7 @@ class PluginParts(BeatGuard):
     Attributes:
         owner: The plugin that added them.
         made: Model clients that were made for this worker alone.
+        refused: Is told of decisions that did not count, in production mode.
         held: True once the worker runs with its resources.
     """
 
@@ -144,13 +148,15 @@ class PluginParts(BeatGuard):
     runtime: Runtime
     made: Sequence[openai.AsyncOpenAI]
     activities: Sequence[Callable[..., Any]]
+    refused: RefusedDecisions
     held: bool = False
 
     @classmethod
-    def of(cls, owner: object, runtime: Runtime, made: Sequence[openai.AsyncOpenAI]) -> Self:
+    def of(cls, owner: object, runtime: Runtime, made: Sequence[openai.AsyncOpenAI], client: Client) -> Self:
         """Make the parts of a worker whose activities share *runtime*."""
         ours = [CallModel(runtime).run, Evaluate(runtime).run, WriteArchive(runtime).run, NotifyPeople(runtime).run]
-        return cls(owner, runtime, made, [*ours, *ToolActivities(runtime).all()])
+        meter = (client.service_client.config.runtime or SdkRuntime.default()).metric_meter
+        return cls(owner, runtime, made, [*ours, *ToolActivities(runtime).all()], RefusedDecisions(meter))
 
     def workflow_interceptor_class(
         self, input: WorkflowInterceptorClassInput
@@ -158,6 +164,7 @@ class PluginParts(BeatGuard):
         """Give validators the worker's keys, and let our workflows say which activities the task queue hands out."""
         if self.runtime.trusted is not None:
             input.unsafe_extern_functions[VERIFY] = verifier(self.runtime.trusted)
+            input.unsafe_extern_functions[REFUSED] = self.refused
         return _WorkflowInbound
 
     def put_in(self, config: WorkerConfig) -> None:

@@ -184,7 +184,7 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
         models, made = self._options.clients()
         warn_of_silent_tools(self.registry)
         config["client"] = protected_client(client, self._options.keyring)
-        PluginParts.of(self, self._options.runtime(config["client"], models), made).put_in(config)
+        PluginParts.of(self, self._options.runtime(config["client"], models), made, client).put_in(config)
         return config
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:

@@ -111,6 +111,8 @@ class AgentHost:
         stream: bool = False,
         on_message: OnMessage | None = None,
         model_queue: str | None = None,
+        model: str | None = None,
+        model_settings: JsonObject | None = None,
     ) -> RunResult[Output]:
         """Run an agent to its final answer; as often as you like, in parallel too.
 
@@ -127,6 +129,8 @@ class AgentHost:
                 a key have to end before `carry` returns.
             history: Let the model's provider keep the conversation, see `Handfast.start`.
             model_queue: Task queue of its model calls; None is the workflow's own.
+            model: Name of the model for every agent of the run, in place of their own.
+            model_settings: Settings that go before those of every agent of the run.
             stream: Tell what the model writes while it writes it; see ``HandfastPlugin(deltas=…)``.
             on_message: What becomes of a message when no model call is to come: it opens a further turn (the default),
                 or is refused.
@@ -153,6 +157,8 @@ class AgentHost:
             "model_queue": model_queue,
             "stream": stream or None,
             "on_message": on_message,
+            "model": model,
+            "model_settings": model_settings,
         }
         if max_turns is not None:
             given["max_turns"] = max_turns

@@ -15,7 +15,7 @@ from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.user_code import Problem, ask
 from handfast.activities.runtime.user_errors import log_answer
 from handfast.activities.runtime.validation import ValidatorFailedError, validated
-from handfast.definitions.agents.agent import Rejection
+from handfast.definitions.agents.rejection import Rejection
 from handfast.definitions.tools.question import Question
 from handfast.errors import ArgumentsInvalidError, KeysUnavailableError, RefusalError, UnknownToolError
 from handfast.payloads.evaluation import CheckAnswer, CheckArguments, Evaluated, LookUpGroups, WordRejection

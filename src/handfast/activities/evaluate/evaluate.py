@@ -18,7 +18,7 @@ from handfast.activities.evaluate.decisions import (
     word_rejection,
 )
 from handfast.activities.evaluate.endings import ask_after_tools, handle_max_turns, handle_refusal
-from handfast.activities.evaluate.guardrails import check_guardrail, guard_call
+from handfast.activities.evaluate.guardrails import check_guardrail, guard_call, tell_end
 from handfast.activities.evaluate.nested_agents import (
     build_input,
     extract_output,
@@ -56,7 +56,7 @@ from handfast.payloads.evaluation import (
     WordFailure,
     WordRejection,
 )
-from handfast.payloads.guardrails import CheckInput, CheckOutput, Judged
+from handfast.payloads.guardrails import CheckInput, CheckOutput, Judged, TellEnd
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.signed import VerifyDecision
 
@@ -107,6 +107,7 @@ ANSWERS: Final[dict[type[Payload], Callable[[Any, Runtime], Awaitable[Evaluated 
     LookUpGroups: look_up_groups,
     PackBlocks: pack_blocks,
     RevalidateCall: revalidated,
+    TellEnd: tell_end,
     TellHandoff: tell_handoff,
     VerifyCall: verify_call,
     WordFailure: word_failure,

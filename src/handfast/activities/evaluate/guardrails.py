@@ -15,11 +15,12 @@ from handfast.activities.runtime.user_errors import log_answer
 from handfast.activities.runtime.validation import ValidatorFailedError, validated, validated_output
 from handfast.activities.tool.guardrails import ask_input, not_asked
 from handfast.definitions.agents.agent import Agent
+from handfast.definitions.agents.hooks import AgentEnd
 from handfast.definitions.gates.guardrails import Allow, Fail, InputGuardrail, OutputGuardrail, Replace
 from handfast.errors import ArgumentsInvalidError, JsonProfileError, OutputInvalidError
 from handfast.payloads.base import json_size
 from handfast.payloads.evaluation import Evaluated, GuardCall
-from handfast.payloads.guardrails import INFO_BYTES, CheckInput, CheckOutput, Judged
+from handfast.payloads.guardrails import INFO_BYTES, AboutOutput, CheckInput, CheckOutput, Judged, TellEnd
 from handfast.payloads.json_profile import JsonValue, check_json, parse_json, scrub, scrub_json
 from handfast.workflows.driver.answers import value_of
 from handfast.workflows.loop.next_steps import text_of_reply
@@ -56,7 +57,16 @@ async def check_guardrail(asked: CheckInput | CheckOutput, runtime: Runtime) -> 
     return judged
 
 
-async def _output(asked: CheckOutput, runtime: Runtime) -> JsonValue:
+async def tell_end(asked: TellEnd, runtime: Runtime) -> Judged:
+    """Let hooks hear of an agent's output, which is JSON to them."""
+    agent = runtime.registry.agent(asked.origin.agent)
+    context = await runtime.run_context(asked.origin, agent.context_type)
+    end = AgentEnd(output=await _output(asked, runtime))
+    await runtime.observers(agent.name).tell("on_agent_end", context, end)
+    return Judged(outcome="allow")
+
+
+async def _output(asked: AboutOutput, runtime: Runtime) -> JsonValue:
     if asked.reply is not None:
         items = await runtime.blocks.block(asked.origin, asked.reply)
         return value_of(items, asked.structured) if asked.structured is not None else text_of_reply(items)

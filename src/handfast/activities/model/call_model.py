@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -26,24 +26,27 @@ from handfast.activities.model.request import (
     offered_now,
     port_of,
     request_settings,
+    settings_of,
     structured,
     transport_of,
     with_spent,
 )
-from handfast.activities.runtime.hooks import model_end, model_start
+from handfast.activities.runtime.hooks import model_end, model_start, rejection_of
 from handfast.activities.runtime.keeping import Saying, kept_alive
 from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.user_errors import Place, set_place
 from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.handoff import Handoff
+from handfast.definitions.agents.hooks import AgentStart, HandoffTaken
 from handfast.definitions.agents.model_input import ModelInput
+from handfast.definitions.context import RunContext
 from handfast.definitions.tools.offered import Offered
 from handfast.errors import PayloadInvalidError, UnknownAgentError
 from handfast.models.port import ModelAnswer, ModelRequest, OnDelta, StillUnderwayError
 from handfast.payloads.artifacts import READ_OUTPUT
 from handfast.payloads.call_items import CALLS
 from handfast.payloads.json_profile import JsonObject
-from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
+from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply, ToldHooks
 from handfast.workflows.driver.last_words import refusal_of
 
 REPLY_BYTES: Final = 1_800_000
@@ -98,17 +101,20 @@ class CallModel:
         instructions = await instructions_of(self._runtime, agent, context)
         given = await filtered(self._runtime, agent, context, ModelInput(conversation.items, instructions))
         prompt = await prompt_of(self._runtime, agent, context)
+        facts = await self._runtime.facts(call.origin)
+        settings = settings_of(agent, facts)
         request = ModelRequest(
-            model=model_name(self._runtime, agent),
+            model=model_name(self._runtime, agent, facts),
             instructions=given.instructions,
             items=given.items,
             tools=[*self._definitions(offered), *(each.definition() for each in agent.hosted)],
-            settings=request_settings(agent, prompt, called=bool(call.called)),
-            transport=transport_of(agent),
+            settings=request_settings(agent, settings, prompt, called=bool(call.called)),
+            transport=transport_of(settings),
             on_delta=on_delta,
             background=background_of(call, saying) if agent.background else None,
         )
         observers = self._runtime.observers(agent.name)
+        await self._tell(call.told or (), context, [item for _, block in blocks for item in block])
         await observers.tell("on_model_start", context, model_start(request))
         began = time.monotonic()
         try:
@@ -134,6 +140,18 @@ class CallModel:
             self._runtime.blocks.leave_out(call.origin, conversation.read_from)
         await observers.tell("on_model_end", context, model_end(model, reply, took_s))
         return wire
+
+    async def _tell(self, told: Sequence[ToldHooks], context: RunContext[Any], items: Sequence[JsonObject]) -> None:
+        """Let hooks hear of what happened since the last model call."""
+        observers = self._runtime.observers(context.agent)
+        for each in told:
+            if each.what == "rejected":
+                await observers.tell("on_call_rejected", context, rejection_of(each, items))
+                continue
+            if each.by is not None:
+                both = observers.beside(self._runtime.observers(each.by))
+                await both.tell("on_handoff", context, HandoffTaken(by=each.by, to=context.agent))
+            await observers.tell("on_agent_start", context, AgentStart(handed_over_by=each.by))
 
     def _without_items(self, **said: Any) -> JsonObject:
         """What is said before there is a reply."""
@@ -169,7 +187,17 @@ class CallModel:
             structured=None if calls or refused else await structured(agent, items, self._runtime.threads),
             output_guardrails=[each.name for each in agent.output_guardrails] or None,
             compact=to_be_compacted(agent, answer.usage),
+            hears=self._heard(agent),
         )
+
+    def _heard(self, agent: Agent) -> list[Literal["end", "rejected"]] | None:
+        observers = self._runtime.observers(agent.name)
+        heard: list[Literal["end", "rejected"]] = []
+        if observers.hear("on_agent_end"):
+            heard.append("end")
+        if observers.hear("on_call_rejected"):
+            heard.append("rejected")
+        return heard or None
 
     async def _probed(self, call: ModelCall, agent: Agent) -> dict[str, Any]:
         """What the workflow wants to know once: search attributes, and the agent's own limits."""

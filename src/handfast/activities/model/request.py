@@ -24,6 +24,8 @@ from handfast.errors import OutputInvalidError
 from handfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest, Transport
 from handfast.payloads.json_profile import JsonObject, scrub
 from handfast.payloads.model_call import REPLY_BROKEN, NamedGuardrail, StructuredOutput
+from handfast.payloads.model_settings import TRANSPORT_SETTINGS, merged_settings
+from handfast.payloads.runs import RunFacts
 from handfast.payloads.usage import Spent, Usage
 from handfast.workflows.driver.answers import answer_text
 
@@ -36,15 +38,16 @@ INSTRUCTIONS_S: Final = 30.0
 PROBLEM_CHARACTERS: Final = 4000
 
 
-def model_name(runtime: Runtime, agent: Agent) -> str:
-    """The name of the model that *agent* asks; empty where the provider's prompt template names it.
+def model_name(runtime: Runtime, agent: Agent, facts: RunFacts) -> str:
+    """Return the name of the model that *agent* asks; empty where the provider's prompt template names it.
 
     Raises:
         ApplicationError: ``ModelRefused``: nobody named one.
     """
-    if agent.model is None and agent.prompt is not None:
+    named = facts.model or agent.model
+    if named is None and agent.prompt is not None:
         return ""
-    name = agent.model or runtime.default_model
+    name = named or runtime.default_model
     if name is None:
         raise ApplicationError(
             f"agent {agent.name} names no model, and HandfastPlugin has no default_model",
@@ -131,13 +134,16 @@ def with_spent(error: ApplicationError, usage: Usage, model: str) -> Application
     )
 
 
-TRANSPORT: Final = ("extra_headers", "extra_query", "extra_body", "timeout")
 LOGPROBS: Final = "message.output_text.logprobs"
 
 
-def transport_of(agent: Agent) -> Transport:
-    """How the agent's requests are sent."""
-    settings = agent.model_settings
+def settings_of(agent: Agent, facts: RunFacts) -> JsonObject:
+    """Return the agent's settings with those of the run before them."""
+    return merged_settings(agent.model_settings, facts.model_settings or {})
+
+
+def transport_of(settings: JsonObject) -> Transport:
+    """Return the part of *settings* that says how a request is sent."""
     return Transport(
         headers=settings.get("extra_headers") or {},
         query=settings.get("extra_query") or {},
@@ -145,10 +151,10 @@ def transport_of(agent: Agent) -> Transport:
     )
 
 
-def body_settings(agent: Agent, prompt: JsonObject | None = None) -> JsonObject:
-    """Fields of every request of the agent's, whatever it is for."""
-    settings = {name: value for name, value in agent.model_settings.items() if name not in TRANSPORT}
-    settings |= agent.model_settings.get("extra_body") or {}
+def body_settings(agent: Agent, given: JsonObject, prompt: JsonObject | None = None) -> JsonObject:
+    """Return the fields that *given* settings add to every request of the agent's, whatever it is for."""
+    settings = {name: value for name, value in given.items() if name not in TRANSPORT_SETTINGS}
+    settings |= given.get("extra_body") or {}
     include = [*settings.get("include", ()), *(name for each in agent.hosted for name in each.include)]
     if settings.get("top_logprobs"):
         include.append(LOGPROBS)
@@ -157,15 +163,18 @@ def body_settings(agent: Agent, prompt: JsonObject | None = None) -> JsonObject:
     return settings if prompt is None else {**settings, "prompt": prompt}
 
 
-def request_settings(agent: Agent, prompt: JsonObject | None = None, *, called: bool = False) -> Mapping[str, Any]:
-    """The settings of the agent's requests, with the format of its answer where it has an output type.
+def request_settings(
+    agent: Agent, given: JsonObject, prompt: JsonObject | None = None, *, called: bool = False
+) -> Mapping[str, Any]:
+    """Return the fields of the agent's requests, with the format of its answer where it has an output type.
 
     Args:
-        agent: Whose request it is.
+        agent: The agent.
+        given: Its settings, with those of the run.
         prompt: The prompt template.
         called: It has made a call in this loop before: a tool that it must call would be called for ever.
     """
-    settings = body_settings(agent, prompt)
+    settings = body_settings(agent, given, prompt)
     if agent.compaction is not None and agent.compaction.within_replies:
         settings["context_management"] = [{"type": "compaction", "compact_threshold": agent.compaction.at_tokens}]
     if called and agent.reset_tool_choice and "tool_choice" in settings:

@@ -12,10 +12,12 @@ from temporalio import activity
 
 from handfast.activities.runtime.user_code import ask
 from handfast.definitions.agents.hooks import AgentHooks, ModelEnd, ModelStart, ToolEnd
+from handfast.definitions.agents.rejection import Rejection
 from handfast.definitions.context import ToolContext
 from handfast.models.port import ModelRequest
-from handfast.payloads.call_items import tool_of
-from handfast.payloads.model_call import ModelReply
+from handfast.payloads.call_items import CALLS, arguments_of, id_of, tool_of
+from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.model_call import ModelReply, ToldHooks
 from handfast.payloads.tool_call import ToolOutcome
 from handfast.workflows.loop.next_steps import text_of_reply
 
@@ -35,12 +37,22 @@ def model_end(model: str, reply: ModelReply, took_s: float) -> ModelEnd:
     return ModelEnd(model=model, text=text_of_reply(reply.items), calls=calls, usage=reply.usage, seconds=took_s)
 
 
+def rejection_of(told: ToldHooks, items: Sequence[JsonObject]) -> Rejection:
+    """Return a rejected call, with the arguments that the model wrote; *items* hold it."""
+    found = next((each for each in items if each.get("type") in CALLS and id_of(each) == told.call), None)
+    return Rejection(tool=told.tool or "", arguments={} if found is None else arguments_of(found), decided_by=told.by)
+
+
 class Observers:
     """The hooks of a worker and of one agent, told side by side."""
 
     def __init__(self, hooks: Sequence[AgentHooks], threads: Executor) -> None:
         self._hooks = hooks
         self._threads = threads
+
+    def beside(self, others: Observers) -> Observers:
+        """Return these and *others*, each hook once."""
+        return Observers(tuple(dict.fromkeys((*self._hooks, *others._hooks))), self._threads)
 
     def hear(self, *events: str) -> bool:
         """Whether any of them listens to one of these."""

@@ -1,4 +1,4 @@
-"""How far this machine's clock and the server's are apart."""
+"""Compare this machine's clock with the server's."""
 
 from __future__ import annotations
 

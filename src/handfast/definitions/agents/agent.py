@@ -18,6 +18,7 @@ from handfast.definitions.agents.handoff import Handoff, handoff
 from handfast.definitions.agents.hooks import AgentHooks, hooks_of
 from handfast.definitions.agents.limits import OnMaxTurns, OnRefusal, check_limits
 from handfast.definitions.agents.model_input import InputFilter, Prompt, check_filter, check_prompt
+from handfast.definitions.agents.rejection import RejectionText
 from handfast.definitions.checks import (
     a_kind,
     check_bool,
@@ -37,25 +38,9 @@ from handfast.definitions.tools.hosted import HostedTool, split_hosted
 from handfast.definitions.tools.offered import Offered, check_name
 from handfast.definitions.tools.options import EnabledRule
 from handfast.errors import DefinitionError
-from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.requests import LimitPolicy
 
-__all__ = ["Agent", "Instructions", "Rejection", "RejectionText"]
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """A person refused a call.
-
-    Attributes:
-        tool: The tool's name.
-        arguments: The arguments as the model wrote them.
-        decided_by: Who claims to have refused; None when the deadline did.
-    """
-
-    tool: str
-    arguments: JsonObject
-    decided_by: str | None = None
+__all__ = ["Agent", "Instructions"]
 
 
 GivenT = TypeVar("GivenT")
@@ -85,50 +70,51 @@ class _Kept(Generic[GivenT, KeptT]):
 
 
 Instructions: TypeAlias = str | Callable[[RunContext[Any]], str | Awaitable[str]]
-RejectionText: TypeAlias = Callable[[RunContext[Any], Rejection], str | Awaitable[str]]
 
 
 @dataclass(frozen=True)
 class Agent:
-    """What a run needs to know about one agent.
+    """One agent: a name, and everything that its runs need. Frozen; `dataclasses.replace` makes a changed copy.
 
     Attributes:
         name: 1 to 64 letters, digits, ``_`` or ``-``; runs in flight refer to it.
         instructions: A text, or a function of the run context, evaluated before each model call.
         model: The model's name; None is the plugin's default.
-        client: Which entry of ``HandfastPlugin(models={...})`` is asked.
-        description: What the agent is for, as models read it that may call it or hand over to it.
-        tools: What the model may call; plain functions were wrapped by `handfast.tool`.
-        hosted: What the provider runs itself; it may be given among the tools, and there as a plain dict too, as the
-            provider's API takes it.
-        handoffs: To whom it may give the conversation.
+        client: Name of the entry of ``HandfastPlugin(models={...})`` that answers its requests.
+        description: Purpose of the agent, for models that may call it or hand over to it.
+        tools: Tools that the model may call. Plain functions are wrapped by `handfast.tool`; a dict is a tool of the
+            provider's, as its API takes it.
+        hosted: Tools that the provider runs itself. They may be given among the tools.
+        handoffs: Agents, or their names, that may take over the conversation.
         model_settings: Further fields of the request: ``temperature``, ``reasoning``, ``max_output_tokens``…
         max_turns: Most model replies; None is no limit.
         max_tokens: Most tokens, of this agent's loop and of every agent that it uses as a tool; None is no limit. A
             reply that was begun is taken, so a run may end a reply above it.
-        max_duration: For how long its loop, with every agent that it uses as a tool, may work; while all of it waits
-            for people, no time is counted. Looked at before each model call. None is no limit.
-        max_open_requests: Most requests of a run that may be open when a call of this agent's is to be asked about;
-            further calls are asked about, in order, as others are decided. At most 500.
-        on_limit: At a limit the run fails (``MaxTurnsExceeded``, ``MaxTokensExceeded``, ``MaxDurationExceeded``), or a
-            person is asked for more.
-        on_max_turns: Says what the run ends with at its limit of turns: a function of the run context and `MaxTurns`,
-            whose return value is the run's output; None fails it.
-        on_refusal: Likewise, where the model refuses to answer: a function of the run context and `Refusal`.
+        max_duration: Longest time that its loop may work, with every agent that it uses as a tool; while all of it
+            waits for people, no time is counted. Checked before each model call. None is no limit.
+        max_open_requests: Most requests of a run that are open at a time, for calls of this agent; further calls wait,
+            in their order, until others are decided. At most 500.
+        on_limit: ``"fail"``: at a limit the run fails (``MaxTurnsExceeded``, ``MaxTokensExceeded``,
+            ``MaxDurationExceeded``). ``"ask"``: a person is asked for more.
+        on_max_turns: A function of the run context and `MaxTurns`, called at the limit of turns; its return value is
+            the run's output. None fails the run.
+        on_refusal: A function of the run context and `Refusal`, called where the model refuses to answer; its return
+            value is the run's output. None fails the run.
         reset_tool_choice: After its first call in a run the agent may answer, whatever ``tool_choice`` asks for.
-        rejection_text: Words the output that the model reads for a rejected call.
+        rejection_text: A function of the run context and `Rejection` that returns the model's text for a rejected call.
         context_type: pydantic model of the run's context.
         output_type: Type of the final answer: anything that pydantic can build. None and ``str`` are plain text.
-        output: How the final answer is read, where it is no plain text.
-        input_guardrails: See what a run of this agent is given, once per run; plain functions were wrapped.
-        output_guardrails: See its final output, in this order; plain functions were wrapped.
-        hooks: Hear of its model calls and tools.
-        after_tools: What follows when the tools of a reply have ended: by default the model reads their outputs.
+        output: Reader of the final answer, where it is no plain text; made of *output_type*.
+        input_guardrails: Check the input of a run of this agent, once per run. Plain functions are wrapped.
+        output_guardrails: Check its final output, in this order. Plain functions are wrapped.
+        hooks: Observers of its model calls and tools.
+        after_tools: ``"run_again"``: the model reads the outputs of a reply's tools. ``"stop_on_first"``, `StopAt`, or
+            a function of the run context and the results may end the run instead.
         max_parallel_calls: Most calls of one reply that run at once; the others start in call order. None is no limit.
-        background: Its responses are made in the background: they are stored at the provider, survive the worker that
-            asked for them, and may take hours.
-        compaction: When and by whom a long conversation is made short; None: never.
-        truncation: How much of a long conversation its model is sent; None: all of it.
+        background: Responses are made in the background: the provider stores them, they survive the worker that asked
+            for them, and they may take hours.
+        compaction: Rule by which a long conversation is summarized; None: never.
+        truncation: Part of a long conversation that the model is sent; None: all of it.
         prompt: A prompt template that the provider keeps: ``{"id", "version", "variables"}``, or a function of the run
             context that returns it, evaluated before each model call. Where *model* is None, the template names it.
         input_filter: A function of the run context and `ModelInput`, asked before each model call: what it returns is
@@ -174,7 +160,7 @@ class Agent:
     output: OutputType | None = field(init=False, hash=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Check the options, and keep what was given in one form each."""
+        """Check the options, and convert each to the one form in which it is kept."""
         subject = f"agent {self.name!r}"
         check_name(subject, self.name)
         self._check_options(subject)
@@ -210,7 +196,7 @@ class Agent:
 
     @property
     def offered(self) -> Mapping[str, Offered]:
-        """What the model may call, by name: the only place where a call's name is looked up."""
+        """Tools and handoffs by the name that the model calls."""
         return {each.name: each for each in (*self.tools, *self.handoffs)}
 
     def as_tool(
@@ -226,7 +212,7 @@ class Agent:
         enabled: EnabledRule = True,
         on_error: OnAgentError = "tell_model",
     ) -> AgentTool:
-        """Offer this agent to another one as a tool: a loop of its own inside the same run.
+        """Make a tool of this agent: each call runs a nested loop inside the same run.
 
         Its requests are listed and decided with the run's own, its usage counts for the run, and it shares the run's
         context. Of the conversation it sees only its input.

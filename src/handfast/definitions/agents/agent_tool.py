@@ -31,13 +31,13 @@ __all__ = ["AgentFailure", "AgentTool", "InputBuilder", "NestedRun", "OnAgentErr
 
 @dataclass(frozen=True, slots=True)
 class NestedRun:
-    """A nested agent's loop that has come to its end.
+    """A finished loop of a nested agent, for ``as_tool(output_extractor=…)``.
 
     Attributes:
-        agent: Who gave the answer; after a handoff not the agent that was called.
-        output: Its final answer.
-        items: All that it read and wrote, as the Responses API takes it.
-        turns: Its model replies.
+        agent: Name of the agent that answered; after a handoff not the one that was called.
+        output: The final answer.
+        items: The loop's conversation, as the Responses API takes it.
+        turns: Number of model replies.
     """
 
     agent: str
@@ -48,7 +48,7 @@ class NestedRun:
 
 @dataclass(frozen=True, slots=True)
 class AgentFailure:
-    """A nested agent's loop that failed.
+    """A failed loop of a nested agent, for ``as_tool(on_error=…)`` to put into words.
 
     Attributes:
         kind: ``MaxTurnsExceeded``, ``ModelRefused``, ``ToolFailed``, …
@@ -67,7 +67,7 @@ OnAgentError: TypeAlias = (
 
 
 class TextInput(BaseModel):
-    """The parameters of an agent tool that declares none."""
+    """Parameters of an agent tool that declares none."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -79,8 +79,8 @@ class AgentTool(Offered):
     """A nested agent loop, offered to a model as one call. Made by `Agent.as_tool`.
 
     Attributes:
-        agent: Whose loop it is.
-        max_turns: Of each nested loop; None takes the agent's own limit.
+        agent: The agent that each call runs.
+        max_turns: Most model replies of one nested loop; None takes the agent's own limit.
         input_builder: Makes the agent's input of the arguments; None: they are a text, or read as JSON.
         output_extractor: Makes the call's output of the finished loop.
         on_error: ``"tell_model"``, ``"fail"``, or a function that words the failure for the model.
@@ -94,7 +94,7 @@ class AgentTool(Offered):
 
     @property
     def takes_text(self) -> bool:
-        """Whether the one parameter is the agent's input."""
+        """True where the one parameter is the agent's input."""
         return self.arguments_model is TextInput
 
 
@@ -111,7 +111,7 @@ def agent_tool(
     enabled: EnabledRule,
     on_error: OnAgentError,
 ) -> AgentTool:
-    """Check the options and make the tool.
+    """Check the options of `Agent.as_tool` and make the tool.
 
     Raises:
         DefinitionError: Something about it cannot work.
@@ -143,7 +143,7 @@ def agent_tool(
 
 
 def _with_defaults(_context: RunContext[Any], arguments: BaseModel) -> str:
-    """The input of an agent that reads its arguments as JSON: the calling model wrote null for each default."""
+    """Build the input of an agent that reads its arguments as JSON, with defaults where the model wrote null."""
     return arguments.model_dump_json(by_alias=True)
 
 

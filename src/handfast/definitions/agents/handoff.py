@@ -1,4 +1,4 @@
-"""Handoffs: one agent gives the conversation to another."""
+"""Handoffs: an agent gives the conversation to another agent."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ __all__ = ["Handoff", "HandoffFilter", "HandoffHistory", "OnHandoff", "handoff",
 
 @dataclass(frozen=True, slots=True)
 class HandoffHistory:
-    """What a handoff's filter is given.
+    """The conversation at a handoff, for ``handoff(filter=…)``.
 
     Attributes:
         items: The conversation so far, as the Responses API takes it; the handoff itself and its output come last.
-        by: The agent that hands over.
-        to: The agent that goes on.
+        by: Name of the agent that hands over.
+        to: Name of the agent that takes over.
     """
 
     items: Sequence[JsonObject]
@@ -53,20 +53,20 @@ OnHandoff: TypeAlias = Callable[..., Any]
 
 
 class NoInput(BaseModel):
-    """The parameters of a handoff without input."""
+    """Parameters of a handoff without input."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Handoff(Offered):
-    """The way from one agent to another, offered to a model as a call. Made by `handoff`.
+    """A handoff to one agent, offered to a model as a call. Made by `handoff`.
 
     Attributes:
-        to: Name of the agent that goes on.
+        to: Name of the agent that takes over.
         target: That agent, where it was given as an object.
-        takes_input: Whether the model says something along.
-        filter: Says what the next agent sees; None: everything.
+        takes_input: True where the call has arguments.
+        filter: Function that selects the items which the next agent reads; None: all.
         on_handoff: Called once when the handoff takes place.
     """
 
@@ -88,13 +88,13 @@ def handoff(
     approval: ApprovalRule = False,
     enabled: EnabledRule = True,
 ) -> Handoff:
-    """Define a handoff, for ``Agent(handoffs=[…])``; an agent or its name there is the same without options.
+    """Define a handoff with options, for ``Agent(handoffs=[…])``, which also takes an agent or its name.
 
     Args:
-        agent: Who goes on, or its name: agents may hand over to each other in circles.
+        agent: The agent that takes over, or its name: agents may hand over to each other in circles.
         name: For the model; ``transfer_to_<agent>`` by default.
         description: When the model should use it; the agent's own description by default.
-        input: pydantic model of what the model says along: to `on_handoff`, to approvers, and in the conversation.
+        input: pydantic model of arguments that the model writes: `on_handoff` gets them, approvers see them.
         filter: A function of run context and `HandoffHistory`; the items that it returns are all that the next agent
             sees. Calls without output, and outputs without call, are left out of them.
         on_handoff: A function of run context (and input, where there is one), called once when the handoff takes
@@ -136,5 +136,5 @@ def handoff(
 
 
 def messages_only(_context: RunContext[Any], history: HandoffHistory) -> list[JsonObject]:
-    """A filter: the next agent sees what was said, and none of the calls."""
+    """Keep messages only: a filter by which the next agent reads no calls and outputs."""
     return [item for item in history.items if item.get("type", "message") == "message"]

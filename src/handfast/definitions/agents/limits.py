@@ -1,4 +1,4 @@
-"""Turns, tokens and time that an agent may spend, and what a run ends with where the model gave no answer."""
+"""Limits of an agent, and the functions that answer where its model does not."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class MaxTurns:
-    """A run has used its turns without an answer: what `Agent.on_max_turns` is told.
+    """A run that used all its turns without an answer, for ``Agent(on_max_turns=…)``.
 
     Attributes:
-        max_turns: How many there were, granted ones included.
+        max_turns: Number of turns, granted ones included.
     """
 
     max_turns: int
@@ -34,10 +34,10 @@ class MaxTurns:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The model declined to answer: what `Agent.on_refusal` is told.
+    """A refusal of the model to answer, for ``Agent(on_refusal=…)``.
 
     Attributes:
-        text: What it said.
+        text: Text of the refusal.
     """
 
     text: str
@@ -48,7 +48,7 @@ OnRefusal: TypeAlias = Callable[[RunContext[Any], Refusal], Any | Awaitable[Any]
 
 
 MOST_OPEN_REQUESTS: Final = 500
-"""What a run's memo, which lists them without a worker, has room for: the server refuses one above 2 MB."""
+"""Room in a run's memo, which lists them without a worker: the server refuses a memo above 2 MB."""
 
 
 def check_limits(

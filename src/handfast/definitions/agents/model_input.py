@@ -1,4 +1,4 @@
-"""What a model is sent beside settings and tools: a prompt template of the provider's, and a last look at the input."""
+"""Prompt templates that the provider keeps, and the filter over the input of each model call."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEMPLATE_FIELDS: Final = ("id", "version", "variables")
 
 @dataclass(frozen=True, slots=True)
 class ModelInput:
-    """What one model call is about to send: given to ``Agent(input_filter=…)``, which returns another one.
+    """Input of one model call, for ``Agent(input_filter=…)``, which returns the one that is sent.
 
     Attributes:
         items: The conversation, as the Responses API takes it; yours to change.

@@ -1,4 +1,4 @@
-"""When a call needs a person's yes, and whose."""
+"""Approvals: rules by which a call waits for a person, and the people who may decide."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ OnEdit: TypeAlias = Literal["ask_again", "accept"]
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A call waits for a person.
+    """Terms under which a person is asked about a call, for ``approval=`` and as the answer of an approval rule.
 
     Names are *claimed*: they are compared, not verified, so these rules stop mistakes and not attackers.
 
     Attributes:
-        deadline: How long the request stays open, or until when (a datetime with an offset); None is for ever. At most
-            ten years.
-        on_deadline: What an unanswered request becomes: a rejection, an approval, or a failed run.
-        reason: Why a person is asked, shown with the request.
-        approvers: Who may decide: people by name, groups as ``group:finance`` (looked up when a decision comes in, see
+        deadline: Time that the request stays open, or the end of it (a datetime with an offset); None is for ever. At
+            most ten years.
+        on_deadline: Outcome of an unanswered request: a rejection, an approval, or a failed run.
+        reason: Shown with the request.
+        approvers: People by name, groups as ``group:finance`` (looked up when a decision comes in, see
             ``HandfastPlugin(groups=…)``). Empty: anybody. At most 20.
-        quorum: How many different people have to approve.
-        exclude_requester: Whoever asked for the run, or edited the arguments, may not decide.
+        quorum: Number of different people who have to approve.
+        exclude_requester: The person who asked for the run, or edited the arguments, may not decide.
         veto: One rejection closes the request; else rejections need the quorum too.
-        on_edit: What an approval with other arguments does: ``"accept"`` runs them, ``"ask_again"`` opens a new request
+        on_edit: Effect of an approval with other arguments: ``"accept"`` runs them, ``"ask_again"`` opens a new request
             for them. None: ask again where there is a quorum or more than one approver, else accept.
-        remind: How long after it opened the request is brought to mind again (see ``HandfastPlugin(notify=…)``), while
-            nobody has decided it. At most 10 times.
-        escalate: Who may decide too when nobody has for so long: at most 5 steps, and 20 approvers in all.
+        remind: Times after the opening at which people are told again (see ``HandfastPlugin(notify=…)``) of a request
+            that is still open. At most 10.
+        escalate: Further approvers after a time without a decision: at most 5 steps, and 20 approvers in all.
     """
 
     deadline: timedelta | datetime | None = None
@@ -71,14 +71,14 @@ class Approval:
 
     @property
     def asks_again(self) -> bool:
-        """Whether an approval with other arguments opens a new request for them."""
+        """True where an approval with other arguments opens a new request for them."""
         if self.on_edit is not None:
             return self.on_edit == "ask_again"
         return self.quorum > 1 or len(self.all_approvers) > 1
 
     @property
     def all_approvers(self) -> tuple[str, ...]:
-        """Who may decide, or may after an escalation."""
+        """Approvers, those of escalations included."""
         return tuple(dict.fromkeys((*self.approvers, *(name for step in self.escalate for name in step.approvers))))
 
     def _check_steps(self) -> None:
@@ -115,7 +115,7 @@ Groups: TypeAlias = Mapping[str, Collection[str]] | Callable[[str], Iterable[str
 
 
 def check_groups(groups: Groups | None) -> None:
-    """Check what a plugin was given as its groups.
+    """Check ``HandfastPlugin(groups=…)``.
 
     Raises:
         DefinitionError: It is no mapping of names to members, and no function of one name.
@@ -139,15 +139,15 @@ def check_groups(groups: Groups | None) -> None:
 
 
 def check_asked_groups(subject: str, asking: object, groups: Groups | None) -> None:
-    """Check that the groups which *asking* names can be looked up; what a function answers is not known here.
+    """Check that the groups which *asking* names can be looked up; answers of a function are not known here.
 
     Args:
-        subject: What asks.
-        asking: An `Approval`, or whatever else has `approvers`.
-        groups: The plugin's.
+        subject: For the error: the tool.
+        asking: An `Approval`, an `Ask`, or another value, which names no groups.
+        groups: The plugin's option.
 
     Raises:
-        DefinitionError: Nobody could decide.
+        DefinitionError: A group has no members, so nobody could decide.
     """
     approvers = getattr(asking, "all_approvers", None)
     if not isinstance(approvers, tuple) or callable(groups):

@@ -1,4 +1,4 @@
-"""What happens to a request that nobody decides: when people are reminded, and who may decide from when on."""
+"""Deadlines, reminders and escalations of a request that nobody decides."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ MOST_ESCALATIONS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Escalation:
-    """One step of an `Approval`: from then on these may decide too.
+    """One step of ``Approval(escalate=…)``: after a while, further people may decide.
 
     Attributes:
-        after: How long after the request opened. At most ten years.
-        approvers: Who is added to those who could decide before: people by name, groups as ``group:managers``. Nobody
-            loses the right to decide.
+        after: Time after the request opened. At most ten years.
+        approvers: People by name, groups as ``group:managers``, who may decide too from then on. Nobody loses the right
+            to decide.
     """
 
     after: timedelta
@@ -41,7 +41,7 @@ class Escalation:
 
 
 def check_after(subject: str, name: str, after: object) -> None:
-    """Check a time that is counted from the moment at which a request opens.
+    """Check a time that counts from the opening of a request.
 
     Raises:
         DefinitionError: It is no timedelta, not positive, or more than ten years.
@@ -54,7 +54,7 @@ def check_after(subject: str, name: str, after: object) -> None:
 
 
 def checked_deadline(subject: str, deadline: object) -> timedelta | datetime | None:
-    """A deadline as it is kept: a time of day in UTC, whatever offset it came with.
+    """Return a deadline as it is kept: a datetime in UTC, whatever its offset was.
 
     Raises:
         DefinitionError: A time without an offset, or more than ten years from now; or no deadline at all.
@@ -83,10 +83,10 @@ def checked_deadline(subject: str, deadline: object) -> timedelta | datetime | N
 
 
 def checked_reminders(subject: str, given: object) -> tuple[timedelta, ...]:
-    """Reminders in their order.
+    """Return reminders in their order.
 
     Raises:
-        DefinitionError: One of them cannot be, or two are the same.
+        DefinitionError: One is no positive timedelta, or two are the same.
     """
     times: list[timedelta] = listed(subject, "remind", given, "timedeltas")
     if len(times) > MOST_REMINDERS:
@@ -97,10 +97,10 @@ def checked_reminders(subject: str, given: object) -> tuple[timedelta, ...]:
 
 
 def checked_escalations(subject: str, given: object) -> tuple[Escalation, ...]:
-    """Escalations in their order.
+    """Return escalations in their order.
 
     Raises:
-        DefinitionError: One of them is none, or two are at the same time.
+        DefinitionError: One is no `Escalation`, or two are at the same time.
     """
     steps: list[Escalation] = listed(subject, "escalate", given, "Escalation")
     if len(steps) > MOST_ESCALATIONS:
@@ -122,7 +122,7 @@ def check_before(subject: str, deadline: timedelta | datetime | None, name: str,
 
 
 def checked_approvers(subject: str, given: object) -> tuple[str, ...]:
-    """Approvers, each once.
+    """Return approvers, each once.
 
     Raises:
         DefinitionError: They are too many, or no names.

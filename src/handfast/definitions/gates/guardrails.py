@@ -1,4 +1,4 @@
-"""What a guardrail may say: go on, put something else in its place, or end the run."""
+"""Guardrails of an agent, and their verdicts: allow, replace, or end the run."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ REASON_CHARACTERS: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """Nothing is wrong: go on. A guardrail that returns None says the same.
+    """Verdict: go on. A guardrail that returns None says the same.
 
     Attributes:
-        info: What was found, kept in the run's result: anything that pydantic can turn into JSON.
+        info: Finding that the run's result keeps: anything that pydantic can turn into JSON.
     """
 
     info: Any = None
@@ -41,11 +41,11 @@ class Allow:
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Go on with something else than what was checked.
+    """Verdict: go on with another value in place of the checked one.
 
     Attributes:
-        value: What stands in its place: a text, or what the place takes otherwise (a tool's output: any JSON).
-        info: What was found, kept in the run's result: anything that pydantic can turn into JSON.
+        value: The replacement: a text, or for a tool's output any JSON.
+        info: Finding that the run's result keeps: anything that pydantic can turn into JSON.
     """
 
     value: Any
@@ -54,11 +54,11 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """End the run, with the failure type ``GuardrailTripped``.
+    """Verdict: end the run, with the failure type ``GuardrailTripped``.
 
     Attributes:
-        reason: Why, in the failure's message; cut after 2,000 characters.
-        info: What was found, kept in the run's result: anything that pydantic can turn into JSON.
+        reason: Part of the failure's message; cut after 2,000 characters.
+        info: Finding that the run's result keeps: anything that pydantic can turn into JSON.
     """
 
     reason: str
@@ -71,18 +71,18 @@ class Fail:
 
 
 GuardrailVerdict: TypeAlias = Allow | Replace | Fail | None
-"""What a guardrail function returns; None is `Allow`."""
+"""Return value of a guardrail function; None is `Allow`."""
 
 GuardrailFunction: TypeAlias = Callable[[RunContext[Any], Any], GuardrailVerdict | Awaitable[GuardrailVerdict]]
-"""A function of the run context and of what is to be checked, sync or async."""
+"""A function of the run context and the checked value, sync or async."""
 
 
 @dataclass(frozen=True)
 class InputGuardrail:
-    """Looks at what an agent is given: a list of items as the Responses API takes them. Once per run.
+    """Check of an agent's input, a list of items as the Responses API takes them, once per run.
 
     Attributes:
-        function: Of run context and items.
+        function: A function of run context and items.
         parallel: Run beside the first model call; what has an effect waits for it, and a `Fail` stops everything.
             False runs it before the model is called, and lets it replace the input with a text or other items.
         name: As it stands in the run's result; the function's name by default.
@@ -99,10 +99,10 @@ class InputGuardrail:
 
 @dataclass(frozen=True)
 class OutputGuardrail:
-    """Looks at an agent's final output: its text, or its `output_type`. May replace it.
+    """Check of an agent's final output: its text, or its `output_type`. May replace it.
 
     Attributes:
-        function: Of run context and output.
+        function: A function of run context and output.
         name: As it stands in the run's result; the function's name by default.
     """
 
@@ -114,7 +114,7 @@ class OutputGuardrail:
 
 
 def guardrails_of(kind: type[InputGuardrail] | type[OutputGuardrail], given: object, subject: str) -> tuple[Any, ...]:
-    """Wrap plain functions; every name is unique.
+    """Return guardrails as a tuple, with plain functions wrapped.
 
     Raises:
         DefinitionError: For *subject*: something is no guardrail, or two have one name.

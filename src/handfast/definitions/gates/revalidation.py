@@ -1,4 +1,4 @@
-"""What is asked between an approval and its effect: whether the world is still the one that was approved."""
+"""Revalidation: a check right before an approved call runs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ __all__ = ["Changed", "Revalidate", "checked_revalidate"]
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The answer of a tool's `revalidate` where an approval no longer holds: a person is asked anew, and shown this.
+    """Answer of ``tool(revalidate=…)`` where an approval no longer holds: a person is asked anew, and shown this.
 
     Attributes:
-        why: What has changed, in a sentence.
-        before: What was true when it was approved; anything that can be JSON. `now` likewise.
+        why: The change, in a sentence.
+        before: The value when the call was approved; anything that pydantic can turn into JSON.
+        now: The value by now; likewise.
     """
 
     why: str
@@ -36,7 +37,7 @@ Revalidate: TypeAlias = Callable[[ToolContext[Any], Any], Changed | str | Awaita
 
 
 def checked_revalidate(subject: str, revalidate: object, approval: object) -> Revalidate | None:
-    """Return the revalidate option.
+    """Check the revalidate option and return it.
 
     Raises:
         DefinitionError: It has the wrong signature, or nobody is ever asked for an approval.

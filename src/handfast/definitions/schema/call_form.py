@@ -1,4 +1,4 @@
-"""How a function takes its values: by position, by keyword, as ``*args`` or as ``**kwargs``."""
+"""The way in which a function takes its values: by position, by keyword, as ``*args`` or ``**kwargs``."""
 
 from __future__ import annotations
 

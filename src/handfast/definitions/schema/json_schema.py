@@ -52,7 +52,7 @@ _DEFINITIONS: Final = "#/$defs/"
 
 
 class _NotStrictError(Exception):
-    """The schema says something that strict mode cannot."""
+    """The schema has a keyword or a type that strict mode lacks."""
 
 
 class _QuietJsonSchema(GenerateJsonSchema):
@@ -91,7 +91,7 @@ def drop_titles(schema: JsonObject) -> JsonObject:
 
 
 def has_defaults_without_null(schema: JsonObject) -> bool:
-    """Whether some property, at any depth, may be left out and takes no null: strict form would turn it into one."""
+    """Look for a property, at any depth, that may be left out and takes no null: strict form would ask for a null."""
     parts: list[Any] = [schema]
     while parts:
         part = parts.pop()
@@ -109,7 +109,7 @@ def has_defaults_without_null(schema: JsonObject) -> bool:
 
 
 def takes_digits(schema: JsonObject) -> bool:
-    """Whether some part of *schema* takes numbers and texts alike, as ``Decimal`` does: there every digit counts."""
+    """Look for a part of *schema* that takes numbers and texts alike, as ``Decimal`` does: there every digit counts."""
     parts: list[Any] = [schema]
     while parts:
         part = parts.pop()
@@ -225,7 +225,7 @@ def options_of(schema: JsonObject, root: JsonObject) -> list[JsonObject]:
 
 
 def nullable(schema: JsonObject, root: JsonObject) -> bool:
-    """Whether null is a value of *schema* itself."""
+    """Tell whether *schema* itself takes null."""
     return any(_takes_null(option) for option in options_of(schema, root))
 
 
@@ -237,6 +237,6 @@ def _takes_null(schema: JsonObject) -> bool:
 
 
 def _is_tag(schema: JsonObject, root: JsonObject) -> bool:
-    """Whether only one value is possible, and that is the default: strict form can just ask for it."""
+    """Tell whether the default is the only value: strict form can just ask for it."""
     only = resolved(schema, root).get("const", ...)
     return only is not ... and schema.get("default") == only

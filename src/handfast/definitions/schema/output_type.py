@@ -1,4 +1,4 @@
-"""What type a run's final answer has: its schema for the model, and how its text is read."""
+"""The type of a run's final answer: its schema for the model, and the reader of the answer's text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from handfast.payloads.runs import RunResult
 __all__ = ["OutputType", "built", "output_type_of", "typed_result", "unwrapped"]
 
 WRAPPER: Final = "response"
-"""The one property of the object around an answer that is none itself: the API takes objects only."""
+"""The one property of the object around an answer that is no object: the API takes objects only."""
 _UNBUILDABLE: Final = (
     PydanticUserError,
     PydanticUndefinedAnnotation,
@@ -37,10 +37,10 @@ _UNBUILDABLE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class OutputType:
-    """A type that pydantic can build, as the shape of an answer.
+    """A type that pydantic can build, as the format of an answer.
 
     Attributes:
-        name: As the API takes it: letters, digits, ``_`` and ``-``.
+        name: Name for the API: letters, digits, ``_`` and ``-``.
         schema: pydantic's own JSON schema of the type.
         wrapped: The model answers with an object around the value, as the type itself is no object.
     """
@@ -51,7 +51,7 @@ class OutputType:
     adapter: TypeAdapter[Any]
 
     def text_format(self) -> JsonObject:
-        """The ``text.format`` of a Responses request, in strict form where the type allows it."""
+        """Return the ``text.format`` of a Responses request, in strict form where the type allows it."""
         schema = _wrap(self.schema) if self.wrapped else self.schema
         strict = strict_schema(schema)
         return {
@@ -62,7 +62,7 @@ class OutputType:
         }
 
     def settings(self, given: Mapping[str, Any], subject: str) -> JsonObject:
-        """Settings of a request that asks for this type.
+        """Return the settings of a request that asks for this type.
 
         Raises:
             DefinitionError: For *subject*: *given* names another format.

@@ -36,7 +36,7 @@ _ENTRY: Final = re.compile(r"(?P<name>\w+)\s*(\(.*?\))?\s*:\s*(?P<text>.*)")
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a tool needs to know about its function.
+    """A function's signature, as a tool uses it.
 
     Attributes:
         schema: pydantic's own schema of the model, not yet in strict form.

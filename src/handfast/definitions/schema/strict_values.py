@@ -47,7 +47,7 @@ def from_strict(value: JsonValue, schema: JsonObject) -> Any:
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Fit:
-    """How far a value is from a schema; the smaller, the better.
+    """Distance of a value from a schema; the smaller, the better.
 
     Attributes:
         problems: Places that pydantic would refuse, by weight.

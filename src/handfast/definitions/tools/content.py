@@ -1,4 +1,4 @@
-"""Images, files and texts that a tool returns for the model to look at."""
+"""Images, files and texts as parts of a tool's output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Detail", "File", "Image", "Text", "parts_of"]
 Detail: TypeAlias = Literal["low", "high", "auto", "original"]
 
 IMAGE_TYPES: Final = ("image/png", "image/jpeg", "image/webp", "image/gif")
-"""What the Responses API takes as an image."""
+"""Media types that the Responses API takes as an image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +23,11 @@ class Image:
     """An image as part of a tool's output: exactly one of *url*, *data* and *file_id*.
 
     Attributes:
-        url: Where the model's provider finds it.
+        url: Address at which the model's provider finds it.
         data: The image itself; it enters the run's history, so a tool's parts may take 256 KiB together.
-        file_id: Of a file that was uploaded to the provider.
-        media_type: Of *data*: ``image/png``, ``image/jpeg``, ``image/webp`` or ``image/gif``.
-        detail: How closely the model looks.
+        file_id: Id of a file that was uploaded to the provider.
+        media_type: Type of *data*: ``image/png``, ``image/jpeg``, ``image/webp`` or ``image/gif``.
+        detail: Resolution at which the model reads it.
     """
 
     url: str | None = None
@@ -42,7 +42,7 @@ class Image:
         check_choice("Image", "detail", self.detail, get_args(Detail))
 
     def part(self) -> JsonObject:
-        """The content part of the Responses API."""
+        """Return the content part of the Responses API."""
         if self.file_id is not None:
             return {"type": "input_image", "file_id": scrub(self.file_id), "detail": self.detail}
         url = _data_url(self.media_type, self.data) if self.data is not None else scrub(self.url or "")
@@ -54,11 +54,11 @@ class File:
     """A file as part of a tool's output: exactly one of *url*, *data* and *file_id*.
 
     Attributes:
-        url: Where the model's provider finds it.
+        url: Address at which the model's provider finds it.
         data: The file itself; it enters the run's history, so a tool's parts may take 256 KiB together.
-        file_id: Of a file that was uploaded to the provider.
+        file_id: Id of a file that was uploaded to the provider.
         filename: Needed with *data*.
-        media_type: Of *data*.
+        media_type: Type of *data*.
     """
 
     url: str | None = None
@@ -77,7 +77,7 @@ class File:
             raise DefinitionError("File", f"media_type must be like application/pdf, not {a_kind(self.media_type)}")
 
     def part(self) -> JsonObject:
-        """The content part of the Responses API."""
+        """Return the content part of the Responses API."""
         if self.file_id is not None:
             return {"type": "input_file", "file_id": scrub(self.file_id)}
         named: JsonObject = {} if self.filename is None else {"filename": scrub(self.filename)}
@@ -96,12 +96,12 @@ class Text:
         check_text("Text", "text", self.text)
 
     def part(self) -> JsonObject:
-        """The content part of the Responses API."""
+        """Return the content part of the Responses API."""
         return {"type": "input_text", "text": scrub(self.text)}
 
 
 def parts_of(value: object) -> list[JsonValue] | None:
-    """The content parts that *value* stands for: one of them, or a list of them and of strings; None for anything else.
+    """Return *value*, a part or a list of parts and strings, as content parts; None for anything else.
 
     A list of nothing but strings is a list, not content.
     """

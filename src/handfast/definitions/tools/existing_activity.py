@@ -1,4 +1,4 @@
-"""Activities that exist already, on any task queue and in any language, as tools."""
+"""Tools made of activities that exist already, on any task queue and in any language."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ PLACEHOLDER_KEY: Final = "hf_" + "0" * 40
 
 
 _DESCRIBED: Final = {"title": "", "description": "", "default": ""}
-"""What a schema may say of a field beside its type."""
+"""Keywords that a schema may have beside a field's type."""
 
 
 class _NoArguments(BaseModel):
-    """What an activity without parameters takes."""
+    """Arguments of an activity without parameters."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActivityTool(Offered):
-    """An activity as a tool. Made by `activity_tool`; the worker that runs it need not know of Handfast.
+    """A tool that runs an existing activity. Made by `activity_tool`; the activity's worker need not know of Handfast.
 
     Attributes:
         activity: Type of the activity.
-        task_queue: Where it is scheduled; None is the run's own.
-        takes_argument: Whether it gets one argument, the arguments object; else none.
+        task_queue: Queue of its workers; None is the run's own.
+        takes_argument: True: it gets the arguments object; False: nothing.
         key_field: Field of the argument that the run fills with the call's idempotency key.
-        output_schema: What the model is told of the result.
+        output_schema: Schema of the result, for the model.
     """
 
     activity: str
@@ -72,7 +72,7 @@ class ActivityTool(Offered):
         return {**super().definition(), **described}
 
     def validate(self, arguments: JsonObject) -> BaseModel:
-        """See base class. What fits is sent as it is: no null stands for a default here, and nothing is left out.
+        """See base class. Arguments that fit are sent as they are: no null stands for a default here.
 
         Raises:
             ArgumentsInvalidError: As the base class; also for the field that the run fills, and for unknown fields.
@@ -115,15 +115,15 @@ def activity_tool(
         input: pydantic model of the activity's argument; None for an activity without one.
         output: pydantic model of its result, which is described to the model, and not checked.
         activity: Type of the activity; *name* by default.
-        task_queue: Where its workers poll; the run's own by default.
+        task_queue: Queue that its workers poll; the run's own by default.
         effect: As `handfast.tool`.
         approval: As `handfast.tool`; a rule gets the arguments as *input*.
         enabled: As `handfast.tool`.
-        description: What the activity does, for the model.
-        timeout: For one attempt.
+        description: Purpose of the activity, for the model.
+        timeout: Longest time for one attempt.
         heartbeat_timeout: Only for an activity that heartbeats. Without it, the activity cannot hear of a cancel: the
             run does not wait for it, and the call is in doubt.
-        start_within: How long to wait for a worker to take it, before a person is asked.
+        start_within: Time to wait for a worker to take it, before a person is asked.
         on_error: As `handfast.tool`.
         on_unknown: As `handfast.tool`.
         key_field: Field of *input*, a plain string, that the run fills with the call's idempotency key; the model

@@ -63,14 +63,14 @@ LONGEST_WIRE_NAME: Final = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Tool(Offered, Generic[P, R]):
-    """A function with all that a model, an approver and the runtime need to know of it. Made by `tool`.
+    """A function that a model may call, with its options. Made by `tool`.
 
     Two tools are equal when they wrap the same function with the same options. Called like its function.
 
     Attributes:
         function: The wrapped function.
-        task_queue: Where its activity is scheduled; None is the run's own.
-        form: How the function takes its values.
+        task_queue: Queue of its activity; None is the run's own.
+        form: The way in which the function takes its values.
         context_type: The C of ``ToolContext[C]``, None where there is none.
         secrets: Parameters that the worker fills in.
 
@@ -107,8 +107,7 @@ class Tool(Offered, Generic[P, R]):
 
     @property
     def needs_context(self) -> bool:
-        """Whether anything of it wants a `ToolContext`: the function, a guardrail, `on_cancel`, `revalidate`, or
-        `on_error`."""
+        """True where the function, a guardrail, `on_cancel`, `revalidate` or `on_error` takes a `ToolContext`."""
         guarded = self.input_guardrails or self.output_guardrails
         asked = guarded or self.on_cancel or self.revalidate
         return bool(self.form.context is not None or asked or callable(self.on_error))
@@ -119,10 +118,10 @@ class Tool(Offered, Generic[P, R]):
         return self.function.__name__
 
     def unknown_policy(self, gated: bool) -> UnknownPolicy:
-        """Return what follows when it is unknown whether a call took effect.
+        """Return the policy for a call with an unknown outcome.
 
         Args:
-            gated: Whether a person was asked before the call.
+            gated: A person was asked before the call.
         """
         return policy_of(self.on_unknown) or ("ask" if gated else "tell_model")
 
@@ -193,16 +192,16 @@ def tool(
         approval: True or an `Approval`: ask a person always. A function of run context and arguments: ask it.
         name: For the model, and part of the activity's type; the function's name by default.
         description: In place of the docstring's.
-        on_unknown: What follows when a call may or may not have taken effect; an `Ask` says how long a person is asked,
-            and who. None: ask a person where the call was gated, else tell the model.
-        timeout: For one attempt, from the start of the body.
-        on_error: Whether an exception becomes text for the model or fails the run; or a function of `ToolContext` and
-            exception that says what the model reads.
+        on_unknown: Policy for a call with an unknown outcome; an `Ask` adds terms. None: ask a person where the call
+            was gated, else tell the model.
+        timeout: Longest time for one attempt, from the start of the body.
+        on_error: ``"tell_model"``: an exception becomes text for the model. ``"fail"``: it fails the run. A function of
+            `ToolContext` and exception returns the text.
         idempotency_key: A function of run context and arguments, where the business has a better key.
-        task_queue: Where workers poll that have what the tool needs; the run's own by default.
-        retry: For ``"read_only"`` and ``"idempotent"``: how often, with which pauses, and after which exceptions.
-        enabled: Whether the model is offered the tool: a bool, or a function of the run context, asked before each
-            model call. A rule that raises leaves the tool out.
+        task_queue: Queue of the workers that have what the tool needs; the run's own by default.
+        retry: For ``"read_only"`` and ``"idempotent"``: attempts, pauses, and the exceptions that are tried again.
+        enabled: False leaves the tool out of what the model is offered. A function of the run context is asked before
+            each model call; where it raises, the tool is left out.
         on_cancel: A function of the tool context, called when a call that runs is told to stop.
         input_guardrails: Functions of tool context and arguments, or `ToolInputGuardrail`; asked in their order when
             the call is about to run.

@@ -1,4 +1,4 @@
-"""Tools that the model's provider runs itself: they go into the request as they are, and their items come back."""
+"""Tools that the model's provider runs itself: sent as they are; their items come back in the reply."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class HostedTool:
     Attributes:
         kind: The tool's type in a Responses request.
         options: Its other fields; they may hold secrets, and are never recorded.
-        include: What the reply is to hold beside, as the API's ``include`` names it.
+        include: Further contents of a reply, as the API's ``include`` names them.
     """
 
     kind: str
@@ -58,8 +58,8 @@ class HostedMcp(HostedTool):
     """An MCP server that the provider calls. Made by `hosted_mcp`.
 
     Attributes:
-        server_label: Names the server in requests and items.
-        approval: What answers when the provider asks whether it may call the server.
+        server_label: Name of the server in requests and items.
+        approval: Rule that answers when the provider asks whether it may call the server.
     """
 
     server_label: str
@@ -68,7 +68,7 @@ class HostedMcp(HostedTool):
 
 @dataclass(frozen=True, slots=True)
 class McpCall:
-    """A call of a hosted MCP server, as an approval rule is asked about it.
+    """A call of a hosted MCP server, for an approval rule.
 
     Attributes:
         server_label: The server.
@@ -99,7 +99,7 @@ def file_search(vector_store_ids: Sequence[str], *, results: bool = False, **opt
     """Let the provider search files that it stores.
 
     Args:
-        vector_store_ids: Where to search; at least one.
+        vector_store_ids: Ids of the stores to search; at least one.
         results: The ``file_search_call`` items of a run hold what was found.
         options: Further fields of the API's tool: ``max_num_results``, ``filters``, ``ranking_options``.
 
@@ -165,13 +165,13 @@ def hosted_mcp(
 
     Args:
         server_label: Names the server, as an agent is named; unique within an agent.
-        server_url: Where it is. This or *connector_id*.
+        server_url: Address of the server. This or *connector_id*.
         connector_id: One of the provider's own connectors.
-        approval: What answers when the provider asks before a call: True and `Approval` a person; False yes; a rule
-            gets the run context and a `McpCall`.
-        require_approval: Before which calls the provider asks, as the API takes it: ``"always"``, ``"never"`` or a
+        approval: Answer to the provider's question before a call: True and `Approval` ask a person; False says yes; a
+            rule gets the run context and a `McpCall`.
+        require_approval: Calls before which the provider asks, as the API takes it: ``"always"``, ``"never"`` or a
             filter. By default always, and never where *approval* is False.
-        allowed_tools: Which of the server's tools the model may use, as the API takes it.
+        allowed_tools: Names of the server's tools that the model may use, as the API takes it.
         headers: Sent to the server with every call. Like *authorization* in the model's request alone, never recorded.
         authorization: An access token for the server.
         options: Further fields of the API's tool.
@@ -225,7 +225,7 @@ def hosted_from(subject: str, given: Mapping[str, Any]) -> HostedTool:
 def split_hosted(
     subject: str, tools: Sequence[Offered | HostedTool | Mapping[str, Any] | Callable[..., Any]]
 ) -> tuple[list[Offered | Callable[..., Any]], tuple[HostedTool, ...]]:
-    """Tell what the provider runs from what is run here.
+    """Separate tools that the provider runs from those that are run here.
 
     Raises:
         DefinitionError: Two servers have one label, or a dict is no tool.

@@ -1,4 +1,4 @@
-"""What a model is offered to call: a name, a description, and a schema that its arguments must satisfy."""
+"""The base of everything that a model may call: name, description, and the schema of its arguments."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from handfast.payloads.json_profile import JsonObject, check_json, parse_json
 __all__ = ["NAME_PATTERN", "Offered", "check_approval", "check_name", "check_turns", "offered_schema", "schema_of"]
 
 NAME_PATTERN: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-"""What the Responses API takes as the name of a function; agents follow it too."""
+"""Names that the Responses API takes for a function; names of agents follow it too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +32,11 @@ class Offered:
 
     Attributes:
         name: As the model calls it; unique among what one agent offers.
-        approval: Whether a call waits for a person.
-        enabled: Whether the model is offered it; a rule is asked before each model call.
+        approval: Rule by which a call waits for a person.
+        enabled: False leaves it out of what the model is offered; a rule is asked before each model call.
         arguments_model: pydantic model with one attribute per parameter.
         parameters: JSON schema of the arguments, in strict form where `strict` is True.
-        strict: Whether the schema could be expressed in strict form; free-form dicts cannot.
+        strict: True where the schema could be expressed in strict form; free-form dicts cannot.
         call_type: Kind of item with which the model calls it.
     """
 
@@ -53,7 +53,7 @@ class Offered:
 
     @property
     def may_be_gated(self) -> bool:
-        """Whether a call may have to wait for a person; a rule decides for each call."""
+        """True where a call may have to wait for a person; a rule decides for each call."""
         return self.approval is not False
 
     def definition(self) -> JsonObject:
@@ -104,7 +104,7 @@ class Offered:
 
 
 def check_name(subject: str, name: object) -> None:
-    """Refuse a name that the API would not take.
+    """Check a name as the API takes it.
 
     Raises:
         DefinitionError: For *subject*.
@@ -114,7 +114,7 @@ def check_name(subject: str, name: object) -> None:
 
 
 def check_turns(subject: str, max_turns: object) -> None:
-    """Refuse what is no limit of turns.
+    """Check a limit of turns.
 
     Raises:
         DefinitionError: For *subject*.
@@ -123,7 +123,7 @@ def check_turns(subject: str, max_turns: object) -> None:
 
 
 def check_approval(subject: str, approval: object) -> None:
-    """Refuse what is no approval rule.
+    """Check an approval option.
 
     Raises:
         DefinitionError: For *subject*.
@@ -152,7 +152,7 @@ def schema_of(model: type[BaseModel], subject: str, option: str) -> JsonObject:
 
 
 def offered_schema(model: type[BaseModel], schema: JsonObject) -> dict[str, Any]:
-    """The fields of `Offered` that follow from an arguments model and pydantic's own schema of it."""
+    """Return the fields of `Offered` that follow from an arguments model and pydantic's own schema of it."""
     strict = strict_schema(schema)
     return {
         "arguments_model": model,

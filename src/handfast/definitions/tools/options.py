@@ -1,4 +1,4 @@
-"""What may be said about a tool beside its function: retries, when it is offered, guardrails, how it is cancelled."""
+"""Options of a tool beside its function: retries, enabling, guardrails, cancellation."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ OutputCheck: TypeAlias = Callable[[ToolContext[Any], Any], GuardrailVerdict | Aw
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """How often a `read_only` or `idempotent` tool is tried; pauses double.
+    """Attempts at a call of a `read_only` or `idempotent` tool; pauses double.
 
     Attributes:
-        attempts: At most, the first one included; up to 100.
-        first_pause: Before the second attempt.
-        longest_pause: Between any two.
-        on: Exceptions of the function after which it is tried again. Every other one becomes text for the model, as
+        attempts: Most attempts, the first one included; up to 100.
+        first_pause: Pause before the second attempt.
+        longest_pause: Longest pause between two attempts.
+        on: Exceptions of the function that are tried again. Every other one becomes text for the model, as
             without a `Retry`; an attempt whose worker was lost is always repeated.
     """
 
@@ -60,7 +60,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class ToolInputGuardrail:
-    """Looks at a call's arguments before it runs.
+    """Check of a call's arguments right before it runs.
 
     Attributes:
         function: Given tool context and arguments; answers `Allow` (or None), `Replace` with the output that the model
@@ -77,10 +77,10 @@ class ToolInputGuardrail:
 
 
 def checked_retry(subject: str, retry: object, effect: str) -> Retry | None:
-    """Return the retry option, unless it conflicts.
+    """Check the retry option and return it.
 
     Raises:
-        DefinitionError: It is none, or the tool gets one attempt only.
+        DefinitionError: It is of another kind, or the tool gets one attempt only.
     """
     if retry is None:
         return None
@@ -94,7 +94,7 @@ def checked_retry(subject: str, retry: object, effect: str) -> Retry | None:
 
 
 def checked_enabled(subject: str, enabled: object) -> EnabledRule:
-    """Return the enabled option.
+    """Check the enabled option and return it.
 
     Raises:
         DefinitionError: It is neither a bool nor a function of the run context.
@@ -106,7 +106,7 @@ def checked_enabled(subject: str, enabled: object) -> EnabledRule:
 
 
 def checked_on_cancel(subject: str, on_cancel: object) -> OnCancel | None:
-    """Return the on_cancel option.
+    """Check the on_cancel option and return it.
 
     Raises:
         DefinitionError: It is no function of the tool context.
@@ -118,7 +118,7 @@ def checked_on_cancel(subject: str, on_cancel: object) -> OnCancel | None:
 
 
 def checked_input_guardrails(subject: str, guardrails: object) -> tuple[ToolInputGuardrail, ...]:
-    """Return the input guardrails, functions among them wrapped.
+    """Return input guardrails as a tuple, with plain functions wrapped.
 
     Raises:
         DefinitionError: One of them has the wrong signature.
@@ -134,7 +134,7 @@ def checked_input_guardrails(subject: str, guardrails: object) -> tuple[ToolInpu
 
 
 def checked_output_guardrails(subject: str, guardrails: object) -> tuple[OutputCheck, ...]:
-    """Return the output guardrails.
+    """Return output guardrails as a tuple.
 
     Raises:
         DefinitionError: One of them has the wrong signature.

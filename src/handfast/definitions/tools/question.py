@@ -1,4 +1,4 @@
-"""Questions: a tool with which an agent asks a person, and whose output is the answer."""
+"""Questions: a tool with which an agent asks a person; its output is the answer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FORM_BYTES: Final = 8192
 
 
 class AskPerson(BaseModel):
-    """The arguments of every question."""
+    """Arguments of a call to a question."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -47,14 +47,14 @@ class Question(Offered):
 
     Attributes:
         form: pydantic model that an answer must satisfy; None takes any text.
-        form_schema: Its JSON schema, for whoever shows a form.
+        form_schema: JSON schema of the form, for programs that show one.
     """
 
     form: type[BaseModel] | None
     form_schema: JsonObject | None = field(compare=False, repr=False)
 
     def problem_with(self, answer: JsonValue) -> str | None:
-        """Say what keeps *answer* from being one, field by field; None where nothing does.
+        """Return the problems of *answer*, field by field; None where there are none.
 
         As for a call's arguments, scalars are never coerced, and a null for a field with a default stands for it.
         """
@@ -89,14 +89,14 @@ def question(
 
     Args:
         name: For the model, and shown with the request.
-        description: For the model: when to ask, and whom.
+        description: Purpose, for the model: when to ask, and whom.
         form: A pydantic model: the answer is JSON that satisfies it, and the model reads that JSON. None: any text.
         enabled: As `handfast.tool`: a bool, or a function of the run context, asked before each model call.
-        deadline: How long the request stays open, or until when; None is for ever.
-        on_deadline: What follows without an answer: the model reads that there is none, or the run fails.
-        approvers: Who may answer, as in an `Approval`. Empty: anybody.
-        remind: When it is brought to mind, likewise.
-        escalate: Who may answer too, and when, likewise.
+        deadline: Time that the request stays open, or the end of it; None is for ever.
+        on_deadline: ``"reject"``: without an answer the model reads that there is none. ``"fail"``: the run fails.
+        approvers: People and groups who may answer, as in an `Approval`. Empty: anybody.
+        remind: As in an `Approval`.
+        escalate: As in an `Approval`.
 
     Raises:
         DefinitionError: An option cannot work, or the form's JSON schema has more than 8 KB.

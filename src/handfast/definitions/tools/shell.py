@@ -1,4 +1,4 @@
-"""A tool that runs one command line, in a process group of its own that ends with the call."""
+"""A tool that runs one command line in a process group, which ends with the call."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ TOOL_MARGIN: Final = timedelta(seconds=30)
 
 @dataclass(frozen=True)
 class ShellResult:
-    """How a command ended.
+    """Result of a command.
 
     Attributes:
         exit_code: Negative for a signal; None where it took too long.
         stdout: Text; of a long one the start and the end.
         stderr: Likewise.
-        truncated: Something of the output was left out.
-        timed_out: It took too long and was ended.
+        truncated: A part of the output was left out.
+        timed_out: The command took too long and was ended.
     """
 
     exit_code: int | None
@@ -77,8 +77,8 @@ def shell_tool(
         name: For the model.
         approval: As `handfast.tool`; by default a person is asked each time.
         cwd: Working directory; None is the worker's.
-        timeout: For the command; one that takes longer ends with a result that says so.
-        grace: Between SIGTERM and SIGKILL; at most 45 seconds.
+        timeout: Longest time for the command; one that takes longer ends with a result that says so.
+        grace: Time between SIGTERM and SIGKILL; at most 45 seconds.
         environment: Names of the worker's variables that the command may see, or a mapping of all that it sees; None
             passes on a few without secrets, `PASSED_ON`.
         max_output_bytes: Kept of stdout and of stderr each, at most 256 KiB.
@@ -199,10 +199,10 @@ class _Command:
 
 
 class _Kept(asyncio.Protocol):
-    """Reads a pipe to its end, and keeps the start and the end of what came.
+    """Reader of a pipe that keeps the start and the end of the output.
 
     Attributes:
-        ended: Done when nobody holds the other end any more.
+        ended: Done when no process holds the other end any more.
     """
 
     def __init__(self, limit: int) -> None:
@@ -221,17 +221,16 @@ class _Kept(asyncio.Protocol):
         return writing
 
     def close(self) -> None:
-        """Read no further."""
         if self._transport is not None:
             self._transport.close()
 
     @property
     def truncated(self) -> bool:
-        """Whether something was left out."""
+        """True where a part was left out."""
         return self._left_out > 0
 
     def text(self) -> str:
-        """What was kept; bytes that are no UTF-8 become replacement characters."""
+        """Return the kept bytes as text; those that are no UTF-8 become replacement characters."""
         if not self._left_out:
             return (self._head + self._tail).decode(errors="replace")
         middle = f"\n[{self._left_out:,} bytes left out]\n"

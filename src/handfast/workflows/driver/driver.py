@@ -66,6 +66,7 @@ class Driver:
             turns=frame.turn,
             usage=self._state.usage_of(frame),
             stopped=frame.stop,
+            response_id=frame.response_id,
             guardrails=self._state.guardrails_of(frame),
         )
         if (size := json_size(result.to_wire())) > RESULT_BYTES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from temporalio import workflow
 
 from handfast.payloads.evaluation import Evaluated, FilterHistory, TellHandoff
+from handfast.payloads.model_call import ToldHooks
 from handfast.workflows.driver.call_questions import about
 from handfast.workflows.driver.endings import CallEndings
 from handfast.workflows.frame.frame import Call, Failure, Frame, HandedOver
@@ -61,6 +62,7 @@ class Handoffs:
             return
         frame.agent = handoff.agent
         frame.agent_path = [*frame.agent_path[:-1], handoff.agent]
+        frame.untold.append(ToldHooks(what="started", by=handoff.by))
         if handoff.filtered:
             frame.phase = "filter"
         else:

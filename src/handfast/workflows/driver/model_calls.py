@@ -54,6 +54,7 @@ class ModelTurns:
             stream=True if frame.stream else None,
             underway=frame.underway,
             failed=frame.failed_calls or None,
+            told=frame.untold or None,
         )
         settled = await self._work.activity(
             "handfast.call_model",
@@ -137,6 +138,7 @@ class ModelTurns:
         """The provider still makes the reply: it is waited for by a further call, within reason."""
         frame = self._frame
         guardrails.know(frame, reply)  # there are none, or they would have been named in place of this
+        frame.untold = []
         self._state.mailbox.place(frame, early, workflow.now())
         if underway.calls < timeouts.MOST_UNDERWAY:
             frame.phase = "model"

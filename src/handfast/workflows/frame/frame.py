@@ -18,7 +18,14 @@ from handfast.payloads.guardrails import GuardrailResult
 from handfast.payloads.history import KeptHistory
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.messages import OnMessage
-from handfast.payloads.model_call import AfterToolsPlan, ApprovalPlan, ModelReply, PlannedCall, StructuredOutput
+from handfast.payloads.model_call import (
+    AfterToolsPlan,
+    ApprovalPlan,
+    ModelReply,
+    PlannedCall,
+    StructuredOutput,
+    ToldHooks,
+)
 from handfast.payloads.proofs import Proofs
 from handfast.payloads.requests import LimitKind, LimitPolicy, Request
 from handfast.payloads.tool_call import LostStart
@@ -127,7 +134,7 @@ class HandedOver(BaseModel):
 
 
 class Guard(BaseModel):
-    """A guardrail of the frame.
+    """A guardrail of the frame. One of kind *told* judges nothing: hooks hear of the output, after all others.
 
     Attributes:
         agent: Whose it is: a handoff may lie between.
@@ -136,7 +143,7 @@ class Guard(BaseModel):
 
     name: str
     agent: str
-    kind: Literal["input", "output"]
+    kind: Literal["input", "output", "told"]
     parallel: bool = False
     state: Literal["waiting", "running", "done"] = "waiting"
 
@@ -196,7 +203,9 @@ class Frame(BaseModel):
             None is no limit. `held` is how many calls wait for others to be decided.
         callers: Agents that have made a call in it.
         limit_refused: A person was asked for more, and refused.
-        reply: Block of the last reply.
+        reply: Block of the last reply. `response_id` is its id at the provider.
+        hears: Events that hooks of its agent listen to, as the last reply says.
+        untold: Events that hooks hear of with the next model call.
         facts: Block that holds the run's `RunFacts`.
         after_tools: What follows when the calls of a turn are settled; None: the model.
         max_parallel: How many of its calls may run at once; None is no limit.
@@ -259,6 +268,9 @@ class Frame(BaseModel):
     callers: list[str] = []
     phase: Phase = "model"
     reply: str | None = None
+    response_id: str | None = None
+    hears: list[Literal["end", "rejected"]] = []
+    untold: list[ToldHooks] = []
     calls: list[Call] = []
     failed_calls: dict[str, str] = {}
     artifacts: list[str] = []
@@ -333,6 +345,8 @@ class Frame(BaseModel):
         self.turn += 1
         self.reply = reply.block
         self.namespace, self.replied_in = reply.namespace, reply.run_id
+        self.response_id = reply.response_id
+        self.hears, self.untold = reply.hears or [], []
         self.compact = bool(reply.compact) and self.history is None and self.turn >= self.compact_from
         self.handles_max_turns = bool(reply.handles_max_turns)
         self.forms = reply.forms or {}

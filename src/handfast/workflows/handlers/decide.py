@@ -11,7 +11,7 @@ from handfast.payloads.json_profile import JsonObject, scrub
 from handfast.payloads.requests import Decision, DecisionOutcome, Receipt
 from handfast.workflows.handlers.checks import Checks, Review, edited_by
 from handfast.workflows.handlers.decode import only_argument, read_decision, read_shorthand, read_stop, refusal_to_wire
-from handfast.workflows.handlers.signatures import refuse_unverified
+from handfast.workflows.handlers.signatures import refuse_unverified, report_refused
 from handfast.workflows.ledger import requests
 from handfast.workflows.state.run_state import RunState
 
@@ -59,6 +59,7 @@ class Decider:
             self._state.ledger.check(decision, workflow.now())
             refuse_unverified(self._state, decision)
         except RefusalError as refusal:
+            report_refused(args, refusal, "update")
             raise refusal_to_wire(refusal) from None
 
     async def decide(self, *args: object) -> JsonObject:
@@ -67,6 +68,7 @@ class Decider:
             decision = _named(read_decision(args))
             return (await self._take(decision, verified=self._state.ledger.state.signed)).to_wire()
         except RefusalError as refusal:
+            report_refused(args, refusal, "update")
             raise refusal_to_wire(refusal) from None
 
     # --- the query ---
@@ -93,6 +95,7 @@ class Decider:
             if not self._state.ledger.book.is_checked(decision):
                 await self._take(decision, verified=False)
         except RefusalError as refusal:
+            report_refused(args, refusal, "signal")
             self._log(decision, refusal)
 
     def _log(self, decision: Decision | None, refusal: RefusalError) -> None:

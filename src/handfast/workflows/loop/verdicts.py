@@ -6,6 +6,7 @@ import json
 from typing import Final
 
 from handfast.payloads.json_profile import JsonValue
+from handfast.payloads.model_call import ToldHooks
 from handfast.payloads.proofs import Proofs
 from handfast.payloads.requests import DEFAULT_REJECTION, NOT_ANSWERED, Answer, Approve, GiveUp, Ran, Reject, RunAgain
 from handfast.workflows.frame.frame import Call, Failure, Frame
@@ -44,10 +45,11 @@ def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
             call.proofs = released(entry)
             call.state = "ready"
             return None
-        case Reject(reason=None):
-            return _rejected(call, entry)
         case Reject(reason=reason):
-            return Settle(call, reason)
+            if "rejected" in frame.hears and call.plan.kind != "question":
+                told = ToldHooks(what="rejected", by=_rejected_by(entry), tool=call.tool, call=call.call_id)
+                frame.untold.append(told)
+            return _rejected(call, entry) if reason is None else Settle(call, reason)
         case Ran(output=output):
             call.ok, call.value = True, output
             return Settle(call, as_output(output))
@@ -75,8 +77,13 @@ def _rejected(call: Call, entry: Entry) -> Step:
     if call.plan.hosted:  # what stands as the reason there is taken for a person's words
         return Settle(call, False)
     if call.plan.worded:
-        return WordRejection(call, entry.closed_by)
+        return WordRejection(call, _rejected_by(entry))
     return Settle(call, DEFAULT_REJECTION)
+
+
+def _rejected_by(entry: Entry) -> str | None:
+    """Return the claimed name of the person who rejected a call; None where its deadline did."""
+    return None if entry.state == "expired" else entry.closed_by
 
 
 def released(entry: Entry) -> Proofs:

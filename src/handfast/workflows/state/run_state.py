@@ -10,7 +10,7 @@ from handfast.errors import RequestClosedError
 from handfast.payloads.base import json_size
 from handfast.payloads.carry import SEGMENT_EVENTS
 from handfast.payloads.json_profile import JsonObject
-from handfast.payloads.model_call import Origin
+from handfast.payloads.model_call import Origin, ToldHooks
 from handfast.payloads.proofs import Proofs
 from handfast.payloads.requests import MEMO_REQUEST, Request, Transition
 from handfast.payloads.runs import RunFacts, RunInput, RunPhase
@@ -164,10 +164,17 @@ class RunState(FrameTable):
             on_message=given.on_message or "follow_up",
             model_queue=given.model_queue,
             queue=self.mailbox.take_over(),
+            untold=[ToldHooks(what="started")],
         )
         if given.limits_turns and given.max_turns is None:
             self.unlimited_frames.add(frame.id)
-        facts = RunFacts(context=given.context, labels=given.labels, requested_by=given.requested_by)
+        facts = RunFacts(
+            context=given.context,
+            labels=given.labels,
+            requested_by=given.requested_by,
+            model=given.model,
+            model_settings=given.model_settings,
+        )
         if facts != RunFacts():
             frame.facts = self.new_block([facts.to_wire()])
         if given.input:
@@ -194,6 +201,7 @@ class RunState(FrameTable):
             stream=parent.stream,
             on_message=parent.on_message,
             model_queue=parent.model_queue,
+            untold=[ToldHooks(what="started")],
         )
         self.frames.append(frame)
         return frame
