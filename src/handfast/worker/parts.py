@@ -172,6 +172,10 @@ class PluginParts(BeatGuard):
         config["workflows"] = [*config.get("workflows", []), *WORKFLOWS]
         config["activities"] = [*config.get("activities", []), *self.activities]
         config["interceptors"] = [*config.get("interceptors", []), self]
+        if config["client"].data_converter.external_storage is None:
+            # The SDK (1.35) makes a task for each payload where this is more than one, although there is nothing to
+            # fetch: 0.1 s of the event loop, and thousands of its turns, for ten thousand signals.
+            config["max_workflow_task_external_storage_concurrency"] = 1
         fit_runners(config)
 
     def take_out(self, config: WorkerConfig) -> None:

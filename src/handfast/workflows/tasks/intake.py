@@ -38,6 +38,8 @@ ANOTHER_TASK_S: Final = 0.001
 """After it another workflow task comes."""
 LOOKED_AT: Final = 4096
 """Bytes at either end of a decision in which the id of its request is looked for, without reading it."""
+TOLD: Final = frozenset(10**power for power in range(20))
+"""Counts of refused signals at which the flood is told of."""
 OTHERS: Final = ""
 """Stands for all names that have no handler."""
 
@@ -194,12 +196,20 @@ class Intake:
     def _fetch(self) -> None:
         """Take over what the SDK was not shown."""
         now = workflow.time()
+        flooded: set[str] = set()  # names of which no more is read in this task, whatever it says
         while self._held:
             name, payloads = self._held.popleft()
             known = name if name in self._handlers else OTHERS
+            if known in flooded:
+                self._refuse(known)
+                continue
             args: Sequence[object] = (name,) if known == OTHERS else [RawValue(payload) for payload in payloads]
-            if known in self._handlers and self._is_read(known, args, now):
+            if known not in self._handlers:
+                continue
+            if self._is_read(known, args, now):
                 self._waiting.append((known, args))
+            elif known not in self._decisions:
+                flooded.add(known)
 
     def _is_read(self, name: str, args: Sequence[object], now: float) -> bool:
         """Whether a signal is within what is read at all; one that is not is counted."""
@@ -207,14 +217,20 @@ class Intake:
             return True
         if name in self._decisions and any(map(self._may_decide, args)) and self._tally.about_open.take(now):
             return True
-        refused = self._tally.refused
-        count = refused[name] = refused.get(name, 0) + 1
-        if str(count).strip("0") == "1":
-            self._flooded(name, count)
+        self._refuse(name)
         return False
 
+    def _refuse(self, name: str) -> None:
+        refused = self._tally.refused
+        count = refused[name] = refused.get(name, 0) + 1
+        if count in TOLD:
+            self._flooded(name, count)
+
     def _allowance(self, name: str) -> Allowance:
-        return self._tally.read.setdefault(name, Allowance(most=AT_ONCE))
+        found = self._tally.read.get(name)
+        if found is None:
+            found = self._tally.read[name] = Allowance(most=AT_ONCE)
+        return found
 
     def _may_decide(self, arg: object) -> bool:
         if not isinstance(arg, RawValue):
