@@ -184,7 +184,7 @@ class CallModel:
             refusal=None if not refused else "failed" if agent.on_refusal is None else "handled",
             handles_max_turns=True if agent.on_max_turns is not None else None,
             response_id=answer.response_id,
-            structured=None if calls or refused else await structured(agent, items, self._runtime.threads),
+            structured=None if calls or refused else await structured(agent, items, self._runtime),
             output_guardrails=[each.name for each in agent.output_guardrails] or None,
             compact=to_be_compacted(agent, answer.usage),
             hears=self._heard(agent),

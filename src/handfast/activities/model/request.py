@@ -195,14 +195,18 @@ def input_guardrails(agent: Agent) -> list[NamedGuardrail] | None:
     return [NamedGuardrail(name=each.name, parallel=each.parallel) for each in ordered] or None
 
 
-async def structured(agent: Agent, items: Sequence[JsonObject], threads: Executor) -> StructuredOutput | None:
+async def structured(agent: Agent, items: Sequence[JsonObject], runtime: Runtime) -> StructuredOutput | None:
     """Check a final answer against the agent's output type, if it has one."""
     output = agent.output
     if output is None:
         return None
     try:
         await validated_output(
-            output.check_text, answer_text(items), of=output, threads=threads, then="the model is asked again"
+            output.check_text,
+            answer_text(items),
+            of=output,
+            threads=runtime.validation_threads,
+            then="the model is asked again",
         )
     except OutputInvalidError as error:
         return StructuredOutput(problem=scrub(str(error))[:PROBLEM_CHARACTERS])
