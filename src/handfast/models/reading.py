@@ -55,7 +55,8 @@ def read_response(body: object) -> ModelAnswer:
     if not isinstance(body, dict) or not isinstance(output, list):
         raise broken("the model's reply has no output", usage)
     if body.get("status") == "failed":
-        raise _from_failed(body, usage)
+        told = body.get("error")
+        raise failed_response(told if isinstance(told, dict) else {}, usage)
     items: list[JsonObject] = []
     for item in output:
         if not isinstance(item, dict) or not isinstance(item.get("type"), str):
@@ -77,18 +78,19 @@ def _incomplete(body: Mapping[str, Any]) -> str:
 
 def _usage(raw: object) -> Usage:
     usage = raw if isinstance(raw, dict) else {}
-    inputs, outputs = _count(usage, "input_tokens"), _count(usage, "output_tokens")
+    inputs, outputs = token_count(usage, "input_tokens"), token_count(usage, "output_tokens")
     return Usage(
         requests=1,
         input_tokens=inputs,
-        cached_input_tokens=_count(usage.get("input_tokens_details"), "cached_tokens"),
+        cached_input_tokens=token_count(usage.get("input_tokens_details"), "cached_tokens"),
         output_tokens=outputs,
-        reasoning_tokens=_count(usage.get("output_tokens_details"), "reasoning_tokens"),
-        total_tokens=_count(usage, "total_tokens") or inputs + outputs,
+        reasoning_tokens=token_count(usage.get("output_tokens_details"), "reasoning_tokens"),
+        total_tokens=token_count(usage, "total_tokens") or inputs + outputs,
     )
 
 
-def _count(usage: object, name: str) -> int:
+def token_count(usage: object, name: str) -> int:
+    """A count of tokens in *usage*; 0 where there is none that can be one."""
     value = usage.get(name) if isinstance(usage, dict) else None
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INTEGER else 0
 
@@ -102,10 +104,10 @@ def broken(message: str, usage: Usage) -> ModelCallError:
     return ModelCallError("ModelReplyInvalid", message, retryable=True, usage=usage)
 
 
-def _from_failed(body: Mapping[str, Any], usage: Usage) -> ModelCallError:
-    error = body.get("error")
-    code = error.get("code") if isinstance(error, dict) else None
-    message = text(str(error.get("message") if isinstance(error, dict) else "no reason given"))
+def failed_response(error: Mapping[str, Any], usage: Usage) -> ModelCallError:
+    """The failure that a provider tells inside a reply."""
+    code = error.get("code")
+    message = text(str(error.get("message") or "no reason given"))
     transient = code in ("server_error", "rate_limit_exceeded", None)
     if transient and usage.total_tokens:
         # It was paid for: asked again a few times and counted each time, not for an hour.

@@ -1,0 +1,250 @@
+"""A reply of the Chat Completions API as items of the Responses API, in one piece or as a stream. Pure."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from handfast.errors import JsonProfileError
+from handfast.models.port import ModelAnswer, ModelCallError, ModelDelta, OnDelta
+from handfast.models.reading import broken, failed_response, parsed, text, token_count
+from handfast.payloads.json_profile import JsonObject, check_json, scrub, scrub_json
+from handfast.payloads.usage import Usage
+
+REASONING: Final = ("reasoning_content", "reasoning")
+"""Fields in which servers put what a model thinks: DeepSeek, vLLM and others the first, OpenRouter and Ollama the
+second."""
+_INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
+
+
+def read_completion(body: object) -> ModelAnswer:
+    """Read a ``chat.completion`` object.
+
+    Raises:
+        ModelCallError: It is none, or says that the provider failed.
+    """
+    if not isinstance(body, dict):
+        raise broken("the model's reply is no object", Usage(requests=1))
+    usage = usage_of(body.get("usage"))
+    raise_error(body, usage)
+    if body.get("object") == "response" or isinstance(body.get("output"), list):
+        raise wrong_api()
+    choices = body.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(choice, dict) or not isinstance(message, dict):
+        raise broken("the model's reply has no choice with a message", usage)
+    reply = ChatReply()
+    reply.take(message)
+    return reply.answer(choice.get("finish_reason"), usage, body.get("id"))
+
+
+def wrong_api() -> ModelCallError:
+    """The failure of a server that answers in the other API's shape."""
+    message = "the server answered a Responses object to a Chat Completions request; use ResponsesModel for it"
+    return ModelCallError("ModelRefused", message, retryable=False)
+
+
+def raise_error(body: Mapping[str, Any], usage: Usage) -> None:
+    """Raise what *body* says of a failure, as some servers do inside a 200."""
+    error = body.get("error")
+    if error:
+        raise failed_response(error if isinstance(error, dict) else {"message": str(error)}, usage)
+
+
+def usage_of(raw: object) -> Usage:
+    """Read what a reply has cost; what is missing counts as none."""
+    inputs, outputs = token_count(raw, "prompt_tokens"), token_count(raw, "completion_tokens")
+    told = raw if isinstance(raw, dict) else {}
+    return Usage(
+        requests=1,
+        input_tokens=inputs,
+        cached_input_tokens=token_count(told.get("prompt_tokens_details"), "cached_tokens"),
+        output_tokens=outputs,
+        reasoning_tokens=token_count(told.get("completion_tokens_details"), "reasoning_tokens"),
+        total_tokens=token_count(raw, "total_tokens") or inputs + outputs,
+    )
+
+
+@dataclass
+class _Item:
+    """An item in the making."""
+
+    kind: str
+    texts: list[str] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    id: str | None = None
+    name: str = ""
+
+    def whole(self) -> JsonObject:
+        said = "".join(self.texts)
+        match self.kind:
+            case "reasoning":
+                return {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": said}]}
+            case "function_call" | "custom_tool_call":
+                field_of = "arguments" if self.kind == "function_call" else "input"
+                return {"type": self.kind, "call_id": self.id, "name": self.name, field_of: said}
+        content: list[JsonObject] = []
+        if said:
+            content.append({"type": "output_text", "text": said, "annotations": []})
+        if self.refusals:
+            content.append({"type": "refusal", "refusal": "".join(self.refusals)})
+        return {"type": "message", "role": "assistant", "status": "completed", "content": content}
+
+
+class ChatReply:
+    """The items of one reply, from a message or from the deltas of a stream, in the order of their first piece."""
+
+    def __init__(self, on_delta: OnDelta | None = None) -> None:
+        self._items: list[_Item] = []
+        self._calls: dict[object, int] = {}
+        self._on_delta = on_delta
+
+    def take(self, delta: Mapping[str, Any]) -> None:
+        """Take a message, or a further piece of one."""
+        thought = next((piece for name in REASONING if (piece := _text_of(delta.get(name)))), "")
+        if thought:
+            self._write(self._open("reasoning"), "reasoning", thought)
+        if said := _text_of(delta.get("content")):
+            self._write(self._open("message"), "text", said)
+        if refusal := _text_of(delta.get("refusal")):
+            place = self._open("message")
+            self._items[place].refusals.append(refusal)
+            self._tell(place, "text", refusal)
+        calls = delta.get("tool_calls")
+        for order, call in enumerate(calls if isinstance(calls, list) else []):
+            if isinstance(call, dict):
+                self._call(call, order)
+        if isinstance(legacy := delta.get("function_call"), dict):
+            self._call({"function": legacy}, 0)
+
+    def answer(self, finished: object, usage: Usage, response_id: object) -> ModelAnswer:
+        """Return the reply.
+
+        Args:
+            finished: ``finish_reason`` of the choice.
+
+        Raises:
+            ModelCallError: A part of it cannot be recorded.
+        """
+        for each in self._items:
+            if each.kind in ("function_call", "custom_tool_call") and not each.id:
+                each.id = f"call_{uuid.uuid4().hex}"
+        items = [each.whole() for each in self._items]
+        items = [each for each in items if each["type"] != "message" or each["content"]]
+        try:
+            recorded = scrub_json(items)
+            check_json(recorded)
+        except (JsonProfileError, ValueError, RecursionError):
+            raise broken("the model's reply cannot be recorded as JSON", usage) from None
+        return ModelAnswer(
+            items=recorded,
+            usage=usage,
+            response_id=text(response_id) if isinstance(response_id, str) else None,
+            incomplete=_INCOMPLETE.get(finished) if isinstance(finished, str) else None,
+        )
+
+    def _call(self, call: Mapping[str, Any], order: int) -> None:
+        shape = call.get("function") if isinstance(call.get("function"), dict) else call.get("custom")
+        told = shape if isinstance(shape, dict) else {}
+        known = call.get("id") if isinstance(call.get("id"), str) and call.get("id") else None
+        index = call.get("index")
+        key: object = index if isinstance(index, int) else (known or order)
+        place = self._calls.get(key)
+        # A server that gives every call the index 0 tells them apart by their ids.
+        if place is not None and known is not None and self._items[place].id not in (None, known):
+            place = None
+        if place is None:
+            kind = "custom_tool_call" if isinstance(call.get("custom"), dict) else "function_call"
+            self._items.append(_Item(kind, id=known))
+            place = self._calls[key] = len(self._items) - 1
+        item = self._items[place]
+        item.id = item.id or known
+        if isinstance(name := told.get("name"), str) and not item.name:
+            item.name = name
+        written = told.get("input") if item.kind == "custom_tool_call" else told.get("arguments")
+        piece = written if isinstance(written, str) else "" if written is None else json.dumps(written)
+        if piece:
+            self._write(place, "arguments", piece)
+
+    def _open(self, kind: str) -> int:
+        """The last item where it is of that kind, else a new one; a message is one, however it is interrupted."""
+        for place, item in enumerate(self._items):
+            if item.kind == kind and (kind == "message" or place == len(self._items) - 1):
+                return place
+        self._items.append(_Item(kind))
+        return len(self._items) - 1
+
+    def _write(self, place: int, kind: Any, piece: str) -> None:
+        self._items[place].texts.append(piece)
+        self._tell(place, kind, piece)
+
+    def _tell(self, place: int, kind: Any, piece: str) -> None:
+        if self._on_delta is not None:
+            call = self._items[place].id if kind == "arguments" else None
+            self._on_delta(ModelDelta(kind, place, scrub(piece), None if call is None else scrub(call)))
+
+
+class StreamedCompletion:
+    """What the chunks of one stream have said so far.
+
+    Attributes:
+        done: The server has said that nothing follows.
+    """
+
+    def __init__(self, on_delta: OnDelta) -> None:
+        self._reply = ChatReply(on_delta)
+        self._usage: object = None
+        self._id: object = None
+        self._finished: object = None
+        self.done = False
+
+    def take(self, data: bytes) -> None:
+        """Take one event of the stream.
+
+        Raises:
+            ModelCallError: It cannot be read, or says that the provider failed.
+        """
+        if data == b"[DONE]":
+            self.done = True
+            return
+        chunk = parsed(data)
+        if not isinstance(chunk, dict):
+            raise broken("an event of the model's stream is no object", Usage(requests=1))
+        if isinstance(kind := chunk.get("type"), str) and kind.startswith("response."):
+            raise wrong_api()
+        raise_error(chunk, usage_of(self._usage))
+        self._id = self._id or chunk.get("id")
+        self._usage = chunk.get("usage") or self._usage
+        choices = chunk.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        if not isinstance(choice, dict):
+            return
+        piece = choice.get("delta") or choice.get("message")
+        if isinstance(piece, dict):
+            self._reply.take(piece)
+        self._finished = choice.get("finish_reason") or self._finished
+
+    @property
+    def finished(self) -> bool:
+        """Whether the reply is whole: what may follow is its usage."""
+        return self._finished is not None
+
+    def answer(self) -> ModelAnswer:
+        """Return the reply.
+
+        Raises:
+            ModelCallError: A part of it cannot be recorded.
+        """
+        return self._reply.answer(self._finished, usage_of(self._usage), self._id)
+
+
+def _text_of(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):  # parts, as some servers write them
+        return "".join(part["text"] for part in value if isinstance(part, dict) and isinstance(part.get("text"), str))
+    return ""
