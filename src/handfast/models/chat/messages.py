@@ -80,6 +80,7 @@ class _Reply:
 
     def _clear(self) -> None:
         self._thoughts: list[str] = []
+        self._extra: JsonObject = {}
         self._texts: list[str] = []
         self._refusals: list[str] = []
         self.calls: list[JsonObject] = []
@@ -88,6 +89,7 @@ class _Reply:
     def think(self, item: JsonObject) -> None:
         parts = [*_dicts(item.get("content")), *_dicts(item.get("summary"))]
         self._thoughts += [part["text"] for part in parts if isinstance(part.get("text"), str)]
+        self._extra |= item.get("extra_content") or {}
 
     def say(self, item: JsonObject) -> None:
         content = item.get("content")
@@ -103,7 +105,11 @@ class _Reply:
         if item["type"] == "custom_tool_call":
             called: JsonObject = {"type": "custom", "custom": {"name": item["name"], "input": item["input"]}}
         else:
-            called = {"type": "function", "function": {"name": item["name"], "arguments": item["arguments"]}}
+            # Servers decode what they get back, and a call without parameters may have been written as nothing.
+            arguments = item["arguments"] if item["arguments"].strip() else "{}"
+            called = {"type": "function", "function": {"name": item["name"], "arguments": arguments}}
+        if item.get("extra_content"):
+            called["extra_content"] = item["extra_content"]
         self.calls.append({"id": item["call_id"], **called})
 
     def answer(self, message: JsonObject) -> None:
@@ -120,6 +126,8 @@ class _Reply:
             message["refusal"] = "".join(self._refusals)
         if self._thoughts:
             message["reasoning_content"] = "\n\n".join(self._thoughts)
+        if self._extra:
+            message["extra_content"] = self._extra
         if self.calls:
             message["tool_calls"] = self.calls
         said = self._texts or self._refusals or self._thoughts or self.calls

@@ -17,6 +17,8 @@ from handfast.payloads.usage import Usage
 REASONING: Final = ("reasoning_content", "reasoning")
 """Fields in which servers put what a model thinks: DeepSeek, vLLM and others the first, OpenRouter and Ollama the
 second."""
+EXTRA: Final = "extra_content"
+"""The field of a message or call in which providers send what they want back unchanged."""
 _INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
@@ -78,8 +80,13 @@ class _Item:
     refusals: list[str] = field(default_factory=list)
     id: str | None = None
     name: str = ""
+    extra: JsonObject = field(default_factory=dict)
 
     def whole(self) -> JsonObject:
+        """Return the item; what a provider wants back unchanged, as a signature of what was thought, comes along."""
+        return {**self._shape(), **({EXTRA: self.extra} if self.extra else {})}
+
+    def _shape(self) -> JsonObject:
         said = "".join(self.texts)
         match self.kind:
             case "reasoning":
@@ -108,6 +115,8 @@ class ChatReply:
         thought = next((piece for name in REASONING if (piece := _text_of(delta.get(name)))), "")
         if thought:
             self._write(self._open("reasoning"), "reasoning", thought)
+        if isinstance(extra := delta.get(EXTRA), dict) and extra:
+            _merge(self._items[self._open("reasoning")].extra, extra)
         if said := _text_of(delta.get("content")):
             self._write(self._open("message"), "text", said)
         if refusal := _text_of(delta.get("refusal")):
@@ -163,6 +172,8 @@ class ChatReply:
             place = self._calls[key] = len(self._items) - 1
         item = self._items[place]
         item.id = item.id or known
+        if isinstance(extra := call.get(EXTRA), dict):
+            _merge(item.extra, extra)
         if isinstance(name := told.get("name"), str) and not item.name:
             item.name = name
         written = told.get("input") if item.kind == "custom_tool_call" else told.get("arguments")
@@ -214,6 +225,14 @@ class StreamedCompletion:
         chunk = parsed(data)
         if not isinstance(chunk, dict):
             raise broken("an event of the model's stream is no object", Usage(requests=1))
+        self.take_chunk(chunk)
+
+    def take_chunk(self, chunk: Mapping[str, Any]) -> None:
+        """Take one chunk that is decoded already.
+
+        Raises:
+            ModelCallError: It says that the provider failed.
+        """
         if isinstance(kind := chunk.get("type"), str) and kind.startswith("response."):
             raise wrong_api()
         raise_error(chunk, usage_of(self._usage))
@@ -242,9 +261,19 @@ class StreamedCompletion:
         return self._reply.answer(self._finished, usage_of(self._usage), self._id)
 
 
+def _merge(into: JsonObject, more: Mapping[str, Any]) -> None:
+    for name, value in more.items():
+        if isinstance(value, dict) and isinstance(into.get(name), dict):
+            _merge(into[name], value)
+        else:
+            into[name] = value
+
+
 def _text_of(value: object) -> str:
     if isinstance(value, str):
         return value
+    if isinstance(value, dict):
+        return _text_of(value.get("content"))
     if isinstance(value, list):  # parts, as some servers write them
         return "".join(part["text"] for part in value if isinstance(part, dict) and isinstance(part.get("text"), str))
     return ""
