@@ -128,7 +128,7 @@ follow_up = Agent(
 agents = [triage, it_support, billing, auditor, follow_up]
 
 groups: Final = {"finance": ["lee", "kim"]}
-"""Who decides where a rule asks for a group; a function that asks your directory does as well."""
+"""Members of the groups that rules name; a function that asks your directory does as well."""
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -11,13 +11,13 @@ from activities.books import Refund
 from activities.case import Case
 from activities.pause import pause
 from activities.workspace import Workspace
-from handfast import Approval, RunContext, ToolContext, tool
+from handfast import Approval, RunContext, ToolArguments, ToolContext, tool
 
 FREE_UP_TO: Final = 100
 """Euros that are paid back without asking anybody."""
 
 
-def over_100(_: RunContext[Case], arguments: Any) -> Approval | None:
+def over_100(_: RunContext[Case], arguments: ToolArguments) -> Approval | None:
     """Four eyes: finance decides, and never the person who asked for the refund or changed its amount."""
     if arguments.amount <= FREE_UP_TO:
         return None
@@ -30,7 +30,7 @@ def over_100(_: RunContext[Case], arguments: Any) -> Approval | None:
     )
 
 
-def once_per_order(_: RunContext[Case], arguments: Any) -> str:
+def once_per_order(_: RunContext[Case], arguments: ToolArguments) -> str:
     """Make the ledger's key: the same for every refund of an order, whichever call, run or attempt it comes from."""
     return f"refund-{arguments.order}"
 

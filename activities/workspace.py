@@ -25,13 +25,13 @@ class TargetRefusedError(Exception):
 
 @dataclass(frozen=True)
 class Removed:
-    """What was deleted."""
+    """Numbers of deleted files and bytes."""
 
     files: int = 0
     bytes: int = 0
 
     def __add__(self, other: Removed) -> Removed:
-        """Count both."""
+        """Add both numbers."""
         return Removed(self.files + other.files, self.bytes + other.bytes)
 
 
@@ -59,8 +59,8 @@ class Workspace:
         """Delete the files of a target; its own folder stays. A link is deleted, never what it points to.
 
         Args:
-            target: Which one.
-            unchanged_for: Spare what was changed since then, and the folders that it lies in. Zero spares nothing.
+            target: Name of the target.
+            unchanged_for: Spare files that changed within this time, and their folders. Zero spares nothing.
 
         Raises:
             TargetRefusedError: *target* is no direct subfolder of the workspace, or a link.
@@ -70,7 +70,7 @@ class Workspace:
             return _empty(folder, before)
 
     def record(self, **facts: str | int) -> None:
-        """Append one line to the journal, and have it on the disk before returning."""
+        """Append one line to the journal; it is on disk when this returns."""
         line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts}) + "\n"
         journal = os.open(self.root / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
         try:

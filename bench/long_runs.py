@@ -1,4 +1,4 @@
-"""Measures long runs: what a turn adds to the history, and what the worker's memory does. `make bench` runs it.
+"""Measure long runs: history and time per turn, memory of the worker. `make bench` runs it.
 
 A worker process of its own, a real Temporal server, a scripted model over HTTP. Every turn is one model call and one
 tool with 2 KB of output. The reader is sent its whole conversation each time, the skimmer its last 20 turns.
@@ -30,13 +30,13 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Figures:
-    """One run.
+    """Figures of one run.
 
     Attributes:
-        histories: How many Temporal histories it took.
-        kb_per_turn: Of all its histories, in units of 1,000 bytes; `events_per_turn` likewise.
-        largest_kb: The largest single event.
-        worker_mb: The worker's resident memory after each quarter of the turns.
+        histories: Number of Temporal histories.
+        kb_per_turn: Size of all its histories, in units of 1,000 bytes; `events_per_turn` counts their events.
+        largest_kb: Size of the largest event.
+        worker_mb: Resident memory of the worker after each quarter of the turns.
         ms_per_turn: Wall time.
     """
 

@@ -1,4 +1,4 @@
-"""Holds a session of 3,000 turns, and crosses into a fresh history while an approval is open. `make bench` runs it.
+"""Hold a session of 3,000 turns that goes on in a fresh history while an approval is open. `make bench` runs it.
 
 Every message is answered by ten turns. In the middle the agent asks a person; the session goes on in a fresh history
 while the request is open, and then it is decided: by the same id, and once.

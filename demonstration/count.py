@@ -1,4 +1,4 @@
-"""What was decided, what took effect, and whether the one fits the other."""
+"""Compare decisions with the effects that followed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Decided:
     """One call that people were asked about.
 
     Attributes:
-        target: What a cleanup was to delete; None for another tool.
-        approved: Whether it was to run.
-        decisions: What people said, in order.
+        target: Target of a cleanup; None for another tool.
+        approved: True once a person has approved it.
+        decisions: Decisions of people, in order.
     """
 
     call: str
@@ -32,15 +32,14 @@ class Decided:
 
 
 class Count:
-    """Keeps what was decided; counts, once all is over, what took effect."""
+    """Notes decisions, and counts effects at the end."""
 
     def __init__(self, workspace: Workspace) -> None:
-        """Nothing was decided yet."""
         self._workspace = workspace
         self._decided: dict[str, Decided] = {}
 
     def note(self, request: Request, decision: str, *, approved: bool = False) -> None:
-        """Note what somebody said about a call; what was approved once stays so."""
+        """Note a decision about a call; an approved call stays approved."""
         target = (request.arguments or {}).get("target")
         call = f"{request.tool}(…)" if request.kind == "question" else described(request)
         fresh = Decided(call, request.tool or "", None if target is None else str(target))
@@ -49,18 +48,18 @@ class Count:
         noted.approved = noted.approved or approved
 
     def rows(self, runs: Sequence[ToolRun]) -> list[tuple[str, str, str, str]]:
-        """The table of the summary."""
+        """Return the table of the summary."""
         rows = [("call", "took effect", "evidence", "decision")]
         for call_id, each in self._decided.items():
             effects = "" if each.tool.startswith("ask_") else times(self._effects(call_id, each))
             rows.append((each.call, effects, self._evidence(each), "; ".join(each.decisions)))
         free = Counter(run.tool if len(run.path) == 1 else f"{run.tool}, by the {run.path[-1]}" for run in runs)
         gated = {each.tool for each in self._decided.values()}
-        rows += [(name, f"ran {times(count)}", "", "none needed") for name, count in free.items() if name not in gated]
+        rows += [(name, calls(count), "", "none needed") for name, count in free.items() if name not in gated]
         return rows
 
     def wrong(self, runs: Sequence[ToolRun]) -> list[str]:
-        """What does not fit; empty is as it should be."""
+        """Return each difference between decisions and effects; there should be none."""
         wrong = []
         for call_id, each in self._decided.items():
             effects, expected = self._effects(call_id, each), int(each.approved)
@@ -82,7 +81,7 @@ class Count:
 
     @property
     def approved(self) -> bool:
-        """Whether anything was."""
+        """Return True where people have approved a call."""
         return any(each.approved for each in self._decided.values())
 
     def _effects(self, call_id: str, each: Decided) -> int:
@@ -98,5 +97,10 @@ class Count:
 
 
 def times(count: int) -> str:
-    """Say how often."""
+    """Word a number of times."""
     return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def calls(count: int) -> str:
+    """Word a number of calls, each of which ran once."""
+    return {1: "one call", 2: "two calls"}.get(count, f"{count} calls")

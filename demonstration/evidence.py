@@ -1,4 +1,4 @@
-"""What can be counted afterwards: files that are there or gone, lines of journal and ledger, tools in the history."""
+"""Evidence of effects: files that are there or gone, lines of journal and ledger, tools in the history."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from activities.books import LEDGER, ORDERS, Order
 from activities.workspace import JOURNAL, Workspace
 
 FILES: Final = {"temp_files": 12, "winsxs_cache": 8}
-"""How many files the demo puts into each target."""
+"""Number of files that the demo puts into each target."""
 OLD_FILES: Final = 8
-"""How many of a target's files were not changed for `OLD`."""
+"""Number of files in a target that did not change for `OLD`."""
 OLD: Final = timedelta(days=30)
 FILE_BYTES: Final = 2048
 CUSTOMER: Final = "c-17"
@@ -30,11 +30,11 @@ TOOL: Final = "handfast.tool."
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the workspace shows about one call.
+    """Evidence in the workspace of one call.
 
     Attributes:
         lines: Lines that name this call: of the journal for a cleanup, of the ledger for a refund.
-        file: Which of the two.
+        file: Name of journal or ledger.
         files_left: Files that are still in its target; None for a refund.
     """
 
@@ -44,21 +44,20 @@ class Evidence:
 
     @property
     def took_effect(self) -> bool:
-        """The journal is written after the files are gone: no line and an empty folder still mean that they are."""
+        """Return True where the call took effect. The files go before the journal is written: gone files are enough."""
         return self.lines > 0 or self.files_left == 0
 
     def __str__(self) -> str:
-        """Say both."""
         files = "" if self.files_left is None else f", {self.files_left} files are left"
         return f"{self.file} has {self.lines} line(s) of this call{files}"
 
 
 @dataclass(frozen=True)
 class ToolRun:
-    """One execution of a tool that completed.
+    """A completed execution of a tool.
 
     Attributes:
-        path: The agents from the run's own down to the one that called it.
+        path: Agents from the run's own down to the calling one.
     """
 
     tool: str
@@ -82,25 +81,25 @@ def prepare(root: Path) -> Workspace:
 
 
 def look(workspace: Workspace, tool: str | None, call_id: str | None, target: str | None) -> Evidence:
-    """Look at what one call left behind."""
+    """Read the evidence of one call."""
     file = LEDGER if tool == "refund" else JOURNAL
     lines = [line for line in lines_of(workspace, file) if line["call"] == call_id]
     return Evidence(len(lines), file, None if target is None else files_in(workspace, target))
 
 
 def files_in(workspace: Workspace, target: str) -> int:
-    """Count the files in a target, with no help of the tool that deletes them."""
+    """Count the files in a target without the code of the tool that deletes them."""
     return sum(path.is_file() for path in (workspace.root / target).rglob("*"))
 
 
 def lines_of(workspace: Workspace, name: str) -> list[dict[str, Any]]:
-    """The lines of journal or ledger, read as JSON and not by the code that wrote them."""
+    """Read the lines of journal or ledger without the code that wrote them."""
     file = workspace.root / name
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def tool_runs(history: WorkflowHistory) -> Sequence[ToolRun]:
-    """The tool activities that completed, in the order in which they did: read from the run's Temporal history."""
+    """Return the completed tool activities of a Temporal history, in order of completion."""
     scheduled = {
         event.event_id: event.activity_task_scheduled_event_attributes
         for event in history.events

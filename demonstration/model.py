@@ -1,4 +1,4 @@
-"""What the model says where no real one is asked. Its reports quote the tools' real outputs."""
+"""The script that plays the model. Its reports quote the real outputs of the tools."""
 
 from __future__ import annotations
 
@@ -114,18 +114,17 @@ def _report(request: RecordedRequest, *further: str) -> Step:
 
 
 _DONE: Final = re.compile(r"\{.*\}|It ran before", re.DOTALL)
-"""In an output: the result of a tool, or what a person says of one that was interrupted."""
+"""Outputs of calls that ran: the result of a tool, or a person's word about an interrupted one."""
 
 
 def _called(request: RecordedRequest) -> dict[str, str]:
-    """The last output of each tool that was called, by the tool's name."""
+    """Return the last output of each tool, by name."""
     outputs = request.tool_outputs
     calls = [item for item in request.items if item.get("type") == "function_call"]
     return {item["name"]: outputs[item["call_id"]] for item in calls}
 
 
 def _read(output: str) -> dict[str, Any]:
-    """A tool's result; empty where it is none."""
     try:
         read = json.loads(output)
     except ValueError:

@@ -55,7 +55,7 @@ def read_answer(text: str) -> Answer:
     """Read one of `FORMS`.
 
     Raises:
-        ValueError: It is none of them.
+        ValueError: *text* is none of them.
     """
     word, _, rest = text.partition(":")
     match word.strip().lower(), rest.strip():
@@ -74,7 +74,7 @@ def read_changes(text: str) -> JsonObject:
     """Read the arguments that are to be changed, as a JSON object.
 
     Raises:
-        ValueError: It is none.
+        ValueError: *text* is no JSON object with arguments.
     """
     try:
         changes = parse_json(text)
@@ -86,37 +86,37 @@ def read_changes(text: str) -> JsonObject:
 
 
 def verdict_of(answer: Yes | No, request: Request) -> Approve | Reject:
-    """Make a verdict of it: changed arguments go with all the others."""
+    """Turn an answer into a verdict; changed arguments go with all the others."""
     if isinstance(answer, No):
         return Reject(reason=answer.reason)
     return Approve(arguments=None if answer.changes is None else {**(request.arguments or {}), **answer.changes})
 
 
 def described(request: Request) -> str:
-    """Tool and arguments of a request, as a call."""
+    """Write tool and arguments of a request as a call."""
     return f"{request.tool}({listed(request.arguments or {})})"
 
 
 def listed(arguments: JsonObject) -> str:
-    """Arguments as a call has them."""
+    """Write arguments as in a call."""
     return ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in arguments.items())
 
 
 class Person(Protocol):
-    """Whoever answers; it speaks for itself and, where its own word does not count, for others.
+    """Answers for itself and, where its own decision does not count, for others.
 
     Attributes:
-        name: Who writes the ticket, and decides what anybody may decide.
+        name: Name of the person, who writes the ticket and decides requests without approvers.
     """
 
     name: str
 
     async def answer(self, request: Request) -> Yes | No:
-        """Approve a call or not."""
+        """Approve a call, or reject it."""
         ...
 
     async def answer_as(self, name: str, request: Request, last: Yes | No) -> Yes | No:
-        """The same as somebody else, after `last` was refused."""
+        """Approve or reject as somebody else, after the decision `last` was refused."""
         ...
 
     async def say(self, request: Request) -> str:
@@ -124,7 +124,7 @@ class Person(Protocol):
         ...
 
     async def took_effect(self, request: Request, evidence: Evidence) -> bool:
-        """Say whether a call that was interrupted did its work."""
+        """Return True if an interrupted call took effect."""
         ...
 
 

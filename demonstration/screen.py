@@ -1,4 +1,4 @@
-"""Where the demo writes: coloured by rich in a terminal, plain text in a pipe."""
+"""Output of the demo: coloured by rich in a terminal, plain text in a pipe."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Screen:
         sys.stdout.flush()
 
     def table(self, rows: Sequence[Sequence[str]]) -> None:
-        """Write rows with aligned columns; the first row names them."""
+        """Write rows with aligned columns; the first row has the names of the columns."""
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         for number, row in enumerate(rows):
             cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -1,4 +1,4 @@
-"""The demo itself: start a ticket, ask people, kill the worker where that was wished, count the effects."""
+"""The course of the demo: start a ticket, ask people, kill the worker on request, count the effects."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TROUBLE_EVERY_S: Final = 5.0
 
 
 class Story:
-    """One ticket from its start to the count of its effects."""
+    """Plays one ticket, from its start to the count of its effects."""
 
     def __init__(self, setting: Setting, person: Person, screen: Screen) -> None:
         """Prepare the workspace; nothing runs yet."""
@@ -49,7 +49,7 @@ class Story:
         """Run the ticket to its end.
 
         Raises:
-            DemoError: It cannot be.
+            DemoError: The ticket failed, or the server is away.
         """
         await self._workers.start()
         self._handle = await self._setting.client.start_workflow(

@@ -1,4 +1,4 @@
-"""`python worker.py` as a process of its own, which can be killed."""
+"""Runs `python worker.py` as a process that can be killed."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ DRAINED_WITHIN_S: Final = 10.0
 
 
 class WorkerProcess:
-    """A worker that polls; made by `start`."""
+    """A running worker; `start` makes it."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
     @property
     def pid(self) -> int:
-        """Its process id, which is its process group's too."""
+        """The id of the process and of its process group."""
         return self._process.pid
 
     @classmethod
     async def start(cls, environment: Mapping[str, str], log: Path) -> Self:
-        """Start one and wait until it says that it is ready.
+        """Start a worker and wait until it is ready.
 
         Args:
-            environment: All of it: nothing of this process's own is added.
-            log: Gets what the worker writes to stderr.
+            environment: The whole environment; this process adds nothing of its own.
+            log: File for the worker's stderr.
 
         Raises:
-            DemoError: It ended at once, or said nothing.
+            DemoError: The worker ended at once, or was not ready in time.
         """
         with log.open("ab") as errors:
             process = await asyncio.create_subprocess_exec(
@@ -68,13 +68,13 @@ class WorkerProcess:
         return worker
 
     async def kill(self) -> None:
-        """Kill its whole process group with SIGKILL, in the middle of whatever it does."""
+        """Kill the process group with SIGKILL."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.communicate()
 
     async def stop(self) -> None:
-        """End it with SIGTERM, so that it drains; with SIGKILL where it does not."""
+        """End the worker with SIGTERM, so that it drains; with SIGKILL if it does not."""
         if self._process.returncode is not None:
             return
         with suppress(ProcessLookupError):
@@ -88,7 +88,7 @@ class WorkerProcess:
 def environment_of_worker(
     *, address: str, task_queue: str, workspace: Path, model: str, scripted_at: str | None
 ) -> dict[str, str]:
-    """What a worker of the demo needs to know, and nothing of a Temporal profile that is meant for other work.
+    """Make the environment of a worker of the demo, without any Temporal profile that is meant for other work.
 
     Args:
         scripted_at: Base URL of the scripted model; None asks OpenAI with the key at hand.

@@ -1,4 +1,4 @@
-"""The demo's worker, which is killed where that was wished, and started again."""
+"""The demo's worker, which is killed and started again on request."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ LOOK_EVERY_S: Final = 0.02
 
 @dataclass(frozen=True)
 class Setting:
-    """Where the demo plays.
+    """Server, client, folder and model of the demo.
 
     Attributes:
-        directory: Where its workspace and logs go.
+        directory: Folder for workspace and logs.
         scripted_at: Base URL of the scripted model, None for OpenAI.
-        crash: Whether the worker is killed, and if so where in the middle of the tool: before or after its effect.
+        crash: Kill the worker, in the tool *before* or *after* its effect; None never kills it.
     """
 
     server: EmbeddedServer
@@ -40,10 +40,9 @@ class Setting:
 
 
 class Workers:
-    """One worker at a time, each a process of its own."""
+    """Runs one worker at a time, each in a process of its own."""
 
     def __init__(self, setting: Setting, screen: Screen, task_queue: str, folder: Path, workspace: Path) -> None:
-        """Nothing runs yet."""
         self._setting, self._screen, self._task_queue = setting, screen, task_queue
         self._workspace, self._log, self._pause_file = workspace, folder / "worker.log", folder / "paused"
         self._worker: WorkerProcess | None = None
@@ -51,14 +50,14 @@ class Workers:
 
     @property
     def kills_left(self) -> bool:
-        """Whether one that was wished has not happened."""
+        """Return True where a requested kill has not happened yet."""
         return bool(self._kills_left)
 
     async def start(self, *, pause_at: Crash | None = None) -> None:
-        """Start one.
+        """Start a worker.
 
         Raises:
-            DemoError: It does not start.
+            DemoError: The worker does not start.
         """
         environment = environment_of_worker(
             address=self._setting.server.address,
@@ -74,12 +73,12 @@ class Workers:
         self._screen.line(f"A worker runs: process {self._worker.pid} (python worker.py){told}.", "dim")
 
     async def stop(self) -> None:
-        """End it."""
+        """End the worker, if one runs."""
         if self._worker is not None:
             await self._worker.stop()
 
     async def kill_while_waiting(self, run: Run) -> None:
-        """Kill it while people are asked, if that was wished and has not happened; show that nothing is lost."""
+        """Kill the worker while requests wait, once and on request; show that nothing is lost."""
         if "waiting" not in self._kills_left:
             return
         self._kills_left.remove("waiting")
@@ -89,7 +88,7 @@ class Workers:
         await self.start(pause_at=self._setting.crash)
 
     async def kill_while_running(self) -> None:
-        """Kill it in the middle of the call that was just approved, if that was wished and has not happened.
+        """Kill the worker in the middle of the call that was just approved, once and on request.
 
         Raises:
             DemoError: The call does not begin.

@@ -1,4 +1,4 @@
-"""`ServiceDesk`: a ticket is worked on now, and looked at once more later."""
+"""`ServiceDesk`: agents work on a ticket now, and one checks the work later."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from handfast import AgentHost, AgentRef
 
 @dataclass(frozen=True)
 class Ticket:
-    """What someone asks of the desk.
+    """A request to the desk.
 
     Attributes:
         follow_up_after_s: Seconds between the answer and the second look; a day by default.
-        requested_by: Who asks: a claimed name, recorded.
-        customer: Whose orders it may be about; None is nobody's.
+        requested_by: Name of the person who asks, as claimed.
+        customer: The customer whose orders the ticket may be about; None allows no order.
     """
 
     text: str
@@ -28,11 +28,11 @@ class Ticket:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the agent that ends a ticket says of it.
+    """The last agent's report on a ticket.
 
     Attributes:
-        report: For the person who wrote the ticket.
-        left_open: What was asked for and not done, a sentence each, with the reason.
+        report: Report to the person who wrote the ticket.
+        left_open: A sentence for each thing that was asked for and not done, with the reason.
     """
 
     report: str
@@ -41,13 +41,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Resolution:
-    """What became of a ticket.
+    """The end of a ticket.
 
     Attributes:
-        outcome: What the agents said when they were done.
-        ended_by: The agent that said it, after the last handoff.
-        closing_note: What the follow-up found.
-        model_calls: Replies of the model, all agents together.
+        outcome: The report of the last agent.
+        ended_by: Name of that agent.
+        closing_note: Result of the follow-up.
+        model_calls: Replies of the model to all agents.
     """
 
     outcome: Outcome
@@ -62,7 +62,7 @@ FOLLOW_UP = AgentRef("follow_up")
 
 @workflow.defn
 class ServiceDesk:
-    """Triage finds the agents for a ticket, people are asked where they must be; a timer later someone checks on it."""
+    """Triage finds the agents for a ticket, they ask people where they must, and later one checks the work."""
 
     @workflow.init
     def __init__(self, ticket: Ticket) -> None:

@@ -28,10 +28,12 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
     )
     from handfast.client.session import (
         Session as Session,
-        Turn as Turn,
     )
     from handfast.client.trouble import (
         Trouble as Trouble,
+    )
+    from handfast.client.turn import (
+        Turn as Turn,
     )
     from handfast.definitions.agents.after_tools import (
         FinalOutput as FinalOutput,
@@ -40,7 +42,6 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
     )
     from handfast.definitions.agents.agent import (
         Agent as Agent,
-        Rejection as Rejection,
     )
     from handfast.definitions.agents.agent_tool import (
         AgentFailure as AgentFailure,
@@ -58,7 +59,10 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
         messages_only as messages_only,
     )
     from handfast.definitions.agents.hooks import (
+        AgentEnd as AgentEnd,
         AgentHooks as AgentHooks,
+        AgentStart as AgentStart,
+        HandoffTaken as HandoffTaken,
         ModelEnd as ModelEnd,
         ModelStart as ModelStart,
         ToolEnd as ToolEnd,
@@ -67,8 +71,15 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
         MaxTurns as MaxTurns,
         Refusal as Refusal,
     )
+    from handfast.definitions.agents.model_input import (
+        ModelInput as ModelInput,
+    )
+    from handfast.definitions.agents.rejection import (
+        Rejection as Rejection,
+    )
     from handfast.definitions.context import (
         RunContext as RunContext,
+        ToolArguments as ToolArguments,
         ToolContext as ToolContext,
     )
     from handfast.definitions.gates.approval import (
@@ -140,6 +151,13 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
         OutcomeUnknownError as OutcomeUnknownError,
         RefusalError as RefusalError,
         WaitingForPeople as WaitingForPeople,
+    )
+    from handfast.models.port import (
+        ModelAnswer as ModelAnswer,
+        ModelCallError as ModelCallError,
+        ModelDelta as ModelDelta,
+        ModelPort as ModelPort,
+        ModelRequest as ModelRequest,
     )
     from handfast.payloads.deltas import (
         Delta as Delta,
@@ -215,12 +233,14 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
 
 _HOMES = {
     "Agent": "definitions.agents.agent",
+    "AgentEnd": "definitions.agents.hooks",
     "AgentFailure": "definitions.agents.agent_tool",
     "AgentHooks": "definitions.agents.hooks",
     "AgentHost": "workflows.host",
     "AgentRef": "workflows.agent_ref",
     "AgentRun": "workflows.run",
     "AgentSession": "workflows.session",
+    "AgentStart": "definitions.agents.hooks",
     "AgentTool": "definitions.agents.agent_tool",
     "Allow": "definitions.gates.guardrails",
     "Answer": "payloads.requests",
@@ -249,6 +269,7 @@ _HOMES = {
     "HandfastPlugin": "worker.plugin",
     "Handoff": "definitions.agents.handoff",
     "HandoffHistory": "definitions.agents.handoff",
+    "HandoffTaken": "definitions.agents.hooks",
     "Image": "definitions.tools.content",
     "InProcessDeltas": "deltas.stream",
     "InputGuardrail": "definitions.gates.guardrails",
@@ -259,7 +280,13 @@ _HOMES = {
     "MaxTurns": "definitions.agents.limits",
     "McpCall": "definitions.tools.hosted",
     "MessageReceipt": "payloads.messages",
+    "ModelAnswer": "models.port",
+    "ModelCallError": "models.port",
+    "ModelDelta": "models.port",
     "ModelEnd": "definitions.agents.hooks",
+    "ModelInput": "definitions.agents.model_input",
+    "ModelPort": "models.port",
+    "ModelRequest": "models.port",
     "ModelStart": "definitions.agents.hooks",
     "NestedRun": "definitions.agents.agent_tool",
     "Notification": "payloads.notify",
@@ -272,7 +299,7 @@ _HOMES = {
     "Refusal": "definitions.agents.limits",
     "RefusalError": "errors",
     "Reject": "payloads.requests",
-    "Rejection": "definitions.agents.agent",
+    "Rejection": "definitions.agents.rejection",
     "Remember": "payloads.remember",
     "Replace": "definitions.gates.guardrails",
     "Request": "payloads.requests",
@@ -292,6 +319,7 @@ _HOMES = {
     "StopAt": "definitions.agents.after_tools",
     "Text": "definitions.tools.content",
     "Tool": "definitions.tools.function_tool",
+    "ToolArguments": "definitions.context",
     "ToolContext": "definitions.context",
     "ToolEnd": "definitions.agents.hooks",
     "ToolInputGuardrail": "definitions.tools.options",
@@ -301,7 +329,7 @@ _HOMES = {
     "Truncate": "definitions.agents.compaction",
     "TrustedKey": "signing.trusted_keys",
     "TrustedKeys": "signing.trusted_keys",
-    "Turn": "client.session",
+    "Turn": "client.turn",
     "TurnResult": "payloads.sessions",
     "Usage": "payloads.usage",
     "WaitingForPeople": "errors",

@@ -1,4 +1,4 @@
-"""A server on a socket: every connection is a task, and all of them end with it."""
+"""A server on a socket: every connection is a task, and all tasks end with the server."""
 
 from __future__ import annotations
 

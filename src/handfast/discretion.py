@@ -1,4 +1,4 @@
-"""Logs that tell what happened, and nothing of what was said: a filter for handlers."""
+"""A filter for log handlers that keeps texts of payloads out of logs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from typing import Final
 __all__ = ["Discreet"]
 
 TEXTS: Final = "HANDFAST_LOG_TEXTS"
-"""Set to 1: texts of libraries and exceptions are logged after all, to find a bug where no secrets are."""
+"""Variable that, set to `ALL`, logs texts of libraries and exceptions after all: to find a bug where no secrets are."""
+ALL: Final = "1"
+OWN: Final = "own"
+"""Value of `TEXTS` that logs the messages of exceptions of your own code. `handfast dev` sets it by default."""
 LIBRARIES: Final = ("asyncio", "httpcore", "httpcore2", "httpx", "httpx2", "mcp", "openai", "redis", "temporalio")
-"""Loggers whose texts may quote requests, payloads and errors: they are replaced, but for those that are known."""
+"""Loggers whose texts may quote requests, payloads and errors: all but the known ones are replaced."""
 KNOWN: Final = frozenset(
     {
         "Beginning worker shutdown, will wait %s before cancelling activities",
         "Completing activity as failed",
+        "%s of run %s failed with %s",
         "Failed handling activation on workflow with run ID %s",
         "Failed encoding completion on workflow with run ID %s",
         "Failed activation on workflow %s with ID %s and run ID %s",
@@ -24,23 +28,35 @@ KNOWN: Final = frozenset(
         "Running activity %s (token %s)",
     }
 )
-"""Texts of libraries whose values are names, ids and numbers."""
+"""Texts of libraries that are kept: their values are names, ids and numbers."""
+
+
+def shows_texts() -> bool:
+    """Return True where the log shows texts of libraries and of all exceptions."""
+    return os.environ.get(TEXTS) == ALL
+
+
+def shows_user_texts() -> bool:
+    """Return True where the log shows texts of exceptions of the user's code."""
+    return shows_texts() or os.environ.get(TEXTS) == OWN
 
 
 class Discreet(logging.Filter):
-    """Lets every record pass: of ours as it is, as ours name only names, ids, sizes and types.
+    """Lets every record pass. Records of ours stay as they are: they name only names, ids, sizes and types.
 
     Records of the libraries that are sent payloads keep their level, place and known texts, and exceptions their types
-    and traces. Records of yours keep everything but the texts of exceptions. `handfast worker` and `handfast dev` have
-    it; elsewhere ``handler.addFilter(Discreet())``.
+    and traces. Records of yours keep everything but the texts of exceptions, and with ``HANDFAST_LOG_TEXTS=own`` those
+    too. `handfast worker` and `handfast dev` have it; elsewhere ``handler.addFilter(Discreet())``.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """See base class."""
-        if os.environ.get(TEXTS) == "1":
+        if shows_texts():
             return True
         if record.name.partition(".")[0] in LIBRARIES:
             _without_texts(record)
+        elif shows_user_texts() and record.name.partition(".")[0] != "handfast":
+            return True
         if record.exc_info and record.exc_info[1] is not None:
             record.exc_text = traced(record.exc_info[1])
             record.exc_info = None
@@ -48,7 +64,7 @@ class Discreet(logging.Filter):
 
 
 def traced(error: BaseException) -> str:
-    """Types and traces of an exception and of what it was caused by, without what they say."""
+    """Format the types and traces of an exception and its causes, without their messages."""
     lines: list[str] = []
     seen: set[int] = set()
     each: BaseException | None = error

@@ -53,6 +53,7 @@ def read(lab: Lab, request: int) -> list[tuple[str, Any]]:
     ]
 
 
+@pytest.mark.quick
 async def test_the_approval_comes_first_then_the_handoff(make_lab: MakeLab, effects: Effects) -> None:
     """E1: of [gated call, handoff] the call is decided and run, then the other agent goes on; the first is not asked
     again."""

@@ -95,6 +95,7 @@ async def decide_all(lab: Lab, run: Run) -> None:
     await run.approve(await until_refund(lab, run), decided_by="lee")
 
 
+@pytest.mark.quick
 async def test_a_ticket_is_worked_on_and_followed_up(make_lab: MakeLab, tmp_path: Path) -> None:
     """Triage, IT support, billing and its auditor work in one run of the user's workflow, whose result is typed."""
     lab = await open_lab(make_lab, tmp_path / "workspace")

@@ -372,7 +372,7 @@ async def test_the_inbox_of_a_group(make_lab: MakeLab, effects: Effects) -> None
         ({"approvers": [f"p{n}" for n in range(21)]}, "20 at most"),
         ({"exclude_requester": 1}, "exclude_requester must be True or False"),
         ({"veto": None}, "veto must be True or False"),
-        ({"on_edit": "always"}, "on_edit must be one of ask_again, accept, or None"),
+        ({"on_edit": "always"}, "on_edit must be one of 'ask_again', 'accept', None"),
         ({"on_edit": "accept", "quorum": 2}, "votes on different arguments"),
     ],
 )
@@ -392,9 +392,9 @@ def no_argument() -> list[str]:
     [
         (None, r"agent 'desk', tool 'pay': its approvers name group:finance"),
         ({"legal": ["lea"]}, "its approvers name group:finance"),
-        ({"finance": "ann"}, "the members of 'finance' must be a list of names"),
-        ({"finance": [7]}, "the members of 'finance' must be a list of names"),
-        (["finance"], "must be members by group, or a function"),
+        ({"finance": "ann"}, r"groups\['finance'\] must be a list of strings, not a str; write \['ann'\]"),
+        ({"finance": [7]}, r"groups\['finance'\]\[0\] must be a string, not 7"),
+        (["finance"], "groups must be a mapping of lists, such as .* or a function, not a list"),
         (no_argument, "must take exactly one positional argument"),
     ],
 )

@@ -89,7 +89,7 @@ async def test_asking_for_a_decision_without_a_worker_ends_in_time(
     make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With every worker down `decision()` says in time that nobody answered, and not that the server is away."""
-    monkeypatch.setattr("handfast.client.base.ANSWER_WITHIN", timedelta(seconds=1))
+    monkeypatch.setattr("handfast.client.handle.ANSWER_WITHIN", timedelta(seconds=1))
     lab = await make_lab([desk(effects)], script=[WIPE, DONE])
     run = await lab.start("desk")
     request = await lab.next_request(run)

@@ -34,12 +34,12 @@ def test_the_second_before_counts_and_the_deadline_does_not(verdict: Verdict, de
         ledger = book(request(deadline=LATER, on_deadline=default))
         if moment < timedelta(0) or isinstance(verdict, Reject):
             take(ledger, decision(verdict), LATER + moment)
-            assert ledger.entries["r1"].state == "decided"
-            assert ledger.expire(LATER + moment) == []
+            assert ledger.book.entries["r1"].state == "decided"
+            assert ledger.book.expire(LATER + moment) == []
             continue
         with pytest.raises(DeadlinePassedError):
             take(ledger, decision(verdict), LATER + moment)
-        assert [entry.request.id for entry in ledger.expire(LATER + moment)] == ["r1"]
+        assert [entry.request.id for entry in ledger.book.expire(LATER + moment)] == ["r1"]
         with pytest.raises(RequestClosedError, match="expired"):
             take(ledger, decision(verdict), LATER + moment)
 

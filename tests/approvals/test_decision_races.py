@@ -121,7 +121,7 @@ def test_whatever_the_order_the_first_one_counts(seed: int) -> None:
     """XB3: of forty decisions in twenty random orders the first one is recorded, and each other is told by whom."""
     now = datetime(2026, 1, 1, tzinfo=UTC)
     ledger = Ledger()
-    ledger.open(opened_as("r"))
+    ledger.book.open(opened_as("r"))
     crowd = [Decision(id="r", verdict=(Approve, Reject)[n % 2](), decided_by=f"p{n}") for n in range(40)]
     random.Random(seed).shuffle(crowd)
     ledger.check(crowd[0], now)
@@ -133,7 +133,7 @@ def test_whatever_the_order_the_first_one_counts(seed: int) -> None:
             crowd[0].decided_by,
             crowd[0].verdict.kind,
         )
-    assert ledger.open_requests() == []
+    assert ledger.book.open_requests() == []
 
 
 async def test_the_opposite_decision_comes_too_late(make_lab: MakeLab, effects: Effects, cache: int) -> None:

@@ -191,7 +191,7 @@ async def test_a_call_in_doubt_goes_to_whom_the_rule_named_for_what_ran(make_lab
     doubt = await lab.next_request(run)
     assert (doubt.kind, doubt.arguments, doubt.approvers) == ("in_doubt", {"amount": 5000}, ["boss"])
     assert [step.what for step in doubt.schedule or ()] == ["remind"]
-    assert (doubt.bound and doubt.bound.policy_digest) == (bigger.bound and bigger.bound.policy_digest)
+    assert doubt.bound.policy_digest == bigger.bound.policy_digest
     await run.decide(doubt, GiveUp(), decided_by="boss")
     await run.result()
     assert effects == ["paid 5000"]

@@ -102,7 +102,7 @@ FORGERIES: list[tuple[str, JsonObject, str]] = [
     ("wipe", {"binding.deadline": "2999-01-01T00:00:00Z"}, "the arguments in hand"),
     ("wipe", {"binding.policy_digest": "v1:0"}, "the arguments in hand"),
     ("wipe", {"digest": "v1:0"}, "the arguments in hand"),
-    ("wipe", {"binding": None}, "the arguments in hand"),
+    ("wipe", {"binding": None}, "binding"),
 ]
 
 

@@ -13,7 +13,7 @@ from temporalio.common import RetryPolicy
 from temporalio.testing import WorkflowEnvironment
 
 from handfast import Approval, Escalation, HandfastPlugin, Notification
-from handfast.client.watch import Watching
+from handfast.client.execution import Execution
 from handfast.errors import DefinitionError, RunFailedError
 from handfast.history.reader import history_of
 from handfast.payloads.events import NotificationFailed
@@ -72,13 +72,13 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifications, "LAST_WORDS", timedelta(seconds=1))
 
 
-async def notified(lab: Lab, run: Watching) -> int:
+async def notified(lab: Lab, run: Execution) -> int:
     """How many activities of the run told somebody."""
     scheduled = [event.activity_task_scheduled_event_attributes for event in await events_of(lab, run)]
     return sum(each.activity_type.name == "handfast.notify" for each in scheduled)
 
 
-async def until_noted(lab: Lab, run: Watching, activities: int) -> None:
+async def until_noted(lab: Lab, run: Execution, activities: int) -> None:
     """Wait until the run has heard of the end of so many activities."""
     async with asyncio.timeout(30):
         async for event in history_of(lab.client.get_workflow_handle(run.id), wait=True):

@@ -14,6 +14,7 @@ from support.desk import DONE, MIXED, desk, outputs
 from support.labs import Effects, MakeLab
 
 
+@pytest.mark.quick
 async def test_free_calls_run_while_gated_ones_wait(make_lab: MakeLab, effects: Effects, cache: int) -> None:
     """A1: of [gated, free, gated] the free call runs at once, two approvals wait, and the model is not called again."""
     lab = await make_lab([desk(effects)], script=[MIXED, DONE], max_cached_workflows=cache)

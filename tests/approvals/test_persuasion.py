@@ -177,7 +177,7 @@ async def test_only_so_many_approvals_stand(
     monkeypatch: pytest.MonkeyPatch, make_lab: MakeLab, effects: Effects
 ) -> None:
     """XK4: beyond the number of decisions that one run remembers a further one is refused, and its request stays."""
-    monkeypatch.setattr(standing_decisions, "MOST_REMEMBERED", 3)
+    monkeypatch.setattr(standing_decisions, "MOST_STANDING", 3)
     count = 4
     wipes = Reply(*(call("wipe", {"target": f"t{n}"}, f"c{n}") for n in range(count)))
     lab = await make_lab([desk(effects)], script=[wipes, DONE])

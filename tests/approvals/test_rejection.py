@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -112,3 +114,43 @@ async def test_a_rejection_is_not_sticky(make_lab: MakeLab, effects: Effects) ->
     await run.approve(second, decided_by="lead")
     await run.result()
     assert effects == ["t"]
+
+
+async def test_a_formatter_that_blocks_holds_up_nothing_else(make_lab: MakeLab, effects: Effects) -> None:
+    """A plain `rejection_text` that waits runs in a thread: the worker's event loop goes on meanwhile."""
+    entered, go = threading.Event(), threading.Event()
+
+    def blocking(_context: RunContext, _rejection: Rejection) -> str:
+        entered.set()
+        return "worded" if go.wait(5) else "the event loop stood still"
+
+    agent = wiper(effects, rejection_text=blocking)
+    lab = await make_lab([agent], script=[Reply(call("wipe", {"target": "t"}, "c1")), DONE])
+    run = await lab.start("desk")
+    await run.reject(await lab.next_request(run), decided_by="lead")
+    assert await asyncio.to_thread(entered.wait, 10)
+    go.set()
+    await run.result()
+    assert outputs(lab) == [("c1", "worded")]
+
+
+async def test_a_formatter_that_hangs_is_asked_once(
+    make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A `rejection_text` that never answers is left behind after its time, and the default text is used."""
+    monkeypatch.setattr("handfast.activities.evaluate.decisions.WORDING_S", 0.2, raising=False)
+    asked: list[str] = []
+
+    async def hanging(_context: RunContext, rejection: Rejection) -> str:
+        asked.append(rejection.tool)
+        await asyncio.Event().wait()
+        return "never"
+
+    agent = wiper(effects, rejection_text=hanging)
+    lab = await make_lab([agent], script=[Reply(call("wipe", {"target": "t"}, "c1")), DONE])
+    run = await lab.start("desk")
+    await run.reject(await lab.next_request(run), decided_by="lead")
+    async with asyncio.timeout(20):
+        await run.result()
+    assert outputs(lab) == [("c1", DEFAULT_REJECTION)]
+    assert asked == ["wipe"]

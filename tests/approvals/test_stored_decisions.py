@@ -7,8 +7,11 @@ import asyncio
 import pytest
 
 from handfast import Agent, tool
-from handfast.activities.evaluate.evaluate import Evaluate
+from handfast.activities.evaluate.decisions import check_arguments
+from handfast.activities.evaluate.evaluate import ANSWERS
+from handfast.activities.runtime.runtime import Runtime
 from handfast.errors import EditRefusedError, RequestClosedError
+from handfast.payloads.base import Payload
 from handfast.payloads.evaluation import CheckArguments, Evaluated
 from handfast.testing import Reply, call
 from support.desk import DONE, desk, outputs
@@ -87,14 +90,14 @@ async def test_a_reject_beats_an_edit_that_is_being_checked(
 ) -> None:
     """While edited arguments are checked a reject still counts: the edit is refused and nothing runs."""
     checking, go_on = asyncio.Event(), asyncio.Event()
-    original = Evaluate._check_arguments
 
-    async def slowly(self: Evaluate, asked: CheckArguments) -> Evaluated:
+    async def slowly(asked: CheckArguments, runtime: Runtime) -> Evaluated:
         checking.set()
         await go_on.wait()
-        return await original(self, asked)
+        return await check_arguments(asked, runtime)
 
-    monkeypatch.setattr(Evaluate, "_check_arguments", slowly)
+    kind: type[Payload] = CheckArguments
+    monkeypatch.setitem(ANSWERS, kind, slowly)
     lab = await make_lab([desk(effects)], script=[many(1), DONE])
     run = await lab.start("desk")
     request = await lab.next_request(run)

@@ -8,6 +8,7 @@ import pytest
 from temporalio.api.common.v1 import Payload
 
 from handfast.errors import RunFailedError
+from handfast.payloads.usage import Usage
 from handfast.testing import Reply, call, text
 from support.evidence import MISSHAPEN, UNREADABLE, failed_tasks, logged, plain, raw, send_signal, start_raw
 from support.hostile import desk
@@ -33,6 +34,7 @@ def junk(request_id: str, other: str) -> dict[str, list[Payload]]:
 
 
 @pytest.mark.parametrize("name", ["approve", "reject", "decide", "sing"])
+@pytest.mark.quick
 async def test_no_signal_can_break_a_run(make_lab: MakeLab, effects: Effects, cache: int, name: str) -> None:
     """XC1: whatever a signal carries, the run stays healthy, nothing is decided, and the refusal is in its log."""
     lab = await make_lab(
@@ -83,7 +85,7 @@ STARTS: dict[str, tuple[list[Payload], str, str]] = {
     "max_turns is a bool": ([plain({"agent": "desk", "input": "go", "max_turns": True})], "StartInvalid", "max_turns"),
     "lone surrogate": ([plain({"agent": "desk", "input": "\ud800"})], "StartInvalid", "surrogate"),
     "NaN": ([plain({"agent": "desk", "input": "go", "context": {"x": float("nan")}})], "StartInvalid", "finite"),
-    "2^70": ([plain({"agent": "desk", "input": "go", "context": {"x": 2**70}})], "StartInvalid", "2^53"),
+    "2^70": ([plain({"agent": "desk", "input": "go", "context": {"x": 2**70}})], "StartInvalid", "beyond 64 bits"),
     "depth 500": ([raw(b'{"agent": "desk", "input": ' + b"[" * 500 + b"]" * 500 + b"}")], "StartInvalid", "nested"),
     "20,000 wrong labels": (
         [plain({"agent": "desk", "input": "go", "labels": {f"=={n}": n for n in range(20_000)}})],
@@ -95,7 +97,8 @@ STARTS: dict[str, tuple[list[Payload], str, str]] = {
 
 
 async def test_a_bad_start_fails_the_run_at_once(make_lab: MakeLab, effects: Effects, cache: int) -> None:
-    """XC1: a run started with wrong arguments fails at once with a typed error that says what was expected."""
+    """XC1: a run started with wrong arguments fails at once with a typed error that says what was expected, and that
+    nothing was spent."""
     lab = await make_lab([desk(effects)], max_cached_workflows=cache)
     runs = {name: await start_raw(lab, arguments) for name, (arguments, _, _) in STARTS.items()}
     seen: dict[str, tuple[str, bool, int]] = {}
@@ -103,6 +106,7 @@ async def test_a_bad_start_fails_the_run_at_once(make_lab: MakeLab, effects: Eff
         with pytest.raises(RunFailedError) as failed:
             await run.result()
         expected = STARTS[name][2] in failed.value.message and len(failed.value.message) < 4000
+        assert failed.value.usage == Usage(), name
         seen[name] = (failed.value.kind, expected, await failed_tasks(lab, run))
     assert seen == {name: (kind, True, 0) for name, (_, kind, _) in STARTS.items()}
     assert lab.model.requests == []

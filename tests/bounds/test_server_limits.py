@@ -12,7 +12,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from handfast import Agent, Approve, Handfast, ToolContext, tool
-from handfast.errors import DecisionInvalidError, MessageInvalidError, UpdateLimitError
+from handfast.errors import DecisionInvalidError, MessageInvalidError, SignalLimitError, UpdateLimitError
 from handfast.server import EmbeddedServer
 from handfast.testing import Reply, call, text
 from support.evidence import failed_tasks, plain, send_signal
@@ -97,7 +97,13 @@ async def test_a_flood_of_signals_keeps_nobody_from_deciding(
         await send_signal(lab, run, "approve", [plain("no-such-request")])
     with pytest.raises(RPCError, match="limit for signal events"):
         await send_signal(lab, run, "approve", [plain(request.id)])
-    receipt = await run.approve(request, decided_by="lead")
+    with pytest.raises(SignalLimitError, match="as many signals as the server takes"):
+        await run.stop("enough")
+    await lab.stop_worker()
+    with pytest.raises(SignalLimitError, match="no worker answers"):
+        await run.approve(request, decided_by="lead", decision_id="d1")
+    await lab.start_worker()
+    receipt = await run.approve(request, decided_by="lead", decision_id="d1")
     assert receipt.state == "recorded"
     assert (await run.result()).output == "done"
     assert effects == ["t"]

@@ -160,6 +160,7 @@ async def test_a_cancel_during_parallel_tools_leaves_a_valid_history(
     assert effects == []
 
 
+@pytest.mark.quick
 async def test_cancel_withdraws_what_is_pending(make_lab: MakeLab, effects: Effects, cache: int) -> None:
     """K3: a cancel withdraws the approval; a late decision is told that nothing waits any longer, and nothing runs."""
     lab = await make_lab([gated(effects)], script=[Reply(call("wipe", {"target": "t"}))], max_cached_workflows=cache)

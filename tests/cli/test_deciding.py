@@ -8,6 +8,7 @@ import pty
 from collections import Counter
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 from pydantic import BaseModel
 
@@ -25,6 +26,7 @@ async def waiting(lab: Lab, run_id: str) -> tuple[Run, str]:
     return run, (await lab.next_request(run)).id
 
 
+@pytest.mark.quick
 async def test_approve_by_the_start_of_an_id(make_lab: MakeLab, cli: Cli) -> None:
     """`approvals` lists across runs, and the start of an id is enough to approve; the claimed name is recorded."""
     lab = await make_lab([DESK], script=[ASKS, DONE])

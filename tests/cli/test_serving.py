@@ -6,10 +6,13 @@ import json
 import re
 import signal
 import uuid
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 from handfast import Handfast
 from handfast.cli import exits
-from handfast.server import EmbeddedServer
+from handfast.errors import PortBusyError
+from handfast.server import DEFAULT_PORT, EmbeddedServer
 from handfast.testing import Reply, ResponsesServer, call, text
 from support.command_desk import with_model
 from support.commands import Cli, MakeCli, exists, finish, line_with
@@ -98,3 +101,24 @@ async def test_dev_without_agents_serves_until_ctrl_c(make_cli: MakeCli) -> None
     assert (finished.code, finished.err) == (exits.OK, "")
     state = cli.directory / ".handfast" / "server.json"
     assert not state.exists(), json.loads(state.read_text())
+
+
+async def test_dev_beside_another_projects_server_takes_a_free_port(make_cli: MakeCli, tmp_path: Path) -> None:
+    """The usual port is another project's: `dev` says whose, and takes a free one; commands go to this folder's."""
+    shop = (tmp_path / "shop").resolve()
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(await EmbeddedServer.start(shop / ".handfast", DEFAULT_PORT, ui=False))
+            holder = f"the server of {shop}"
+        except PortBusyError:  # whoever else works on this machine
+            holder = ""
+        cli = make_cli(None)
+        dev = await cli.start("dev")
+        note = await line_with(dev.stderr, f"port {DEFAULT_PORT} belongs to {holder}")
+        address = (await line_with(dev.stdout, "ready")).split()[-1]
+        assert address in note
+        assert not address.endswith(f":{DEFAULT_PORT}")
+        listed = await cli("runs")
+        assert (listed.code, listed.out) == (exits.OK, "no runs\n")
+        dev.send_signal(signal.SIGTERM)
+        assert (await finish(dev)).code == exits.OK

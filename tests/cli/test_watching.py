@@ -23,7 +23,7 @@ async def test_a_terminal_shows_what_happens_and_asks(make_lab: MakeLab, cli: Cl
     run = await lab.start("desk", "clean up, please", id=f"watched-{lab.task_queue}")
     command = [sys.executable, "-m", "handfast", "watch", run.id, "--as", "lead"]
     async with Tmux(command, cli.directory, cli.environment) as terminal:
-        screen = await terminal.shows("approve? [y]es, [n]o, [l]eave it:")
+        screen = await terminal.shows("approve? [y]es, [n]o, [e]dit, [a]nswer, [l]eave it:")
         assert "started clean up, please" in screen
         assert "waits for a person: wipe" in screen
         assert '{"target": "temp"}' in screen

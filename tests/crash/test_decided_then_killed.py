@@ -11,6 +11,7 @@ from support.crash.matrix_checks import faultless
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in (SIGNALLED, EDITED)])
+@pytest.mark.quick
 async def test_a_decision_that_was_taken_is_carried_out_after_a_crash(matrix: Matrix, case: Case) -> None:
     """XA7: killed between a decision's acceptance and the start of its call, a run carries it out when a worker is
     back: where it waits as a signal, and where edited arguments were being checked. One decision, one effect."""

@@ -6,8 +6,10 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from functools import cache
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -21,7 +23,7 @@ from handfast.payloads import cancel_call, messages, requests, runs, search_attr
 from handfast.payloads.base import Payload
 from handfast.server import EmbeddedServer, find_binary
 from handfast.workflows.loop import verdicts
-from support.pages import ROOT, Block, Reader, all_blocks
+from support.pages import PAGES, ROOT, TUTORIAL, Block, Reader, all_blocks, blocks
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -35,10 +37,29 @@ async def reader(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Read
             await reading.close()
 
 
-@pytest.mark.parametrize("block", all_blocks("python"), ids=str)
+RUN = [block for path in PAGES if path != TUTORIAL for block in blocks(path) if block.is_run]
+
+
+@pytest.mark.parametrize("block", RUN, ids=str)
 async def test_python_in_the_documentation_runs(reader: Reader, block: Block) -> None:
     """What a page shows can be typed in as it stands, from the top of the page, and works."""
     await reader.run(block)
+
+
+def test_rules_are_typed_as_the_documentation_types_them(tmp_path: Path) -> None:
+    """Each program of the pages that has a function of a call's arguments passes `mypy --strict` as it stands."""
+    blocks = all_blocks("python")
+    assert not [str(block) for block in blocks if re.search(r"def \w+\(.*\barguments\)", block.source)], "untyped"
+    programs = [block for block in blocks if block.file and "arguments: ToolArguments" in block.source]
+    assert programs
+    for number, block in enumerate(programs):
+        folder = tmp_path / f"page_{number}"
+        folder.mkdir()
+        (folder / str(block.file)).write_text(block.source)
+    options = ("--config-file", "", "--cache-dir", str(ROOT / ".mypy_cache"), "--explicit-package-bases")
+    command = [sys.executable, "-m", "mypy", "--strict", *options, "."]
+    checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def command_lines(program: str) -> list[object]:
@@ -97,21 +118,29 @@ def test_json_in_the_documentation_is_what_it_claims_to_be(block: Block) -> None
         kind.from_wire(each)
 
 
-def test_the_guide_quotes_what_the_model_reads() -> None:
-    """The texts that the guide gives are those that the model gets."""
-    guide = (ROOT / "docs/guide.md").read_text()
+def test_the_readme_is_a_page() -> None:
+    """Whoever comes anew reads 120 lines at most, and finds every page of the documentation from there or its index."""
+    page = (ROOT / "README.md").read_text()
+    assert len(page.splitlines()) <= 120
+    named = page + (ROOT / "docs/README.md").read_text()
+    assert [each.name for each in PAGES if each.name != "README.md" and f"{each.name})" not in named] == []
+
+
+def test_the_page_of_tools_quotes_what_the_model_reads() -> None:
+    """The texts that the page gives are those that the model gets."""
+    page = (ROOT / "docs/tools.md").read_text()
     for text in (requests.DEFAULT_REJECTION, verdicts.OUTCOME_UNKNOWN, verdicts.NOT_RUN, verdicts.CANCELLED):
-        assert text in guide
+        assert text in page
 
 
-def test_the_guide_names_every_method_of_the_client() -> None:
-    """No method of `Handfast` and `Run` is left out of the guide."""
-    guide = (ROOT / "docs/guide.md").read_text()
+def test_the_page_of_runs_names_every_method_of_the_client() -> None:
+    """No method of `Handfast` and `Run` is left out of the page."""
+    page = (ROOT / "docs/runs.md").read_text()
     missing = [
         f"{kind.__name__}.{name}"
         for kind in (Handfast, Run)
-        for name in vars(kind)
-        if not name.startswith("_") and f"{name}(" not in guide
+        for name in dir(kind)
+        if not name.startswith("_") and callable(getattr(kind, name)) and f"{name}(" not in page
     ]
     assert missing == []
 

@@ -50,6 +50,7 @@ def unacknowledged(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     monkeypatch.setattr(Beats, "kept", kept)
 
 
+@pytest.mark.quick
 async def test_a_call_whose_first_beat_is_lost_is_scheduled_again(
     make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch
 ) -> None:

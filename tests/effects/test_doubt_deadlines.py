@@ -87,7 +87,7 @@ async def test_who_answers_a_doubt_may_be_named(make_lab: MakeLab, effects: Effe
     [
         ({"deadline": timedelta(0)}, "deadline must be positive"),
         ({"deadline": 5}, "deadline must be a timedelta"),
-        ({"on_deadline": "run_again"}, "on_deadline must be one of give_up, fail"),
+        ({"on_deadline": "run_again"}, "on_deadline must be one of 'give_up', 'fail'"),
         ({"approvers": "lead"}, "approvers must be a list"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from handfast import Agent, Ran, tool
+from handfast import Agent, OutcomeUnknownError, Ran, Retry, ToolContext, tool
 from handfast.errors import RunFailedError
 from handfast.testing import Reply, call
 from handfast.workflows.loop.verdicts import OUTCOME_UNKNOWN
@@ -106,3 +106,69 @@ async def test_an_error_fails_the_run_if_so_chosen(
     assert failed.value.kind == "ToolFailed"
     assert len(lab.model.requests) == 1
     assert effects[0] == "pay 7"
+
+
+@pytest.mark.parametrize("gated", [False, True], ids=["free", "gated"])
+@pytest.mark.parametrize("error", [ConnectionResetError("cut"), TimeoutError(), OutcomeUnknownError("no receipt")])
+async def test_what_breaks_inside_a_task_group_is_in_doubt_too(
+    make_lab: MakeLab, effects: Effects, error: Exception, *, gated: bool
+) -> None:
+    """A child of a TaskGroup that sends and then breaks leaves the outcome as open as it would alone (A1)."""
+
+    @tool(approval=gated)
+    async def pay(order: str) -> str:
+        """Pay an order."""
+
+        async def send() -> None:
+            effects.append(f"pay {order}")
+            raise error
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(send())
+        return "paid"
+
+    lab = await make_lab([Agent("till", tools=[pay])], script=[PAY, DONE])
+    run = await lab.start("till")
+    if gated:
+        await run.approve(await lab.next_request(run), decided_by="lead")
+        request = await lab.next_request(run)
+        assert request.kind == "in_doubt"
+        assert type(error).__name__ in str((request.facts or {})["ended"])
+        await run.decide(request, Ran(output="found it"), decided_by="lead")
+    assert (await run.result(wait_for_people=False)).output == "done"
+    assert outputs(lab) == [("c1", "found it" if gated else OUTCOME_UNKNOWN)]
+    assert effects == ["pay 7"]
+
+
+async def test_a_group_is_told_with_its_members(make_lab: MakeLab) -> None:
+    """The model reads what the members of an exception group say, and not only how many there are (A1)."""
+
+    @tool
+    async def pay(order: str) -> str:
+        """Pay an order."""
+        raise ExceptionGroup("two failed", [ValueError(f"no order {order}"), ExceptionGroup("in", [KeyError("x")])])
+
+    lab = await make_lab([Agent("till", tools=[pay])], script=[PAY, DONE])
+    await (await lab.start("till")).result()
+    told = "two failed (2 sub-exceptions): ValueError: no order 7; ExceptionGroup: in (1 sub-exception): KeyError: 'x'"
+    assert outputs(lab) == [("c1", f"Error: ExceptionGroup: {told}")]
+
+
+@pytest.mark.parametrize("how", ["group", "cause"])
+async def test_a_retry_looks_into_groups_and_causes(make_lab: MakeLab, effects: Effects, how: str) -> None:
+    """`Retry(on=…)` repeats a call whose exception carries one of its kinds, as a member or as its cause (A1)."""
+
+    @tool(effect="idempotent", retry=Retry(attempts=3, first_pause=timedelta(milliseconds=10), on=(ConnectionError,)))
+    async def pay(ctx: ToolContext, order: str) -> str:
+        """Pay an order."""
+        effects.append(f"pay {order}")
+        if ctx.attempt == 3:
+            return "paid"
+        if how == "cause":
+            raise LookupError("no till") from ConnectionError("cut")
+        raise ExceptionGroup("out", [ExceptionGroup("in", [ConnectionError("cut")])])
+
+    lab = await make_lab([Agent("till", tools=[pay])], script=[PAY, DONE])
+    await (await lab.start("till")).result()
+    assert outputs(lab) == [("c1", "paid")]
+    assert effects == ["pay 7"] * 3

@@ -47,6 +47,7 @@ async def attempts(handle: WorkflowHandle[Any, Any], least: int) -> PendingActiv
     return next((each for each in pending if each.attempt >= least), None)
 
 
+@pytest.mark.quick
 async def test_the_archive_has_what_the_server_had(
     make_lab: MakeLab, effects: Effects, tmp_path: Path, cache: int
 ) -> None:

@@ -45,6 +45,7 @@ def _found(lab: Lab, method: str, ending: str) -> list[RecordedRequest]:
 
 
 @pytest.mark.parametrize("history", [None, "chain", "conversation"])
+@pytest.mark.quick
 async def test_a_background_response_is_begun_and_waited_for(make_lab: MakeLab, history: Any) -> None:
     """Each reply of a background agent is one request that is answered at once, then looked up until it has ended;
     with a history that the provider keeps as well."""

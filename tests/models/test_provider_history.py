@@ -30,7 +30,7 @@ from handfast import (
     messages_only,
     tool,
 )
-from handfast.errors import DefinitionError, PayloadInvalidError, RunFailedError
+from handfast.errors import DefinitionError, RunFailedError, UsageError
 from handfast.models.port import ConversationPort
 from handfast.models.responses import ResponsesModel
 from handfast.payloads.history import GivenHistory
@@ -458,7 +458,9 @@ async def test_a_client_refuses_an_unknown_history(make_lab: MakeLab, effects: E
     """G6: what is seen from the start alone is refused in the client: nothing is started."""
     lab = await make_lab([desk(effects)])
     unknown: Any = "both"
-    with pytest.raises(PayloadInvalidError, match="history"):
+    with pytest.raises(
+        UsageError, match="history must be 'chain' or 'conversation', a Chain or a Conversation, not 'both'"
+    ):
         await lab.start("desk", history=unknown)
 
 

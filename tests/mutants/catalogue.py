@@ -55,7 +55,7 @@ MUTANTS: Final = (
         "positional request ids",
         "workflows/state/run_state.py",
         "            new_id=lambda: str(workflow.uuid4()),\n",
-        '            new_id=lambda: f"request-{len(self.ledger.entries)}",\n',
+        '            new_id=lambda: f"request-{len(self.ledger.book.entries)}",\n',
         "tests/approvals/test_old_decisions.py::test_a_new_run_of_the_same_id_takes_no_decision_of_the_one_before",
     ),
     Mutant(
@@ -120,8 +120,8 @@ MUTANTS: Final = (
         "        self._host.refuse_other_signals()\n",
         "        self._host.refuse_other_signals()\n"
         "        ledger = self._host._state.ledger\n"
-        "        asyncio.get_running_loop().call_soon(setattr, ledger, 'entries', ledger.entries)\n"
-        "        ledger.entries = {}\n",
+        "        asyncio.get_running_loop().call_soon(setattr, ledger.book, 'entries', ledger.book.entries)\n"
+        "        ledger.book.entries = {}\n",
         "tests/history/test_continue_as_new.py::test_decisions_that_race_a_crossing_count_once",
     ),
     Mutant(
@@ -134,8 +134,8 @@ MUTANTS: Final = (
     Mutant(
         "a request that is decided twice",
         "workflows/ledger/entry.py",
-        '    if entry.state not in ("open", "checking"):\n',
-        "    if not entry.state:\n",
+        "    if not entry.waits:\n        raise _closed(entry)\n",
+        "",
         "tests/bounds/test_hostile_updates.py::test_a_decision_counts_once",
     ),
     Mutant(
@@ -188,7 +188,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a header that cannot be read raises",
-        "encryption/sealing.py",
+        "encryption/sealed_payload.py",
         '_UNREAD: Final = b"binary/null"',
         '_UNREAD: Final = b"binary/unread"',
         "tests/security/test_beside_histories.py::test_headers_are_encrypted_and_read_where_they_go",
@@ -196,7 +196,7 @@ MUTANTS: Final = (
     Mutant(
         "tasks without a mark",
         "workflows/tasks/marks.py",
-        "        if self.on:\n            self.made()\n            workflow.upsert_memo({MEMO_LOG: []})\n",
+        "        self.made()\n        workflow.upsert_memo({MEMO_LOG: []})\n",
         "        return\n",
         "tests/history/test_task_boundaries.py::"
         "test_two_results_that_change_nothing_and_a_decision_replay_in_their_order",

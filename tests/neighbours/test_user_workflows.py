@@ -55,6 +55,7 @@ def desk(effects: Effects) -> Agent:
     return Agent("desk", instructions="Help.", model="m", tools=[wipe])
 
 
+@pytest.mark.quick
 async def test_a_host_in_a_users_workflow_collides_with_nothing(
     make_lab: MakeLab, server: EmbeddedServer, effects: Effects, cache: int
 ) -> None:

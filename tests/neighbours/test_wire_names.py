@@ -13,6 +13,7 @@ from temporalio.client import Client
 
 from handfast import Agent, Approve, Decision, Receipt, Request, RunResult, Usage, tool
 from handfast.payloads.base import Payload
+from handfast.payloads.binding import Bound
 from handfast.payloads.requests import MEMO_LOG, MEMO_REQUEST, Answer, GiveUp, Grant, Ran, Reject, RunAgain, Transition
 from handfast.payloads.runs import RunInput
 from handfast.payloads.search_attributes import SEARCH_ATTRIBUTES
@@ -136,6 +137,7 @@ REQUEST = Request(
     call_id="c1",
     arguments={"target": "temp", "times": 2},
     digest="v1:00",
+    bound=Bound(namespace="default", workflow="ticket-7", run="01a2"),
     frame="0",
     turn=3,
     position=1,
@@ -158,6 +160,7 @@ GOLDEN: dict[str, tuple[Payload, dict[str, Any]]] = {
             "call_id": "c1",
             "arguments": {"target": "temp", "times": 2},
             "digest": "v1:00",
+            "bound": {"namespace": "default", "workflow": "ticket-7", "run": "01a2"},
             "frame": "0",
             "turn": 3,
             "position": 1,

@@ -8,7 +8,19 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from handfast import Agent, Fail, FinalOutput, InputGuardrail, Run, handoff, question, tool
+from handfast import (
+    Agent,
+    AgentEnd,
+    AgentHooks,
+    Fail,
+    FinalOutput,
+    InputGuardrail,
+    Rejection,
+    Run,
+    handoff,
+    question,
+    tool,
+)
 from handfast.testing import Lab, Reply, call, refusal, text
 from support.evidence import logged
 
@@ -43,6 +55,22 @@ async def drop() -> str:
     return "never"
 
 
+class Ears(AgentHooks):
+    """Hear of what only a workflow that was asked to tells."""
+
+    def on_agent_end(self, context: Any, end: AgentEnd) -> None:
+        """Hear of it."""
+
+    def on_call_rejected(self, context: Any, rejection: Rejection) -> None:
+        """Hear of it."""
+
+
+@tool(approval=True)
+async def send(amount: int) -> str:
+    """Send something."""
+    return f"sent {amount}"
+
+
 def last_words(_context: Any, _refusal: Any) -> FinalOutput:
     """Say something in place of a model that refuses."""
     return FinalOutput("it cannot be done")
@@ -58,6 +86,7 @@ AGENTS = [
         input_guardrails=[InputGuardrail(politely, parallel=False)],
         after_tools=let_pass,
     ),
+    Agent("observed", model="m", tools=[send], hooks=[Ears()]),
     Agent(
         "chief",
         model="m",
@@ -88,7 +117,14 @@ async def delegated(_lab: Lab, run: Run) -> None:
     await run.result()
 
 
+async def observed(lab: Lab, run: Run) -> None:
+    """Hooks heard of a rejected call and of the agent's end; completed."""
+    await run.reject(await lab.next_request(run), decided_by="rita")
+    await run.result()
+
+
 SCENES = {
+    "observed": ([Reply(call("send", {"amount": 7}, "c1")), DONE], observed),
     "asked": (
         [
             Reply(
@@ -112,4 +148,4 @@ SCENES = {
         delegated,
     ),
 }
-STARTED_WITH = {"asked": "clerk", "delegated": "chief"}
+STARTED_WITH = {"observed": "observed", "asked": "clerk", "delegated": "chief"}

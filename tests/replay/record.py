@@ -381,7 +381,7 @@ async def sent(lab: Lab, run: Run) -> None:
     await run.send("be quick", message_id="m2")
     await handle.signal("send", "and quiet")
     await handle.signal("send", {"text": ""})
-    await until(lab, run, "marker_recorded_event_attributes")
+    await logged(lab, run, "message_refused", 1)
 
 
 async def until_settled(lab: Lab, run: Run) -> None:

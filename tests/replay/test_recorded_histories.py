@@ -59,7 +59,7 @@ async def test_every_wait_state_is_recorded_and_replays(monkeypatch: pytest.Monk
         """Note where a workflow stands at the end of each task, which is where it waits."""
         waited.update(frame.phase for frame in state.frames)
         waited.update(call.state for frame in state.frames for call in frame.calls)
-        waited.update(request.kind for request in state.ledger.open_requests())
+        waited.update(request.kind for request in state.ledger.book.open_requests())
         publish(state)
 
     async def histories() -> AsyncIterator[WorkflowHistory]:

@@ -19,6 +19,7 @@ from support.labs import Effects, MakeLab
 from support.lists import WIPE, eventually
 
 
+@pytest.mark.quick
 async def test_runs_are_found_by_status_agent_and_label(make_lab: MakeLab, effects: Effects) -> None:
     """Runs are listed by status, agent and label; what waits is listed with its run, with every worker down."""
     lab = await make_lab([desk(effects)], script=[WIPE, Reply(text("at once")), DONE])
@@ -53,6 +54,20 @@ async def test_runs_are_found_by_status_agent_and_label(make_lab: MakeLab, effec
     await lab.start_worker()
     await waiting.reject(request, decided_by="lead")
     await waiting.result()
+
+
+async def test_a_run_that_was_terminated_is_found_among_the_failed(make_lab: MakeLab, effects: Effects) -> None:
+    """A run that an operator terminated is shown as failed, so whoever asks for failed runs gets it."""
+    lab = await make_lab([desk(effects)], script=[WIPE])
+    run = await lab.start("desk", labels={"lab": lab.task_queue})
+    await lab.next_request(run)
+    await lab.client.get_workflow_handle(run.id).terminate("by an operator")
+
+    async def failed() -> list[RunInfo]:
+        return await lab.hf.runs(label=f"lab={lab.task_queue}", status="failed")
+
+    [info] = await eventually(failed)
+    assert (info.id, info.status) == (run.id, "failed")
 
 
 async def test_without_search_attributes_runs_work_and_lists_say_the_remedy(
@@ -95,7 +110,7 @@ async def test_a_decision_without_a_worker_is_stored_and_counts_later(
     make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With every worker down a decision is stored, not lost; it takes effect once when a worker returns."""
-    monkeypatch.setattr("handfast.client.base.ANSWER_WITHIN", timedelta(seconds=1))
+    monkeypatch.setattr("handfast.client.handle.ANSWER_WITHIN", timedelta(seconds=1))
     lab = await make_lab([desk(effects)], script=[WIPE, DONE])
     run = await lab.start("desk")
     request = await lab.next_request(run)

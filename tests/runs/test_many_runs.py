@@ -92,7 +92,7 @@ async def test_no_failure_of_one_item_stops_another(make_lab: MakeLab) -> None:
     request = Request.model_validate(
         {"id": "none", "kind": "approval", "agent": "greeter", "agent_path": ["greeter"], "tool": "t", "digest": "v1:0"}
         | {"call_id": "c", "arguments": {}, "frame": "0", "turn": 1, "verdicts": ["approve"]}
-        | {"requested_at": "2026-01-01T00:00:00Z"}
+        | {"requested_at": "2026-01-01T00:00:00Z", "bound": {"workflow": "no-such-run", "run": "none"}}
     )
     asked = [OpenRequest("no-such-run", request), OpenRequest(runs[0].id, request)]
     decided = await lab.hf.decide_many(asked, Approve(), decided_by="lead")

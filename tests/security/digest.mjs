@@ -3,7 +3,18 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 
+// JSON.parse rounds integers beyond 2^53: those of 16 digits and more are read as BigInt here.
+const TOKEN = /"(?:[^"\\]|\\.)*"(\s*:)?|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?/g;
+function parse(text) {
+  const mark = (token, key) =>
+    /^-?\d{16,}$/.test(token) ? `"n${token}"` : key || token[0] !== '"' ? token : `"s${token.slice(1)}`;
+  const unmark = (_, value) =>
+    typeof value !== "string" ? value : value[0] === "n" ? BigInt(value.slice(1)) : value.slice(1);
+  return JSON.parse(text.replace(TOKEN, mark), unmark);
+}
+
 function canonical(value) {
+  if (typeof value === "bigint") return String(value);
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
   if (value === null || typeof value !== "object") return JSON.stringify(value);
   const members = Object.keys(value).sort().filter((key) => value[key] !== undefined);
@@ -16,4 +27,4 @@ function digest(request) {
   return "v1:" + createHash("sha256").update(canonical(covered)).digest("hex");
 }
 
-console.log(JSON.stringify(JSON.parse(readFileSync(0, "utf8")).map(digest)));
+console.log(JSON.stringify(parse(readFileSync(0, "utf8")).map(digest)));

@@ -8,12 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
 from handfast import Agent, Approval, tool
 from handfast.payloads.binding import Binding, Bound, digest_of
 from handfast.payloads.json_profile import parse_json
-from handfast.payloads.requests import Request
 from handfast.testing import Reply, call
 from support.desk import DONE
 from support.labs import Effects, MakeLab
@@ -86,7 +83,6 @@ async def test_an_approver_can_check_what_a_request_shows(make_lab: MakeLab, eff
     run = await lab.start("desk")
     request = await lab.next_request(run)
     binding = request.binding
-    assert binding is not None
     assert digest_of(binding, request.arguments) == request.digest
     wire = await lab.client.get_workflow_handle(run.id).query("pending_approvals")
     assert wire[0]["deadline"] == binding.deadline
@@ -140,19 +136,3 @@ def test_arguments_cannot_pose_as_a_field() -> None:
     plain = digest_of(BINDING, {})
     assert digest_of(BINDING, {"tool": "wipe", "request": "8d1f"}) != plain
     assert digest_of(BINDING.model_copy(update={"tool": "wipe"}), {}) != digest_of(BINDING, {"tool": "wipe"})
-
-
-@pytest.mark.parametrize("wire", [{}, {"bound": None}])
-def test_a_request_of_an_older_worker_has_no_binding(wire: dict[str, Any]) -> None:
-    """What an older worker opened names what it is bound to by its digest alone."""
-    fields = {
-        "id": "1",
-        "kind": "approval",
-        "agent": "a",
-        "agent_path": ["a"],
-        "digest": "v1:0",
-        "frame": "0",
-        "turn": 1,
-    }
-    request = Request.from_wire({**fields, "requested_at": "2026-03-02T09:30:00Z", "verdicts": ["approve"], **wire})
-    assert request.binding is None

@@ -16,7 +16,7 @@ from handfast import Agent, Handfast, tool
 from handfast.encryption.codec import EncryptionCodec, encrypted
 from handfast.encryption.converter import of_workflow, tolerant
 from handfast.encryption.keyring import Keyring, key_file
-from handfast.encryption.sealing import KEY
+from handfast.encryption.sealed_payload import KEY
 from handfast.errors import DecisionInvalidError, HistoryUnreadableError
 from handfast.history.reader import history_of
 from handfast.payloads.notify import Notified

@@ -75,7 +75,7 @@ async def spoken(lab: Lab) -> str:
     await run.send(f"{SENTINEL}-message")
     await run.approve(request, decided_by="lead", note=f"{SENTINEL}-note")
     assert SENTINEL in str((await run.result()).output)
-    handle = lab.client.get_workflow_handle(f"handfast-archive-{(await run._describe()).run_id}")
+    handle = lab.client.get_workflow_handle(f"handfast-archive-{(await run._handle.describe()).run_id}")
     async with asyncio.timeout(30):
         await handle.result()
     failed = await lab.start("nobody", f"{SENTINEL}-bad")

@@ -79,6 +79,7 @@ async def test_an_attack_on_a_signed_decision_is_refused(make_lab: MakeLab, effe
     assert await failed_tasks(lab, run) == 0
 
 
+@pytest.mark.quick
 async def test_who_decides_is_who_the_key_signs_for(make_lab: MakeLab, effects: Effects) -> None:
     """XH5: a person's own key decides for that person alone; another name, and Temporal's identity, change nothing."""
     ana = Signer.generate(method="cli")
@@ -122,7 +123,6 @@ async def test_nothing_is_signed_but_what_is_shown(make_lab: MakeLab, effects: E
     lab = await make_lab([desk(effects)], script=[PAY, PAY, DONE], trusted_keys=ring(GATEWAY), signer=GATEWAY)
     run, other = await lab.start("desk"), await lab.start("desk")
     request, elsewhere = await lab.next_request(run), await lab.next_request(other)
-    assert request.bound is not None
     for shown in (
         request.model_copy(update={"arguments": {"amount": 1}}),
         request.model_copy(update={"tool": "look"}),

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -112,6 +113,7 @@ async def answers(address: str) -> bool:
     return True
 
 
+@pytest.mark.quick
 async def test_it_starts_quickly(tmp_path: Path) -> None:
     """A first start, with an empty folder, answers in well under five seconds."""
     began = time.monotonic()
@@ -222,6 +224,55 @@ async def test_an_unreadable_state_file_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "server.json").write_text('{"pid": "many"', encoding="utf-8")
     async with await EmbeddedServer.start(tmp_path, port=0, ui=False) as server:
         assert server.started_here
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777], ids=oct)
+async def test_nobody_else_can_read_what_it_keeps(tmp_path: Path, umask: int) -> None:
+    """The folder is for its owner alone, and so is every file in it: the database and its WAL hold every prompt."""
+    before = os.umask(umask)
+    try:
+        async with await EmbeddedServer.start(tmp_path / ".handfast", port=0, ui=False) as server:
+            client = await Client.connect(server.address)
+            await client.start_workflow("Nobody", "a prompt", id="w", task_queue="none")
+            modes = modes_in(tmp_path / ".handfast")
+    finally:
+        os.umask(before)
+    assert modes.pop(".") == 0o700
+    assert {"temporal.db", "temporal.db-wal", "server.json", "server.log"} <= modes.keys()
+    assert set(modes.values()) == {0o600}
+
+
+async def test_what_others_could_read_so_far_is_taken_back(tmp_path: Path) -> None:
+    """A folder that an earlier version has made gets the modes of a new one; a folder that holds other things keeps its
+    own."""
+    home = tmp_path / ".handfast"
+    home.mkdir(0o755)
+    (home / "server.log").touch(0o644)
+    async with await EmbeddedServer.start(home, port=0, ui=False):
+        assert set(modes_in(home).values()) == {0o600, 0o700}
+    shared = tmp_path / "project"
+    shared.mkdir(0o755)
+    (shared / "notes.txt").touch(0o644)
+    async with await EmbeddedServer.start(shared, port=0, ui=False):
+        modes = modes_in(shared)
+    assert (modes.pop("."), modes.pop("notes.txt")) == (0o755, 0o644)
+    assert set(modes.values()) == {0o600}
+
+
+async def test_a_folder_of_another_account_is_no_place_for_a_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever owns it could read what is kept there."""
+    (tmp_path / ".handfast").mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(ServerStartError, match="belongs to another account"):
+        await EmbeddedServer.start(tmp_path / ".handfast", port=0)
+
+
+def modes_in(folder: Path) -> dict[str, int]:
+    """The modes of a folder, as ``.``, and of the files in it."""
+    found = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir() if path.is_file()}
+    return {**found, ".": stat.S_IMODE(folder.stat().st_mode)}
 
 
 @pytest.mark.parametrize(("option", "ports"), [("--port", (1, 0)), ("--ui-port", (0, 1))])

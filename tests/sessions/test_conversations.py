@@ -82,6 +82,7 @@ async def test_three_turns_over_new_processes(make_lab: MakeLab, effects: Effect
 
 
 @pytest.mark.parametrize("policy", ["queue", "steer", "refuse"])
+@pytest.mark.quick
 async def test_a_message_while_an_approval_waits(
     make_lab: MakeLab, effects: Effects, cache: int, policy: Literal["queue", "steer", "refuse"]
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Literal, cast
+from typing import Literal
 
 import pytest
 
@@ -37,7 +37,7 @@ async def responses(lab: Lab, count: int) -> None:
 
 def streamed(run: Run) -> aclosing[AsyncGenerator[Item]]:
     """A stream that is closed as soon as it is left."""
-    return aclosing(cast("AsyncGenerator[Item]", run.stream()))
+    return aclosing(run.stream())
 
 
 async def test_what_was_shown_of_an_interrupted_reply_is_void(make_lab: MakeLab) -> None:

@@ -23,6 +23,7 @@ from handfast.errors import (
     SessionClosedError,
     SessionNotFoundError,
     TurnFailedError,
+    UsageError,
     WaitingForPeople,
 )
 from handfast.payloads.events import RequestOpened
@@ -95,7 +96,7 @@ async def test_what_is_no_session_is_a_typed_error(make_lab: MakeLab) -> None:
         await lab.hf.session(run.id, agent="desk").send("hello")
     with pytest.raises(PayloadInvalidError, match="agent"):
         lab.hf.session("s", agent="")
-    with pytest.raises(PayloadInvalidError, match="on_message"):
+    with pytest.raises(UsageError, match="on_message must be 'queue', 'steer' or 'refuse', not 'drop'"):
         lab.hf.session("s", agent="desk", on_message="drop")  # type: ignore[arg-type]
     for no_id in ("", "x" * 1001, "\ud800"):
         with pytest.raises(PayloadInvalidError, match="id"):
@@ -414,7 +415,7 @@ async def test_a_conversation_can_be_imported(make_lab: MakeLab) -> None:
     session = talk_to(lab, import_items=said_before)
     assert await (await session.send("Who am I?")).output(timeout=WAIT) == "Ana"
     assert kinds(lab.model.requests[0].body["input"]) == ["user", "assistant", "user"]
-    with pytest.raises(PayloadInvalidError, match="import_items"):
+    with pytest.raises(UsageError, match="import_items must be a list of dicts, not a str"):
         lab.hf.session("s", agent="desk", import_items="all")  # type: ignore[arg-type]
     huge = lab.hf.session(
         f"s-{uuid.uuid4().hex[:8]}", agent="desk", import_items=[{"role": "user", "content": "y" * 2_000_000}]

@@ -60,6 +60,7 @@ async def hub() -> AsyncIterator[DeltaHub]:
 
 
 @pytest.mark.parametrize("where", ["process", "socket", "redis"])
+@pytest.mark.quick
 async def test_what_a_run_says_is_told_while_it_says_it(
     make_lab: MakeLab, redis: RedisServer, hub: DeltaHub, where: str
 ) -> None:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import cast
 
 import pytest
 from temporalio.client import Client
@@ -48,7 +47,7 @@ SCRIPT = [Reply(reasoning("First look."), call("look", {"at": "fans"}, "c1")), R
 
 def streamed(run: Run, after: str | None = None) -> aclosing[AsyncGenerator[Item]]:
     """A stream that is closed as soon as it is left."""
-    return aclosing(cast("AsyncGenerator[Item]", run.stream(after)))
+    return aclosing(run.stream(after))
 
 
 async def seen(run: Run, after: str | None = None) -> list[Item]:

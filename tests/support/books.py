@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from handfast.payloads.requests import Decision, Request, Verdict
 from handfast.workflows.ledger.ledger import Ledger
+from support.requests import BOUND
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -24,6 +25,7 @@ def request(request_id: str = "r1", **changes: Any) -> Request:
         "tool": "wipe",
         "arguments": {"target": "temp"},
         "digest": f"v1:{request_id}",
+        "bound": BOUND,
         "frame": "0",
         "turn": 1,
         "requested_at": NOW,
@@ -41,7 +43,7 @@ def book(*requests: Request) -> Ledger:
     """A ledger with open requests."""
     ledger = Ledger()
     for each in requests or (request(),):
-        ledger.open(each)
+        ledger.book.open(each)
     return ledger
 
 

@@ -15,7 +15,7 @@ from temporalio.client import Client
 
 from handfast.connection import connect
 from handfast.encryption.keyring import Keyring
-from handfast.encryption.sealing import ENCRYPTED
+from handfast.encryption.sealed_payload import ENCRYPTED
 from handfast.server import EmbeddedServer
 
 BY_TEMPORAL: Final = frozenset({"core_patch"})

@@ -25,7 +25,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from handfast import Run
-from handfast.client.watch import Watching
+from handfast.client.execution import Execution
 from handfast.history.reader import history_of, ledger_changes
 from handfast.payloads.requests import Transition
 from handfast.testing import Lab
@@ -134,7 +134,7 @@ async def start_raw(lab: Lab, args: Sequence[Payload]) -> Run:
     return lab.watch(lab.hf.run(workflow_id))
 
 
-async def events_of(lab: Lab, run: Watching) -> list[HistoryEvent]:
+async def events_of(lab: Lab, run: Execution) -> list[HistoryEvent]:
     """The run's history so far."""
     return list((await lab.client.get_workflow_handle(run.id).fetch_history()).events)
 
@@ -154,7 +154,7 @@ def _is_failed(event: HistoryEvent) -> bool:
     return False
 
 
-async def logged(lab: Lab, run: Watching, what: str, count: int) -> list[Transition]:
+async def logged(lab: Lab, run: Execution, what: str, count: int) -> list[Transition]:
     """Wait until *count* transitions of one kind stand in the run's history; return all of that kind."""
     found: list[Transition] = []
     async with asyncio.timeout(WAIT_S):

@@ -6,10 +6,15 @@ How a page is written so that its code runs as it stands:
   real server and a scripted model, so the code connects as a reader's would.
 - A block that begins with ``# name.py`` is a file: it is written under that name into the page's folder, where later
   blocks import it. A file called ``test_….py`` is run by pytest, in a process of its own.
+- A file that calls ``asyncio.run`` is a program: it is run by ``python name.py``, in a process of its own; one that
+  serves is stopped by SIGTERM once it polls. One that holds the call back behind ``if __name__ == "__main__"`` is
+  imported as well. ``<!-- prints: name.py -->`` before a text block says that the program printed exactly that; ``…``
+  stands for anything.
 - ``<!-- model: Reply(…), Reply(…) -->`` before a block says what the model plays from there on; a name stands for an
   entry of `scripts.SCRIPTS`. A worker then serves the agents of the page's last file that has some, on the task queue
   ``agents``; ``<!-- model, no worker: … -->`` leaves that to the page.
 - ``<!-- payload: NAME -->`` before a JSON block says which payload it is.
+- `TUTORIAL` is read in another way: see `support.terminals`.
 """
 
 from __future__ import annotations
@@ -20,8 +25,8 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -32,6 +37,7 @@ import pytest
 from handfast import Agent, testing
 from handfast.connection import connect
 from handfast.server import EmbeddedServer
+from handfast.temporal.pollers import WORKFLOWS, pollers
 from handfast.testing import ResponsesServer, Script
 from handfast.testing.script import RecordedRequest, Step
 from handfast.worker import load_plugin, make_worker
@@ -39,12 +45,15 @@ from support.scripts import SCRIPTS
 
 ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+TUTORIAL: Final = ROOT / "docs" / "tutorial.md"
 BLOCK_S: Final = 30.0
 TEST_FILE_S: Final = 120.0
 
 _FENCE: Final = re.compile(r"^(?P<indent> *)```(?P<language>[a-z]+)?[^`]*$")
-_COMMENT: Final = re.compile(r"^\s*<!--\s*(?P<key>model|model, no worker|payload):\s*(?P<value>.*?)\s*-->\s*$")
-_FILE: Final = re.compile(r"^# (?P<name>[a-z_/]+\.py)$")
+_COMMENT: Final = re.compile(
+    r"^\s*<!--\s*(?P<key>model|model, no worker|payload|prints|terminal|exit):\s*(?P<value>.*?)\s*-->\s*$"
+)
+_FILE: Final = re.compile(r"^# (?P<name>[a-z_/]+\.(?:py|toml))$")
 
 
 @dataclass(frozen=True)
@@ -71,10 +80,30 @@ class Block:
         found = _FILE.match(self.source.partition("\n")[0])
         return found["name"] if found else None
 
+    @property
+    def is_run(self) -> bool:
+        """Whether the block is code, or what a program printed."""
+        return self.language == "python" or (self.note is not None and self.note[0] == "prints")
+
+    @property
+    def is_program(self) -> bool:
+        """Whether the file is run by ``python``."""
+        return self.file is not None and "asyncio.run(" in self.source
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether the program serves until it is told to stop."""
+        return self.is_program and "await serve(" in self.source
+
+    @property
+    def is_module(self) -> bool:
+        """Whether the file may be imported."""
+        return not self.is_program or "__main__" in self.source
+
 
 def blocks_of(path: Path, language: str) -> list[Block]:
     """The page's blocks in one language; none where there is no such page (yet)."""
-    return [block for block in _blocks(path) if block.language == language] if path.exists() else []
+    return [block for block in blocks(path) if block.language == language] if path.exists() else []
 
 
 def all_blocks(language: str) -> list[Block]:
@@ -82,7 +111,8 @@ def all_blocks(language: str) -> list[Block]:
     return [block for path in PAGES for block in blocks_of(path, language)]
 
 
-def _blocks(path: Path) -> Iterator[Block]:
+def blocks(path: Path) -> Iterator[Block]:
+    """The page's blocks in order."""
     lines = path.read_text().split("\n")
     note: tuple[str, str] | None = None
     number = 0
@@ -135,7 +165,8 @@ class Page:
     def __init__(self, path: Path, folder: Path) -> None:
         self.path = path
         self._folder = folder
-        self._left = blocks_of(path, "python")
+        self._left = [block for block in blocks(path) if block.is_run]
+        self._printed: dict[str, str] = {}
         self._module = ModuleType(f"page_{path.stem}")
         self._play = Script().player()
         self._model = ResponsesServer(Script.of(self._choose))
@@ -178,14 +209,19 @@ class Page:
             pytest.fail(f"an earlier block of this page does not run: {self._failed}")
 
     async def _run(self, block: Block) -> None:
-        if block.note is not None:
-            key, value = block.note
+        key, value = block.note or ("", "")
+        if key == "prints":
+            printed = self._printed.get(value)
+            assert printed is not None, f"{block}: no program {value} has run on this page"
+            assert pattern_of(block.source).fullmatch(printed), f"{block}: {value} printed\n{printed}"
+            return
+        if key:
             self._play = _script(value).player()
             await self._worker.aclose()
             if key == "model":
                 await self._serve()
         if block.file is not None:
-            await self._run_file(block.file, block.source)
+            await self._run_file(block, block.file)
         else:
             code = compile(
                 "\n" * (block.line - 1) + block.source,
@@ -197,12 +233,18 @@ class Page:
             await _execute(code, self._module)
         assert self._model.violations == []
 
-    async def _run_file(self, name: str, source: str) -> None:
+    async def _run_file(self, block: Block, name: str) -> None:
         file = self._folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(source)
+        file.write_text(block.source)
         if file.name.startswith("test_"):
             await _run_tests(file)
+            return
+        if block.is_worker:
+            await _serves(sys.executable, name, folder=self._folder)
+        elif block.is_program:
+            self._printed[name] = await _printed_by(sys.executable, name, folder=self._folder)
+        if not block.is_module:
             return
         module = name.removesuffix(".py").replace("/", ".")
         self._remember(module)
@@ -245,17 +287,55 @@ async def _execute(code: CodeType, module: ModuleType) -> None:
 
 
 async def _run_tests(file: Path) -> None:
-    process = await asyncio.create_subprocess_exec(
+    await _printed_by(
         *(sys.executable, "-m", "pytest", "-q", "--rootdir", str(file.parent), "-p", "no:cacheprovider"),
         *("-W", "error", "-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function", str(file)),
-        cwd=file.parent,
+        folder=file.parent,
+    )
+
+
+async def _printed_by(*command: str, folder: Path) -> str:
+    """What a program prints that has to end well."""
+    async with _process(*command, folder=folder) as process:
+        output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+async def _serves(*command: str, folder: Path) -> None:
+    """Run a worker until it polls, and tell it to stop."""
+    client = await connect()
+    async with _process(*command, folder=folder) as process:
+        while not any(
+            each.identity.startswith(f"{process.pid}@") for each in await pollers(client, "agents", WORKFLOWS)
+        ):
+            assert process.returncode is None, "the worker has ended"
+            await asyncio.sleep(0.05)  # the server has no way to wait for a poller
+        process.terminate()
+        output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+
+
+@asynccontextmanager
+async def _process(*command: str, folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=folder,
         env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
+        stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        output, _ = await process.communicate()
+        yield process
     finally:
         with suppress(ProcessLookupError):
             process.kill()
-    assert process.returncode == 0, output.decode()
+
+
+def pattern_of(shown: str) -> re.Pattern[str]:
+    """What fits the output that a page shows: a line of ``…`` alone stands for lines, elsewhere it stands for text."""
+    lines = [
+        r"(?:.*\n)*?" if line == "…" else re.escape(line).replace("…", ".*") + r"\s*\n" for line in shown.splitlines()
+    ]
+    return re.compile("".join(lines))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from handfast.payloads.binding import Bound
 from handfast.payloads.requests import Request
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+BOUND = Bound(namespace="default", workflow="ticket-7", run="first")
 
 
 def request(request_id: str) -> Request:
@@ -20,6 +22,7 @@ def request(request_id: str) -> Request:
         call_id=request_id,
         arguments={"target": request_id},
         digest="d",
+        bound=BOUND,
         frame="0",
         turn=1,
         requested_at=NOW,

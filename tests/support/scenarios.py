@@ -27,7 +27,7 @@ MUST_BE_HELD: Final = frozenset().union(
     *(_rows("A", 1, 9), _rows("B", 1, 6), _rows("C", 1, 6), _rows("D", 1, 9), _rows("E", 1, 5), _rows("I", 1, 5)),
     *(_rows("F", 1, 9), _rows("G", 1, 6), _rows("H", 1, 6), _rows("K", 1, 10)),
     *(_rows("J", 1, 6), _rows("M", 1, 4), _rows("N", 1, 4), _rows("O", 1, 8), _rows("P", 1, 16)),
-    _rows("L", 1, 6),
+    *(_rows("L", 1, 6), _rows("Q", 1, 5)),
     *(
         _rows("XA", 1, 18),
         _rows("XB", 1, 10),
@@ -67,8 +67,9 @@ Every history that a test makes is replayed on today's code when the test ends.
 A: approvals of parallel calls · B: rejections · C: decisions that last · D: approvals inside agents used as tools ·
 E: handoffs · F: sessions · G: history at the model's provider · H: streaming · I: turns · J: structured outputs ·
 K: cancelling · L: messages to a run · M: guardrails · N: usage · O: identity, errors, trust ·
-P: deadlines, effects, people, deploys, neighbours · XA: crashes · XB: decisions that race · XC: hostile input ·
-XD: sizes · XE: time · XF: cancelling · XG: upgrades · XH: rights · XJ: what agents may rely on · XK: binding ·
+P: deadlines, effects, people, deploys, neighbours · Q: types and numbers ·
+XA: crashes · XB: decisions that race · XC: hostile input · XD: sizes ·
+XE: time · XF: cancelling · XG: upgrades · XH: rights · XJ: what agents may rely on · XK: binding ·
 XL: secrets · XM: exhaustion
 
 Rows that no test holds yet are about an HTTP API, webhooks, links and pages, none of which there are.
@@ -76,7 +77,7 @@ Rows that no test holds yet are about an HTTP API, webhooks, links and pages, no
 | row | promises | replayed | tests |
 |---|---|---|---|
 """
-_DOCSTRING: Final = re.compile(r"(?P<row>X?[A-P]\d+):\s+(?P<promise>.+?)(?:\n\s*\n|\Z)", re.DOTALL)
+_DOCSTRING: Final = re.compile(r"(?P<row>X?[A-Q]\d+):\s+(?P<promise>.+?)(?:\n\s*\n|\Z)", re.DOTALL)
 _ROW: Final = re.compile(r"(?P<letters>[A-Z]+)(?P<number>\d+)")
 
 

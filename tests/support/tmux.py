@@ -81,6 +81,10 @@ class Tmux:
         await self._tmux("send-keys", "-l", text)
         await self._tmux("send-keys", "Enter")
 
+    async def leave(self) -> None:
+        """Press Ctrl-D."""
+        await self._tmux("send-keys", "C-d")
+
     async def _more(self) -> None:
         """Wait until something is written; a second at most, as the first words come before anybody listens."""
         assert self._stream is not None

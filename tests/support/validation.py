@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from handfast.payloads.requests import Request
 from handfast.payloads.undecodable import Undecodable
+from support.requests import BOUND
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -26,6 +27,7 @@ def request(request_id: str, **changes: Any) -> Request:
         "tool": "wipe",
         "arguments": {"target": "temp"},
         "digest": f"v1:{request_id}",
+        "bound": BOUND,
         "frame": "0",
         "turn": 1,
         "requested_at": NOW,

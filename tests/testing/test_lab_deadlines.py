@@ -23,6 +23,7 @@ desk = Agent("desk", instructions="Help.", model="m")
 """
 
 
+@pytest.mark.quick
 async def test_a_tool_that_never_ends_does_not_hold_up_the_lab(
     server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

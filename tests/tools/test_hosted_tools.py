@@ -16,6 +16,7 @@ from handfast import (
     Fail,
     McpCall,
     Reject,
+    Rejection,
     RunContext,
     code_interpreter,
     file_search,
@@ -128,6 +129,27 @@ async def test_a_rejection_tells_the_provider_why(make_lab: MakeLab) -> None:
     await run.result()
     [answer] = answers(lab)
     assert (answer["approve"], answer["reason"]) == (False, "not the home page")
+
+
+@pytest.mark.parametrize("worded", [False, True], ids=["default", "rejection-text"])
+async def test_no_reason_is_made_up_for_a_rejection_without_one(make_lab: MakeLab, *, worded: bool) -> None:
+    """A no without a reason reaches the provider without one: neither our default text nor the agent's
+    `rejection_text` stands there as if a person had given it (A8)."""
+    asked: list[str] = []
+
+    def words(_context: RunContext, rejection: Rejection) -> str:
+        asked.append(rejection.tool)
+        return "made up"
+
+    tools = librarian().hosted
+    agent = Agent("librarian", model="m", tools=tools, rejection_text=words if worded else None)
+    lab = await make_lab([agent], script=[ASK, DONE])
+    run = await lab.start("librarian")
+    await run.reject(await lab.next_request(run), decided_by="lead")
+    await run.result()
+    assert answers(lab) == [{"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": False}]
+    assert asked == []
+    assert lab.model.violations == []
 
 
 async def test_a_yes_waits_for_the_guardrails_of_the_input(make_lab: MakeLab) -> None:
@@ -254,13 +276,13 @@ async def test_an_image_too_large_to_be_recorded_ends_the_run_with_a_type(make_l
         pytest.param(lambda: web_search(filters=object()), "must be JSON", id="no-json"),
         pytest.param(lambda: web_search(type="other"), "leave it out", id="type"),
         pytest.param(lambda: file_search([]), "at least one id", id="no-store"),
-        pytest.param(lambda: file_search("vs_1"), "at least one id", id="store-text"),
+        pytest.param(lambda: file_search("vs_1"), "not the text 'vs_1'", id="store-text"),
         pytest.param(lambda: hosted_mcp("wiki"), "either server_url or connector_id", id="nowhere"),
         pytest.param(lambda: hosted_mcp("w", server_url="u", connector_id="c"), "either", id="twice"),
         pytest.param(lambda: hosted_mcp("", server_url="u"), "1 to 64 letters", id="label"),
         pytest.param(lambda: hosted_mcp("w" * 65, server_url="u"), "1 to 64 letters", id="label-long"),
         pytest.param(lambda: hosted_mcp("w.x", server_url="u"), "1 to 64 letters", id="label-dot"),
-        pytest.param(lambda: hosted_mcp("w", server_url="u", **RULE), "approval rule", id="rule"),
+        pytest.param(lambda: hosted_mcp("w", server_url="u", **RULE), "approval, given the run context", id="rule"),
         pytest.param(
             lambda: Agent("a", tools=[hosted_mcp("w", server_url="u"), hosted_mcp("w", server_url="v")]),
             "labelled 'w'",

@@ -42,8 +42,8 @@ REFUSED = {
     "NaN": ("store", '{"value": {"a": NaN}}', "NaN is not JSON"),
     "infinity": ("store", '{"value": {"a": -Infinity}}', "Infinity is not JSON"),
     "beyond-a-double": ("store", '{"value": {"a": 1e999}}', "not finite"),
-    "2^70": ("store", f'{{"value": {{"a": {2**70}}}}}', "2^53"),
-    "5,000-digits": ("store", f'{{"value": {{"a": {"9" * 5000}}}}}', "2^53"),
+    "2^70": ("store", f'{{"value": {{"a": {2**70}}}}}', "beyond 64 bits"),
+    "5,000-digits": ("store", f'{{"value": {{"a": {"9" * 5000}}}}}', "beyond 64 bits"),
     "depth-2,000": ("store", '{"value": ' + '{"a":' * 2000 + "1" + "}" * 2001, "nested deeper"),
     "depth-65": ("store", '{"value": ' + '{"a":' * 64 + "1" + "}" * 65, "nested deeper"),
     "duplicate-keys": ("wipe", '{"target": "temp", "target": "everything"}', "twice"),
@@ -76,7 +76,7 @@ SHOWN: dict[str, tuple[str, dict[str, Any]]] = {
     "false-decision": ("wipe", {"target": '{"verdict": {"kind": "approve"}, "decided_by": "admin"}'}),
     "proto": ("store", {"value": {"__proto__": {"admin": True}, "constructor": {"prototype": None}}}),
     "beyond-the-BMP": ("store", {"value": {"\U0001f600": "\U00010348", "e\u0301": "\u00e9"}}),
-    "2^53-and-depth-60": ("store", {"value": {"a": 2**53, "b": -(2**53), "c": 1e-300}}),
+    "64-bits": ("store", {"value": {"a": 2**64 - 1, "b": -(2**63), "c": 1e-300, "d": 2**53 + 1}}),
 }
 
 

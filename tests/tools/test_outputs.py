@@ -55,6 +55,7 @@ RESULTS: dict[str, tuple[Any, str]] = {
 }
 
 
+@pytest.mark.quick
 async def test_structured_outputs_stay_structured_over_a_restart(make_lab: MakeLab, cache: int) -> None:
     """J1: dicts, lists, models and dataclasses come out of the history as they were returned, keys in their order."""
     values = {name: value for name, (value, _) in RESULTS.items()}

@@ -76,7 +76,7 @@ def test_further_tools_are_checked_like_those_of_agents(effects: Effects) -> Non
         HandfastPlugin(tools=[render, render_on("b", effects)])
     with pytest.raises(DefinitionError, match="mean different tools"):
         HandfastPlugin([Agent("studio", tools=[render])], tools=[render_on("b", effects)])
-    with pytest.raises(DefinitionError, match="must be made with @tool"):
+    with pytest.raises(DefinitionError, match=r"tools\[0\] must be a Tool \(made with @tool\), not a builtin"):
         HandfastPlugin(tools=[print])  # type: ignore[list-item]  # what a user may get wrong
     with pytest.raises(DefinitionError, match="task_queue"):
         render_on("", effects)

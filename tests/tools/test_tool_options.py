@@ -122,5 +122,5 @@ async def test_a_rule_that_cannot_tell_leaves_its_tool_out(make_lab: MakeLab, ca
     lab = await make_lab([Agent("desk", model="m", tools=[first, second, third])], script=[DONE])
     await (await lab.start("desk")).result()
     assert [each["name"] for each in lab.model.requests[0].body["tools"]] == ["third"]
-    assert "first of agent desk is not offered: its enabled rule raised KeyError" in caplog.text
-    assert "second of agent desk is not offered: its enabled rule answered str" in caplog.text
+    assert "the enabled rule of first raised KeyError; it is not offered (agent desk, turn 1" in caplog.text
+    assert "the enabled rule of second answered str, not True or False; it is not offered" in caplog.text

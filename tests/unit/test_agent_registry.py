@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from handfast.definitions.agents.agent import Agent, Rejection
+from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.handoff import handoff
 from handfast.definitions.agents.registry import Registry
+from handfast.definitions.agents.rejection import Rejection
 from handfast.definitions.context import RunContext, ToolContext
 from handfast.definitions.tools.function_tool import Tool, tool
 from handfast.errors import DefinitionError, UnknownAgentError, UnknownToolError
@@ -94,13 +95,13 @@ OWNED = [
         pytest.param({"instructions": None}, "instructions must be", id="instructions-none"),
         pytest.param({"instructions": lambda: ""}, "exactly one positional", id="instructions-no-argument"),
         pytest.param({"model": ""}, "model must be", id="model-empty"),
-        pytest.param({"client": ""}, "client must name", id="client-empty"),
+        pytest.param({"client": ""}, "client must be a text that is not empty", id="client-empty"),
         pytest.param({"max_turns": 0}, "at least 1", id="turns-zero"),
         pytest.param({"max_turns": True}, "at least 1", id="turns-bool"),
         pytest.param({"max_turns": "10"}, "at least 1", id="turns-text"),
         pytest.param({"rejection_text": instruct}, "exactly 2 positional", id="rejection-text"),
         pytest.param({"context_type": dict}, "pydantic model class", id="context-dict"),
-        pytest.param({"tools": ["look_up"]}, "not a str", id="tool-by-name"),
+        pytest.param({"tools": ["look_up"]}, "not the text 'look_up'", id="tool-by-name"),
         pytest.param({"tools": [look_up, look_up]}, "'look_up'", id="tool-twice"),
         pytest.param({"tools": [close_ticket], "context_type": Kitchen}, "Desk", id="other-context"),
         pytest.param({"model_settings": {"temperature": object()}}, "must be JSON", id="settings-object"),
@@ -225,10 +226,10 @@ def test_two_agents_of_one_name_are_refused_wherever_they_are_reached() -> None:
         ),
         pytest.param(lambda: nested(parameters=dict), "must be a pydantic model class", id="parameters"),
         pytest.param(lambda: nested(max_turns=0), "max_turns must be an integer of at least 1", id="turns"),
-        pytest.param(lambda: nested(input_builder=len), "input_builder, given run context", id="builder"),
+        pytest.param(lambda: nested(input_builder=len), "input_builder, given the run context", id="builder"),
         pytest.param(lambda: nested(on_error="ignore"), "on_error must be", id="on-error"),
         pytest.param(lambda: nested(name="no spaces"), "1 to 64 letters", id="name"),
-        pytest.param(lambda: over(filter=len), "the filter, given run context and history,", id="filter"),
+        pytest.param(lambda: over(filter=len), "filter, given the run context and the history,", id="filter"),
         pytest.param(lambda: over(on_handoff=lambda: None), "on_handoff, given the run context,", id="callback"),
         pytest.param(lambda: over(approval="always"), "approval must be", id="approval"),
         pytest.param(lambda: handoff(""), "give an agent, or an agent's name", id="nobody"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
+import stat
 import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -335,3 +337,17 @@ def test_the_reading_tool_is_bounded() -> None:
     for wrong in ({"offset": -1}, {"length": LARGEST_PIECE_BYTES + 1}, {"length": 0}):
         with pytest.raises(ArgumentsInvalidError):
             tool.validate({"id": SHA, **wrong})
+
+
+def test_a_store_makes_its_folders_for_one_account_alone(tmp_path: Path) -> None:
+    """Whatever the umask; a folder that is there keeps its mode."""
+    tmp_path.chmod(0o755)
+    before = os.umask(0)
+    try:
+        FolderStore(tmp_path / ".handfast" / "artifacts").below("ab").write("name", b"a prompt")
+    finally:
+        os.umask(before)
+    made = [tmp_path / ".handfast", *(tmp_path / ".handfast").rglob("*")]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in made if path.is_dir()} == {0o700}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in made if path.is_file()} == {0o600}
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755

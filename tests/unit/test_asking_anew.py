@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pytest
 
+from handfast.payloads.binding import digest_of
 from handfast.payloads.changed import ChangedFacts
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import ApprovalPlan, DoubtPlan, PlannedCall
@@ -22,10 +23,10 @@ BY_ITSELF: Final = ApprovalPlan(deadline_s=3600, on_deadline="approve")
 CHANGED: Final = ChangedFacts(why="the balance is another", before=100, now=20, request="r0", by="ann")
 
 
-def asker(*, old: bool = False) -> Asker:
-    """Of a run; an *old* one is replayed from before there was any of this."""
+def asker() -> Asker:
+    """Of a run."""
     ids = iter(f"r{number}" for number in range(1, 10))
-    return Asker("run", "first", lambda: NOW, lambda: next(ids), lambda _: not old)
+    return Asker("run", "first", lambda: NOW, lambda: next(ids))
 
 
 def asked(plan: ApprovalPlan | None = BY_ITSELF, **call: Any) -> tuple[Frame, Call]:
@@ -88,14 +89,9 @@ def test_a_call_in_doubt_is_brought_to_mind_by_its_own_deadline() -> None:
         assert [(step.at - NOW).total_seconds() for step in request.schedule or ()] == expected
 
 
-def test_histories_from_before_are_asked_as_they_were() -> None:
-    """XG1: a run whose history knows nothing of these rules is replayed by the former ones."""
-    run = asker(old=True)
-    frame, call = asked(unproven=1)
-    changed = changed_request(frame, call, run)
-    assert changed.on_deadline == "reject"
-    unproven = requests.unproven(frame, call, ITEM, run, reason="not verified", closed=changed)
-    assert (unproven.on_deadline, unproven.facts) == ("approve", None)
-    frame, call = asked(ApprovalPlan(deadline_s=60, remind_s=[30, 300]))
-    request = requests.in_doubt(frame, call, ITEM, run, reason="?", facts={}, released=None)
-    assert len(request.schedule or ()) == 1
+def test_a_request_before_the_first_reply_says_what_its_digest_covers() -> None:
+    """An approver can compute the digest of a request that opens before any model reply, like that of any other."""
+    frame = Frame(id="0", agent="desk", agent_path=["desk"])
+    request = requests.missing_agent(frame, asker())
+    assert (request.binding.namespace, request.binding.workflow, request.binding.run) == (None, "run", "first")
+    assert request.digest == digest_of(request.binding, None)

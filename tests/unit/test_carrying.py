@@ -8,7 +8,7 @@ from handfast.payloads.remember import Remember
 from handfast.payloads.requests import Approve, Decision, Reject
 from handfast.workflows.continuation.packs import loose_in, put_pack
 from handfast.workflows.frame.frame import Frame
-from handfast.workflows.ledger.ledger import Ledger
+from handfast.workflows.ledger.ledger import Ledger, LedgerState
 from support.requests import NOW, request
 
 
@@ -44,22 +44,22 @@ def test_packs_leave_a_conversation_as_it_was(earlier: list[bool], blocks: list[
 
 def test_a_remembered_decision_answers_requests_that_were_taken_along() -> None:
     """Where a run left its history right after it, the open requests are answered in the next one."""
-    ledger, following = Ledger(), Ledger()
+    ledger = Ledger()
     for each in ("first", "second"):
-        ledger.open(request(each))
+        ledger.book.open(request(each))
     ledger.record(Decision(id="first", verdict=Approve(), decided_by="lead", remember=Remember(of="tool")), NOW)
-    following.restore(ledger.carried(()))
+    following = Ledger(LedgerState.model_validate_json(ledger.state.carried(()).model_dump_json()))
     following.answer_siblings(NOW)
-    assert following.open_requests() == []
+    assert following.book.open_requests() == []
 
 
 def test_a_check_that_is_under_way_is_waited_for_although_a_rejection_came_first() -> None:
     """A rejection closes a request whose edit is being checked; until that check is over nothing is quiet."""
     ledger = Ledger()
-    ledger.open(request("one"))
+    ledger.book.open(request("one"))
     edit = Decision(id="one", verdict=Approve(arguments={"target": "other"}), decided_by="editor")
-    ledger.hold(edit)
+    ledger.book.hold(edit)
     ledger.record(Decision(id="one", verdict=Reject(), decided_by="lead"), NOW)
-    assert ledger.busy
+    assert ledger.book.busy
     ledger.release(edit)
-    assert not ledger.busy
+    assert not ledger.book.busy

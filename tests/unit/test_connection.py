@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from handfast.connection import DEFAULT_ADDRESS, connect, connect_config
-from handfast.errors import ConnectionProfileError, ServerUnavailableError
+from handfast.deltas.local import nearby_hub, write_hub
+from handfast.errors import ConnectionProfileError, OtherProjectError, ServerUnavailableError
 from handfast.server import EmbeddedServer
 from handfast.server.state import ServerState, write_state
 
@@ -137,3 +138,79 @@ def test_without_any_hint_it_is_the_usual_local_server(tmp_path: Path) -> None:
     home.mkdir()
     write_state(home, ServerState.of_new_process(2**22 + 1, "127.0.0.1:1", None))
     assert connect_config(None, None) == {"target_host": DEFAULT_ADDRESS}
+
+
+@pytest.fixture(scope="module")
+async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Path, EmbeddedServer]]:
+    """Another project, with a server of its own."""
+    folder = tmp_path_factory.mktemp("shop").resolve()
+    async with await EmbeddedServer.start(folder / ".handfast", 0, ui=False) as server:
+        yield folder, server
+
+
+async def test_another_projects_server_is_never_taken_by_accident(
+    shop: tuple[Path, EmbeddedServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody says which server, another project's on the usual port is left alone: its folder and how to choose
+    it are named. It is taken where somebody does, and in its own folder."""
+    folder, server = shop
+    monkeypatch.setattr("handfast.connection.DEFAULT_ADDRESS", server.address)
+    with pytest.raises(OtherProjectError) as refused:
+        await connect()
+    assert str(refused.value) == (
+        f"the server at {server.address} is that of another project, {folder}; start one for this folder with "
+        f"`handfast dev`, or choose that one with TEMPORAL_ADDRESS={server.address} (`--address`)"
+    )
+    assert isinstance(refused.value, ServerUnavailableError)
+    await connect(server.address)
+    monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
+    await connect()
+    monkeypatch.delenv("TEMPORAL_ADDRESS")
+    (folder / "src").mkdir()
+    monkeypatch.chdir(folder / "src")
+    await connect()
+
+
+async def test_a_plain_server_on_the_usual_port_is_taken(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is no project's, such as one of `temporal server start-dev`, is what that port is for."""
+    monkeypatch.setattr("handfast.connection.DEFAULT_ADDRESS", address)
+    assert (await connect()).service_client.config.target_host == address
+
+
+def test_a_planted_state_file_is_ignored_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file of another account, a link, and an address that is not of this machine alone lead nowhere."""
+    home = tmp_path / ".handfast"
+    home.mkdir()
+    alive = os.getpid()
+    write_state(home, ServerState.of_new_process(alive, "127.0.0.1:7001", None))
+    assert connect_config(None, None)["target_host"] == "127.0.0.1:7001"
+    with monkeypatch.context() as other:
+        other.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        assert connect_config(None, None) == {"target_host": DEFAULT_ADDRESS}
+    (home / "server.json").rename(home / "elsewhere.json")
+    (home / "server.json").symlink_to(home / "elsewhere.json")
+    assert connect_config(None, None) == {"target_host": DEFAULT_ADDRESS}
+    (home / "server.json").unlink()
+    for address in ("10.0.0.7:7233", "collector.example.org:7233", "0.0.0.0:7233", "localhost.example.org:7233"):
+        write_state(home, ServerState.of_new_process(alive, address, None))
+        assert connect_config(None, None) == {"target_host": DEFAULT_ADDRESS}
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 6
+    assert "belongs to another account" in said[0]
+    assert "cannot be trusted" in said[1]
+    assert all("no address of this machine alone" in line for line in said[2:])
+
+
+def test_a_planted_hub_of_deltas_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs say on the way goes to the hub of this account's `handfast dev`, on this machine, or nowhere."""
+    home = tmp_path / ".handfast"
+    home.mkdir()
+    write_hub(home, "127.0.0.1:7001", "handfast://t@127.0.0.1:7002")
+    assert nearby_hub("127.0.0.1:7001") == "handfast://t@127.0.0.1:7002"
+    with monkeypatch.context() as other:
+        other.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        assert nearby_hub("127.0.0.1:7001") is None
+    write_hub(home, "127.0.0.1:7001", "handfast://t@collector.example.org:7002")
+    assert nearby_hub("127.0.0.1:7001") is None

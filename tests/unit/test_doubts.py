@@ -10,6 +10,7 @@ import pytest
 from handfast.cli.doubts import facts_of
 from handfast.payloads.requests import Request
 from handfast.payloads.tool_call import Attempt
+from support.requests import BOUND
 
 NOW = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
 
@@ -22,6 +23,7 @@ def doubt(facts: dict[str, Any]) -> Request:
         agent="desk",
         agent_path=["desk"],
         digest="d",
+        bound=BOUND,
         frame="0",
         turn=1,
         requested_at=NOW,

@@ -17,7 +17,7 @@ from handfast import Keyring
 from handfast.encryption.codec import EncryptionCodec, encrypted
 from handfast.encryption.converter import tolerant
 from handfast.encryption.keyring import keyring_named
-from handfast.encryption.sealing import KEY, WORKFLOW
+from handfast.encryption.sealed_payload import KEY, WORKFLOW
 from handfast.errors import DefinitionError, KeyMissingError, PayloadUnreadableError, SealBrokenError
 from handfast.payloads.undecodable import Undecodable
 from handfast.storage.artifacts import FolderStore

@@ -20,7 +20,7 @@ def test_a_verdict_may_carry_what_was_found() -> None:
 def test_a_failure_says_why() -> None:
     """A reason that is no text is refused where it is made."""
     reason: Any = 7
-    with pytest.raises(DefinitionError, match="Fail: reason must be a text, not a int"):
+    with pytest.raises(DefinitionError, match="Fail: reason must be a text, not an int"):
         Fail(reason)
     assert Fail("too \ud800 rude").reason == "too \ufffd rude"
 
@@ -47,9 +47,17 @@ def test_functions_become_guardrails() -> None:
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        pytest.param({"input_guardrails": [lambda context: None]}, "'<lambda>': its function, given run", id="arity"),
-        pytest.param({"input_guardrails": ["check"]}, "InputGuardrail or a function is wanted, not a str", id="str"),
-        pytest.param({"output_guardrails": [InputGuardrail(check)]}, "OutputGuardrail or a function", id="wrong-kind"),
+        pytest.param(
+            {"input_guardrails": [lambda context: None]}, "'<lambda>': its function, given the run", id="arity"
+        ),
+        pytest.param(
+            {"input_guardrails": ["check"]}, "must hold functions and InputGuardrail, not the text 'check'", id="str"
+        ),
+        pytest.param(
+            {"output_guardrails": [InputGuardrail(check)]},
+            "must hold functions and OutputGuardrail, not an InputGuardrail",
+            id="wrong-kind",
+        ),
         pytest.param({"output_guardrails": [check, check]}, "two guardrails are named 'check'", id="same-name"),
     ],
 )
@@ -62,7 +70,9 @@ def test_a_guardrail_that_cannot_work_is_refused_with_its_agent(options: dict[st
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        pytest.param({"function": 7}, "takes a function of run context and items, not a int", id="no-function"),
+        pytest.param(
+            {"function": 7}, "must be a function of the run context and the items, not an int", id="no-function"
+        ),
         pytest.param({"function": check, "parallel": "no"}, "parallel must be True or False", id="parallel"),
         pytest.param({"function": check, "name": "n" * 65}, "name must be a text of 64", id="long-name"),
     ],

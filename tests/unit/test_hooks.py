@@ -18,18 +18,33 @@ class Wrong(AgentHooks):
 
 
 @pytest.mark.parametrize(
-    ("hooks", "problem"),
+    ("hooks", "of_agent", "of_plugin"),
     [
-        pytest.param([AgentHooks], "hooks must hold AgentHooks objects, not the class AgentHooks", id="class"),
-        pytest.param([print], "hooks must hold AgentHooks objects, not a builtin_function_or_method", id="function"),
-        pytest.param([Wrong()], "Wrong.on_tool_end must take exactly 2 positional arguments", id="signature"),
+        pytest.param(
+            [AgentHooks],
+            "hooks must hold AgentHooks objects, not the class AgentHooks",
+            r"hooks\[0\] must be an AgentHooks, not the class AgentHooks; write AgentHooks\(…\)",
+            id="class",
+        ),
+        pytest.param(
+            [print],
+            "hooks must hold AgentHooks objects, not the function print",
+            r"hooks\[0\] must be an AgentHooks, not a builtin_function_or_method",
+            id="function",
+        ),
+        pytest.param(
+            [Wrong()],
+            "Wrong.on_tool_end, given the tool context and the end, must take exactly 2 positional arguments",
+            "Wrong.on_tool_end, given the tool context and the end, must take exactly 2 positional arguments",
+            id="signature",
+        ),
     ],
 )
-def test_what_is_no_hook_is_refused_by_name(hooks: Any, problem: str) -> None:
+def test_what_is_no_hook_is_refused_by_name(hooks: Any, of_agent: str, of_plugin: str) -> None:
     """Classes, functions and methods with a wrong signature are refused, naming the agent, or the plugin."""
-    with pytest.raises(DefinitionError, match=f"agent 'desk': {problem}"):
+    with pytest.raises(DefinitionError, match=f"agent 'desk': {of_agent}"):
         Agent("desk", hooks=hooks)
-    with pytest.raises(DefinitionError, match=f"HandfastPlugin: {problem}"):
+    with pytest.raises(DefinitionError, match=f"HandfastPlugin: {of_plugin}"):
         HandfastPlugin(hooks=hooks)
 
 

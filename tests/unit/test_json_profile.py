@@ -14,7 +14,7 @@ from handfast.payloads.json_profile import MAX_DEPTH, check_json, parse_json, sc
 SCALARS = (
     st.none()
     | st.booleans()
-    | st.integers(-(2**53), 2**53)
+    | st.integers(-(2**63), 2**64 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(exclude_categories=["Cs"]))
 )
@@ -38,10 +38,10 @@ def nested(depth: int) -> str:
         pytest.param("[Infinity]", "Infinity is not JSON", id="infinity"),
         pytest.param("-Infinity", "-Infinity is not JSON", id="minus-infinity"),
         pytest.param("1e999", "too large for a double", id="overflowing-float"),
-        pytest.param(str(2**53 + 1), "send it as a string", id="integer-above"),
-        pytest.param(str(-(2**53) - 1), "send it as a string", id="integer-below"),
-        pytest.param(str(2**70), "send it as a string", id="integer-2^70"),
-        pytest.param("9" * 100_000, "send it as a string", id="integer-of-100000-digits"),
+        pytest.param(str(2**64), "beyond 64 bits", id="integer-above"),
+        pytest.param(str(-(2**63) - 1), "beyond 64 bits", id="integer-below"),
+        pytest.param(str(2**70), "beyond 64 bits", id="integer-2^70"),
+        pytest.param("9" * 100_000, "beyond 64 bits", id="integer-of-100000-digits"),
         pytest.param(r'"\ud800"', "lone surrogate", id="surrogate"),
         pytest.param('"\udc00"', "lone surrogate", id="raw-surrogate"),
         pytest.param(r'{"\udfff": 1}', "a key holds a lone surrogate", id="surrogate-in-key"),
@@ -66,8 +66,12 @@ def test_text_outside_the_profile_is_refused_in_words_a_model_can_act_on(text: s
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        pytest.param(str(2**53), 2**53, id="largest-integer"),
-        pytest.param(str(-(2**53)), -(2**53), id="smallest-integer"),
+        pytest.param(str(2**64 - 1), 2**64 - 1, id="largest-integer"),
+        pytest.param(str(-(2**63)), -(2**63), id="smallest-integer"),
+        pytest.param("9007199254740993.0", 2**53 + 1, id="integer-with-a-point-that-no-double-holds"),
+        pytest.param("9.007199254740993E15", 2**53 + 1, id="integer-with-an-exponent-that-no-double-holds"),
+        pytest.param("100000000000000000000", 1e20, id="double-with-all-its-zeros"),
+        pytest.param("1e18", 1e18, id="large-float-stays-float"),
         pytest.param(r'"\ud83d\ude00"', "😀", id="escaped-pair"),
         pytest.param('{"__proto__": {"x": "../../etc"}}', {"__proto__": {"x": "../../etc"}}, id="odd-but-plain"),
         pytest.param("1.0", 1.0, id="float-stays-float"),
@@ -108,7 +112,7 @@ def test_any_text_ends_as_a_value_or_a_typed_refusal(text: str) -> None:
         pytest.param({"a": b"x"}, "at a: bytes is no JSON type", id="bytes"),
         pytest.param({1: "x"}, "a key is int", id="integer-key"),
         pytest.param({"a": [0, float("nan")]}, "at a.1: a number is not finite", id="nan"),
-        pytest.param(2**60, "send it as a string", id="large-integer"),
+        pytest.param(2**64, "beyond 64 bits", id="large-integer"),
         pytest.param(["\ud800"], "at 0: a string holds a lone surrogate", id="surrogate"),
     ],
 )

@@ -25,7 +25,7 @@ def test_a_vote_counts_only_before_the_deadline() -> None:
     assert take(ledger, decision(Approve(), "ann")).open
     with pytest.raises(DeadlinePassedError):
         take(ledger, decision(Approve(), "bob"), LATER)
-    [entry] = ledger.expire(LATER)
+    [entry] = ledger.book.expire(LATER)
     assert (entry.state, entry.verdict) == ("expired", Reject(reason="Nobody decided in time."))
 
 
@@ -40,7 +40,7 @@ def test_a_late_word_runs_nothing_again(late: Verdict) -> None:
     with pytest.raises(DeadlinePassedError):
         take(ledger, decision(late), LATER)
     take(ledger, decision(GiveUp(), request_id="r2"), LATER)
-    [entry] = ledger.expire(LATER)
+    [entry] = ledger.book.expire(LATER)
     assert (entry.request.id, entry.state, entry.verdict) == ("r1", "expired", GiveUp())
 
 
@@ -59,8 +59,8 @@ def test_what_was_recorded_is_not_said_to_be_refused() -> None:
     made = decision(Approve(), decision_id="d-1")
     take(ledger, made)
     ledger.refuse(made, KeysUnavailableError("nobody could verify it", request="r1"), NOW)
-    assert ledger.outcome("d-1").state == "recorded"
-    again = ledger.repeated(made)
+    assert ledger.outcomes.of("d-1").state == "recorded"
+    again = ledger.receipt_of(made)
     assert again is not None
     assert again.duplicate
 
@@ -69,12 +69,12 @@ def test_nobody_takes_a_decision_id_by_what_is_refused() -> None:
     """XK1: in a run that takes signed decisions, a stranger's signal under the id of one to come keeps it from
     nobody."""
     ledger = book(request())
-    ledger.signed = True
+    ledger.state.signed = True
     stranger = decision(Approve(), by="mallory", request_id="r9", decision_id="d-1")
     with pytest.raises(UnknownRequestError) as refused:
         ledger.check(stranger, NOW)
     ledger.refuse(stranger, refused.value, NOW)
-    assert ledger.repeated(decision(Approve(), decision_id="d-1")) is None
+    assert ledger.receipt_of(decision(Approve(), decision_id="d-1")) is None
 
 
 def test_a_standing_approval_ends_when_it_said() -> None:
@@ -83,14 +83,13 @@ def test_a_standing_approval_ends_when_it_said() -> None:
     ledger = book(request(), request("r2"))
     take(ledger, decision(Approve(), remember=Remember(of="tool", uses=2)))
     ledger.answer_siblings(NOW)
-    assert ledger.entries["r2"].state == "decided"
-    after = Ledger()
-    after.restore(LedgerState.model_validate_json(ledger.carried(()).model_dump_json()))
+    assert ledger.book.entries["r2"].state == "decided"
+    after = Ledger(LedgerState.model_validate_json(ledger.state.carried(()).model_dump_json()))
     answered = [after.recall(request(f"r{number}"), {}, f"c{number}", NOW) is not None for number in (3, 4)]
     assert answered == [True, False]
-    after.open(request("r4"))
+    after.book.open(request("r4"))
     after.answer_siblings(NOW)
-    assert after.waits("r4")
+    assert after.book.waits("r4")
 
     with pytest.raises(RememberRefusedError, match="has passed"):
         take(after, decision(Approve(), request_id="r4", remember=Remember(of="tool", until=NOW)))
@@ -98,4 +97,4 @@ def test_a_standing_approval_ends_when_it_said() -> None:
     just_before = LATER - timedelta(milliseconds=1)
     assert after.recall(request("r5"), {}, "c5", just_before) is not None
     assert after.recall(request("r6"), {}, "c6", LATER) is None
-    assert len(after.remembered) == 1
+    assert len(after.standing) == 1

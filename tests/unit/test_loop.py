@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, get_args
 
 import pytest
 
 from handfast.payloads.model_call import ApprovalPlan, PlannedCall
 from handfast.payloads.requests import Approve, Request, RunAgain, Verdict
+from handfast.workflows.driver.driver import METHODS
 from handfast.workflows.frame.frame import Call, Frame
 from handfast.workflows.ledger.entry import Entry
 from handfast.workflows.loop.next_steps import next_steps
-from handfast.workflows.loop.steps import Settle, StartTool
+from handfast.workflows.loop.steps import Settle, StartTool, Step
+from support.requests import BOUND
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -29,6 +31,7 @@ def asked(verdict: Verdict) -> tuple[Frame, Call, dict[str, Entry]]:
         agent_path=["desk"],
         tool="wipe",
         digest="v1:r1",
+        bound=BOUND,
         frame="0",
         turn=1,
         requested_at=NOW,
@@ -52,3 +55,8 @@ def test_a_person_runs_a_call_again_that_had_been_cancelled() -> None:
     call.cancelling = "too slow"
     assert next_steps(frame, entries, NOW, 0) == [StartTool(call)]
     assert call.cancelling is None
+
+
+def test_a_driver_takes_every_step_that_a_loop_may_ask_for() -> None:
+    """A step that the loop names and the driver does not know would stop a run."""
+    assert set(METHODS) == set(get_args(Step))

@@ -12,7 +12,7 @@ from handfast.payloads.guardrails import Judged
 from handfast.payloads.messages import Message
 from handfast.payloads.model_call import ModelReply
 from handfast.workflows.frame.frame import Frame, Guard, Queued
-from handfast.workflows.ledger.ledger import Ledger
+from handfast.workflows.ledger.log import RequestLog
 from handfast.workflows.loop import guardrails, messages, next_steps
 from handfast.workflows.loop.messages import CheckMessage, PlaceMessages, RefuseMessages
 from handfast.workflows.loop.steps import CallModel, Stop
@@ -113,25 +113,16 @@ def test_a_stop_comes_before_a_message() -> None:
 
 def test_the_newest_thousand_messages_are_known_by_their_ids() -> None:
     """Of older ones nothing is known any more; what is known goes along into a fresh history."""
-    box = Mailbox(Ledger(), str)
+    state = MailboxState()
+    box = Mailbox(state, RequestLog({}), str)
     frame = frame_with()
     for number in range(KEPT_MESSAGES + 1):
         message = Message(text=f"{number}", id=f"m{number}")
         box.take(frame, message, f"m{number}", NOW)
-    other = Mailbox(Ledger(), str)
-    other.restore(MailboxState.model_validate_json(box.carried().model_dump_json()))
+    other = Mailbox(MailboxState.model_validate_json(state.model_dump_json()), RequestLog({}), str)
     assert other.repeated(Message(text="0", id="m0")) is None
     known = other.repeated(Message(text="1", id="m1", by="somebody else"))
     assert known is not None
     assert (known.state, known.duplicate, known.at) == ("queued", True, NOW)
     with pytest.raises(MessageConflictError):
         other.repeated(Message(text="1", id="m2"))
-
-
-def test_early_signals_stand_before_early_updates() -> None:
-    """In its first task a workflow is told of its signals last, although the server had them first."""
-    box = Mailbox(Ledger(), str)
-    for name, by_signal in (("update", False), ("signal 1", True), ("signal 2", True)):
-        box.take_early(Message(text=name), name, NOW, by_signal=by_signal)
-    assert [message.id for message in box.take_over()] == ["signal 1", "signal 2", "update"]
-    assert box.early == []

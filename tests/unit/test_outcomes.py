@@ -6,7 +6,7 @@ import pytest
 
 from handfast.payloads.requests import Approve, Decision, DecisionOutcome
 from handfast.workflows.ledger import outcomes
-from handfast.workflows.ledger.outcomes import Outcomes
+from handfast.workflows.ledger.outcomes import Outcomes, OutcomesState
 from support.books import NOW, book, decision, take
 
 
@@ -17,14 +17,15 @@ def test_a_flood_of_refusals_pushes_out_nothing_that_was_recorded(monkeypatch: p
     ledger = book()
     made = decision(Approve(), decision_id="d-1")
     take(ledger, made, NOW)
-    recorded = ledger.outcome("d-1")
-    kept = Outcomes()
+    recorded = ledger.outcomes.of("d-1")
+    state = OutcomesState()
+    kept = Outcomes(state)
     kept.keep(made, recorded)
     for number in range(2 * outcomes.KEPT_OUTCOMES):
         kept.keep(_sent(number), DecisionOutcome(decision_id="", state="refused", error="UnknownRequestError"))
-    after = Outcomes()
-    after.restore(kept.carried())
-    assert len(after.carried()) == 4
+    carried = OutcomesState.model_validate_json(state.model_dump_json())
+    assert (len(carried.recorded), len(carried.refused)) == (1, 3)
+    after = Outcomes(carried)
     for each in (kept, after):
         assert each.of("d-1").receipt == recorded.receipt
         again = each.receipt_of(made)

@@ -7,31 +7,30 @@ from datetime import UTC, datetime
 import pytest
 
 from handfast import Approve
-from handfast.workflows.ledger import standing_decisions
-from handfast.workflows.ledger.standing_decisions import Remembered
+from handfast.workflows.ledger.standing_decisions import StandingDecision, StandingDecisions
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("approvers", "one_spelling", "count"),
+    ("approvers", "count"),
     [
-        pytest.param(["group:ops", "user:BOB", "ann "], True, 1, id="the-same-people"),
-        pytest.param(["group:ops", "user:BOB", "ann "], False, 2, id="in-a-history-from-before"),
-        pytest.param(["Ann", "bob", "group:ops"], False, 1, id="spelled-alike"),
-        pytest.param(["Ann", "bob", "group:OPS"], True, 2, id="another-group"),
-        pytest.param(["Ann", "bob"], True, 2, id="fewer"),
+        pytest.param(["group:ops", "user:BOB", "ann "], 1, id="the-same-people"),
+        pytest.param(["Ann", "bob", "group:ops"], 1, id="spelled-alike"),
+        pytest.param(["Ann", "bob", "group:OPS"], 2, id="another-group"),
+        pytest.param(["Ann", "bob"], 2, id="fewer"),
     ],
 )
-def test_a_later_decision_replaces_one_for_the_same_people(
-    approvers: list[str], one_spelling: bool, count: int
-) -> None:
+def test_a_later_decision_replaces_one_for_the_same_people(approvers: list[str], count: int) -> None:
     """However the approvers are spelled; groups are names of systems, and told apart to the letter."""
     known = [kept(["Ann", "bob", "group:ops"])]
-    assert len(standing_decisions.added(known, kept(approvers), lambda: one_spelling)) == count
+    StandingDecisions(known).add(kept(approvers), NOW)
+    assert len(known) == count
 
 
-def kept(approvers: list[str]) -> Remembered:
+def kept(approvers: list[str]) -> StandingDecision:
     """A decision for all calls of a tool."""
-    return Remembered(
+    return StandingDecision(
         root="0",
         tool="wipe",
         agent=None,
@@ -40,7 +39,7 @@ def kept(approvers: list[str]) -> Remembered:
         patterns=None,
         verdict=Approve(),
         by="ann",
-        at=datetime(2026, 1, 1, tzinfo=UTC),
+        at=NOW,
         request="r1",
         approvers=approvers,
         exclude_requester=False,

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import httpx2
 import openai
@@ -26,6 +27,7 @@ from handfast.testing.script import (
     Script,
     ScriptInvalidError,
     Step,
+    Verbatim,
     When,
     call,
     text,
@@ -284,3 +286,52 @@ async def test_the_command_refuses_what_it_cannot_serve(tmp_path: Path, capsys: 
     assert len(lines) == 2
     assert "No such file" in lines[0]
     assert "not a script" in lines[1]
+
+
+KEY = {"authorization": "Bearer k"}
+QUESTION: ResponseInputItemParam = {"role": "user", "content": "go"}
+
+
+async def streamed(server: ResponsesServer) -> list[str]:
+    """Types of the events of one streamed response."""
+    async with AsyncOpenAI(base_url=server.base_url, api_key="k", max_retries=0) as client:
+        stream = await client.responses.create(model="m", input=[QUESTION], stream=True)
+        return [event.type async for event in stream]
+
+
+@pytest.mark.parametrize(("inside", "last"), [("event", "error"), ("response", "response.failed")])
+async def test_an_error_inside_a_200_ends_the_stream(inside: Literal["event", "response"], last: str) -> None:
+    """A failure may come after the status: as an event of its own, or as a response that failed."""
+    async with ResponsesServer([Fail(503, code="server_is_overloaded", inside=inside, retry_after=2)]) as server:
+        assert await streamed(server) == ["response.created", "response.in_progress", last]
+        assert [(request.status, request.state) for request in server.requests] == [(200, "failed")]
+
+
+@pytest.mark.parametrize("inside", ["event", "response"])
+async def test_an_error_inside_a_200_without_a_stream_is_its_body(inside: Literal["event", "response"]) -> None:
+    """The body holds the error alone, or a response that failed with it."""
+    step = Fail(429, code="slow_down", message="later", inside=inside, retry_after=2)
+    async with ResponsesServer([step]) as server, httpx2.AsyncClient(headers=KEY) as client:
+        answer = await client.post(f"{server.base_url}/responses", json={"model": "m", "input": [QUESTION]})
+    assert (answer.status_code, answer.headers["retry-after"]) == (200, "2")
+    assert (answer.json().get("status"), answer.json()["error"]["code"]) == (
+        {"event": None, "response": "failed"}[inside],
+        "slow_down",
+    )
+
+
+async def test_a_verbatim_answer_is_sent_as_it_is_written() -> None:
+    """Bodies, events, status and headers of any server can be played, well formed or not."""
+    step = Verbatim({"detail": "busy"}, [{"type": "response.created"}, "data: {half"], 503, {"x-from": "proxy"})
+    async with ResponsesServer([step, step]) as server, httpx2.AsyncClient(headers=KEY) as client:
+        ask = {"model": "m", "input": [QUESTION]}
+        whole = await client.post(f"{server.base_url}/responses", json=ask)
+        pieces = await client.post(f"{server.base_url}/responses", json={**ask, "stream": True})
+    assert (whole.status_code, whole.headers["x-from"], whole.json()) == (503, "proxy", {"detail": "busy"})
+    assert pieces.text == 'event: response.created\ndata: {"type": "response.created"}\n\ndata: {half\n\n'
+
+
+def test_a_verbatim_answer_can_be_written_in_a_file() -> None:
+    """The JSON form of a script has it as well."""
+    script = Script.from_json('[{"kind": "verbatim", "body": {"output": null}, "events": [{"type": "error"}]}]')
+    assert played(script, request(user("x"))) == [Verbatim({"output": None}, [{"type": "error"}])]

@@ -68,7 +68,8 @@ def request(request_id: str) -> dict[str, Any]:
     """An open request, as the memo has it."""
     about = {"id": request_id, "kind": "approval", "agent": "desk", "agent_path": ["desk"], "tool": "wipe"}
     call = {"call_id": "c1", "arguments": {"target": "temp"}, "digest": "v1:0", "frame": "0", "turn": 1}
-    return {**about, **call, "requested_at": "2026-01-01T00:00:00Z", "verdicts": ["approve", "reject"]}
+    bound = {"namespace": "default", "workflow": "run", "run": "first"}
+    return {**about, **call, "bound": bound, "requested_at": "2026-01-01T00:00:00Z", "verdicts": ["approve", "reject"]}
 
 
 def step(what: str, **more: Any) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from handfast.testing import Reply, call
@@ -10,6 +12,7 @@ from support.desk import DONE, desk
 from support.labs import Effects, MakeLab
 
 
+@pytest.mark.quick
 async def test_without_a_cache_every_task_is_replayed_from_its_start(
     make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -18,7 +21,7 @@ async def test_without_a_cache_every_task_is_replayed_from_its_start(
     built: list[str] = []
     original = RunState.__init__
 
-    def counted(self: RunState, prefix: str, *args: int) -> None:
+    def counted(self: RunState, prefix: str, *args: Any) -> None:
         built.append(prefix)
         original(self, prefix, *args)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable
 from typing import Final
 
@@ -11,12 +10,11 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from handfast.activities.runtime.runtime import Runtime
-from handfast.activities.runtime.user_code import UserCodeError, call_user_code
+from handfast.activities.runtime.user_code import Problem, ask
+from handfast.activities.runtime.user_errors import Place, is_last_attempt, set_place
 from handfast.errors import PayloadInvalidError
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.notify import NOTIFY, Notification, Notified, Notify
-
-logger = logging.getLogger(__name__)
 
 CALL_S: Final = 15.0
 """How long the application's function may take for one notification."""
@@ -48,7 +46,7 @@ class NotifyPeople:
             )
         info = activity.info()
         told: set[str] = set(info.heartbeat_details[0]) if info.heartbeat_details else set()
-        last = info.retry_policy is None or info.attempt >= info.retry_policy.maximum_attempts > 0
+        last = is_last_attempt()
         by_request: dict[str, list[Notification]] = {}
         for each in asked.notifications:
             by_request.setdefault(each.request.id, []).append(each)
@@ -67,7 +65,7 @@ class NotifyPeople:
         for each in group:
             if each.id in told:
                 continue
-            problem = await self._problem_with(each)
+            problem = await self._problem_with(each, last=past_failures)
             if problem is None:
                 told.add(each.id)
                 continue
@@ -75,20 +73,18 @@ class NotifyPeople:
             if not past_failures:
                 return
 
-    async def _problem_with(self, notification: Notification) -> str | None:
-        """Call the function; say why that failed, or None."""
-        notify = self._runtime.notify
+    async def _problem_with(self, notification: Notification, *, last: bool) -> str | None:
+        """Call the function; say why that failed, or None. Its message may hold addresses and tokens: none is kept."""
+        notify, request = self._runtime.notify, notification.request
         assert notify is not None
-        try:
-            calling = call_user_code(notify, notification, threads=self._runtime.notify_threads)
-            await asyncio.wait_for(calling, CALL_S)
-        except TimeoutError:
-            problem = f"notify took longer than {CALL_S:g} s"
-        except UserCodeError as error:
-            # What it says may hold addresses and tokens: that is logged, where the worker runs.
-            logger.error("notify raised for %s: %s", notification.id, error)
-            return f"notify raised {error.kind}"
-        else:
-            return None
-        logger.error("%s for %s", problem, notification.id)
-        return problem
+        set_place(Place(request.agent, request.turn, request.tool, notification.run))
+        answer = await ask(
+            notify,
+            notification,
+            name=f"notify of {notification.id}",
+            within=CALL_S,
+            threads=self._runtime.notify_threads,
+            then="nobody was told",
+            retried=not last,
+        )
+        return f"notify {answer.brief}" if isinstance(answer, Problem) else None

@@ -8,16 +8,16 @@ from typing import Annotated
 import typer
 
 from handfast.cli.commands import (
-    answering,
-    creating,
-    deciding,
-    encrypting,
-    keeping,
+    answers,
+    decisions,
+    encryption,
     keys,
-    running,
-    serving,
+    messages,
+    project,
+    records,
+    runs,
+    servers,
     settings,
-    steering,
 )
 
 app = typer.Typer(
@@ -45,30 +45,30 @@ def handfast(
 
 
 for _command in (
-    creating.init,
-    serving.dev,
-    serving.worker,
-    running.start,
-    running.runs,
-    running.show,
-    running.watch,
-    running.chat,
-    running.cancel,
-    steering.send,
-    steering.stop,
-    deciding.approvals,
-    deciding.approve,
-    deciding.reject,
-    deciding.decide,
-    answering.answer,
-    answering.grant,
-    keeping.export,
-    keeping.erase,
+    project.init,
+    servers.dev,
+    servers.worker,
+    runs.start,
+    runs.runs,
+    runs.show,
+    runs.watch,
+    runs.chat,
+    runs.cancel,
+    messages.send,
+    messages.stop,
+    decisions.approvals,
+    decisions.approve,
+    decisions.reject,
+    decisions.decide,
+    answers.answer,
+    answers.grant,
+    records.export,
+    records.erase,
     keys.keys,
-    encrypting.codec,
-    encrypting.rekey,
+    encryption.codec,
+    encryption.rekey,
     settings.setup,
     settings.doctor,
 ):
     app.command()(_command)
-app.command("raise")(answering.raise_limits)
+app.command("raise")(answers.raise_limits)

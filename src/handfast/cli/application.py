@@ -1,4 +1,4 @@
-"""The application of this folder: what `[tool.handfast]` in its pyproject.toml names."""
+"""The application of this folder, as `[tool.handfast]` in its pyproject.toml names it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from handfast.errors import TargetError
 from handfast.payloads.base import problems_of
 from handfast.worker import load_plugin
 from handfast.worker.plugin import HandfastPlugin
+from handfast.worker.runner import import_failed
 
 PROJECT: Final = "pyproject.toml"
 TABLE: Final = "tool.handfast"
 
 
 class FirstRun(BaseModel):
-    """A run to see something with."""
+    """A run that `handfast dev` starts once."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -32,7 +33,7 @@ class FirstRun(BaseModel):
 
 
 class Application(BaseModel):
-    """What is served.
+    """Agents and workflows to serve.
 
     Attributes:
         agents: ``MODULE[:NAME]``.
@@ -86,7 +87,7 @@ def find_application(folder: Path) -> Application | None:
 
 
 def import_application(application: Application) -> Served:
-    """Import what *application* names.
+    """Import the agents and workflows that *application* names.
 
     Raises:
         TargetError: It is not there, or cannot be imported.
@@ -111,7 +112,7 @@ def import_agents(target: str) -> HandfastPlugin:
     except (TargetError, asyncio.CancelledError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        raise _import_failed(target, error) from error
+        raise import_failed(target, error) from error
 
 
 def _workflow(target: str) -> type:
@@ -121,11 +122,7 @@ def _workflow(target: str) -> type:
     except (asyncio.CancelledError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        raise _import_failed(target, error) from error
+        raise import_failed(target, error) from error
     if not isinstance(found, type) or not hasattr(found, "__temporal_workflow_definition"):
         raise TargetError(target, "it is no workflow; name a class with @workflow.defn as MODULE:NAME")
     return found
-
-
-def _import_failed(target: str, error: BaseException) -> TargetError:
-    return TargetError(target, f"importing it failed: {type(error).__name__}: {error}")

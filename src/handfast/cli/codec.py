@@ -1,4 +1,4 @@
-"""Serves the codec endpoint until it is told to stop."""
+"""Serve the codec endpoint until it is told to stop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHORTEST_TOKEN: Final = 16
 
 
 async def codec(file: Path, *, origin: str | None, host: str, port: int, as_json: bool) -> int:
-    """Serve. A token that is made here is shown once, as whoever starts this has the keys anyway.
+    """Serve payloads decrypted. A token that is made here is shown once: whoever starts this has the keys anyway.
 
     Raises:
         DefinitionError: The file holds no key ring.

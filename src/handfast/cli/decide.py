@@ -1,4 +1,4 @@
-"""Finds the request that a person means, and decides it; and cancels runs."""
+"""Find the request that a person means, and decide it; cancel runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Wanted:
 
 
 def verdict_of(kind: Literal["run_again", "give_up", "ran", "answer"], output: str | None) -> Verdict:
-    """Make the verdict.
+    """Make a verdict from the options.
 
     Raises:
         InputError: Its output is missing, or it takes none.

@@ -1,4 +1,4 @@
-"""Looks whether all is well."""
+"""Run the checks of `handfast doctor`, and show their findings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a call in doubt, in words."""
+"""Put the facts of a call in doubt into words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from handfast.payloads.tool_call import Attempt
 
 
 def facts_of(request: Request, now: datetime) -> Iterator[tuple[str, str]]:
-    """The facts of a request, each with its label: of an attempt in words, others as JSON."""
+    """Yield the facts of a request, each with its label: those of an attempt in words, others as JSON."""
     facts = dict(request.facts or {})
     if request.kind == "in_doubt" and "ended" in facts:
         ended, detail = facts.pop("ended"), facts.pop("detail", None)
@@ -26,7 +26,7 @@ def facts_of(request: Request, now: datetime) -> Iterator[tuple[str, str]]:
 
 
 def attempt_text(facts: dict[str, object], now: datetime) -> str:
-    """Which attempt it was, where it ran, and when it was last heard of; empty where nothing of it is known."""
+    """Describe an attempt: its number, its worker, when it was last heard of; empty where nothing is known."""
     try:
         attempt = Attempt.from_wire(facts)
     except PayloadInvalidError:

@@ -1,4 +1,4 @@
-"""One line for people of each event of a run."""
+"""Write each event of a run as one line for people."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LEDGER: Final = {
 
 
 def line_of(event: events.RunEvent) -> Text:
-    """The line: when, who, what."""
+    """Make the line of an event: time, agent, what happened."""
     what, style = _said(event)
     line = Text.assemble((f"{event.at:%H:%M:%S} ", "dim"), (f"{_who(event):<16} ", "bold"), (what, style))
     if isinstance(event, events.RequestOpened):
@@ -44,7 +44,7 @@ def _who(event: events.RunEvent) -> str:
 
 
 def _said(event: events.RunEvent) -> tuple[str, str]:
-    """What happened, and its style."""
+    """Return the text of an event, and its style."""
     match event:
         case events.RunStarted(input=given):
             return f"started {_short(given)}".rstrip(), ""
@@ -107,7 +107,7 @@ def _ledger(event: events.RunEvent) -> str:
 
 
 def verified_text(key: SignedBy | None) -> str:
-    """Which key vouches for the name before it; nothing where the name is only claimed."""
+    """Name the key that vouches for the name before it; empty where the name is only claimed."""
     return "" if key is None else one_line(f"[verified: {key.kid}, {key.method}]")
 
 
@@ -133,7 +133,7 @@ def _end(event: events.RunFinished | events.WorkflowFinished) -> str:
 
 
 def _short(value: object) -> str:
-    """A value on one line, cut where it is long."""
+    """Put a value on one line, cut where it is long."""
     if value is None:
         return ""
     text = one_line(value) if isinstance(value, str) else json_text(value)

@@ -33,13 +33,13 @@ BUG: Final = 70
 INTERRUPTED: Final = 130
 """Ctrl-C."""
 CLOSED_PIPE: Final = 141
-"""Whoever read the output went away, as `head` does."""
+"""The reader of the output went away, as `head` does."""
 TERMINATED: Final = 143
 """SIGTERM, while a server was being started."""
 
 
 class InputError(errors.HandfastError):
-    """What was typed cannot be used; nothing was done."""
+    """An argument of the command cannot be used; nothing was done."""
 
 
 CODES: Final[Mapping[type[errors.HandfastError], int]] = {
@@ -56,6 +56,7 @@ CODES: Final[Mapping[type[errors.HandfastError], int]] = {
     errors.TargetError: BAD_INPUT,
     errors.UnknownAgentError: BAD_INPUT,
     errors.UnknownToolError: BAD_INPUT,
+    errors.UsageError: BAD_INPUT,
     errors.AnswerExpiredError: NOT_FOUND,
     errors.HistoryExpiredError: NOT_FOUND,
     errors.RunNotFoundError: NOT_FOUND,
@@ -63,9 +64,11 @@ CODES: Final[Mapping[type[errors.HandfastError], int]] = {
     errors.RefusalError: REFUSED,
     errors.RunExistsError: REFUSED,
     errors.RunGoesOnError: REFUSED,
+    errors.SignalLimitError: REFUSED,
     errors.UpdateLimitError: REFUSED,
     errors.PortBusyError: NO_SERVER,
     errors.ServerBinaryMissingError: NO_SERVER,
+    errors.ServerFailedError: NO_SERVER,
     errors.ServerStartError: NO_SERVER,
     errors.ServerUnavailableError: NO_SERVER,
     errors.OutcomeUnknownError: RUN_FAILED,
@@ -76,6 +79,7 @@ CODES: Final[Mapping[type[errors.HandfastError], int]] = {
     errors.ArchiveDamagedError: NOT_SET_UP,
     errors.ArchiveUnavailableError: NOT_SET_UP,
     errors.ArtifactError: NOT_SET_UP,
+    errors.ArtifactsUnavailableError: NOT_SET_UP,
     errors.HistoryUnreadableError: NOT_SET_UP,
     errors.KeyMissingError: NOT_SET_UP,
     errors.PayloadUnreadableError: NOT_SET_UP,

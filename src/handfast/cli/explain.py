@@ -1,4 +1,4 @@
-"""Turns an exception into an exit code and a sentence with the remedy."""
+"""Turn an exception into an exit code and a sentence with the remedy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from handfast.cli import exits
 from handfast.errors import HandfastError, RunExistsError
-from handfast.temporal.rpc import is_missing_namespace
+from handfast.temporal.rpc import is_failed, is_missing_namespace
 
 
 def explain(error: Exception) -> tuple[int, str]:
@@ -25,10 +25,15 @@ def explain(error: Exception) -> tuple[int, str]:
 
 
 def explain_rpc(error: RPCError) -> tuple[int, str]:
-    """The same for what Temporal's server answers."""
+    """Do the same for an error of Temporal's server."""
     text = error.message
     if is_missing_namespace(error):
         return exits.NOT_SET_UP, f"{text}; create the namespace, or name another one with --namespace"
+    if is_failed(error):
+        return (
+            exits.NO_SERVER,
+            f"the Temporal server could not do it ({text}); try again, and look at its load and disk",
+        )
     match error.status:
         case RPCStatusCode.UNAVAILABLE | RPCStatusCode.CANCELLED:
             return exits.NO_SERVER, f"the Temporal server went away ({text}); what it accepted is not lost"

@@ -1,4 +1,4 @@
-"""The deltas of `handfast dev`: other terminals in its folder see what is written."""
+"""Share the deltas of `handfast dev`: other terminals in its folder see words while they are written."""
 
 from __future__ import annotations
 

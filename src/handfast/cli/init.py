@@ -1,4 +1,4 @@
-"""Writes a small application of the shape that Handfast's own has."""
+"""Write a small application of the shape that Handfast's own has."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def init(name: str, *, as_json: bool) -> int:
 
 
 def module_of(name: str) -> str:
-    """The module that *name* gives.
+    """Derive the module's name from the application's.
 
     Raises:
         InputError: It gives none, or one that would hide another.
@@ -82,7 +82,7 @@ def module_of(name: str) -> str:
 
 
 def rendered(name: str, module: str) -> dict[str, str]:
-    """The files of an application by path, in order."""
+    """Render the files of an application, by path, in order."""
     given = {"name": name, "module": module, "version": version("handfast")}
     root = files("handfast.cli") / "template"
     found: dict[str, str] = {}

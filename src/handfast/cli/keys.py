@@ -1,4 +1,4 @@
-"""Makes signing keys, and writes the file of those that workers trust: always whole, in one step."""
+"""Make signing keys, and write the file of those that workers trust: always whole, in one step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gives a run more turns, tokens or time, and says what now holds."""
+"""Give a run more turns, tokens or time, and show the limits that hold now."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from handfast.payloads.requests import LimitsRaised
 
 @dataclass(frozen=True)
 class More:
-    """What is added, as it was typed."""
+    """The additions, as they were typed."""
 
     turns: int | None
     tokens: int | None

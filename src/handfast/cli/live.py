@@ -1,12 +1,11 @@
-"""Follows a run: shows what it does while it does it, and asks where that is wanted."""
+"""Follow a run to its end: show its progress, and ask about its requests where that is wanted."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from typing import Final, cast
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -14,14 +13,13 @@ from rich.spinner import Spinner
 from rich.text import Text
 from temporalio.service import RPCError
 
-from handfast.cli.asking import Asker
+from handfast.cli.asker import Asker
 from handfast.cli.output import one_line, warn
 from handfast.cli.progress import MODEL, TOOL, Progress, progress_text
 from handfast.cli.tables import arguments_text
 from handfast.cli.terminal import cell, console
 from handfast.cli.words import Words
 from handfast.client.client import Handfast
-from handfast.client.events import Item
 from handfast.client.run import Run
 from handfast.client.trouble import trouble_of
 from handfast.encryption.converter import of_workflow
@@ -39,7 +37,7 @@ class Follower:
     """Follows one run by its history; no worker is asked.
 
     Attributes:
-        progress: What is known so far.
+        progress: The run's progress so far.
     """
 
     def __init__(self, hf: Handfast, run: Run, *, ask_as: str | None, quiet: bool) -> None:
@@ -70,7 +68,7 @@ class Follower:
             WaitingForPeople: A person is needed, and *leave_for_people*.
             RunNotFoundError: The server does not know the run.
         """
-        reading = asyncio.create_task(self._read())
+        reading = asyncio.create_task(self._follow_history())
         listening = asyncio.create_task(self._listen())
         self._say(f"run {self._run.id}")
         self._watch()
@@ -89,7 +87,7 @@ class Follower:
                 task.cancel()
             await asyncio.gather(reading, listening, return_exceptions=True)  # what matters was raised above
 
-    async def _read(self) -> None:
+    async def _follow_history(self) -> None:
         converter = of_workflow(self._client, self._run.id)
         try:
             described = await current(self._client, self._run.id, None)
@@ -100,10 +98,10 @@ class Follower:
             self._changed.set()
 
     async def _listen(self) -> None:
-        """Take in what is being written, for a person to see."""
+        """Take in words while they are written, for a person to see."""
         if self._words is None:
             return
-        async with aclosing(cast("AsyncGenerator[Item]", self._run.stream())) as items:
+        async with aclosing(self._run.stream()) as items:
             async for item in items:
                 self._words.take(item)
 
@@ -124,7 +122,7 @@ class Follower:
             await self._look_for_trouble()
 
     async def _look_at_tools(self) -> None:
-        """Show what running tools say of their progress, which is in no history."""
+        """Show the reports of running tools, which are in no history."""
         if not any(step.kind.startswith(TOOL) and step.state == "running" for step in self.progress.current):
             return
         with suppress(HandfastError):  # the reader says so when the server is gone

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how their values are read."""
+"""Options that several commands share, and functions that read their values."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ UntilOption = Annotated[
 
 @dataclass(frozen=True)
 class Where:
-    """Which server a command talks to: what was typed, before environment and profile."""
+    """The server that was named on the command line: it comes before environment and profile."""
 
     address: str | None
     namespace: str | None

@@ -1,4 +1,4 @@
-"""What the command line writes: one JSON document for programs, plain lines for people."""
+"""Write output: one JSON document for programs, plain lines for people."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def visible(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The same on one line."""
+    """Put a text on one line, with every character that a terminal would not show written out."""
     return visible(" ".join(text.split()))
 
 

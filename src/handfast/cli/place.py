@@ -1,4 +1,4 @@
-"""The way to the server, and what can be asked of it beside the client's own methods."""
+"""Connect to the server, and query it beside the client's own methods."""
 
 from __future__ import annotations
 

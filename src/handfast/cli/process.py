@@ -1,4 +1,4 @@
-"""One command as a process: what it says when something is wrong, and how it leaves."""
+"""Run one command as a process: report errors in one line, and leave with a code."""
 
 from __future__ import annotations
 

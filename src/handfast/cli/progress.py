@@ -1,4 +1,4 @@
-"""What a run is doing, as its history tells it: no worker is asked."""
+"""Build the progress of a run from its history: no worker is asked."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Progress:
     """The state of one run, built event by event.
 
     Attributes:
-        begun: Whether a worker has taken the run up.
+        begun: True once a worker has taken the run up.
         steps: By the id of the event that scheduled them.
         pending: Open requests by id.
         decided: By whom requests were closed, by id.
@@ -60,7 +60,7 @@ class Progress:
         return [step for step in self.steps.values() if step.turn == self.turn]
 
     async def take(self, event: HistoryEvent, converter: DataConverter) -> None:
-        """Take over what one event says."""
+        """Take over one event."""
         match event.event_type:
             case EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED:
                 self.begun = True
@@ -122,7 +122,7 @@ class Progress:
 
 
 def progress_text(told: ToolProgress) -> str:
-    """What a tool says of itself, with how much is done where it says so."""
+    """Write a tool's report, with how much is done where it says so."""
     if told.done is None:
         return told.text
     done = f"{told.done:g} of {told.total:g}" if told.total is not None else f"{told.done:g}"

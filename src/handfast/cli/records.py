@@ -1,4 +1,4 @@
-"""A run taken out into a file, and a run erased."""
+"""Export a run into a file, and erase a run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from handfast.client.client import Handfast
 
 @dataclass(frozen=True)
 class Kept:
-    """Where the workers keep what the server does not have: a path or a URL each."""
+    """The workers' stores outside the server: a path or a URL each."""
 
     archive: str | None
     artifacts: str | None

@@ -65,7 +65,7 @@ def _script(file: str) -> Script:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What `handfast dev` says and does beside serving.
+    """The part of `handfast dev` beside serving: the script, and the first run.
 
     Attributes:
         played: The application's script plays the model.
@@ -78,17 +78,17 @@ class Rehearsal:
 
     @property
     def model(self) -> str:
-        """Who the model is, for programs."""
+        """Name the model for programs: ``script`` or ``real``."""
         return "script" if self.played else "real"
 
     def introduce(self) -> None:
-        """Say first of all if no real model is asked."""
+        """Say first of all where a script plays the model."""
         if self.aloud and self.played and self.application is not None:
             script = self.application.script
             say(one_line(f"The model is a script ({script}), because {KEY} is not set; everything else is real."))
 
     async def play(self, client: Client, task_queue: str) -> None:
-        """Start the first run unless there was one, and show what waits and how to decide it, and what came of it.
+        """Start the first run unless there was one; show its request, how to decide it, and its answer.
 
         With a real model it is only suggested, as it would be paid for. What the server refuses is said in one line:
         the worker serves all the same.

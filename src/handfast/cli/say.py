@@ -1,4 +1,4 @@
-"""Says something to a run that goes on, or lets it end after its turn."""
+"""Say something to a run that goes on, or let it end after its turn."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Said:
 
 
 async def send(where: Where, run_id: str, said: Said, *, as_json: bool) -> int:
-    """Send a message, and say what becomes of it.
+    """Send a message, and show its receipt.
 
     Raises:
         RefusalError: It was not taken; its class says why.

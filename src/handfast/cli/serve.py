@@ -1,4 +1,4 @@
-"""Serves: a worker until it is told to stop, and the embedded server around it."""
+"""Serve: run a worker until it is told to stop, and the embedded server around it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ from handfast.cli.hub import join_deltas, own_deltas
 from handfast.cli.options import Where
 from handfast.cli.output import one_line, say, warn, write_json
 from handfast.cli.place import quiet_core
-from handfast.cli.rehearsal import Rehearsal, scripted_model
-from handfast.connection import connect
+from handfast.cli.rehearsal import KEY, Rehearsal, scripted_model
+from handfast.connection import DEFAULT_ADDRESS, connect
 from handfast.deltas.local import forget_hub, nearby_hub, write_hub
-from handfast.discretion import Discreet
-from handfast.server import EmbeddedServer
+from handfast.discretion import OWN, TEXTS, Discreet
+from handfast.errors import ModelClientMissingError, PortBusyError, ServerUnavailableError
+from handfast.server import DEFAULT_PORT, EmbeddedServer
 from handfast.server.state import DIRECTORY
-from handfast.temporal.polling import ACTIVITIES, WORKFLOWS, pollers
+from handfast.temporal.namespace import project_of
+from handfast.temporal.pollers import ACTIVITIES, WORKFLOWS, pollers
 from handfast.worker import make_worker, serve
 
 POLLING_WITHIN_S: Final = 10.0
@@ -39,7 +41,7 @@ POLLING_LOOK_S: Final = 0.02
 
 @dataclass(frozen=True)
 class Serving:
-    """How a worker serves, as it was typed; grace in seconds."""
+    """The options of a worker, as they were typed; grace in seconds."""
 
     task_queue: str
     grace: float
@@ -49,7 +51,7 @@ class Serving:
     deployment: WorkerDeploymentVersion | None = None
 
     def worker(self, client: Client, served: Served) -> Worker:
-        """Make it."""
+        """Make the worker."""
         return make_worker(
             client,
             served.plugin,
@@ -100,15 +102,16 @@ async def worker(target: str | None, where: Where, serving: Serving) -> int:
     return exits.OK
 
 
-async def dev(target: str | None, serving: Serving, *, port: int, ui_port: int | None) -> int:
+async def dev(target: str | None, serving: Serving, *, port: int | None, ui_port: int | None) -> int:
     """Run the embedded server, or use the one that runs, and serve the agents of *target* or this folder's application.
 
     Raises:
         InputError: This folder's application cannot be used; nothing was started.
         TargetError: There are no agents at *target*; nothing was started.
         DefinitionError: They cannot work, or there is no model client for them; nothing was started.
-        PortBusyError: The port is taken.
+        PortBusyError: The port that was asked for is taken.
     """
+    os.environ.setdefault(TEXTS, OWN)  # what your own code raises is shown with its message: you sit in front of it
     configure_logging()
     application = _application(target)
     task = asyncio.current_task()
@@ -117,11 +120,11 @@ async def dev(target: str | None, serving: Serving, *, port: int, ui_port: int |
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # whoever stops us stops the server too
     try:
         async with scripted_model(application) as offered, own_deltas() as hub:
-            served = _import(application) if application is not None else None
+            served = _import_for_dev(application) if application is not None else None
             played = offered and served is not None and served.plugin.models_from_environment
             rehearsal = Rehearsal(application, played, aloud=not serving.as_json)
             rehearsal.introduce()
-            async with await EmbeddedServer.start(port=port, ui_port=ui_port) as server:
+            async with await _server(port, ui_port) as server:
                 up = True
                 _note_other_address(server)
                 if hub is not None and nearby_hub(server.address) is None:
@@ -137,8 +140,33 @@ async def dev(target: str | None, serving: Serving, *, port: int, ui_port: int |
     return exits.OK
 
 
+async def _server(port: int | None, ui_port: int | None) -> EmbeddedServer:
+    """Start this folder's server, or find it; the usual port is nothing to insist on.
+
+    Raises:
+        PortBusyError: A port that was asked for is taken.
+    """
+    try:
+        return await EmbeddedServer.start(port=DEFAULT_PORT if port is None else port, ui_port=ui_port)
+    except PortBusyError as error:
+        if port is not None or error.port != DEFAULT_PORT:
+            raise
+    server = await EmbeddedServer.start(port=0, ui_port=ui_port)
+    warn(f"note: port {DEFAULT_PORT} belongs to {await _holder()}; the server of this folder is at {server.address}")
+    return server
+
+
+async def _holder() -> str:
+    """Name whoever listens on the usual port."""
+    try:
+        project = await project_of(await connect(DEFAULT_ADDRESS))
+    except (ServerUnavailableError, RPCError):
+        return "another program"
+    return "another Temporal server" if project is None else f"the server of {project}"
+
+
 def _application(target: str | None) -> Application | None:
-    """What was typed, alone; else what this folder names."""
+    """Return the target that was typed, alone; else the application of this folder."""
     return Application(agents=target) if target is not None else find_application(Path.cwd())
 
 
@@ -151,7 +179,7 @@ def configure_logging() -> None:
 
 
 def _import(application: Application) -> Served:
-    """Import what is to be served, and make sure that a worker could serve it.
+    """Import agents and workflows, and make sure that a worker could serve them.
 
     Raises:
         TargetError: There are no agents, or something cannot be imported.
@@ -160,6 +188,23 @@ def _import(application: Application) -> Served:
     served = import_application(application)
     served.plugin.check_models()
     return served
+
+
+def _import_for_dev(application: Application) -> Served:
+    """Import agents and workflows; where there is no key, say how to go on.
+
+    Raises:
+        InputError: There is no model to ask. As for `_import` otherwise.
+    """
+    try:
+        return _import(application)
+    except ModelClientMissingError:
+        raise exits.InputError(
+            f"no model answers {application.agents}: set {KEY}; or without a key let a script play the model "
+            f'(agents = "{application.agents}" and script = "script.json" under [{TABLE}] in {PROJECT}, then '
+            f"`handfast dev`), or a local model server (OPENAI_BASE_URL, and any {KEY}: "
+            "`python -m handfast.testing.responses_server`)"
+        ) from None
 
 
 async def _serve_on(server: EmbeddedServer, served: Served | None, serving: Serving, rehearsal: Rehearsal) -> None:

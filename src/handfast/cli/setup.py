@@ -1,4 +1,4 @@
-"""Gives a namespace the search attributes by which runs are found."""
+"""Give a namespace the search attributes by which runs are found."""
 
 from __future__ import annotations
 

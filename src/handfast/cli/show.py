@@ -1,4 +1,4 @@
-"""One run in full."""
+"""Show one run in full."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from handfast.payloads.runs import RunResult, RunStatus
 
 @dataclass(frozen=True)
 class Shown:
-    """What is known of a run.
+    """A run, as `handfast show` prints it.
 
     Attributes:
         trouble: Why it does not get on, as far as the server can tell.
         needs_attention: The same in its parts.
-        failure: What ended it: a type and a text.
+        failure: The failure that ended it: a type and a text.
         cancelled: The reason that was given.
         may_have_happened: Calls of a run that was ended from outside, as `RunFailedError` has them.
     """
@@ -180,7 +180,7 @@ def print_request(out: Console, request: Request, now: datetime) -> None:
 
 
 def question_of(request: Request) -> str | None:
-    """What a question asks, as far as it is known here; None for other kinds of request."""
+    """Return the text of a question, as far as it is known here; None for other kinds of request."""
     if request.kind != "question":
         return None
     if request.arguments is not None:
@@ -189,12 +189,12 @@ def question_of(request: Request) -> str | None:
 
 
 def takes_form(request: Request) -> bool:
-    """Whether a question is answered with JSON that satisfies a form."""
+    """Return True for a question that is answered with JSON of a given form."""
     return request.kind == "question" and bool(request.facts)
 
 
 def answer_text(result: RunResult) -> str:
-    """The answer for people: a text as it is, anything else as JSON."""
+    """Write the answer for people: a text as it is, anything else as JSON."""
     if isinstance(result.output, str):
         return visible(result.output)
     return json_text(result.output, indent=2)

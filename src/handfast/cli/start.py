@@ -1,4 +1,4 @@
-"""Starts a run and follows it to its end."""
+"""Start a run, and follow it to its end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from handfast.cli.place import handfast
 from handfast.cli.show import answer_text
 from handfast.client.client import Handfast
 from handfast.client.run import Run
-from handfast.client.start import UNSET
+from handfast.definitions.schema.arguments import UNSET
 from handfast.errors import HandfastError, RunCancelledError, RunFailedError, WaitingForPeople
 from handfast.payloads.base import problems_of
 from handfast.payloads.json_profile import JsonObject
@@ -25,7 +25,7 @@ from handfast.payloads.json_profile import JsonObject
 
 @dataclass(frozen=True)
 class Given:
-    """What the run is to be.
+    """The options of the run.
 
     Attributes:
         stream: None tells what is written where somebody would see it here.
@@ -41,15 +41,16 @@ class Given:
     attach: bool
     stream: bool | None = None
     model_queue: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True)
 class Following:
-    """What the command does once the run is started.
+    """The options of following the run once it is started.
 
     Attributes:
         ask: True asks here, False leaves when a person is needed, None waits for a decision made elsewhere.
-        by: Who decides here.
+        by: The person who decides here.
     """
 
     wait: bool
@@ -106,6 +107,7 @@ async def start(given: Given, how: Following, where: Where, task_queue: str) -> 
         context=given.context,
         max_turns=given.max_turns if given.max_turns is not None else UNSET,
         model_queue=given.model_queue,
+        model=given.model,
         labels=given.labels,
         requested_by=given.requested_by,
         stream=seen if given.stream is None else given.stream,

@@ -1,9 +1,10 @@
-"""Tables for people."""
+"""Make tables for people."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Final
 
 from rich.table import Table
@@ -28,7 +29,7 @@ SHORT_ID: Final = 8
 
 
 def runs_table(found: Sequence[RunInfo], now: datetime) -> Table:
-    """One line per run."""
+    """Make a table with one line per run."""
     table = _table("RUN", "AGENT", "STATUS", "WAITS", "LABELS", "STARTED", "DUE")
     for run in found:
         table.add_row(
@@ -44,7 +45,7 @@ def runs_table(found: Sequence[RunInfo], now: datetime) -> Table:
 
 
 def attention_table(found: Sequence[Trouble], now: datetime) -> Table:
-    """One line per run that does not get on."""
+    """Make a table with one line per run that does not get on."""
     table = _table("RUN", "AGENT", "NEEDS ATTENTION", "SINCE", "ATTEMPT", "CAUSE", "MESSAGE")
     for trouble in found:
         table.add_row(
@@ -60,7 +61,7 @@ def attention_table(found: Sequence[Trouble], now: datetime) -> Table:
 
 
 def requests_table(found: Sequence[OpenRequest], now: datetime) -> Table:
-    """One line per request, with ids as long as they have to be."""
+    """Make a table with one line per request, with ids as long as they have to be."""
     length = shortest_unique([each.request.id for each in found])
     table = _table("REQUEST", "RUN", "KIND", "AGENT", "TOOL", "ARGUMENTS", "APPROVERS", "ASKED", "DUE")
     for each in found:
@@ -80,7 +81,7 @@ def requests_table(found: Sequence[OpenRequest], now: datetime) -> Table:
 
 
 def calls_table(calls: Sequence[CallStatus]) -> Table:
-    """The calls of the turn under way."""
+    """Make a table of the calls of the turn under way."""
     table = _table("CALL", "TOOL", "STATE")
     for call in calls:
         table.add_row(cell(call.call_id), cell(call.tool), cell(call.state))
@@ -88,7 +89,7 @@ def calls_table(calls: Sequence[CallStatus]) -> Table:
 
 
 def arguments_text(request: Request, *, indent: int | None = None) -> Text:
-    """A request's arguments as far as they are known, and how much is missing."""
+    """Show a request's arguments as far as they are known, and how much is missing."""
     if request.arguments is not None:
         shown = json_text(request.arguments, indent=indent)
         return Text(shown, overflow="fold") if indent else cell(shown)
@@ -98,7 +99,7 @@ def arguments_text(request: Request, *, indent: int | None = None) -> Text:
 
 
 def approvers_text(request: Request) -> str:
-    """Who may decide, and how many have; empty where anybody may, alone."""
+    """Name those who may decide, and say how many have; empty where anybody may, alone."""
     who = ", ".join(request.approvers or ())
     if request.quorum is not None:
         approved = sum(vote.verdict == "approve" for vote in request.votes or ())
@@ -107,18 +108,18 @@ def approvers_text(request: Request) -> str:
 
 
 def step_text(step: Scheduled, now: datetime) -> str:
-    """When a request is brought to mind, or who may decide it from when on; or since when."""
+    """Say when a reminder or an escalation is due, or since when it holds, and whom it adds."""
     when = until(step.at, now) if step.done_at is None else ago(step.done_at, now)
     return f"{when}, to {', '.join(step.approvers)}" if step.approvers else when
 
 
 def status_text(status: str) -> Text:
-    """A status in its colour."""
+    """Show a status in its colour."""
     return Text(status, style=STYLES.get(status, ""))
 
 
 def shortest_unique(ids: Sequence[str]) -> int:
-    """How many characters tell *ids* apart; never fewer than eight."""
+    """Count the characters that tell *ids* apart; eight at least."""
     longest = max(map(len, ids), default=SHORT_ID)
     for length in range(SHORT_ID, longest):
         if len({each[:length] for each in ids}) == len(set(ids)):
@@ -127,26 +128,29 @@ def shortest_unique(ids: Sequence[str]) -> int:
 
 
 def ago(then: datetime, now: datetime) -> str:
-    """How long ago, in words."""
-    return f"{_span(now - then)} ago"
+    """Say how long ago, in the largest unit."""
+    seconds = max(int((now - then).total_seconds()), 0)
+    for unit, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= unit:
+            return f"{seconds // unit} {name} ago"
+    return f"{seconds} s ago"
 
 
 def until(then: datetime, now: datetime) -> str:
-    """How long until then, in words."""
-    return f"in {_span(then - now)}" if then > now else "passed"
+    """Say how long until then, in the two largest units: rounded down, a deadline would seem nearer than it is."""
+    seconds = (then - now).total_seconds()
+    if seconds <= 0:
+        return "passed"
+    for (unit, name), (part, small) in pairwise(((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))):
+        whole, rest = divmod(round(seconds / part), unit // part)
+        if whole:
+            return f"in {whole} {name} {rest} {small}" if rest else f"in {whole} {name}"
+    return f"in {max(round(seconds), 1)} s"
 
 
 def utc_now() -> datetime:
-    """The clock of this machine."""
+    """Read the clock of this machine."""
     return datetime.now(UTC)
-
-
-def _span(span: timedelta) -> str:
-    seconds = max(int(span.total_seconds()), 0)
-    for unit, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= unit:
-            return f"{seconds // unit} {name}"
-    return f"{seconds} s"
 
 
 def _table(*headings: str) -> Table:

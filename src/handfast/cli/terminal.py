@@ -1,4 +1,4 @@
-"""Rich text for people, which is plain text where no terminal reads it."""
+"""Make rich text for people, which is plain text where no terminal reads it."""
 
 from __future__ import annotations
 

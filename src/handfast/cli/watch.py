@@ -1,31 +1,30 @@
-"""Watches a run: its events as they come, for people or one JSON document a line."""
+"""Watch a run: show its events as they come, for people, or as one JSON document a line."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from typing import cast
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
 from handfast.cli import exits
-from handfast.cli.asking import Asker
+from handfast.cli.asker import Asker
 from handfast.cli.event_lines import line_of
 from handfast.cli.options import Where
 from handfast.cli.output import say
 from handfast.cli.place import handfast
 from handfast.cli.terminal import console
 from handfast.cli.words import Words
-from handfast.client.events import Item
+from handfast.client.merge import Item
 from handfast.client.run import Run
 from handfast.client.session import Session
 from handfast.payloads.deltas import Delta, DeltasDiscarded
-from handfast.payloads.events import RequestOpened, RunEvent
+from handfast.payloads.events import RequestEscalated, RequestOpened, RunEvent
 from handfast.payloads.requests import Request
 
 CLOSING = frozenset({"request_decided", "request_edited", "request_expired", "request_withdrawn"})
@@ -51,18 +50,18 @@ async def watch(where: Where, run_id: str, *, after: str | None, ask_as: str | N
 
 
 class Watcher:
-    """Shows events, in a terminal what is being written too, and asks about requests in between, where that is wanted.
+    """Shows events, and in a terminal words while they are written; asks about requests where that is wanted.
 
     Attributes:
         pending: Open requests by id.
     """
 
     def __init__(self, run: Run | Session, out: Console, ask_as: str | None) -> None:
-        """Prepare.
+        """Prepare to watch.
 
         Args:
             run: The one that is watched.
-            out: Where lines and questions go.
+            out: The console for lines and questions.
             ask_as: The name under which decisions made here are recorded; None asks nothing.
         """
         self.pending: dict[str, Request] = {}
@@ -78,15 +77,14 @@ class Watcher:
         """Show everything until the run has ended."""
         if after is not None:
             self.pending = {request.id: request for request in await self._run.pending()}
-        reading = asyncio.create_task(self._read(after))
+        reading = asyncio.create_task(self._take_all(after))
         self._show_words()
         try:
             while not reading.done() or self._lines:
                 self._tell()
                 await self._ask(reading)
                 if not reading.done():
-                    await self._changed.wait()
-                    self._changed.clear()
+                    await self._next(reading)
             await reading
         finally:
             self._hide_words()
@@ -95,20 +93,25 @@ class Watcher:
                 await reading
         return exits.OK
 
-    async def _read(self, after: str | None) -> None:
+    async def _next(self, reading: asyncio.Task[None]) -> None:
+        """Wait for something to show or to ask."""
+        await self._changed.wait()
+        self._changed.clear()
+
+    async def _take_all(self, after: str | None) -> None:
         try:
-            async with aclosing(cast("AsyncGenerator[Item]", self._items(after))) as items:
+            async with aclosing(self._items(after)) as items:
                 async for item in items:
                     self._take(item)
                     self._changed.set()
         finally:
             self._changed.set()
 
-    def _items(self, after: str | None) -> AsyncIterator[Item]:
+    def _items(self, after: str | None) -> AsyncGenerator[Item]:
         return self._run.stream(after)
 
     def _line(self, event: RunEvent) -> Text | None:
-        """What is shown of an event; None: nothing."""
+        """Make the line of an event; None shows nothing."""
         return line_of(event)
 
     def _take(self, event: Item) -> None:
@@ -118,10 +121,10 @@ class Watcher:
         line = self._line(event)
         if line is not None:
             self._lines.append(line)
-        if isinstance(event, RequestOpened):
-            self.pending[event.request.id] = event.request
-        elif event.type in CLOSING:
-            self.pending.pop(str(getattr(event, "request", None)), None)
+        self._follow_request(event)
+
+    def _follow_request(self, event: RunEvent) -> None:
+        follow_request(self.pending, event)
 
     def _tell(self) -> None:
         for line in self._lines:
@@ -149,3 +152,14 @@ class Watcher:
 
     def _picture(self) -> Group:
         return Group(*self._words.lines())
+
+
+def follow_request(pending: dict[str, Request], event: RunEvent) -> None:
+    """Let the open requests follow an event: one opens, has other approvers, or is closed."""
+    if isinstance(event, RequestOpened):
+        pending[event.request.id] = event.request
+    elif isinstance(event, RequestEscalated) and (request := pending.get(str(event.request))) is not None:
+        approvers = list(dict.fromkeys([*(request.approvers or ()), *(event.approvers or ())]))
+        pending[request.id] = request.model_copy(update={"approvers": approvers})
+    elif event.type in CLOSING:
+        pending.pop(str(getattr(event, "request", None)), None)

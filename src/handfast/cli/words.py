@@ -1,4 +1,4 @@
-"""What is being written in a run right now, for a terminal."""
+"""Show the words that a run is writing, in a terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from rich.text import Text
 
 from handfast.cli.output import one_line
-from handfast.client.events import Item
+from handfast.client.merge import Item
 from handfast.payloads.deltas import Delta, DeltasDiscarded
 from handfast.payloads.events import (
     AgentFinished,
@@ -28,12 +28,11 @@ class Words:
     """The texts under way, by frame: gone as soon as they stand in a reply, or are void."""
 
     def __init__(self) -> None:
-        """Begin with none."""
         self._texts: dict[tuple[str, str], list[str]] = {}
         self._kinds: dict[tuple[str, str], Delta] = {}
 
     def take(self, item: Item) -> None:
-        """Take over what an item says."""
+        """Take over an item."""
         match item:
             case Delta():
                 self._said(item)
@@ -43,7 +42,7 @@ class Words:
                 self._forget((item.frame, item.call_id))
 
     def lines(self) -> list[Text]:
-        """One block for each, as it stands."""
+        """Make one block of each text."""
         return [
             Text.assemble((f"  {_who(self._kinds[place])}  ", "bold"), (_shown(self._kinds[place], texts), "italic"))
             for place, texts in self._texts.items()

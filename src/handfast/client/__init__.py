@@ -1,1 +1,1 @@
-"""Starting, watching, deciding and steering runs."""
+"""Start, watch, decide and steer runs."""

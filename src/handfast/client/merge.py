@@ -1,4 +1,4 @@
-"""One order of a run's events and deltas. Pure: what comes in decides what goes out."""
+"""Merge a run's events and deltas into one order. Pure: equal input, equal output."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ENDS_SOMETHING: Final = (
 
 @dataclass(frozen=True)
 class Cursor:
-    """Where a reader of both stands: ``<offset>``, or ``<offset>/<position>``."""
+    """The place of a reader of both: ``<offset>``, or ``<offset>/<position>``."""
 
     offset: str
     position: Position | None = None
@@ -47,7 +47,7 @@ class Cursor:
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
-        """Read one.
+        """Read a cursor.
 
         Raises:
             ValueError: The position is none; the offset is not looked at.
@@ -58,12 +58,12 @@ class Cursor:
 
 @dataclass
 class _Loop:
-    """What the events have said of one agent loop.
+    """One agent loop, as the events show it.
 
     Attributes:
         turn: That has begun last.
         replied: Its reply is there.
-        calls: Of that turn: whether each is running.
+        calls: The calls of that turn: True for those that run.
         shown: The attempt whose words stand on the screen.
         void: Attempts of this turn whose words are not to be shown any more.
         call: The model call that speaks: another one of the same turn is told of by the failure of this one.
@@ -86,11 +86,11 @@ class Merger:
     was recorded before it was said.
 
     Attributes:
-        cursor: What a reader goes on from that has had everything up to now.
+        cursor: The place from which a reader goes on who has had everything up to now.
     """
 
     def __init__(self, after: Cursor | None) -> None:
-        """Begin behind *after*: what stands before it is taken notice of, and not given out again."""
+        """Begin behind *after*: events and deltas before it are read, and not given out again."""
         self.cursor = Cursor("") if after is None else after
         self._after = after
         self._behind = after is None or _is_first(after.offset)
@@ -108,7 +108,7 @@ class Merger:
             self._backlog.append(told)
 
     def _had_already(self, record: Delta | DeltasDiscarded) -> None:
-        """Remember what stands on the screen of a reader that goes on."""
+        """Note the delta that a reader who goes on had last."""
         loop, had = self._loop(record.frame), self._had.get(record.frame)
         if isinstance(record, DeltasDiscarded):
             if had is not None and had.attempt == record.attempt:
@@ -122,12 +122,12 @@ class Merger:
                 loop.shown = record
 
     def ready(self) -> list[Item]:
-        """The deltas that may be shown now."""
+        """Return the deltas that may be shown now."""
         items: list[Item] = []
         while self._behind and self._backlog:
             position, record = self._backlog[0]
             if self._waits(record):
-                break
+                break  # it holds up those behind it: so one position says what a reader has had
             self._backlog.popleft()
             shown = self._shown(record)
             # Whoever has had the words that are void, and not yet those that replace them, gets these again.
@@ -137,7 +137,7 @@ class Merger:
         return items
 
     def event(self, event: RunEvent) -> list[Item]:
-        """What an event leads to: deltas that wait no longer or came too late, and itself."""
+        """Take an event; return it behind the deltas that it lets pass, and without those that came too late."""
         items: list[Item] = self.ready() if isinstance(event, ENDS_SOMETHING) else []
         discarded: list[Item] = []
         self._take(event, discarded)
@@ -150,7 +150,7 @@ class Merger:
             self._behind = True
         return items + self.ready()
 
-    # --- what the events say ---
+    # --- events ---
 
     def _take(self, event: RunEvent, items: list[Item]) -> None:
         self._segment = event.offset.partition(":")[0]
@@ -199,10 +199,10 @@ class Merger:
     def _loop(self, frame: str) -> _Loop:
         return self._loops.setdefault(frame, _Loop())
 
-    # --- what a delta leads to ---
+    # --- deltas ---
 
     def _waits(self, delta: Delta | DeltasDiscarded) -> bool:
-        """Whether the event is yet to come after which it counts."""
+        """Return True while the event is still to come after which the delta counts."""
         if not self._segment.endswith(segment_of(delta.attempt)):
             # Of another segment: of a later one, unless this one has spoken behind it.
             return not any(self._segment.endswith(segment_of(record.attempt)) for _, record in self._backlog)
@@ -233,6 +233,7 @@ class Merger:
         elif not loop.replied and record.attempt not in loop.void:
             shown = loop.shown
             if shown is not None and shown.attempt != record.attempt:
+                # The attempt's number decides which one speaks: the mark that discards the earlier one may be lost.
                 if _is_older(record.attempt, shown.attempt):
                     return items  # of a worker that was given up, and does not know it
                 self._discard(loop, items)
@@ -253,7 +254,7 @@ class Merger:
 
 
 def _order(offset: str, after: str) -> int:
-    """Whether an event stands before (-1) or behind (1) the one that the reader had last, or is it (0)."""
+    """Compare an event with the one that the reader had last: before it (-1), the same (0), behind it (1)."""
     here, last = Offset.parse(offset), Offset.parse(after)
     if here is None or last is None or here.run_id != last.run_id:
         return 1
@@ -261,7 +262,7 @@ def _order(offset: str, after: str) -> int:
 
 
 def _is_first(offset: str) -> bool:
-    """Whether it is that of a segment's first event, behind which its reader begins."""
+    """Return True for the offset of a segment's first event, behind which its reader begins."""
     here = Offset.parse(offset)
     return here is not None and here.place <= FIRST
 

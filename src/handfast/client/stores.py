@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stores:
-    """What a client has beside the server: where it finds what is kept of runs, and the key that it signs with.
+    """The places in which a client finds the records of runs, and the key that it signs with.
 
     Attributes:
         archive: Histories beyond the server's retention.
         artifacts: Large outputs, and parts of long conversations.
-        deltas: What runs that go on say on the way: a URL, or the stream itself.
+        deltas: The stream of deltas: its URL, or itself.
         signer: Signs its decisions; None: they are not signed.
     """
 

@@ -1,4 +1,4 @@
-"""Why a run does not get on by itself, as far as the server can tell: no worker is asked."""
+"""Find out from the server why a run does not get on by itself: no worker is asked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from temporalio.exceptions import FailureError
 
 from handfast.errors import HistoryUnreadableError, PayloadUnreadableError
 from handfast.history.reader import requests_in_memo
-from handfast.temporal.polling import ACTIVITIES, WORKFLOWS, versions_polling
+from handfast.temporal.pollers import ACTIVITIES, WORKFLOWS, versions_polling
 from handfast.temporal.visibility import AGENT_KEY
 
 ATTEMPTS: Final = 4
@@ -52,15 +52,15 @@ class Trouble:
 
     Attributes:
         run: Its workflow id.
-        run_id: Of its present history.
+        run_id: Run id of its present history.
         kind: *task_fails*: workers fail on it, by a deploy that does not fit its history or a bug. *overdue*: a
             deadline has passed and no worker has noticed. *no_worker*: nobody polls a task queue that it needs.
             *activity_fails*: a tool or model call was tried again and again. *activity_paused*: by an operator.
         since: When that began, as far as the server knows.
-        attempt: How often it has been tried; 0 where nothing is tried.
-        cause: What fails: Temporal's cause, an activity's type, a task queue.
-        message: What was said last.
-        remedy: What to do, in one line.
+        attempt: Number of the attempt; 0 where nothing is tried.
+        cause: The part that fails: Temporal's cause, an activity's type, a task queue.
+        message: The last error message.
+        remedy: The remedy, in one line.
     """
 
     run: str
@@ -76,20 +76,20 @@ class Trouble:
     remedy: str
 
     def __str__(self) -> str:
-        """One line."""
+        """Say it in one line."""
         tried = f"{self.cause}, attempt {self.attempt}: " if self.attempt else ""
         return f"{tried}{self.message}; {self.remedy}"
 
 
 class Polled:
-    """Which task queues are polled, asked once each."""
+    """Knows which task queues are polled; asks the server once for each."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._known: dict[tuple[str, int], frozenset[str]] = {}
 
     async def __call__(self, task_queue: str, kind: TaskQueueType.ValueType, version: str | None = None) -> bool:
-        """Whether a worker, of *version* if one is named, polls *task_queue* for tasks of that kind."""
+        """Return True where a worker, of *version* if one is named, polls *task_queue* for tasks of that kind."""
         if (task_queue, kind) not in self._known:
             self._known[task_queue, kind] = await versions_polling(self._client, task_queue, kind)
         found = self._known[task_queue, kind]
@@ -99,13 +99,13 @@ class Polled:
 async def trouble_of(
     client: Client, described: WorkflowExecutionDescription, polled: Polled | None = None, attempts: int = ATTEMPTS
 ) -> Trouble | None:
-    """Say the gravest trouble of a run, None where it has none or has ended.
+    """Find the gravest trouble of a run; None where it has none or has ended.
 
     Args:
         client: Connected.
         described: The run, as the server describes it now.
         polled: Shared among several runs, so that each task queue is asked about once.
-        attempts: Of an activity from which on they are trouble.
+        attempts: Number of an activity's attempts from which on they are trouble.
     """
     if described.close_time is not None:
         return None
@@ -120,7 +120,7 @@ async def trouble_of(
 
 
 async def activity_trouble(described: WorkflowExecutionDescription, attempts: int = ATTEMPTS) -> Trouble | None:
-    """What an activity under way has run into: it was paused, or fails and is tried again."""
+    """Find an activity that was paused, or that fails and is tried again."""
     for pending in described.raw_description.pending_activities:
         name, said = pending.activity_type.name, await _said(described, pending.last_failure)
         if pending.paused:
@@ -143,9 +143,6 @@ async def activity_trouble(described: WorkflowExecutionDescription, attempts: in
     return None
 
 
-# --- inside ---
-
-
 async def _task_fails(client: Client, described: WorkflowExecutionDescription) -> Trouble | None:
     attempt = described.raw_description.pending_workflow_task.attempt
     if attempt < 2:
@@ -165,7 +162,7 @@ async def _task_fails(client: Client, described: WorkflowExecutionDescription) -
 
 
 async def _recent_failures(client: Client, described: WorkflowExecutionDescription) -> list[HistoryEvent]:
-    """The failures of its workflow task since the last one that was completed, the newest first."""
+    """Read the failures of its workflow task since the last completed one, the newest first."""
     request = GetWorkflowExecutionHistoryReverseRequest(
         namespace=client.namespace,
         execution=ExecutionName(workflow_id=described.id, run_id=described.run_id),
@@ -182,7 +179,7 @@ async def _recent_failures(client: Client, described: WorkflowExecutionDescripti
 
 
 async def _overdue(described: WorkflowExecutionDescription) -> Trouble | None:
-    """A deadline that no worker has noticed: one that was killed counts as polling for another minute."""
+    """Find a deadline that no worker has noticed: a worker that was killed counts as polling for another minute."""
     try:
         waiting = requests_in_memo(dict(await described.memo()))
     except HistoryUnreadableError:
@@ -210,7 +207,7 @@ async def _no_worker(described: WorkflowExecutionDescription, polled: Polled) ->
 
 
 def _pinned_to(described: WorkflowExecutionDescription) -> str | None:
-    """The version, as ``deployment.build``, whose workers alone get the run's tasks."""
+    """Return the version, as ``deployment.build``, whose workers alone get the run's tasks."""
     versioning = described.raw_description.workflow_execution_info.versioning_info
     if versioning.behavior != VersioningBehavior.VERSIONING_BEHAVIOR_PINNED:
         return None
@@ -218,7 +215,7 @@ def _pinned_to(described: WorkflowExecutionDescription) -> str | None:
 
 
 async def _unpolled_activity(described: WorkflowExecutionDescription, polled: Polled) -> Trouble | None:
-    """A call that waits for a worker of a task queue that nobody polls: a tool's own, or that of model calls."""
+    """Find a call that waits on a task queue that nobody polls: a tool's own, or that of model calls."""
     for pending in described.raw_description.pending_activities:
         queue = pending.activity_options.task_queue.name
         waits = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
@@ -239,7 +236,7 @@ def _start(queue: str) -> str:
 
 
 async def _said(described: WorkflowExecutionDescription, failure: Failure) -> str:
-    """The message of a failure; where this client cannot decode it, it says little."""
+    """Read the message of a failure; encoded, where this client cannot decode it."""
     readable = Failure()
     readable.CopyFrom(failure)
     message = failure.message

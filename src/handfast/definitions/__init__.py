@@ -1,1 +1,1 @@
-"""What a developer writes: agents, tools, and the gates around them."""
+"""Agents, tools and gates: the objects that a developer writes."""

@@ -1,4 +1,4 @@
-"""`Secret`: a tool's parameter that the worker fills in, and no model or history ever sees."""
+"""`Secret`: a parameter of a tool that the worker fills in; no model and no history sees it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class SecretParameter:
     """A parameter that is a secret.
 
     Attributes:
-        plain: The function takes a str, and no SecretStr.
+        plain: The function takes a str, not a SecretStr.
     """
 
     name: str
@@ -53,7 +53,7 @@ class SecretParameter:
 
 
 def secret_of(name: str, hint: Any, subject: str) -> SecretParameter | None:
-    """The secret that a parameter's annotation names; None where it is an ordinary parameter.
+    """Return the secret that a parameter's annotation names; None for an ordinary parameter.
 
     Raises:
         DefinitionError: For *subject*: it is a secret, and no text.

@@ -19,15 +19,15 @@ __all__ = ["DeltaHub"]
 QUESTION_BYTES: Final = 8 * 1024 * 1024
 QUESTION_S: Final = 10.0
 ANSWER_BYTES: Final = 1024 * 1024
-"""About, of entries in one answer."""
+"""Approximate limit for the entries of one answer."""
 LONGEST_WAIT_S: Final = 60.0
 
 
 class DeltaHub:
-    """An async context manager. Whoever knows its URL, which holds a secret, may publish and read.
+    """An async context manager. Its URL holds a secret, and allows to publish and read.
 
     Attributes:
-        url: For ``deltas=…`` and ``HANDFAST_DELTAS``.
+        url: Address of the hub, for ``deltas=…`` and ``HANDFAST_DELTAS``.
     """
 
     def __init__(self, stream: DeltaStream | None = None) -> None:
@@ -55,7 +55,7 @@ class DeltaHub:
             writer.write(json.dumps(await self._answer(question)).encode() + b"\n")
             await writer.drain()
         except (ConnectionError, TimeoutError, ValueError, TypeError, KeyError):
-            pass  # it left, or is none of ours: the connection is closed, which says so
+            pass  # the client left, or speaks something else: a closed connection is the answer
 
     async def _answer(self, question: Any) -> dict[str, Any]:
         if not secrets.compare_digest(str(question["token"]).encode(), self._token.encode()):
@@ -70,7 +70,7 @@ class DeltaHub:
 
 
 def _page(found: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, str]]:
-    """As much as goes into one answer, one entry at least: whoever reads on gets the rest."""
+    """Yield the entries that fit into one answer, at least one: the next question gets the rest."""
     room = ANSWER_BYTES
     for position, entry in found:
         if room < 0:

@@ -14,24 +14,26 @@ from urllib.parse import urlsplit
 
 from handfast.errors import DefinitionError
 from handfast.server.state import DIRECTORY
+from handfast.storage.artifacts import is_on_loopback
+from handfast.storage.private_files import read_own, write_private
 
 __all__ = ["LocalDeltas", "forget_hub", "nearby_hub", "write_hub"]
 
 SCHEME: Final = "handfast"
 STATE_FILE: Final = "deltas.json"
 ANSWER_S: Final = 2.0
-"""How long an answer may take beside what it waits for."""
+"""Limit for an answer, beside the time that the question asks to wait."""
 LINE_BYTES: Final = 64 * 1024 * 1024
 
 
 class LocalDeltas:
-    """Asks the hub at ``handfast://TOKEN@127.0.0.1:PORT``; one connection a question."""
+    """A client of the hub at ``handfast://TOKEN@127.0.0.1:PORT``, with one connection for each question."""
 
     def __init__(self, url: str) -> None:
-        """Name the hub; nothing is asked of it yet.
+        """Take the address, without connecting.
 
         Raises:
-            DefinitionError: It is no such URL.
+            DefinitionError: *url* is no address of a hub.
         """
         try:
             parts = urlsplit(url)
@@ -51,7 +53,7 @@ class LocalDeltas:
         return [(str(position), base64.b64decode(entry)) for position, entry in found["entries"]]
 
     async def close(self) -> None:
-        """See `DeltaStream`: no connection outlives its question."""
+        """See `DeltaStream`. No connection outlives its question."""
 
     async def _ask(self, question: dict[str, Any], within_s: float) -> Any:
         async with asyncio.timeout(within_s):
@@ -68,29 +70,33 @@ class LocalDeltas:
 
 
 def write_hub(directory: Path, address: str, url: str) -> None:
-    """Let processes of this folder find the hub that goes with a server; only the user's own may read it."""
-    fresh = directory / f"{STATE_FILE}.{os.getpid()}"
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump({"pid": os.getpid(), "address": address, "url": url}, file)
-    fresh.replace(directory / STATE_FILE)
+    """Let processes in this folder find the hub of a server; the file is for the user's own account."""
+    write_private(directory / STATE_FILE, json.dumps({"pid": os.getpid(), "address": address, "url": url}))
 
 
 def forget_hub(directory: Path) -> None:
-    """Remove what this process has written."""
+    """Remove the file, where this process has written it."""
     with suppress(OSError, ValueError, AttributeError):
         if json.loads((directory / STATE_FILE).read_bytes()).get("pid") == os.getpid():
             (directory / STATE_FILE).unlink()
 
 
 def nearby_hub(address: str) -> str | None:
-    """The hub that goes with the server at *address*, if `handfast dev` runs both in this folder or above."""
+    """Return the hub of the server at *address*, if `handfast dev` runs both in this folder or above.
+
+    A file of another account's is left alone, as that of the server is: it names where everybody's words would go.
+    """
     here = Path.cwd()
     for folder in (here, *here.parents):
         try:
-            state = json.loads((folder / DIRECTORY / STATE_FILE).read_bytes())
-            if state["address"] == address and _is_alive(int(state["pid"])):
-                return str(state["url"])
+            state = json.loads(read_own(folder / DIRECTORY / STATE_FILE) or b"")
+            url = str(state["url"])
+            if (
+                state["address"] == address
+                and _is_alive(int(state["pid"]))
+                and is_on_loopback(f"{urlsplit(url).hostname}:0")
+            ):
+                return url
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return None

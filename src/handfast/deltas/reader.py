@@ -1,4 +1,4 @@
-"""Reads the deltas of one run from wherever they are kept."""
+"""Read the deltas of one run from its stream."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from handfast.payloads.undecodable import Undecodable
 logger = logging.getLogger(__name__)
 
 PAUSES_S: Final = (0.1, 0.25, 0.5, 1.0, 2.0)
-"""Before a stream that failed is asked again; then the last of them."""
+"""Pauses before a failed stream is read again; the last one repeats."""
 
 
 @dataclass(frozen=True, order=True)
 class Position:
-    """Where a record stands in the stream of its run: the entry, and its number in that."""
+    """Position of a record in the stream of its run: the entry, and the record's number in it."""
 
     entry: tuple[int, int]
     number: int
@@ -36,7 +36,7 @@ class Position:
         """Read a position.
 
         Raises:
-            ValueError: It is none.
+            ValueError: *text* is no position.
         """
         entry, _, number = text.partition(".")
         return cls(position_of(entry), int(number))
@@ -46,14 +46,14 @@ Told = tuple[Position, Delta | DeltasDiscarded]
 
 
 class DeltaReader:
-    """Reads on and on. A stream that is away, or holds what cannot be read, has nothing to tell.
+    """Reads a stream from its beginning on. An unavailable stream and unreadable entries yield no records, no error.
 
     Attributes:
-        away: The last try failed.
+        away: True where the last read failed.
     """
 
     def __init__(self, stream: DeltaStream, run: str, converter: DataConverter, tell: Callable[[Told], None]) -> None:
-        """Name the run; *tell* gets each record, in order, once."""
+        """Call *tell* with each record of the run, in order, once."""
         self.away = False
         self._stream = stream
         self._run = run
@@ -64,14 +64,14 @@ class DeltaReader:
         self._unreadable = False
 
     async def more(self, wait_s: float = 0.0) -> bool:
-        """Read what comes next; whether anything did.
+        """Read the next entries; return True where there were any.
 
         Args:
-            wait_s: How long to wait for something; 0 takes what is there.
+            wait_s: Time to wait for an entry; 0 takes those that are there.
         """
         try:
             entries = await self._stream.read(self._run, self._entry, wait_s)
-        except Exception as error:  # noqa: BLE001 - whatever a stream raises: the events go on without
+        except Exception as error:  # noqa: BLE001 - a stream may raise anything, and the events go on without it
             self._failed(error)
             if wait_s:
                 await asyncio.sleep(min(wait_s, PAUSES_S[min(self._failures, len(PAUSES_S)) - 1]))
@@ -79,7 +79,7 @@ class DeltaReader:
         self.away, self._failures = False, 0
         for name, entry in entries:
             records = await self._decoded(entry)
-            # Another read may have been here meanwhile.
+            # A concurrent read may have told them meanwhile.
             if self._entry is None or position_of(name) > position_of(self._entry):
                 self._entry = name
                 for number, record in enumerate(records):

@@ -17,28 +17,28 @@ from handfast.payloads.deltas import MOST_ENTRIES
 __all__ = ["RedisDeltas"]
 
 PREFIX: Final = "handfast:deltas:"
-"""Before the run id in a key: keys hold nothing of a run but its id."""
+"""Prefix of the run id in a key; keys tell nothing else of a run."""
 KEPT: Final = timedelta(hours=1)
 CONNECT_S: Final = 2.0
 ANSWER_S: Final = 2.0
-"""How long a command may take beside what it waits for."""
+"""Limit for a command, beside the time that it waits for entries."""
 PAGE: Final = 200
 _FIELD: Final = b"d"
 
 
 class RedisDeltas:
-    """One stream a run, trimmed and forgotten by itself. Connections are made when they are needed."""
+    """A Redis stream for each run, which Redis trims and expires. Connections open on first use."""
 
     def __init__(self, url: str, *, most_entries: int = MOST_ENTRIES, kept: timedelta = KEPT) -> None:
-        """Name the server; nothing is asked of it yet.
+        """Take the address, without connecting.
 
         Args:
-            url: As ``redis://user:password@host:6379/0``, ``rediss://…`` or ``unix://…``.
-            most_entries: Of one run, about; older ones make room.
-            kept: How long after its latest entry a run is forgotten.
+            url: Address as ``redis://user:password@host:6379/0``, ``rediss://…`` or ``unix://…``.
+            most_entries: Approximate limit of entries for one run; the oldest go first.
+            kept: Time after its latest entry at which a run's stream expires.
 
         Raises:
-            DefinitionError: It is no URL of Redis.
+            DefinitionError: *url* is no URL of Redis.
         """
         try:
             self._redis: Any = Redis.from_url(

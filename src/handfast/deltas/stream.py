@@ -1,4 +1,4 @@
-"""Where deltas go: the port, what keeps them within one process, and how one is named."""
+"""The port of a stream of deltas, a stream in memory, and streams by their URL."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ MOST_RUNS: Final = 1000
 
 @runtime_checkable
 class DeltaStream(Protocol):
-    """Keeps the latest deltas of runs for a while. Nothing depends on it: what it loses, the history has as a whole.
+    """Keeps the latest deltas of runs for a while. It may lose any: the history has the whole reply.
 
-    An entry is opaque: what the data converter of the worker's client, its codec included, made of some deltas.
+    An entry is opaque: some deltas as the data converter and codec of the worker's client encoded them.
     """
 
     async def publish(self, run: str, entry: bytes) -> None:
         """Append an entry to those of a run.
 
         Raises:
-            Exception: Whatever the medium says. The entry is lost then, and later ones are tried again.
+            Exception: An error of the medium. The entry is lost, and the next one is tried again.
         """
 
     async def read(self, run: str, after: str | None, wait_s: float) -> Sequence[tuple[str, bytes]]:
         """Return some entries of a run, oldest first, each with its position.
 
         Args:
-            run: The run.
-            after: Only later ones; None begins with the oldest that is still there.
-            wait_s: How long to wait where there is none yet; 0 does not.
+            run: Id of the run.
+            after: Position after which to read; None begins with the oldest entry that is still there.
+            wait_s: Time to wait for an entry where there is none yet.
 
         Returns:
             Positions are two numbers joined by a dash, as in Redis Streams, and only ever grow.
 
         Raises:
-            Exception: Whatever the medium says.
+            Exception: An error of the medium.
         """
 
     async def close(self) -> None:
-        """Let go of connections; the next call makes new ones."""
+        """Close the connections; the next call opens new ones."""
 
 
 class InProcessDeltas:
@@ -85,24 +85,24 @@ class InProcessDeltas:
                 return []
 
     async def close(self) -> None:
-        """See `DeltaStream`: there is nothing to let go of."""
+        """See `DeltaStream`. There are no connections."""
 
 
 def position_of(text: str) -> tuple[int, int]:
-    """A position as it compares.
+    """Parse a position into numbers that compare.
 
     Raises:
-        ValueError: It is none.
+        ValueError: *text* is no position.
     """
     first, _, second = text.partition("-")
     return int(first), int(second)
 
 
 def delta_stream(where: str | DeltaStream, who: str = "HandfastPlugin") -> DeltaStream:
-    """The stream at a URL, or the one that is given.
+    """Return the stream at a URL, or the given one.
 
     Raises:
-        DefinitionError: It is none, or what the URL needs is not installed.
+        DefinitionError: *where* is no stream, or the extra ``redis`` is not installed.
     """
     if not isinstance(where, str):
         if isinstance(where, DeltaStream):

@@ -1,4 +1,4 @@
-"""The reason of a cancellation: Temporal keeps it as plain text, which no codec touches."""
+"""Encode the reason of a cancellation, which Temporal keeps as plain text beside the codec."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ENCODED: Final = "handfast-encoded:"
 
 
 async def concealed(reason: str, converter: DataConverter) -> str:
-    """What Temporal is told: the reason as the codec encodes it, where there is one."""
+    """Return the reason as the codec encodes it, or as it is where there is no codec."""
     if converter.payload_codec is None or not reason:
         return reason
     [payload] = await converter.encode([reason])
@@ -24,7 +24,7 @@ async def concealed(reason: str, converter: DataConverter) -> str:
 
 
 async def revealed(told: str, converter: DataConverter) -> str:
-    """The reason again; what cannot be read is said to be so."""
+    """Decode a reason; where that fails, say so in its place."""
     if not told.startswith(_ENCODED):
         return told
     try:

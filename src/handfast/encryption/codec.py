@@ -1,4 +1,4 @@
-"""Payloads are encrypted before they leave the process: a codec for histories, and what goes with it."""
+"""Encrypt payloads before they leave the process: the codec, and the converter that moves texts of failures to it."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from temporalio.converter import (
 
 from handfast.encryption.converter import Watchful, tolerant
 from handfast.encryption.keyring import Keyring
-from handfast.encryption.sealing import ENCRYPTED, KEY, NAMESPACE, WORKFLOW, unread
+from handfast.encryption.sealed_payload import ENCRYPTED, KEY, NAMESPACE, WORKFLOW, unread
 from handfast.errors import KeyMissingError, PayloadUnreadableError, SealBrokenError
 from handfast.payloads.undecodable import Undecodable
 
 __all__ = ["EncryptionCodec", "encrypted", "keyring_of", "protected"]
 
 LARGEST_BYTES: Final = 32 * 1024 * 1024
-"""What one payload may become when it is decompressed; more than the server takes in any form."""
+"""Limit for a decompressed payload; the server takes none that large."""
 WORTH_COMPRESSING: Final = 512
 REPLAY: Final = "ReplayNamespace"
-"""Where the SDK's `Replayer` takes workflows to be that says nothing else."""
+"""Namespace that the SDK's `Replayer` takes by default."""
 CONCEALED: Final = "Encoded failure"
-"""What Temporal's own tools show of a failure whose text is encoded; their word for it."""
+"""Message that Temporal's own tools use for a failure whose text is encoded."""
 _SCHEDULED: Final = re.compile(r"-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-"""What a schedule adds to the workflow id that it was made with."""
+"""Time that a schedule appends to the workflow id of its action."""
 _RAW, _ZLIB = b"\0", b"\1"
 
 
 class EncryptionCodec(PayloadCodec, WithSerializationContext):
     """AES-256-GCM with a random nonce for each payload, which is bound to its namespace and workflow id.
 
-    Decoding never raises: what cannot be read is a sentinel, which `handfast.converter` turns into an `Undecodable`.
+    Decoding never raises: an unreadable payload becomes a sentinel, which `tolerant` reads as an `Undecodable`.
     """
 
     def __init__(self, keyring: Keyring, inner: PayloadCodec | None = None) -> None:
@@ -82,7 +82,7 @@ class EncryptionCodec(PayloadCodec, WithSerializationContext):
         return [each if isinstance(each, Payload) else _sentinel(each) for each in opened]
 
     async def _decoded_inside(self, inner: PayloadCodec, opened: Sequence[Payload | Undecodable]) -> list[Payload]:
-        """What the user's codec makes of those that were opened. It may join several: all at once, where all are."""
+        """Decode the opened payloads with the user's codec, all in one call where all opened: it may join several."""
         readable = [each for each in opened if isinstance(each, Payload)]
         try:
             if len(readable) == len(opened):
@@ -121,11 +121,13 @@ class EncryptionCodec(PayloadCodec, WithSerializationContext):
             return Undecodable("it was changed after it was encrypted", True)
 
     def _belongs(self, bound: tuple[str, str] | None) -> bool:
-        """Whether a payload may be read here. Temporal gives headers, and the memo of a schedule, no workflow to be
-        bound to; a reader without context, as the codec endpoint is, takes each for what it says it is."""
+        """Return True where a payload may be read here."""
+        # The SDK gives headers, a schedule's own memo and Nexus operations no workflow, so those are bound to none. A
+        # reader without context, as the codec endpoint is, believes what the payload says; the seal proves it.
         here = _bound_by(self._context)
         if bound is None or here is None or bound == here:
             return True
+        # A schedule's argument is bound to the id of its action, without the time.
         if bound[0] != here[0] != REPLAY or not here[1].startswith(bound[1]):
             return False
         added = here[1][len(bound[1]) :]
@@ -153,12 +155,12 @@ def encrypted(converter: DataConverter | None, keyring: Keyring) -> DataConverte
 def protected(
     converter: DataConverter, keyring: Keyring | None, headers: HeaderCodecBehavior = HeaderCodecBehavior.NO_CODEC
 ) -> tuple[DataConverter, HeaderCodecBehavior]:
-    """The two options of a client that encrypts with the key ring; as they are without one."""
+    """Return both options of a client that encrypts with the key ring; without one they stay as they are."""
     return (converter, headers) if keyring is None else (encrypted(converter, keyring), HeaderCodecBehavior.CODEC)
 
 
 def keyring_of(client: Client) -> Keyring | None:
-    """The key ring that a client encrypts with."""
+    """Return the key ring that a client encrypts with; None where it does not."""
     codec = client.data_converter.payload_codec
     return codec.keyring if isinstance(codec, EncryptionCodec) else None
 
@@ -169,7 +171,7 @@ class _Conceals(FailureConverter):
     def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
         super().to_failure(exception, payload_converter, failure)  # type: ignore[safe-super]
         if isinstance(exception, PayloadUnreadableError):
-            return  # it names a key, and is for those who have not got it
+            return  # it names the missing key, for people who cannot decrypt anything
         for each in _chain(failure):
             if each.message == CONCEALED and each.HasField("encoded_attributes") and not each.stack_trace:
                 continue
@@ -181,7 +183,7 @@ class _Conceals(FailureConverter):
         """See base class.
 
         Raises:
-            PayloadUnreadableError: A workflow's own activity or child said it, and it cannot be read.
+            PayloadUnreadableError: The text comes from the workflow's own activity or child, and cannot be decrypted.
         """
         readable = Failure()
         readable.CopyFrom(failure)
@@ -217,7 +219,7 @@ def _bound_by(context: SerializationContext | None) -> tuple[str, str] | None:
 
 
 def _bound_to(payload: Payload) -> tuple[str, str] | None:
-    """What a payload says that it belongs to; the seal holds only if that is true."""
+    """Return the namespace and workflow id that a payload claims; the seal holds only if the claim is true."""
     if WORKFLOW not in payload.metadata:
         return None
     return payload.metadata[NAMESPACE].decode(), payload.metadata[WORKFLOW].decode()

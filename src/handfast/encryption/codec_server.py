@@ -1,4 +1,4 @@
-"""The codec endpoint of Temporal's web page and command line: decrypts payloads for whoever has the token."""
+"""The codec endpoint for Temporal's web page and command line: decrypts payloads for requests with the token."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 from handfast._socket_server import SocketServer
 from handfast.encryption.codec import EncryptionCodec
 from handfast.encryption.keyring import Keyring
-from handfast.encryption.sealing import ENCRYPTED, NAMESPACE, read_unread
+from handfast.encryption.sealed_payload import ENCRYPTED, NAMESPACE, read_unread
 
 __all__ = ["CodecServer"]
 
@@ -26,7 +26,7 @@ MOST_PAYLOADS: Final = 2000
 REQUEST_S: Final = 20.0
 MOST_CONNECTIONS: Final = 64
 OPEN: Final = frozenset({("GET", "/health")})
-"""What needs no token, beside a browser's question whether it may ask (OPTIONS)."""
+"""Requests without a token, beside the preflight requests of browsers (OPTIONS)."""
 _READ: Final = 64 * 1024
 
 
@@ -41,11 +41,11 @@ class CodecServer:
     """An async context manager: answers ``POST /decode`` as Temporal's codec servers do, one request a connection.
 
     The token comes as ``Authorization: Bearer …``, or as the first part of the path (``/TOKEN/decode``), since the web
-    page can send no header of one's own. Payloads that cannot be decrypted come back as they are. Nothing is encrypted
-    here: what a page sends is bound to no workflow.
+    page can send no header of one's own. Payloads that cannot be decrypted come back as they are. The endpoint encrypts
+    nothing: a payload from a page would be bound to no workflow.
 
     Attributes:
-        url: Where it listens.
+        url: Address of the endpoint.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class CodecServer:
 
         Args:
             keyring: The keys.
-            token: Whoever sends it may read everything.
-            origin: Of the web page that may ask from a browser, as ``http://localhost:8233``.
-            host: To listen on.
+            token: Allows to read everything.
+            origin: Origin of the web page that may send requests from a browser, as ``http://localhost:8233``.
+            host: Interface to listen on.
             port: 0 takes any free one.
         """
         self._codec = EncryptionCodec(keyring)
@@ -85,7 +85,7 @@ class CodecServer:
             async with asyncio.timeout(REQUEST_S):
                 await self._answer(http, reader, writer)
         except (ConnectionError, TimeoutError, h11.LocalProtocolError):
-            pass  # it left, or takes too long: the connection is closed
+            pass  # the client left, or takes too long: the connection is closed
 
     async def _answer(self, http: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         headers: dict[str, str] = {}
@@ -139,7 +139,7 @@ class CodecServer:
         return 200, await self._decoded(_payloads(body), headers.get("x-namespace"))
 
     def _admitted(self, path: str, headers: Mapping[str, str]) -> str:
-        """The path without the token."""
+        """Check the token, and return the path without it."""
         scheme, _, sent = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self._is_token(sent.strip()):
             return path

@@ -1,4 +1,4 @@
-"""A payload converter that never raises where nobody said what to expect."""
+"""A payload converter that never raises where no type was asked for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from temporalio.converter import (
     WorkflowSerializationContext,
 )
 
-from handfast.encryption.sealing import read_unread
+from handfast.encryption.sealed_payload import read_unread
 from handfast.errors import ConverterIncompatibleError, PayloadUnreadableError
 from handfast.payloads.undecodable import Undecodable
 
@@ -32,7 +32,7 @@ def tolerant(converter: DataConverter | None) -> DataConverter:
     The codec, the failure converter and every payload that has a hint stay as they are.
 
     Raises:
-        ConverterIncompatibleError: It does not keep plain JSON objects as they are, which every payload of ours is.
+        ConverterIncompatibleError: *converter* changes plain JSON objects, which all our payloads are.
     """
     base = converter if converter is not None else DataConverter.default
     if issubclass(base.payload_converter_class, Tolerant):
@@ -43,10 +43,10 @@ def tolerant(converter: DataConverter | None) -> DataConverter:
 
 
 def of_workflow(client: Client, workflow_id: str) -> DataConverter:
-    """A tolerant converter for what *client* reads and writes of one workflow, also with a codec that has keys by it.
+    """Return a tolerant converter for the payloads of one workflow, also where a codec has a key for each.
 
     Raises:
-        ConverterIncompatibleError: As `tolerant`.
+        ConverterIncompatibleError: The client's converter changes plain JSON objects.
     """
     context = WorkflowSerializationContext(namespace=client.namespace, workflow_id=workflow_id)
     return tolerant(client.data_converter).with_context(context)
@@ -63,14 +63,14 @@ def _probe(base: DataConverter) -> None:
 
 
 class Tolerant(PayloadConverter):
-    """Reads what it can; what comes from outside and cannot be read is an `Undecodable`."""
+    """Decodes payloads; an unreadable one from outside becomes an `Undecodable`."""
 
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
         """See base class.
 
         Raises:
-            PayloadUnreadableError: A type was expected, or the workflow's own activity or child said it, and it is
-                encrypted: the workflow task fails, and is tried again.
+            PayloadUnreadableError: The payload is encrypted with a missing key, and a type was asked for, or it is an
+                answer of the workflow's own activity or child: the workflow task fails, and is tried again.
         """
         unread = next((found for each in payloads if (found := read_unread(each)) is not None), None)
         hinted = type_hints is not None and any(hint is not object for hint in type_hints)
@@ -86,7 +86,7 @@ class Tolerant(PayloadConverter):
             return [self._one(payload) for payload in payloads]
 
     def _answers_this_workflow(self) -> bool:
-        """Whether a workflow reads what it has asked others for."""
+        """Return True where a workflow reads the result of its own activity or child."""
         return False
 
     def _one(self, payload: Payload) -> Any:
@@ -101,9 +101,9 @@ class Tolerant(PayloadConverter):
 
 
 class Watchful(WithSerializationContext):
-    """Beside `Tolerant`, where payloads are encrypted: knows whose they are.
+    """Added to `Tolerant` where payloads are encrypted: knows which workflow or activity a payload belongs to.
 
-    An answer of the workflow's own activity or child that cannot be read is never taken for an answer.
+    An unreadable result of the workflow's own activity or child never becomes an `Undecodable`.
     """
 
     _context: SerializationContext | None = None

@@ -1,4 +1,4 @@
-"""Data keys by their ids: one that writes, the others read what was written before."""
+"""Data keys by their ids: the current one encrypts, all of them decrypt."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import secrets
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias, Union
+from typing import Any, Final, TypeAlias
 
 from handfast.errors import DefinitionError, KeyMissingError, SealBrokenError
 
@@ -27,11 +27,11 @@ KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 _KEY_ID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 _MOST_COMPLAINTS: Final = 64
-"""Ids that are complained about: whoever may send messages may name any key in them."""
+"""Missing ids that are logged: a message from outside may name any key."""
 
 
 class Keyring:
-    """Keys of AES-256-GCM, 32 random bytes each, by ids that may be seen by anybody.
+    """Keys of AES-256-GCM, 32 random bytes each, by ids that are no secret.
 
     To rotate, first give every worker and client the new key beside the current one, then make it current; the old
     one stays for reading until no run, archive or artifact needs it. A key must not write more than 2**32 payloads.
@@ -43,11 +43,11 @@ class Keyring:
         Args:
             keys: 32 bytes each, by id: up to 64 letters, digits, dots, dashes and underscores.
             current: Id of the key that writes.
-            accept_plaintext: Read what nobody encrypted, too: while runs that began without encryption go on. Whoever
-                may write to the namespace may then send messages without a key.
+            accept_plaintext: Read plain payloads too, while runs that began without encryption go on. Everybody who may
+                write to the namespace can then send messages without a key.
 
         Raises:
-            DefinitionError: A key or an id is none, or *cryptography* is not installed.
+            DefinitionError: A key or an id is malformed, or *cryptography* is not installed.
         """
         _cipher(bytes(KEY_BYTES))
         for id, key in keys.items():
@@ -70,7 +70,7 @@ class Keyring:
         `handfast rekey` writes one. It is read again when a key is missed and the file has changed.
 
         Raises:
-            DefinitionError: It cannot be read, or holds no key ring.
+            DefinitionError: The file cannot be read, or holds no key ring.
         """
         file = Path(path)
         try:
@@ -85,7 +85,7 @@ class Keyring:
         return ring
 
     def __repr__(self) -> str:
-        """Ids only."""
+        """Return a text with the ids alone."""
         return f"Keyring({', '.join(self.ids)}; current {self.current})"
 
     @property
@@ -97,12 +97,12 @@ class Keyring:
         """Encrypt with the current key.
 
         Args:
-            data: What to encrypt.
-            bound: What it belongs to: opened with anything else, it is refused.
-            purpose: Each has keys of its own, derived from those of the ring.
+            data: The plaintext.
+            bound: Associated data: the ciphertext opens with the same alone.
+            purpose: Selects keys that are derived from those of the ring.
 
         Returns:
-            The key's id; nonce and ciphertext.
+            The id of the key, and the nonce followed by the ciphertext.
         """
         nonce = os.urandom(NONCE_BYTES)
         cipher = _cipher(_derived(self._keys[self.current], purpose))
@@ -113,7 +113,7 @@ class Keyring:
 
         Raises:
             KeyMissingError: There is no such key here.
-            SealBrokenError: It was changed, belongs elsewhere, or is none.
+            SealBrokenError: *sealed* was changed, belongs elsewhere, or is no ciphertext.
         """
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - of an optional extra
 
@@ -124,9 +124,9 @@ class Keyring:
             raise SealBrokenError from None
 
     def names_of(self, name: str, place: str) -> dict[str, str]:
-        """What a file of that name is called where others can see it: by the id of each key, the current one first.
+        """Return the visible name of a file under each key, by the key's id, the current key first.
 
-        A digest of what is in the file would tell whoever has a guess whether it is right.
+        The name is a keyed digest of the real one: a digest of the content would confirm a guess at it.
         """
         ids = [self.current, *(id for id in self.ids if id != self.current)]
         message = json.dumps([place, name]).encode()
@@ -163,15 +163,15 @@ class Keyring:
         self.accept_plaintext = fresh.accept_plaintext
 
 
-EncryptionAt: TypeAlias = Union[Keyring, "str | os.PathLike[str]", bool, None]
+EncryptionAt: TypeAlias = Keyring | str | os.PathLike[str] | bool | None
 """A key ring, the file that holds one, False for none, or None for the file that ``HANDFAST_ENCRYPTION_KEYS`` names."""
 
 
 def keyring_named(encryption: EncryptionAt, subject: str = "HandfastPlugin") -> Keyring | None:
-    """The key ring that somebody named, there or in the environment; None for no encryption.
+    """Return the key ring that *encryption* or the environment names; None for no encryption.
 
     Raises:
-        DefinitionError: What was named is none.
+        DefinitionError: The name leads to no key ring.
     """
     if encryption is None:
         encryption = os.environ.get(VARIABLE) or False
@@ -185,17 +185,17 @@ def keyring_named(encryption: EncryptionAt, subject: str = "HandfastPlugin") -> 
 
 
 def new_data_key() -> str:
-    """A new key, as a key file has it."""
+    """Make a new key, as a key file has it."""
     return base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
 
 
 def key_file(path: Path, id: str, *, current: bool) -> dict[str, Any]:
-    """What a key file holds with one more key, which was made for it.
+    """Return the content of a key file with a new key added.
 
     Args:
         path: The file; it need not exist.
         id: Id of the new key.
-        current: Whether the new key writes from now on. It does in a new file.
+        current: True lets the new key encrypt from now on; in a new file it does anyway.
 
     Raises:
         DefinitionError: The file holds no key ring, or has that key already.

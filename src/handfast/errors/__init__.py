@@ -9,6 +9,7 @@ from __future__ import annotations
 from handfast.errors.archive import (
     ArchiveDamagedError,
     ArchiveUnavailableError,
+    ArtifactsUnavailableError,
 )
 from handfast.errors.calls import (
     ArgumentsInvalidError,
@@ -20,9 +21,11 @@ from handfast.errors.calls import (
 )
 from handfast.errors.definitions import (
     DefinitionError,
+    ModelClientMissingError,
     TargetError,
     UnknownAgentError,
     UnknownToolError,
+    UsageError,
 )
 from handfast.errors.runs import (
     HistoryExpiredError,
@@ -32,15 +35,18 @@ from handfast.errors.runs import (
     RunFailedError,
     RunGoesOnError,
     RunNotFoundError,
+    SignalLimitError,
     UpdateLimitError,
     WaitingForPeople,
 )
 from handfast.errors.server import (
     ConnectionProfileError,
     NamespaceNotFoundError,
+    OtherProjectError,
     PortBusyError,
     SearchAttributesMissingError,
     ServerBinaryMissingError,
+    ServerFailedError,
     ServerStartError,
     ServerUnavailableError,
 )
@@ -101,6 +107,7 @@ __all__ = [
     "ArchiveUnavailableError",
     "ArgumentsInvalidError",
     "ArtifactError",
+    "ArtifactsUnavailableError",
     "CallEndedError",
     "ClockSkewError",
     "ConnectionProfileError",
@@ -122,9 +129,11 @@ __all__ = [
     "MessageConflictError",
     "MessageInvalidError",
     "MessageRefusedError",
+    "ModelClientMissingError",
     "NamespaceNotFoundError",
     "NotAnApproverError",
     "OffsetUnknownError",
+    "OtherProjectError",
     "OutcomeUnknownError",
     "OutputInvalidError",
     "PayloadInvalidError",
@@ -145,10 +154,12 @@ __all__ = [
     "SecretMissingError",
     "SecretUnavailableError",
     "ServerBinaryMissingError",
+    "ServerFailedError",
     "ServerStartError",
     "ServerUnavailableError",
     "SessionClosedError",
     "SessionNotFoundError",
+    "SignalLimitError",
     "SignatureInvalidError",
     "SignerNotAllowedError",
     "SigningKeyRetiredError",
@@ -160,6 +171,7 @@ __all__ = [
     "UnknownRequestError",
     "UnknownToolError",
     "UpdateLimitError",
+    "UsageError",
     "VerdictNotAllowedError",
     "WaitingForPeople",
 ]

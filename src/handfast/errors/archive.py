@@ -1,4 +1,4 @@
-"""The archive cannot be used."""
+"""Errors of what is kept outside the server: the archive, and the store of large outputs."""
 
 from __future__ import annotations
 
@@ -19,4 +19,12 @@ class ArchiveUnavailableError(HandfastError):
 
     def __init__(self, problem: str) -> None:
         super().__init__(f"the archive cannot be reached ({problem}); see to it, then try again")
+        self.problem = problem
+
+
+class ArtifactsUnavailableError(HandfastError):
+    """The store of large outputs cannot be listed or erased now: it is away, or this account may not."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"the store of artifacts cannot be reached ({problem}); see to it, then try again")
         self.problem = problem

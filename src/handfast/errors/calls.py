@@ -30,7 +30,7 @@ class SecretMissingError(HandfastError):
 
 
 class SecretUnavailableError(HandfastError):
-    """Whoever keeps a tool's secret does not answer; the tool has not run."""
+    """The keeper of a tool's secret does not answer; the tool has not run."""
 
     def __init__(self, tool: str, problem: str) -> None:
         super().__init__(f"{tool} has not run: {problem}; it is tried again")

@@ -1,4 +1,4 @@
-"""What is defined cannot work, or is not there under the name it is asked for."""
+"""Definitions and calls that cannot work, and names that nothing has."""
 
 from __future__ import annotations
 
@@ -14,6 +14,31 @@ class DefinitionError(HandfastError):
     def __init__(self, subject: str, problem: str) -> None:
         super().__init__(f"{subject}: {problem}")
         self.subject = subject
+        self.problem = problem
+
+
+class ModelClientMissingError(DefinitionError):
+    """A worker's agents have no model to ask: no client was given, and no key is there to make one with."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "HandfastPlugin",
+            "no model client: set OPENAI_API_KEY, or give models={'default': AsyncOpenAI(…)}; without a key a local "
+            "model server will do (OPENAI_BASE_URL, and any OPENAI_API_KEY)",
+        )
+
+
+class UsageError(HandfastError, TypeError):
+    """A function was called with an argument of another type than it takes; nothing was done.
+
+    Attributes:
+        function: Which one, as ``Run.result``.
+        problem: The argument, what it must be, and what was given.
+    """
+
+    def __init__(self, function: str, problem: str) -> None:
+        super().__init__(f"{function}: {problem}")
+        self.function = function
         self.problem = problem
 
 

@@ -1,4 +1,4 @@
-"""What a client is told of a run."""
+"""Errors of runs, for clients."""
 
 from __future__ import annotations
 
@@ -119,6 +119,21 @@ class UpdateLimitError(HandfastError):
         super().__init__(
             f"{run_id} has had as many updates as the server takes in one history (2,000), or has too many under way "
             "(10); try again when what it does now has ended. Decisions and messages are taken meanwhile"
+        )
+        self.run_id = run_id
+
+
+class SignalLimitError(HandfastError):
+    """The server takes no further signal to the run, in the history that it has at present.
+
+    A decision that was refused so was not stored; the update that was tried first may still reach a worker. To decide
+    again under the same `decision_id` is harmless.
+    """
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"{run_id} has had as many signals as the server takes in one history (10,000), and no worker answers; "
+            "start one, and do it again: it goes by update then"
         )
         self.run_id = run_id
 

@@ -1,4 +1,4 @@
-"""The Temporal server is not there, or lacks something."""
+"""Errors of the Temporal server: it is away, or lacks something."""
 
 from __future__ import annotations
 
@@ -40,6 +40,32 @@ class ServerUnavailableError(HandfastError):
         super().__init__(
             f"no Temporal server answers at {address} ({reason}); "
             "start one with `handfast dev`, or set TEMPORAL_ADDRESS"
+        )
+        self.address = address
+        self.reason = reason
+
+
+class OtherProjectError(ServerUnavailableError):
+    """The server on the usual local port belongs to another project, and nobody has chosen it."""
+
+    def __init__(self, address: str, project: str) -> None:
+        HandfastError.__init__(
+            self,
+            f"the server at {address} is that of another project, {project}; start one for this folder with "
+            f"`handfast dev`, or choose that one with TEMPORAL_ADDRESS={address} (`--address`)",
+        )
+        self.address = address
+        self.reason = f"it is that of {project}"
+        self.project = project
+
+
+class ServerFailedError(HandfastError):
+    """A Temporal server answers, and could not do what was asked: it is overloaded, or fails itself."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(
+            f"the Temporal server at {address} answers, and could not do this ({reason}); try again, and if it goes on "
+            "look at its load, its disk and its log"
         )
         self.address = address
         self.reason = reason

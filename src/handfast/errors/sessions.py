@@ -1,4 +1,4 @@
-"""What a client is told of a session, beside what it is told of every run."""
+"""Errors of sessions, for clients."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Reading Temporal histories: the chain of a run, its segments, its events."""
+"""Read Temporal histories: the chain of a run, its segments, its events."""

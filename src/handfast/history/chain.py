@@ -59,7 +59,7 @@ async def chain_of(
     Args:
         client: Connected.
         workflow_id: The run's.
-        run_id: Of the history to begin with.
+        run_id: Run id of the history to begin with.
         wait: Go on with events as they come, by long poll, until the run ends.
 
     Raises:
@@ -75,15 +75,15 @@ async def chain_of(
 
 
 def continued_as(event: HistoryEvent) -> str | None:
-    """Run id of the history that follows, where *event* ends one; None for every other event."""
+    """Return the run id of the history that follows where *event* ends one; None for every other event."""
     if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
         return event.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
     return retried_as(event)
 
 
 async def is_to_begin_again(client: Client, described: WorkflowExecutionDescription) -> bool:
-    """Whether a retry policy has begun a history in which no workflow task is done yet: its memo, a copy of the one of
-    the history that failed, lists what nobody waits for.
+    """Tell a history that a retry policy has begun, and in which no workflow task is done yet: its memo is a copy of
+    the failed history's, and lists requests that nobody waits for.
 
     Raises:
         RPCError: As the SDK raises it.

@@ -1,4 +1,4 @@
-"""Reading a whole conversation from the workflow that holds it."""
+"""Read a whole conversation from the workflow that holds it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from temporalio.client import WorkflowHandle
 
-from handfast.errors import ArtifactError, PayloadInvalidError
+from handfast.errors import ArtifactError
 from handfast.payloads.artifacts import Artifact
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.transcript import Pack, TranscriptPage, TranscriptQuery
@@ -23,13 +23,13 @@ PACK_S: Final = 60.0
 async def whole_transcript(
     handle: WorkflowHandle[Any, Any], query: str, frame: str, place: ArtifactStore | None
 ) -> list[JsonObject]:
-    """All items of one loop's conversation, in order, those that its model no longer reads included.
+    """Read all items of one loop's conversation, in order, those that its model no longer reads included.
 
     Args:
         handle: The run, which may have ended: a worker replays it.
         query: Name of its transcript query.
         frame: The loop.
-        place: Where the run keeps parts of a long conversation; None where that is not known here.
+        place: The store in which the run keeps parts of a long conversation; None where that is not known here.
 
     Raises:
         RPCError: No worker answered, or the server does not know the run.
@@ -43,7 +43,7 @@ async def whole_transcript(
 async def read_transcript(
     handle: WorkflowHandle[Any, Any], query: str, asked: TranscriptQuery, place: ArtifactStore | None
 ) -> list[JsonObject]:
-    """All items that a query asks for, page by page; it raises what `whole_transcript` raises."""
+    """Read all items that a query asks for, page by page; errors are those of `whole_transcript`."""
     items: list[JsonObject] = []
     after: str | None = None
     while True:
@@ -62,5 +62,5 @@ async def _unpacked(kept: Artifact, place: ArtifactStore | None) -> list[JsonObj
     try:
         data = await asyncio.wait_for(asyncio.to_thread(place.read, kept.sha256), PACK_S)
         return Pack.from_wire(json.loads(data)).items
-    except (OSError, TimeoutError, ValueError, PayloadInvalidError) as error:
+    except Exception as error:  # the medium's own, whichever it is
         raise ArtifactError(kept.sha256, "read", f"the store failed ({type(error).__name__})") from error

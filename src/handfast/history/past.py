@@ -19,7 +19,7 @@ class PastSegments:
     """See `handfast.history.segments.Segments`. The archive has histories as the server had them: offsets agree."""
 
     def __init__(self, client: Client, workflow_id: str, archive: Archive, first: str | None = None) -> None:
-        """Name a run; *first* is the Temporal run id of its first segment, None takes the newest run of that id."""
+        """Name a run; *first* is the Temporal run id of its first segment, None means the newest run of that id."""
         self._server = ServerSegments(client, workflow_id, first)
         self._archive = archive
         self._namespace = client.namespace
@@ -77,7 +77,7 @@ class PastSegments:
         return None if events is None else _chain_of(events)
 
     async def _wanted(self) -> str | None:
-        """The chain that is read, by its first run id; None where nothing tells."""
+        """Return the first run id of the chain that is read; None where nothing names it."""
         try:
             return await self.first()
         except RunNotFoundError:

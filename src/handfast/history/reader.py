@@ -1,4 +1,4 @@
-"""Reads a run's Temporal history: what opened, what closed, and how it ended."""
+"""Read a run's Temporal history: requests that opened and closed, and how the run ended."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def history_of(handle: WorkflowHandle[Any, Any], *, wait: bool) -> AsyncIt
 
 
 async def result_of(handle: WorkflowHandle[Any, Any]) -> Any:
-    """What a run answered, once it has ended. The wait for it is a long poll of the history too: see `history_of`.
+    """Wait for a run's result. The wait is a long poll of the history too: see `history_of`.
 
     Raises:
         RPCError: As the SDK raises it.
@@ -63,7 +63,7 @@ async def result_of(handle: WorkflowHandle[Any, Any]) -> Any:
 async def ledger_changes(
     event: HistoryEvent, converter: DataConverter
 ) -> tuple[list[Request], set[str], list[Transition]]:
-    """What one event says of the ledger.
+    """Read the changes of the ledger from one event.
 
     Returns:
         Requests that opened, ids of those that closed, and the logged transitions.
@@ -100,7 +100,7 @@ async def ledger_changes(
 
 
 def requests_in_memo(memo: dict[str, Any]) -> list[Request]:
-    """The open requests of a run, from its memo, oldest first."""
+    """Read the open requests of a run from its memo, oldest first."""
     found = [read_request(value) for key, value in memo.items() if key.startswith(MEMO_REQUEST)]
     return sorted((request for request in found if request), key=lambda request: request.order)
 
@@ -122,7 +122,7 @@ def read_request(value: object) -> Request | None:
 
 
 def cancel_reason(events: Sequence[HistoryEvent]) -> str:
-    """Why a run was cancelled: the SDK's cancel command carries no reason, the request's event does."""
+    """Find the reason of a cancellation: the SDK's cancel command carries none, the request's event does."""
     for event in reversed(events):
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
             return event.workflow_execution_cancel_requested_event_attributes.cause
@@ -135,7 +135,7 @@ async def _decode(payload: Payload, converter: DataConverter) -> Any:
 
 
 def retried_as(event: HistoryEvent) -> str | None:
-    """Run id of the history in which a retry policy begins again what *event* ended; None for every other event.
+    """Return the run id of the history in which a retry policy begins again what *event* ended; None for others.
 
     The next run of a cron schedule is named there too, and goes on from none.
     """
@@ -152,5 +152,5 @@ def retried_as(event: HistoryEvent) -> str | None:
 
 
 def begins_again(event: HistoryEvent) -> bool:
-    """Whether a retry policy begins with *event* what had failed: of that, nothing is taken over."""
+    """Tell a first event by which a retry policy begins again: nothing of what had failed is taken over."""
     return event.workflow_execution_started_event_attributes.attempt > 1

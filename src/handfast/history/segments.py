@@ -1,4 +1,4 @@
-"""The histories that a run consists of, one after the other: each continue-as-new begins another one."""
+"""The segments of a run: Temporal histories, one after the other; each continue-as-new begins another one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from handfast.history.chain import current
 from handfast.history.events import project
 from handfast.history.reader import history_of
 from handfast.payloads.events import Continued, RunEvent
-from handfast.temporal.rpc import AWAY, is_missing_namespace, typed_errors
+from handfast.temporal.rpc import AWAY, is_failed, is_missing_namespace, typed_errors
 
 RECONNECT_FOR: Final = timedelta(minutes=10)
 """How long a reader that follows a run waits for a server that is away."""
@@ -32,7 +32,7 @@ _OFFSET: Final = re.compile(r"(?P<run>[0-9A-Za-z-]{1,64}):(?P<event>[1-9][0-9]{0
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """Where an event stands in its segment."""
+    """The place of an event in its segment."""
 
     event_id: int
     n: int
@@ -40,7 +40,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Offset:
-    """Where an event stands: ``<Temporal run id>:<event id>.<n>``."""
+    """The place of an event in a run: ``<Temporal run id>:<event id>.<n>``."""
 
     run_id: str
     place: Place
@@ -55,10 +55,10 @@ class Offset:
 
 
 class Segments(Protocol):
-    """Where the segments of one run's chain come from."""
+    """A source of the segments of one run's chain."""
 
     async def first(self) -> str:
-        """Temporal's id of the first segment.
+        """Return Temporal's id of the first segment.
 
         Raises:
             RunNotFoundError: Nobody knows the run.
@@ -66,7 +66,7 @@ class Segments(Protocol):
         ...
 
     async def check(self, offset: Offset) -> None:
-        """See to it that an offset is a place in this chain.
+        """Make sure that an offset is a place in this chain.
 
         Raises:
             OffsetUnknownError: It is none.
@@ -74,7 +74,7 @@ class Segments(Protocol):
         ...
 
     def events(self, run_id: str, *, wait: bool) -> AsyncIterator[RunEvent]:
-        """The events of one segment from its first one; with *wait*, those to come too, until it ends.
+        """Yield the events of one segment from its first one; with *wait*, those to come too, until it ends.
 
         Raises:
             HistoryExpiredError: It is there no longer.
@@ -157,7 +157,7 @@ class ServerSegments:
             yield event
 
     async def _history(self, run_id: str, *, wait: bool) -> AsyncIterator[HistoryEvent]:
-        """One segment's history; a reader that waits outlives a server that is restarted."""
+        """Read one segment's history; a reader that waits outlives a server that is restarted."""
         handle = self._client.get_workflow_handle(self._id, run_id=run_id)
         seen = 0
         loop = asyncio.get_running_loop()
@@ -173,7 +173,7 @@ class ServerSegments:
             except RPCError as error:
                 away_since = away_since or loop.time()
                 patient = loop.time() - away_since < RECONNECT_FOR.total_seconds()
-                if wait and error.status in AWAY and patient:
+                if wait and patient and (error.status in AWAY or is_failed(error)):
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, RECONNECT_PAUSE[1])
                     continue
@@ -185,12 +185,11 @@ class ServerSegments:
                 return
 
     async def _describe(self) -> WorkflowExecutionDescription:
-        """The segment in which the run goes on now, or the one in which it ended."""
         with typed_errors(self._client, self._id):
             return await current(self._client, self._id, self._first)
 
     async def _beginning(self, run_id: str) -> HistoryEvent | None:
-        """The first event of a segment; None where the server knows no such segment of this workflow."""
+        """Read the first event of a segment; None where the server knows no such segment of this workflow."""
         handle = self._client.get_workflow_handle(self._id, run_id=run_id)
         with typed_errors(self._client):
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -57,13 +57,30 @@ class StillUnderwayError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Transport:
+    """How a request is sent, beside its body. A provider without HTTP may leave it alone.
+
+    Attributes:
+        headers: Further headers; None takes away one that the client would send.
+        query: Further parameters of the query.
+        timeout_s: How long the provider may take, in place of the client's own limit.
+    """
+
+    headers: Mapping[str, str | None] = field(default_factory=dict)
+    query: Mapping[str, Any] = field(default_factory=dict)
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelRequest:
     """One request: everything the model sees.
 
     Attributes:
+        model: Its name; empty where a prompt template among the settings names it.
         items: The conversation, as the Responses API takes it.
         tools: Tool definitions, as the Responses API takes them.
         settings: Further fields of the request.
+        transport: How it is sent.
         store: The provider keeps the response, so that another one can continue it.
         previous_response_id: The stored response that this one continues; `items` are what is new.
         conversation: Likewise, the conversation that this response is made on.
@@ -77,6 +94,7 @@ class ModelRequest:
     items: Sequence[JsonObject]
     tools: Sequence[JsonObject] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    transport: Transport = field(default_factory=Transport)
     store: bool = False
     previous_response_id: str | None = None
     conversation: str | None = None
@@ -146,8 +164,12 @@ class CompactingPort(Protocol):
         ...
 
 
+@runtime_checkable
 class ModelPort(Protocol):
-    """A provider. Cancelling the task that awaits `answer` closes its connection."""
+    """A provider of models, for ``HandfastPlugin(models={…})``; docs/models.md shows how to write one.
+
+    Cancelling the task that awaits `answer` closes its connection.
+    """
 
     async def answer(self, request: ModelRequest) -> ModelAnswer:
         """Call the model once.
@@ -155,6 +177,16 @@ class ModelPort(Protocol):
         Raises:
             ModelCallError: It did not answer, or not with a reply.
         """
+        ...
+
+
+@runtime_checkable
+class SettingsPort(Protocol):
+    """A provider that knows the settings of its requests: a worker refuses an agent with others when it starts."""
+
+    @property
+    def known_settings(self) -> Collection[str]:
+        """Names that ``Agent(model_settings=…)`` may hold."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What ends a run when the tools of a reply have ended."""
+"""The question to an agent's `after_tools` function."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from handfast.payloads.model_call import Origin
 
 
 class AskAfterTools(Payload):
-    """Ask the agent's `after_tools` function whether the run ends.
+    """Ask the agent's `after_tools` function for a final output.
 
     Attributes:
         results: A block for each call, in the model's order: one item with `tool`, `call_id`, `arguments`, `output`

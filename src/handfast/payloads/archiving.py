@@ -1,4 +1,4 @@
-"""What is archived of a run, and how that ended."""
+"""Arguments and answers of the archive: one Temporal run at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An output that went by reference: how it is named where the whole does not fit."""
+"""References to values that are kept outside the history."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ READ_OUTPUT: Final = "read_output"
 
 
 class Artifact(Payload):
-    """Something that is kept outside the history: a tool output, or a part of the conversation.
+    """A reference to a value outside the history: a tool output, or a part of the conversation.
 
     Attributes:
         sha256: Of its content, as 64 lower-case hexadecimal digits: its name in the store.

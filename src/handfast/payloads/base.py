@@ -32,7 +32,7 @@ Instant = Annotated[datetime, Field(strict=False), AfterValidator(_aware_utc)]
 
 
 class Payload(BaseModel):
-    """One frozen model in, one out.
+    """Base of all payloads: a frozen, strict pydantic model.
 
     Values are never coerced (``"yes"`` is no bool, ``"5"`` no int), unknown fields are ignored so that old and new
     workers can share a run, and a validation error never repeats the input it refused.
@@ -63,12 +63,12 @@ class Payload(BaseModel):
 
 
 def json_size(value: object) -> int:
-    """Bytes of *value* as the payload converter writes it: every character outside ASCII takes six or twelve."""
+    """Count the bytes of *value* as the payload converter writes it: a character outside ASCII takes six or twelve."""
     return len(json.dumps(value, separators=(",", ":")))
 
 
 def problems_of(error: ValidationError) -> list[str]:
-    """Say what is wrong, field by field, without the refused input: ten problems at most, and names cut short."""
+    """Return the problems field by field, without the refused input: ten at most, with names cut short."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     problems = [
         f"{'.'.join(str(part)[:_SHOWN_PART_CHARS] for part in problem['loc'][:_SHOWN_PARTS]) or 'value'}: "

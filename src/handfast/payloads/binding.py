@@ -1,4 +1,4 @@
-"""What a decision is bound to: one digest over everything that must not change between an approval and its effect."""
+"""The digest to which a decision is bound: it covers all that must not change between an approval and its effect."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from handfast.payloads.base import Payload
 from handfast.payloads.canonical import sha256_digest
 from handfast.payloads.json_profile import JsonObject
 
-__all__ = ["Binding", "Bound", "difference", "digest_of", "former_digest_of", "text_digest"]
+__all__ = ["Binding", "Bound", "difference", "digest_of", "text_digest"]
 
 
 class Bound(Payload):
-    """Where a request stands, by which rule and until when: what its digest covers beyond what it shows by itself.
+    """Facts that a request's digest covers and the request itself does not show: place, rule and deadline.
 
     Attributes:
-        namespace: Of Temporal: the tenant.
+        namespace: Of Temporal: the tenant. None where the run had no model reply yet, which records it.
         workflow: Workflow id.
         run: Run id of the first run under it, stable over continue-as-new.
         schema_digest: Digest of the tool's parameters as the model was offered them, where that is known. Opaque.
@@ -24,7 +24,7 @@ class Bound(Payload):
         deadline: When the request opened. As text, word for word as on the wire; escalation does not change it.
     """
 
-    namespace: str
+    namespace: str | None = None
     workflow: str
     run: str
     schema_digest: str | None = None
@@ -33,7 +33,7 @@ class Bound(Payload):
 
 
 class Binding(Bound):
-    """Everything that a digest covers besides the arguments."""
+    """All that a digest covers besides the arguments."""
 
     request: str
     agent_path: list[str]
@@ -51,7 +51,7 @@ def digest_of(binding: Binding, arguments: JsonObject | None) -> str:
 
 
 def difference(digest: str, binding: Binding, arguments: JsonObject | None, **in_hand: Any) -> str | None:
-    """Say why what is about to run is not what was approved; None where it is.
+    """Compare a call in hand with the approved one; return the difference, None where there is none.
 
     Args:
         digest: Under which the call was released.
@@ -67,16 +67,6 @@ def difference(digest: str, binding: Binding, arguments: JsonObject | None, **in
     return None
 
 
-def former_digest_of(
-    request: str, agent_path: list[str], tool: str | None, arguments: JsonObject | None, run: str
-) -> str:
-    """The digest of requests that older workers opened, without a binding."""
-    return sha256_digest(
-        {"request": request, "agent_path": agent_path, "tool": tool, "arguments": arguments, "run": run}
-    )
-
-
 def text_digest(value: object) -> str:
-    """An opaque digest of what need not be within the profile of JSON that people send: a schema may bound an integer
-    beyond 2^53."""
+    """Return an opaque digest of a value that need not be within the limits of `json_profile`, such as a schema."""
     return sha256_digest(json.dumps(value, sort_keys=True, separators=(",", ":")))

@@ -1,4 +1,4 @@
-"""Ending one call of a run that goes on."""
+"""The update `cancel_call`, which ends one call of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run takes along into a fresh history."""
+"""The state that a run carries over continue-as-new."""
 
 from __future__ import annotations
 

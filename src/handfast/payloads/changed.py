@@ -1,4 +1,4 @@
-"""What changed between an approval and its effect, as a person is shown it."""
+"""A change between an approval and its effect, as a request shows it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHOWN_BYTES = 600
 
 
 class Difference(Payload):
-    """Why an approval no longer holds.
+    """The difference by which an approval no longer holds.
 
     Attributes:
         before: What was true then, as far as it is said; `now` likewise.

@@ -1,4 +1,4 @@
-"""What a tool changed in the run's context: edits by path, so that parallel tools do not undo each other's."""
+"""Changes of a run's context by a tool: edits by path, so that parallel tools do not undo each other's."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ContextEdit(Payload):
 
 
 def edits_between(stored: JsonValue, before: JsonValue, after: JsonValue) -> list[ContextEdit]:
-    """What leads from *before* to *after*, by keys as deep as they go.
+    """Return the edits that lead from *before* to *after*, by keys at any depth.
 
     Args:
         stored: The context as the run keeps it, which may lack what a model fills in by itself: what stands below such
@@ -65,19 +65,19 @@ def _edits(stored: JsonValue, before: JsonValue, after: JsonValue, path: tuple[s
 
 
 def _added(before: JsonValue, after: JsonValue) -> list[JsonValue]:
-    """The items that a list has got at its end, where nothing else about it changed."""
+    """Return the items that a list has got at its end, where nothing else about it changed."""
     if not (isinstance(before, list) and isinstance(after, list)):
         return []
     return after[len(before) :] if _text(before) == _text(after[: len(before)]) else []
 
 
 def _text(value: JsonValue) -> str:
-    """Equal for what is equal on the wire: 1 is not True there, and no 1.0."""
+    """Return a text that is equal for values that are equal on the wire: 1 is not True there, and not 1.0."""
     return json.dumps(value, sort_keys=True)
 
 
 def edited(stored: JsonValue, edits: Iterable[ContextEdit]) -> JsonValue:
-    """Apply *edits* in their order; *stored* stays as it is. What is missing on an edit's way is made."""
+    """Apply *edits* in their order to a copy of *stored*; objects that an edit's path lacks are made."""
     result = copy.deepcopy(stored)
     for edit in edits:
         if not edit.path:

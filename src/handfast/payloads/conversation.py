@@ -1,4 +1,4 @@
-"""Items of a conversation: which of them belong together, and where it may be cut. Pure."""
+"""Items of a conversation that belong together, and positions at which it may be cut. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _GIVEN: Final = ("_output", "_response")
 
 
 def is_from_model(item: Mapping[str, Any]) -> bool:
-    """Whether the model made *item*."""
+    """Tell items that the model made from others."""
     kind = str(item.get("type", "message"))
     return item.get("role") == "assistant" if kind == "message" else not kind.endswith(_GIVEN)
 
@@ -66,7 +66,7 @@ def without_orphans(items: Sequence[JsonObject], original: Sequence[JsonObject] 
 
 
 def first_torn(items: Sequence[JsonObject]) -> int | None:
-    """The place of the first item that lacks what it belongs to, see `without_orphans`; None where there is none."""
+    """Return the position of the first item that `without_orphans` would leave out; None where there is none."""
     kept = iter(without_orphans(items))
     following = next(kept, None)
     for place, item in enumerate(items):
@@ -77,7 +77,7 @@ def first_torn(items: Sequence[JsonObject]) -> int | None:
 
 
 def cut_points(items: Sequence[JsonObject]) -> list[int]:
-    """The positions from which *items* can be read on: what stands before is not needed by anything after.
+    """Return the positions at which *items* may be cut: no item after one needs an item before it.
 
     A reply of the model is never cut in two, so that its reasoning stays with what it led to; and no output is cut off
     from its call. The first position is 0; the end is none.
@@ -100,7 +100,7 @@ def cut_points(items: Sequence[JsonObject]) -> list[int]:
 
 
 def start_of_turns(items: Sequence[JsonObject], turns: int) -> int:
-    """Where the last *turns* turns begin, and what the model has yet to read: the nearest position before to cut at.
+    """Return the last cut point that keeps *turns* turns and all that the model has yet to read.
 
     A turn is a reply of the model, with the messages before it and the answers to its calls.
     """
@@ -117,23 +117,23 @@ def start_of_turns(items: Sequence[JsonObject], turns: int) -> int:
 
 
 def start_of_unread(items: Sequence[JsonObject]) -> int:
-    """Where the turn begins whose end the model has yet to read: what may never be cut off."""
+    """Return the start of the turn whose end the model has yet to read, which may never be cut off."""
     return start_of_turns(items, 0)
 
 
 def start_of_items(items: Sequence[JsonObject], most: int) -> int:
-    """Where at most *most* items begin, or what the model has yet to read."""
+    """Return the cut point that keeps at most *most* items, or more where the model has yet to read them."""
     return _latest(items, lambda place: len(items) - place <= most)
 
 
 def start_of_tokens(items: Sequence[JsonObject], most: int) -> int:
-    """Where items of about *most* tokens begin, or what the model has yet to read."""
+    """Return the cut point that keeps about *most* tokens, or more where the model has yet to read them."""
     sizes = [0, *accumulate(json_size(item) for item in items)]
     return _latest(items, lambda place: sizes[-1] - sizes[place] <= most * BYTES_PER_TOKEN)
 
 
 def start_of_compacted(items: Sequence[JsonObject]) -> int:
-    """Where the reply begins in which the provider last compacted the conversation: it needs nothing before that."""
+    """Return the start of the reply in which the provider last compacted the conversation; it needs nothing before."""
     last = max((place for place, item in enumerate(items) if item.get("type") == "compaction"), default=0)
     return max((place for place in cut_points(items) if place <= last), default=0)
 
@@ -144,7 +144,7 @@ def _latest(items: Sequence[JsonObject], fits: Callable[[int], bool]) -> int:
 
 
 def _answers(item: JsonObject) -> list[str]:
-    """Ids of the items that *item* answers, or goes on from."""
+    """Return the ids of the items that *item* answers or continues."""
     answers = [item.get("approval_request_id")]
     if str(item.get("type", "")).endswith("_output"):
         answers.append(item.get("call_id"))
@@ -162,7 +162,7 @@ def _is_message(item: JsonObject) -> bool:
 
 
 def _led_to(items: Sequence[JsonObject]) -> dict[Any, Any]:
-    """What followed on each reasoning, by their ids; only what the model made has one that counts."""
+    """Map the id of each reasoning to the id of the item that followed it; only the model's own items count."""
     return {
         before["id"]: item["id"]
         for before, item in pairwise(items)

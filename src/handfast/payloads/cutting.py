@@ -1,8 +1,19 @@
-"""Texts too large to be recorded or read: their start is kept, and it is said what is missing."""
+"""Cut texts that are too large to be recorded or read; a cut text says how much is missing."""
 
 from __future__ import annotations
 
 import hashlib
+from typing import Final
+
+from handfast.payloads.json_profile import scrub
+
+REASON_CHARACTERS: Final = 2000
+"""Longest reason that a history takes: the server takes megabytes, which every worker would have to read."""
+
+
+def reason_text(reason: str) -> str:
+    """Return the part of a reason that is recorded: its first 2,000 characters, without lone surrogates."""
+    return scrub(reason[:REASON_CHARACTERS])
 
 
 def cut(text: str, limit: int, remark: str = "") -> tuple[str, int | None]:
@@ -19,7 +30,7 @@ def cut(text: str, limit: int, remark: str = "") -> tuple[str, int | None]:
 
 
 def whole_characters(data: bytes, position: int) -> int:
-    """The first position of UTF-8 *data*, from *position* on, at which a character begins or the data ends."""
+    """Return the first position of UTF-8 *data*, from *position* on, at which a character begins or the data ends."""
     position = min(position, len(data))
     while position < len(data) and data[position] & 0xC0 == 0x80:
         position += 1

@@ -1,4 +1,4 @@
-"""What a model call or a tool says while it goes on: beside the history, for whoever watches right now."""
+"""Deltas: text of a running model call or tool, for watchers; it enters no history."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DELTA_CHARS: Final = 4096
 
 
 class DeltaPlace(Payload):
-    """Where something was said.
+    """Place of a delta: run, loop, turn and attempt.
 
     Attributes:
         run: Run id of the first Temporal run of the workflow, as in `Origin.workflow_run`.
@@ -35,7 +35,7 @@ class DeltaPlace(Payload):
 
 
 class Delta(DeltaPlace):
-    """A piece of a reply that is being written, or what a running tool says of itself.
+    """A piece of a reply that is being written, or the progress of a running tool.
 
     Attributes:
         seq: Its number within the attempt, from 0. Where one is missing, pieces were lost on the way: the reply that
@@ -59,7 +59,7 @@ class Delta(DeltaPlace):
 
 
 class DeltasDiscarded(DeltaPlace):
-    """What an attempt has said is void: it failed, and another attempt may begin anew."""
+    """The deltas of an attempt are void: it failed, and another attempt may begin anew."""
 
     type: Literal["deltas_discarded"] = "deltas_discarded"
 
@@ -69,22 +69,22 @@ _RECORD: Final[TypeAdapter[Delta | DeltasDiscarded]] = TypeAdapter(DeltaRecord)
 
 
 def attempt_id(workflow_run: str, activity_id: str, attempt: int) -> str:
-    """What tells an attempt of an activity from every other in a chain of Temporal runs."""
+    """Return an id of an activity's attempt that is unique in a chain of Temporal runs."""
     return f"{workflow_run[-12:]}.{activity_id}.{attempt}"
 
 
 def segment_of(attempt: str) -> str:
-    """The end of the Temporal run id that an attempt belongs to."""
+    """Return the end of the Temporal run id that an attempt belongs to."""
     return attempt.partition(".")[0]
 
 
 def call_of_attempt(attempt: str) -> str:
-    """What the attempts of one activity have in common."""
+    """Return the part that the ids of one activity's attempts share."""
     return attempt.rpartition(".")[0]
 
 
 def number_of_attempt(attempt: str) -> int:
-    """Which attempt it is, from 1; 0 where somebody else wrote it."""
+    """Return the number of an attempt, from 1; 0 where another program wrote the id."""
     number = attempt.rpartition(".")[2]
     return int(number) if number.isdecimal() else 0
 
@@ -98,5 +98,5 @@ def read_record(value: object) -> Delta | DeltasDiscarded | None:
 
 
 def records_to_wire(records: list[Delta | DeltasDiscarded]) -> list[JsonObject]:
-    """Records as they travel together."""
+    """Return records as they travel together."""
     return [record.model_dump(mode="json", exclude_none=True, exclude={"offset"}) for record in records]

@@ -10,7 +10,7 @@ class HandfastError(Exception):
 
 
 class PayloadInvalidError(HandfastError):
-    """A value that crossed a process border is not what was expected. The text names fields, never their contents."""
+    """A value from another process does not fit. The text names fields, never their contents."""
 
     def __init__(self, payload: str, problems: Sequence[str]) -> None:
         super().__init__(f"not a valid {payload}: {'; '.join(problems)}")
@@ -47,7 +47,7 @@ class HistoryUnreadableError(HandfastError):
 
 
 class PayloadUnreadableError(HandfastError):
-    """What a workflow needs to go on is encrypted, and cannot be read here. Its task fails, and is tried again.
+    """A payload that a workflow needs is encrypted and cannot be read here. Its task fails, and is tried again.
 
     Attributes:
         key: Id of the key that would open it, where that is what is missing.

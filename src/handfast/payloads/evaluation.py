@@ -1,4 +1,4 @@
-"""User code that is neither a model call nor a tool: evaluated by name, in an activity."""
+"""Questions to user code outside of tools, which the activity `handfast.evaluate` answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from handfast.payloads.after_tools import AskAfterTools
 from handfast.payloads.artifacts import Artifact
 from handfast.payloads.base import Payload
 from handfast.payloads.changed import Difference
-from handfast.payloads.guardrails import CheckInput, CheckOutput
+from handfast.payloads.guardrails import CheckInput, CheckOutput, TellEnd
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.model_call import ApprovalPlan, Origin
 from handfast.payloads.signed import Refusal, VerifyDecision
@@ -22,7 +22,7 @@ EVALUATE: Final = "handfast.evaluate"
 
 
 class CallQuestion(Payload):
-    """What is asked about one call has these fields first; `kind` says what is asked.
+    """Fields of every question about one call; `kind` tells the questions apart.
 
     Attributes:
         arguments: None where they are large: `at` says where they stand.
@@ -37,7 +37,7 @@ class CallQuestion(Payload):
 
 
 class KeyedQuestion(CallQuestion):
-    """About a call that has its idempotency key: its tool is asked, and may look it up by that."""
+    """A question to the tool of a call that has an idempotency key."""
 
     call_id: str
     key: str
@@ -129,7 +129,7 @@ class TellHandoff(CallQuestion):
 
 
 class FilterHistory(Payload):
-    """Ask a handoff's filter what the next agent sees of the transcript of `origin`, where the handoff is defined."""
+    """Ask a handoff's filter for the items that the next agent reads; the agent of `origin` defines the handoff."""
 
     kind: Literal["filter_history"] = "filter_history"
     origin: Origin
@@ -137,7 +137,7 @@ class FilterHistory(Payload):
 
 
 class HandleMaxTurns(Payload):
-    """Ask the agent's `on_max_turns` what the run ends with."""
+    """Ask the agent's `on_max_turns` for the run's output."""
 
     kind: Literal["handle_max_turns"] = "handle_max_turns"
     origin: Origin
@@ -145,7 +145,7 @@ class HandleMaxTurns(Payload):
 
 
 class HandleRefusal(Payload):
-    """Ask the agent's `on_refusal` what the run ends with.
+    """Ask the agent's `on_refusal` for the run's output.
 
     Attributes:
         block: The reply that is the refusal.
@@ -157,7 +157,7 @@ class HandleRefusal(Payload):
 
 
 class FinalWords(Payload):
-    """What a run ends with, in place of the model's answer.
+    """The output of a run in place of the model's answer.
 
     Attributes:
         text: For the transcript, where it is to stand there too.
@@ -168,7 +168,7 @@ class FinalWords(Payload):
 
 
 class LookUpGroups(Payload):
-    """Find out which of *groups* a person is in, at this moment.
+    """Look up the groups among `groups` that a person is in at this moment.
 
     Attributes:
         person: As claimed by a decision.
@@ -223,6 +223,7 @@ Evaluation = (
     | FilterHistory
     | CheckInput
     | CheckOutput
+    | TellEnd
     | GuardCall
     | VerifyCall
     | AskAfterTools
@@ -235,7 +236,7 @@ EVALUATION: TypeAdapter[Evaluation] = TypeAdapter(Annotated[Evaluation, Field(di
 
 
 class Evaluated(Payload):
-    """The answer: what was made, or `problem` where something is refused; all None means fine.
+    """The answer to a question: the fields that it asks for, or `problem`; all None means that nothing is wrong.
 
     Attributes:
         text: For the model.

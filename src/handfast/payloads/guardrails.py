@@ -1,4 +1,4 @@
-"""Guardrails of an agent: which there are, what they are asked, and what they said."""
+"""Questions to guardrails of an agent, and their verdicts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GuardrailOutcome = Literal["allow", "replace", "fail", "error"]
 
 
 class GuardrailResult(Payload):
-    """What one guardrail said.
+    """Verdict of one guardrail.
 
     Attributes:
         guardrail: Its name.
@@ -45,7 +45,7 @@ class GuardrailResult(Payload):
 
 
 def kept(results: Sequence[GuardrailResult]) -> list[GuardrailResult]:
-    """The latest of *results*, as many as a run keeps."""
+    """Return the latest of *results*, as many as a run keeps."""
     room = KEPT_BYTES
     latest: list[GuardrailResult] = []
     for each in reversed(results[-KEPT_RESULTS:]):
@@ -69,21 +69,32 @@ class CheckInput(Payload):
     block: str
 
 
-class CheckOutput(Payload):
-    """Ask an output guardrail about a run's output.
+class AboutOutput(Payload):
+    """Fields of every question about a run's output.
 
     Attributes:
         reply: The block of the reply that is the output; `structured` says how its text reads.
         arguments: Otherwise the output, as ``{"output": …}``; where it is large None, and `at` says where that stands.
     """
 
-    kind: Literal["output_guardrail"] = "output_guardrail"
     origin: Origin
-    guardrail: str
     reply: str | None = None
     structured: StructuredOutput | None = None
     arguments: JsonObject | None = None
     at: ArgumentsAt | None = None
+
+
+class CheckOutput(AboutOutput):
+    """Ask an output guardrail about a run's output."""
+
+    kind: Literal["output_guardrail"] = "output_guardrail"
+    guardrail: str
+
+
+class TellEnd(AboutOutput):
+    """Tell hooks that an agent has ended with an output, which nothing changes any more."""
+
+    kind: Literal["tell_end"] = "tell_end"
 
 
 class Judged(Payload):

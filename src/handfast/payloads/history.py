@@ -1,4 +1,4 @@
-"""Where the model reads the conversation from: it is sent in full, or its provider keeps it."""
+"""Histories that the model's provider keeps: a chain of responses, or a conversation."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ GivenHistory: TypeAlias = Literal["chain", "conversation"] | Chain | Conversatio
 
 
 def history_to_wire(given: GivenHistory | None) -> JsonObject | None:
-    """The history that *given* names, as a run's input holds it; whether there is such a one is left to that."""
+    """Return *given* as a run's input holds it; the run finds out if the provider has it."""
     if given is None:
         return None
     return given.to_wire() if isinstance(given, Payload) else {"kind": given}
 
 
 class KeptHistory(Payload):
-    """What a provider keeps of one loop's conversation, as far as it was recorded.
+    """Recorded state of one loop's conversation at its provider.
 
     Attributes:
         response: *chain*: the response that the next request continues.

@@ -1,7 +1,7 @@
 """JSON as Handfast accepts it at every border: RFC 8259, with limits that keep a value the same everywhere.
 
-What is refused either means different things to different readers (duplicate keys, integers that a double
-cannot hold) or cannot be stored and hashed at all (NaN, lone surrogates, bottomless nesting).
+What is refused either means different things to different readers (duplicate keys) or cannot be stored and hashed
+everywhere (NaN, integers beyond 64 bits, lone surrogates, bottomless nesting).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from decimal import Decimal
 from typing import Any, Final, NoReturn, TypeAlias
 
 from pydantic import JsonValue
@@ -18,12 +19,17 @@ from handfast.payloads.errors import JsonProfileError
 __all__ = [
     "MAX_DEPTH",
     "MAX_INTEGER",
+    "MIN_INTEGER",
     "JsonObject",
     "JsonValue",
     "check_json",
+    "is_carried",
     "parse_json",
+    "reparse_json",
     "scrub",
     "scrub_json",
+    "spelled_integers",
+    "whole_numbers",
 ]
 
 JsonObject: TypeAlias = dict[str, Any]
@@ -31,19 +37,30 @@ JsonObject: TypeAlias = dict[str, Any]
 MAX_DEPTH: Final = 64
 """Arrays and objects may be nested this deep; the outermost one counts."""
 
-MAX_INTEGER: Final = 2**53
-"""Beyond it, neighbours fall together in any reader that keeps numbers as doubles (JavaScript, RFC 8785)."""
+MIN_INTEGER: Final = -(2**63)
+MAX_INTEGER: Final = 2**64 - 1
+"""Integers are carried digit by digit within 64 bits, signed or not: what databases and most languages have a type for.
+A reader that keeps numbers as doubles (JavaScript) tells them apart up to 2^53 only; docs/wire.md says how it can."""
 
+_DOUBLE_INTEGER: Final = 2**53
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _MAX_INTEGER_DIGITS: Final = len(str(MAX_INTEGER))
 _SHOWN_KEY_CHARS: Final = 64
 
-_INTEGER_PROBLEM: Final = f"an integer is beyond ±2^53 ({MAX_INTEGER}); send it as a string"
+_INTEGER_PROBLEM: Final = "an integer is beyond 64 bits (-2^63 to 2^64 - 1); a string can hold it, where one is taken"
+_SPELLED_BITS: Final = 4096
+_MOST_DIGITS: Final = 309
+"""Of an integer that a double can hold."""
+_DIGITS_PROBLEM: Final = "a number has more digits than a double keeps; send it as a string"
 _DEPTH_PROBLEM: Final = f"nested deeper than {MAX_DEPTH} levels; send a flatter value"
 
 
-def parse_json(text: str) -> JsonValue:
+def parse_json(text: str, *, every_digit: bool = False) -> JsonValue:
     """Decode *text*, which may come from a model, a person or another program.
+
+    Args:
+        text: JSON.
+        every_digit: Refuse a number with a fraction that a double would round, as for ``Decimal``.
 
     Raises:
         JsonProfileError: The text is no JSON or breaks a limit. The problem names the place and the remedy,
@@ -51,7 +68,11 @@ def parse_json(text: str) -> JsonValue:
     """
     try:
         value: JsonValue = json.loads(
-            text, object_pairs_hook=_object, parse_int=_integer, parse_constant=_refuse_constant
+            text,
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_exact_number if every_digit else _number,
+            parse_constant=_refuse_constant,
         )
     except json.JSONDecodeError as error:
         raise JsonProfileError(f"not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
@@ -61,6 +82,15 @@ def parse_json(text: str) -> JsonValue:
     return value
 
 
+def reparse_json(text: str) -> Any:
+    """Decode *text* that `parse_json` took before: the same value, without a second check.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
+    return json.loads(text, parse_float=_number)
+
+
 def check_json(value: object, *, max_depth: int = MAX_DEPTH) -> None:
     """Check that an already decoded value would pass `parse_json`.
 
@@ -68,6 +98,35 @@ def check_json(value: object, *, max_depth: int = MAX_DEPTH) -> None:
         JsonProfileError: A limit is broken, something is no JSON type (a tuple, bytes…), a key is no string.
     """
     _check(value, (), max_depth)
+
+
+def is_carried(integer: int) -> bool:
+    """Tell an integer of at most 64 bits, which arrives everywhere, from a larger one."""
+    return MIN_INTEGER <= integer <= MAX_INTEGER
+
+
+def spelled_integers(value: Any) -> Any:
+    """Return *value* with each integer beyond 64 bits as a string of its digits.
+
+    For results: what made them has already happened, so they are not refused for one number.
+
+    Raises:
+        JsonProfileError: The value is nested deeper than `MAX_DEPTH`, or an integer has thousands of digits.
+    """
+    return _spelled(value, 0)
+
+
+def whole_numbers(value: Any) -> Any:
+    """Return *value* with each float that is an integer within ±2^53 written as one; it is the same number in JSON."""
+    match value:
+        case float() if value.is_integer() and abs(value) <= _DOUBLE_INTEGER:
+            return int(value)
+        case list():
+            return [whole_numbers(item) for item in value]
+        case dict():
+            return {key: whole_numbers(item) for key, item in value.items()}
+        case _:
+            return value
 
 
 def scrub(text: str) -> str:
@@ -100,11 +159,30 @@ def _object(pairs: list[tuple[str, Any]]) -> JsonObject:
     raise AssertionError("unreachable: fewer keys than pairs means that one came twice")
 
 
-def _integer(digits: str) -> int:
+def _integer(digits: str) -> float:
     # Before int(): thousands of digits cost quadratic time, and CPython refuses them with an unrelated error.
-    if len(digits.lstrip("-")) > _MAX_INTEGER_DIGITS:
-        raise JsonProfileError(_INTEGER_PROBLEM)
-    return int(digits)
+    if len(digits) <= _MAX_INTEGER_DIGITS and is_carried(integer := int(digits)):
+        return integer
+    if len(digits) <= _MOST_DIGITS and Decimal(digits) == Decimal(repr(number := float(digits))):
+        return number  # a double as JavaScript writes it: 1e20 with all its zeros
+    raise JsonProfileError(_INTEGER_PROBLEM)
+
+
+def _number(text: str) -> float:
+    """Read a number with a point or an exponent; an integer that a double would round is read as an integer."""
+    number = float(text)
+    if _DOUBLE_INTEGER <= abs(number) <= MAX_INTEGER + 1:
+        exact = Decimal(text)
+        if exact != Decimal(repr(number)) and exact == exact.to_integral_value():
+            return int(exact)
+    return number
+
+
+def _exact_number(text: str) -> float:
+    number = _number(text)
+    if math.isfinite(number) and Decimal(text) != Decimal(repr(number)):
+        raise JsonProfileError(_DIGITS_PROBLEM)
+    return number
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -134,10 +212,13 @@ def _check(value: object, path: tuple[str | int, ...], max_depth: int) -> None:
 
 
 def _check_number(value: float, path: tuple[str | int, ...]) -> None:
-    if isinstance(value, int) and abs(value) > MAX_INTEGER:
-        raise _problem(path, _INTEGER_PROBLEM)
-    if not math.isfinite(value):
-        raise _problem(path, "a number is not finite or too large for a double; send it as a string")
+    if isinstance(value, int):
+        if not is_carried(value):
+            raise _problem(path, _INTEGER_PROBLEM)
+    elif not math.isfinite(value):
+        raise _problem(
+            path, "a number is not finite or too large for a double; a string can hold it, where one is taken"
+        )
 
 
 def _check_key(key: object, path: tuple[str | int, ...]) -> None:
@@ -157,6 +238,24 @@ def _scrub(value: Any, depth: int) -> Any:
             return [_scrub(item, depth + 1) for item in value]
         case dict():
             return {_scrub(key, depth + 1): _scrub(item, depth + 1) for key, item in value.items()}
+        case _:
+            return value
+
+
+def _spelled(value: Any, depth: int) -> Any:
+    match value:
+        case bool():
+            return value
+        case int() if not is_carried(value):
+            if value.bit_length() > _SPELLED_BITS:
+                raise JsonProfileError(f"an integer has more than {_SPELLED_BITS:,} bits")
+            return str(int(value))
+        case list() | dict() if depth >= MAX_DEPTH:
+            raise JsonProfileError(_DEPTH_PROBLEM)
+        case list():
+            return [_spelled(item, depth + 1) for item in value]
+        case dict():
+            return {key: _spelled(item, depth + 1) for key, item in value.items()}
         case _:
             return value
 

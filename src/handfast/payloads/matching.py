@@ -1,4 +1,4 @@
-"""Patterns for arguments that hold a command: compared word by word, and never matched by more than one command. Pure.
+"""Patterns for arguments that hold one command, compared word by word. Pure.
 
 A pattern is split into words as a shell does it, and so is the value. ``*`` stands for any characters of one word and
 ``?`` for one; a last word that is nothing but ``*`` stands for any number of further words, none included. A wildcard
@@ -21,7 +21,7 @@ LONGEST_VALUE: Final = 4096
 """Characters of a value; a longer one matches nothing."""
 
 ACTED_UPON: Final = frozenset(";&|`$()<>{}[]*?!#~^%\\")
-"""What a shell composes commands with, expands or escapes."""
+"""Characters with which a shell composes, expands or escapes."""
 WILDCARDS: Final = "*?"
 
 RUNNERS: Final = frozenset(
@@ -43,7 +43,7 @@ there could still come any, or the code itself."""
 
 
 def problem_of(patterns: Mapping[str, str]) -> str | None:
-    """Say why *patterns* cannot be remembered: too wide, or no patterns at all. None where they can."""
+    """Return the reason for which *patterns* cannot be remembered: too wide, or none at all; None where they can."""
     if not 1 <= len(patterns) <= MOST_PATTERNS:
         return f"match takes 1 to {MOST_PATTERNS} parameters with a pattern each"
     if sum(len(name.encode()) + len(pattern.encode()) for name, pattern in patterns.items()) > PATTERN_BYTES:
@@ -56,7 +56,7 @@ def problem_of(patterns: Mapping[str, str]) -> str | None:
 
 
 def matches(pattern: str, value: str) -> bool:
-    """Whether *value* is one command, or one text, as *pattern* describes it."""
+    """Match *value*, one command or one text, against *pattern*."""
     words, wanted = _split(value, ""), _split(pattern, WILDCARDS)
     if words is None or not wanted:
         return False
@@ -131,7 +131,7 @@ def _word_matches(pattern: str, word: str) -> bool:
 
 
 def _found(part: str, word: str, begin: int, end: int) -> int:
-    """Where *part*, in which ``?`` stands for any character, is found first in a piece of *word*; -1 if nowhere."""
+    """Return the first place of *part*, in which ``?`` stands for any character, in a piece of *word*; -1 for none."""
     if "?" not in part:
         return word.find(part, begin, end)
     signs = "".join("." if sign == "?" else re.escape(sign) for sign in part)

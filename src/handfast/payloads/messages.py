@@ -57,7 +57,7 @@ class Message(Payload):
 
     @property
     def content(self) -> list[JsonObject]:
-        """What the model reads."""
+        """Return the items that the model reads."""
         if self.text is not None:
             return [user_message(self.text)]
         return [{"type": "message", **item} for item in self.items or []]

@@ -1,4 +1,4 @@
-"""One model call: what the activity is told, and what it answers."""
+"""Argument and answer of the activity `handfast.call_model`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ count of attempts includes those at which the provider was busy: the workflow co
 
 
 class Origin(Payload):
-    """Where an activity belongs: names and ids only, the conversation stays in the workflow.
+    """Place of an activity in its run: names and ids only, the conversation stays in the workflow.
 
     Attributes:
         workflow_run: Run id of the first run of this workflow, stable over continue-as-new.
@@ -43,6 +43,21 @@ class Origin(Payload):
     call: str | None = None
 
 
+class ToldHooks(Payload):
+    """Something that hooks hear of with the next model call.
+
+    Attributes:
+        what: *started*: the agent begins to work. *rejected*: a person, or a deadline, rejected a call.
+        by: Of *started*: the agent that handed over. Of *rejected*: claimed name of the person; None for a deadline.
+        tool: The rejected call's tool, and `call`, its id.
+    """
+
+    what: Literal["started", "rejected"]
+    by: str | None = None
+    tool: str | None = None
+    call: str | None = None
+
+
 class ModelCall(Payload):
     """Input of the activity `handfast.call_model`.
 
@@ -54,13 +69,11 @@ class ModelCall(Payload):
         guard: Name the agent's input guardrails instead of calling the model, where it has some.
         failed: Of the turn before, by call: the type and text of what ended the nested loop that was to answer it. For
             readers of the history.
-        by_reference: An output of the conversation went by reference: the model is offered to read more of it. New in
-            0.1.0.
+        by_reference: An output of the conversation went by reference: the model is offered to read more of it.
         history: The provider keeps the conversation, as far as this says: only what is new is sent.
         stream: What the model writes is told while it writes it, to whoever watches.
         underway: A background response that was begun for this call, and is waited for.
-        binds: The workflow binds requests by all that `Binding` names, where the reply says the namespace. New in
-            0.1.0.
+        told: Hooks hear of this before the model is called.
     """
 
     origin: Origin
@@ -74,7 +87,7 @@ class ModelCall(Payload):
     history: KeptHistory | None = None
     stream: bool | None = None
     underway: Underway | None = None
-    binds: bool | None = None
+    told: list[ToldHooks] | None = None
 
 
 class NamedGuardrail(Payload):
@@ -85,14 +98,14 @@ class NamedGuardrail(Payload):
 
 
 class EscalationPlan(Payload):
-    """Who may decide too, so long after the request opened."""
+    """Further approvers, so long after the request opened."""
 
     after_s: Annotated[float, Field(gt=0)]
     approvers: list[str]
 
 
 class ApprovalPlan(Payload):
-    """How to ask, as the agent's rule said when it was evaluated: rules are never asked twice.
+    """Terms of an approval, as the agent's rule gave them once: rules are never asked twice.
 
     None stands for the default: anybody may decide, one approval is enough, a rejection closes the request, and an
     approval with other arguments runs them.
@@ -117,7 +130,7 @@ class ApprovalPlan(Payload):
 
 
 class DoubtPlan(Payload):
-    """How a person is asked about a call in doubt. None stands for the default: for ever, then to give up."""
+    """Terms of a question about a call in doubt. None stands for the default: for ever, then give up."""
 
     deadline_s: Annotated[float, Field(gt=0)] | None = None
     on_deadline: Literal["fail"] | None = None
@@ -140,7 +153,7 @@ class ExistingActivity(Payload):
 
 
 class RetryPlan(Payload):
-    """How often the tool's activity is tried, and with which pauses."""
+    """Attempts at a tool's activity, and the pauses between them."""
 
     attempts: Annotated[int, Field(ge=1)]
     first_pause_s: Annotated[float, Field(gt=0)]
@@ -148,7 +161,7 @@ class RetryPlan(Payload):
 
 
 class PlannedCall(Payload):
-    """What to do with one call of a reply. None stands for the default, to keep the history small.
+    """Plan for one call of a reply. None stands for the default, to keep the history small.
 
     Attributes:
         index: Position of the call among the reply's items.
@@ -170,8 +183,7 @@ class PlannedCall(Payload):
         doubt: How a person is asked about it, where its outcome is unknown.
         verified: Its tool can find out whether it took effect.
         reads: It reads an output that went by reference, which has to be one of this conversation.
-        revalidates: The tool is asked, when a released call is about to run, whether the approval still holds. New in
-            0.1.0.
+        revalidates: The tool is asked, when a released call is about to run, whether the approval still holds.
         schema_digest: Digest of the tool's parameters as they were offered, where a person is asked.
         arguments_digest: Likewise of the arguments: later code must not read others in the same reply.
     """
@@ -207,7 +219,7 @@ class PlannedCall(Payload):
 
 
 class AfterToolsPlan(Payload):
-    """What follows when the calls of a turn are settled: the first that ran ends the run, or the first of those named,
+    """Rule for the end of a turn: the first call that ran ends the run, or the first of those named,
     or the agent's function is asked."""
 
     kind: Literal["stop_on_first", "stop_at", "ask"]
@@ -215,7 +227,7 @@ class AfterToolsPlan(Payload):
 
 
 class StructuredOutput(Payload):
-    """How the text of a reply without calls reads as the agent's output type. The text itself is among the items.
+    """Result of reading a reply without calls as the agent's output type. The text itself is among the items.
 
     Attributes:
         wrapped: The value stands in an object around it, as `handfast.output_type` says.
@@ -243,27 +255,21 @@ class ModelReply(Payload):
         output_guardrails: Names of those that have to see the output, where this reply may end the run.
         max_tokens: On a probe: the agent's own limit, where it has one.
         max_seconds: On a probe: how long the agent may work, where that is limited.
-        max_open: How many requests of the run may be open when one of its calls is to be asked about; None is no limit,
-            and what older workers said.
+        max_open: How many requests of the run may be open when one of its calls is to be asked about; None is no limit.
         on_limit: On a probe: what follows at a limit; None stands for *fail*.
         after_tools: What follows when its calls are settled; None: the model is asked again.
         max_parallel: How many of its calls may run at once; None is no limit.
         read_from: The first block of the conversation that the model was sent something of; None: none was left out.
         keeps: On a probe: workers keep outside the history what is too large for it.
         underway: There is no reply yet: the provider still makes it.
-        history: What the provider keeps by now; without items and guardrails, the model was not called yet. New in
-            0.1.0.
-        archive: The workers have an archive: the run's history goes there. On a probe, and with input guardrails. New
-            in 0.1.0.
+        history: What the provider keeps by now; without items and guardrails, the model was not called yet.
+        archive: The workers have an archive: the run's history goes there. On a probe, and with input guardrails.
         compact: The conversation has grown so long that it is to be made short.
         notify: The workers have a function that people are told by. Where `archive` is said.
-        namespace: Where this runs, if the call was by a workflow that binds its requests by it. Recorded, as a replay
-            elsewhere has to compute the digests that people were shown.
-        signed: The worker takes signed decisions only: so does the run, from its first reply on that says so. New in
-            0.1.0.
+        namespace: Where this runs. Recorded, as a replay elsewhere has to compute the digests that people were shown.
+        signed: The worker takes signed decisions only: so does the run, from its first reply on that says so.
         run_id: Likewise, of the history that it belongs to: a reset makes another one of it.
-        marks: The worker's workflow tasks leave a command each, and decisions that come again are logged: from the
-            first reply on that says so.
+        hears: Hooks listen to the end of the agent's work (*end*), or to rejected calls (*rejected*).
     """
 
     block: str
@@ -296,9 +302,9 @@ class ModelReply(Payload):
     namespace: str | None = None
     signed: bool | None = None
     run_id: str | None = None
-    marks: bool | None = None
+    hears: list[Literal["end", "rejected"]] | None = None
 
     @property
     def is_none(self) -> bool:
-        """Whether the model has not replied: this only says what has to be known before it does."""
+        """True where the model has not replied: the answer holds only what the workflow needs before."""
         return self.underway is not None or (not self.items and self.history is not None)

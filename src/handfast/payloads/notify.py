@@ -1,4 +1,4 @@
-"""What the application is told of requests: the argument and the answer of the activity `handfast.notify`."""
+"""Notifications of requests: argument and answer of the activity `handfast.notify`."""
 
 from __future__ import annotations
 

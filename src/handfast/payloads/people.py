@@ -17,7 +17,7 @@ APPROVER_CHARACTERS: Final = 64
 
 
 def is_group(name: str) -> bool:
-    """Whether *name* is that of a group."""
+    """Tell the name of a group from a person's."""
     return name.startswith(GROUP)
 
 
@@ -36,7 +36,7 @@ def person(name: str) -> str:
 
 
 def named(name: str, approvers: Iterable[str]) -> bool:
-    """Whether *name*, of a person or of a group, stands among *approvers*."""
+    """Look for *name*, of a person or of a group, among *approvers*."""
     if is_group(name):
         return name in approvers
     return person(name) in {person(each) for each in approvers if not is_group(each)}

@@ -1,4 +1,4 @@
-"""What a running tool says of its progress: beside the mark in its heartbeats, never in the history."""
+"""Progress of a running tool: in its heartbeats beside the mark, never in the history."""
 
 from __future__ import annotations
 

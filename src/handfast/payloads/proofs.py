@@ -1,4 +1,4 @@
-"""Why a call may run that a person had to let run: what goes to the tool's wrapper, which checks it once more."""
+"""Proofs that a person let a call run, for the tool's wrapper, which checks them once more."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class AnswerRefusedError(RefusalError):
 
 
 class GrantRefusedError(RefusalError):
-    """What was granted would not let the run go on, or raises a limit that there is none of; nothing was changed."""
+    """The grant would not let the run go on, or raises a limit that the run does not have; nothing was changed."""
 
 
 class NotAnApproverError(RefusalError):
@@ -63,7 +63,7 @@ class NotAnApproverError(RefusalError):
 
 
 class RequesterExcludedError(RefusalError):
-    """Whoever asked for the call, or changed its arguments, may not decide it."""
+    """The person who asked for the call, or changed its arguments, may not decide it."""
 
 
 class AlreadyVotedError(RefusalError):
@@ -71,7 +71,7 @@ class AlreadyVotedError(RefusalError):
 
 
 class GroupsUnknownError(RefusalError):
-    """It could not be found out which groups the decider is in; the request stays open."""
+    """The groups of the decider could not be looked up; the request stays open."""
 
 
 class RememberRefusedError(RefusalError):

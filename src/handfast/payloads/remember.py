@@ -1,4 +1,4 @@
-"""What a decision stands for beside its own call, for the rest of the run."""
+"""Decisions that also answer later calls of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RememberScope = Literal["agent", "run"]
 
 
 class Remember(Payload):
-    """Which later calls of the run a decision answers too.
+    """Scope of a remembered decision: later calls of the run that it answers too.
 
     On the wire ``"arguments"``, ``"tool"``, ``{"match": {…}, "scope"?}`` or, for all of them, ``{"for": …, "scope"?}``;
     the last two take *uses* and *until* too.

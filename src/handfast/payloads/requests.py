@@ -1,4 +1,4 @@
-"""What waits for a person, and what a person may answer."""
+"""Requests that wait for a person, and the decisions that close them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Vote(Payload):
 
 
 class Scheduled(Payload):
-    """What happens to a request by itself, at its time, while it waits.
+    """A reminder or an escalation of a request that waits.
 
     Attributes:
         what: *remind*: it is brought to mind. *escalate*: `approvers` may decide too.
@@ -61,7 +61,7 @@ class Scheduled(Payload):
 
 
 class Request(Payload):
-    """One thing that waits for a person.
+    """One question that waits for a person's decision.
 
     Attributes:
         id: Random, never reused.
@@ -85,7 +85,7 @@ class Request(Payload):
             `BudgetFacts`. For *question*: ``schema``, which the answer must satisfy, where it is no text; lists that
             need no worker have ``schema_bytes`` in its place. Where an approval no longer held: ``changed``, a
             `ChangedFacts`.
-        bound: What the digest covers beyond the other fields; None where an older worker opened it.
+        bound: What the digest covers beyond the other fields.
     """
 
     id: str
@@ -116,13 +116,11 @@ class Request(Payload):
     editors: list[str] | None = None
     schedule: list[Scheduled] | None = None
     facts: JsonObject | None = None
-    bound: Bound | None = None
+    bound: Bound
 
     @property
-    def binding(self) -> Binding | None:
-        """All that the digest covers besides the arguments, as in ``digest_of(request.binding, arguments)``."""
-        if self.bound is None:
-            return None
+    def binding(self) -> Binding:
+        """Return all that the digest covers besides the arguments, as in ``digest_of(request.binding, arguments)``."""
         return Binding(
             **self.bound.model_dump(),
             request=self.id,
@@ -220,7 +218,7 @@ class RaiseLimits(Payload):
 
 
 class LimitsRaised(Payload):
-    """The answer of the update `raise_limits`: what now holds, None where there is no limit or none is known yet.
+    """The answer of the update `raise_limits`: the limits by now; None where there is no limit or none is known yet.
 
     Attributes:
         request: The budget request that was closed by it as granted.

@@ -1,4 +1,4 @@
-"""Starting a run, its state, and how it ends."""
+"""Input, status and result of a run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Generic, Literal, cast
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     Field,
     SerializeAsAny,
@@ -18,15 +19,23 @@ from pydantic import (
 from pydantic_core import PydanticSerializationError
 from typing_extensions import TypeVar
 
-from handfast.payloads.base import Payload, problems_of
+from handfast.payloads.base import Payload, json_size, problems_of
 from handfast.payloads.errors import JsonProfileError, PayloadInvalidError
 from handfast.payloads.guardrails import GuardrailResult
 from handfast.payloads.history import History, KeptHistory
 from handfast.payloads.json_profile import JsonObject, JsonValue, check_json
 from handfast.payloads.messages import OnMessage
+from handfast.payloads.model_settings import problem_of_settings
 from handfast.payloads.usage import RequestUsage, Usage
 
-Label = Annotated[str, StringConstraints(pattern=r"^[^=\s]{1,64}$")]
+
+def _label_key(key: str) -> str:
+    if not 0 < len(key) <= 64 or "=" in key or any(char.isspace() for char in key):
+        raise ValueError("a label's key has 1 to 64 characters, without spaces and =")
+    return key
+
+
+Label = Annotated[str, AfterValidator(_label_key)]
 
 RunPhase = Literal["running", "waiting", "idle", "completed", "failed", "cancelled"]
 """*waiting*: at least one request is open. *idle*: an `AgentHost` with nothing to do."""
@@ -39,8 +48,12 @@ LABELS_BYTES = 2000
 """Most bytes of all labels: the server ends a run that publishes a search attribute above 2,048."""
 
 
+SETTINGS_BYTES: Final = 32 * 1024
+"""Most bytes of the model settings of one run: every activity of the run may fetch them."""
+
+
 def published_labels(labels: Mapping[str, str]) -> list[str]:
-    """Labels as the search attribute holds them: ``key=value``, sorted, as many as fit."""
+    """Return labels as the search attribute holds them: ``key=value``, sorted, as many as fit."""
     shown: list[str] = []
     room = LABELS_BYTES
     for label in sorted(f"{key}={value}" for key, value in labels.items()):
@@ -60,7 +73,8 @@ class RunInput(Payload):
     keep the conversation: ``{"kind": "chain"}`` or ``{"kind": "conversation"}``, as `Chain` and `Conversation` say.
     With `stream` deltas are told on the way. `on_message` says what becomes of a message that comes when no model call
     is to come: *follow_up* (default) opens a further turn where one is left. `model_queue` is the task
-    queue of its model calls, where that is another one.
+    queue of its model calls, where that is another one. `model` and `model_settings` go before those of every agent of
+    the run; a null among the settings takes one of the agent's away.
     """
 
     agent: Annotated[str, Field(min_length=1, max_length=64)]
@@ -74,6 +88,23 @@ class RunInput(Payload):
     stream: bool | None = None
     on_message: OnMessage | None = None
     model_queue: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = None
+    model: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = None
+    model_settings: JsonObject | None = None
+
+    @field_validator("model_settings")
+    @classmethod
+    def _can_be_sent(cls, settings: JsonObject | None) -> JsonObject | None:
+        if settings is None:
+            return None
+        problem = problem_of_settings(settings)
+        text = settings.get("text")
+        if problem is None and isinstance(text, dict) and "format" in text:
+            problem = "model_settings must not hold text.format: an agent's output_type sets it"
+        if problem is None and json_size(settings) > SETTINGS_BYTES:
+            problem = f"model_settings may take {SETTINGS_BYTES:,} bytes"
+        if problem is not None:
+            raise ValueError(problem)
+        return settings
 
     @field_validator("labels")
     @classmethod
@@ -90,16 +121,16 @@ class RunInput(Payload):
 
     @property
     def limits_turns(self) -> bool:
-        """Whether `max_turns` was given, null included."""
+        """True where `max_turns` was given, null included."""
         return "max_turns" in self.model_fields_set
 
     def to_start(self) -> JsonObject:
-        """As `to_wire`, with an explicit null as `max_turns`: it says something else than none at all."""
+        """Return `to_wire` with an explicit null as `max_turns`, which differs from none at all."""
         return {**self.to_wire(), **({"max_turns": self.max_turns} if self.limits_turns else {})}
 
 
 def context_to_wire(context: object) -> JsonObject | None:
-    """The context that a run is started with, as JSON; nothing is converted that would not read back the same.
+    """Return the context of a start as JSON; nothing is converted that would not read back the same.
 
     Args:
         context: None, a JSON object, or a pydantic model.
@@ -142,30 +173,35 @@ def _no_context(problem: str) -> PayloadInvalidError:
 
 
 class RunFacts(Payload):
-    """What agent code may want to know of its run: a block of its own, so that no activity input repeats it."""
+    """Facts of a run for agent code, in a block of their own, so that no activity input repeats them."""
 
     context: JsonObject | None = None
     labels: dict[str, str] = {}
     requested_by: str | None = None
+    model: str | None = None
+    model_settings: JsonObject | None = None
 
 
 Output = TypeVar("Output", default=JsonValue)
 
 
 class RunResult(Payload, Generic[Output]):
-    """What a finished run answers.
+    """Result of a finished run.
 
     Attributes:
         output: The last reply's text; for an agent with an `output_type` its JSON value, or the type itself where it
             was asked for.
-        agent: The agent that gave it.
+        agent: Name of the agent that answered.
         context: The run's context as its tools left it; None where none of them changed it, or where it would not fit
             into the result beside the output.
-        turns: Model replies of this run; those of nested agents are not among them.
-        usage: Of the run and everything below it.
+        turns: Number of model replies; those of nested agents do not count.
+        usage: Tokens of the run and of everything below it.
         by_request: The same, reply by reply in their order: the last 1,000, as far as they take 200 KB.
-        guardrails: What guardrails said: the latest 100.
-        stopped: Why it was told to end after a turn, if it was: `output` is then what had been said by then.
+        guardrails: Verdicts of guardrails: the latest 100.
+        stopped: Reason of a stop after a turn, where there was one: `output` is then the text up to it.
+        response_id: Id of the last reply at the model's provider, where it gave one.
+        items: The run's conversation, input included, as the Responses API takes it; None unless ``result(items=True)``
+            asked for it. It is never part of the result on the wire.
     """
 
     output: SerializeAsAny[Output] = cast(Any, None)  # a null is left out on the wire
@@ -176,6 +212,8 @@ class RunResult(Payload, Generic[Output]):
     guardrails: list[GuardrailResult] = []
     context: JsonObject | None = None
     stopped: str | None = None
+    response_id: str | None = None
+    items: list[JsonObject] | None = None
 
 
 class CallStatus(Payload):

@@ -1,4 +1,4 @@
-"""A session on the wire: how it starts, and what became of each message."""
+"""Input of a session, and the results of its messages."""
 
 from __future__ import annotations
 
@@ -38,7 +38,6 @@ class SessionInput(RunInput):
     @field_validator("import_items")
     @classmethod
     def _can_be_read(cls, items: list[JsonObject]) -> list[JsonObject]:
-        """What the provider refuses here it would refuse with every message."""
         for place, item in enumerate(items):
             if not isinstance(item.get("type", "message"), str) or not item.keys() & {"type", "role"}:
                 raise ValueError(f"item {place} has neither a type nor a role")
@@ -65,7 +64,7 @@ class SessionInput(RunInput):
 
 
 class TurnFailure(Payload):
-    """Why a message was not answered: the type, text and facts with which a run would have failed."""
+    """Failure of one message: the type, text and facts with which a run would have failed."""
 
     type: str
     message: str
@@ -73,7 +72,7 @@ class TurnFailure(Payload):
 
 
 class TurnResult(Payload, Generic[Output]):
-    """What became of one message.
+    """Result of one message.
 
     Attributes:
         output: The answer's text; for an agent with an `output_type` its JSON value, or the type itself where it was

@@ -40,17 +40,17 @@ class Signature(Payload):
 
     @property
     def time(self) -> datetime:
-        """`at` as a time."""
+        """Return `at` as a datetime."""
         return datetime.fromisoformat(self.at).astimezone(UTC)
 
     @property
     def signed_by(self) -> SignedBy:
-        """What is recorded of it."""
+        """Return the part of the signature that is recorded."""
         return SignedBy(kid=self.kid, method=self.method)
 
 
 class SignedBy(Payload):
-    """Which key vouches for a name: where it stands, the name beside it is verified, and elsewhere claimed.
+    """The key that vouches for a name. Without it the name is claimed.
 
     Attributes:
         method: What signed, as it says itself: *cli*, *python*, *gateway*, …

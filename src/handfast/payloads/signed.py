@@ -1,4 +1,4 @@
-"""Signed decisions: what a signature covers, and how it is told. No cryptography in here."""
+"""The statement that a decision's signature covers. No cryptography in here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STATEMENT: Final = "handfast-decision-1"
 
 
 class Place(Payload):
-    """Where a decision belongs: namespace, workflow id, and run id of the first history under it."""
+    """Place of a decision: namespace, workflow id, and run id of the first history under it."""
 
     namespace: str
     workflow: str
@@ -24,7 +24,7 @@ class Place(Payload):
 
 
 class About(Payload):
-    """Which calls a decision answers that is to be remembered. Only such a decision says it.
+    """Calls that a decision to be remembered answers.
 
     Attributes:
         agent: None where it answers those of every agent.
@@ -37,7 +37,7 @@ class About(Payload):
 
 
 def about(decision: Decision, tool: str, agent: str, arguments: Mapping[str, Any] | None) -> About | None:
-    """What a decision to be remembered is about; None for any other.
+    """Return the calls that a decision to be remembered answers; None for any other decision.
 
     Args:
         decision: Says how far it reaches.
@@ -56,12 +56,12 @@ def about(decision: Decision, tool: str, agent: str, arguments: Mapping[str, Any
 
 
 def arguments_digest(arguments: Mapping[str, Any], without: Mapping[str, str] | tuple[()] = ()) -> str:
-    """A digest of arguments, without those that have a pattern."""
+    """Return a digest of arguments, without those that have a pattern."""
     return sha256_digest({name: value for name, value in arguments.items() if name not in without})
 
 
 def statement(decision: Decision, place: Place, signature: JsonObject, of: About | None = None) -> bytes:
-    """What is signed: the canonical JSON of everything that a decision says, and of where it belongs.
+    """Return the bytes that are signed: the canonical JSON of a decision and of its place.
 
     Args:
         decision: Its own signature is not looked at.
@@ -79,7 +79,7 @@ def statement(decision: Decision, place: Place, signature: JsonObject, of: About
 
 
 def unsigned(request_id: str) -> DecisionUnsignedError:
-    """The refusal of a decision without signature."""
+    """Return the refusal of a decision without signature."""
     return DecisionUnsignedError(
         f"{request_id} takes signed decisions only; decide with a signing key (Handfast(signer=…), or "
         "HANDFAST_SIGNING_KEY for the command line)",
@@ -88,7 +88,7 @@ def unsigned(request_id: str) -> DecisionUnsignedError:
 
 
 class VerifyDecision(Payload):
-    """Check a decision's signature under today's keys, and by the clock of whoever does.
+    """Check a decision's signature under today's keys and by the worker's clock.
 
     Attributes:
         requested_at: When its request opened.
@@ -114,3 +114,26 @@ class Refusal(Payload):
 
 VERIFY: Final = "handfast.verify_decision"
 """Name, among the SDK's extern functions, of the worker's own by which an update's validator checks a signature."""
+
+
+class RefusedDecision(Payload):
+    """A decision that did not count, as a worker in production mode logs it.
+
+    Attributes:
+        run: The workflow id.
+        key: Id of the key that its signature names.
+        by: The name that it claims.
+        type: The class of the refusal.
+        way: How it came in.
+    """
+
+    run: str
+    request: str | None = None
+    key: str | None = None
+    by: str | None = None
+    type: str
+    way: Literal["update", "signal"]
+
+
+REFUSED: Final = "handfast.refused_decision"
+"""Likewise, of the function that is told of each decision that did not count."""

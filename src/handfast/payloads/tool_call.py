@@ -1,9 +1,10 @@
-"""One tool call: what the activity is told, and what it answers."""
+"""Argument and answer of the activities `handfast.tool.<name>`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final, Literal, Self
 
 from handfast.payloads.artifacts import Artifact
@@ -24,6 +25,8 @@ RESULT_BYTES = 256 * 1024
 """Largest tool output that enters the history."""
 ERROR_TEXT_BYTES = 8 * 1024
 """Largest error text that enters the history."""
+TOOL_TIMEOUT: Final = timedelta(minutes=10)
+"""Limit for the body of a tool that names none; a plan names only others."""
 
 
 WORKER_BYTES: Final = 256
@@ -31,7 +34,7 @@ WORKER_BYTES: Final = 256
 
 
 class Attempt(Payload):
-    """What is known of an attempt that entered the tool's body: the first thing that each of its heartbeats says.
+    """Facts of an attempt that entered the tool's body: the first detail of each of its heartbeats.
 
     That it is said is the mark; what it says is for people.
 
@@ -51,27 +54,27 @@ class Attempt(Payload):
 
     @classmethod
     def among(cls, details: Sequence[object]) -> Self | None:
-        """What heartbeat details say; None where that cannot be read, or is something else."""
+        """Read heartbeat details; None where they cannot be read, or are of another kind."""
         try:
             return cls.from_wire(details[0]) if details and isinstance(details[0], dict) else None
         except PayloadInvalidError:
             return None
 
     def facts(self) -> JsonObject:
-        """For a request: what is known, without the mark itself."""
+        """Return the facts for a request, without the mark itself."""
         known = {name: value for name, value in self.to_wire().items() if name != "begun"}
         return known if self.worker is None else {**known, "worker": cut(scrub(self.worker), WORKER_BYTES)[0]}
 
 
 class ArgumentsAt(Payload):
-    """Where arguments stand that are too large to travel: a call item of a reply block."""
+    """Place of arguments that are too large to travel: a call item of a reply block."""
 
     block: str
     index: int
 
 
 class LostStart(Payload):
-    """A start of a call whose attempt timed out, and no beat of it is known.
+    """A start of a call whose attempt timed out without a known heartbeat.
 
     Attributes:
         run: Temporal run id of the history.
@@ -88,7 +91,7 @@ class ToolCall(Payload):
     Attributes:
         arguments: Inline arguments, else None with `at` set.
         request: The request that released this call, if a person was asked; `digest` then binds the arguments.
-        binding: What the digest covers besides them; None where an older worker opened the request.
+        binding: What the digest covers besides them; there where `digest` is.
         key: Idempotency key, stable over every attempt of this call.
         stream: Its progress is told to whoever watches.
         proofs: The signed decisions behind it, where the run has some, or has to.
@@ -136,8 +139,7 @@ class ToolOutcome(Payload):
         withheld: What the tool returned, where a guardrail that failed keeps it from the model.
         tripped: Why an output guardrail ends the run.
         known: Of *unknown*: what is known of the attempt that may have taken effect.
-        reset: Where it is *refused* because its run was reset after a person had been asked: the run id by now. New in
-            0.1.0.
+        reset: Where it is *refused* because its run was reset after a person had been asked: the run id by now.
     """
 
     kind: Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused", "unproven"]
@@ -157,7 +159,7 @@ class ToolOutcome(Payload):
 
     @property
     def value(self) -> JsonValue:
-        """What the tool returned: the value where the output is JSON text, else the text or parts."""
+        """Return the tool's value: decoded where the output is JSON text, else the text or parts."""
         if self.form == "json" and isinstance(self.output, str):
             value: JsonValue = json.loads(self.output)
             return value

@@ -38,7 +38,7 @@ class Pack(Payload):
 
     @property
     def items(self) -> list[JsonObject]:
-        """All that they hold."""
+        """Return the items of all blocks, in order."""
         return [item for block in self.blocks for item in block.items]
 
 
@@ -67,5 +67,5 @@ class TranscriptPage(Payload):
 
 
 def user_message(text: str) -> JsonObject:
-    """A user's message, as the Responses API takes it."""
+    """Return a user's message, as the Responses API takes it."""
     return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}

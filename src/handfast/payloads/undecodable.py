@@ -1,4 +1,4 @@
-"""What stands in for a payload that could not be decoded."""
+"""The stand-in for a payload that could not be decoded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ UNREADABLE: Final = "PayloadUnreadable"
 
 @dataclass(frozen=True)
 class Undecodable:
-    """A payload that arrived but cannot be read; whoever receives it says so instead of failing.
+    """A payload that arrived and cannot be read: its receiver reports that instead of failing.
 
     Attributes:
         problem: What kind of error the decoder raised, or why it is not decrypted; never the payload itself.

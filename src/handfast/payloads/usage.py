@@ -1,4 +1,4 @@
-"""Tokens spent."""
+"""Counts of tokens and requests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from handfast.payloads.base import Payload
 
 
 class Usage(Payload):
-    """What the model provider counted; one request is one reply of its, also one that could not be used."""
+    """Counts of the model provider; one request is one reply, also one that could not be used."""
 
     requests: int = 0
     input_tokens: int = 0
@@ -28,7 +28,7 @@ class Usage(Payload):
 
 
 class RequestUsage(Payload):
-    """What one model reply has cost.
+    """Usage of one model reply.
 
     Attributes:
         agent_path: From the run's agent down to the one that asked.
@@ -44,7 +44,7 @@ class RequestUsage(Payload):
 
 
 class Spent(Payload):
-    """Detail of a model call's failure: what the provider counted for a reply that could not be used."""
+    """Detail of a model call's failure: usage of a reply that could not be used."""
 
     usage: Usage
     model: str | None = None

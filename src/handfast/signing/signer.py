@@ -1,4 +1,4 @@
-"""Signing keys, for whoever decides. Workers need none of it: they hold public keys (`trusted_keys`)."""
+"""Signing keys, for clients that decide. Workers need none: they hold public keys (`trusted_keys`)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["Signer", "key_id_of"]
 
 
 def key_id_of(public: bytes) -> str:
-    """The id of a key that was given none: it follows from the key, so both sides come to the same."""
+    """Return the default id of a key. It follows from the key, so no two keys share one by mistake."""
     return f"ed25519-{hashlib.sha256(public).hexdigest()[:16]}"
 
 
@@ -39,8 +39,8 @@ class Signer:
 
     Attributes:
         kid: The key's id, by which workers find its public half.
-        public: That half, 32 bytes in base64, as a file of trusted keys has it.
-        method: Recorded with each decision: what signs, and so what vouches for the person.
+        public: The public half, 32 bytes in base64, as a file of trusted keys has it.
+        method: Recorded with each decision: the program that signs and so vouches for the person.
     """
 
     def __init__(self, key: Ed25519PrivateKey, *, key_id: str | None = None, method: str = "python") -> None:
@@ -48,8 +48,8 @@ class Signer:
 
         Args:
             key: The private key.
-            key_id: By default one that follows from the key.
-            method: What signs: *python*, *cli*, *gateway*, ….
+            key_id: Id of the key; the default follows from the key.
+            method: The program that signs: *python*, *cli*, *gateway*, ….
         """
         self._key = key
         public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
@@ -70,7 +70,7 @@ class Signer:
         """Read a key from a PEM file (PKCS8), as `save` and ``handfast keys new`` write it.
 
         Raises:
-            DefinitionError: There is none, or it is no Ed25519 key.
+            DefinitionError: There is no such file, or it holds no Ed25519 key.
         """
         try:
             key = load_pem_private_key(Path(path).read_bytes(), password=None)
@@ -98,10 +98,10 @@ class Signer:
         """Return *decision* with a signature for the run at *place*.
 
         Args:
-            decision: Names the digest of its request, and who decides.
+            decision: The decision; it names the digest of its request, and who decides.
             place: The run.
-            of: For a decision that is to be remembered: what it is about.
-            at: When; now by default.
+            of: Tool, agent and arguments that a remembered decision is about.
+            at: Time of the decision; now by default.
         """
         time = (at or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         known = {"kid": self.kid, "at": time, "method": self.method}
@@ -113,6 +113,6 @@ def public_key(text: str) -> Ed25519PublicKey:
     """Read a public key as files of trusted keys have it.
 
     Raises:
-        ValueError: It is none.
+        ValueError: *text* is no public key.
     """
     return Ed25519PublicKey.from_public_bytes(base64.b64decode(text, validate=True))

@@ -1,4 +1,4 @@
-"""The keys that a worker trusts, and what is checked of a signature. Public keys alone: a worker cannot sign."""
+"""Check signatures with the public keys that a worker trusts. Without private keys a worker cannot sign."""
 
 from __future__ import annotations
 
@@ -36,14 +36,17 @@ logger = logging.getLogger(__name__)
 __all__ = ["SKEW", "TrustedKey", "TrustedKeys"]
 
 SKEW: Final = timedelta(minutes=5)
-"""How far the clock of whoever signs may be from the worker's; also how old a signature may be that comes by update."""
+"""Largest difference between the signer's clock and the worker's, either way.
+
+Who decides by update is answered within seconds, so such a signature must not be older either. A signal may be: the
+server may have kept it while no worker ran. It must not be older than its request."""
 
 
 class TrustedKey(BaseModel):
-    """One public key.
+    """A public key and what it may sign.
 
     Attributes:
-        public: Its 32 bytes in base64.
+        public: The key, 32 bytes in base64.
         state: *active*: it may sign decisions. *verify_only*: what was decided with it stands, and nothing new is.
         signs_for: ``"*"`` for a key that vouches for whomever it names, as that of a gateway; else the names of the
             people, mostly one, whose own key it is.
@@ -62,7 +65,7 @@ class TrustedKey(BaseModel):
         return value
 
     def may_sign_for(self, name: str) -> bool:
-        """Whether it vouches for a person of that name."""
+        """Return True where the key vouches for a person of that name."""
         return self.signs_for == "*" or person(name) in {person(each) for each in self.signs_for}
 
 
@@ -73,9 +76,9 @@ class _Ring(BaseModel):
 
 
 class TrustedKeys:
-    """The keys by which a worker knows whose decision it has before it.
+    """The keys by which a worker verifies who made a decision.
 
-    A key that is not there (any more) is *retired*: nothing that it signed counts, not even what was decided before.
+    A key that was removed is *retired*: nothing that it signed counts, not even earlier decisions.
     """
 
     def __init__(self, keys: Mapping[str, TrustedKey]) -> None:
@@ -93,7 +96,7 @@ class TrustedKeys:
             {"keys": {"ed25519-…": {"public": "…", "state": "active", "signs_for": "*"}}}
 
         Raises:
-            DefinitionError: There is none, or it is no such file.
+            DefinitionError: There is no such file, or it holds something else.
         """
         trusted = cls({})
         trusted._path = Path(path)
@@ -108,7 +111,7 @@ class TrustedKeys:
         """The keys as they are now.
 
         Raises:
-            KeysUnavailableError: The file is gone, or is no such file any more.
+            KeysUnavailableError: The file is gone, or holds something else now.
         """
         self._refresh()
         return self._keys
@@ -126,15 +129,15 @@ class TrustedKeys:
         """Refuse a decision that comes in, unless an active key has signed it for this request, now.
 
         Args:
-            decision: It.
-            place: The run that it came to.
-            requested_at: When its request opened.
-            of: For a decision that is to be remembered: what it is about.
-            stored: It may have waited for a worker.
-            now: The time by this clock.
+            decision: The decision with its signature.
+            place: The run that received the decision.
+            requested_at: Time at which its request opened.
+            of: Tool, agent and arguments that a remembered decision is about.
+            stored: The decision came by signal, which may have waited for a worker.
+            now: The time by the worker's clock.
 
         Raises:
-            RefusalError: One of its subclasses says what is wrong with it.
+            RefusalError: A subclass says what is wrong with the decision.
         """
         signature = self._check(decision, place, of, states=("active",))
         now = now or datetime.now(UTC)
@@ -156,7 +159,7 @@ class TrustedKeys:
         """Refuse a decision that was taken before, unless a key that is still there has signed it.
 
         Raises:
-            RefusalError: As `check_new`, but for the times.
+            RefusalError: A subclass as in `check_new`; times are not checked.
         """
         self._check(decision, place, of, states=("active", "verify_only"))
 
@@ -207,7 +210,7 @@ class TrustedKeys:
         return signature
 
     def _refresh(self) -> None:
-        """Read the file again where it has changed. One that cannot be read is no reason to trust what it said."""
+        """Read the file again where it has changed. If that fails, the keys that it held are trusted no more."""
         if self._path is None:
             return
         try:
@@ -230,6 +233,7 @@ def read_ring(path: Path) -> dict[str, TrustedKey]:
     """Read a file of trusted keys.
 
     Raises:
-        OSError: It cannot be read. JsonProfileError, ValidationError: It is no such file.
+        OSError: The file cannot be read.
+        JsonProfileError, ValidationError: The file holds something else.
     """
     return _Ring.model_validate(parse_json(path.read_text("utf-8"))).keys

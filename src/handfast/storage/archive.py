@@ -1,4 +1,4 @@
-"""Where the histories of runs are kept beyond the server's retention."""
+"""Keep the histories of runs beyond the server's retention."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from handfast.storage.artifacts import ArtifactStore, artifact_store, place_of_r
 __all__ = ["Archive", "Segment", "archive_at"]
 
 STORE_S: Final = 120.0
-"""How long one access may take."""
+"""Limit for one access to the store."""
 _HISTORY: Final = "history-"
 _TRANSCRIPT: Final = "transcript-"
 _SEGMENT: Final = re.compile(r"history-(?P<ms>[0-9]{13})-(?P<run>[0-9a-z-]+)\.pb\.gz")
@@ -33,12 +33,12 @@ M = TypeVar("M", History, Payloads)
 
 @dataclass(frozen=True)
 class Segment:
-    """One Temporal run of a chain, as it is archived.
+    """One archived Temporal run of a chain.
 
     Attributes:
-        name: Of the file that holds its history.
+        name: Name of the file that holds its history.
         run_id: Temporal's id of it.
-        began_at: When it began: a chain is in this order.
+        began_at: Start of the run; a chain is in this order.
     """
 
     name: str
@@ -49,12 +49,13 @@ class Segment:
 class Archive:
     """Histories of runs, segment by segment, each in one file; and the transcript of a run that has ended.
 
-    A history is what the server had: the events as protobuf (`temporal.api.history.v1.History`, compressed), their
-    payloads as the user's codec encoded them. Whatever is made of a history can be made of it later too.
+    An archived history is the server's: its events as protobuf (`temporal.api.history.v1.History`, compressed), their
+    payloads as the user's codec encoded them. So a codec protects the archive as it protects the server, and every
+    later way to look at a history works on old ones too. The transcript lies beside it, as only the workflow knows it.
     """
 
     def __init__(self, store: ArtifactStore) -> None:
-        """Take the store; what one run has in it is in a place of its own."""
+        """Take the store; each run has a place of its own in it."""
         self._store = store
 
     async def keep(
@@ -77,18 +78,18 @@ class Archive:
             await self._at(namespace, workflow_id, _writing(name, data))
 
     async def segments(self, namespace: str, workflow_id: str) -> list[Segment]:
-        """What is archived of a workflow id, in the order in which it ran."""
+        """List the archived runs of a workflow id, oldest first."""
         names = await self._reached(namespace, workflow_id, lambda place: place.names())
         return [segment for name in names if (segment := _segment(name)) is not None]
 
     async def last_of(self, namespace: str, workflow_id: str, first: str | None) -> str | None:
-        """Run id of the last archived segment: of the chain that begins with *first*, None takes the newest.
+        """Return the run id of the last archived segment of the chain that begins with *first*; None takes the newest.
 
         Returns:
-            None where nothing of it is archived.
+            None where nothing of the chain is archived.
 
         Raises:
-            ArchiveDamagedError: As `history`.
+            ArchiveDamagedError: A file is damaged, as in `history`.
         """
         for segment in reversed(await self.segments(namespace, workflow_id)):
             events = None if first is None else await self.history(namespace, workflow_id, segment.run_id)
@@ -97,7 +98,7 @@ class Archive:
         return None
 
     async def history(self, namespace: str, workflow_id: str, run_id: str) -> list[HistoryEvent] | None:
-        """The events of one Temporal run; None where they are not archived.
+        """Return the events of one Temporal run; None where they are not archived.
 
         Raises:
             ArchiveDamagedError: The file is cut, another run's, or without some of the events that were in it.
@@ -114,7 +115,7 @@ class Archive:
         return events
 
     async def transcript(self, namespace: str, workflow_id: str, run_id: str, frame: str) -> Payload | None:
-        """One archived conversation, encoded; None where there is none.
+        """Return an archived conversation, encoded; None where it is not archived.
 
         Raises:
             ArchiveDamagedError: The file is cut.
@@ -130,15 +131,15 @@ class Archive:
         return payloads[0]
 
     async def erase(self, namespace: str, workflow_id: str) -> list[str]:
-        """Forget all that is archived of a workflow id; return the names of the files."""
+        """Erase the archive of a workflow id; return the names of the files."""
         return await self._reached(namespace, workflow_id, lambda place: place.erase())
 
     async def _reached(self, namespace: str, workflow_id: str, work: Callable[[ArtifactStore], T]) -> T:
-        """As `_at`, for clients: whatever the medium says has one type.
+        """Access the store for a client.
 
         Raises:
             FileNotFoundError: There is no such file.
-            ArchiveUnavailableError: Everything else.
+            ArchiveUnavailableError: The store failed in another way.
         """
         try:
             return await self._at(namespace, workflow_id, work)
@@ -153,10 +154,10 @@ class Archive:
 
 
 def archive_at(location: str | os.PathLike[str] | None) -> Archive | None:
-    """The archive at a folder's path or a URL; None takes ``HANDFAST_ARCHIVE``, and is none without that.
+    """Return the archive at a folder's path or a URL; None takes ``HANDFAST_ARCHIVE``, and without that there is none.
 
     Raises:
-        DefinitionError: It is neither path nor URL, or what the URL needs is not installed.
+        DefinitionError: *location* is neither path nor URL, or fsspec lacks a package that the URL needs.
     """
     found = location or os.environ.get("HANDFAST_ARCHIVE") or None
     return None if found is None else Archive(artifact_store(found, "archive"))
@@ -178,12 +179,12 @@ def _unpacked(kind: type[M], name: str, data: bytes) -> M:
 
 
 def _whole(events: Sequence[HistoryEvent]) -> bool:
-    """Whether no event is missing among others: the server numbers them."""
+    # The server numbers them from 1 without gaps.
     return [each.event_id for each in events] == list(range(1, len(events) + 1))
 
 
 def _run_ids(events: Sequence[HistoryEvent]) -> set[str]:
-    """The run that a history was begun as, and those that resets made of it."""
+    """Return the run that a history was begun as, and those that resets made of it."""
     resets = (event.workflow_task_failed_event_attributes.new_run_id for event in events)
     return {events[0].workflow_execution_started_event_attributes.original_execution_run_id, *resets}
 

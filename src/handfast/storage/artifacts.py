@@ -1,4 +1,4 @@
-"""Where bytes are kept that do not belong into a history: the port, and a folder."""
+"""Keep bytes that are too large for a history: the port of a store, and a store in a folder."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 from handfast.errors import DefinitionError
 from handfast.storage.artifact_urls import UrlStore, checked
+from handfast.storage.private_files import create_folder
 
 __all__ = [
     "ArtifactStore",
@@ -25,41 +26,41 @@ __all__ = [
 ]
 
 ArtifactsAt: TypeAlias = str | os.PathLike[str] | Literal[False] | None
-"""Where large outputs are kept: a folder, a URL, nowhere (False), or by default (None)."""
+"""Place of large outputs: a folder, a URL, False for none, or None for the default."""
 DEFAULT_FOLDER: Final = Path(".handfast/artifacts")
 NOWHERE: Final = "none"
-"""What ``HANDFAST_ARTIFACTS`` says for False."""
+"""Value of ``HANDFAST_ARTIFACTS`` that means False."""
 
 
 class ArtifactStore(Protocol):
     """Keeps bytes under names, in one place. Its methods block, and are called in threads, several at a time.
 
-    Names are lower-case letters, digits, dots and dashes. A large output's name is its SHA-256, and whoever reads it
+    Names are lower-case letters, digits, dots and dashes. A large output's name is its SHA-256, which the reader
     compares: a store need not.
     """
 
     def write(self, name: str, data: bytes) -> None:
-        """Keep *data*; nobody ever sees a part of it. Doing so again changes nothing.
+        """Keep *data* as a whole or not at all. Keeping it again changes nothing.
 
         Raises:
-            Exception: Whatever the medium says; what was there before is there still.
+            Exception: An error of the medium; data that was there before is still there.
         """
 
     def read(self, name: str) -> bytes:
-        """Return what is kept under a name.
+        """Return the data under a name.
 
         Raises:
-            FileNotFoundError: Nothing is.
+            FileNotFoundError: There is none.
         """
 
     def names(self) -> list[str]:
-        """What is kept here, sorted: not what is kept in places below."""
+        """List the names in this place, sorted, without those in places below."""
 
     def erase(self) -> list[str]:
-        """Forget everything that is kept here; return the names."""
+        """Erase everything in this place; return the names."""
 
     def below(self, name: str) -> ArtifactStore:
-        """A place of that name within this one; it need not exist."""
+        """Return the place of that name within this one; it need not exist."""
 
 
 class FolderStore:
@@ -70,11 +71,11 @@ class FolderStore:
         self.folder = folder.expanduser().absolute()
 
     def write(self, name: str, data: bytes) -> None:
-        """See `ArtifactStore`. It reaches the disk before this returns: what refers to it is durable too."""
+        """See `ArtifactStore`. The data is on disk when this returns, since a durable history will refer to it."""
         path = self.folder / checked(name)
         if _holds(path, data):
             return
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        create_folder(self.folder)
         descriptor, part = tempfile.mkstemp(prefix=".", dir=self.folder)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -98,10 +99,12 @@ class FolderStore:
             return []
 
     def erase(self) -> list[str]:
-        """See `ArtifactStore`. The folder goes too, where nothing else is in it."""
+        """See `ArtifactStore`. An empty folder goes too."""
         erased = self.names()
         with suppress(FileNotFoundError):
-            for path in [path for path in self.folder.iterdir() if path.is_file()]:  # what a killed writer left, too
+            for path in [
+                path for path in self.folder.iterdir() if path.is_file()
+            ]:  # unfinished ones of a killed writer, too
                 path.unlink(missing_ok=True)
         with suppress(OSError):
             self.folder.rmdir()
@@ -113,14 +116,14 @@ class FolderStore:
 
 
 def artifact_store(location: str | os.PathLike[str], option: str = "artifacts") -> ArtifactStore:
-    """The store at a folder's path, or at a URL that fsspec knows.
+    """Return the store at a folder's path, or at a URL that fsspec knows.
 
     Args:
         location: The path, or the URL.
-        option: What the user calls it.
+        option: Name of the option, for the error.
 
     Raises:
-        DefinitionError: It is neither, or what the URL needs is not installed.
+        DefinitionError: *location* is neither, or fsspec lacks a package that the URL needs.
     """
     given: object = location
     if not isinstance(given, str | os.PathLike) or not str(given):
@@ -131,10 +134,10 @@ def artifact_store(location: str | os.PathLike[str], option: str = "artifacts") 
 
 
 def store_named(location: ArtifactsAt) -> ArtifactStore | Literal[False] | None:
-    """The store that somebody named, there or in ``HANDFAST_ARTIFACTS``; False for none at all, None for the default.
+    """Return the store at *location* or at ``HANDFAST_ARTIFACTS``; False for none at all, None for the default.
 
     Raises:
-        DefinitionError: What was named is none.
+        DefinitionError: The name leads to no store.
     """
     named = location if location is not None else os.environ.get("HANDFAST_ARTIFACTS") or None
     if named is None:
@@ -143,29 +146,34 @@ def store_named(location: ArtifactsAt) -> ArtifactStore | Literal[False] | None:
 
 
 def store_by_default(named: ArtifactStore | Literal[False] | None, address: str) -> ArtifactStore | None:
-    """The named store; by default a folder where one is started, if the Temporal server is on the same machine.
+    """Return the named store; by default a folder below the current one, if the Temporal server is on this machine.
 
-    Elsewhere there is none by default: a run may go on another machine, which would not find what this one has kept.
+    Elsewhere there is none by default. A run may go on at another machine, or in a container that was made anew; a
+    part of its conversation that is missing there would end it.
 
     Args:
-        named: What `store_named` says.
-        address: The server's.
+        named: Result of `store_named`.
+        address: Address of the Temporal server.
     """
     if named is not None:
         return named or None
+    return FolderStore(DEFAULT_FOLDER) if is_on_loopback(address) else None
+
+
+def is_on_loopback(address: str) -> bool:
+    """Tell an address of this machine alone, as ``127.0.0.1:7233``, from one that may be anywhere."""
     host = address.rpartition("://")[2].rpartition(":")[0].strip("[]")
-    is_here = host in ("localhost", "::1") or re.fullmatch(r"127(\.[0-9]+){3}", host) is not None
-    return FolderStore(DEFAULT_FOLDER) if is_here else None
+    return host in ("localhost", "::1") or re.fullmatch(r"127(\.[0-9]+){3}", host) is not None
 
 
 def place_of_run(store: ArtifactStore, namespace: str, workflow_id: str) -> ArtifactStore:
-    """The place of one run, over all its continue-as-news: what it kept can be erased, and is no other run's."""
+    """Return the place of one run over all its histories. No other run shares it, so it can be erased."""
     digest = hashlib.sha256(json.dumps([namespace, workflow_id]).encode()).hexdigest()
     return store.below(digest[:2]).below(digest)
 
 
 def _holds(path: Path, data: bytes) -> bool:
-    """Whether *data* is there already; a file that something has damaged is written anew."""
+    # Compared as a whole: a damaged file is written anew.
     try:
         return path.stat().st_size == len(data) and path.read_bytes() == data
     except FileNotFoundError:

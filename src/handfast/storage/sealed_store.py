@@ -1,4 +1,4 @@
-"""A store whose files nobody can read or recognise without the key ring."""
+"""An encrypted store: without the key ring its files can be neither read nor recognised."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAGIC: Final = b"HFS1"
 class SealedStore:
     """See `ArtifactStore`. Each file is bound to its name and place, and says which key wrote it.
 
-    What it is called in the store below does not tell what is in it: the name is a keyed digest of the real one.
+    Its name in the store below is a keyed digest of the real one, so that it tells nothing of the content.
     """
 
     def __init__(self, below: ArtifactStore, keyring: Keyring, place: str = "") -> None:
@@ -27,7 +27,7 @@ class SealedStore:
         self._place = place
 
     def write(self, name: str, data: bytes) -> None:
-        """See `ArtifactStore`. What is there already, and opens, is left: a seal is never the same twice."""
+        """See `ArtifactStore`. A file that opens to the same data stays: sealed again it would have other bytes."""
         try:
             if self.read(name) == data:
                 return
@@ -38,11 +38,11 @@ class SealedStore:
         self._below.write(self._keyring.names_of(name, self._place)[key], head + sealed)
 
     def read(self, name: str) -> bytes:
-        """See `ArtifactStore`; what was kept before there was a key ring is read where it accepts plaintext.
+        """See `ArtifactStore`. Files from before there was a key ring are read where it accepts plaintext.
 
         Raises:
-            FileNotFoundError: Nothing is kept under that name, or nothing that these keys can find.
-            SealBrokenError: It was changed.
+            FileNotFoundError: There is nothing under that name that these keys can find.
+            SealBrokenError: The file was changed.
         """
         for hidden in self._keyring.names_of(name, self._place).values():
             try:
@@ -54,7 +54,7 @@ class SealedStore:
         raise FileNotFoundError(name)
 
     def names(self) -> list[str]:
-        """As they are in the store below: the real ones are not kept there."""
+        """List the names in the store below; it does not hold the real ones."""
         return self._below.names()
 
     def erase(self) -> list[str]:
@@ -78,5 +78,5 @@ class SealedStore:
 
 
 def sealed_store(store: ArtifactStore | None, keyring: Keyring | None) -> ArtifactStore | None:
-    """The store, encrypted where there is a key ring."""
+    """Return *store*, encrypted where there is a key ring."""
     return store if store is None or keyring is None else SealedStore(store, keyring)

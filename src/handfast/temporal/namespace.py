@@ -1,4 +1,4 @@
-"""What Handfast needs of a namespace: its search attributes, and a retention longer than the stock one."""
+"""Prepare a namespace: register search attributes, and set its retention."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.namespace.v1 import NamespaceConfig
+from temporalio.api.namespace.v1 import NamespaceConfig, UpdateNamespaceInfo
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import (
     DescribeNamespaceRequest,
@@ -21,6 +21,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from handfast.payloads.search_attributes import SEARCH_ATTRIBUTES
 
+DEFAULT_NAMESPACE: Final = "default"
+"""The server always makes it, so its id tells servers apart, and its data may say whose server it is."""
+PROJECT_KEY: Final = "handfast.project"
 RPC_TIMEOUT: Final = timedelta(seconds=5)
 USABLE_WAIT_S: Final = 30.0
 USABLE_POLL_S: Final = 0.1
@@ -34,10 +37,10 @@ _TYPES: Final[Mapping[str, IndexedValueType.ValueType]] = {
 
 
 async def missing_search_attributes(client: Client, namespace: str | None = None) -> Mapping[str, str]:
-    """Return those of our search attributes, with their types, that the namespace does not have.
+    """Return our search attributes, with their types, that the namespace lacks.
 
     Args:
-        namespace: Which namespace; the client's own when None.
+        namespace: Name of the namespace; None takes the client's.
     """
     listed = await client.operator_service.list_search_attributes(
         ListSearchAttributesRequest(namespace=namespace or client.namespace), timeout=RPC_TIMEOUT
@@ -48,7 +51,7 @@ async def missing_search_attributes(client: Client, namespace: str | None = None
 
 
 async def register_search_attributes(client: Client, namespace: str | None = None) -> Mapping[str, str]:
-    """Register what is missing, and return it. Needs administrator rights where a cluster has such."""
+    """Register the missing search attributes, and return them. Some clusters ask for administrator rights."""
     missing = await missing_search_attributes(client, namespace)
     if missing:
         request = AddSearchAttributesRequest(
@@ -60,11 +63,31 @@ async def register_search_attributes(client: Client, namespace: str | None = Non
 
 
 async def namespace_id(client: Client, namespace: str) -> str:
-    """Return the namespace's id, which is random: two servers never share one."""
+    """Return the random id of the namespace: two servers never share one."""
     described = await client.workflow_service.describe_namespace(
         DescribeNamespaceRequest(namespace=namespace), timeout=RPC_TIMEOUT
     )
     return described.namespace_info.id
+
+
+async def project_of(client: Client) -> str | None:
+    """Return the folder of the project whose embedded server this is; None where it is no such server.
+
+    Raises:
+        RPCError: The server does not say.
+    """
+    described = await client.workflow_service.describe_namespace(
+        DescribeNamespaceRequest(namespace=DEFAULT_NAMESPACE), timeout=RPC_TIMEOUT
+    )
+    return described.namespace_info.data.get(PROJECT_KEY)
+
+
+async def name_project(client: Client, project: str) -> None:
+    """Let clients tell whose server this is, which may listen on everybody's usual port."""
+    if await project_of(client) != project:
+        info = UpdateNamespaceInfo(data={PROJECT_KEY: project})
+        request = UpdateNamespaceRequest(namespace=DEFAULT_NAMESPACE, update_info=info)
+        await client.workflow_service.update_namespace(request, timeout=RPC_TIMEOUT)
 
 
 async def ensure_namespace(client: Client, namespace: str, retention: timedelta) -> None:

@@ -1,4 +1,4 @@
-"""Search attributes as a client uses them: their keys, and what a server says that lacks them."""
+"""Search attributes for clients: typed keys, values in queries, and the error of a namespace that lacks them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ DUE_KEY: Final = SearchAttributeKey.for_datetime(DUE)
 
 
 def about_attributes(error: RPCError) -> bool:
-    """Whether the server refused something because the namespace lacks a search attribute."""
+    """Return True where the server refused a request because the namespace lacks a search attribute."""
     text = error.message.lower()
     return error.status is RPCStatusCode.INVALID_ARGUMENT and ("search attribute" in text or "column name" in text)
 
 
 def quoted(values: Sequence[str]) -> str:
-    """Values as a visibility query takes them, with commas between them."""
+    """Quote values for a visibility query, with commas between them."""
     return ", ".join("'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'" for value in values)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, JsonValue
 
 from handfast.testing._script_outputs import Output, Text
-from handfast.testing.record import RecordedRequest
+from handfast.testing.record import Json, RecordedRequest
 
 _CLOSED = ConfigDict(extra="forbid", strict=True)
 
@@ -83,6 +83,10 @@ class Fail:
         message: The error's text; a sentence that fits *status* where None.
         code: The error's code; one that fits *status* where None.
         retry_after: Seconds for the `retry-after` header; no header where None.
+        inside: Send HTTP status 200, with the error inside: as an ``error`` event of the stream, or as a *response*
+            that failed. Without a stream an *event* is a body that holds the error.
+        headers: Further headers of the answer.
+        param: The parameter at fault.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
@@ -90,11 +94,33 @@ class Fail:
     message: str | None = None
     code: str | None = None
     retry_after: float | None = None
+    inside: Literal["event", "response"] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    param: str | None = None
     kind: Literal["fail"] = "fail"
 
     def __post_init__(self) -> None:
         if not 400 <= self.status <= 599:
             raise ValueError(f"{self.status} is no failure: use a status from 400 to 599")
+
+
+@dataclass(frozen=True)
+class Verbatim:
+    """Answer with exactly this, for what other servers say and this one never would.
+
+    Args:
+        body: The body: JSON, or a text that is sent as it is.
+        events: Server-sent events, in place of a body where the request asks for a stream: the data of each.
+        status: HTTP status.
+        headers: Further headers; ``content-type`` in place of the usual one.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+    body: JsonValue = None
+    events: Sequence[Json | str] | None = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    kind: Literal["verbatim"] = "verbatim"
 
 
 @dataclass(frozen=True)
@@ -174,7 +200,9 @@ class Pause:
     kind: Literal["pause"] = "pause"
 
 
-Step: TypeAlias = Annotated[Reply | Compacted | Fail | Hang | Drop | Delay | Gate | Pause, Field(discriminator="kind")]
+Step: TypeAlias = Annotated[
+    Reply | Compacted | Fail | Verbatim | Hang | Drop | Delay | Gate | Pause, Field(discriminator="kind")
+]
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,14 @@ from temporalio.service import RPCError
 from temporalio.worker import Replayer, Worker
 
 from handfast.client.client import Handfast
+from handfast.client.execution import Execution
 from handfast.client.run import Run
-from handfast.client.watch import Watching
 from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.hooks import AgentHooks
+from handfast.definitions.agents.registry import Registry
 from handfast.definitions.gates.approval import Groups
 from handfast.definitions.gates.notify import NotifyFunction
+from handfast.definitions.schema.arguments import checked
 from handfast.definitions.secret import SecretResolver
 from handfast.deltas.stream import DeltaStream
 from handfast.history.chain import chain_of
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     from handfast.signing.signer import Signer
     from handfast.signing.trusted_keys import TrustedKeys
 
-Watched = TypeVar("Watched", bound=Watching)
+Watched = TypeVar("Watched", bound=Execution)
 
 WAIT_S = 30.0
 """Deadline of every wait that names none."""
@@ -85,6 +87,7 @@ class Lab:
         processes: The worker processes, where the workers are processes.
     """
 
+    @checked
     def __init__(
         self,
         agents: Sequence[Agent] | str,
@@ -161,7 +164,7 @@ class Lab:
         self._worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None
         self.processes: list[asyncio.subprocess.Process] = []
-        self._runs: list[Watching] = []
+        self._runs: list[Execution] = []
 
     # --- lifecycle ---
 
@@ -221,11 +224,12 @@ class Lab:
     # --- workers ---
 
     def plugin(self) -> HandfastPlugin:
-        """A plugin with the lab's agents and scripted model."""
+        """A plugin with the lab's agents and the scripted model, under every name by which they ask one."""
         assert not isinstance(self._agents, str)
+        clients = {"default", *(agent.client for agent in Registry(self._agents).agents.values())}
         return HandfastPlugin(
             self._agents,
-            models={"default": self._openai},
+            models=dict.fromkeys(clients, self._openai),
             default_model="scripted",
             resources=self._resources,
             groups=self._groups,
@@ -334,7 +338,7 @@ class Lab:
 
     # --- runs ---
 
-    async def start(self, agent: str, input: str = "go", **options: Any) -> Run:
+    async def start(self, agent: str | Agent, input: str = "go", **options: Any) -> Run:
         """Start a run; options as `Handfast.start`."""
         run = await self.hf.start(agent, input, **options)
         return self.watch(run)
@@ -344,11 +348,11 @@ class Lab:
         self._runs.append(run)
         return run
 
-    async def next_request(self, run: Watching, timeout: float = WAIT_S) -> Request:
+    async def next_request(self, run: Execution, timeout: float = WAIT_S) -> Request:
         """The first request of *run* that is open."""
         return (await self.open_requests(run, 1, timeout))[0]
 
-    async def open_requests(self, run: Watching, count: int, timeout: float = WAIT_S) -> list[Request]:
+    async def open_requests(self, run: Execution, count: int, timeout: float = WAIT_S) -> list[Request]:
         """Wait until *count* requests of *run* are open at the same time."""
         async with asyncio.timeout(timeout):
             async for _ in run.requests():
@@ -373,7 +377,7 @@ class Lab:
                 what = f"the replay of {run.id} with {len(history.events)} events"
                 await within(END_S, what, replayer.replay_workflow(history))
 
-    async def histories(self, run: Watching) -> list[WorkflowHistory]:
+    async def histories(self, run: Execution) -> list[WorkflowHistory]:
         """The histories of a run, the first one first: one that is long or retried goes on in another."""
         newest = await self.client.get_workflow_handle(run.id).describe()
         first = newest.raw_description.workflow_execution_info.first_run_id

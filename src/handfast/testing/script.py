@@ -59,7 +59,20 @@ from handfast.testing._script_outputs import (
     text,
     web_search_item,
 )
-from handfast.testing._script_steps import Compacted, Delay, Drop, Fail, Gate, Hang, Pause, Reply, Step, Usage, When
+from handfast.testing._script_steps import (
+    Compacted,
+    Delay,
+    Drop,
+    Fail,
+    Gate,
+    Hang,
+    Pause,
+    Reply,
+    Step,
+    Usage,
+    Verbatim,
+    When,
+)
 from handfast.testing.record import RecordedRequest
 
 __all__ = [
@@ -86,6 +99,7 @@ __all__ = [
     "Step",
     "Text",
     "Usage",
+    "Verbatim",
     "When",
     "call",
     "code_interpreter_item",
@@ -226,7 +240,7 @@ def _is_turn(step: Step) -> bool:
         step = step.then
     if isinstance(step, Pause):
         return step.error is None
-    return isinstance(step, Reply)
+    return isinstance(step, Reply) or (isinstance(step, Verbatim) and step.status < 400)
 
 
 # --- the JSON form --------------------------------------------------------------------------------

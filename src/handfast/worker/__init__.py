@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from handfast.worker.serving import load_plugin, make_worker, serve
+from handfast.worker.runner import load_plugin, make_worker, serve
 
 __all__ = ["load_plugin", "make_worker", "serve"]

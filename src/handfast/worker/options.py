@@ -1,4 +1,4 @@
-"""What a plugin was given, checked, and what a worker gets of it."""
+"""The checked options of a plugin, and the runtime that a worker gets from them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -23,9 +24,10 @@ from handfast.definitions.tools.hosted import HostedMcp
 from handfast.deltas.stream import DeltaStream, delta_stream
 from handfast.encryption.codec import keyring_of
 from handfast.encryption.keyring import EncryptionAt, keyring_named
-from handfast.errors import DefinitionError
-from handfast.models.port import ModelPort
+from handfast.errors import DefinitionError, ModelClientMissingError
+from handfast.models.port import ModelPort, SettingsPort
 from handfast.models.responses import ResponsesModel
+from handfast.payloads.model_settings import TRANSPORT_SETTINGS
 from handfast.signing.key_files import trusted_keys_at
 from handfast.storage.archive import archive_at
 from handfast.storage.artifacts import ArtifactsAt, ArtifactStore, FolderStore, store_by_default, store_named
@@ -41,12 +43,12 @@ Models = Mapping[str, openai.AsyncOpenAI | ModelPort]
 
 
 class PluginOptions:
-    """The arguments of `HandfastPlugin`, each checked, with what the environment says where there is none.
+    """The arguments of `HandfastPlugin`, each checked; the environment gives those that are missing.
 
     Attributes:
-        keyring: What all is encrypted with.
-        resources: To be entered once per worker.
-        models: None: a worker makes a client from the environment.
+        keyring: Encrypts everything that client and worker write; None writes plain payloads.
+        resources: A context manager that each worker enters once.
+        models: Model clients by name; with None a worker makes one from the environment.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class PluginOptions:
         """Check them.
 
         Raises:
-            DefinitionError: One of them cannot work.
+            DefinitionError: An argument cannot work.
         """
         self._registry = registry
         self._hooks = hooks_of(hooks, "HandfastPlugin")
@@ -92,30 +94,31 @@ class PluginOptions:
         self._secrets = secrets
 
     def clients(self) -> tuple[Models, Sequence[openai.AsyncOpenAI]]:
-        """The model clients for one worker, and those that were made for it alone: they end with it.
+        """Return the model clients for one worker, and those of them that this call made: they end with the worker.
 
         Raises:
-            DefinitionError: There is none, and no OPENAI_API_KEY to make one from.
+            DefinitionError: There is none, and no OPENAI_API_KEY to make one from; or an agent names no model, or a
+                client or a setting that is not there.
         """
-        if self.models is not None:
-            return self.models, ()
         if not self._registry.agents:
-            return {}, ()
+            return self.models or {}, ()
+        check_model_names(self._registry, self._default_model)
+        if self.models is not None:
+            check_agents(self._registry, _ports(self.models))
+            return self.models, ()
         try:
             made = openai.AsyncOpenAI()
         except openai.OpenAIError:
-            raise DefinitionError(
-                "HandfastPlugin",
-                "no model client; set OPENAI_API_KEY or give models={'default': AsyncOpenAI(…)}",
-            ) from None
+            raise ModelClientMissingError from None
+        check_agents(self._registry, _ports({"default": made}))
         return {"default": made}, (made,)
 
     def runtime(self, client: Client, models: Models) -> Runtime:
-        """What the activities of one worker share.
+        """Return the runtime that the activities of one worker share.
 
         Args:
-            client: The worker's, with our converter and codec.
-            models: Its model clients.
+            client: The worker's client, with our converter and codec.
+            models: The worker's model clients.
         """
         artifacts = Artifacts(sealed_store(self._store_beside(client), keyring_of(client)))
         runtime = Runtime(
@@ -145,6 +148,55 @@ def _check_groups_asked(registry: Registry, groups: Groups | None) -> None:
         for server in agent.hosted:
             if isinstance(server, HostedMcp):
                 check_asked_groups(f"agent {agent.name!r}, {server.server_label!r}", server.approval, groups)
+
+
+def check_model_names(registry: Registry, default_model: str | None) -> None:
+    """Check that every agent asks some model.
+
+    Raises:
+        DefinitionError: One names none, and there is no default.
+    """
+    for agent in registry.agents.values():
+        if agent.model is None and agent.prompt is None and default_model is None:
+            raise DefinitionError(
+                f"agent {agent.name!r}",
+                "it names no model, and there is no default; give it model=…, or the plugin default_model=…, or set "
+                "HANDFAST_MODEL",
+            )
+
+
+def check_agents(registry: Registry, ports: Mapping[str, ModelPort]) -> None:
+    """Check that every agent's requests can be made by its model client.
+
+    Raises:
+        DefinitionError: An agent names a client that is not there, or a setting that its client does not know.
+    """
+    for agent in registry.agents.values():
+        subject = f"agent {agent.name!r}"
+        port = ports.get(agent.client)
+        if port is None:
+            known = ", ".join(sorted(ports)) or "none"
+            raise DefinitionError(
+                subject, f"there is no model client {agent.client!r}; HandfastPlugin(models=…) has {known}"
+            )
+        known_settings = port.known_settings if isinstance(port, SettingsPort) else agent.model_settings
+        for setting in agent.model_settings:
+            if setting not in known_settings and setting not in TRANSPORT_SETTINGS:
+                close = get_close_matches(setting, known_settings, n=1)
+                hint = (
+                    f"; did you mean {close[0]!r}?"
+                    if close
+                    else "; put it into extra_body, or upgrade the client's package"
+                )
+                raise DefinitionError(subject, f"its model client knows no setting {setting!r} (model_settings){hint}")
+
+
+def warn_of_silent_tools(registry: Registry) -> None:
+    """Log once which tools have no description: the model is told nothing but their names and parameters."""
+    silent = sorted({each.name for agent in registry.agents.values() for each in agent.tools if not each.description})
+    if silent:
+        names = ", ".join(silent)
+        logger.warning("the model is told nothing of %s; give each a docstring, or description=…", names)
 
 
 def _ports(models: Models) -> dict[str, ModelPort]:

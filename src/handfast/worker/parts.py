@@ -1,25 +1,30 @@
-"""What a plugin puts into a worker, and how it is found there again."""
+"""The workflows, activities and interceptor that a plugin adds to a worker."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final, Self
 
 import openai
-from temporalio import activity
+from temporalio import activity, workflow
+from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
+from temporalio.runtime import Runtime as SdkRuntime
 from temporalio.worker import (
     ActivityInboundInterceptor,
     ActivityOutboundInterceptor,
     ExecuteActivityInput,
     Interceptor,
+    StartActivityInput,
     Worker,
     WorkerConfig,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
+    WorkflowOutboundInterceptor,
     WorkflowRunner,
 )
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
@@ -27,22 +32,26 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from handfast.activities.archiving import WriteArchive
 from handfast.activities.evaluate.decisions import verifier
 from handfast.activities.evaluate.evaluate import Evaluate
+from handfast.activities.evaluate.refused import RefusedDecisions
 from handfast.activities.model.call_model import CallModel
 from handfast.activities.notify import NotifyPeople
 from handfast.activities.runtime.beats import OUR_BEAT
 from handfast.activities.runtime.runtime import Runtime
+from handfast.activities.runtime.user_errors import LOGGED_WHERE_IT_HAPPENED
 from handfast.activities.tool.run_tool import ToolActivities
-from handfast.payloads.signed import VERIFY
+from handfast.discretion import shows_texts
+from handfast.payloads.signed import REFUSED, VERIFY
 from handfast.payloads.undecodable import UNREADABLE, Undecodable
 from handfast.workflows.continuation.archive import ArchiveRun
 from handfast.workflows.run import AgentRun
 from handfast.workflows.session import AgentSession
+from handfast.workflows.tasks.settle import BY_ANY_WORKER
 
 WORKFLOWS: Final[tuple[type, ...]] = (AgentRun, AgentSession, ArchiveRun)
 
 
 KEY_AGAIN: Final = timedelta(seconds=20)
-"""A worker without the key leaves a call to another one for so long."""
+"""Delay before a call is retried that this worker has no key for: another worker may have it."""
 
 
 class _Outbound(ActivityOutboundInterceptor):
@@ -62,6 +71,54 @@ class _Inbound(ActivityInboundInterceptor):
         return await super().execute_activity(input)
 
 
+class _WorkflowOutbound(WorkflowOutboundInterceptor):
+    def start_activity(self, input: StartActivityInput) -> workflow.ActivityHandle[Any]:
+        if BY_ANY_WORKER.get():
+            input.disable_eager_execution = True
+        return super().start_activity(input)
+
+
+class _WorkflowInbound(WorkflowInboundInterceptor):
+    def init(self, outbound: WorkflowOutboundInterceptor) -> None:
+        super().init(_WorkflowOutbound(outbound))
+
+
+class BriefFailures(logging.Filter):
+    """Tells of the typed failures of our own activities in one line each, without a traceback of library frames.
+
+    The SDK logs every failed attempt with the whole trace. What user code raised was logged where it happened; what a
+    model server or a store said is named by the failure's type. Records of other activities, and of bugs of ours, stay
+    as they are.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """See base class."""
+        error = record.exc_info[1] if record.exc_info else None
+        about = getattr(record, "temporal_activity", None)
+        if not isinstance(error, ApplicationError) or not isinstance(about, Mapping):
+            return True
+        if not str(about.get("activity_type")).startswith("handfast."):
+            return True
+        if error.type in LOGGED_WHERE_IT_HAPPENED:
+            return False
+        again = "; it is not tried again" if error.non_retryable else ""
+        said = f": {error.message}" if shows_texts() else ""
+        record.msg = "%s of run %s failed with %s (attempt %s%s)%s"
+        record.args = (
+            about.get("activity_type"),
+            about.get("workflow_id"),
+            error.type,
+            about.get("attempt"),
+            again,
+            said,
+        )
+        record.exc_info = None
+        return True
+
+
+_BRIEF: Final = BriefFailures()
+
+
 class BeatGuard(Interceptor):
     """Swallows ``activity.heartbeat()`` inside tools, and nowhere else.
 
@@ -76,33 +133,37 @@ class BeatGuard(Interceptor):
 
 @dataclass(eq=False)
 class PluginParts(BeatGuard):
-    """What a plugin put into one worker. Being an interceptor of it, they are found by whoever gets its config.
+    """The parts that a plugin added to one worker. They are an interceptor of it, so its config leads to them.
 
     Attributes:
-        owner: The plugin.
+        owner: The plugin that added them.
         made: Model clients that were made for this worker alone.
-        held: The worker runs, with its resources.
+        refused: Is told of decisions that did not count, in production mode.
+        held: True once the worker runs with its resources.
     """
 
     owner: object
     runtime: Runtime
     made: Sequence[openai.AsyncOpenAI]
     activities: Sequence[Callable[..., Any]]
+    refused: RefusedDecisions
     held: bool = False
 
     @classmethod
-    def of(cls, owner: object, runtime: Runtime, made: Sequence[openai.AsyncOpenAI]) -> Self:
-        """The parts of a worker whose activities share *runtime*."""
+    def of(cls, owner: object, runtime: Runtime, made: Sequence[openai.AsyncOpenAI], client: Client) -> Self:
+        """Make the parts of a worker whose activities share *runtime*."""
         ours = [CallModel(runtime).run, Evaluate(runtime).run, WriteArchive(runtime).run, NotifyPeople(runtime).run]
-        return cls(owner, runtime, made, [*ours, *ToolActivities(runtime).all()])
+        meter = (client.service_client.config.runtime or SdkRuntime.default()).metric_meter
+        return cls(owner, runtime, made, [*ours, *ToolActivities(runtime).all()], RefusedDecisions(meter))
 
     def workflow_interceptor_class(
         self, input: WorkflowInterceptorClassInput
     ) -> type[WorkflowInboundInterceptor] | None:
-        """Give validators the worker's keys; workflows are not intercepted."""
+        """Give validators the worker's keys, and let our workflows say which activities the task queue hands out."""
         if self.runtime.trusted is not None:
             input.unsafe_extern_functions[VERIFY] = verifier(self.runtime.trusted)
-        return None
+            input.unsafe_extern_functions[REFUSED] = self.refused
+        return _WorkflowInbound
 
     def put_in(self, config: WorkerConfig) -> None:
         """Add our workflows, our activities, and the guard of the begun mark; pass Handfast through the sandbox."""
@@ -120,6 +181,7 @@ class PluginParts(BeatGuard):
 
     async def hold(self, worker: Worker, held: AsyncExitStack) -> None:
         """Open what the activities of *worker* need; it ends with *held*."""
+        logging.getLogger(activity.__name__).addFilter(_BRIEF)  # once per process: it is the same one
         self.runtime.open(worker)
         held.callback(self.runtime.close)
         self.runtime.deltas.open()
@@ -129,7 +191,7 @@ class PluginParts(BeatGuard):
 
 
 def parts_in(config: WorkerConfig) -> PluginParts | None:
-    """What a plugin put into a worker; None where there is no such plugin."""
+    """Return the parts that a plugin added to a worker; None where there is no such plugin."""
     return next((each for each in config.get("interceptors", []) if isinstance(each, PluginParts)), None)
 
 

@@ -1,4 +1,4 @@
-"""`HandfastPlugin`: everything that a client and a worker need, and nothing else of theirs is touched."""
+"""`HandfastPlugin`: adds what agents need to a client and a worker, and changes nothing else of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import openai
 from temporalio.client import Client, ClientConfig, Plugin as ClientPlugin, WorkflowHistory
@@ -21,11 +21,13 @@ from temporalio.worker import (
     WorkflowReplayResult,
 )
 
+from handfast.activities.runtime.user_errors import log_error
 from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.hooks import AgentHooks
 from handfast.definitions.agents.registry import Registry
 from handfast.definitions.gates.approval import Groups
 from handfast.definitions.gates.notify import NotifyFunction
+from handfast.definitions.schema.arguments import checked_definition
 from handfast.definitions.secret import SecretResolver
 from handfast.definitions.tools.function_tool import Tool
 from handfast.deltas.stream import DeltaStream
@@ -35,14 +37,14 @@ from handfast.encryption.keyring import EncryptionAt, Keyring
 from handfast.errors import DefinitionError
 from handfast.models.port import ModelPort
 from handfast.storage.artifacts import ArtifactsAt
-from handfast.worker.options import PluginOptions, Resources
+from handfast.worker.options import PluginOptions, Resources, warn_of_silent_tools
 from handfast.worker.parts import WORKFLOWS, PluginParts, parts_in, passed_through
 
 if TYPE_CHECKING:
     from handfast.signing.trusted_keys import TrustedKeys
 
 PLUGIN: Final = "handfast.HandfastPlugin"
-"""How a worker's plugin is called, before its version."""
+"""Name of the plugin in a worker's heartbeats, which carry no version of a library: the version follows it there."""
 
 
 class HandfastPlugin(ClientPlugin, WorkerPlugin):
@@ -54,6 +56,7 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
     kept inside ours.
     """
 
+    @checked_definition
     def __init__(
         self,
         agents: Sequence[Agent] = (),
@@ -83,18 +86,18 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
             resources: An async context manager, entered once per worker: what it yields is every tool's
                 ``ctx.resources``.
             hooks: Hear of the model calls and tools of every agent; agents may have hooks of their own.
-            groups: Who may decide where an `Approval` names ``group:…``: members by group, or a function, sync or
+            groups: Members of the groups that an `Approval` names as ``group:…``: a table, or a function, sync or
                 async, of a person's name that returns the groups the person is in. Asked for each decision anew.
-            artifacts: Where tool outputs above 256 KiB are kept: a folder, or a URL that fsspec knows. All workers that
+            artifacts: Keeps tool outputs above 256 KiB: a folder, or a URL that fsspec knows. All workers that
                 serve the same runs need the same one. By default ``HANDFAST_ARTIFACTS``, else ``.handfast/artifacts``
                 where the worker is started, if the Temporal server is on its own machine; with another server, or with
                 False, such outputs are cut.
-            archive: Where histories are kept beyond the server's retention: a folder, or a URL that fsspec knows. All
+            archive: Keeps histories beyond the server's retention: a folder, or a URL that fsspec knows. All
                 workers that serve the same runs need the same one. ``HANDFAST_ARCHIVE`` by default; without any,
                 nothing is archived.
             notify: Tells people of requests: a function, sync or async, that gets each `Notification` when a request
                 opens, is brought to mind, is escalated or closes. At least once; where it raises, five times at most.
-            deltas: Where what runs that are started with ``stream=True`` say goes on the way: ``redis://…``, or a
+            deltas: Carries the words of runs that are started with ``stream=True``: ``redis://…``, or a
                 `DeltaStream`. ``HANDFAST_DELTAS`` by default; without any, such runs are as any other.
             trusted_keys: Production mode: only decisions count that one of these keys has signed, whatever way they
                 come, and names in them are verified. `TrustedKeys`, or the path of a file of them, which is read
@@ -127,7 +130,7 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
         )
 
     def name(self) -> str:
-        """See base class. Workers send it with their heartbeats, so `handfast doctor` knows whose version is which."""
+        """See base class. Workers send it with their heartbeats: `handfast doctor` reads their versions from it."""
         return f"{PLUGIN} {version('handfast')}"
 
     @property
@@ -179,8 +182,9 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
         client = config.get("client")
         assert client is not None
         models, made = self._options.clients()
+        warn_of_silent_tools(self.registry)
         config["client"] = protected_client(client, self._options.keyring)
-        PluginParts.of(self, self._options.runtime(config["client"], models), made).put_in(config)
+        PluginParts.of(self, self._options.runtime(config["client"], models), made, client).put_in(config)
         return config
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
@@ -191,11 +195,12 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
             return
         parts.held = True
         if self._options.keyring is not None:
-            worker.client = worker.client  # activities would get the one that was given, which does not encrypt
+            # The SDK (1.35) keeps the client that the worker was given for activities, and that one does not encrypt.
+            worker.client = worker.client
         async with AsyncExitStack() as held:
             await parts.hold(worker, held)
             if self._options.resources is not None:
-                parts.runtime.resources = await held.enter_async_context(self._options.resources())
+                parts.runtime.resources = await held.enter_async_context(_logged(self._options.resources))
             await next(worker)
 
     # --- replayer ---
@@ -231,6 +236,23 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
         config["data_converter"], config["header_codec_behavior"] = protected(converter, self._options.keyring, headers)
 
 
+@asynccontextmanager
+async def _logged(resources: Resources) -> AsyncIterator[Any]:
+    """Enter the resources, and log what they raise on the way in or out; what the worker raises is not theirs."""
+    failed = False
+    try:
+        async with resources() as made:
+            try:
+                yield made
+            except BaseException:
+                failed = True
+                raise
+    except Exception as error:
+        if not failed:
+            log_error("resources of HandfastPlugin", error, "the worker ends", function=resources)
+        raise
+
+
 def protected_client(client: Client, keyring: Keyring | None) -> Client:
     """Return *client* with our converter, and our codec, around its own; the same one where it has them already."""
     config = client.config(active_config=True)
@@ -238,5 +260,5 @@ def protected_client(client: Client, keyring: Keyring | None) -> Client:
     if converter is client.data_converter:
         return client
     config["data_converter"], config["header_codec_behavior"] = converter, headers
-    config["plugins"] = []  # they have had their say when the given client was made
+    config["plugins"] = []  # they configured the given client when it was made
     return Client(**config)

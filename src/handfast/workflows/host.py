@@ -9,6 +9,7 @@ from typing import Any, Final
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
+from handfast.definitions.schema.arguments import problem_of
 from handfast.payloads.carry import SEGMENT_EVENTS, Carry
 from handfast.payloads.history import GivenHistory, history_to_wire
 from handfast.payloads.json_profile import JsonObject
@@ -34,8 +35,6 @@ from handfast.workflows.tasks.unread import Unread
 
 PREFIX: Final = "handfast."
 """Before every handler name of a host inside a user's own workflow."""
-ANEW: Final = "handfast.begun-anew"
-"""Recorded where a retry began without the state of the history that failed: it took that over once."""
 
 
 class AgentHost:
@@ -76,7 +75,7 @@ class AgentHost:
         if begins and workflow.info().continued_run_id is None:
             workflow.logger.warning("a start brought a carried state, which is not read: it comes from a run before")
             carried, begins = None, False
-        if begins and workflow.patched(ANEW):
+        if begins:
             self._state = RunState(prefix, segment_events)
             self._state.begin_anew()
         elif carried is None:
@@ -107,6 +106,8 @@ class AgentHost:
         stream: bool = False,
         on_message: OnMessage | None = None,
         model_queue: str | None = None,
+        model: str | None = None,
+        model_settings: JsonObject | None = None,
     ) -> RunResult[Output]:
         """Run an agent to its final answer; as often as you like, in parallel too.
 
@@ -123,6 +124,8 @@ class AgentHost:
                 a key have to end before `carry` returns.
             history: Let the model's provider keep the conversation, see `Handfast.start`.
             model_queue: Task queue of its model calls; None is the workflow's own.
+            model: Name of the model for every agent of the run, in place of their own.
+            model_settings: Settings that go before those of every agent of the run.
             stream: Tell what the model writes while it writes it; see ``HandfastPlugin(deltas=…)``.
             on_message: What becomes of a message when no model call is to come: it opens a further turn (the default),
                 or is refused.
@@ -133,6 +136,9 @@ class AgentHost:
                 ``OutputInvalid``, …).
             asyncio.CancelledError: The workflow, or the task that awaits this, was cancelled.
         """
+        problem = problem_of("agent", agent, AgentRef | str)
+        if problem is not None:
+            raise ApplicationError(f"AgentHost.run: {problem}", type="StartInvalid", non_retryable=True)
         reader = agent.reader() if isinstance(agent, AgentRef) else None
         if key is not None and (known := self._known_run(key)) is not None:
             return read_output(await self._whole(self._drive(known), key), reader)
@@ -146,6 +152,8 @@ class AgentHost:
             "model_queue": model_queue,
             "stream": stream or None,
             "on_message": on_message,
+            "model": model,
+            "model_settings": model_settings,
         }
         if max_turns is not None:
             given["max_turns"] = max_turns
@@ -268,7 +276,7 @@ class AgentHost:
     def converse(self) -> Conversation:
         """Be the host of a session: messages open turns, one after the other. For a workflow of our own."""
         conversation = self._conversation = Conversation(self._state, Talk.model_validate(self.own))
-        sender = SessionSender(self._state, conversation, self._unknown_send)
+        sender = SessionSender(self._state, conversation)
         signal, update = self._unread.signal, self._unread.update
         workflow.set_signal_handler("send", signal(sender.send_by_signal))
         workflow.set_update_handler("send", update(sender.send), validator=sender.refuse)
@@ -295,7 +303,7 @@ class AgentHost:
 
     def _register(self) -> None:
         name, decider, raiser = self._prefix, self._decider, Raiser(self._state)
-        canceller, sender = CallCanceller(self._state), Sender(self._state, self._unknown_send)
+        canceller, sender = CallCanceller(self._state), Sender(self._state)
         queries = Queries(self._state)
         signal, update = self._unread.signal, self._unread.update
         workflow.set_signal_handler(f"{name}approve", signal(decider.approve))
@@ -316,11 +324,6 @@ class AgentHost:
     def _added(self) -> JsonObject:
         """What is taken along beside the state of the loops."""
         return self.own if self._conversation is None else self._conversation.carried()
-
-    async def _unknown_send(self) -> None:
-        """What became of a signal `send` before there was one: in a user's own workflow nobody heard of it."""
-        if not self._prefix:
-            await self._decider.unknown_signal("send", ())
 
 
 def _assert_in_init() -> None:

@@ -10,7 +10,17 @@ from typing import Any, Final
 from temporalio.exceptions import ApplicationError
 
 from handfast.activities.model.conversation import OrderedBlocks
-from handfast.activities.model.request import instructions_of, model_name, port_of, to_application_error, with_spent
+from handfast.activities.model.model_input import prompt_of
+from handfast.activities.model.request import (
+    body_settings,
+    instructions_of,
+    model_name,
+    port_of,
+    settings_of,
+    to_application_error,
+    transport_of,
+    with_spent,
+)
 from handfast.activities.runtime.runtime import Runtime
 from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.compaction import Compact
@@ -71,11 +81,14 @@ async def _short(
 ) -> tuple[ModelAnswer, str]:
     by = agent if rule.agent is None else runtime.registry.agent(rule.agent)
     context = await runtime.run_context(origin, by.context_type)
+    facts = await runtime.facts(origin)
+    settings = settings_of(by, facts)
     request = ModelRequest(
-        model=model_name(runtime, by),
+        model=model_name(runtime, by, facts),
         instructions=await instructions_of(runtime, by, context),
         items=items if rule.agent is None else _to_sum_up(items),
-        settings=by.model_settings,
+        settings=body_settings(by, settings, await prompt_of(runtime, by, context)),
+        transport=transport_of(settings),
     )
     port = port_of(runtime, by)
     try:

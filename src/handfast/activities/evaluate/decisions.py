@@ -1,33 +1,40 @@
-"""Checks signatures by the worker's keys: for updates as a function of the worker, for signals as an activity."""
+"""Answers what a run asks about a decision: its signature, the person's groups, edited arguments, answers, words."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from temporalio.exceptions import ApplicationError
 
-from handfast.errors import KeysUnavailableError, RefusalError
-from handfast.payloads.evaluation import Evaluated
+from handfast.activities.runtime.calls import arguments_of
+from handfast.activities.runtime.outputs import bounded_text
+from handfast.activities.runtime.rules import KeyFailedError, RuleFailedError, answer_of, own_key
+from handfast.activities.runtime.runtime import Runtime
+from handfast.activities.runtime.user_code import Problem, ask
+from handfast.activities.runtime.user_errors import log_answer
+from handfast.activities.runtime.validation import ValidatorFailedError, validated
+from handfast.definitions.agents.rejection import Rejection
+from handfast.definitions.tools.question import Question
+from handfast.errors import ArgumentsInvalidError, KeysUnavailableError, RefusalError, UnknownToolError
+from handfast.payloads.evaluation import CheckAnswer, CheckArguments, Evaluated, LookUpGroups, WordRejection
 from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.people import GROUP, person
 from handfast.payloads.requests import Decision
 from handfast.payloads.signed import Refusal, VerifyDecision
 
 if TYPE_CHECKING:
     from handfast.signing.trusted_keys import TrustedKeys
-import asyncio
-from collections.abc import Collection, Iterable
-from concurrent.futures import Executor
-from typing import Final
-
-from handfast.activities.runtime.user_code import UserCodeError, call_user_code
-from handfast.definitions.gates.approval import Groups
-from handfast.payloads.evaluation import LookUpGroups
-from handfast.payloads.people import GROUP, person
 
 LOOKUP_S: Final = 10.0
 """How long a lookup of groups may take before the decision is refused."""
+WORDING_S: Final = 5.0
+"""How long an agent's `rejection_text` may take before the default text is used."""
+EDIT_REFUSED: Final = "the edited arguments are refused"
+
+
+# --- signatures ---
 
 
 def refusal_of(asked: VerifyDecision, trusted: TrustedKeys) -> Refusal | None:
@@ -70,23 +77,27 @@ def verified(asked: VerifyDecision, trusted: TrustedKeys | None) -> Evaluated:
     return Evaluated(refused=refused)
 
 
-async def look_up_groups(asked: LookUpGroups, groups: Groups | None, threads: Executor) -> Evaluated:
+# --- who decides ---
+
+
+async def look_up_groups(asked: LookUpGroups, runtime: Runtime) -> Evaluated:
     """Say which of the groups the person is in; every failure is a problem, which refuses the decision."""
+    groups = runtime.groups
     if groups is None:
         return Evaluated(problem="this worker knows no groups; give HandfastPlugin(groups=…)")
     if not callable(groups):
         who = person(asked.person)
         found: object = [name for name, members in groups.items() if who in {person(each) for each in members}]
     else:
-        try:
-            found = await asyncio.wait_for(call_user_code(groups, asked.person, threads=threads), LOOKUP_S)
-        except TimeoutError:
-            return Evaluated(problem=f"the lookup of groups took longer than {LOOKUP_S:g} s")
-        except UserCodeError as error:
-            return Evaluated(problem=f"the lookup of groups raised {error.kind}")
+        name, then = "the lookup of groups", "the decision is refused"
+        found = await ask(groups, asked.person, name=name, within=LOOKUP_S, threads=runtime.threads, then=then)
+        if isinstance(found, Problem):
+            return Evaluated(problem=f"{name} {found.brief}")
     names = _names(found)
     if names is None:
-        return Evaluated(problem=f"the lookup of groups answered {type(found).__name__}, not a list of names")
+        problem = f"answered {type(found).__name__}, not a list of names"
+        log_answer("the lookup of groups", problem, "the decision is refused")
+        return Evaluated(problem=f"the lookup of groups {problem}")
     return Evaluated(groups=[group for group in asked.groups if group.removeprefix(GROUP) in names])
 
 
@@ -97,3 +108,77 @@ def _names(found: object) -> Collection[str] | None:
     if not all(isinstance(name, str) for name in names):
         return None
     return {name.removeprefix(GROUP) for name in names}
+
+
+# --- what was decided ---
+
+
+async def word_rejection(asked: WordRejection, runtime: Runtime) -> Evaluated:
+    """Let the agent word a rejected call; a function that gives no text leaves the default one in place."""
+    agent = runtime.registry.agent(asked.origin.agent)
+    if agent.rejection_text is None:
+        return Evaluated()
+    arguments = await arguments_of(runtime, asked)
+    context = await runtime.run_context(asked.origin, agent.context_type)
+    rejection = Rejection(tool=asked.tool, arguments=arguments, decided_by=asked.decided_by)
+    name, then = f"rejection_text of agent {agent.name}", "the default text is used"
+    text = await ask(
+        agent.rejection_text, context, rejection, name=name, within=WORDING_S, threads=runtime.threads, then=then
+    )
+    if isinstance(text, str):
+        return Evaluated(text=bounded_text(text))
+    if not isinstance(text, Problem):
+        log_answer(name, f"answered {type(text).__name__}, not a text", then)
+    return Evaluated()
+
+
+async def check_arguments(asked: CheckArguments, runtime: Runtime) -> Evaluated:
+    """Validate edited arguments, make their key, and ask the approval rule about them.
+
+    Raises:
+        UnknownToolError: This worker's agent does not have the tool.
+    """
+    agent = runtime.registry.agent(asked.origin.agent)
+    offered = agent.offered.get(asked.tool)
+    if offered is None:
+        raise UnknownToolError(asked.tool, sorted(agent.offered))
+    threads = runtime.threads
+    arguments = await arguments_of(runtime, asked)
+    try:
+        model = await validated(offered.validate, arguments, of=offered, threads=threads, then=EDIT_REFUSED)
+    except ArgumentsInvalidError as error:
+        return Evaluated(problem=str(error))
+    except ValidatorFailedError as error:
+        return Evaluated(problem=f"Error: {error}")
+    context = await runtime.run_context(asked.origin, agent.context_type)
+    try:
+        key = await own_key(offered, context, model, threads)
+        rule = None
+        if asked.ask_rule:
+            rule = await answer_of(offered.approval, context, model, of=asked.tool, then=EDIT_REFUSED, threads=threads)
+    except (KeyFailedError, RuleFailedError) as error:  # under which key, or who may approve them, is not known
+        return Evaluated(problem=f"{error} on these arguments")
+    if asked.keyed and key is None:  # the planned one is that of other arguments
+        return Evaluated(problem=f"{asked.tool} makes no key on this worker to run these arguments under")
+    return Evaluated(approval=rule, key=key)
+
+
+async def check_answer(asked: CheckAnswer, runtime: Runtime) -> Evaluated:
+    """Validate a person's answer against the question's form.
+
+    Raises:
+        UnknownToolError: This worker's agent does not have the question.
+    """
+    offered = runtime.registry.agent(asked.origin.agent).offered
+    question = offered.get(asked.tool)
+    if not isinstance(question, Question):
+        raise UnknownToolError(asked.tool, sorted(offered))
+    if question.form is None:  # who asked had one
+        return Evaluated(problem=f"{asked.tool} has no form on this worker to check the answer by; try again")
+    answer = (await arguments_of(runtime, asked)).get("output")
+    then = "the answer is refused"
+    try:
+        problem = await validated(question.problem_with, answer, of=question, threads=runtime.threads, then=then)
+    except ValidatorFailedError as error:
+        return Evaluated(problem=f"Error: {error}")
+    return Evaluated(problem=problem)

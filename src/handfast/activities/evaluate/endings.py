@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any, Final
 
@@ -11,8 +10,11 @@ from temporalio.exceptions import ApplicationError
 
 from handfast.activities.runtime.outputs import bounded_output, described
 from handfast.activities.runtime.runtime import Runtime
-from handfast.activities.runtime.user_code import UserCodeError, call_user_code
+from handfast.activities.runtime.user_code import Problem, ask
+from handfast.activities.runtime.user_errors import log_answer
+from handfast.activities.runtime.validation import validated_output
 from handfast.definitions.agents.after_tools import FinalOutput, ToolResult
+from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.limits import MaxTurns, OnMaxTurns, OnRefusal, Refusal
 from handfast.definitions.schema.output_type import OutputType
 from handfast.errors import OutputInvalidError
@@ -20,6 +22,7 @@ from handfast.payloads.after_tools import AskAfterTools
 from handfast.payloads.base import json_size
 from handfast.payloads.evaluation import Evaluated, FinalWords, HandleMaxTurns, HandleRefusal
 from handfast.payloads.json_profile import JsonValue, check_json, scrub_json
+from handfast.payloads.model_call import Origin
 from handfast.payloads.tool_call import RESULT_BYTES
 from handfast.workflows.driver.last_words import refusal_of
 
@@ -32,47 +35,44 @@ AFTER_TOOLS_S: Final = 20.0
 """How long the function may take."""
 
 
-class LastWords:
-    """Asks `on_max_turns` and `on_refusal`."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-
-    async def said(self, asked: HandleMaxTurns | HandleRefusal) -> Evaluated:
-        """Ask the agent's function about what happened."""
-        return await (self._at_limit(asked) if isinstance(asked, HandleMaxTurns) else self._refusal(asked))
-
-    async def _at_limit(self, asked: HandleMaxTurns) -> Evaluated:
-        handler = self._runtime.registry.agent(asked.origin.agent).on_max_turns
-        return await self._said(handler, asked, MaxTurns(max_turns=asked.limit))
-
-    async def _refusal(self, asked: HandleRefusal) -> Evaluated:
-        handler = self._runtime.registry.agent(asked.origin.agent).on_refusal
-        items = await self._runtime.blocks.block(asked.origin, asked.block)
-        return await self._said(handler, asked, Refusal(text=refusal_of(items) or ""))
-
-    async def _said(
-        self, handler: OnMaxTurns | OnRefusal | None, asked: HandleMaxTurns | HandleRefusal, what: MaxTurns | Refusal
-    ) -> Evaluated:
-        """A function that raises, hangs or returns what is no JSON leaves the failure in place, and is named in it."""
-        if handler is None:
-            return Evaluated()
-        agent = self._runtime.registry.agent(asked.origin.agent)
-        context = await self._runtime.run_context(asked.origin, agent.context_type)
-        try:
-            asking = call_user_code(handler, context, what, threads=self._runtime.threads)
-            said = await asyncio.wait_for(asking, HANDLER_S)
-        except TimeoutError:
-            return Evaluated(problem=f"took longer than {HANDLER_S:g} s")
-        except UserCodeError as error:
-            return Evaluated(problem=f"raised {error}")
-        if said is None or (isinstance(said, FinalOutput) and said.value is None):
-            return Evaluated()
-        final = said if isinstance(said, FinalOutput) else FinalOutput(said)
-        return _recorded(final, agent.output)
+async def handle_max_turns(asked: HandleMaxTurns, runtime: Runtime) -> Evaluated:
+    """Ask the agent's `on_max_turns`."""
+    agent = runtime.registry.agent(asked.origin.agent)
+    return await _final_words(agent, agent.on_max_turns, asked.origin, MaxTurns(max_turns=asked.limit), runtime)
 
 
-def _recorded(final: FinalOutput, kind: OutputType | None) -> Evaluated:
+async def handle_refusal(asked: HandleRefusal, runtime: Runtime) -> Evaluated:
+    """Ask the agent's `on_refusal`."""
+    agent = runtime.registry.agent(asked.origin.agent)
+    items = await runtime.blocks.block(asked.origin, asked.block)
+    return await _final_words(agent, agent.on_refusal, asked.origin, Refusal(text=refusal_of(items) or ""), runtime)
+
+
+async def _final_words(
+    agent: Agent,
+    handler: OnMaxTurns | OnRefusal | None,
+    origin: Origin,
+    happened: MaxTurns | Refusal,
+    runtime: Runtime,
+) -> Evaluated:
+    """Ask a function that may end the run with an answer; where it raises or hangs, the run fails as without it."""
+    if handler is None:
+        return Evaluated()
+    context = await runtime.run_context(origin, agent.context_type)
+    function = "on_max_turns" if isinstance(happened, MaxTurns) else "on_refusal"
+    name, then = f"{function} of agent {agent.name}", "the run fails as without it"
+    said = await ask(handler, context, happened, name=name, within=HANDLER_S, threads=runtime.threads, then=then)
+    if isinstance(said, Problem):
+        return Evaluated(problem=said.text)
+    if said is None or (isinstance(said, FinalOutput) and said.value is None):
+        return Evaluated()
+    recorded = await _recorded(said if isinstance(said, FinalOutput) else FinalOutput(said), agent.output, runtime)
+    if recorded.problem is not None:
+        log_answer(name, f"returned a {type(said).__name__} that cannot end the run", then)
+    return recorded
+
+
+async def _recorded(final: FinalOutput, kind: OutputType | None, runtime: Runtime) -> Evaluated:
     try:
         plain: JsonValue = scrub_json(_ANY.dump_python(final.value, mode="json", warnings="error"))
         check_json(plain)
@@ -82,7 +82,9 @@ def _recorded(final: FinalOutput, kind: OutputType | None) -> Evaluated:
         return Evaluated(problem=f"returned {size:,} bytes, and at most {RESULT_BYTES:,} can be recorded")
     if kind is not None:
         try:
-            kind.read(plain)
+            await validated_output(
+                kind.read, plain, of=kind, threads=runtime.threads, then="the run fails as without it"
+            )
         except OutputInvalidError as error:
             return Evaluated(problem=f"returned what does not fit the output type: {error}")
     text = plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
@@ -101,17 +103,18 @@ async def ask_after_tools(asked: AskAfterTools, runtime: Runtime) -> Evaluated:
         raise ApplicationError(f"agent {agent.name} has no function as after_tools here", type="Missing")
     context = await runtime.run_context(asked.origin, agent.context_type)
     results = [await _result(asked, block, runtime) for block in asked.results]
-    try:
-        asking = call_user_code(function, context, results, threads=runtime.threads)
-        answer: object = await asyncio.wait_for(asking, AFTER_TOOLS_S)
-    except TimeoutError:
-        return Evaluated(problem=f"after_tools took longer than {AFTER_TOOLS_S:g} s")
-    except UserCodeError as error:
-        return Evaluated(problem=f"after_tools raised {error}")
+    name = f"after_tools of agent {agent.name}"
+    answer = await ask(
+        function, context, results, name=name, within=AFTER_TOOLS_S, threads=runtime.threads, then="the run ends"
+    )
+    if isinstance(answer, Problem):
+        return Evaluated(problem=f"after_tools {answer.text}")
     if answer is None:
         return Evaluated()
     if not isinstance(answer, FinalOutput):
-        return Evaluated(problem=f"after_tools answered {type(answer).__name__}, not a FinalOutput or None")
+        problem = f"answered {type(answer).__name__}, not a FinalOutput or None"
+        log_answer(name, problem, "the run ends")
+        return Evaluated(problem=f"after_tools {problem}")
     shaped = bounded_output(answer.value)
     if shaped.problem is not None:
         return Evaluated(problem="the FinalOutput of after_tools is no JSON")

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
-import logging
 from typing import Any, Final
 
 from temporalio.exceptions import ApplicationError
 
+from handfast.activities.runtime.calls import arguments_of, tool_context
 from handfast.activities.runtime.outputs import plain_json
 from handfast.activities.runtime.runtime import Runtime
-from handfast.activities.runtime.user_code import UserCodeError, call_user_code
+from handfast.activities.runtime.user_code import Problem, ask
+from handfast.activities.runtime.user_errors import log_answer
+from handfast.activities.runtime.validation import ValidatorFailedError, validated, validated_output
+from handfast.activities.tool.guardrails import ask_input, not_asked
 from handfast.definitions.agents.agent import Agent
+from handfast.definitions.agents.hooks import AgentEnd
 from handfast.definitions.gates.guardrails import Allow, Fail, InputGuardrail, OutputGuardrail, Replace
-from handfast.errors import JsonProfileError, OutputInvalidError
+from handfast.errors import ArgumentsInvalidError, JsonProfileError, OutputInvalidError
 from handfast.payloads.base import json_size
-from handfast.payloads.guardrails import INFO_BYTES, CheckInput, CheckOutput, Judged
+from handfast.payloads.evaluation import Evaluated, GuardCall
+from handfast.payloads.guardrails import INFO_BYTES, AboutOutput, CheckInput, CheckOutput, Judged, TellEnd
 from handfast.payloads.json_profile import JsonValue, check_json, parse_json, scrub, scrub_json
 from handfast.workflows.driver.answers import value_of
 from handfast.workflows.loop.next_steps import text_of_reply
@@ -26,48 +30,65 @@ GUARDRAIL_S: Final = 60.0
 VALUE_BYTES: Final = 1_800_000
 """Largest replacement that can be recorded."""
 
-logger = logging.getLogger(__name__)
+
+async def check_guardrail(asked: CheckInput | CheckOutput, runtime: Runtime) -> Judged:
+    """Ask one guardrail of an agent.
+
+    Raises:
+        ApplicationError: ``Missing``: this worker lacks the guardrail, which another may have.
+    """
+    agent = runtime.registry.agent(asked.origin.agent)
+    guardrail = _named(agent, asked)
+    context = await runtime.run_context(asked.origin, agent.context_type)
+    given: object
+    if isinstance(asked, CheckInput):
+        given = copy.deepcopy(await runtime.blocks.block(asked.origin, asked.block))
+    else:
+        given = await _typed(agent, await _output(asked, runtime), runtime)
+    name, then = f"the guardrail {guardrail.name} of agent {agent.name}", "the run ends"
+    verdict = await ask(
+        guardrail.function, context, given, name=name, within=GUARDRAIL_S, threads=runtime.threads, then=then
+    )
+    if isinstance(verdict, Problem):
+        return Judged(outcome="error", reason=f"it {verdict.brief}")
+    judged = await _judged(agent, guardrail, verdict, runtime)
+    if judged.outcome == "error":
+        log_answer(name, f"gave no verdict that can be used, but a {type(verdict).__name__}", then)
+    return judged
 
 
-class GuardrailChecks:
-    """Runs one guardrail of an agent at a time."""
+async def tell_end(asked: TellEnd, runtime: Runtime) -> Judged:
+    """Let hooks hear of an agent's output, which is JSON to them."""
+    agent = runtime.registry.agent(asked.origin.agent)
+    context = await runtime.run_context(asked.origin, agent.context_type)
+    end = AgentEnd(output=await _output(asked, runtime))
+    await runtime.observers(agent.name).tell("on_agent_end", context, end)
+    return Judged(outcome="allow")
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
 
-    async def run(self, asked: CheckInput | CheckOutput) -> Judged:
-        """Ask a guardrail.
+async def _output(asked: AboutOutput, runtime: Runtime) -> JsonValue:
+    if asked.reply is not None:
+        items = await runtime.blocks.block(asked.origin, asked.reply)
+        return value_of(items, asked.structured) if asked.structured is not None else text_of_reply(items)
+    if asked.arguments is not None:
+        return copy.deepcopy(asked.arguments.get("output"))
+    assert asked.at is not None
+    items = await runtime.blocks.block(asked.origin, asked.at.block)
+    stored = parse_json(items[asked.at.index]["arguments"])
+    return stored.get("output") if isinstance(stored, dict) else None
 
-        Raises:
-            ApplicationError: ``Missing``: this worker lacks the guardrail, which another may have.
-        """
-        agent = self._runtime.registry.agent(asked.origin.agent)
-        guardrail = _named(agent, asked)
-        context = await self._runtime.run_context(asked.origin, agent.context_type)
-        if isinstance(asked, CheckInput):
-            given: object = copy.deepcopy(await self._runtime.blocks.block(asked.origin, asked.block))
-        else:
-            given = _typed(agent, await self._output(asked))
-        try:
-            asking = call_user_code(guardrail.function, context, given, threads=self._runtime.threads)
-            verdict = await asyncio.wait_for(asking, GUARDRAIL_S)
-        except TimeoutError:
-            return Judged(outcome="error", reason=f"it took longer than {GUARDRAIL_S:g} s")
-        except UserCodeError as error:
-            logger.error("guardrail %s of agent %s raised: %s", guardrail.name, agent.name, error.kind)
-            return Judged(outcome="error", reason=f"it raised {error.kind}")
-        return _judged(agent, guardrail, verdict)
 
-    async def _output(self, asked: CheckOutput) -> JsonValue:
-        if asked.reply is not None:
-            items = await self._runtime.blocks.block(asked.origin, asked.reply)
-            return value_of(items, asked.structured) if asked.structured is not None else text_of_reply(items)
-        if asked.arguments is not None:
-            return copy.deepcopy(asked.arguments.get("output"))
-        assert asked.at is not None
-        items = await self._runtime.blocks.block(asked.origin, asked.at.block)
-        stored = parse_json(items[asked.at.index]["arguments"])
-        return stored.get("output") if isinstance(stored, dict) else None
+async def _typed(agent: Agent, output: JsonValue, runtime: Runtime) -> Any:
+    """The output as the agent's output type; what is none (a tool's output that ended the run) stays JSON."""
+    kind = agent.output
+    if kind is None:
+        return output
+    try:
+        return await validated_output(
+            kind.read, output, of=kind, threads=runtime.threads, then="the guardrail gets plain JSON"
+        )
+    except OutputInvalidError:
+        return output
 
 
 def _named(agent: Agent, asked: CheckInput | CheckOutput) -> InputGuardrail | OutputGuardrail:
@@ -78,17 +99,9 @@ def _named(agent: Agent, asked: CheckInput | CheckOutput) -> InputGuardrail | Ou
     raise ApplicationError(f"agent {agent.name} has no guardrail {asked.guardrail!r} here", type="Missing")
 
 
-def _typed(agent: Agent, output: JsonValue) -> Any:
-    """The output as the agent's output type; what is none (a tool's output that ended the run) stays JSON."""
-    if agent.output is None:
-        return output
-    try:
-        return agent.output.read(output)
-    except OutputInvalidError:
-        return output
-
-
-def _judged(agent: Agent, guardrail: InputGuardrail | OutputGuardrail, verdict: object) -> Judged:
+async def _judged(
+    agent: Agent, guardrail: InputGuardrail | OutputGuardrail, verdict: object, runtime: Runtime
+) -> Judged:
     match verdict:
         case None:
             return Judged(outcome="allow")
@@ -98,7 +111,10 @@ def _judged(agent: Agent, guardrail: InputGuardrail | OutputGuardrail, verdict: 
             return Judged(outcome="fail", reason=scrub(reason), info=bounded_info(info))
         case Replace(value=value, info=info):
             try:
-                new = _new_input(guardrail, value) if isinstance(guardrail, InputGuardrail) else _new(agent, value)
+                if isinstance(guardrail, InputGuardrail):
+                    new = _new_input(guardrail, value)
+                else:
+                    new = await _new_output(agent, value, runtime)
             except JsonProfileError as error:
                 return Judged(outcome="error", reason=error.problem, info=bounded_info(info))
             return Judged(outcome="replace", value=new, info=bounded_info(info))
@@ -123,19 +139,20 @@ def _new_input(guardrail: InputGuardrail, value: object) -> JsonValue:
     return _fitting(scrub_json(items))
 
 
-def _new(agent: Agent, value: object) -> JsonValue:
+async def _new_output(agent: Agent, value: object, runtime: Runtime) -> JsonValue:
     """What stands in place of the output.
 
     Raises:
         JsonProfileError: It is no such output.
     """
-    if agent.output is None:
+    kind = agent.output
+    if kind is None:
         if not isinstance(value, str):
             raise JsonProfileError("it replaced a text by what is none")
         return _fitting(scrub(value))
     new = _fitting(plain_json(value))
     try:
-        agent.output.read(new)
+        await validated_output(kind.read, new, of=kind, threads=runtime.threads, then="the run ends")
     except OutputInvalidError as error:
         raise JsonProfileError(f"its replacement does not fit: {error}") from None
     return new
@@ -158,3 +175,20 @@ def bounded_info(info: object) -> JsonValue:
     size = json_size(plain)
     kept: JsonValue = plain if size <= INFO_BYTES else {"left_out": f"{size:,} bytes, and {INFO_BYTES:,} are kept"}
     return kept
+
+
+async def guard_call(asked: GuardCall, runtime: Runtime) -> Evaluated:
+    """Ask the input guardrails of a tool whether a call may run."""
+    tool = runtime.tool(asked.tool)
+    arguments = await arguments_of(runtime, asked)
+    try:
+        model = await validated(tool.validate, arguments, of=tool, threads=runtime.threads)
+    except (ArgumentsInvalidError, ValidatorFailedError) as error:
+        return Evaluated(text=f"Error: {error}")
+    context = await tool_context(runtime, asked.origin, tool, call_id=asked.call_id, arguments=arguments, key=asked.key)
+    if not tool.input_guardrails:  # an older worker, or a later deploy: neither loosens what was planned with some
+        return Evaluated(text=not_asked(asked.tool, "is not there on this worker"))
+    stopped = await ask_input(tool.input_guardrails, context, model, runtime.threads)
+    if stopped is None:
+        return Evaluated()
+    return Evaluated(text=stopped.output) if stopped.reason is None else Evaluated(problem=stopped.reason)

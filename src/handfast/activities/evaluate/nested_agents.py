@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import copy
-import logging
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from temporalio.exceptions import ApplicationError
 
 from handfast.activities.runtime.calls import arguments_of
 from handfast.activities.runtime.outputs import bounded_output, bounded_text
 from handfast.activities.runtime.runtime import Runtime
-from handfast.activities.runtime.user_code import UserCodeError, call_user_code
+from handfast.activities.runtime.user_code import Problem, ask
+from handfast.activities.runtime.user_errors import log_answer
+from handfast.activities.runtime.validation import ValidatorFailedError, validated
 from handfast.definitions.agents.agent_tool import AgentFailure, AgentTool, NestedRun
 from handfast.definitions.agents.handoff import Handoff, HandoffHistory
 from handfast.definitions.context import RunContext
 from handfast.definitions.tools.offered import Offered
-from handfast.errors import JsonProfileError, UnknownToolError
+from handfast.errors import ArgumentsInvalidError, JsonProfileError, UnknownToolError
 from handfast.payloads.base import json_size
 from handfast.payloads.conversation import without_orphans
 from handfast.payloads.evaluation import (
@@ -33,93 +34,106 @@ from handfast.payloads.json_profile import JsonObject, check_json, scrub
 from handfast.payloads.model_call import Origin
 from handfast.payloads.transcript import BLOCK_BYTES, user_message
 
-logger = logging.getLogger(__name__)
-
 Function = TypeVar("Function", bound=Callable[..., Any])
 OfferedT = TypeVar("OfferedT", bound=Offered)
 
 
-class Nesting:
-    """Evaluates what agent tools and handoffs define."""
+FUNCTION_S: Final = 20.0
+"""How long one of them may take: less than the activity may."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        """Take what all activities share."""
-        self._runtime = runtime
 
-    async def build_input(self, asked: BuildInput) -> Evaluated:
-        """Make a nested agent's input."""
-        tool, context = await self._found(asked.origin, asked.tool, AgentTool)
-        builder = _here(tool.input_builder, f"the input builder of {asked.tool}")
-        arguments = tool.validate(await arguments_of(self._runtime, asked))
-        try:
-            made = await self._called(builder, context, arguments)
-        except UserCodeError as error:
-            return Evaluated(problem=f"the input builder of {asked.tool} raised {error}")
-        items: object = [user_message(scrub(made))] if isinstance(made, str) else made
-        return _items(items, f"the input builder of {asked.tool}")
+async def build_input(asked: BuildInput, runtime: Runtime) -> Evaluated:
+    """Make a nested agent's input."""
+    tool, context = await _found(asked.origin, asked.tool, AgentTool, runtime)
+    name = f"the input builder of {asked.tool}"
+    builder = _here(tool.input_builder, name)
+    given = await arguments_of(runtime, asked)
+    try:
+        arguments = await validated(tool.validate, given, of=tool, threads=runtime.threads)
+    except (ArgumentsInvalidError, ValidatorFailedError) as error:
+        return Evaluated(problem=f"Error: {error}")
+    made = await ask(builder, context, arguments, name=name, within=FUNCTION_S, threads=runtime.threads)
+    if isinstance(made, Problem):
+        return Evaluated(problem=f"{name} {made.text}")
+    return _items([user_message(scrub(made))] if isinstance(made, str) else made, name)
 
-    async def extract_output(self, asked: ExtractOutput) -> Evaluated:
-        """Make a call's output of a nested loop that has ended."""
-        tool, context = await self._found(asked.origin, asked.tool, AgentTool)
-        extractor = _here(tool.output_extractor, f"the output extractor of {asked.tool}")
-        items = await self._runtime.blocks.whole(asked.nested)
-        [said] = await self._runtime.blocks.block(asked.nested, asked.output)
-        run = NestedRun(agent=asked.nested.agent, output=said["output"], items=items, turns=asked.nested.turn)
-        try:
-            value = await self._called(extractor, context, run)
-        except UserCodeError as error:
-            return Evaluated(problem=f"Error: the output extractor of {asked.tool} raised {error}")
-        shaped = bounded_output(value)
-        return Evaluated(output=shaped.output, problem=shaped.problem)
 
-    async def word_failure(self, asked: WordFailure) -> Evaluated:
-        """Word the failure of a nested loop; a function that raises leaves the default in place."""
-        tool, context = await self._found(asked.origin, asked.tool, AgentTool)
-        if not callable(tool.on_error):
-            return Evaluated()
-        failure = AgentFailure(agent=asked.agent, kind=asked.failure, message=asked.message)
-        try:
-            text = await self._called(tool.on_error, context, failure)
-        except UserCodeError as error:
-            logger.error("on_error of %s raised, the default text is used: %s", asked.tool, error.kind)
-            return Evaluated()
-        return Evaluated(text=bounded_text(text)) if isinstance(text, str) else Evaluated()
+async def extract_output(asked: ExtractOutput, runtime: Runtime) -> Evaluated:
+    """Make a call's output of a nested loop that has ended."""
+    tool, context = await _found(asked.origin, asked.tool, AgentTool, runtime)
+    name = f"the output extractor of {asked.tool}"
+    extractor = _here(tool.output_extractor, name)
+    items = await runtime.blocks.whole(asked.nested)
+    [said] = await runtime.blocks.block(asked.nested, asked.output)
+    run = NestedRun(agent=asked.nested.agent, output=said["output"], items=items, turns=asked.nested.turn)
+    value = await ask(extractor, context, run, name=name, within=FUNCTION_S, threads=runtime.threads)
+    if isinstance(value, Problem):
+        return Evaluated(problem=f"Error: {name} {value.text}")
+    shaped = bounded_output(value)
+    if shaped.problem is not None:
+        log_answer(name, f"returned a {type(value).__name__} that cannot be given to the model")
+    return Evaluated(output=shaped.output, problem=shaped.problem)
 
-    async def tell_handoff(self, asked: TellHandoff) -> Evaluated:
-        """Call `on_handoff`; where it raises, the handoff does not take place."""
-        handoff, context = await self._found(asked.origin, asked.tool, Handoff)
-        on_handoff = _here(handoff.on_handoff, f"on_handoff of {asked.tool}")
-        given: list[Any] = [context]
-        if handoff.takes_input:
-            given.append(handoff.validate(await arguments_of(self._runtime, asked)))
-        try:
-            await self._called(on_handoff, *given)
-        except UserCodeError as error:
-            return Evaluated(problem=f"Error: the handoff did not take place: {error}")
+
+async def word_failure(asked: WordFailure, runtime: Runtime) -> Evaluated:
+    """Word the failure of a nested loop; a function that gives no text leaves the default one in place."""
+    tool, context = await _found(asked.origin, asked.tool, AgentTool, runtime)
+    if not callable(tool.on_error):
         return Evaluated()
+    failure = AgentFailure(agent=asked.agent, kind=asked.failure, message=asked.message)
+    name, then = f"on_error of {asked.tool}", "the default text is used"
+    text = await ask(tool.on_error, context, failure, name=name, within=FUNCTION_S, threads=runtime.threads, then=then)
+    if isinstance(text, str):
+        return Evaluated(text=bounded_text(text))
+    if not isinstance(text, Problem):
+        log_answer(name, f"answered {type(text).__name__}, not a text", then)
+    return Evaluated()
 
-    async def filter_history(self, asked: FilterHistory) -> Evaluated:
-        """Ask a handoff's filter; without an answer the next agent must not see what it would have left out."""
-        handoff, context = await self._found(asked.origin, asked.tool, Handoff)
-        filter_ = _here(handoff.filter, f"the filter of {asked.tool}")
-        items = await self._runtime.blocks.whole(asked.origin)
-        given = copy.deepcopy(items)  # the filter may change them
-        history = HandoffHistory(items=given, by=asked.origin.agent, to=handoff.to)
+
+async def tell_handoff(asked: TellHandoff, runtime: Runtime) -> Evaluated:
+    """Call `on_handoff`; where it raises, the handoff does not take place.
+
+    Raises:
+        ApplicationError: ``HandoffUnknown``: it took too long, and may have had its effect.
+    """
+    handoff, context = await _found(asked.origin, asked.tool, Handoff, runtime)
+    name = f"on_handoff of {asked.tool}"
+    on_handoff = _here(handoff.on_handoff, name)
+    given: list[Any] = [context]
+    if handoff.takes_input:
+        arguments = await arguments_of(runtime, asked)
         try:
-            kept = await self._called(filter_, context, history)
-        except UserCodeError as error:
-            return Evaluated(problem=f"the filter of {asked.tool} raised {error}")
-        return _items(kept, f"the filter of {asked.tool}", of=items)
+            given.append(await validated(handoff.validate, arguments, of=handoff, threads=runtime.threads))
+        except (ArgumentsInvalidError, ValidatorFailedError) as error:
+            return Evaluated(problem=f"Error: the handoff did not take place: {error}")
+    answer = await ask(on_handoff, *given, name=name, within=FUNCTION_S, threads=runtime.threads)
+    if not isinstance(answer, Problem):
+        return Evaluated()
+    if answer.error is None:
+        raise ApplicationError(f"{name} {answer.brief}", type="HandoffUnknown", non_retryable=True)
+    return Evaluated(problem=f"Error: the handoff did not take place: {answer.error}")
 
-    async def _found(self, origin: Origin, name: str, kind: type[OfferedT]) -> tuple[OfferedT, RunContext[Any]]:
-        agent = self._runtime.registry.agent(origin.agent)
-        offered = agent.offered.get(name)
-        if not isinstance(offered, kind):
-            raise UnknownToolError(name, sorted(agent.offered))
-        return offered, await self._runtime.run_context(origin, agent.context_type)
 
-    async def _called(self, function: Callable[..., Any], *args: Any) -> Any:
-        return await call_user_code(function, *args, threads=self._runtime.threads)
+async def filter_history(asked: FilterHistory, runtime: Runtime) -> Evaluated:
+    """Ask a handoff's filter; without an answer the next agent must not see what it would have left out."""
+    handoff, context = await _found(asked.origin, asked.tool, Handoff, runtime)
+    name, then = f"the filter of {asked.tool}", "the run ends"
+    filter_ = _here(handoff.filter, name)
+    items = await runtime.blocks.whole(asked.origin)
+    given = copy.deepcopy(items)  # the filter may change them
+    history = HandoffHistory(items=given, by=asked.origin.agent, to=handoff.to)
+    kept = await ask(filter_, context, history, name=name, within=FUNCTION_S, threads=runtime.threads, then=then)
+    if isinstance(kept, Problem):
+        return Evaluated(problem=f"{name} {kept.text}")
+    return _items(kept, name, of=items)
+
+
+async def _found(origin: Origin, name: str, kind: type[OfferedT], runtime: Runtime) -> tuple[OfferedT, RunContext[Any]]:
+    agent = runtime.registry.agent(origin.agent)
+    offered = agent.offered.get(name)
+    if not isinstance(offered, kind):
+        raise UnknownToolError(name, sorted(agent.offered))
+    return offered, await runtime.run_context(origin, agent.context_type)
 
 
 def _here(function: Function | None, what: str) -> Function:
@@ -137,15 +151,26 @@ def _items(value: object, who: str, *, of: Sequence[JsonObject] | None = None) -
     """Check items that user code made; those that a filter left of a conversation are made whole."""
     if isinstance(value, tuple):
         value = list(value)
+    items: list[JsonObject] = []
+    problem = _problem_with(value)
+    if problem is None and isinstance(value, list):
+        items = value if of is None else without_orphans(value, of)
+        size = json_size(items)
+        if not items:
+            problem = "returned nothing that an agent could read"
+        elif size > BLOCK_BYTES:
+            problem = f"returned {size:,} bytes of items; at most {BLOCK_BYTES:,} can be recorded"
+    if problem is not None:
+        log_answer(who, problem.partition(":")[0])  # what follows may quote a key
+        return Evaluated(problem=f"{who} {problem}")
+    return Evaluated(block=uuid.uuid4().hex, items=items)
+
+
+def _problem_with(value: object) -> str | None:
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        return Evaluated(problem=f"{who} must return items as the Responses API takes them (a list of dicts)")
+        return "must return items as the Responses API takes them (a list of dicts)"
     try:
         check_json(value)
     except JsonProfileError as error:
-        return Evaluated(problem=f"{who} returned what is not JSON: {error.problem}")
-    items: list[JsonObject] = value if of is None else without_orphans(value, of)
-    if not items:
-        return Evaluated(problem=f"{who} returned nothing that an agent could read")
-    if (size := json_size(items)) > BLOCK_BYTES:
-        return Evaluated(problem=f"{who} returned {size:,} bytes of items; at most {BLOCK_BYTES:,} can be recorded")
-    return Evaluated(block=uuid.uuid4().hex, items=items)
+        return f"returned what is not JSON: {error.problem}"
+    return None

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final
 
 from temporalio.exceptions import ApplicationError
 
 from handfast.activities.runtime.calls import arguments_of, of_call
-from handfast.activities.runtime.outputs import bounded_error, bounded_output
+from handfast.activities.runtime.outputs import bounded_output
 from handfast.activities.runtime.runtime import Runtime
-from handfast.activities.runtime.user_code import UserCodeError, call_user_code
+from handfast.activities.runtime.user_code import Problem, ask
+from handfast.activities.runtime.user_errors import is_last_attempt
+from handfast.activities.runtime.validation import ValidatorFailedError, validated
 from handfast.definitions.tools.existing_activity import ActivityTool
 from handfast.definitions.tools.function_tool import Tool
-from handfast.errors import UnknownToolError
+from handfast.errors import ArgumentsInvalidError, UnknownToolError
 from handfast.payloads.cutting import cut
 from handfast.payloads.evaluation import Evaluated, VerifyCall
 from handfast.payloads.requests import Ran, RunAgain
@@ -35,9 +36,9 @@ async def verify_call(asked: VerifyCall, runtime: Runtime) -> Evaluated:
         return Evaluated(problem=f"{asked.tool} has no verify here")
     arguments = await arguments_of(runtime, asked)
     try:
-        tool.validate(arguments)
-    except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
-        return Evaluated(problem=bounded_error(error))
+        await validated(tool.validate, arguments, of=tool, threads=runtime.threads, then="a person is asked")
+    except (ArgumentsInvalidError, ValidatorFailedError) as error:
+        return Evaluated(problem=f"Error: {error}")
     agent = runtime.registry.agents.get(asked.origin.agent)
     own = tool.context_type if isinstance(tool, Tool) else None
     run = await runtime.run_context(asked.origin, own or (agent.context_type if agent else None))
@@ -50,12 +51,17 @@ async def verify_call(asked: VerifyCall, runtime: Runtime) -> Evaluated:
         attempt=1,
         resources=runtime.resources,
     )
-    try:
-        answer: object = await asyncio.wait_for(call_user_code(tool.verify, context, threads=runtime.threads), VERIFY_S)
-    except TimeoutError:
-        raise ApplicationError(f"verify took longer than {VERIFY_S:g} s", type="VerifyFailed") from None
-    except UserCodeError as error:
-        raise ApplicationError(cut(f"verify raised {error}", ERROR_TEXT_BYTES)[0], type="VerifyFailed") from None
+    answer = await ask(
+        tool.verify,
+        context,
+        name=f"verify of {asked.tool}",
+        within=VERIFY_S,
+        threads=runtime.threads,
+        then="a person is asked",
+        retried=not is_last_attempt(),
+    )
+    if isinstance(answer, Problem):
+        raise ApplicationError(cut(f"verify {answer.text}", ERROR_TEXT_BYTES)[0], type="VerifyFailed")
     return _evaluated(answer)
 
 

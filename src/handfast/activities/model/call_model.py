@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -14,6 +14,7 @@ from temporalio.exceptions import ApplicationError
 from handfast.activities.model.attributes import AttributeProbe
 from handfast.activities.model.background import background_of, waited_for
 from handfast.activities.model.conversation import sent, to_be_compacted
+from handfast.activities.model.model_input import filtered, prompt_of
 from handfast.activities.model.plans import Planner, after_tools_plan, asks, servers
 from handfast.activities.model.provider_history import FullTranscript, KeptConversation, history_port, refuse_unfit
 from handfast.activities.model.replies import answerable, drop_last_thoughts, offered_kinds, used_ids
@@ -25,21 +26,27 @@ from handfast.activities.model.request import (
     offered_now,
     port_of,
     request_settings,
+    settings_of,
     structured,
+    transport_of,
     with_spent,
 )
-from handfast.activities.runtime.hooks import model_end, model_start
+from handfast.activities.runtime.hooks import model_end, model_start, rejection_of
 from handfast.activities.runtime.keeping import Saying, kept_alive
 from handfast.activities.runtime.runtime import Runtime
+from handfast.activities.runtime.user_errors import Place, set_place
 from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.handoff import Handoff
+from handfast.definitions.agents.hooks import AgentStart, HandoffTaken
+from handfast.definitions.agents.model_input import ModelInput
+from handfast.definitions.context import RunContext
 from handfast.definitions.tools.offered import Offered
 from handfast.errors import PayloadInvalidError, UnknownAgentError
 from handfast.models.port import ModelAnswer, ModelRequest, OnDelta, StillUnderwayError
 from handfast.payloads.artifacts import READ_OUTPUT
 from handfast.payloads.call_items import CALLS
 from handfast.payloads.json_profile import JsonObject
-from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
+from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply, ToldHooks
 from handfast.workflows.driver.last_words import refusal_of
 
 REPLY_BYTES: Final = 1_800_000
@@ -61,6 +68,7 @@ class CallModel:
             ApplicationError: Typed; each kind says whether a retry can help.
         """
         call = _read(arg)
+        set_place(Place(call.origin.agent, call.origin.turn + 1))
         cancelled = ApplicationError("the model call was cancelled", type="ModelCallCancelled", non_retryable=True)
         saying = Saying()
         work = self._told(call, self._agent(call), saying)
@@ -90,16 +98,23 @@ class CallModel:
             offered[READ_OUTPUT] = self._runtime.read_output
         blocks = await (kept or FullTranscript(self._runtime.blocks, call)).blocks()
         conversation = sent(agent, blocks)
+        instructions = await instructions_of(self._runtime, agent, context)
+        given = await filtered(self._runtime, agent, context, ModelInput(conversation.items, instructions))
+        prompt = await prompt_of(self._runtime, agent, context)
+        facts = await self._runtime.facts(call.origin)
+        settings = settings_of(agent, facts)
         request = ModelRequest(
-            model=model_name(self._runtime, agent),
-            instructions=await instructions_of(self._runtime, agent, context),
-            items=conversation.items,
+            model=model_name(self._runtime, agent, facts),
+            instructions=given.instructions,
+            items=given.items,
             tools=[*self._definitions(offered), *(each.definition() for each in agent.hosted)],
-            settings=request_settings(agent, called=bool(call.called)),
+            settings=request_settings(agent, settings, prompt, called=bool(call.called)),
+            transport=transport_of(settings),
             on_delta=on_delta,
             background=background_of(call, saying) if agent.background else None,
         )
         observers = self._runtime.observers(agent.name)
+        await self._tell(call.told or (), context, [item for _, block in blocks for item in block])
         await observers.tell("on_model_start", context, model_start(request))
         began = time.monotonic()
         try:
@@ -107,6 +122,7 @@ class CallModel:
         except StillUnderwayError as still:
             return self._without_items(underway=waited_for(call, still.response))
         took_s = time.monotonic() - began
+        model = request.model or f"prompt {(prompt or {}).get('id')}"
         try:
             used = {each for _, block in blocks for each in used_ids(block)}
             items = answerable(_whole(answer), used, offered_kinds(agent), servers(agent))
@@ -114,16 +130,28 @@ class CallModel:
             reply = await self._planned(agent, planner, items, answer)
             if kept is not None:
                 reply = reply.model_copy(update={"history": await kept.position(answer, reply)})
-            known: dict[str, Any] = {"model": request.model, "read_from": conversation.read_from, **_place(call)}
+            known: dict[str, Any] = {"model": model, "read_from": conversation.read_from, **_place()}
             known.update(signed=self._runtime.signed)
             wire = _bounded(reply.model_copy(update={**await self._probed(call, agent), **known}))
         except ApplicationError as error:
-            raise with_spent(error, answer.usage, request.model) from None
+            raise with_spent(error, answer.usage, model) from None
         self._runtime.blocks.cache.put(reply.block, reply.items)
         if conversation.read_from is not None:
             self._runtime.blocks.leave_out(call.origin, conversation.read_from)
-        await observers.tell("on_model_end", context, model_end(request.model, reply, took_s))
+        await observers.tell("on_model_end", context, model_end(model, reply, took_s))
         return wire
+
+    async def _tell(self, told: Sequence[ToldHooks], context: RunContext[Any], items: Sequence[JsonObject]) -> None:
+        """Let hooks hear of what happened since the last model call."""
+        observers = self._runtime.observers(context.agent)
+        for each in told:
+            if each.what == "rejected":
+                await observers.tell("on_call_rejected", context, rejection_of(each, items))
+                continue
+            if each.by is not None:
+                both = observers.beside(self._runtime.observers(each.by))
+                await both.tell("on_handoff", context, HandoffTaken(by=each.by, to=context.agent))
+            await observers.tell("on_agent_start", context, AgentStart(handed_over_by=each.by))
 
     def _without_items(self, **said: Any) -> JsonObject:
         """What is said before there is a reply."""
@@ -133,7 +161,7 @@ class CallModel:
     @property
     def _deployed(self) -> dict[str, Any]:
         """What a run takes over of its workers once, and keeps."""
-        return {"archive": self._runtime.archives, "notify": self._runtime.notifies, "marks": True}
+        return {"archive": self._runtime.archives, "notify": self._runtime.notifies}
 
     async def _planned(
         self, agent: Agent, planner: Planner, items: list[JsonObject], answer: ModelAnswer
@@ -156,10 +184,20 @@ class CallModel:
             refusal=None if not refused else "failed" if agent.on_refusal is None else "handled",
             handles_max_turns=True if agent.on_max_turns is not None else None,
             response_id=answer.response_id,
-            structured=None if calls or refused else structured(agent, items),
+            structured=None if calls or refused else await structured(agent, items, self._runtime.threads),
             output_guardrails=[each.name for each in agent.output_guardrails] or None,
             compact=to_be_compacted(agent, answer.usage),
+            hears=self._heard(agent),
         )
+
+    def _heard(self, agent: Agent) -> list[Literal["end", "rejected"]] | None:
+        observers = self._runtime.observers(agent.name)
+        heard: list[Literal["end", "rejected"]] = []
+        if observers.hear("on_agent_end"):
+            heard.append("end")
+        if observers.hear("on_call_rejected"):
+            heard.append("rejected")
+        return heard or None
 
     async def _probed(self, call: ModelCall, agent: Agent) -> dict[str, Any]:
         """What the workflow wants to know once: search attributes, and the agent's own limits."""
@@ -206,10 +244,10 @@ class CallModel:
         return KeptConversation(self._runtime.blocks, call, call.history, port)
 
 
-def _place(call: ModelCall) -> dict[str, str | None]:
-    """Where the reply is recorded, for a workflow that binds its requests by it."""
+def _place() -> dict[str, str | None]:
+    """Where the reply is recorded: the workflow binds its requests by it."""
     info = activity.info()
-    return {"namespace": info.namespace, "run_id": info.workflow_run_id} if call.binds else {}
+    return {"namespace": info.namespace, "run_id": info.workflow_run_id}
 
 
 def _read(arg: object) -> ModelCall:

@@ -11,9 +11,10 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from handfast.activities.runtime.calls import of_call
-from handfast.activities.runtime.outputs import bounded_error
 from handfast.activities.runtime.rules import KeyFailedError, ask_rule, own_key
 from handfast.activities.runtime.runtime import Runtime
+from handfast.activities.runtime.user_errors import set_tool
+from handfast.activities.runtime.validation import ValidatorFailedError, validated
 from handfast.activities.tool.guardrails import ask_input
 from handfast.definitions.agents.after_tools import StopAt
 from handfast.definitions.agents.agent import Agent
@@ -34,7 +35,7 @@ from handfast.payloads.call_items import CALLS, MCP_APPROVAL, arguments_of, argu
 from handfast.payloads.canonical import sha256_digest
 from handfast.payloads.json_profile import JsonObject, parse_json
 from handfast.payloads.model_call import AfterToolsPlan, ApprovalPlan, ExistingActivity, PlannedCall, RetryPlan
-from handfast.payloads.tool_call import EXISTING_ARGUMENT_BYTES
+from handfast.payloads.tool_call import EXISTING_ARGUMENT_BYTES, TOOL_TIMEOUT
 
 MOST_CALLS: Final = 256
 """Calls of one reply that are carried out; the others are sent back to the model."""
@@ -77,13 +78,16 @@ class Planner:
                 kind="unknown",
                 text=f"Error: there is no tool {item['name'][:64]!r}; there are: {known}",
             )
+        set_tool(offered.name)
+
+        def read(text: str) -> tuple[JsonObject, BaseModel]:
+            arguments = offered.parse_text(text)
+            return arguments, offered.validate(arguments)
+
         try:
-            arguments = offered.parse_text(arguments_text(item))
-            model = offered.validate(arguments)
-        except ArgumentsInvalidError as error:
+            arguments, model = await validated(read, arguments_text(item), of=offered, threads=self._threads)
+        except (ArgumentsInvalidError, ValidatorFailedError) as error:
             return PlannedCall(index=index, kind="invalid", text=f"Error: {error}")
-        except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
-            return PlannedCall(index=index, kind="invalid", text=bounded_error(error))
         plan = await self._planned(index, item, offered, model, arguments)
         asks = plan.approval is not None or plan.kind == "question"
         if not asks:
@@ -132,7 +136,7 @@ class Planner:
             doubt=plan_of(tool.on_unknown),
             verified=True if tool.verify is not None else None,
             on_error="fail" if tool.on_error == "fail" else None,
-            timeout_s=tool.timeout.total_seconds() if tool.timeout.total_seconds() != 600 else None,
+            timeout_s=None if tool.timeout == TOOL_TIMEOUT else tool.timeout.total_seconds(),
             key=key,
             worded=self._worded(approval),
             task_queue=tool.task_queue,
@@ -204,7 +208,7 @@ class Planner:
         return True if approval is not None and self._agent.rejection_text is not None else None
 
     async def _approval(self, offered: Offered, arguments: BaseModel) -> ApprovalPlan | None:
-        return await ask_rule(offered.approval, self._context, arguments, self._threads)
+        return await ask_rule(offered.approval, self._context, arguments, of=offered.name, threads=self._threads)
 
 
 def _retry_plan(retry: Retry) -> RetryPlan:
@@ -284,12 +288,13 @@ async def plan_hosted(
     if not isinstance(arguments, dict):
         return _refused(index, "not a JSON object")
     asked = McpCall(server.server_label, item["name"], arguments)
-    approval = await ask_rule(server.approval, context, asked, threads)
+    set_tool(item["name"])
+    of = f"the MCP server {server.server_label}"
+    approval = await ask_rule(server.approval, context, asked, of=of, threads=threads)
     return PlannedCall(
         index=index,
         kind="run" if approval is None else "ask",
         approval=approval,
-        worded=True if approval is not None and agent.rejection_text is not None else None,
         hosted=True,
     )
 

@@ -227,6 +227,8 @@ def refuse_unfit(agent: Agent, registry: Registry) -> None:
             problems.append(f"agent {each.name} has a compaction, which cannot shorten it")
         if each.truncation is not None:
             problems.append(f"agent {each.name} has a truncation, which cannot shorten it")
+        if each.input_filter is not None:
+            problems.append(f"agent {each.name} has an input filter, which cannot change it")
         if each.client != agent.client:
             problems.append(f"agent {each.name} has another model client ({each.client!r}), which does not know it")
         for handoff in each.handoffs:

@@ -109,7 +109,7 @@ def _checked(item: JsonObject) -> JsonObject:
             raise _invalid(f"the {field} of call {call_id} {'are' if field == 'arguments' else 'is'} no text")
     if item["type"] == MCP_APPROVAL and len(item[name_field]) > LONGEST_CALL_ID:
         raise _invalid(f"it is asked about a tool whose name has {len(item[name_field]):,} characters")
-    if not item[arguments_field] and arguments_field == "arguments":
+    if arguments_field == "arguments" and not item[arguments_field].strip():
         # How some models call a function without parameters; sent back like this, the API would refuse it.
         return {**item, arguments_field: "{}"}
     return item

@@ -14,14 +14,18 @@ from temporalio.exceptions import ApplicationError
 
 from handfast.activities.runtime.rules import RULE_S
 from handfast.activities.runtime.runtime import Runtime
-from handfast.activities.runtime.user_code import UserCodeError, call_user_code
+from handfast.activities.runtime.user_code import Problem, ask
+from handfast.activities.runtime.user_errors import log_answer, set_tool
+from handfast.activities.runtime.validation import validated_output
 from handfast.definitions.agents.agent import Agent
 from handfast.definitions.context import RunContext
 from handfast.definitions.tools.offered import Offered
 from handfast.errors import OutputInvalidError
-from handfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest
+from handfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest, Transport
 from handfast.payloads.json_profile import JsonObject, scrub
 from handfast.payloads.model_call import REPLY_BROKEN, NamedGuardrail, StructuredOutput
+from handfast.payloads.model_settings import TRANSPORT_SETTINGS, merged_settings
+from handfast.payloads.runs import RunFacts
 from handfast.payloads.usage import Spent, Usage
 from handfast.workflows.driver.answers import answer_text
 
@@ -34,13 +38,16 @@ INSTRUCTIONS_S: Final = 30.0
 PROBLEM_CHARACTERS: Final = 4000
 
 
-def model_name(runtime: Runtime, agent: Agent) -> str:
-    """The name of the model that *agent* asks.
+def model_name(runtime: Runtime, agent: Agent, facts: RunFacts) -> str:
+    """Return the name of the model that *agent* asks; empty where the provider's prompt template names it.
 
     Raises:
         ApplicationError: ``ModelRefused``: nobody named one.
     """
-    name = agent.model or runtime.default_model
+    named = facts.model or agent.model
+    if named is None and agent.prompt is not None:
+        return ""
+    name = named or runtime.default_model
     if name is None:
         raise ApplicationError(
             f"agent {agent.name} names no model, and HandfastPlugin has no default_model",
@@ -75,16 +82,11 @@ async def instructions_of(runtime: Runtime, agent: Agent, context: RunContext[An
     """
     if isinstance(agent.instructions, str):
         return agent.instructions
-    try:
-        asking = call_user_code(agent.instructions, context, threads=runtime.threads)
-        text = await asyncio.wait_for(asking, INSTRUCTIONS_S)
-    except TimeoutError:
-        problem = f"took longer than {INSTRUCTIONS_S:g} s"
-    except UserCodeError as error:
-        problem = f"raised {error}"
-    else:
-        return scrub(str(text))
-    raise ApplicationError(f"the instructions of {agent.name} {problem}", type="InstructionsFailed", non_retryable=True)
+    name = f"the instructions of {agent.name}"
+    text = await ask(agent.instructions, context, name=name, within=INSTRUCTIONS_S, threads=runtime.threads)
+    if isinstance(text, Problem):
+        raise ApplicationError(f"{name} {text.text}", type="InstructionsFailed", non_retryable=True)
+    return scrub(str(text))
 
 
 async def answered(port: ModelPort, request: ModelRequest) -> ModelAnswer:
@@ -132,14 +134,47 @@ def with_spent(error: ApplicationError, usage: Usage, model: str) -> Application
     )
 
 
-def request_settings(agent: Agent, *, called: bool = False) -> Mapping[str, Any]:
-    """The settings of the agent's requests, with the format of its answer where it has an output type.
+LOGPROBS: Final = "message.output_text.logprobs"
+
+
+def settings_of(agent: Agent, facts: RunFacts) -> JsonObject:
+    """Return the agent's settings with those of the run before them."""
+    return merged_settings(agent.model_settings, facts.model_settings or {})
+
+
+def transport_of(settings: JsonObject) -> Transport:
+    """Return the part of *settings* that says how a request is sent."""
+    return Transport(
+        headers=settings.get("extra_headers") or {},
+        query=settings.get("extra_query") or {},
+        timeout_s=settings.get("timeout"),
+    )
+
+
+def body_settings(agent: Agent, given: JsonObject, prompt: JsonObject | None = None) -> JsonObject:
+    """Return the fields that *given* settings add to every request of the agent's, whatever it is for."""
+    settings = {name: value for name, value in given.items() if name not in TRANSPORT_SETTINGS}
+    settings |= given.get("extra_body") or {}
+    include = [*settings.get("include", ()), *(name for each in agent.hosted for name in each.include)]
+    if settings.get("top_logprobs"):
+        include.append(LOGPROBS)
+    if include:
+        settings["include"] = list(dict.fromkeys(include))
+    return settings if prompt is None else {**settings, "prompt": prompt}
+
+
+def request_settings(
+    agent: Agent, given: JsonObject, prompt: JsonObject | None = None, *, called: bool = False
+) -> Mapping[str, Any]:
+    """Return the fields of the agent's requests, with the format of its answer where it has an output type.
 
     Args:
-        agent: Whose request it is.
+        agent: The agent.
+        given: Its settings, with those of the run.
+        prompt: The prompt template.
         called: It has made a call in this loop before: a tool that it must call would be called for ever.
     """
-    settings = dict(agent.model_settings)
+    settings = body_settings(agent, given, prompt)
     if agent.compaction is not None and agent.compaction.within_replies:
         settings["context_management"] = [{"type": "compaction", "compact_threshold": agent.compaction.at_tokens}]
     if called and agent.reset_tool_choice and "tool_choice" in settings:
@@ -160,13 +195,15 @@ def input_guardrails(agent: Agent) -> list[NamedGuardrail] | None:
     return [NamedGuardrail(name=each.name, parallel=each.parallel) for each in ordered] or None
 
 
-def structured(agent: Agent, items: Sequence[JsonObject]) -> StructuredOutput | None:
+async def structured(agent: Agent, items: Sequence[JsonObject], threads: Executor) -> StructuredOutput | None:
     """Check a final answer against the agent's output type, if it has one."""
     output = agent.output
     if output is None:
         return None
     try:
-        output.check_text(answer_text(items))
+        await validated_output(
+            output.check_text, answer_text(items), of=output, threads=threads, then="the model is asked again"
+        )
     except OutputInvalidError as error:
         return StructuredOutput(problem=scrub(str(error))[:PROBLEM_CHARACTERS])
     return StructuredOutput(wrapped=output.wrapped or None)
@@ -175,23 +212,19 @@ def structured(agent: Agent, items: Sequence[JsonObject]) -> StructuredOutput | 
 async def offered_now(agent: Agent, context: RunContext[Any], threads: Executor) -> Mapping[str, Offered]:
     """Ask every `enabled` rule of *agent*, side by side; a rule that raises or hangs leaves its tool out."""
     offered = agent.offered
-    answers = await asyncio.gather(*(_enabled(agent, each, context, threads) for each in offered.values()))
+    answers = await asyncio.gather(*(_enabled(each, context, threads) for each in offered.values()))
     return {name: each for (name, each), enabled in zip(offered.items(), answers, strict=True) if enabled}
 
 
-async def _enabled(agent: Agent, offered: Offered, context: RunContext[Any], threads: Executor) -> bool:
+async def _enabled(offered: Offered, context: RunContext[Any], threads: Executor) -> bool:
     rule = offered.enabled
     if isinstance(rule, bool):
         return rule
-    try:
-        answer: object = await asyncio.wait_for(call_user_code(rule, context, threads=threads), RULE_S)
-    except TimeoutError:
-        problem = f"took longer than {RULE_S:g} s"
-    except UserCodeError as error:
-        problem = f"raised {error.kind}"
-    else:
-        if isinstance(answer, bool):
-            return answer
-        problem = f"answered {type(answer).__name__}, not True or False"
-    logger.error("%s of agent %s is not offered: its enabled rule %s", offered.name, agent.name, problem)
+    name, then = f"the enabled rule of {offered.name}", "it is not offered"
+    set_tool(offered.name)
+    answer = await ask(rule, context, name=name, within=RULE_S, threads=threads, then=then)
+    if isinstance(answer, bool):
+        return answer
+    if not isinstance(answer, Problem):
+        log_answer(name, f"answered {type(answer).__name__}, not True or False", then)
     return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -11,19 +10,19 @@ from typing import Any, Final
 
 from temporalio import activity
 
-from handfast.activities.runtime.user_code import UserCodeError, call_user_code
+from handfast.activities.runtime.user_code import ask
 from handfast.definitions.agents.hooks import AgentHooks, ModelEnd, ModelStart, ToolEnd
+from handfast.definitions.agents.rejection import Rejection
 from handfast.definitions.context import ToolContext
 from handfast.models.port import ModelRequest
-from handfast.payloads.call_items import tool_of
-from handfast.payloads.model_call import ModelReply
+from handfast.payloads.call_items import CALLS, arguments_of, id_of, tool_of
+from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.model_call import ModelReply, ToldHooks
 from handfast.payloads.tool_call import ToolOutcome
 from handfast.workflows.loop.next_steps import text_of_reply
 
 HOOK_S: Final = 5.0
 """How long a hook may take before it is left behind."""
-
-logger = logging.getLogger(__name__)
 
 
 def model_start(request: ModelRequest) -> ModelStart:
@@ -38,12 +37,22 @@ def model_end(model: str, reply: ModelReply, took_s: float) -> ModelEnd:
     return ModelEnd(model=model, text=text_of_reply(reply.items), calls=calls, usage=reply.usage, seconds=took_s)
 
 
+def rejection_of(told: ToldHooks, items: Sequence[JsonObject]) -> Rejection:
+    """Return a rejected call, with the arguments that the model wrote; *items* hold it."""
+    found = next((each for each in items if each.get("type") in CALLS and id_of(each) == told.call), None)
+    return Rejection(tool=told.tool or "", arguments={} if found is None else arguments_of(found), decided_by=told.by)
+
+
 class Observers:
     """The hooks of a worker and of one agent, told side by side."""
 
     def __init__(self, hooks: Sequence[AgentHooks], threads: Executor) -> None:
         self._hooks = hooks
         self._threads = threads
+
+    def beside(self, others: Observers) -> Observers:
+        """Return these and *others*, each hook once."""
+        return Observers(tuple(dict.fromkeys((*self._hooks, *others._hooks))), self._threads)
 
     def hear(self, *events: str) -> bool:
         """Whether any of them listens to one of these."""
@@ -59,13 +68,9 @@ class Observers:
         return [each for each in self._hooks if getattr(type(each), event) is not getattr(AgentHooks, event)]
 
     async def _tell(self, hook: AgentHooks, event: str, told: Sequence[object]) -> None:
-        name = f"{type(hook).__name__}.{event}"
-        try:
-            await asyncio.wait_for(call_user_code(getattr(hook, event), *told, threads=self._threads), HOOK_S)
-        except TimeoutError:
-            logger.warning("the hook %s took longer than %g s and was left behind", name, HOOK_S)
-        except UserCodeError as error:
-            logger.error("the hook %s raised, which changes nothing: %s", name, error.kind)
+        name = f"the hook {type(hook).__name__}.{event}"
+        then = "the run goes on"
+        await ask(getattr(hook, event), *told, name=name, within=HOOK_S, threads=self._threads, then=then)
 
 
 class ObservedCall:

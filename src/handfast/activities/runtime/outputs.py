@@ -11,15 +11,19 @@ from typing import Any, Final
 from pydantic import ConfigDict, TypeAdapter
 
 from handfast.activities.runtime.hiding import hidden, hidden_in
+from handfast.activities.runtime.user_errors import log_error
 from handfast.definitions.tools.content import File, Image, Text, parts_of
 from handfast.errors import JsonProfileError
 from handfast.payloads.base import json_size
 from handfast.payloads.cutting import cut
-from handfast.payloads.json_profile import MAX_DEPTH, JsonValue, check_json, scrub
+from handfast.payloads.json_profile import MAX_DEPTH, JsonValue, check_json, scrub, spelled_integers
 from handfast.payloads.tool_call import ERROR_TEXT_BYTES, RESULT_BYTES
 
 _ANY: Final[TypeAdapter[Any]] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
 """Keeps NaN and infinity, so that they are refused: pydantic alone would turn them into null without a word."""
+MOST_MEMBERS: Final = 16
+"""Members of an exception group that are told of, at each level."""
+DEEPEST_GROUP: Final = 8
 _PARTS_TOO_LARGE: Final = (
     "Error: the tool ran, but the images and files that it returned take {size:,} bytes, and at most {most:,} can be "
     "given to you; it should return their addresses (url=…) instead"
@@ -77,18 +81,19 @@ def _bounded(text: str, *, json: bool) -> Shaped:
 
 
 def plain_json(value: object) -> JsonValue:
-    """Turn any object that pydantic can read into JSON.
+    """Turn any object that pydantic can read into JSON; integers beyond 64 bits become strings of their digits.
 
     Raises:
         JsonProfileError: It has no JSON, or none that can be recorded.
     """
     try:
         _refuse_unreadable(value, 0)
-        plain: JsonValue = _ANY.dump_python(value, mode="json", warnings="error")
+        plain: JsonValue = spelled_integers(_ANY.dump_python(value, mode="json", warnings="error"))
         check_json(plain)
     except JsonProfileError:
         raise
-    except Exception as error:  # noqa: BLE001 - it is an object of the user's: its code runs here
+    except Exception as error:  # noqa: BLE001 - it is an object of the user's: its serializers run here
+        log_error(f"writing a {type(value).__name__} as JSON", error)
         raise JsonProfileError(type(error).__name__) from None
     return plain
 
@@ -104,16 +109,29 @@ def bounded_error(error: object) -> str:
 
 
 def described(error: object, *, prefix: str = "") -> str:
-    """Name an exception and what it says, in 8 KiB at most and as text that can be recorded."""
+    """Name an exception and what it says, in 8 KiB at most and as text that can be recorded.
+
+    A group's own text names none of its members, so they follow. An exception without a text is told with its cause.
+    """
+    return cut(f"{prefix}{_described(error, 0)}", ERROR_TEXT_BYTES)[0]
+
+
+def _described(error: object, depth: int) -> str:
     name = type(error).__name__
     try:
         said = hidden(scrub(str(error)))
     except Exception:  # noqa: BLE001 - an exception whose text cannot be had still has a name
         said = ""
-    if not said and isinstance(error, BaseException):
-        said = "".join(traceback.format_exception_only(error)).strip()
-        said = hidden(said)[:200]
-    return cut(f"{prefix}{name}: {said}" if said else f"{prefix}{name}", ERROR_TEXT_BYTES)[0]
+    if not isinstance(error, BaseException):
+        return f"{name}: {said}" if said else name
+    if isinstance(error, BaseExceptionGroup) and depth < DEEPEST_GROUP:
+        members = [_described(each, depth + 1)[:ERROR_TEXT_BYTES] for each in error.exceptions[:MOST_MEMBERS]]
+        return f"{name}: {said}: {'; '.join(members)}"
+    if not said and error.__cause__ is not None and depth < DEEPEST_GROUP:
+        return f"{name} (from {_described(error.__cause__, depth + 1)})"
+    if not said:
+        said = hidden("".join(traceback.format_exception_only(error)).strip())[:200]
+    return f"{name}: {said}"
 
 
 def _refuse_unreadable(value: object, depth: int) -> None:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from concurrent.futures import Executor
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pydantic import BaseModel
 
-from handfast.activities.runtime.user_code import UserCodeError, call_user_code
+from handfast.activities.runtime.user_code import Problem, ask
+from handfast.activities.runtime.user_errors import log_answer
 from handfast.definitions.context import RunContext
 from handfast.definitions.gates.approval import Approval, ApprovalRule
 from handfast.definitions.tools.function_tool import Tool
 from handfast.definitions.tools.offered import Offered
+from handfast.payloads.cutting import REASON_CHARACTERS
 from handfast.payloads.json_profile import scrub
 from handfast.payloads.model_call import ApprovalPlan, EscalationPlan
 
 RULE_S: Final = 5.0
 """How long an approval rule may take before a person is asked instead."""
-REASON_CHARACTERS: Final = 2000
-"""Of a rule's reason that a person is shown."""
 
 
 LONGEST_KEY: Final = 255
@@ -32,36 +31,45 @@ class RuleFailedError(Exception):
 
 
 async def ask_rule(
-    rule: ApprovalRule, context: RunContext[Any], arguments: object, threads: Executor
+    rule: ApprovalRule, context: RunContext[Any], arguments: object, *, of: str, threads: Executor
 ) -> ApprovalPlan | None:
     """Evaluate a rule; None means: go ahead.
 
     A rule that raises, hangs or answers nonsense asks a person: fail closed.
     """
     try:
-        return await answer_of(rule, context, arguments, threads)
+        return await answer_of(rule, context, arguments, of=of, then="a person is asked", threads=threads)
     except RuleFailedError as error:
         return ApprovalPlan(reason=str(error))
 
 
 async def answer_of(
-    rule: ApprovalRule, context: RunContext[Any], arguments: object, threads: Executor
+    rule: ApprovalRule, context: RunContext[Any], arguments: object, *, of: str, then: str, threads: Executor
 ) -> ApprovalPlan | None:
-    """What a rule says itself; None means: go ahead.
+    """Return the rule's own answer; None means: go ahead.
+
+    Args:
+        rule: The rule.
+        context: Of the run.
+        arguments: Of the call, as the tool's model.
+        of: The tool that has the rule.
+        then: For the log: what follows where the rule gives no answer.
+        threads: Where a sync rule runs.
 
     Raises:
         RuleFailedError: It raised, took too long, or answered nonsense.
     """
     if not callable(rule):
         return _read(rule)
+    name = f"the approval rule of {of}"
+    answer = await ask(rule, context, arguments, name=name, within=RULE_S, threads=threads, then=then)
+    if isinstance(answer, Problem):
+        raise RuleFailedError(f"the approval rule {answer.brief}")
     try:
-        asking = call_user_code(rule, context, arguments, threads=threads)
-        answer = await asyncio.wait_for(asking, RULE_S)
-    except TimeoutError:
-        raise RuleFailedError(f"the approval rule took longer than {RULE_S:g} s") from None
-    except UserCodeError as error:
-        raise RuleFailedError(f"the approval rule raised {error.kind}") from None
-    return _read(answer)
+        return _read(answer)
+    except RuleFailedError as error:
+        log_answer(name, str(error).removeprefix("the approval rule "), then)
+        raise
 
 
 def _read(answer: object) -> ApprovalPlan | None:
@@ -107,13 +115,10 @@ async def own_key(offered: Offered, context: RunContext[Any], arguments: BaseMod
     function = offered.idempotency_key if isinstance(offered, Tool) else None
     if function is None:
         return None
-    try:
-        asking = call_user_code(function, context, arguments, threads=threads)
-        key: object = await asyncio.wait_for(asking, RULE_S)
-    except TimeoutError:
-        raise KeyFailedError(f"the idempotency key took over {RULE_S:g} s") from None
-    except UserCodeError as error:
-        raise KeyFailedError(f"the idempotency key raised {error.kind}") from None
+    name, then = f"the idempotency key of {offered.name}", "the call is not made"
+    key = await ask(function, context, arguments, name=name, within=RULE_S, threads=threads, then=then)
+    if isinstance(key, Problem):
+        raise KeyFailedError(f"the idempotency key {key.brief}")
     if not isinstance(key, str):
         raise KeyFailedError(f"the idempotency key is a {type(key).__name__}, not a text")
     if not 0 < len(key) <= LONGEST_KEY or key != scrub(key):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
 from handfast.activities.runtime.beats import Beats, core_feed
@@ -19,6 +16,7 @@ from handfast.activities.runtime.blocks import BlockCache, Blocks
 from handfast.activities.runtime.deltas import DeltaOutlet
 from handfast.activities.runtime.hooks import Observers
 from handfast.activities.runtime.references import Artifacts, read_output_tool
+from handfast.activities.runtime.validation import validated_context
 from handfast.definitions.agents.hooks import AgentHooks
 from handfast.definitions.agents.registry import Registry
 from handfast.definitions.context import RunContext
@@ -28,8 +26,6 @@ from handfast.definitions.secret import SecretResolver
 from handfast.definitions.tools.function_tool import Tool
 from handfast.models.port import ModelPort
 from handfast.payloads.artifacts import READ_OUTPUT
-from handfast.payloads.base import problems_of
-from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import Origin
 from handfast.payloads.runs import RunFacts
 from handfast.storage.archive import Archive
@@ -147,7 +143,7 @@ class Runtime:
         """
         facts = await self.facts(origin)
         return RunContext(
-            context=read_context(facts.context, kind),
+            context=await validated_context(facts.context, kind, self.threads),
             run_id=activity.info().workflow_id or "",
             agent=origin.agent,
             agent_path=tuple(origin.agent_path),
@@ -155,18 +151,3 @@ class Runtime:
             labels=facts.labels,
             requested_by=facts.requested_by,
         )
-
-
-def read_context(raw: JsonObject | None, kind: type[Any] | None) -> Any:
-    """Build the run's context; without a pydantic model it stays plain JSON."""
-    if not (inspect.isclass(kind) and issubclass(kind, BaseModel)):
-        return raw
-    try:
-        return kind.model_validate(raw or {})
-    except ValidationError as error:
-        problem = "; ".join(problems_of(error))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a validator of the user's may raise anything
-        problem = f"a validator raised {type(error).__name__}"
-    raise ApplicationError(
-        f"the run's context is no {kind.__name__}: {problem}", type="ContextInvalid", non_retryable=True
-    )

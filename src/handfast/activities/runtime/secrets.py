@@ -13,14 +13,14 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from handfast.activities.runtime.hiding import hide
-from handfast.activities.runtime.user_code import UserCodeError, call_user_code
+from handfast.activities.runtime.user_code import Problem, ask
 from handfast.definitions.secret import SecretParameter, SecretResolver
 from handfast.errors import SecretMissingError, SecretUnavailableError
 
 logger = logging.getLogger(__name__)
 
 LARGEST_BYTES: Final = 64 * 1024
-MISSING: Final = frozenset({"KeyError", "LookupError", "FileNotFoundError"})
+MISSING: Final = (LookupError, FileNotFoundError)
 """How a resolver says that there is no such secret."""
 
 
@@ -39,14 +39,14 @@ async def resolved(
     """
     try:
         async with asyncio.timeout(within_s):
-            values = {each.name: await _value(tool, each.reference, resolver, threads) for each in parameters}
+            values = {each.name: await _value(tool, each.reference, resolver, within_s, threads) for each in parameters}
     except TimeoutError:
         raise SecretUnavailableError(tool, f"a secret did not come within {within_s:.1f} s") from None
     hide(values.values())
     return {each.name: values[each.name] if each.plain else SecretStr(values[each.name]) for each in parameters}
 
 
-async def _value(tool: str, reference: str, resolver: SecretResolver | None, threads: Executor) -> str:
+async def _value(tool: str, reference: str, resolver: SecretResolver | None, within_s: float, threads: Executor) -> str:
     scheme, _, rest = reference.partition(":")
     if scheme == "env" and rest in os.environ:
         return os.environ[rest]
@@ -54,12 +54,12 @@ async def _value(tool: str, reference: str, resolver: SecretResolver | None, thr
         return await asyncio.to_thread(_of_file, tool, reference, Path(rest))
     if scheme == "env" or resolver is None:
         raise SecretMissingError(tool, reference)
-    try:
-        value = await call_user_code(resolver, reference, threads=threads)
-    except UserCodeError as error:  # what it says may quote the secret: only its kind is told
-        if error.kind in MISSING:
-            raise SecretMissingError(tool, reference) from None
-        raise SecretUnavailableError(tool, f"{reference}: the resolver raised {error.kind}") from None
+    name = f"the resolver of the secret {reference}"
+    value = await ask(resolver, reference, name=name, within=within_s, threads=threads, then=f"{tool} does not run")
+    if isinstance(value, Problem):  # its message may quote the secret: only the exception's kind is told
+        if isinstance(value.raised, MISSING):
+            raise SecretMissingError(tool, reference)
+        raise SecretUnavailableError(tool, f"{reference}: the resolver {value.brief}")
     if not isinstance(value, str):
         raise SecretUnavailableError(tool, f"{reference}: the resolver answered no text")
     return value

@@ -1,61 +1,109 @@
-"""The one way in which activities call agent code other than tools: instructions, rules, keys, formatters."""
+"""The one way in which activities call the user's code other than tools: rules, hooks, texts, filters and the like."""
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any
 
 from handfast.activities.runtime.outputs import described
+from handfast.activities.runtime.user_errors import log_error, log_timeout
 
 
-class UserCodeError(Exception):
-    """Agent code raised.
+@dataclass(frozen=True)
+class Problem:
+    """Why a function of the user's gave no answer.
 
     Attributes:
-        kind: Name of the exception's type.
+        brief: "raised ValueError", or "took longer than 5 s". It quotes nothing that the function saw.
+        error: "ValueError: no such order": the exception with its message. None: the function took too long.
+        raised: The exception itself, likewise.
     """
 
-    def __init__(self, error: BaseException) -> None:
-        super().__init__(described(error))
-        self.kind = type(error).__name__
+    brief: str
+    error: str | None = None
+    raised: BaseException | None = None
+
+    @property
+    def text(self) -> str:
+        """ "raised ValueError: no such order", or "took longer than 5 s"."""
+        return self.brief if self.error is None else f"raised {self.error}"
 
 
-async def call_user_code(function: Callable[..., Any], *args: Any, threads: Executor | None = None) -> Any:
-    """Call a function that may be sync or async.
+async def ask(
+    function: Callable[..., Any],
+    *args: Any,
+    name: str,
+    within: float,
+    threads: Executor,
+    then: str = "",
+    retried: bool = False,
+) -> Any | Problem:
+    """Call a function of the user's, sync or async, and wait for its answer.
 
-    A SystemExit out of a task would end the worker's loop, and a CancelledError of the function's own would pass for a
-    cancelled activity: both come out as a `UserCodeError`, like everything else that it raises.
+    Whatever the function does, it neither blocks the worker's event loop nor raises here: a sync function runs in
+    *threads*, one that takes too long is left behind, and every exception becomes a `Problem`, SystemExit and a
+    CancelledError of the function's own included. Each problem is logged, with the user's own frames.
 
     Args:
-        function: What to call.
+        function: The function to call.
         args: Its arguments.
-        threads: Where a sync function runs; None calls it here.
-
-    Raises:
-        UserCodeError: It raised.
+        name: What the log calls it, as in "the approval rule of refund".
+        within: Seconds that it may take.
+        threads: Where a sync function runs.
+        then: For the log: what follows from a problem.
+        retried: A problem makes the server try the activity again.
     """
+    calling = asyncio.create_task(_answer(function, args, threads))
     try:
-        if threads is None or inspect.iscoroutinefunction(function):
-            value = function(*args)
-        else:
-            value = await asyncio.get_running_loop().run_in_executor(threads, _in_thread, function, args)
-        return await value if inspect.isawaitable(value) else value
-    except UserCodeError:
+        await asyncio.wait({calling}, timeout=within)
+    except asyncio.CancelledError:
+        calling.cancel()
         raise
+    if not calling.done():
+        # Not awaited: a coroutine that swallows its cancellation would hold up the activity.
+        calling.cancel()
+        problem = Problem(f"took longer than {within:g} s")
+        log_timeout(name, problem.brief, then, retried=retried)
+        return problem
+    answer = calling.result()
+    if not isinstance(answer, _Raised):
+        return answer
+    log_error(name, answer.error, then, function=function, retried=retried)
+    return Problem(f"raised {type(answer.error).__name__}", described(answer.error), answer.error)
+
+
+class _Raised:
+    """Carries an exception as a value: out of a task, SystemExit would end the event loop."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+async def _answer(function: Callable[..., Any], args: tuple[Any, ...], threads: Executor) -> Any:
+    try:
+        if inspect.iscoroutinefunction(function):
+            return await function(*args)
+        # The thread gets a copy of the context, as from `asyncio.to_thread`: `activity.info()` works there too.
+        context = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        value = await loop.run_in_executor(threads, context.run, _in_thread, function, args)
+        return await value if inspect.isawaitable(value) else value
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        raise UserCodeError(error) from None
-    except BaseException as error:  # noqa: BLE001 - see above
-        raise UserCodeError(error) from None
+        return _Raised(error)
+    except BaseException as error:  # noqa: BLE001 - every ending of user code becomes an answer
+        return _Raised(error)
 
 
 def _in_thread(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     try:
         return function(*args)
     except BaseException as error:  # noqa: BLE001 - a thread's SystemExit would be raised again in the loop
-        raise UserCodeError(error) from None
+        return _Raised(error)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import logging
 import threading
 import uuid
 from typing import Any, Final, Literal
@@ -13,16 +12,16 @@ from typing import Any, Final, Literal
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from handfast.activities.runtime.carried import carries
 from handfast.activities.runtime.outputs import bounded_error, bounded_output, described
 from handfast.activities.runtime.runtime import Runtime
-from handfast.activities.runtime.user_code import UserCodeError, call_user_code
+from handfast.activities.runtime.user_code import Problem, ask
+from handfast.activities.runtime.user_errors import is_last_attempt, log_error
 from handfast.activities.tool.errors import is_left_unknown
 from handfast.definitions.context import ToolContext
 from handfast.definitions.tools.function_tool import Tool
 from handfast.payloads.json_profile import JsonValue
 from handfast.payloads.tool_call import Attempt, ToolOutcome
-
-logger = logging.getLogger(__name__)
 
 SETTLE_S: Final = 60.0
 """How long a tool that ignores its cancellation is waited for."""
@@ -52,8 +51,7 @@ class ToolBody:
         """Take everything that the function needs; nothing starts yet."""
         self._tool = tool
         self._context = context
-        self._args = (context,) if tool.takes_context else ()
-        self._kwargs = arguments
+        self._args, self._kwargs = tool.form.passed(arguments, context)
         self._runtime = runtime
         self._cancelled = context.cancel_event if context is not None else threading.Event()
         self._stop = asyncio.Event()
@@ -148,12 +146,17 @@ class ToolBody:
         error = value.error if isinstance(value, _InThreadError) else value
         if isinstance(error, asyncio.CancelledError) and self._stop.is_set():
             return outcome("cancelled", reason="cancelled while it was running")
+        assert isinstance(error, BaseException)
+        name, function = f"the tool {self._tool.name}", self._tool.function
         if self._at_most_once and is_left_unknown(error):
+            log_error(name, error, "whether it took effect is not known", function=function)
             return outcome("unknown", reason=f"the tool raised {described(error)}")
         self.raised = error if isinstance(error, Exception) else None
         retry = self._tool.retry
-        if retry is not None and isinstance(error, retry.on) and not self._stop.is_set() and _more_attempts():
+        if retry is not None and carries(error, retry.on) and not self._stop.is_set() and not is_last_attempt():
+            log_error(name, error, function=function, retried=True)
             raise ApplicationError(bounded_error(error), type="ToolRetried")
+        log_error(name, error, function=function)
         return outcome("error", output=bounded_error(error))
 
     async def _stopped(self, running: asyncio.Task[tuple[bool, object]]) -> ToolOutcome:
@@ -174,18 +177,9 @@ class ToolBody:
         hook = self._tool.on_cancel
         if hook is None:
             return None
-        try:
-            await asyncio.wait_for(call_user_code(hook, self._context, threads=self._runtime.threads), ON_CANCEL_S)
-        except TimeoutError:
-            problem = f"on_cancel took longer than {ON_CANCEL_S:g} s"
-        except UserCodeError as error:
-            problem = f"on_cancel raised {error}"
-            logger.error("a call of %s was told to stop: on_cancel raised %s", self._tool.name, error.kind)
-            return problem
-        else:
-            return None
-        logger.error("a call of %s was told to stop: %s", self._tool.name, problem)
-        return problem
+        name = f"on_cancel of {self._tool.name}"
+        answer = await ask(hook, self._context, name=name, within=ON_CANCEL_S, threads=self._runtime.threads)
+        return f"on_cancel {answer.text}" if isinstance(answer, Problem) else None
 
     async def _timed_out(
         self, running: asyncio.Task[tuple[bool, object]], timeout_s: float, *, at_most_once: bool
@@ -203,12 +197,6 @@ def _shut_down(*, at_most_once: bool) -> ToolOutcome:
     if at_most_once:
         return outcome("unknown", reason="the worker shut down while the tool was running")
     raise ApplicationError("the worker shut down while the tool was running", type="WorkerShutdown")
-
-
-def _more_attempts() -> bool:
-    info = activity.info()
-    most = info.retry_policy.maximum_attempts if info.retry_policy is not None else 1
-    return most == 0 or info.attempt < most
 
 
 def _joined(reason: str | None, problem: str) -> str:

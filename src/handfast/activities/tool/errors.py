@@ -1,29 +1,34 @@
-"""Which exceptions of a tool leave open whether its call took effect: it was sent, and no answer came back."""
+"""What a tool's exception means: whether its call may have taken effect, and what the model reads of it."""
 
 from __future__ import annotations
 
 import asyncio
 import http.client
-import logging
 import socket
 from collections.abc import Iterator
+from enum import Enum, auto
 from typing import Any, Final
 
+from handfast.activities.runtime.carried import carried, carries
 from handfast.activities.runtime.outputs import bounded_text
 from handfast.activities.runtime.runtime import Runtime
-from handfast.activities.runtime.user_code import UserCodeError, call_user_code
+from handfast.activities.runtime.user_code import Problem, ask
+from handfast.activities.runtime.user_errors import log_answer
 from handfast.definitions.context import ToolContext
 from handfast.definitions.tools.function_tool import Tool
 from handfast.errors import OutcomeUnknownError
 from handfast.payloads.tool_call import ToolOutcome
 
+_CUT_AFTERWARDS: Final = (BrokenPipeError, ConnectionAbortedError, ConnectionResetError)
+"""A connection that was there broke: no cause makes that a peer who was never reached."""
 _CUT: Final = (ConnectionError, TimeoutError, asyncio.IncompleteReadError, http.client.IncompleteRead)
 _NOT_REACHED: Final = (ConnectionRefusedError, socket.gaierror)
-_HTTPX: Final = ("ReadError", "ReadTimeout", "WriteError", "WriteTimeout", "RemoteProtocolError")
+_HTTPX: Final = ("httpx", "httpx2", "httpcore", "httpcore2")
+_HTTPX_CUT: Final = ("ReadError", "ReadTimeout", "WriteError", "WriteTimeout", "RemoteProtocolError")
+_HTTPX_NOT_REACHED: Final = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol")
 _CUT_BY_NAME: Final = frozenset(
     {
-        *(("httpx", name) for name in _HTTPX),
-        *(("httpx2", name) for name in _HTTPX),
+        *((library, name) for library in _HTTPX for name in _HTTPX_CUT),
         *(("aiohttp", name) for name in ("ServerDisconnectedError", "ClientOSError", "ClientPayloadError")),
         *(("requests", name) for name in ("ConnectionError", "ReadTimeout", "ChunkedEncodingError")),
         *(("urllib3", name) for name in ("ProtocolError", "ReadTimeoutError")),
@@ -32,44 +37,83 @@ _CUT_BY_NAME: Final = frozenset(
 """Those of well-known clients, which need not be installed: the module's first name, and the class."""
 _NOT_REACHED_BY_NAME: Final = frozenset(
     {
+        *((library, name) for library in _HTTPX for name in _HTTPX_NOT_REACHED),
         *(("aiohttp", name) for name in ("ClientConnectorError", "ConnectionTimeoutError")),
         *(("requests", name) for name in ("ConnectTimeout", "SSLError", "ProxyError")),
+        *(("urllib3", name) for name in ("NewConnectionError", "ConnectTimeoutError", "ProxyError")),
     }
 )
 
-
-logger = logging.getLogger(__name__)
+DEEPEST: Final = 100
+"""Exceptions in exceptions that are looked through one by one."""
 WORDING_S: Final = 5.0
 """How long a tool's `on_error` may take before the default words are used."""
 
 
-def is_left_unknown(error: object) -> bool:
+class _Reached(Enum):
+    """What an exception says of the other side; None: nothing."""
+
+    PERHAPS = auto()
+    NO = auto()
+
+
+def is_left_unknown(error: BaseException) -> bool:
     """Whether the outcome of a call that ended with this exception is unknown.
 
     So it is where a connection broke or nothing came back in time, and where the tool says so itself; not where nobody
-    was reached in the first place. What a tool makes an exception of its own of, it has judged itself.
+    was reached in the first place. An exception is judged by all that it carries: the members of groups at any depth,
+    and its explicit causes. A tool that has judged a broken connection itself raises its own exception ``from None``.
     """
+    return _reached(error, ()) is _Reached.PERHAPS
+
+
+def _reached(error: BaseException, above: tuple[BaseException, ...]) -> _Reached | None:
+    if any(each is error for each in above):
+        return None
+    if len(above) >= DEEPEST:  # nobody judges by hand what lies so deep: whatever may be a doubt is one
+        return _Reached.PERHAPS if carries(error, (OutcomeUnknownError, *_CUT)) else None
     if isinstance(error, OutcomeUnknownError):
-        return True
-    if not isinstance(error, Exception):
-        return False
-    chain = list(_chain(error))
-    if any(isinstance(each, _NOT_REACHED) or _names(each) & _NOT_REACHED_BY_NAME for each in chain):
-        return False
-    return isinstance(error, _CUT) or bool(_names(error) & _CUT_BY_NAME)
+        return _Reached.PERHAPS
+    names = _names(error)
+    if names & _NOT_REACHED_BY_NAME:
+        # A client's own word. Its causes tell how the connecting failed, with a timeout perhaps.
+        return _Reached.PERHAPS if _sent_before(error, _CUT_BY_NAME) else _Reached.NO
+    parts = {_reached(each, (*above, error)) for each in carried(error)}
+    if _Reached.PERHAPS in parts:
+        return _Reached.PERHAPS
+    if isinstance(error, _NOT_REACHED):
+        return _Reached.PERHAPS if _sent_before(error, _CUT_BY_NAME, *_CUT) else _Reached.NO
+    if isinstance(error, _CUT_AFTERWARDS):
+        return _Reached.PERHAPS
+    if isinstance(error, _CUT) or names & _CUT_BY_NAME:
+        return _Reached.NO if _Reached.NO in parts else _Reached.PERHAPS
+    return _Reached.NO if _Reached.NO in parts else None
+
+
+def _sent_before(error: BaseException, by_name: frozenset[tuple[str, str]], *kinds: type[Exception]) -> bool:
+    """Whether the attempt that reached nobody was made while a broken one was being handled, which may have sent."""
+    return any(
+        (isinstance(each, kinds) and not isinstance(each, _NOT_REACHED)) or _names(each) & by_name
+        for each in _before(error)
+    )
 
 
 def _names(error: BaseException) -> frozenset[tuple[str, str]]:
     return frozenset((kind.__module__.partition(".")[0], kind.__name__) for kind in type(error).__mro__)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    each: BaseException | None = error
+def _before(error: BaseException) -> Iterator[BaseException]:
+    """Yield what led to *error*, implicitly too."""
+    seen = {id(error)}
+    each = _led_to(error)
     while each is not None and id(each) not in seen:
         seen.add(id(each))
         yield each
-        each = each.__cause__ or each.__context__
+        each = _led_to(each)
+
+
+def _led_to(error: BaseException) -> BaseException | None:
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 async def worded(
@@ -78,16 +122,11 @@ async def worded(
     """Let the tool's `on_error` say what the model reads; in the default words where it gives no text."""
     if not callable(tool.on_error):
         return ended
-    try:
-        asking = call_user_code(tool.on_error, context, error, threads=runtime.threads)
-        text = await asyncio.wait_for(asking, WORDING_S)
-    except TimeoutError:
-        logger.error("on_error of tool %s took longer than %g s, the default text is used", tool.name, WORDING_S)
-        return ended
-    except UserCodeError as problem:
-        logger.error("on_error of tool %s raised, the default text is used: %s", tool.name, problem.kind)
+    name, then = f"on_error of {tool.name}", "the default text is used"
+    text = await ask(tool.on_error, context, error, name=name, within=WORDING_S, threads=runtime.threads, then=then)
+    if isinstance(text, Problem):
         return ended
     if not isinstance(text, str):
-        logger.error("on_error of tool %s answered no text, the default text is used", tool.name)
+        log_answer(name, f"answered {type(text).__name__}, not a text", then)
         return ended
     return ended.model_copy(update={"output": bounded_text(text)})

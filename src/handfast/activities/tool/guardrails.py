@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from temporalio import activity
 
 from handfast.activities.runtime.outputs import bounded_output
-from handfast.activities.runtime.user_code import UserCodeError, call_user_code
+from handfast.activities.runtime.user_code import Problem, ask
 from handfast.definitions.context import ToolContext
 from handfast.definitions.gates.guardrails import Allow, Fail, Replace
 from handfast.definitions.tools.options import OutputCheck, ToolInputGuardrail
@@ -157,13 +157,10 @@ class GuardrailError(Exception):
 async def _verdict(
     function: Callable[..., Any], context: ToolContext[Any], subject: object, threads: Executor
 ) -> Allow | Replace | Fail:
-    try:
-        asking = call_user_code(function, context, subject, threads=threads)
-        answer: object = await asyncio.wait_for(asking, GUARDRAIL_S)
-    except TimeoutError:
-        raise GuardrailError(f"took longer than {GUARDRAIL_S:g} s") from None
-    except UserCodeError as error:
-        raise GuardrailError(f"raised {error.kind}", str(error)) from None
+    name = f"the guardrail {getattr(function, '__name__', type(function).__name__)} of {context.tool}"
+    answer = await ask(function, context, subject, name=name, within=GUARDRAIL_S, threads=threads)
+    if isinstance(answer, Problem):
+        raise GuardrailError(answer.brief)
     if answer is None:
         return Allow()
     if isinstance(answer, Allow | Replace | Fail):

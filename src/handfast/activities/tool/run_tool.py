@@ -15,11 +15,12 @@ from handfast.activities.runtime.beats import NotAcknowledgedError
 from handfast.activities.runtime.calls import tool_context
 from handfast.activities.runtime.hiding import hidden_in
 from handfast.activities.runtime.hooks import ObservedCall
-from handfast.activities.runtime.outputs import bounded_error
 from handfast.activities.runtime.progress import ProgressReport
 from handfast.activities.runtime.references import by_reference
 from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.secrets import resolved
+from handfast.activities.runtime.user_errors import Place, set_place
+from handfast.activities.runtime.validation import ValidatorFailedError, validated
 from handfast.activities.tool.attempts import held_back, is_once, unkept, unprovable
 from handfast.activities.tool.begun import Begun
 from handfast.activities.tool.body import ToolBody, outcome
@@ -39,7 +40,7 @@ from handfast.errors import (
     UnknownToolError,
 )
 from handfast.payloads.artifacts import READ_OUTPUT
-from handfast.payloads.binding import difference, former_digest_of
+from handfast.payloads.binding import difference
 from handfast.payloads.call_items import arguments_text
 from handfast.payloads.json_profile import JsonObject, parse_json
 from handfast.payloads.tool_call import ToolCall, ToolOutcome
@@ -75,6 +76,7 @@ class ToolActivities:
             tool = self._runtime.tool(call.tool)
         except (PayloadInvalidError, UnknownToolError) as error:
             return outcome("refused", reason=str(error))
+        set_place(Place.of(call.origin, tool=call.tool))
         if is_once(call, tool) and (held := await held_back(call.lost or ())) is not None:
             return held
         if (lacking := unkept(call, tool)) is not None:
@@ -86,18 +88,16 @@ class ToolActivities:
             # here goes on, and the next attempt finds the block in the cache.
             fetching = asyncio.ensure_future(self._fetched(call, tool))
             arguments, context = await asyncio.wait_for(asyncio.shield(fetching), FETCH_S)
-            bound = tool.bind(arguments)
+            bound = await validated(tool.bind, arguments, of=tool, threads=self._runtime.threads)
         except TimeoutError:
             fetching.add_done_callback(_heard)
             return outcome("not_begun", reason=f"the run's transcript did not come within {FETCH_S:g} s")
-        except ArgumentsInvalidError as error:
+        except (ArgumentsInvalidError, ValidatorFailedError) as error:
             return outcome("error", output=f"Error: {error}")
         except ApplicationError as error:
             if error.non_retryable:
                 return outcome("error", output=f"Error: {error.message}")
             return outcome("not_begun", reason=error.message)
-        except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
-            return outcome("error", output=bounded_error(error))
         refused = await self._refused(call, tool, arguments)
         if refused is not None:
             return refused
@@ -243,11 +243,9 @@ def _heard(fetching: asyncio.Future[Any]) -> None:
 
 def _changed(call: ToolCall, digest: str, arguments: JsonObject) -> str | None:
     """Why the call in hand is not the one that was approved; None where it is."""
-    origin = call.origin
-    if call.binding is None:  # an older worker opened its request
-        former = former_digest_of(call.request or "", origin.agent_path, call.tool, arguments, origin.workflow_run)
-        return None if digest == former else "the arguments in hand are not those that were approved"
-    info = activity.info()
+    if call.binding is None:
+        return "not what was approved: binding"
+    origin, info = call.origin, activity.info()
     return difference(
         digest,
         call.binding,

@@ -1,6 +1,6 @@
 """`setup` and `doctor`: what a namespace needs, and whether all is well."""
 
-# ruff: noqa: PLC0415 what a command does is imported when it runs: see the package
+# ruff: noqa: PLC0415 a command imports its code when it runs: see the package
 
 from __future__ import annotations
 

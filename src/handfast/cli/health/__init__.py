@@ -1,1 +1,1 @@
-"""What `handfast doctor` looks at: each check answers with findings, and each finding names its remedy."""
+"""The checks of `handfast doctor`: each answers with findings, and each finding names its remedy."""

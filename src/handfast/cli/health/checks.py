@@ -1,4 +1,4 @@
-"""The checks in their order, and running one."""
+"""The checks in their order; run one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOOKED_AT: Final = 1000
 
 
 async def look_at_server(hf: Handfast) -> list[Finding]:
-    """Which server answers."""
+    """Name the server that answers."""
     with typed_errors(hf.client):
         info = await hf.client.workflow_service.get_system_info(GetSystemInfoRequest())
     address = hf.client.service_client.config.target_host
@@ -38,7 +38,7 @@ async def look_at_server(hf: Handfast) -> list[Finding]:
 
 
 async def look_at_embedded(hf: Handfast) -> list[Finding]:
-    """The server of `handfast dev` in this folder."""
+    """Look for the server of `handfast dev` in this folder."""
     state = read_state(Path.cwd() / DIRECTORY)
     if state is None:
         return []
@@ -53,7 +53,7 @@ async def look_at_embedded(hf: Handfast) -> list[Finding]:
 
 
 async def look_at_namespace(hf: Handfast) -> list[Finding]:
-    """Whether the namespace is there, and how long it keeps what has ended."""
+    """Look for the namespace, and how long it keeps runs that have ended."""
     name = hf.client.namespace
     with typed_errors(hf.client):
         described = await hf.client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=name))
@@ -67,7 +67,7 @@ async def look_at_namespace(hf: Handfast) -> list[Finding]:
 
 
 async def look_at_attributes(hf: Handfast) -> list[Finding]:
-    """Whether runs can be listed."""
+    """Look for the search attributes by which runs are listed."""
     missing = await missing_search_attributes(hf.client)
     if not missing:
         return [Finding("search attributes", "ok", "all are registered")]
@@ -77,7 +77,7 @@ async def look_at_attributes(hf: Handfast) -> list[Finding]:
 
 
 async def look_at_runs(hf: Handfast) -> list[Finding]:
-    """Runs that do not get on."""
+    """List the runs that do not get on."""
     found = [trouble async for trouble in hf.attention(limit=LOOKED_AT)]
     if not found:
         return [Finding("runs", "ok", "none needs attention")]
@@ -106,7 +106,7 @@ CHECKS: Final[Sequence[Check]] = (
 
 
 async def examine(check: Check, hf: Handfast) -> Sequence[Finding]:
-    """Run one check; that it could not look is a finding too."""
+    """Run one check; a check that fails is a finding too."""
     try:
         return await asyncio.wait_for(check.look(hf), CHECK_WITHIN_S)
     except HandfastError as error:
@@ -123,5 +123,5 @@ async def examine(check: Check, hf: Handfast) -> Sequence[Finding]:
 
 
 def away(error: HandfastError) -> Finding:
-    """What there is to say where nobody answers at all."""
+    """Make the finding for a server that does not answer."""
     return Finding("server", "wrong", f"{type(error).__name__}: {error}", "start it, or say --address")

@@ -1,4 +1,4 @@
-"""How far this machine's clock and the server's are apart."""
+"""Compare this machine's clock with the server's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from temporalio.service import RPCError
 
 from handfast.cli.health.findings import Finding
 from handfast.client.client import Handfast
-from handfast.temporal.polling import ACTIVITIES, pollers
+from handfast.temporal.pollers import ACTIVITIES, pollers
 from handfast.temporal.rpc import typed_errors
 
 QUEUE: Final = "handfast-doctor"

@@ -1,4 +1,4 @@
-"""What a check found. Checks are a list, `handfast.cli.health.checks.CHECKS`: a further one is one line there."""
+"""Findings of checks. Checks are a list, `handfast.cli.health.checks.CHECKS`: a further one is one line there."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ State = Literal["ok", "note", "wrong"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a check found.
+    """A result of a check.
 
     Attributes:
         check: The check's name.
         state: *ok*; *note*: worth knowing, as during a rollout; *wrong*: something does not work.
-        said: What was found, in one line.
-        remedy: What to do about it, in one line; empty where nothing is to be done.
+        said: The finding, in one line.
+        remedy: The remedy, in one line; empty where nothing is to be done.
         facts: The same for programs.
     """
 
@@ -35,7 +35,7 @@ Look = Callable[[Handfast], Awaitable[Sequence[Finding]]]
 
 @dataclass(frozen=True)
 class Check:
-    """A name, and the function that looks. Whatever it raises becomes a finding of its own."""
+    """A name, and the function that looks. An exception of it becomes a finding of its own."""
 
     name: str
     look: Look

@@ -1,4 +1,4 @@
-"""Whether the keys that are configured here are those that runs are written with, and decided by."""
+"""Compare the keys that are configured here with those that runs are encrypted and decided with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from handfast.client.client import Handfast
 from handfast.client.lists import of_agents
 from handfast.encryption.codec import keyring_of
 from handfast.encryption.keyring import VARIABLE, Keyring
-from handfast.encryption.sealing import ENCRYPTED, KEY
+from handfast.encryption.sealed_payload import ENCRYPTED, KEY
 from handfast.errors import DefinitionError, KeysUnavailableError
 from handfast.signing.key_files import trusted_keys_at
 from handfast.temporal.rpc import typed_errors
@@ -26,7 +26,7 @@ Facts: TypeAlias = Mapping[str, object]
 RUNS_LOOKED_AT: Final = 200
 """The newest runs that go on say which keys are in use."""
 FIRST_EVENTS_LOOKED_AT: Final = 20
-"""Of runs that have asked nobody anything yet, which have no memo: each costs a call."""
+"""Runs that have asked nobody anything yet have no memo: looking into one costs a call."""
 NO_KEY: Final = ""
 """Stands for what is not encrypted."""
 
@@ -50,7 +50,7 @@ async def look_at_encryption(hf: Handfast) -> list[Finding]:
 
 
 async def look_at_signing(hf: Handfast) -> list[Finding]:
-    """Whether the signing key of this client is among the trusted keys, where both are configured here."""
+    """Look for the signing key of this client among the trusted keys, where both are configured here."""
     try:
         trusted = trusted_keys_at(None)
         keys = {} if trusted is None else trusted.keys
@@ -96,7 +96,7 @@ def _refused(ring: Keyring | None, using: Counter[str], facts: Facts) -> Iterato
 
 
 async def _keys_in_use(hf: Handfast) -> Counter[str]:
-    """How many runs that go on have something under each key."""
+    """Count the runs that go on by the keys that they are encrypted with."""
     using: Counter[str] = Counter()
     looked_into = 0
     try:

@@ -1,4 +1,4 @@
-"""Whether what is kept outside the server can be reached from here."""
+"""Read from the stores outside the server, to see whether they can be reached from here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ANSWER_WITHIN_S: Final = 5.0
 
 
 async def look_at_places(hf: Handfast) -> list[Finding]:
-    """Read from each place that is configured here, which need not be what the workers have."""
+    """Read from each store that is configured here; the workers may have others."""
     found = [await _archive(hf), await _artifacts(hf), await _deltas(hf)]
     return [each for each in found if each is not None]
 

@@ -1,4 +1,4 @@
-"""Who serves the task queues: how many, since when unseen, and of which version."""
+"""Look for the workers of the task queues: who polls, and of which version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from temporalio.service import RPCError
 from handfast.cli.health.findings import Finding
 from handfast.client.client import Handfast
 from handfast.client.lists import of_agents
-from handfast.temporal.polling import ACTIVITIES, POLLS_EVERY, WORKFLOWS, pollers
+from handfast.temporal.pollers import ACTIVITIES, POLLS_EVERY, WORKFLOWS, pollers
 from handfast.temporal.rpc import typed_errors
 from handfast.temporal.visibility import about_attributes
 from handfast.worker.plugin import PLUGIN
@@ -39,7 +39,7 @@ class Poller:
 
     @property
     def lives(self) -> bool:
-        """Whether it can still be there: one that was killed counts for another minute."""
+        """True where it can still be there: a worker that was killed counts for another minute."""
         return self.last_access > datetime.now(UTC) - POLLS_EVERY
 
 
@@ -91,17 +91,17 @@ def _polled(queue: str, found: list[Poller], runs: int) -> Finding:
 
 
 def _builds(queue: str, found: Iterable[Poller]) -> list[Finding]:
-    """Workers whose code differs: Temporal's SDK makes a build id of it where none was given."""
+    """Find workers whose code differs: Temporal's SDK makes a build id of the code where none was given."""
     builds = sorted({each.version for each in found if each.version})
     if len(builds) < 2:
         return []
     said = f"{queue}: its workers run {len(builds)} different builds: {', '.join(each[:40] for each in builds)}"
-    remedy = "fine while a rollout lasts; else stop the older ones (docs/upgrading.md)"
+    remedy = "fine while a rollout lasts; else stop the older ones (docs/operating.md)"
     return [Finding("versions", "note", said, remedy, {"task_queue": queue, "builds": builds})]
 
 
 async def _heartbeats(hf: Handfast, queues: set[str]) -> list[WorkerHeartbeat]:
-    """What workers say of themselves; nothing where the server does not list them, or none has said anything yet."""
+    """Read the workers' own heartbeats; none where the server does not list them, or none has come yet."""
     try:
         listed = await hf.client.workflow_service.list_workers(ListWorkersRequest(namespace=hf.client.namespace))
     except RPCError:
@@ -114,9 +114,10 @@ def _beats(beats: Iterable[WorkerHeartbeat]) -> list[Finding]:
     ours, findings = version("handfast"), list[Finding]()
     versions: dict[str, str] = {}
     for beat in beats:
+        # A heartbeat has no version of a library; the plugin's name has.
         for plugin in beat.plugins:
             if plugin.name.startswith(PLUGIN):
-                versions[beat.worker_identity] = plugin.name.removeprefix(PLUGIN).strip() or "before 0.1.0"
+                versions[beat.worker_identity] = plugin.name.removeprefix(PLUGIN).strip()
         dated = beat.heartbeat_time.ToDatetime(tzinfo=UTC)
         if dated > datetime.now(UTC) + AHEAD_AFTER:
             said = f"the clock of {beat.worker_identity} on {beat.host_info.host_name} is ahead of this machine's"
@@ -124,7 +125,7 @@ def _beats(beats: Iterable[WorkerHeartbeat]) -> list[Finding]:
     others = {who: each for who, each in versions.items() if each != ours}
     if others:
         said = f"this is handfast {ours}; " + ", ".join(f"{who} has {each}" for who, each in others.items())
-        remedy = "fine while a rollout lasts; upgrade workers first, then clients (docs/upgrading.md)"
+        remedy = "fine while a rollout lasts; upgrade workers first, then clients (docs/operating.md)"
         findings.append(Finding("versions", "note", said, remedy, {"here": ours, "workers": versions}))
     elif versions:
         facts = {"here": ours, "workers": versions}

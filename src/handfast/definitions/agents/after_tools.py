@@ -1,13 +1,13 @@
-"""What follows when the tools of a reply have ended: the model again, or the end of the run."""
+"""`Agent.after_tools`: continue with the model, or end the run, when the tools of a reply have ended."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
+from handfast.definitions.checks import check_function
 from handfast.definitions.context import RunContext
-from handfast.definitions.schema.signature import require_positional
 from handfast.errors import DefinitionError
 from handfast.payloads.json_profile import JsonObject
 
@@ -16,7 +16,7 @@ __all__ = ["AfterTools", "FinalOutput", "StopAt", "ToolResult"]
 
 @dataclass(frozen=True, slots=True, init=False)
 class StopAt:
-    """The run ends with the output of the first of these tools that ran, in the model's call order.
+    """End the run with the output of the first of these tools that ran, in the model's call order.
 
     Attributes:
         names: As the model calls them.
@@ -33,7 +33,7 @@ class StopAt:
 
 @dataclass(frozen=True, slots=True)
 class FinalOutput:
-    """The run ends, with this as its output.
+    """End the run with this output.
 
     Attributes:
         value: A text, or what pydantic can turn into JSON.
@@ -47,13 +47,13 @@ class FinalOutput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResult:
-    """One call of the reply, as it ended.
+    """The outcome of one call of the reply.
 
     Attributes:
         tool: The tool's name.
         call_id: The model's id of the call.
-        arguments: What it ran with, or would have; a person may have changed them.
-        output: What the tool returned, as JSON; where it did not run to its end, what the model reads.
+        arguments: The arguments that it ran with, or would have; a person may have changed them.
+        output: The tool's return value as JSON; for a call that did not run to its end, the text that the model reads.
         ok: Whether it ran to its end: not rejected, failed, cancelled, or answered by a person.
     """
 
@@ -73,10 +73,10 @@ function of run context and results, sync or async: it answers with a `FinalOutp
 
 
 def checked_after_tools(subject: str, after_tools: object, offered: Collection[str]) -> AfterTools:
-    """Return the option.
+    """Check the after_tools option and return it.
 
     Raises:
-        DefinitionError: It is none, or names a tool that the agent does not have.
+        DefinitionError: It is of another kind, or names a tool that the agent does not have.
     """
     if after_tools == "run_again":
         return "run_again"
@@ -88,22 +88,6 @@ def checked_after_tools(subject: str, after_tools: object, offered: Collection[s
             known = ", ".join(sorted(offered)) or "none"
             raise DefinitionError(subject, f"after_tools stops at {', '.join(missing)}, but its tools are: {known}")
         return after_tools
-    if not callable(after_tools) or isinstance(after_tools, type):
-        raise DefinitionError(
-            subject, 'after_tools must be "run_again", "stop_on_first", StopAt(…), or a function of context and results'
-        )
-    require_positional(after_tools, 2, subject, "after_tools, given run context and results,")
-    return after_tools
-
-
-def checked_parallel(subject: str, most: object) -> int | None:
-    """Return how many calls may run at once.
-
-    Raises:
-        DefinitionError: It is no positive integer.
-    """
-    if most is None:
-        return None
-    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
-        raise DefinitionError(subject, "max_parallel_calls must be an integer of at least 1, or None for no limit")
-    return most
+    also = '"run_again", "stop_on_first", StopAt(…), or '
+    check_function(subject, "after_tools", after_tools, "the run context", "the results", also=also)
+    return cast(AfterTools, after_tools)

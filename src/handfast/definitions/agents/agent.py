@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar, overload
 
 from pydantic import BaseModel
 
-from handfast.definitions.agents.after_tools import AfterTools, checked_after_tools, checked_parallel
+from handfast.definitions.agents.after_tools import AfterTools, checked_after_tools
 from handfast.definitions.agents.agent_tool import AgentTool, InputBuilder, OnAgentError, OutputExtractor, agent_tool
-from handfast.definitions.agents.checks import (
-    check_model,
-    check_offered,
-    check_texts,
-    checked_background,
-    checked_description,
-    checked_settings,
-    is_model,
-)
+from handfast.definitions.agents.checks import check_offered, check_words, checked_settings
 from handfast.definitions.agents.compaction import Compact, Truncate, checked_compaction, checked_truncation
 from handfast.definitions.agents.handoff import Handoff, handoff
 from handfast.definitions.agents.hooks import AgentHooks, hooks_of
-from handfast.definitions.agents.limits import OnMaxTurns, OnRefusal, check_handlers, check_limits
+from handfast.definitions.agents.limits import OnMaxTurns, OnRefusal, check_limits
+from handfast.definitions.agents.model_input import InputFilter, Prompt, check_filter, check_prompt
+from handfast.definitions.agents.rejection import RejectionText
+from handfast.definitions.checks import (
+    a_kind,
+    check_bool,
+    check_count,
+    check_function,
+    check_model_class,
+    check_text,
+    is_model_class,
+    listed,
+)
 from handfast.definitions.context import RunContext
 from handfast.definitions.gates.approval import ApprovalRule
 from handfast.definitions.gates.guardrails import GuardrailFunction, InputGuardrail, OutputGuardrail, guardrails_of
@@ -32,199 +36,167 @@ from handfast.definitions.schema.output_type import OutputType, output_type_of
 from handfast.definitions.tools.function_tool import Tool, tool
 from handfast.definitions.tools.hosted import HostedTool, split_hosted
 from handfast.definitions.tools.offered import Offered, check_name
+from handfast.definitions.tools.options import EnabledRule
 from handfast.errors import DefinitionError
-from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.requests import LimitPolicy
 
-__all__ = ["Agent", "Instructions", "Rejection", "RejectionText"]
+__all__ = ["Agent", "Instructions"]
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """A person refused a call.
+GivenT = TypeVar("GivenT")
+KeptT = TypeVar("KeptT")
 
-    Attributes:
-        tool: The tool's name.
-        arguments: The arguments as the model wrote them.
-        decided_by: Who claims to have refused; None when the deadline did.
-    """
 
-    tool: str
-    arguments: JsonObject
-    decided_by: str | None = None
+class _Kept(Generic[GivenT, KeptT]):
+    """A dataclass field that is given as one type and, after ``__post_init__``, kept as another."""
+
+    def __init__(self, default: GivenT) -> None:
+        self._default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> GivenT: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> KeptT: ...
+
+    def __get__(self, instance: object | None, owner: type) -> Any:
+        return self._default if instance is None else instance.__dict__[self._name]
+
+    def __set__(self, instance: object, value: GivenT) -> None:
+        instance.__dict__[self._name] = value
 
 
 Instructions: TypeAlias = str | Callable[[RunContext[Any]], str | Awaitable[str]]
-RejectionText: TypeAlias = Callable[[RunContext[Any], Rejection], str | Awaitable[str]]
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True)
 class Agent:
-    """What a run needs to know about one agent.
+    """One agent: a name, and everything that its runs need. Frozen; `dataclasses.replace` makes a changed copy.
 
     Attributes:
         name: 1 to 64 letters, digits, ``_`` or ``-``; runs in flight refer to it.
         instructions: A text, or a function of the run context, evaluated before each model call.
         model: The model's name; None is the plugin's default.
-        client: Which entry of ``HandfastPlugin(models={...})`` is asked.
-        description: What the agent is for, as models read it that may call it or hand over to it.
-        tools: What the model may call; plain functions were wrapped by `handfast.tool`.
-        hosted: What the provider runs itself; it may be given among the tools.
-        handoffs: To whom it may give the conversation.
+        client: Name of the entry of ``HandfastPlugin(models={...})`` that answers its requests.
+        description: Purpose of the agent, for models that may call it or hand over to it.
+        tools: Tools that the model may call. Plain functions are wrapped by `handfast.tool`; a dict is a tool of the
+            provider's, as its API takes it.
+        hosted: Tools that the provider runs itself. They may be given among the tools.
+        handoffs: Agents, or their names, that may take over the conversation.
         model_settings: Further fields of the request: ``temperature``, ``reasoning``, ``max_output_tokens``…
         max_turns: Most model replies; None is no limit.
         max_tokens: Most tokens, of this agent's loop and of every agent that it uses as a tool; None is no limit. A
             reply that was begun is taken, so a run may end a reply above it.
-        max_duration: For how long its loop, with every agent that it uses as a tool, may work; while all of it waits
-            for people, no time is counted. Looked at before each model call. None is no limit.
-        max_open_requests: Most requests of a run that may be open when a call of this agent's is to be asked about;
-            further calls are asked about, in order, as others are decided. At most 500.
-        on_limit: At a limit the run fails (``MaxTurnsExceeded``, ``MaxTokensExceeded``, ``MaxDurationExceeded``), or a
-            person is asked for more.
-        on_max_turns: Says what the run ends with at its limit of turns: a function of the run context and `MaxTurns`,
-            whose return value is the run's output; None fails it.
-        on_refusal: Likewise, where the model refuses to answer: a function of the run context and `Refusal`.
+        max_duration: Longest time that its loop may work, with every agent that it uses as a tool; while all of it
+            waits for people, no time is counted. Checked before each model call. None is no limit.
+        max_open_requests: Most requests of a run that are open at a time, for calls of this agent; further calls wait,
+            in their order, until others are decided. At most 500.
+        on_limit: ``"fail"``: at a limit the run fails (``MaxTurnsExceeded``, ``MaxTokensExceeded``,
+            ``MaxDurationExceeded``). ``"ask"``: a person is asked for more.
+        on_max_turns: A function of the run context and `MaxTurns`, called at the limit of turns; its return value is
+            the run's output. None fails the run.
+        on_refusal: A function of the run context and `Refusal`, called where the model refuses to answer; its return
+            value is the run's output. None fails the run.
         reset_tool_choice: After its first call in a run the agent may answer, whatever ``tool_choice`` asks for.
-        rejection_text: Words the output that the model reads for a rejected call.
+        rejection_text: A function of the run context and `Rejection` that returns the model's text for a rejected call.
         context_type: pydantic model of the run's context.
         output_type: Type of the final answer: anything that pydantic can build. None and ``str`` are plain text.
-        output: How the final answer is read, where it is no plain text.
-        input_guardrails: See what a run of this agent is given, once per run; plain functions were wrapped.
-        output_guardrails: See its final output, in this order; plain functions were wrapped.
-        hooks: Hear of its model calls and tools.
-        after_tools: What follows when the tools of a reply have ended: by default the model reads their outputs.
+        output: Reader of the final answer, where it is no plain text; made of *output_type*.
+        input_guardrails: Check the input of a run of this agent, once per run. Plain functions are wrapped.
+        output_guardrails: Check its final output, in this order. Plain functions are wrapped.
+        hooks: Observers of its model calls and tools.
+        after_tools: ``"run_again"``: the model reads the outputs of a reply's tools. ``"stop_on_first"``, `StopAt`, or
+            a function of the run context and the results may end the run instead.
         max_parallel_calls: Most calls of one reply that run at once; the others start in call order. None is no limit.
-        background: Its responses are made in the background: they are stored at the provider, survive the worker that
-            asked for them, and may take hours.
-        compaction: When and by whom a long conversation is made short; None: never.
-        truncation: How much of a long conversation its model is sent; None: all of it.
+        background: Responses are made in the background: the provider stores them, they survive the worker that asked
+            for them, and they may take hours.
+        compaction: Rule by which a long conversation is summarized; None: never.
+        truncation: Part of a long conversation that the model is sent; None: all of it.
+        prompt: A prompt template that the provider keeps: ``{"id", "version", "variables"}``, or a function of the run
+            context that returns it, evaluated before each model call. Where *model* is None, the template names it.
+        input_filter: A function of the run context and `ModelInput`, asked before each model call: what it returns is
+            sent. The run's transcript keeps all. Where it raises, the run fails (``InputFilterFailed``).
+
+    Raises:
+        DefinitionError: Something about it cannot work.
     """
 
     name: str
-    instructions: Instructions
-    model: str | None
-    client: str
-    description: str
-    tools: tuple[Offered, ...]
-    hosted: tuple[HostedTool, ...]
-    handoffs: tuple[Handoff, ...]
-    model_settings: Mapping[str, Any] = field(hash=False)
-    max_turns: int | None
-    max_tokens: int | None
-    max_duration: timedelta | None
-    max_open_requests: int
-    on_limit: LimitPolicy
-    on_max_turns: OnMaxTurns | None
-    on_refusal: OnRefusal | None
-    reset_tool_choice: bool
-    rejection_text: RejectionText | None
-    context_type: type[BaseModel] | None
-    output_type: Any = field(hash=False)
+    _: KW_ONLY
+    instructions: Instructions = ""
+    model: str | None = None
+    client: str = "default"
+    description: str = ""
+    tools: _Kept[Sequence[Offered | HostedTool | Mapping[str, Any] | Callable[..., Any]], tuple[Offered, ...]] = _Kept(
+        ()
+    )
+    hosted: _Kept[Sequence[HostedTool], tuple[HostedTool, ...]] = _Kept(())
+    handoffs: _Kept[Sequence[Handoff | Agent | str], tuple[Handoff, ...]] = _Kept(())
+    model_settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    max_turns: int | None = 100
+    max_tokens: int | None = None
+    max_duration: timedelta | None = None
+    max_open_requests: int = 256
+    on_limit: LimitPolicy = "fail"
+    on_max_turns: OnMaxTurns | None = None
+    on_refusal: OnRefusal | None = None
+    reset_tool_choice: bool = True
+    rejection_text: RejectionText | None = None
+    context_type: type[BaseModel] | None = None
+    output_type: Any = field(default=None, hash=False)
+    input_guardrails: _Kept[Sequence[InputGuardrail | GuardrailFunction], tuple[InputGuardrail, ...]] = _Kept(())
+    output_guardrails: _Kept[Sequence[OutputGuardrail | GuardrailFunction], tuple[OutputGuardrail, ...]] = _Kept(())
+    hooks: _Kept[Sequence[AgentHooks], tuple[AgentHooks, ...]] = _Kept(())
+    after_tools: AfterTools = "run_again"
+    max_parallel_calls: int | None = None
+    compaction: Compact | None = None
+    truncation: Truncate | None = None
+    background: bool = False
+    prompt: Prompt | None = field(default=None, hash=False)
+    input_filter: InputFilter | None = None
     output: OutputType | None = field(init=False, hash=False, compare=False, repr=False)
-    input_guardrails: tuple[InputGuardrail, ...]
-    output_guardrails: tuple[OutputGuardrail, ...]
-    hooks: tuple[AgentHooks, ...]
-    after_tools: AfterTools
-    max_parallel_calls: int | None
-    compaction: Compact | None
-    truncation: Truncate | None
-    background: bool
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        instructions: Instructions = "",
-        model: str | None = None,
-        client: str = "default",
-        description: str = "",
-        tools: Sequence[Offered | HostedTool | Callable[..., Any]] = (),
-        hosted: Sequence[HostedTool] = (),
-        handoffs: Sequence[Handoff | Agent | str] = (),
-        model_settings: Mapping[str, Any] = MappingProxyType({}),
-        max_turns: int | None = 100,
-        max_tokens: int | None = None,
-        max_duration: timedelta | None = None,
-        max_open_requests: int = 256,
-        on_limit: LimitPolicy = "fail",
-        on_max_turns: OnMaxTurns | None = None,
-        on_refusal: OnRefusal | None = None,
-        reset_tool_choice: bool = True,
-        rejection_text: RejectionText | None = None,
-        context_type: type[BaseModel] | None = None,
-        output_type: Any = None,
-        input_guardrails: Sequence[InputGuardrail | GuardrailFunction] = (),
-        output_guardrails: Sequence[OutputGuardrail | GuardrailFunction] = (),
-        hooks: Sequence[AgentHooks] = (),
-        after_tools: AfterTools = "run_again",
-        max_parallel_calls: int | None = None,
-        compaction: Compact | None = None,
-        truncation: Truncate | None = None,
-        background: bool = False,
-    ) -> None:
-        """Define an agent.
-
-        Raises:
-            DefinitionError: Something about it cannot work.
-        """
-        subject = f"agent {name!r}"
-        check_name(subject, name)
-        check_texts(subject, instructions, rejection_text)
-        output = output_type_of(output_type, subject)
-        check_model(subject, model, client)
-        check_limits(
-            subject,
-            max_turns,
-            max_tokens,
-            max_duration=max_duration,
-            max_open_requests=max_open_requests,
-            on_limit=on_limit,
-        )
-        own_tools, hosted = split_hosted(subject, [*tools, *hosted])
-        check_handlers(subject, on_max_turns, on_refusal)
-        values: dict[str, object] = {
-            "name": name,
-            "instructions": instructions,
-            "model": model,
-            "client": client,
-            "description": checked_description(subject, description),
-            "tools": _wrapped(subject, own_tools),
-            "hosted": hosted,
-            "handoffs": _handoffs(subject, handoffs),
-            "model_settings": MappingProxyType(checked_settings(subject, model_settings, output)),
-            "max_turns": max_turns,
-            "max_tokens": max_tokens,
-            "max_duration": max_duration,
-            "max_open_requests": max_open_requests,
-            "on_limit": on_limit,
-            "on_max_turns": on_max_turns,
-            "on_refusal": on_refusal,
-            "reset_tool_choice": reset_tool_choice,
-            "rejection_text": rejection_text,
-            "context_type": context_type,
-            "output_type": output_type,
+    def __post_init__(self) -> None:
+        """Check the options, and convert each to the one form in which it is kept."""
+        subject = f"agent {self.name!r}"
+        check_name(subject, self.name)
+        self._check_options(subject)
+        output = output_type_of(self.output_type, subject)
+        given = [
+            *listed(subject, "tools", self.tools, "tools and functions"),
+            *listed(subject, "hosted", self.hosted, "hosted tools"),
+        ]
+        tools, hosted = split_hosted(subject, given)
+        kept = {
             "output": output,
-            "input_guardrails": guardrails_of(InputGuardrail, input_guardrails, subject),
-            "output_guardrails": guardrails_of(OutputGuardrail, output_guardrails, subject),
-            "hooks": hooks_of(hooks, subject),
-            "max_parallel_calls": checked_parallel(subject, max_parallel_calls),
-            "background": checked_background(subject, background),
-            "compaction": checked_compaction(
-                subject, compaction, truncated=truncation is not None, managed="context_management" in model_settings
-            ),
-            "truncation": checked_truncation(subject, truncation),
+            "tools": _wrapped(subject, tools),
+            "hosted": hosted,
+            "handoffs": _handoffs(subject, self.handoffs),
+            "model_settings": MappingProxyType(checked_settings(subject, self.model_settings, output)),
+            "input_guardrails": guardrails_of(InputGuardrail, self.input_guardrails, subject),
+            "output_guardrails": guardrails_of(OutputGuardrail, self.output_guardrails, subject),
+            "hooks": hooks_of(self.hooks, subject),
         }
-        for attribute, value in values.items():
+        for attribute, value in kept.items():
             object.__setattr__(self, attribute, value)
         check_offered(subject, [*self.tools, *self.handoffs])
-        object.__setattr__(
-            self, "after_tools", checked_after_tools(subject, after_tools, [each.name for each in self.tools])
+        checked_after_tools(subject, self.after_tools, [each.name for each in self.tools])
+        checked_compaction(
+            subject,
+            self.compaction,
+            truncated=self.truncation is not None,
+            managed="context_management" in self.model_settings,
         )
+        if self.prompt is not None and "prompt" in self.model_settings:
+            raise DefinitionError(subject, "give prompt as an option or in model_settings, not in both")
         self._check_context(subject)
 
     @property
     def offered(self) -> Mapping[str, Offered]:
-        """What the model may call, by name: the only place where a call's name is looked up."""
+        """Tools and handoffs by the name that the model calls."""
         return {each.name: each for each in (*self.tools, *self.handoffs)}
 
     def as_tool(
@@ -237,9 +209,10 @@ class Agent:
         output_extractor: OutputExtractor | None = None,
         max_turns: int | None = None,
         approval: ApprovalRule = False,
+        enabled: EnabledRule = True,
         on_error: OnAgentError = "tell_model",
     ) -> AgentTool:
-        """Offer this agent to another one as a tool: a loop of its own inside the same run.
+        """Make a tool of this agent: each call runs a nested loop inside the same run.
 
         Its requests are listed and decided with the run's own, its usage counts for the run, and it shares the run's
         context. Of the conversation it sees only its input.
@@ -254,6 +227,7 @@ class Agent:
             output_extractor: A function of run context and `NestedRun` that returns the call's output.
             max_turns: Most model replies of one call; None takes the agent's own limit.
             approval: True, an `Approval`, or a rule: whether a person is asked before the agent starts.
+            enabled: As `handfast.tool`: a bool, or a function of the run context, asked before each model call.
             on_error: ``"tell_model"``, ``"fail"`` (the whole run), or a function of run context and `AgentFailure`
                 that words the failure for the model.
 
@@ -269,18 +243,41 @@ class Agent:
             output_extractor=output_extractor,
             max_turns=max_turns,
             approval=approval,
+            enabled=enabled,
             on_error=on_error,
         )
+
+    def _check_options(self, subject: str) -> None:
+        check_words(subject, self.instructions, self.rejection_text)
+        check_text(subject, "model", self.model, filled=True, none=True)
+        check_text(subject, "client", self.client, filled=True)
+        check_text(subject, "description", self.description)
+        check_limits(
+            subject,
+            self.max_turns,
+            self.max_tokens,
+            max_duration=self.max_duration,
+            max_open_requests=self.max_open_requests,
+            on_limit=self.on_limit,
+        )
+        for option, handler in (("on_max_turns", self.on_max_turns), ("on_refusal", self.on_refusal)):
+            if handler is not None:
+                check_function(subject, option, handler, "the run context", "what happened")
+        check_bool(subject, "reset_tool_choice", self.reset_tool_choice)
+        check_bool(subject, "background", self.background)
+        check_count(subject, "max_parallel_calls", self.max_parallel_calls, none="no limit")
+        checked_truncation(subject, self.truncation)
+        check_prompt(subject, self.prompt)
+        check_filter(subject, self.input_filter)
 
     def _check_context(self, subject: str) -> None:
         own = self.context_type
         if own is None:
             return
-        if not is_model(own):
-            raise DefinitionError(subject, "context_type must be a pydantic model class")
+        check_model_class(subject, "context_type", own)
         for each in self.tools:
             wanted = each.context_type if isinstance(each, Tool) else None
-            if is_model(wanted) and not issubclass(own, wanted):
+            if is_model_class(wanted) and not issubclass(own, wanted):
                 raise DefinitionError(
                     subject,
                     f"tool {each.name!r} wants context {wanted.__name__}, but context_type is {own.__name__}",
@@ -295,18 +292,16 @@ def _wrapped(subject: str, tools: Sequence[Offered | Callable[..., Any]]) -> tup
         elif isinstance(given, Agent):
             raise DefinitionError(subject, f"tools holds the agent {given.name!r}; offer it as {given.name}.as_tool()")
         elif not callable(given):
-            raise DefinitionError(subject, f"tools must hold tools and functions, not a {type(given).__name__}")
+            raise DefinitionError(subject, f"tools must hold tools and functions, not {a_kind(given)}")
         else:
             wrapped.append(tool(given))
     return tuple(wrapped)
 
 
-def _handoffs(subject: str, handoffs: Sequence[Handoff | Agent | str]) -> tuple[Handoff, ...]:
+def _handoffs(subject: str, handoffs: Sequence[object]) -> tuple[Handoff, ...]:
     made: list[Handoff] = []
-    for given in handoffs:
+    for given in listed(subject, "handoffs", handoffs, "agents, names and handoffs"):
         if not isinstance(given, Handoff | Agent | str):
-            raise DefinitionError(
-                subject, f"handoffs must hold agents, names and handoffs, not a {type(given).__name__}"
-            )
+            raise DefinitionError(subject, f"handoffs must hold agents, names and handoffs, not {a_kind(given)}")
         made.append(given if isinstance(given, Handoff) else handoff(given))
     return tuple(made)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from handfast.definitions.checks import check_function, check_text
 from handfast.definitions.context import RunContext
 from handfast.definitions.gates.approval import ApprovalRule
-from handfast.definitions.schema.json_schema import arguments_schema
-from handfast.definitions.schema.signature import require_positional
+from handfast.definitions.schema.json_schema import arguments_schema, has_defaults_without_null
 from handfast.definitions.tools.offered import (
     Offered,
     check_approval,
@@ -20,7 +20,7 @@ from handfast.definitions.tools.offered import (
     offered_schema,
     schema_of,
 )
-from handfast.errors import DefinitionError
+from handfast.definitions.tools.options import EnabledRule, checked_enabled
 from handfast.payloads.json_profile import JsonObject, JsonValue
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ __all__ = ["AgentFailure", "AgentTool", "InputBuilder", "NestedRun", "OnAgentErr
 
 @dataclass(frozen=True, slots=True)
 class NestedRun:
-    """A nested agent's loop that has come to its end.
+    """A finished loop of a nested agent, for ``as_tool(output_extractor=…)``.
 
     Attributes:
-        agent: Who gave the answer; after a handoff not the agent that was called.
-        output: Its final answer.
-        items: All that it read and wrote, as the Responses API takes it.
-        turns: Its model replies.
+        agent: Name of the agent that answered; after a handoff not the one that was called.
+        output: The final answer.
+        items: The loop's conversation, as the Responses API takes it.
+        turns: Number of model replies.
     """
 
     agent: str
@@ -48,7 +48,7 @@ class NestedRun:
 
 @dataclass(frozen=True, slots=True)
 class AgentFailure:
-    """A nested agent's loop that failed.
+    """A failed loop of a nested agent, for ``as_tool(on_error=…)`` to put into words.
 
     Attributes:
         kind: ``MaxTurnsExceeded``, ``ModelRefused``, ``ToolFailed``, …
@@ -67,7 +67,7 @@ OnAgentError: TypeAlias = (
 
 
 class TextInput(BaseModel):
-    """The parameters of an agent tool that declares none."""
+    """Parameters of an agent tool that declares none."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -79,9 +79,9 @@ class AgentTool(Offered):
     """A nested agent loop, offered to a model as one call. Made by `Agent.as_tool`.
 
     Attributes:
-        agent: Whose loop it is.
-        max_turns: Of each nested loop; None takes the agent's own limit.
-        input_builder: Makes the agent's input of the arguments.
+        agent: The agent that each call runs.
+        max_turns: Most model replies of one nested loop; None takes the agent's own limit.
+        input_builder: Makes the agent's input of the arguments; None: they are a text, or read as JSON.
         output_extractor: Makes the call's output of the finished loop.
         on_error: ``"tell_model"``, ``"fail"``, or a function that words the failure for the model.
     """
@@ -94,7 +94,7 @@ class AgentTool(Offered):
 
     @property
     def takes_text(self) -> bool:
-        """Whether the one parameter is the agent's input."""
+        """True where the one parameter is the agent's input."""
         return self.arguments_model is TextInput
 
 
@@ -108,9 +108,10 @@ def agent_tool(
     output_extractor: OutputExtractor | None,
     max_turns: int | None,
     approval: ApprovalRule,
+    enabled: EnabledRule,
     on_error: OnAgentError,
 ) -> AgentTool:
-    """Check the options and make the tool.
+    """Check the options of `Agent.as_tool` and make the tool.
 
     Raises:
         DefinitionError: Something about it cannot work.
@@ -120,14 +121,18 @@ def agent_tool(
     check_name(subject, chosen)
     check_approval(subject, approval)
     check_turns(subject, max_turns)
+    check_text(subject, "description", description, none=True)
     _check_functions(subject, input_builder, output_extractor, on_error)
     model = TextInput if parameters is None else parameters
     schema = arguments_schema(TextInput) if parameters is None else schema_of(parameters, subject, "parameters")
+    if parameters is not None and input_builder is None and has_defaults_without_null(schema):
+        input_builder = _with_defaults
     said = description if description is not None else agent.description or f"Ask the agent {agent.name}."
     return AgentTool(
         name=chosen,
         description=said,
         approval=approval,
+        enabled=checked_enabled(subject, enabled),
         agent=agent,
         max_turns=max_turns,
         input_builder=input_builder,
@@ -137,20 +142,16 @@ def agent_tool(
     )
 
 
+def _with_defaults(_context: RunContext[Any], arguments: BaseModel) -> str:
+    """Build the input of an agent that reads its arguments as JSON, with defaults where the model wrote null."""
+    return arguments.model_dump_json(by_alias=True)
+
+
 def _check_functions(subject: str, builder: object, extractor: object, on_error: object) -> None:
-    for option, function, given in (
-        ("input_builder", builder, "run context and arguments"),
-        ("output_extractor", extractor, "run context and nested run"),
-    ):
-        if function is None:
-            continue
-        if not callable(function):
-            raise DefinitionError(subject, f"{option} must be a function of {given}")
-        require_positional(function, 2, subject, f"{option}, given {given},")
-    if isinstance(on_error, str):
-        if on_error not in ("tell_model", "fail"):
-            raise DefinitionError(subject, "on_error must be 'tell_model', 'fail', or a function")
-    elif not callable(on_error):
-        raise DefinitionError(subject, "on_error must be 'tell_model', 'fail', or a function")
-    else:
-        require_positional(on_error, 2, subject, "on_error, given run context and failure,")
+    if builder is not None:
+        check_function(subject, "input_builder", builder, "the run context", "the arguments")
+    if extractor is not None:
+        check_function(subject, "output_extractor", extractor, "the run context", "the nested run")
+    if on_error not in ("tell_model", "fail"):
+        also = "'tell_model', 'fail', or "
+        check_function(subject, "on_error", on_error, "the run context", "the failure", also=also)

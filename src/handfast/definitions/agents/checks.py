@@ -1,71 +1,30 @@
-"""What is checked when an agent is defined."""
+"""Check options of an agent that depend on each other."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeGuard
+from typing import Any, cast
 
-from pydantic import BaseModel
-
+from handfast.definitions.checks import check_function, check_mapping
 from handfast.definitions.schema.output_type import OutputType
-from handfast.definitions.schema.signature import require_positional
 from handfast.definitions.tools.offered import Offered
-from handfast.errors import DefinitionError, JsonProfileError
-from handfast.payloads.json_profile import JsonObject, check_json
+from handfast.errors import DefinitionError
+from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.model_settings import problem_of_settings
 
-__all__ = ["check_model", "check_offered", "check_texts", "checked_description", "checked_settings", "is_model"]
-
-OWNED_SETTINGS: Final = frozenset(
-    {
-        *("background", "conversation", "include", "input", "instructions"),
-        *("model", "previous_response_id", "store", "stream", "tools"),
-    }
-)
-"""Fields of a Responses request that Handfast fills itself."""
+__all__ = ["check_offered", "check_words", "checked_settings"]
 
 
-def is_model(candidate: object) -> TypeGuard[type[BaseModel]]:
-    """Whether *candidate* is a pydantic model class."""
-    return isinstance(candidate, type) and issubclass(candidate, BaseModel)
-
-
-def check_texts(subject: str, instructions: object, rejection_text: object) -> None:
-    """Check what words an agent's instructions and the rejections of its calls.
+def check_words(subject: str, instructions: object, rejection_text: object) -> None:
+    """Check the instructions of an agent and the function that words the rejections of its calls.
 
     Raises:
         DefinitionError: One of them is neither a text nor such a function.
     """
     if not isinstance(instructions, str):
-        if not callable(instructions):
-            raise DefinitionError(subject, "instructions must be a string or a function of the run context")
-        require_positional(instructions, 1, subject, "the instructions function, given the run context,")
+        check_function(subject, "instructions", instructions, "the run context", also="a text or ")
     if rejection_text is not None:
-        if not callable(rejection_text):
-            raise DefinitionError(subject, "rejection_text must be a function of run context and rejection")
-        require_positional(rejection_text, 2, subject, "rejection_text, given run context and rejection,")
-
-
-def check_model(subject: str, model: object, client: object) -> None:
-    """Check which model an agent asks, and through which client.
-
-    Raises:
-        DefinitionError: One of them is no name.
-    """
-    if model is not None and not (isinstance(model, str) and model):
-        raise DefinitionError(subject, "model must be a model's name or None")
-    if not (isinstance(client, str) and client):
-        raise DefinitionError(subject, "client must name an entry of the plugin's models")
-
-
-def checked_description(subject: str, description: object) -> str:
-    """Check what an agent is said to be for.
-
-    Raises:
-        DefinitionError: It is no text.
-    """
-    if not isinstance(description, str):
-        raise DefinitionError(subject, "description must be a string")
-    return description
+        check_function(subject, "rejection_text", rejection_text, "the run context", "the rejection")
 
 
 def check_offered(subject: str, offered: Sequence[Offered]) -> None:
@@ -81,31 +40,17 @@ def check_offered(subject: str, offered: Sequence[Offered]) -> None:
         seen.add(each.name)
 
 
-def checked_settings(subject: str, settings: Mapping[str, Any], output: OutputType | None) -> JsonObject:
+def checked_settings(subject: str, settings: object, output: OutputType | None) -> JsonObject:
     """Copy the further fields of its requests, and check them.
 
     Raises:
         DefinitionError: One belongs to Handfast, is no JSON, or contradicts the output type.
     """
-    copied = dict(settings)
-    owned = sorted(OWNED_SETTINGS & copied.keys())
-    if owned:
-        raise DefinitionError(subject, f"model_settings must not hold {', '.join(owned)}: Handfast sets it")
-    try:
-        check_json(copied)
-    except JsonProfileError as error:
-        raise DefinitionError(subject, f"model_settings must be JSON: {error.problem}") from None
+    check_mapping(subject, "model_settings", settings)
+    copied: JsonObject = dict(cast(Mapping[str, Any], settings))
+    problem = problem_of_settings(copied)
+    if problem is not None:
+        raise DefinitionError(subject, problem)
     if output is not None:
         output.settings(copied, subject)
     return copied
-
-
-def checked_background(subject: str, background: object) -> bool:
-    """Whether an agent's responses are made in the background.
-
-    Raises:
-        DefinitionError: It is no bool.
-    """
-    if not isinstance(background, bool):
-        raise DefinitionError(subject, "background must be True or False")
-    return background

@@ -1,10 +1,11 @@
-"""Making a long conversation short: what came before is put into fewer words."""
+"""Compaction and truncation: two ways to send a model less of a long conversation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from handfast.definitions.checks import a_kind, check_count
 from handfast.definitions.tools.offered import NAME_PATTERN
 from handfast.errors import DefinitionError
 
@@ -22,13 +23,14 @@ SMALLEST_SERVER_TOKENS: Final = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compact:
-    """Make the conversation short when it has grown, for ``Agent(compaction=…)``.
+    """Replace the start of a grown conversation by a summary, for ``Agent(compaction=…)``.
 
-    It happens between two turns, when every call has its output and nobody is asked anything. What was said stays in
-    the run's transcript. Where it fails, the model goes on reading all of it, and it is tried again some turns later.
+    Compaction takes place between two turns, when every call has its output and no request is open. The run's
+    transcript keeps everything. Where it fails, the model goes on reading all of it, and it is tried again some turns
+    later.
 
     Attributes:
-        at_tokens: A model call that read as many tokens, as the provider counted them, is followed by it.
+        at_tokens: Input tokens of a model call, as the provider counts them, from which on compaction follows it.
         by: ``"provider"``: the provider's ``POST /responses/compact``. ``"server"``: the provider does it by itself
             within a normal reply (``context_management``, from 1,000 tokens on). An agent, or its name: it reads the
             conversation as text and writes a summary, with its own model and instructions, and no tools.
@@ -44,45 +46,44 @@ class Compact:
     keep_turns: int = 1
 
     def __post_init__(self) -> None:
-        """Check the values."""
         smallest = SMALLEST_SERVER_TOKENS if self.by == SERVER else 1
         for field, least in (("at_tokens", smallest), ("keep_turns", 0)):
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise DefinitionError("Compact", f"{field} must be an integer of at least {least:,}")
+            check_count("Compact", field, getattr(self, field), least=least)
         name = self.by if isinstance(self.by, str) else getattr(self.by, "name", None)
         if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
-            raise DefinitionError("Compact", 'by must be "provider", "server", an agent, or an agent\'s name')
+            raise DefinitionError(
+                "Compact", f'by must be "provider", "server", an agent, or an agent\'s name, not {a_kind(self.by)}'
+            )
 
     @property
     def agent(self) -> str | None:
-        """Name of the agent that writes the summary, where one does."""
+        """Name of the agent that writes the summary; None where the provider does."""
         if isinstance(self.by, str):
             return None if self.by in (PROVIDER, SERVER) else self.by
         return self.by.name
 
     @property
     def within_replies(self) -> bool:
-        """Whether the provider does it by itself."""
+        """True where the provider compacts by itself, within a normal reply."""
         return self.by == SERVER
 
 
 def checked_compaction(subject: str, compaction: object, *, truncated: bool, managed: bool) -> Compact | None:
-    """Return the option.
+    """Check the compaction option and return it.
 
     Args:
-        subject: Whose it is.
-        compaction: What was given.
+        subject: For the error: the agent.
+        compaction: The option.
         truncated: The agent has a truncation too.
         managed: Its model settings say ``context_management`` themselves.
 
     Raises:
-        DefinitionError: It is none, or contradicts one of those.
+        DefinitionError: It is of another kind, or contradicts one of those.
     """
     if compaction is None:
         return None
     if not isinstance(compaction, Compact):
-        raise DefinitionError(subject, "compaction must be a Compact(…) or None")
+        raise DefinitionError(subject, f"compaction must be a Compact(…) or None, not {a_kind(compaction)}")
     if truncated:
         raise DefinitionError(subject, "give compaction or truncation: what was made short would be cut off again")
     if compaction.within_replies and managed:
@@ -112,21 +113,19 @@ class Truncate:
     keep_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
         given = {name: getattr(self, name) for name in ("keep_items", "keep_turns", "keep_tokens")}
         if all(value is None for value in given.values()):
             raise DefinitionError("Truncate", "give keep_items, keep_turns or keep_tokens")
         for name, value in given.items():
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise DefinitionError("Truncate", f"{name} must be an integer of at least 1")
+            check_count("Truncate", name, value, none="no bound")
 
 
 def checked_truncation(subject: str, truncation: object) -> Truncate | None:
-    """Return the option.
+    """Check the truncation option and return it.
 
     Raises:
-        DefinitionError: It is none.
+        DefinitionError: It is of another kind.
     """
     if truncation is None or isinstance(truncation, Truncate):
         return truncation
-    raise DefinitionError(subject, "truncation must be a Truncate(…) or None")
+    raise DefinitionError(subject, f"truncation must be a Truncate(…) or None, not {a_kind(truncation)}")

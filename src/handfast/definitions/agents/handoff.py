@@ -1,4 +1,4 @@
-"""Handoffs: one agent gives the conversation to another."""
+"""Handoffs: an agent gives the conversation to another agent."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
+from handfast.definitions.checks import a_kind, check_function, check_text
 from handfast.definitions.context import RunContext
 from handfast.definitions.gates.approval import ApprovalRule
 from handfast.definitions.schema.json_schema import arguments_schema
-from handfast.definitions.schema.signature import require_positional
 from handfast.definitions.tools.offered import (
     NAME_PATTERN,
     Offered,
@@ -20,6 +20,7 @@ from handfast.definitions.tools.offered import (
     offered_schema,
     schema_of,
 )
+from handfast.definitions.tools.options import EnabledRule, checked_enabled
 from handfast.errors import DefinitionError
 from handfast.payloads.json_profile import JsonObject
 
@@ -31,12 +32,12 @@ __all__ = ["Handoff", "HandoffFilter", "HandoffHistory", "OnHandoff", "handoff",
 
 @dataclass(frozen=True, slots=True)
 class HandoffHistory:
-    """What a handoff's filter is given.
+    """The conversation at a handoff, for ``handoff(filter=…)``.
 
     Attributes:
         items: The conversation so far, as the Responses API takes it; the handoff itself and its output come last.
-        by: The agent that hands over.
-        to: The agent that goes on.
+        by: Name of the agent that hands over.
+        to: Name of the agent that takes over.
     """
 
     items: Sequence[JsonObject]
@@ -52,20 +53,20 @@ OnHandoff: TypeAlias = Callable[..., Any]
 
 
 class NoInput(BaseModel):
-    """The parameters of a handoff without input."""
+    """Parameters of a handoff without input."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Handoff(Offered):
-    """The way from one agent to another, offered to a model as a call. Made by `handoff`.
+    """A handoff to one agent, offered to a model as a call. Made by `handoff`.
 
     Attributes:
-        to: Name of the agent that goes on.
+        to: Name of the agent that takes over.
         target: That agent, where it was given as an object.
-        takes_input: Whether the model says something along.
-        filter: Says what the next agent sees; None: everything.
+        takes_input: True where the call has arguments.
+        filter: Function that selects the items which the next agent reads; None: all.
         on_handoff: Called once when the handoff takes place.
     """
 
@@ -85,39 +86,38 @@ def handoff(
     filter: HandoffFilter | None = None,
     on_handoff: OnHandoff | None = None,
     approval: ApprovalRule = False,
+    enabled: EnabledRule = True,
 ) -> Handoff:
-    """Define a handoff, for ``Agent(handoffs=[…])``; an agent or its name there is the same without options.
+    """Define a handoff with options, for ``Agent(handoffs=[…])``, which also takes an agent or its name.
 
     Args:
-        agent: Who goes on, or its name: agents may hand over to each other in circles.
+        agent: The agent that takes over, or its name: agents may hand over to each other in circles.
         name: For the model; ``transfer_to_<agent>`` by default.
         description: When the model should use it; the agent's own description by default.
-        input: pydantic model of what the model says along: to `on_handoff`, to approvers, and in the conversation.
+        input: pydantic model of arguments that the model writes: `on_handoff` gets them, approvers see them.
         filter: A function of run context and `HandoffHistory`; the items that it returns are all that the next agent
             sees. Calls without output, and outputs without call, are left out of them.
         on_handoff: A function of run context (and input, where there is one), called once when the handoff takes
             place. Where it raises, the handoff does not take place and the model reads why.
         approval: True, an `Approval`, or a rule: whether a person is asked first.
+        enabled: As `handfast.tool`: a bool, or a function of the run context, asked before each model call.
 
     Raises:
         DefinitionError: Something about it cannot work.
     """
     to = agent if isinstance(agent, str) else getattr(agent, "name", None)
     if not isinstance(to, str) or not NAME_PATTERN.fullmatch(to):
-        raise DefinitionError(f"handoff to {agent!r}", "give an agent, or an agent's name")
+        raise DefinitionError("handoff", f"give an agent, or an agent's name, not {a_kind(agent)}")
     subject = f"handoff to {to!r}"
     chosen = f"transfer_to_{to}" if name is None else name
     check_name(subject, chosen)
     check_approval(subject, approval)
+    check_text(subject, "description", description, none=True)
     if filter is not None:
-        if not callable(filter):
-            raise DefinitionError(subject, "filter must be a function of run context and history")
-        require_positional(filter, 2, subject, "the filter, given run context and history,")
+        check_function(subject, "filter", filter, "the run context", "the history")
     if on_handoff is not None:
-        if not callable(on_handoff):
-            raise DefinitionError(subject, "on_handoff must be a function")
-        given = "run context and input" if input is not None else "the run context"
-        require_positional(on_handoff, 1 if input is None else 2, subject, f"on_handoff, given {given},")
+        takes = ("the run context",) if input is None else ("the run context", "the input")
+        check_function(subject, "on_handoff", on_handoff, *takes)
     target = None if isinstance(agent, str) else agent
     schema = arguments_schema(NoInput) if input is None else schema_of(input, subject, "input")
     said = description or (target.description if target is not None else "")
@@ -125,6 +125,7 @@ def handoff(
         name=chosen,
         description=said,
         approval=approval,
+        enabled=checked_enabled(subject, enabled),
         to=to,
         target=target,
         takes_input=input is not None,
@@ -135,5 +136,5 @@ def handoff(
 
 
 def messages_only(_context: RunContext[Any], history: HandoffHistory) -> list[JsonObject]:
-    """A filter: the next agent sees what was said, and none of the calls."""
+    """Keep messages only: a filter by which the next agent reads no calls and outputs."""
     return [item for item in history.items if item.get("type", "message") == "message"]

@@ -1,4 +1,4 @@
-"""Agents and tools by name: where a worker looks up the code behind the names that travel."""
+"""The registry of a worker: agents and tools by the names that histories hold."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from types import MappingProxyType
 
 from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.agent_tool import AgentTool
+from handfast.definitions.schema.output_type import OutputType
 from handfast.definitions.tools.function_tool import Tool
 from handfast.errors import DefinitionError, UnknownAgentError, UnknownToolError
 from handfast.payloads.artifacts import READ_OUTPUT
 
-__all__ = ["Registry"]
+__all__ = ["Registry", "output_types"]
 
 
 class Registry:
@@ -55,7 +56,7 @@ class Registry:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing here that a worker could run."""
+        """True where there is neither agent nor tool."""
         return not self._agents and not self._tools
 
     @property
@@ -86,8 +87,13 @@ class Registry:
             raise UnknownToolError(name, tuple(self._tools)) from None
 
 
+def output_types(agent: Agent) -> dict[str, OutputType]:
+    """Return by name the output types of *agent* and of the agents that may answer in its place, after a handoff."""
+    return {each.name: each.output for each in _reachable([agent]) if each.output is not None}
+
+
 def _reachable(agents: Sequence[Agent]) -> list[Agent]:
-    """*agents* and whatever they lead to, each object once, in the order in which it is met."""
+    """Return *agents* and all agents that they lead to, each object once, in the order in which it is met."""
     met: dict[int, Agent] = {}
     waiting = list(agents)
     for agent in agents:

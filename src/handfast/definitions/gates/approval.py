@@ -1,4 +1,4 @@
-"""When a call needs a person's yes, and whose."""
+"""Approvals: rules by which a call waits for a person, and the people who may decide."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias, get_args
 
+from handfast.definitions.checks import a_kind, check_bool, check_choice, check_count, check_function, check_text
 from handfast.definitions.context import RunContext
 from handfast.definitions.gates import escalation
 from handfast.definitions.gates.escalation import Escalation
-from handfast.definitions.schema.signature import require_positional
 from handfast.errors import DefinitionError
 from handfast.payloads.people import GROUP, MOST_APPROVERS, groups_among, is_group, person
 
@@ -22,25 +22,25 @@ OnEdit: TypeAlias = Literal["ask_again", "accept"]
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A call waits for a person.
+    """Terms under which a person is asked about a call, for ``approval=`` and as the answer of an approval rule.
 
     Names are *claimed*: they are compared, not verified, so these rules stop mistakes and not attackers.
 
     Attributes:
-        deadline: How long the request stays open, or until when (a datetime with an offset); None is for ever. At most
-            ten years.
-        on_deadline: What an unanswered request becomes: a rejection, an approval, or a failed run.
-        reason: Why a person is asked, shown with the request.
-        approvers: Who may decide: people by name, groups as ``group:finance`` (looked up when a decision comes in, see
+        deadline: Time that the request stays open, or the end of it (a datetime with an offset); None is for ever. At
+            most ten years.
+        on_deadline: Outcome of an unanswered request: a rejection, an approval, or a failed run.
+        reason: Shown with the request.
+        approvers: People by name, groups as ``group:finance`` (looked up when a decision comes in, see
             ``HandfastPlugin(groups=…)``). Empty: anybody. At most 20.
-        quorum: How many different people have to approve.
-        exclude_requester: Whoever asked for the run, or edited the arguments, may not decide.
+        quorum: Number of different people who have to approve.
+        exclude_requester: The person who asked for the run, or edited the arguments, may not decide.
         veto: One rejection closes the request; else rejections need the quorum too.
-        on_edit: What an approval with other arguments does: ``"accept"`` runs them, ``"ask_again"`` opens a new request
+        on_edit: Effect of an approval with other arguments: ``"accept"`` runs them, ``"ask_again"`` opens a new request
             for them. None: ask again where there is a quorum or more than one approver, else accept.
-        remind: How long after it opened the request is brought to mind again (see ``HandfastPlugin(notify=…)``), while
-            nobody has decided it. At most 10 times.
-        escalate: Who may decide too when nobody has for so long: at most 5 steps, and 20 approvers in all.
+        remind: Times after the opening at which people are told again (see ``HandfastPlugin(notify=…)``) of a request
+            that is still open. At most 10.
+        escalate: Further approvers after a time without a decision: at most 5 steps, and 20 approvers in all.
     """
 
     deadline: timedelta | datetime | None = None
@@ -56,18 +56,14 @@ class Approval:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "deadline", escalation.checked_deadline("Approval", self.deadline))
-        if self.on_deadline not in get_args(OnDeadline):
-            raise DefinitionError("Approval", f"on_deadline must be one of {', '.join(get_args(OnDeadline))}")
-        if self.reason is not None and not isinstance(self.reason, str):
-            raise DefinitionError("Approval", "reason must be a string or None")
+        check_choice("Approval", "on_deadline", self.on_deadline, get_args(OnDeadline))
+        check_text("Approval", "reason", self.reason, none=True)
         object.__setattr__(self, "approvers", escalation.checked_approvers("Approval", self.approvers))
         self._check_quorum()
         self._check_steps()
         for name in ("exclude_requester", "veto"):
-            if not isinstance(getattr(self, name), bool):
-                raise DefinitionError("Approval", f"{name} must be True or False")
-        if self.on_edit not in (None, *get_args(OnEdit)):
-            raise DefinitionError("Approval", f"on_edit must be one of {', '.join(get_args(OnEdit))}, or None")
+            check_bool("Approval", name, getattr(self, name))
+        check_choice("Approval", "on_edit", self.on_edit, (*get_args(OnEdit), None))
         if self.on_edit == "accept" and self.quorum > 1:
             raise DefinitionError(
                 "Approval", "on_edit='accept' with a quorum would count votes on different arguments; take 'ask_again'"
@@ -75,14 +71,14 @@ class Approval:
 
     @property
     def asks_again(self) -> bool:
-        """Whether an approval with other arguments opens a new request for them."""
+        """True where an approval with other arguments opens a new request for them."""
         if self.on_edit is not None:
             return self.on_edit == "ask_again"
         return self.quorum > 1 or len(self.all_approvers) > 1
 
     @property
     def all_approvers(self) -> tuple[str, ...]:
-        """Who may decide, or may after an escalation."""
+        """Approvers, those of escalations included."""
         return tuple(dict.fromkeys((*self.approvers, *(name for step in self.escalate for name in step.approvers))))
 
     def _check_steps(self) -> None:
@@ -100,12 +96,10 @@ class Approval:
             raise DefinitionError("Approval", f"approvers may be {MOST_APPROVERS} at most, with those of escalate")
 
     def _check_quorum(self) -> None:
-        quorum: object = self.quorum
-        if isinstance(quorum, bool) or not isinstance(quorum, int) or not 1 <= quorum <= MOST_APPROVERS:
-            raise DefinitionError("Approval", f"quorum must be a whole number from 1 to {MOST_APPROVERS}")
+        check_count("Approval", "quorum", self.quorum, most=MOST_APPROVERS)
         people = self.approvers
-        if people and not any(is_group(name) for name in people) and quorum > len(people):
-            raise DefinitionError("Approval", f"quorum is {quorum}, but only {len(people)} people may approve")
+        if people and not any(is_group(name) for name in people) and self.quorum > len(people):
+            raise DefinitionError("Approval", f"quorum is {self.quorum}, but only {len(people)} people may approve")
 
 
 ApprovalRuleResult: TypeAlias = Approval | bool | None
@@ -121,7 +115,7 @@ Groups: TypeAlias = Mapping[str, Collection[str]] | Callable[[str], Iterable[str
 
 
 def check_groups(groups: Groups | None) -> None:
-    """Check what a plugin was given as its groups.
+    """Check ``HandfastPlugin(groups=…)``.
 
     Raises:
         DefinitionError: It is no mapping of names to members, and no function of one name.
@@ -129,10 +123,12 @@ def check_groups(groups: Groups | None) -> None:
     if groups is None:
         return
     if callable(groups):
-        require_positional(groups, 1, "HandfastPlugin", "groups, given a person's name,")
+        check_function("HandfastPlugin", "groups", groups, "a person's name")
         return
     if not isinstance(groups, Mapping):
-        raise DefinitionError("HandfastPlugin", "groups must be members by group, or a function of a person's name")
+        raise DefinitionError(
+            "HandfastPlugin", f"groups must be members by group, or a function of a person's name, not {a_kind(groups)}"
+        )
     given: Mapping[Any, Any] = groups
     for group, members in given.items():
         if not isinstance(group, str) or not group.removeprefix(GROUP):
@@ -143,15 +139,15 @@ def check_groups(groups: Groups | None) -> None:
 
 
 def check_asked_groups(subject: str, asking: object, groups: Groups | None) -> None:
-    """Check that the groups which *asking* names can be looked up; what a function answers is not known here.
+    """Check that the groups which *asking* names can be looked up; answers of a function are not known here.
 
     Args:
-        subject: What asks.
-        asking: An `Approval`, or whatever else has `approvers`.
-        groups: The plugin's.
+        subject: For the error: the tool.
+        asking: An `Approval`, an `Ask`, or another value, which names no groups.
+        groups: The plugin's option.
 
     Raises:
-        DefinitionError: Nobody could decide.
+        DefinitionError: A group has no members, so nobody could decide.
     """
     approvers = getattr(asking, "all_approvers", None)
     if not isinstance(approvers, tuple) or callable(groups):

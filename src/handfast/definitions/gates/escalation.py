@@ -1,4 +1,4 @@
-"""What happens to a request that nobody decides: when people are reminded, and who may decide from when on."""
+"""Deadlines, reminders and escalations of a request that nobody decides."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
+from handfast.definitions.checks import a_kind, listed
 from handfast.errors import DefinitionError
 from handfast.payloads.people import APPROVER_CHARACTERS, GROUP, MOST_APPROVERS, is_group, person
 
@@ -21,12 +22,12 @@ MOST_ESCALATIONS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Escalation:
-    """One step of an `Approval`: from then on these may decide too.
+    """One step of ``Approval(escalate=…)``: after a while, further people may decide.
 
     Attributes:
-        after: How long after the request opened. At most ten years.
-        approvers: Who is added to those who could decide before: people by name, groups as ``group:managers``. Nobody
-            loses the right to decide.
+        after: Time after the request opened. At most ten years.
+        approvers: People by name, groups as ``group:managers``, who may decide too from then on. Nobody loses the right
+            to decide.
     """
 
     after: timedelta
@@ -40,19 +41,20 @@ class Escalation:
 
 
 def check_after(subject: str, name: str, after: object) -> None:
-    """Check a time that is counted from the moment at which a request opens.
+    """Check a time that counts from the opening of a request.
 
     Raises:
         DefinitionError: It is no timedelta, not positive, or more than ten years.
     """
     if not isinstance(after, timedelta):
-        raise DefinitionError(subject, f"{name} must be a timedelta")
+        remedy = f"; write timedelta(seconds={after})" if isinstance(after, int | float) else ""
+        raise DefinitionError(subject, f"{name} must be a timedelta, not {a_kind(after)}{remedy}")
     if not timedelta(0) < after <= LONGEST_DEADLINE:
         raise DefinitionError(subject, f"{name} must be positive and at most ten years, not {after}")
 
 
 def checked_deadline(subject: str, deadline: object) -> timedelta | datetime | None:
-    """A deadline as it is kept: a time of day in UTC, whatever offset it came with.
+    """Return a deadline as it is kept: a datetime in UTC, whatever its offset was.
 
     Raises:
         DefinitionError: A time without an offset, or more than ten years from now; or no deadline at all.
@@ -63,7 +65,10 @@ def checked_deadline(subject: str, deadline: object) -> timedelta | datetime | N
         check_after(subject, "deadline", deadline)
         return deadline
     if not isinstance(deadline, datetime):
-        raise DefinitionError(subject, "deadline must be a timedelta, a datetime with an offset, or None")
+        remedy = f"; write timedelta(seconds={deadline})" if isinstance(deadline, int | float) else ""
+        raise DefinitionError(
+            subject, f"deadline must be a timedelta, a datetime with an offset, or None, not {a_kind(deadline)}{remedy}"
+        )
     if deadline.utcoffset() is None:
         raise DefinitionError(
             subject, "deadline has no UTC offset; say which one, as in datetime(…, tzinfo=ZoneInfo('Europe/Berlin'))"
@@ -78,33 +83,32 @@ def checked_deadline(subject: str, deadline: object) -> timedelta | datetime | N
 
 
 def checked_reminders(subject: str, given: object) -> tuple[timedelta, ...]:
-    """Reminders in their order.
+    """Return reminders in their order.
 
     Raises:
-        DefinitionError: One of them cannot be, or two are the same.
+        DefinitionError: One is no positive timedelta, or two are the same.
     """
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        raise DefinitionError(subject, "remind must be a list of timedeltas")
-    if len(given) > MOST_REMINDERS:
-        raise DefinitionError(subject, f"remind may have {MOST_REMINDERS} times at most")
-    for each in given:
+    times: list[timedelta] = listed(subject, "remind", given, "timedeltas")
+    if len(times) > MOST_REMINDERS:
+        raise DefinitionError(subject, f"remind may have {MOST_REMINDERS} times at most, not {len(times)}")
+    for each in times:
         check_after(subject, "remind", each)
-    return _in_order(subject, "remind", given, lambda each: each)
+    return _in_order(subject, "remind", times, lambda each: each)
 
 
 def checked_escalations(subject: str, given: object) -> tuple[Escalation, ...]:
-    """Escalations in their order.
+    """Return escalations in their order.
 
     Raises:
-        DefinitionError: One of them is none, or two are at the same time.
+        DefinitionError: One is no `Escalation`, or two are at the same time.
     """
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        raise DefinitionError(subject, "escalate must be a list of Escalation")
-    if len(given) > MOST_ESCALATIONS:
-        raise DefinitionError(subject, f"escalate may have {MOST_ESCALATIONS} steps at most")
-    if not all(isinstance(each, Escalation) for each in given):
-        raise DefinitionError(subject, "escalate must be a list of Escalation")
-    return _in_order(subject, "escalate", given, lambda each: each.after)
+    steps: list[Escalation] = listed(subject, "escalate", given, "Escalation")
+    if len(steps) > MOST_ESCALATIONS:
+        raise DefinitionError(subject, f"escalate may have {MOST_ESCALATIONS} steps at most, not {len(steps)}")
+    for each in steps:
+        if not isinstance(each, Escalation):
+            raise DefinitionError(subject, f"escalate must be a list of Escalation, not of {a_kind(each)}")
+    return _in_order(subject, "escalate", steps, lambda each: each.after)
 
 
 def check_before(subject: str, deadline: timedelta | datetime | None, name: str, after: timedelta) -> None:
@@ -118,17 +122,16 @@ def check_before(subject: str, deadline: timedelta | datetime | None, name: str,
 
 
 def checked_approvers(subject: str, given: object) -> tuple[str, ...]:
-    """Approvers, each once.
+    """Return approvers, each once.
 
     Raises:
         DefinitionError: They are too many, or no names.
     """
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        raise DefinitionError(subject, "approvers must be a list of names, as in ['ann', 'group:finance']")
-    if len(given) > MOST_APPROVERS:
+    names = listed(subject, "approvers", given, "names")
+    if len(names) > MOST_APPROVERS:
         raise DefinitionError(subject, f"approvers may be {MOST_APPROVERS} at most; make a group of them")
     known: dict[str, str] = {}
-    for name in given:
+    for name in names:
         if not isinstance(name, str) or not person(name.removeprefix(GROUP)):
             raise DefinitionError(subject, f"approvers holds {name!r}, which is no name")
         if len(name) > APPROVER_CHARACTERS or not name.isprintable():

@@ -1,13 +1,13 @@
-"""What a guardrail may say: go on, put something else in its place, or end the run."""
+"""Guardrails of an agent, and their verdicts: allow, replace, or end the run."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from handfast.definitions.checks import a_kind, check_bool, check_function, listed
 from handfast.definitions.context import RunContext
-from handfast.definitions.schema.signature import require_positional
 from handfast.errors import DefinitionError
 from handfast.payloads.json_profile import scrub
 
@@ -30,10 +30,10 @@ REASON_CHARACTERS: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """Nothing is wrong: go on. A guardrail that returns None says the same.
+    """Verdict: go on. A guardrail that returns None says the same.
 
     Attributes:
-        info: What was found, kept in the run's result: anything that pydantic can turn into JSON.
+        info: Finding that the run's result keeps: anything that pydantic can turn into JSON.
     """
 
     info: Any = None
@@ -41,11 +41,11 @@ class Allow:
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Go on with something else than what was checked.
+    """Verdict: go on with another value in place of the checked one.
 
     Attributes:
-        value: What stands in its place: a text, or what the place takes otherwise (a tool's output: any JSON).
-        info: What was found, kept in the run's result: anything that pydantic can turn into JSON.
+        value: The replacement: a text, or for a tool's output any JSON.
+        info: Finding that the run's result keeps: anything that pydantic can turn into JSON.
     """
 
     value: Any
@@ -54,11 +54,11 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """End the run, with the failure type ``GuardrailTripped``.
+    """Verdict: end the run, with the failure type ``GuardrailTripped``.
 
     Attributes:
-        reason: Why, in the failure's message; cut after 2,000 characters.
-        info: What was found, kept in the run's result: anything that pydantic can turn into JSON.
+        reason: Part of the failure's message; cut after 2,000 characters.
+        info: Finding that the run's result keeps: anything that pydantic can turn into JSON.
     """
 
     reason: str
@@ -66,23 +66,23 @@ class Fail:
 
     def __post_init__(self) -> None:
         if not isinstance(self.reason, str):
-            raise DefinitionError("Fail", f"reason must be a text, not a {type(self.reason).__name__}")
+            raise DefinitionError("Fail", f"reason must be a text, not {a_kind(self.reason)}")
         object.__setattr__(self, "reason", scrub(self.reason[:REASON_CHARACTERS]))
 
 
 GuardrailVerdict: TypeAlias = Allow | Replace | Fail | None
-"""What a guardrail function returns; None is `Allow`."""
+"""Return value of a guardrail function; None is `Allow`."""
 
 GuardrailFunction: TypeAlias = Callable[[RunContext[Any], Any], GuardrailVerdict | Awaitable[GuardrailVerdict]]
-"""A function of the run context and of what is to be checked, sync or async."""
+"""A function of the run context and the checked value, sync or async."""
 
 
 @dataclass(frozen=True)
 class InputGuardrail:
-    """Looks at what an agent is given: a list of items as the Responses API takes them. Once per run.
+    """Check of an agent's input, a list of items as the Responses API takes them, once per run.
 
     Attributes:
-        function: Of run context and items.
+        function: A function of run context and items.
         parallel: Run beside the first model call; what has an effect waits for it, and a `Fail` stops everything.
             False runs it before the model is called, and lets it replace the input with a text or other items.
         name: As it stands in the run's result; the function's name by default.
@@ -93,17 +93,16 @@ class InputGuardrail:
     name: str = ""
 
     def __post_init__(self) -> None:
-        _settle_name(self, "run context and items")
-        if not _is_bool(self.parallel):
-            raise DefinitionError(f"guardrail {self.name!r}", "parallel must be True or False")
+        _settle_name(self, "the run context", "the items")
+        check_bool(f"guardrail {self.name!r}", "parallel", self.parallel)
 
 
 @dataclass(frozen=True)
 class OutputGuardrail:
-    """Looks at an agent's final output: its text, or its `output_type`. May replace it.
+    """Check of an agent's final output: its text, or its `output_type`. May replace it.
 
     Attributes:
-        function: Of run context and output.
+        function: A function of run context and output.
         name: As it stands in the run's result; the function's name by default.
     """
 
@@ -111,21 +110,20 @@ class OutputGuardrail:
     name: str = ""
 
     def __post_init__(self) -> None:
-        _settle_name(self, "run context and output")
+        _settle_name(self, "the run context", "the output")
 
 
-def guardrails_of(
-    kind: type[InputGuardrail] | type[OutputGuardrail], given: Sequence[object], subject: str
-) -> tuple[Any, ...]:
-    """Wrap plain functions; every name is unique.
+def guardrails_of(kind: type[InputGuardrail] | type[OutputGuardrail], given: object, subject: str) -> tuple[Any, ...]:
+    """Return guardrails as a tuple, with plain functions wrapped.
 
     Raises:
         DefinitionError: For *subject*: something is no guardrail, or two have one name.
     """
     found: dict[str, Any] = {}
-    for each in given:
+    option = "input_guardrails" if kind is InputGuardrail else "output_guardrails"
+    for each in listed(subject, option, given, f"functions and {kind.__name__}"):
         if not isinstance(each, kind) and (not callable(each) or isinstance(each, InputGuardrail | OutputGuardrail)):
-            raise DefinitionError(subject, f"{kind.__name__} or a function is wanted, not a {type(each).__name__}")
+            raise DefinitionError(subject, f"{option} must hold functions and {kind.__name__}, not {a_kind(each)}")
         function: Any = each
         try:
             guardrail = each if isinstance(each, kind) else kind(function)
@@ -137,16 +135,14 @@ def guardrails_of(
     return tuple(found.values())
 
 
-def _settle_name(guardrail: InputGuardrail | OutputGuardrail, takes: str) -> None:
+def _settle_name(guardrail: InputGuardrail | OutputGuardrail, *takes: str) -> None:
     function: object = guardrail.function
-    if not callable(function):
-        raise DefinitionError(type(guardrail).__name__, f"takes a function of {takes}, not a {type(function).__name__}")
+    if not callable(function) or isinstance(function, type):
+        raise DefinitionError(
+            type(guardrail).__name__, f"function must be a function of {' and '.join(takes)}, not {a_kind(function)}"
+        )
     name: object = guardrail.name or getattr(function, "__name__", type(function).__name__)
     if not isinstance(name, str) or not name.isprintable() or len(name) > LONGEST_NAME:
         raise DefinitionError(type(guardrail).__name__, f"name must be a text of {LONGEST_NAME} characters at most")
     object.__setattr__(guardrail, "name", name)
-    require_positional(function, 2, f"guardrail {name!r}", f"its function, given {takes},")
-
-
-def _is_bool(value: object) -> bool:
-    return isinstance(value, bool)
+    check_function(f"guardrail {name!r}", "its function", function, *takes)

@@ -1,24 +1,24 @@
-"""How the application tells people of requests: a function that it gives to its workers."""
+"""The function by which an application notifies people of requests."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
-from handfast.definitions.schema.signature import require_positional
+from handfast.definitions.checks import check_function
 from handfast.payloads.notify import Notification
 
 __all__ = ["NotifyFunction"]
 
 NotifyFunction: TypeAlias = Callable[[Notification], Awaitable[object] | object]
-"""Tells somebody, sync or async. What it returns does not matter; where it raises it is called again."""
+"""A function, sync or async, that notifies somebody. Its return value is ignored; one that raises is called again."""
 
 
 def check_notify(notify: Any) -> None:
-    """Check what a plugin was given as its `notify`.
+    """Check ``HandfastPlugin(notify=…)``.
 
     Raises:
         DefinitionError: It is no function of one notification.
     """
     if notify is not None:
-        require_positional(notify, 1, "HandfastPlugin", "notify, given a Notification,")
+        check_function("HandfastPlugin", "notify", notify, "a Notification")

@@ -1,4 +1,4 @@
-"""What is asked between an approval and its effect: whether the world is still the one that was approved."""
+"""Revalidation: a check right before an approved call runs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
+from handfast.definitions.checks import a_kind, check_function
 from handfast.definitions.context import ToolContext
-from handfast.definitions.schema.signature import require_positional
 from handfast.errors import DefinitionError
 
 __all__ = ["Changed", "Revalidate", "checked_revalidate"]
@@ -15,11 +15,12 @@ __all__ = ["Changed", "Revalidate", "checked_revalidate"]
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The answer of a tool's `revalidate` where an approval no longer holds: a person is asked anew, and shown this.
+    """Answer of ``tool(revalidate=…)`` where an approval no longer holds: a person is asked anew, and shown this.
 
     Attributes:
-        why: What has changed, in a sentence.
-        before: What was true when it was approved; anything that can be JSON. `now` likewise.
+        why: The change, in a sentence.
+        before: The value when the call was approved; anything that pydantic can turn into JSON.
+        now: The value by now; likewise.
     """
 
     why: str
@@ -28,7 +29,7 @@ class Changed:
 
     def __post_init__(self) -> None:
         if not isinstance(cast(object, self.why), str) or not self.why.strip():
-            raise DefinitionError("Changed", "why must say in words what has changed")
+            raise DefinitionError("Changed", f"why must say in words what has changed, not be {a_kind(self.why)}")
 
 
 Revalidate: TypeAlias = Callable[[ToolContext[Any], Any], Changed | str | Awaitable[Changed | str | None] | None]
@@ -36,16 +37,14 @@ Revalidate: TypeAlias = Callable[[ToolContext[Any], Any], Changed | str | Awaita
 
 
 def checked_revalidate(subject: str, revalidate: object, approval: object) -> Revalidate | None:
-    """Return the revalidate option.
+    """Check the revalidate option and return it.
 
     Raises:
         DefinitionError: It has the wrong signature, or nobody is ever asked for an approval.
     """
     if revalidate is None:
         return None
-    if not callable(revalidate):
-        raise DefinitionError(subject, "revalidate must be a function of tool context and arguments")
+    check_function(subject, "revalidate", revalidate, "the tool context", "the arguments")
     if approval is False:
         raise DefinitionError(subject, "revalidate is asked after an approval; give the tool one (approval=…)")
-    require_positional(revalidate, 2, subject, "revalidate, given tool context and arguments,")
     return cast(Revalidate, revalidate)

@@ -1,1 +1,1 @@
-"""JSON schemas from Python types, and values checked against them."""
+"""JSON schemas of Python types, and values read by them."""

@@ -1,8 +1,8 @@
-"""From pydantic's JSON schema to the subset that strict function calling takes.
+"""Converts pydantic's JSON schema to the subset that strict function calling takes.
 
 The subset is OpenAI's ("Structured outputs", supported schemas): every object closed, every property
 required, unions as ``anyOf``, and few other keywords. An optional property becomes a required one that may
-be null; `drop_default_nulls` turns such a null back into "left out" before validation.
+be null; `handfast.definitions.schema.strict_values` reads such a null as the default again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,17 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
 from handfast.payloads.json_profile import JsonObject
 
-__all__ = ["arguments_schema", "drop_default_nulls", "drop_titles", "strict_schema", "type_schema"]
+__all__ = [
+    "arguments_schema",
+    "drop_titles",
+    "has_defaults_without_null",
+    "nullable",
+    "options_of",
+    "resolved",
+    "strict_schema",
+    "takes_digits",
+    "type_schema",
+]
 
 _NULL: Final[JsonObject] = {"type": "null"}
 
@@ -42,7 +52,7 @@ _DEFINITIONS: Final = "#/$defs/"
 
 
 class _NotStrictError(Exception):
-    """The schema says something that strict mode cannot."""
+    """The schema has a keyword or a type that strict mode lacks."""
 
 
 class _QuietJsonSchema(GenerateJsonSchema):
@@ -51,13 +61,20 @@ class _QuietJsonSchema(GenerateJsonSchema):
 
 
 def arguments_schema(model: type[BaseModel]) -> JsonObject:
-    """Return pydantic's own schema of *model*, for validation."""
-    return model.model_json_schema(schema_generator=_QuietJsonSchema)
+    """Return pydantic's own schema of *model*, for validation; of a recursive model too it is an object."""
+    return _unreferenced(model.model_json_schema(schema_generator=_QuietJsonSchema))
 
 
 def type_schema(adapter: TypeAdapter[Any]) -> JsonObject:
-    """Return pydantic's own schema of any type, for validation."""
-    return adapter.json_schema(schema_generator=_QuietJsonSchema)
+    """Return pydantic's own schema of any type, for validation; of a recursive type too it is no reference."""
+    return _unreferenced(adapter.json_schema(schema_generator=_QuietJsonSchema))
+
+
+def _unreferenced(schema: JsonObject) -> JsonObject:
+    if "$ref" not in schema:
+        return schema
+    definitions = {"$defs": schema["$defs"]}
+    return {**resolved(schema, schema), **definitions}
 
 
 def strict_schema(schema: JsonObject) -> JsonObject | None:
@@ -73,31 +90,8 @@ def drop_titles(schema: JsonObject) -> JsonObject:
     return {key: _without_titles(key, value) for key, value in schema.items() if key != "title"}
 
 
-def drop_default_nulls(value: Any, schema: JsonObject, root: JsonObject) -> Any:
-    """Leave out each null that stands for a default: in an optional property whose own type takes no null.
-
-    Args:
-        value: Decoded arguments, or a part of them.
-        schema: The non-strict schema of *value*.
-        root: The schema that holds the definitions.
-    """
-    if isinstance(value, list):
-        items = _resolved(schema, root).get("items")
-        return [drop_default_nulls(item, items, root) for item in value] if isinstance(items, dict) else value
-    if not isinstance(value, dict):
-        return value
-    shape = _shape(value, schema, root)
-    properties: JsonObject = shape.get("properties", {})
-    optional = properties.keys() - set(shape.get("required", ()))
-    return {
-        key: drop_default_nulls(item, properties[key], root) if key in properties else item
-        for key, item in value.items()
-        if not (item is None and key in optional and not _nullable(properties[key], root))
-    }
-
-
 def has_defaults_without_null(schema: JsonObject) -> bool:
-    """Whether some property, at any depth, may be left out and takes no null: strict form would turn it into one."""
+    """Look for a property, at any depth, that may be left out and takes no null: strict form would ask for a null."""
     parts: list[Any] = [schema]
     while parts:
         part = parts.pop()
@@ -109,7 +103,23 @@ def has_defaults_without_null(schema: JsonObject) -> bool:
         properties = part.get("properties")
         if isinstance(properties, dict) and part.get("type") == "object":
             optional = properties.keys() - set(part.get("required", ()))
-            if any(not _nullable(properties[name], schema) for name in optional):
+            if any(not (nullable(properties[name], schema) or _is_tag(properties[name], schema)) for name in optional):
+                return True
+    return False
+
+
+def takes_digits(schema: JsonObject) -> bool:
+    """Look for a part of *schema* that takes numbers and texts alike, as ``Decimal`` does: there every digit counts."""
+    parts: list[Any] = [schema]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, list):
+            parts.extend(part)
+        elif isinstance(part, dict):
+            parts.extend(part.values())
+            options = part.get("anyOf")
+            members = [each for each in options if isinstance(each, dict)] if isinstance(options, list) else []
+            if {"number", "string"} <= {member.get("type") for member in members}:
                 return True
     return False
 
@@ -147,7 +157,9 @@ class _StrictConversion:
             raise _NotStrictError
         required = schema.get("required", ())
         properties = {
-            name: self._convert(inner, inlining) if name in required else self._optional(inner, inlining)
+            name: self._convert(inner, inlining)
+            if name in required or _is_tag(inner, self._root)
+            else self._optional(inner, inlining)
             for name, inner in schema["properties"].items()
         }
         return {"properties": properties, "required": list(properties), "additionalProperties": False}
@@ -156,7 +168,7 @@ class _StrictConversion:
         description = {"description": schema["description"]} if "description" in schema else {}
         bare = {key: value for key, value in schema.items() if key not in ("description", "default", "title")}
         converted = self._convert(bare, inlining)
-        if _nullable(schema, self._root):
+        if nullable(schema, self._root):
             return {**converted, **description}
         if converted.keys() == {"anyOf"}:
             return {"anyOf": [*converted["anyOf"], _NULL], **description}
@@ -196,47 +208,35 @@ def _without_titles(key: str, value: Any) -> Any:
     return drop_titles(value)
 
 
-def _resolved(schema: JsonObject, root: JsonObject) -> JsonObject:
+def resolved(schema: JsonObject, root: JsonObject) -> JsonObject:
+    """Follow the references of *schema* into the definitions of *root*."""
     while "$ref" in schema:
         schema = root["$defs"][str(schema["$ref"]).removeprefix(_DEFINITIONS)]
     return schema
 
 
-def _options(schema: JsonObject, root: JsonObject) -> list[JsonObject]:
-    schema = _resolved(schema, root)
+def options_of(schema: JsonObject, root: JsonObject) -> list[JsonObject]:
+    """Return the members of a union, of unions in it too; of any other schema itself."""
+    schema = resolved(schema, root)
     options = schema.get("anyOf", schema.get("oneOf", schema.get("allOf")))
     if options is None:
         return [schema]
-    return [inner for option in options for inner in _options(option, root)]
+    return [inner for option in options for inner in options_of(option, root)]
 
 
-def _nullable(schema: JsonObject, root: JsonObject) -> bool:
-    return any(_takes_null(option) for option in _options(schema, root))
+def nullable(schema: JsonObject, root: JsonObject) -> bool:
+    """Tell whether *schema* itself takes null."""
+    return any(_takes_null(option) for option in options_of(schema, root))
 
 
 def _takes_null(schema: JsonObject) -> bool:
     if "enum" in schema or "const" in schema:
-        allowed: list[Any] = schema.get("enum", [schema.get("const", ...)])
-        return None in allowed
-    return "type" not in schema or bool(schema["type"] == "null")
+        return None in schema.get("enum", [schema.get("const", ...)])
+    kinds = schema.get("type", "null")
+    return "null" in kinds if isinstance(kinds, list) else bool(kinds == "null")
 
 
-def _shape(value: JsonObject, schema: JsonObject, root: JsonObject) -> JsonObject:
-    """Return the object schema that describes *value*; an empty one where several could and none does."""
-    shapes = [option for option in _options(schema, root) if "properties" in option]
-    if len(shapes) == 1:
-        return shapes[0]
-    return next((shape for shape in shapes if _describes(shape, value)), {})
-
-
-def _describes(shape: JsonObject, value: JsonObject) -> bool:
-    """Whether the names fit, and the constants that tell the members of a union apart."""
-    properties: JsonObject = shape["properties"]
-    if not value.keys() <= properties.keys():
-        return False
-    constants: dict[str, list[Any]] = {
-        name: inner.get("enum", [inner.get("const")])
-        for name, inner in properties.items()
-        if name in value and inner.keys() & {"enum", "const"}
-    }
-    return all(value[name] in allowed for name, allowed in constants.items())
+def _is_tag(schema: JsonObject, root: JsonObject) -> bool:
+    """Tell whether the default is the only value: strict form can just ask for it."""
+    only = resolved(schema, root).get("const", ...)
+    return only is not ... and schema.get("default") == only

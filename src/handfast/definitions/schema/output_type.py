@@ -1,4 +1,4 @@
-"""What type a run's final answer has: its schema for the model, and how its text is read."""
+"""The type of a run's final answer: its schema for the model, and the reader of the answer's text."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
-from handfast.definitions.schema.json_schema import drop_default_nulls, drop_titles, strict_schema, type_schema
+from handfast.definitions.schema.json_schema import drop_titles, strict_schema, takes_digits, type_schema
 from handfast.definitions.schema.refusal import problems_of_values
+from handfast.definitions.schema.strict_values import from_strict
 from handfast.errors import DefinitionError, JsonProfileError, OutputInvalidError
 from handfast.payloads.json_profile import JsonObject, JsonValue, parse_json
 from handfast.payloads.runs import RunResult
@@ -20,7 +21,7 @@ from handfast.payloads.runs import RunResult
 __all__ = ["OutputType", "built", "output_type_of", "typed_result", "unwrapped"]
 
 WRAPPER: Final = "response"
-"""The one property of the object around an answer that is none itself: the API takes objects only."""
+"""The one property of the object around an answer that is no object: the API takes objects only."""
 _UNBUILDABLE: Final = (
     PydanticUserError,
     PydanticUndefinedAnnotation,
@@ -29,15 +30,17 @@ _UNBUILDABLE: Final = (
     ValueError,
     AttributeError,
     RecursionError,
+    LookupError,
+    SyntaxError,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class OutputType:
-    """A type that pydantic can build, as the shape of an answer.
+    """A type that pydantic can build, as the format of an answer.
 
     Attributes:
-        name: As the API takes it: letters, digits, ``_`` and ``-``.
+        name: Name for the API: letters, digits, ``_`` and ``-``.
         schema: pydantic's own JSON schema of the type.
         wrapped: The model answers with an object around the value, as the type itself is no object.
     """
@@ -48,7 +51,7 @@ class OutputType:
     adapter: TypeAdapter[Any]
 
     def text_format(self) -> JsonObject:
-        """The ``text.format`` of a Responses request, in strict form where the type allows it."""
+        """Return the ``text.format`` of a Responses request, in strict form where the type allows it."""
         schema = _wrap(self.schema) if self.wrapped else self.schema
         strict = strict_schema(schema)
         return {
@@ -59,7 +62,7 @@ class OutputType:
         }
 
     def settings(self, given: Mapping[str, Any], subject: str) -> JsonObject:
-        """Settings of a request that asks for this type.
+        """Return the settings of a request that asks for this type.
 
         Raises:
             DefinitionError: For *subject*: *given* names another format.
@@ -76,7 +79,8 @@ class OutputType:
             OutputInvalidError: It is no JSON, or does not fit the type; the problems never repeat a value.
         """
         try:
-            self.read(unwrapped(parse_json(text)) if self.wrapped else parse_json(text))
+            value = parse_json(text, every_digit=takes_digits(self.schema))
+            self.read(unwrapped(value) if self.wrapped else value)
         except JsonProfileError as error:
             raise OutputInvalidError(self.name, [error.problem]) from None
 
@@ -90,12 +94,12 @@ class OutputType:
             OutputInvalidError: It does not fit; the problems never repeat a value.
         """
         try:
-            meant = drop_default_nulls(value, self.schema, self.schema)
+            meant = from_strict(value, self.schema)
             return self.adapter.validate_json(json.dumps(meant), strict=True)
         except ValidationError as error:
             raise OutputInvalidError(self.name, problems_of_values(error, "output")) from None
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a validator of the user's may raise anything
-            raise OutputInvalidError(self.name, [f"output: its validator raised {type(error).__name__}"]) from None
+        except (Exception, SystemExit) as error:
+            raise OutputInvalidError(self.name, [f"output: its validator raised {type(error).__name__}"]) from error
 
 
 def unwrapped(value: JsonValue) -> JsonValue:
@@ -130,7 +134,7 @@ def built(kind: Any, subject: str) -> OutputType:
         adapter: TypeAdapter[Any] = TypeAdapter(kind)
         schema = type_schema(adapter)
     except _UNBUILDABLE as error:
-        why = next(iter(str(error).splitlines()), type(error).__name__)
+        why = next(iter(str(error).splitlines()), type(error).__name__).partition(". Set `arbitrary_types_allowed")[0]
         raise DefinitionError(subject, f"output_type has no schema: {why}") from error
     return OutputType(name=_name(kind), schema=schema, wrapped=schema.get("type") != "object", adapter=adapter)
 

@@ -1,4 +1,4 @@
-"""What a model is told of arguments that do not validate: where, what was expected, never what it sent."""
+"""Words for arguments that do not validate: the place and the expectation, never the value."""
 
 from __future__ import annotations
 

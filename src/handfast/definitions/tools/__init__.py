@@ -1,1 +1,1 @@
-"""Everything that a model may call."""
+"""Tools: functions, activities, questions, commands, and those that the provider runs."""

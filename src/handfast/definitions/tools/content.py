@@ -1,4 +1,4 @@
-"""Images, files and texts that a tool returns for the model to look at."""
+"""Images, files and texts as parts of a tool's output."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
+from handfast.definitions.checks import a_kind, check_choice, check_text
 from handfast.errors import DefinitionError
 from handfast.payloads.json_profile import JsonObject, JsonValue, scrub
 
@@ -14,7 +15,7 @@ __all__ = ["Detail", "File", "Image", "Text", "parts_of"]
 Detail: TypeAlias = Literal["low", "high", "auto", "original"]
 
 IMAGE_TYPES: Final = ("image/png", "image/jpeg", "image/webp", "image/gif")
-"""What the Responses API takes as an image."""
+"""Media types that the Responses API takes as an image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +23,11 @@ class Image:
     """An image as part of a tool's output: exactly one of *url*, *data* and *file_id*.
 
     Attributes:
-        url: Where the model's provider finds it.
+        url: Address at which the model's provider finds it.
         data: The image itself; it enters the run's history, so a tool's parts may take 256 KiB together.
-        file_id: Of a file that was uploaded to the provider.
-        media_type: Of *data*: ``image/png``, ``image/jpeg``, ``image/webp`` or ``image/gif``.
-        detail: How closely the model looks.
+        file_id: Id of a file that was uploaded to the provider.
+        media_type: Type of *data*: ``image/png``, ``image/jpeg``, ``image/webp`` or ``image/gif``.
+        detail: Resolution at which the model reads it.
     """
 
     url: str | None = None
@@ -37,13 +38,11 @@ class Image:
 
     def __post_init__(self) -> None:
         _exactly_one("Image", url=self.url, data=self.data, file_id=self.file_id)
-        if self.media_type not in IMAGE_TYPES:
-            raise DefinitionError("Image", f"media_type must be one of {', '.join(IMAGE_TYPES)}")
-        if self.detail not in get_args(Detail):
-            raise DefinitionError("Image", f"detail must be one of {', '.join(get_args(Detail))}")
+        check_choice("Image", "media_type", self.media_type, IMAGE_TYPES)
+        check_choice("Image", "detail", self.detail, get_args(Detail))
 
     def part(self) -> JsonObject:
-        """The content part of the Responses API."""
+        """Return the content part of the Responses API."""
         if self.file_id is not None:
             return {"type": "input_image", "file_id": scrub(self.file_id), "detail": self.detail}
         url = _data_url(self.media_type, self.data) if self.data is not None else scrub(self.url or "")
@@ -55,11 +54,11 @@ class File:
     """A file as part of a tool's output: exactly one of *url*, *data* and *file_id*.
 
     Attributes:
-        url: Where the model's provider finds it.
+        url: Address at which the model's provider finds it.
         data: The file itself; it enters the run's history, so a tool's parts may take 256 KiB together.
-        file_id: Of a file that was uploaded to the provider.
+        file_id: Id of a file that was uploaded to the provider.
         filename: Needed with *data*.
-        media_type: Of *data*.
+        media_type: Type of *data*.
     """
 
     url: str | None = None
@@ -70,15 +69,15 @@ class File:
 
     def __post_init__(self) -> None:
         _exactly_one("File", url=self.url, data=self.data, file_id=self.file_id)
-        if self.filename is not None and not isinstance(self.filename, str):
-            raise DefinitionError("File", f"filename must be a text, not a {type(self.filename).__name__}")
+        check_text("File", "filename", self.filename, none=True)
         if self.data is not None and not self.filename:
             raise DefinitionError("File", "data needs a filename")
+        check_text("File", "media_type", self.media_type)
         if "/" not in self.media_type:
-            raise DefinitionError("File", "media_type must be like application/pdf")
+            raise DefinitionError("File", f"media_type must be like application/pdf, not {a_kind(self.media_type)}")
 
     def part(self) -> JsonObject:
-        """The content part of the Responses API."""
+        """Return the content part of the Responses API."""
         if self.file_id is not None:
             return {"type": "input_file", "file_id": scrub(self.file_id)}
         named: JsonObject = {} if self.filename is None else {"filename": scrub(self.filename)}
@@ -94,16 +93,15 @@ class Text:
     text: str
 
     def __post_init__(self) -> None:
-        if not isinstance(self.text, str):
-            raise DefinitionError("Text", f"text must be a text, not a {type(self.text).__name__}")
+        check_text("Text", "text", self.text)
 
     def part(self) -> JsonObject:
-        """The content part of the Responses API."""
+        """Return the content part of the Responses API."""
         return {"type": "input_text", "text": scrub(self.text)}
 
 
 def parts_of(value: object) -> list[JsonValue] | None:
-    """The content parts that *value* stands for: one of them, or a list of them and of strings; None for anything else.
+    """Return *value*, a part or a list of parts and strings, as content parts; None for anything else.
 
     A list of nothing but strings is a list, not content.
     """
@@ -120,10 +118,9 @@ def _exactly_one(subject: str, *, url: object, data: object, file_id: object) ->
     if sum(each is not None for each in (url, data, file_id)) != 1:
         raise DefinitionError(subject, "needs exactly one of url, data and file_id")
     for name, each in (("url", url), ("file_id", file_id)):
-        if each is not None and not (isinstance(each, str) and each):
-            raise DefinitionError(subject, f"{name} must be a text that is not empty")
+        check_text(subject, name, each, filled=True, none=True)
     if data is not None and not isinstance(data, bytes):
-        raise DefinitionError(subject, f"data must be bytes, not a {type(data).__name__}")
+        raise DefinitionError(subject, f"data must be bytes, not {a_kind(data)}")
 
 
 def _data_url(media_type: str, data: bytes) -> str:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final, overload
 
 from pydantic import BaseModel, ConfigDict
 
+from handfast.definitions.checks import check_mapping
 from handfast.definitions.schema.json_schema import arguments_schema
 from handfast.definitions.tools.function_tool import Tool, tool
 from handfast.definitions.tools.offered import offered_schema
@@ -20,7 +21,7 @@ __all__ = ["CustomInput", "CustomTool", "custom_tool"]
 
 
 class CustomInput(BaseModel):
-    """The arguments of every call to a custom tool, as rules, approvers and keys see them."""
+    """Arguments of a call to a custom tool, for rules, approvers and idempotency keys."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -35,8 +36,8 @@ class CustomTool(Tool[..., Any]):
     """A tool whose input is free text. Made by `custom_tool`.
 
     Attributes:
-        format: What the text must satisfy, as the Responses API takes it; None is any text.
-        parameter: The parameter of the function that takes the text.
+        format: Grammar of the text, as the Responses API takes it; None is any text.
+        parameter: Name of the function's parameter that takes the text.
     """
 
     call_type: ClassVar[str] = CUSTOM_CALL
@@ -102,6 +103,7 @@ def custom_tool(
 def _checked_format(subject: str, given: Mapping[str, Any] | None) -> JsonObject | None:
     if given is None:
         return None
+    check_mapping(subject, "format", given)
     copied = dict(given)
     try:
         check_json(copied)

@@ -1,26 +1,29 @@
-"""Activities that exist already, on any task queue and in any language, as tools."""
+"""Tools made of activities that exist already, on any task queue and in any language."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ConfigDict
 
+from handfast.definitions.checks import check_choice, check_duration, check_text
 from handfast.definitions.gates.approval import ApprovalRule
 from handfast.definitions.gates.doubt import OnUnknown, Verify, checked_verify
 from handfast.definitions.schema.json_schema import (
     arguments_schema,
-    drop_default_nulls,
     drop_titles,
     has_defaults_without_null,
 )
+from handfast.definitions.schema.strict_values import from_strict
 from handfast.definitions.tools.function_tool import LONGEST_TIMEOUT, ErrorPolicy, check_options, check_queue
 from handfast.definitions.tools.offered import Offered, check_approval, check_name, offered_schema, schema_of
+from handfast.definitions.tools.options import EnabledRule, checked_enabled
 from handfast.errors import ArgumentsInvalidError, DefinitionError
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import Effect
+from handfast.payloads.tool_call import TOOL_TIMEOUT
 
 __all__ = ["ActivityTool", "activity_tool"]
 
@@ -29,25 +32,25 @@ PLACEHOLDER_KEY: Final = "hf_" + "0" * 40
 
 
 _DESCRIBED: Final = {"title": "", "description": "", "default": ""}
-"""What a schema may say of a field beside its type."""
+"""Keywords that a schema may have beside a field's type."""
 
 
 class _NoArguments(BaseModel):
-    """What an activity without parameters takes."""
+    """Arguments of an activity without parameters."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActivityTool(Offered):
-    """An activity as a tool. Made by `activity_tool`; the worker that runs it need not know of Handfast.
+    """A tool that runs an existing activity. Made by `activity_tool`; the activity's worker need not know of Handfast.
 
     Attributes:
         activity: Type of the activity.
-        task_queue: Where it is scheduled; None is the run's own.
-        takes_argument: Whether it gets one argument, the arguments object; else none.
+        task_queue: Queue of its workers; None is the run's own.
+        takes_argument: True: it gets the arguments object; False: nothing.
         key_field: Field of the argument that the run fills with the call's idempotency key.
-        output_schema: What the model is told of the result.
+        output_schema: Schema of the result, for the model.
     """
 
     activity: str
@@ -69,7 +72,7 @@ class ActivityTool(Offered):
         return {**super().definition(), **described}
 
     def validate(self, arguments: JsonObject) -> BaseModel:
-        """See base class. What fits is sent as it is: no null stands for a default here, and nothing is left out.
+        """See base class. Arguments that fit are sent as they are: no null stands for a default here.
 
         Raises:
             ArgumentsInvalidError: As the base class; also for the field that the run fills, and for unknown fields.
@@ -77,7 +80,7 @@ class ActivityTool(Offered):
         unknown = sorted(arguments.keys() - self.parameters["properties"].keys())
         if unknown and self._schema.get("additionalProperties", False) is False:
             raise ArgumentsInvalidError(self.name, [f"{name[:64]}: Extra inputs are not permitted" for name in unknown])
-        if drop_default_nulls(arguments, self._schema, self._schema) != arguments:
+        if from_strict(arguments, self._schema) != arguments:
             raise ArgumentsInvalidError(self.name, ["null stands for no default here: leave the field out"])
         filled = arguments if self.key_field is None else {**arguments, self.key_field: PLACEHOLDER_KEY}
         return super().validate(filled)
@@ -92,8 +95,9 @@ def activity_tool(
     task_queue: str | None = None,
     effect: Effect = "at_most_once",
     approval: ApprovalRule = False,
+    enabled: EnabledRule = True,
     description: str = "",
-    timeout: timedelta = timedelta(minutes=10),
+    timeout: timedelta = TOOL_TIMEOUT,
     heartbeat_timeout: timedelta | None = None,
     start_within: timedelta = timedelta(hours=1),
     on_error: ErrorPolicy = "tell_model",
@@ -111,14 +115,15 @@ def activity_tool(
         input: pydantic model of the activity's argument; None for an activity without one.
         output: pydantic model of its result, which is described to the model, and not checked.
         activity: Type of the activity; *name* by default.
-        task_queue: Where its workers poll; the run's own by default.
+        task_queue: Queue that its workers poll; the run's own by default.
         effect: As `handfast.tool`.
         approval: As `handfast.tool`; a rule gets the arguments as *input*.
-        description: What the activity does, for the model.
-        timeout: For one attempt.
+        enabled: As `handfast.tool`.
+        description: Purpose of the activity, for the model.
+        timeout: Longest time for one attempt.
         heartbeat_timeout: Only for an activity that heartbeats. Without it, the activity cannot hear of a cancel: the
             run does not wait for it, and the call is in doubt.
-        start_within: How long to wait for a worker to take it, before a person is asked.
+        start_within: Time to wait for a worker to take it, before a person is asked.
         on_error: As `handfast.tool`.
         on_unknown: As `handfast.tool`.
         key_field: Field of *input*, a plain string, that the run fills with the call's idempotency key; the model
@@ -130,19 +135,19 @@ def activity_tool(
     """
     subject = f"activity tool {name!r}"
     check_name(subject, name)
-    check_options(subject, effect, on_unknown, on_error, timeout)
+    check_options(subject, effect, on_unknown, timeout)
+    check_choice(subject, "on_error", on_error, get_args(ErrorPolicy))
     check_approval(subject, approval)
-    _check_pause(subject, "start_within", start_within)
-    if heartbeat_timeout is not None:
-        _check_pause(subject, "heartbeat_timeout", heartbeat_timeout)
+    check_duration(subject, "start_within", start_within, most=LONGEST_TIMEOUT)
+    check_duration(subject, "heartbeat_timeout", heartbeat_timeout, most=LONGEST_TIMEOUT, none="none")
     check_queue(subject, task_queue)
     check_queue(subject, activity, "activity")
-    if not isinstance(description, str):
-        raise DefinitionError(subject, "description must be a string")
+    check_text(subject, "description", description)
     return ActivityTool(
         name=name,
         description=description,
         approval=approval,
+        enabled=checked_enabled(subject, enabled),
         activity=activity or name,
         task_queue=task_queue,
         effect=effect,
@@ -157,11 +162,6 @@ def activity_tool(
         verify=checked_verify(subject, verify, effect),
         **_input_schema(subject, input, key_field),
     )
-
-
-def _check_pause(subject: str, option: str, pause: object) -> None:
-    if not (isinstance(pause, timedelta) and timedelta(0) < pause <= LONGEST_TIMEOUT):
-        raise DefinitionError(subject, f"{option} must be a positive timedelta of at most {LONGEST_TIMEOUT.days} days")
 
 
 def _input_schema(subject: str, model: type[BaseModel] | None, key_field: str | None) -> dict[str, Any]:

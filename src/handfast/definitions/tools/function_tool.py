@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final, Generic, Literal, TypeAlias, cast, get_args, overload
+from typing import Any, Final, Generic, Literal, TypeAlias, get_args, overload
 
 from typing_extensions import ParamSpec, TypeVar
 
+from handfast.definitions.checks import a_kind, check_choice, check_duration, check_function, check_text
 from handfast.definitions.context import RunContext, ToolContext
 from handfast.definitions.gates.approval import ApprovalRule
 from handfast.definitions.gates.doubt import Ask, OnUnknown, Verify, checked_verify, policy_of
 from handfast.definitions.gates.revalidation import Revalidate, checked_revalidate
-from handfast.definitions.schema.signature import read_signature, require_positional
+from handfast.definitions.schema.call_form import CallForm
+from handfast.definitions.schema.signature import read_signature
 from handfast.definitions.secret import SecretParameter
 from handfast.definitions.tools.offered import Offered, check_approval, check_name, offered_schema
 from handfast.definitions.tools.options import (
@@ -33,6 +35,7 @@ from handfast.definitions.tools.options import (
 from handfast.errors import DefinitionError
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import Effect, UnknownPolicy
+from handfast.payloads.tool_call import TOOL_TIMEOUT
 
 __all__ = [
     "Effect",
@@ -60,14 +63,14 @@ LONGEST_WIRE_NAME: Final = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Tool(Offered, Generic[P, R]):
-    """A function with all that a model, an approver and the runtime need to know of it. Made by `tool`.
+    """A function that a model may call, with its options. Made by `tool`.
 
     Two tools are equal when they wrap the same function with the same options. Called like its function.
 
     Attributes:
         function: The wrapped function.
-        task_queue: Where its activity is scheduled; None is the run's own.
-        takes_context: Whether the function wants a `ToolContext` as first argument.
+        task_queue: Queue of its activity; None is the run's own.
+        form: The way in which the function takes its values.
         context_type: The C of ``ToolContext[C]``, None where there is none.
         secrets: Parameters that the worker fills in.
 
@@ -82,7 +85,7 @@ class Tool(Offered, Generic[P, R]):
     idempotency_key: IdempotencyKey | None
     task_queue: str | None
     is_async: bool
-    takes_context: bool
+    form: CallForm = field(compare=False, repr=False)
     context_type: type[Any] | None
     retry: Retry | None = None
     on_cancel: OnCancel | None = None
@@ -104,11 +107,10 @@ class Tool(Offered, Generic[P, R]):
 
     @property
     def needs_context(self) -> bool:
-        """Whether anything of it wants a `ToolContext`: the function, a guardrail, `on_cancel`, `revalidate`, or
-        `on_error`."""
+        """True where the function, a guardrail, `on_cancel`, `revalidate` or `on_error` takes a `ToolContext`."""
         guarded = self.input_guardrails or self.output_guardrails
         asked = guarded or self.on_cancel or self.revalidate
-        return bool(self.takes_context or asked or callable(self.on_error))
+        return bool(self.form.context is not None or asked or callable(self.on_error))
 
     @property
     def __name__(self) -> str:
@@ -116,21 +118,20 @@ class Tool(Offered, Generic[P, R]):
         return self.function.__name__
 
     def unknown_policy(self, gated: bool) -> UnknownPolicy:
-        """Return what follows when it is unknown whether a call took effect.
+        """Return the policy for a call with an unknown outcome.
 
         Args:
-            gated: Whether a person was asked before the call.
+            gated: A person was asked before the call.
         """
         return policy_of(self.on_unknown) or ("ask" if gated else "tell_model")
 
     def bind(self, arguments: JsonObject) -> dict[str, Any]:
-        """Return the keyword arguments for the function, as real Python values; without the context.
+        """Return the function's values by parameter, as real Python values; without context and secrets.
 
         Raises:
             ArgumentsInvalidError: As `validate`.
         """
-        model = self.validate(arguments)
-        return {name: getattr(model, name) for name in self.arguments_model.model_fields}
+        return self.form.values(self.validate(arguments))
 
 
 @overload
@@ -168,7 +169,7 @@ def tool(
     name: str | None = None,
     description: str | None = None,
     on_unknown: OnUnknown | None = None,
-    timeout: timedelta = timedelta(minutes=10),
+    timeout: timedelta = TOOL_TIMEOUT,
     on_error: OnError = "tell_model",
     idempotency_key: IdempotencyKey | None = None,
     task_queue: str | None = None,
@@ -182,24 +183,25 @@ def tool(
 ) -> Any:
     """Make a tool of a sync or async function. Used as ``@tool`` or ``@tool(...)``.
 
-    Every parameter needs an annotation that pydantic can build; a `ToolContext` may come first. A
-    Google-style docstring gives the model the description and, from ``Args:``, a line for each parameter.
+    Every parameter needs an annotation that pydantic reads from JSON, and means what it means to
+    `pydantic.validate_call`; a `ToolContext` may come first. A Google-style docstring gives the model the description
+    and, from ``Args:``, a line for each parameter.
 
     Args:
         effect: ``"read_only"`` and ``"idempotent"`` calls are retried; ``"at_most_once"`` gets one attempt.
         approval: True or an `Approval`: ask a person always. A function of run context and arguments: ask it.
         name: For the model, and part of the activity's type; the function's name by default.
         description: In place of the docstring's.
-        on_unknown: What follows when a call may or may not have taken effect; an `Ask` says how long a person is asked,
-            and who. None: ask a person where the call was gated, else tell the model.
-        timeout: For one attempt, from the start of the body.
-        on_error: Whether an exception becomes text for the model or fails the run; or a function of `ToolContext` and
-            exception that says what the model reads.
+        on_unknown: Policy for a call with an unknown outcome; an `Ask` adds terms. None: ask a person where the call
+            was gated, else tell the model.
+        timeout: Longest time for one attempt, from the start of the body.
+        on_error: ``"tell_model"``: an exception becomes text for the model. ``"fail"``: it fails the run. A function of
+            `ToolContext` and exception returns the text.
         idempotency_key: A function of run context and arguments, where the business has a better key.
-        task_queue: Where workers poll that have what the tool needs; the run's own by default.
-        retry: For ``"read_only"`` and ``"idempotent"``: how often, with which pauses, and after which exceptions.
-        enabled: Whether the model is offered the tool: a bool, or a function of the run context, asked before each
-            model call. A rule that raises leaves the tool out.
+        task_queue: Queue of the workers that have what the tool needs; the run's own by default.
+        retry: For ``"read_only"`` and ``"idempotent"``: attempts, pauses, and the exceptions that are tried again.
+        enabled: False leaves the tool out of what the model is offered. A function of the run context is asked before
+            each model call; where it raises, the tool is left out.
         on_cancel: A function of the tool context, called when a call that runs is told to stop.
         input_guardrails: Functions of tool context and arguments, or `ToolInputGuardrail`; asked in their order when
             the call is about to run.
@@ -217,11 +219,15 @@ def tool(
     def define(function: Callable[P, R]) -> Tool[P, R]:
         chosen = _checked_name(function, name)
         subject = f"tool {chosen!r}"
-        check_options(subject, effect, on_unknown, "tell_model" if callable(on_error) else on_error, timeout)
-        if callable(on_error):
-            require_positional(on_error, 2, subject, "on_error, given tool context and exception,")
-        _check_rules(subject, approval, idempotency_key)
+        check_options(subject, effect, on_unknown, timeout)
+        if on_error not in get_args(ErrorPolicy):
+            also = "'tell_model', 'fail', or "
+            check_function(subject, "on_error", on_error, "the tool context", "the exception", also=also)
+        check_approval(subject, approval)
+        if idempotency_key is not None:
+            check_function(subject, "idempotency_key", idempotency_key, "the run context", "the arguments")
         check_queue(subject, task_queue)
+        check_text(subject, "description", description, none=True)
         signature = read_signature(function, subject)
         return Tool(
             function=function,
@@ -235,7 +241,7 @@ def tool(
             idempotency_key=idempotency_key,
             task_queue=task_queue,
             is_async=inspect.iscoroutinefunction(function),
-            takes_context=signature.takes_context,
+            form=signature.form,
             context_type=signature.context_type,
             secrets=signature.secrets,
             retry=checked_retry(subject, retry, effect),
@@ -259,30 +265,24 @@ def _checked_name(function: Callable[..., Any], name: str | None) -> str:
     if isinstance(function, Tool):
         raise DefinitionError(subject, "is a tool already")
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
-        raise DefinitionError(subject, f"must be made of a function, not of a {type(function).__name__}")
+        given: object = function
+        remedy = f"; write name={given!r}" if isinstance(given, str) else ""
+        raise DefinitionError(subject, f"must be made of a function, not of {a_kind(given)}{remedy}")
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
         raise DefinitionError(subject, "is a generator; return one value instead of yielding")
     return chosen
 
 
-def check_options(subject: str, effect: object, on_unknown: object, on_error: object, timeout: object) -> None:
+def check_options(subject: str, effect: object, on_unknown: object, timeout: object) -> None:
     """Refuse options of a tool that cannot work.
 
     Raises:
         DefinitionError: For *subject*.
     """
-    choices: list[tuple[str, object, tuple[object, ...]]] = [
-        ("effect", effect, get_args(Effect)),
-        ("on_unknown", on_unknown, (*get_args(UnknownPolicy), None)),
-        ("on_error", on_error, get_args(ErrorPolicy)),
-    ]
-    for option, value, allowed in choices:
-        if value not in allowed and not (option == "on_unknown" and isinstance(value, Ask)):
-            raise DefinitionError(subject, f"{option} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
-    if not isinstance(timeout, timedelta) or timeout <= timedelta(0):
-        raise DefinitionError(subject, "timeout must be a positive timedelta")
-    if timeout > LONGEST_TIMEOUT:
-        raise DefinitionError(subject, f"timeout must be at most {LONGEST_TIMEOUT.days} days")
+    check_choice(subject, "effect", effect, get_args(Effect))
+    if not isinstance(on_unknown, Ask):
+        check_choice(subject, "on_unknown", on_unknown, (*get_args(UnknownPolicy), None), also=", or an Ask")
+    check_duration(subject, "timeout", timeout, most=LONGEST_TIMEOUT)
 
 
 def check_queue(subject: str, task_queue: object, option: str = "task_queue") -> None:
@@ -291,18 +291,6 @@ def check_queue(subject: str, task_queue: object, option: str = "task_queue") ->
     Raises:
         DefinitionError: For *subject*.
     """
-    if task_queue is not None and not (isinstance(task_queue, str) and 0 < len(task_queue) <= LONGEST_WIRE_NAME):
-        raise DefinitionError(subject, f"{option} must be a text of 1 to {LONGEST_WIRE_NAME} characters")
-
-
-def _check_rules(subject: str, approval: object, idempotency_key: object) -> None:
-    check_approval(subject, approval)
-    if idempotency_key is not None:
-        if not callable(idempotency_key):
-            raise DefinitionError(subject, "idempotency_key must be a function")
-        require_positional(
-            cast(Callable[..., Any], idempotency_key),
-            2,
-            subject,
-            "the idempotency_key function, given run context and arguments,",
-        )
+    check_text(subject, option, task_queue, filled=True, none=True)
+    if isinstance(task_queue, str) and len(task_queue) > LONGEST_WIRE_NAME:
+        raise DefinitionError(subject, f"{option} has {len(task_queue)} characters; at most {LONGEST_WIRE_NAME} go")

@@ -1,11 +1,12 @@
-"""Tools that the model's provider runs itself: they go into the request as they are, and their items come back."""
+"""Tools that the model's provider runs itself: sent as they are; their items come back in the reply."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+from handfast.definitions.checks import check_bool, check_mapping, check_text, listed
 from handfast.definitions.gates.approval import ApprovalRule
 from handfast.definitions.tools.offered import Offered, check_approval, check_name
 from handfast.errors import DefinitionError, JsonProfileError
@@ -17,11 +18,20 @@ __all__ = [
     "McpCall",
     "code_interpreter",
     "file_search",
+    "hosted_from",
     "hosted_mcp",
     "image_generation",
     "split_hosted",
     "web_search",
 ]
+
+RUN_HERE: Final = {
+    "function": "make it of a function, with @tool",
+    "custom": "make it of a function, with @custom_tool",
+    **dict.fromkeys(("local_shell", "shell", "apply_patch"), "shell_tool() and @tool do that"),
+    **dict.fromkeys(("computer", "computer_use_preview", "computer-preview"), "make it of functions, with @tool"),
+}
+"""Types of tool whose calls wait for an output of this side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +41,12 @@ class HostedTool:
     Attributes:
         kind: The tool's type in a Responses request.
         options: Its other fields; they may hold secrets, and are never recorded.
+        include: Further contents of a reply, as the API's ``include`` names them.
     """
 
     kind: str
     options: JsonObject = field(hash=False, repr=False)
+    include: tuple[str, ...] = ()
 
     def definition(self) -> JsonObject:
         """Describe it to the provider, as a tool of a Responses request."""
@@ -46,8 +58,8 @@ class HostedMcp(HostedTool):
     """An MCP server that the provider calls. Made by `hosted_mcp`.
 
     Attributes:
-        server_label: Names the server in requests and items.
-        approval: What answers when the provider asks whether it may call the server.
+        server_label: Name of the server in requests and items.
+        approval: Rule that answers when the provider asks whether it may call the server.
     """
 
     server_label: str
@@ -56,7 +68,7 @@ class HostedMcp(HostedTool):
 
 @dataclass(frozen=True, slots=True)
 class McpCall:
-    """A call of a hosted MCP server, as an approval rule is asked about it.
+    """A call of a hosted MCP server, for an approval rule.
 
     Attributes:
         server_label: The server.
@@ -69,46 +81,60 @@ class McpCall:
     arguments: JsonObject
 
 
-def web_search(**options: Any) -> HostedTool:
+def web_search(*, sources: bool = False, **options: Any) -> HostedTool:
     """Let the provider search the web.
 
     Args:
+        sources: The ``web_search_call`` items of a run hold all pages that were looked at, not only the cited ones.
         options: Fields of the API's tool: ``search_context_size``, ``filters``, ``user_location``…
 
     Raises:
         DefinitionError: An option is no JSON.
     """
-    return _hosted("web_search", options)
+    check_bool("web_search", "sources", sources)
+    return _hosted("web_search", options, include=["web_search_call.action.sources"] if sources else [])
 
 
-def file_search(vector_store_ids: Sequence[str], **options: Any) -> HostedTool:
+def file_search(vector_store_ids: Sequence[str], *, results: bool = False, **options: Any) -> HostedTool:
     """Let the provider search files that it stores.
 
     Args:
-        vector_store_ids: Where to search; at least one.
+        vector_store_ids: Ids of the stores to search; at least one.
+        results: The ``file_search_call`` items of a run hold what was found.
         options: Further fields of the API's tool: ``max_num_results``, ``filters``, ``ranking_options``.
 
     Raises:
         DefinitionError: There is no store, or an option is no JSON.
     """
-    stores = [] if isinstance(vector_store_ids, str) else list(vector_store_ids)
-    if not stores or not all(_is_text(each) for each in stores):
-        raise DefinitionError("file_search", "vector_store_ids must be a list of at least one id")
-    return _hosted("file_search", {**options, "vector_store_ids": stores})
+    stores = listed("file_search", "vector_store_ids", vector_store_ids, "ids")
+    if not stores:
+        raise DefinitionError("file_search", "vector_store_ids must hold at least one id")
+    for each in stores:
+        check_text("file_search", "an id among vector_store_ids", each, filled=True)
+    check_bool("file_search", "results", results)
+    found = ["file_search_call.results"] if results else []
+    return _hosted("file_search", {**options, "vector_store_ids": stores}, include=found)
 
 
-def code_interpreter(container: str | Mapping[str, Any] | None = None, **options: Any) -> HostedTool:
+def code_interpreter(
+    container: str | Mapping[str, Any] | None = None, *, outputs: bool = False, **options: Any
+) -> HostedTool:
     """Let the provider run Python code that the model writes, in a container of its own.
 
     Args:
         container: Id of a container, or the fields of a new one; None is a new one with the API's defaults.
+        outputs: The ``code_interpreter_call`` items of a run hold what the code printed and drew.
         options: Further fields of the API's tool.
 
     Raises:
         DefinitionError: An option is no JSON.
     """
+    if container is not None and not isinstance(container, str):
+        check_mapping("code_interpreter", "container", container)
     wanted = {"type": "auto"} if container is None else container if isinstance(container, str) else dict(container)
-    return _hosted("code_interpreter", {**options, "container": wanted})
+    check_bool("code_interpreter", "outputs", outputs)
+    printed = ["code_interpreter_call.outputs"] if outputs else []
+    return _hosted("code_interpreter", {**options, "container": wanted}, include=printed)
 
 
 def image_generation(**options: Any) -> HostedTool:
@@ -139,13 +165,13 @@ def hosted_mcp(
 
     Args:
         server_label: Names the server, as an agent is named; unique within an agent.
-        server_url: Where it is. This or *connector_id*.
+        server_url: Address of the server. This or *connector_id*.
         connector_id: One of the provider's own connectors.
-        approval: What answers when the provider asks before a call: True and `Approval` a person; False yes; a rule
-            gets the run context and a `McpCall`.
-        require_approval: Before which calls the provider asks, as the API takes it: ``"always"``, ``"never"`` or a
+        approval: Answer to the provider's question before a call: True and `Approval` ask a person; False says yes; a
+            rule gets the run context and a `McpCall`.
+        require_approval: Calls before which the provider asks, as the API takes it: ``"always"``, ``"never"`` or a
             filter. By default always, and never where *approval* is False.
-        allowed_tools: Which of the server's tools the model may use, as the API takes it.
+        allowed_tools: Names of the server's tools that the model may use, as the API takes it.
         headers: Sent to the server with every call. Like *authorization* in the model's request alone, never recorded.
         authorization: An access token for the server.
         options: Further fields of the API's tool.
@@ -158,10 +184,16 @@ def hosted_mcp(
     if (server_url is None) == (connector_id is None):
         raise DefinitionError(subject, "give either server_url or connector_id")
     check_approval(subject, approval)
+    for option, text in (("server_url", server_url), ("connector_id", connector_id), ("authorization", authorization)):
+        check_text(subject, option, text, filled=True, none=True)
+    if headers is not None:
+        check_mapping(subject, "headers", headers)
+    if allowed_tools is not None and not isinstance(allowed_tools, Mapping):
+        allowed_tools = listed(subject, "allowed_tools", allowed_tools, "names")
     given: dict[str, Any] = {
         "server_url": server_url,
         "connector_id": connector_id,
-        "allowed_tools": list(allowed_tools) if isinstance(allowed_tools, Sequence) else allowed_tools,
+        "allowed_tools": allowed_tools,
         "headers": headers,
         "authorization": authorization,
     }
@@ -172,28 +204,43 @@ def hosted_mcp(
     return HostedMcp(kind="mcp", options=checked, server_label=server_label, approval=approval)
 
 
-def split_hosted(
-    subject: str, tools: Sequence[Offered | HostedTool | Callable[..., Any]]
-) -> tuple[list[Offered | Callable[..., Any]], tuple[HostedTool, ...]]:
-    """Tell what the provider runs from what is run here.
+def hosted_from(subject: str, given: Mapping[str, Any]) -> HostedTool:
+    """Make a hosted tool of a plain tool of the Responses API.
 
     Raises:
-        DefinitionError: Two servers have one label.
+        DefinitionError: It has no type, is no JSON, or is run on this side.
     """
+    check_mapping(subject, "a tool that is a dict", given)
+    kind, options = given.get("type"), {key: value for key, value in given.items() if key != "type"}
+    if not isinstance(kind, str) or not kind:
+        raise DefinitionError(subject, "a tool that is a dict needs a type, as the provider's API names it")
+    if kind in RUN_HERE:
+        raise DefinitionError(subject, f"a tool of type {kind!r} is run on your side; {RUN_HERE[kind]}")
+    if kind != "mcp":
+        return _hosted(kind, options)
+    label = options.pop("server_label", None)
+    return hosted_mcp(label, approval=options.get("require_approval") != "never", **options)
+
+
+def split_hosted(
+    subject: str, tools: Sequence[Offered | HostedTool | Mapping[str, Any] | Callable[..., Any]]
+) -> tuple[list[Offered | Callable[..., Any]], tuple[HostedTool, ...]]:
+    """Separate tools that the provider runs from those that are run here.
+
+    Raises:
+        DefinitionError: Two servers have one label, or a dict is no tool.
+    """
+    tools = [hosted_from(subject, each) if isinstance(each, Mapping) else each for each in tools]
     hosted = tuple(each for each in tools if isinstance(each, HostedTool))
     labels = [each.server_label for each in hosted if isinstance(each, HostedMcp)]
     twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice is not None:
         raise DefinitionError(subject, f"two of its hosted MCP servers are labelled {twice!r}; rename one")
-    return [each for each in tools if not isinstance(each, HostedTool)], hosted
+    return [each for each in tools if not isinstance(each, HostedTool | Mapping)], hosted
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value)
-
-
-def _hosted(kind: str, options: Mapping[str, Any]) -> HostedTool:
-    return HostedTool(kind=kind, options=_checked(kind, options))
+def _hosted(kind: str, options: Mapping[str, Any], *, include: Sequence[str] = ()) -> HostedTool:
+    return HostedTool(kind=kind, options=_checked(kind, options), include=tuple(include))
 
 
 def _checked(subject: str, options: Mapping[str, Any]) -> JsonObject:

@@ -1,4 +1,4 @@
-"""What may be said about a tool beside its function: retries, when it is offered, guardrails, how it is cancelled."""
+"""Options of a tool beside its function: retries, enabling, guardrails, cancellation."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, TypeAlias, cast
 
+from handfast.definitions.checks import a_kind, check_bool, check_count, check_duration, check_function, listed
 from handfast.definitions.context import RunContext, ToolContext
 from handfast.definitions.gates.guardrails import GuardrailVerdict
-from handfast.definitions.schema.signature import require_positional
 from handfast.errors import DefinitionError
 
 __all__ = ["EnabledRule", "InputCheck", "OnCancel", "OutputCheck", "Retry", "ToolInputGuardrail"]
@@ -29,13 +29,13 @@ OutputCheck: TypeAlias = Callable[[ToolContext[Any], Any], GuardrailVerdict | Aw
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """How often a `read_only` or `idempotent` tool is tried; pauses double.
+    """Attempts at a call of a `read_only` or `idempotent` tool; pauses double.
 
     Attributes:
-        attempts: At most, the first one included; up to 100.
-        first_pause: Before the second attempt.
-        longest_pause: Between any two.
-        on: Exceptions of the function after which it is tried again. Every other one becomes text for the model, as
+        attempts: Most attempts, the first one included; up to 100.
+        first_pause: Pause before the second attempt.
+        longest_pause: Longest pause between two attempts.
+        on: Exceptions of the function that are tried again. Every other one becomes text for the model, as
             without a `Retry`; an attempt whose worker was lost is always repeated.
     """
 
@@ -45,28 +45,22 @@ class Retry:
     on: tuple[type[Exception], ...] = ()
 
     def __post_init__(self) -> None:
-        attempts = cast(object, self.attempts)
-        if isinstance(attempts, bool) or not isinstance(attempts, int) or not 1 <= attempts <= MOST_ATTEMPTS:
-            raise DefinitionError("Retry", f"attempts must be an integer from 1 to {MOST_ATTEMPTS}")
-        pauses: tuple[tuple[str, object], ...] = (
-            ("first_pause", self.first_pause),
-            ("longest_pause", self.longest_pause),
-        )
-        for name, pause in pauses:
-            if not isinstance(pause, timedelta) or not timedelta(0) < pause <= LONGEST_PAUSE:
-                raise DefinitionError("Retry", f"{name} must be a positive timedelta of at most a day")
+        check_count("Retry", "attempts", self.attempts, most=MOST_ATTEMPTS)
+        check_duration("Retry", "first_pause", self.first_pause, most=LONGEST_PAUSE)
+        check_duration("Retry", "longest_pause", self.longest_pause, most=LONGEST_PAUSE)
         if self.longest_pause < self.first_pause:
             raise DefinitionError("Retry", "longest_pause must not be below first_pause")
         given = cast(object, self.on)
         kinds = (given,) if isinstance(given, type) else tuple(given) if isinstance(given, Sequence) else (given,)
-        if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
-            raise DefinitionError("Retry", "on must hold exception types")
+        for kind in kinds:
+            if not (isinstance(kind, type) and issubclass(kind, Exception)):
+                raise DefinitionError("Retry", f"on must hold exception types, not {a_kind(kind)}")
         object.__setattr__(self, "on", kinds)
 
 
 @dataclass(frozen=True, slots=True)
 class ToolInputGuardrail:
-    """Looks at a call's arguments before it runs.
+    """Check of a call's arguments right before it runs.
 
     Attributes:
         function: Given tool context and arguments; answers `Allow` (or None), `Replace` with the output that the model
@@ -78,22 +72,20 @@ class ToolInputGuardrail:
     before_approval: bool = False
 
     def __post_init__(self) -> None:
-        if not callable(self.function):
-            raise DefinitionError("ToolInputGuardrail", "function must be a function of tool context and arguments")
-        if not isinstance(self.before_approval, bool):
-            raise DefinitionError("ToolInputGuardrail", "before_approval must be True or False")
+        check_function("ToolInputGuardrail", "function", self.function, "the tool context", "the arguments")
+        check_bool("ToolInputGuardrail", "before_approval", self.before_approval)
 
 
 def checked_retry(subject: str, retry: object, effect: str) -> Retry | None:
-    """Return the retry option, unless it conflicts.
+    """Check the retry option and return it.
 
     Raises:
-        DefinitionError: It is none, or the tool gets one attempt only.
+        DefinitionError: It is of another kind, or the tool gets one attempt only.
     """
     if retry is None:
         return None
     if not isinstance(retry, Retry):
-        raise DefinitionError(subject, f"retry must be a Retry or None, not a {type(retry).__name__}")
+        raise DefinitionError(subject, f"retry must be a Retry or None, not {a_kind(retry)}")
     if effect == "at_most_once":
         raise DefinitionError(
             subject, 'retry conflicts with effect="at_most_once", which gets one attempt; declare it "idempotent"'
@@ -102,71 +94,53 @@ def checked_retry(subject: str, retry: object, effect: str) -> Retry | None:
 
 
 def checked_enabled(subject: str, enabled: object) -> EnabledRule:
-    """Return the enabled option.
+    """Check the enabled option and return it.
 
     Raises:
         DefinitionError: It is neither a bool nor a function of the run context.
     """
     if isinstance(enabled, bool):
         return enabled
-    if not callable(enabled):
-        raise DefinitionError(subject, "enabled must be True, False, or a function of the run context")
-    require_positional(enabled, 1, subject, "the enabled rule, given the run context,")
-    return enabled
+    check_function(subject, "enabled", enabled, "the run context", also="True, False, or ")
+    return cast(EnabledRule, enabled)
 
 
 def checked_on_cancel(subject: str, on_cancel: object) -> OnCancel | None:
-    """Return the on_cancel option.
+    """Check the on_cancel option and return it.
 
     Raises:
         DefinitionError: It is no function of the tool context.
     """
     if on_cancel is None:
         return None
-    if not callable(on_cancel):
-        raise DefinitionError(subject, "on_cancel must be a function of the tool context")
-    require_positional(on_cancel, 1, subject, "on_cancel, given the tool context,")
-    return on_cancel
+    check_function(subject, "on_cancel", on_cancel, "the tool context")
+    return cast(OnCancel, on_cancel)
 
 
-def checked_input_guardrails(
-    subject: str, guardrails: Sequence[InputCheck | ToolInputGuardrail]
-) -> tuple[ToolInputGuardrail, ...]:
-    """Return the input guardrails, functions among them wrapped.
+def checked_input_guardrails(subject: str, guardrails: object) -> tuple[ToolInputGuardrail, ...]:
+    """Return input guardrails as a tuple, with plain functions wrapped.
 
     Raises:
         DefinitionError: One of them has the wrong signature.
     """
     checked: list[ToolInputGuardrail] = []
-    for each in _sequence(subject, "input_guardrails", guardrails):
-        guardrail = each if isinstance(each, ToolInputGuardrail) else _wrapped(subject, each)
-        require_positional(guardrail.function, 2, subject, "an input guardrail, given tool context and arguments,")
-        checked.append(guardrail)
+    for each in listed(subject, "input_guardrails", guardrails, "functions and ToolInputGuardrail"):
+        if isinstance(each, ToolInputGuardrail):
+            checked.append(each)
+        else:
+            check_function(subject, "an input guardrail", each, "the tool context", "the arguments")
+            checked.append(ToolInputGuardrail(each))
     return tuple(checked)
 
 
-def checked_output_guardrails(subject: str, guardrails: Sequence[OutputCheck]) -> tuple[OutputCheck, ...]:
-    """Return the output guardrails.
+def checked_output_guardrails(subject: str, guardrails: object) -> tuple[OutputCheck, ...]:
+    """Return output guardrails as a tuple.
 
     Raises:
         DefinitionError: One of them has the wrong signature.
     """
     checked: list[OutputCheck] = []
-    for each in _sequence(subject, "output_guardrails", guardrails):
-        if not callable(each):
-            raise DefinitionError(subject, f"output_guardrails must hold functions, not a {type(each).__name__}")
-        require_positional(each, 2, subject, "an output guardrail, given tool context and output,")
+    for each in listed(subject, "output_guardrails", guardrails, "functions"):
+        check_function(subject, "an output guardrail", each, "the tool context", "the output")
         checked.append(each)
     return tuple(checked)
-
-
-def _wrapped(subject: str, function: object) -> ToolInputGuardrail:
-    if not callable(function):
-        raise DefinitionError(subject, f"input_guardrails must hold functions, not a {type(function).__name__}")
-    return ToolInputGuardrail(function)
-
-
-def _sequence(subject: str, option: str, given: object) -> Sequence[Any]:
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        raise DefinitionError(subject, f"{option} must be a list")
-    return given

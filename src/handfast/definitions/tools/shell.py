@@ -1,4 +1,4 @@
-"""A tool that runs one command line, in a process group of its own that ends with the call."""
+"""A tool that runs one command line in a process group, which ends with the call."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, cast
 
+from handfast.definitions.checks import a_kind, check_bool, check_count, check_duration
 from handfast.definitions.gates.approval import ApprovalRule
 from handfast.definitions.tools.function_tool import Tool, tool
 from handfast.errors import DefinitionError
+from handfast.payloads.tool_call import TOOL_TIMEOUT
 
 __all__ = ["ShellResult", "shell_tool"]
 
 PASSED_ON: Final = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
 """Variables of the worker that a command sees by default: none that holds a secret."""
 MOST_OUTPUT_BYTES: Final = 256 * 1024
+LONGEST_RUN: Final = timedelta(days=364)
+"""With grace and margin, it is within the longest timeout of a tool."""
 LAST_WORDS_S: Final = 1.0
 """How long to read on after the command has ended and its group has been killed."""
 LOOK_EVERY_S: Final = 0.05
@@ -34,14 +38,14 @@ TOOL_MARGIN: Final = timedelta(seconds=30)
 
 @dataclass(frozen=True)
 class ShellResult:
-    """How a command ended.
+    """Result of a command.
 
     Attributes:
         exit_code: Negative for a signal; None where it took too long.
         stdout: Text; of a long one the start and the end.
         stderr: Likewise.
-        truncated: Something of the output was left out.
-        timed_out: It took too long and was ended.
+        truncated: A part of the output was left out.
+        timed_out: The command took too long and was ended.
     """
 
     exit_code: int | None
@@ -56,7 +60,7 @@ def shell_tool(
     *,
     approval: ApprovalRule = True,
     cwd: str | Path | None = None,
-    timeout: timedelta = timedelta(minutes=10),
+    timeout: timedelta = TOOL_TIMEOUT,
     grace: timedelta = timedelta(seconds=5),
     environment: Sequence[str] | Mapping[str, str] | None = None,
     max_output_bytes: int = 32 * 1024,
@@ -73,8 +77,8 @@ def shell_tool(
         name: For the model.
         approval: As `handfast.tool`; by default a person is asked each time.
         cwd: Working directory; None is the worker's.
-        timeout: For the command; one that takes longer ends with a result that says so.
-        grace: Between SIGTERM and SIGKILL; at most 45 seconds.
+        timeout: Longest time for the command; one that takes longer ends with a result that says so.
+        grace: Time between SIGTERM and SIGKILL; at most 45 seconds.
         environment: Names of the worker's variables that the command may see, or a mapping of all that it sees; None
             passes on a few without secrets, `PASSED_ON`.
         max_output_bytes: Kept of stdout and of stderr each, at most 256 KiB.
@@ -87,7 +91,8 @@ def shell_tool(
     subject = f"shell tool {name!r}"
     _check_run(subject, cwd, {"timeout": timeout, "grace": grace})
     if grace > LONGEST_GRACE:
-        raise DefinitionError(subject, f"grace must be at most {LONGEST_GRACE.seconds} seconds")
+        raise DefinitionError(subject, f"grace must be at most {LONGEST_GRACE.seconds} seconds, not {grace}")
+    check_bool(subject, "shell", shell)
     _check_bounds(subject, environment, max_output_bytes)
 
     async def run(command: str) -> ShellResult:
@@ -194,10 +199,10 @@ class _Command:
 
 
 class _Kept(asyncio.Protocol):
-    """Reads a pipe to its end, and keeps the start and the end of what came.
+    """Reader of a pipe that keeps the start and the end of the output.
 
     Attributes:
-        ended: Done when nobody holds the other end any more.
+        ended: Done when no process holds the other end any more.
     """
 
     def __init__(self, limit: int) -> None:
@@ -216,17 +221,16 @@ class _Kept(asyncio.Protocol):
         return writing
 
     def close(self) -> None:
-        """Read no further."""
         if self._transport is not None:
             self._transport.close()
 
     @property
     def truncated(self) -> bool:
-        """Whether something was left out."""
+        """True where a part was left out."""
         return self._left_out > 0
 
     def text(self) -> str:
-        """What was kept; bytes that are no UTF-8 become replacement characters."""
+        """Return the kept bytes as text; those that are no UTF-8 become replacement characters."""
         if not self._left_out:
             return (self._head + self._tail).decode(errors="replace")
         middle = f"\n[{self._left_out:,} bytes left out]\n"
@@ -266,18 +270,16 @@ def _environment(wanted: Sequence[str] | Mapping[str, str] | None) -> Mapping[st
 
 def _check_run(subject: str, cwd: object, pauses: Mapping[str, object]) -> None:
     if cwd is not None and not isinstance(cwd, str | Path):
-        raise DefinitionError(subject, "cwd must be a path or None")
+        raise DefinitionError(subject, f"cwd must be a path or None, not {a_kind(cwd)}")
     for option, pause in pauses.items():
-        if not isinstance(pause, timedelta) or pause <= timedelta(0):
-            raise DefinitionError(subject, f"{option} must be a positive timedelta")
+        check_duration(subject, option, pause, most=LONGEST_RUN)
 
 
 def _check_bounds(subject: str, environment: object, max_output_bytes: object) -> None:
     texts = [*environment, *environment.values()] if isinstance(environment, Mapping) else environment
     listed = isinstance(texts, Sequence) and not isinstance(texts, str) and all(isinstance(each, str) for each in texts)
     if environment is not None and not listed:
-        raise DefinitionError(subject, "environment must be names of variables, or a mapping of texts to texts")
-    if isinstance(max_output_bytes, bool) or not isinstance(max_output_bytes, int):
-        raise DefinitionError(subject, "max_output_bytes must be an integer")
-    if not 1 <= max_output_bytes <= MOST_OUTPUT_BYTES:
-        raise DefinitionError(subject, f"max_output_bytes must be from 1 to {MOST_OUTPUT_BYTES:,}")
+        raise DefinitionError(
+            subject, f"environment must be a list of names, or a mapping of texts to texts, not {a_kind(environment)}"
+        )
+    check_count(subject, "max_output_bytes", max_output_bytes, most=MOST_OUTPUT_BYTES)

@@ -1,4 +1,4 @@
-"""What a segment took over from the one before it, as its own history shows it: the carried state."""
+"""Read the state that a segment carried over from the one before it, from its own history."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ASKED_AGAIN: Final = frozenset({"backoff", "stuck", "thinking"})
 
 
 def carried_loops(arguments: list[object]) -> list[LoopView]:
-    """The loops that a segment went on with; none where it took over nothing that this version can read."""
+    """Read the loops that a segment went on with; none where it took over nothing that this version can read."""
     for argument in arguments:
         state = _find(argument, 0)
         if state is not None:
@@ -36,7 +36,6 @@ def carried_loops(arguments: list[object]) -> list[LoopView]:
 
 
 def _find(value: object, depth: int) -> JsonObject | None:
-    """The first carried state in *value*, decoded."""
     if depth > DEEPEST or not isinstance(value, dict | list):
         return None
     if isinstance(value, dict) and value.keys() == {"format", "state"}:

@@ -1,4 +1,4 @@
-"""What a run that was ended from outside leaves unknown: calls that may have taken effect."""
+"""Find the calls that may have taken effect in a run that was ended from outside."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.requests import Request
 
 NEVER_BEGUN = frozenset({"not_begun", "not_registered"})
-"""How a call ended of which it is known that it did not run."""
+"""Endings of calls that certainly did not run."""
 
 
 def tell_unknown(asked: Iterable[Asked], doubts: Iterable[tuple[Request, LoopView, CallView]], out: Emitter) -> None:
-    """Tell of each call whose effect is unknown.
+    """Add an event for each call whose effect is unknown.
 
     Args:
         asked: Activities whose end was not recorded.
@@ -35,12 +35,12 @@ def tell_unknown(asked: Iterable[Asked], doubts: Iterable[tuple[Request, LoopVie
 
 
 def facts_of(out: Emitter) -> JsonObject | None:
-    """The same as facts of the run's end; None where there is nothing of the kind."""
+    """Return the same calls as facts of the run's end; None where there are none."""
     calls = [fact_of(event) for event in out.events if isinstance(event, MayHaveHappened)]
     return {"may_have_happened": calls} if calls else None
 
 
 def fact_of(event: MayHaveHappened) -> JsonObject:
-    """Which call it is, and why nobody knows."""
+    """Name the call, and say why its effect is unknown."""
     wire: JsonObject = event.model_dump(mode="json", exclude_none=True, exclude={"type", "offset", "at", "arguments"})
     return wire

@@ -1,4 +1,4 @@
-"""Reads the events of a Temporal history as facts: the only place where payloads are decoded."""
+"""Read the events of a Temporal history as facts: the only place where payloads are decoded."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ _ACTIVITY: Final = {
 
 
 def time_of(event: HistoryEvent) -> datetime:
-    """When the server recorded the event."""
+    """Return the time at which the server recorded the event."""
     return event.event_time.ToDatetime(tzinfo=UTC)
 
 
 @dataclass
 class FactReader:
-    """Reads the events of one segment in their order; whatever is not ours, or unknown, says nothing.
+    """Reads the events of one segment in their order; one that is not ours, or unknown, gives no fact.
 
     Attributes:
         converter: A tolerant one, with the codec that the run was written with.
@@ -66,7 +66,7 @@ class FactReader:
     _ours: dict[int, str] = field(default_factory=dict)
 
     async def read(self, event: HistoryEvent) -> Fact | None:
-        """What an event says; None where that concerns no agent.
+        """Return the fact that an event records; None where that concerns no agent.
 
         Raises:
             HistoryUnreadableError: Its payloads need a codec or a key that the client does not have.
@@ -181,7 +181,7 @@ class FactReader:
             return Failed(scheduled, CancelledError())
         return Failed(scheduled, await self._failure(attributes.failure))
 
-    # --- what the workflow publishes, and what it is told ---
+    # --- memo, search attributes, signals, updates ---
 
     async def _memo(self, event: HistoryEvent) -> Remembered:
         fields = event.workflow_properties_modified_event_attributes.upserted_memo.fields
@@ -226,7 +226,7 @@ class FactReader:
 
 
 def _own(value: Any, what: str) -> Any:
-    """What our own workers wrote, as plain JSON.
+    """Decode what our own workers wrote, as plain JSON.
 
     Raises:
         HistoryUnreadableError: It is not: a key is missing here, or somebody has changed it.
@@ -237,7 +237,7 @@ def _own(value: Any, what: str) -> Any:
 
 
 def _attribute(payload: Payload | None) -> str | None:
-    """A keyword, which no codec touches: the server reads it."""
+    """Decode a keyword, which no codec touches: the server reads it."""
     if payload is None:
         return None
     text = payload.data.decode(errors="replace").strip('"')

@@ -1,4 +1,4 @@
-"""What the events of a Temporal history say, once they are decoded."""
+"""Facts: the events of a Temporal history, decoded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Started:
 
     Attributes:
         arguments: None of a user's own workflow, unless it goes on.
-        continued: It goes on from another segment.
+        continued: True where it goes on from another segment.
     """
 
     workflow: str
@@ -55,13 +55,13 @@ class Failed:
     cause: BaseException
 
     def ending(self, activity: str) -> Settled:
-        """What the workflow makes of it."""
+        """The outcome of the activity as the workflow takes it."""
         return cause_ending(activity, self.cause)
 
 
 @dataclass(frozen=True)
 class Remembered:
-    """The memo was changed: requests by id, None for those that closed, and entries of the ledger's log."""
+    """The memo was changed: requests by id, None for closed ones, and entries of the ledger's log."""
 
     requests: dict[str, Any]
     log: list[Any]
@@ -84,12 +84,12 @@ class Received:
 
 @dataclass(frozen=True)
 class TaskDone:
-    """The workflow has taken in everything before it; what it wants follows."""
+    """A workflow task is done: the workflow has taken in all events before it, and its commands follow."""
 
 
 @dataclass(frozen=True)
 class CancelAsked:
-    """Somebody wants the run to be cancelled."""
+    """The cancellation of the run was requested."""
 
     reason: str
 
@@ -100,7 +100,7 @@ class Closed:
 
     Attributes:
         kind: Type of the failure, where it failed.
-        cut_off: It was ended from outside, without its own doing.
+        cut_off: True where it was ended from outside.
         retried_as: Run id of the segment in which its retry policy begins it again: the run has not ended.
     """
 
@@ -136,5 +136,5 @@ Fact = (
 
 
 def as_object(value: object) -> JsonObject:
-    """A decoded JSON object; an empty one in place of anything else."""
+    """Return a decoded JSON object; an empty one in place of anything else."""
     return value if isinstance(value, dict) else {}

@@ -1,4 +1,9 @@
-"""How the calls and loops of a run end: what closes what."""
+"""Derive how the calls and loops of a run end.
+
+Where no Temporal event shows that a nested loop, or an agent of a user's own workflow, has ended, the last reply and
+the guardrails tell it, once the workflow has taken in both; the next model call's input names the nested loops that
+failed. A command of its own for each end would have cost every run two events.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +25,7 @@ from handfast.workflows.loop.next_steps import HANDOFF_IGNORED
 
 
 class LoopEnds:
-    """Tells the ends of loops that no Temporal event shows.
+    """Adds the ends of loops that no Temporal event shows.
 
     Attributes:
         loops: By frame id.
@@ -32,7 +37,7 @@ class LoopEnds:
         self.tells_roots = False
 
     def close(self, loop: LoopView, call: CallView, *, ok: bool = False, value: JsonValue = None) -> None:
-        """A call has its output; the agent's `after_tools` may end the loop with it."""
+        """Close a call that has its output; the agent's `after_tools` may end the loop with it."""
         call.closed, call.ok, call.value, call.running = True, ok, value, False
         policy = loop.after_tools
         if policy is None or policy.kind == "ask" or any(loop.open_calls()):
@@ -43,12 +48,12 @@ class LoopEnds:
                 return
 
     def answer(self, loop: LoopView, output: JsonValue, guards: list[str] | None = None) -> None:
-        """A loop has an output, which stands once *guards* too have let it."""
+        """Note the output of a loop; it stands once the output guardrails have let it pass."""
         loop.answered, loop.output = True, output
         loop.guards += guards or []
 
     def settle(self, out: Emitter) -> None:
-        """End loops that have their output, whose guardrails have all spoken, and for which no message waits.
+        """End loops that have their output, whose guardrails have all answered, and for which no message waits.
 
         Called where the workflow has taken in everything before it: a message that came together with the last reply
         lets the loop go on.
@@ -74,7 +79,7 @@ class LoopEnds:
         failure: str | None = None,
         message: str | None = None,
     ) -> None:
-        """Tell a loop's end once, and what it means for the call that it answers."""
+        """Add a loop's end, once, and the end of the call that it answers."""
         if loop.over or not self._told(loop):
             return
         loop.over = True
@@ -108,14 +113,14 @@ class LoopEnds:
     def failed(
         self, loop: LoopView, call: CallView, output: JsonValue, out: Emitter, message: str | None = None
     ) -> None:
-        """A call ran and failed; where its tool says so, the loop fails with it."""
+        """Close a call that ran and failed; where its tool says so, the loop fails with it."""
         out.add(ToolFailed, **loop.fields_of(call), why="error", output=output, message=message)
         self.close(loop, call)
         if call.plan is not None and call.plan.on_error == "fail":
             self.end(loop, "failed", out, failure="ToolFailed", message=f"{call.tool}: {output}")
 
     def end_all(self, out: Emitter, status: LoopEnded = "ended") -> None:
-        """Nothing is at work any more: what has not been told to have ended did so without a trace."""
+        """End all that is still open: nothing is at work any more, so it ended without an event of its own."""
         for loop in list(self.loops.values()):
             if not loop.nested:
                 self.end(loop, status, out)
@@ -123,7 +128,7 @@ class LoopEnds:
     # --- the end of a turn ---
 
     def nested_failures(self, loop: LoopView, failed: JsonObject, out: Emitter) -> None:
-        """What a model call says of nested loops that failed in the turn before it."""
+        """Read from a model call's input which nested loops failed in the turn before it."""
         for call_id, why in failed.items():
             call = loop.calls.get(call_id)
             child = self.loops.get(call.child or "") if call is not None else None
@@ -132,14 +137,14 @@ class LoopEnds:
                 self.end(child, "failed", out, failure=kind, message=message)
 
     def take_back(self, loop: LoopView, turn: int, out: Emitter) -> None:
-        """The model is asked for a reply that it gave: a message came before that, and it does not count."""
+        """Take back a reply that the model is asked for again: a message came before it, so it does not count."""
         if turn < loop.turn:
             told = "a message came before the reply, which does not count"
             out.add(ModelFailed, **loop.fields(), failure="Interrupted", message=told)
             loop.turn, loop.calls, loop.answered = turn, {}, False
 
     def finish_turn(self, loop: LoopView, now_agent: str, out: Emitter) -> None:
-        """The loop goes on after its calls: whatever of them is open has ended without a trace of its own."""
+        """Close the calls of a turn that is over: an open one has ended without an event of its own."""
         taken = False
         for call in list(loop.open_calls()):
             child = self.loops.get(call.child or "")

@@ -1,4 +1,4 @@
-"""What is known of the agents' loops and their calls, from the part of the history that was read."""
+"""The agents' loops and their calls, as far as the history has been read."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class CallView:
 
     Attributes:
         plan: None where the reply stands in an earlier segment.
-        starts: How often it was started.
+        starts: Number of its starts.
         running: An activity or a nested loop of it is under way.
-        closed: It has its output.
-        ok: It ran to its end; `value` is what it returned.
+        closed: True once it has its output.
+        ok: True where it ran to its end; `value` is its result.
         cancelling: Somebody wants it to end.
         child: The nested loop that it started.
     """
@@ -42,7 +42,7 @@ class CallView:
 
 
 def arguments_in(item: object) -> JsonObject | None:
-    """The arguments of a call item, where the model wrote a JSON object."""
+    """Return the arguments of a call item; None where the model wrote no JSON object."""
     if not isinstance(item, dict) or item.get("type") not in call_items.CALLS:
         return None
     try:
@@ -57,13 +57,13 @@ class LoopView:
     """One agent loop.
 
     Attributes:
-        turn: Of the last reply.
+        turn: Turn of the last reply.
         asked_turn: The last turn that was begun.
         parent: The loop whose call `parent_call` it answers.
-        calls: Of the last reply, by id, in the model's order.
+        calls: Calls of the last reply, by id, in the model's order.
         guards: Guardrails that have yet to speak before its output stands, as *kind name*.
         queued: Messages that wait for its next model call: it goes on while there are some.
-        answered: It has an output, which is `output` unless a guardrail replaces it.
+        answered: True once it has an output, which is `output` unless a guardrail replaces it.
         over: Its end was told.
     """
 
@@ -85,15 +85,15 @@ class LoopView:
 
     @property
     def nested(self) -> bool:
-        """Whether it answers a call of another loop."""
+        """True where it answers a call of another loop."""
         return len(self.agent_path) > 1
 
     def call(self, call_id: str, tool: str) -> CallView:
-        """The call of that id, which may stem from an earlier segment."""
+        """Return the call of that id, which may stem from an earlier segment."""
         return self.calls.setdefault(call_id, CallView(call_id, tool))
 
     def fields(self, turn: int | None = None) -> dict[str, Any]:
-        """What every event of the loop says of it."""
+        """The fields that every event of the loop has."""
         return {
             "frame": self.frame,
             "agent": self.agent,
@@ -102,11 +102,11 @@ class LoopView:
         }
 
     def fields_of(self, call: CallView) -> dict[str, Any]:
-        """What every event of one of its calls says."""
+        """Return the fields that every event of one of its calls has."""
         return {**self.fields(), "call_id": call.call_id, "tool": call.tool}
 
     def open_calls(self) -> Iterator[CallView]:
-        """Calls that have no output yet."""
+        """The calls that have no output yet."""
         return (call for call in self.calls.values() if not call.closed)
 
 

@@ -1,4 +1,4 @@
-"""Messages to a run: what they say stands where they came in, what became of them in the ledger's log."""
+"""Messages to a run: their content stands in the events by which they came, their outcome in the ledger's log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ABOUT: Final = frozenset({"sent", "placed", "message_refused", "answered"})
 
 
 class Messages:
-    """Tells what became of messages."""
+    """Adds the events of messages."""
 
     def __init__(self, loops: dict[str, LoopView]) -> None:
         self._loops = loops
@@ -21,7 +21,7 @@ class Messages:
         self._unnamed: list[JsonObject] = []
 
     def received(self, message: JsonObject) -> None:
-        """Keep what a message says until the log tells what became of it."""
+        """Keep the content of a message until the log names its outcome."""
         name = message.get("id") or message.get("message_id")
         if isinstance(name, str):
             self._by_id[name] = message
@@ -29,7 +29,7 @@ class Messages:
             self._unnamed.append(message)
 
     def take(self, entry: JsonObject, out: Emitter) -> None:
-        """Tell one entry of the log."""
+        """Add the event of one entry of the log."""
         what, name, by, why = entry.get("what"), _text(entry, "message"), _text(entry, "by"), _text(entry, "why")
         frame, block = _text(entry, "frame"), _text(entry, "block")
         loop = self._loops.get(frame or "")
@@ -52,7 +52,7 @@ class Messages:
                 out.add(MessageAnswered, message=name or "", status=status, why=why, frame=frame, block=block)
 
     def _said(self, name: str | None) -> JsonObject:
-        """What a message says; one that came without an id got one when it was taken, in the order of coming."""
+        """Find the content of a message; those without an id got one when they were taken, in the order of coming."""
         known = self._by_id.pop(name, None) if name is not None else None
         if known is not None:
             return known

@@ -1,4 +1,4 @@
-"""The events of one segment of a run: a function of its history alone. Pure, but for the decoding before it."""
+"""Compute the events of one segment of a run from its history alone. Pure, but for the decoding before it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def project(
 
 
 class Projection:
-    """Builds up what is known of one segment, fact by fact."""
+    """Computes the events of one segment, fact by fact."""
 
     def __init__(self, run_id: str) -> None:
         """Begin with nothing.
@@ -93,7 +93,7 @@ class Projection:
         self._requests = Requests(self._ends)
 
     def take(self, event_id: int, fact: Fact, out: Emitter) -> None:  # noqa: PLR0912 a case for each kind of fact
-        """Add to *out* what one fact says."""
+        """Add the events of one fact to *out*."""
         match fact:
             case facts.Started():
                 self._started(fact, out)
@@ -205,7 +205,7 @@ class Projection:
             out.add(TurnStarted, **loop.fields(turn))
 
     def _loop(self, origin: Origin, out: Emitter) -> LoopView:
-        """The loop that an activity belongs to; its first one tells that it has begun."""
+        """Find the loop that an activity belongs to; its first activity begins it."""
         loop = self._loops.get(origin.frame)
         if loop is not None:
             return loop

@@ -1,4 +1,4 @@
-"""Model calls: what is asked, and what a reply says."""
+"""Events of model calls and their replies."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ NOT_RUN = ("unknown", "invalid", "blocked")
 
 
 class Replies:
-    """Tells what the model says."""
+    """Adds the events of the model's replies."""
 
     def __init__(self, ends: LoopEnds) -> None:
         self._ends = ends
 
     def take(self, loop: LoopView, turn: int, reply: ModelReply, guard: bool, out: Emitter) -> None:
-        """Take a model call's answer.
+        """Add the events of a model call that was answered.
 
         Args:
-            loop: Whose it is.
+            loop: The loop that it belongs to.
             turn: That it makes.
-            reply: What came.
+            reply: The reply.
             guard: The call could be answered with the agent's guardrails instead.
-            out: Where the events go.
+            out: Takes the events.
         """
         if guard and reply.input_guardrails:
             loop.guards += [f"input {each.name}" for each in reply.input_guardrails]
@@ -63,7 +63,7 @@ class Replies:
             self._answer(loop, reply)
 
     def failed(self, loop: LoopView, turn: int, ending: Settled, out: Emitter) -> None:
-        """A model call ended without a reply."""
+        """Add the event of a model call that ended without a reply."""
         if isinstance(ending, Cancelled) or (isinstance(ending, Failed) and ending.type == STOPPED):
             out.add(ModelFailed, **loop.fields(turn), failure="Cancelled", message="the model call was cancelled")
         elif isinstance(ending, Failed):

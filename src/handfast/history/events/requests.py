@@ -1,4 +1,4 @@
-"""What the ledger's log says: requests, decisions, and messages."""
+"""Events of the ledger's log: requests, decisions, and messages."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ LATE: Final = "Nobody decided in time."
 
 
 class Requests:
-    """Tells what the ledger did.
+    """Adds the events of requests and decisions.
 
     Attributes:
         open: Requests that wait, by id.
@@ -77,7 +77,7 @@ class Requests:
         self.status = self._now
 
     def doubts(self) -> Iterator[tuple[Request, LoopView, CallView]]:
-        """Requests about calls in doubt that are open, with their calls."""
+        """The open requests about calls in doubt, with their calls."""
         for request in self._seen.values():
             if request.id in self.open and request.kind == "in_doubt":
                 loop, call = self._call(request)
@@ -85,7 +85,7 @@ class Requests:
                     yield request, loop, call
 
     def received(self, message: Received) -> None:
-        """Keep what a signal or update says: the log names it, and does not repeat it."""
+        """Keep the content of a signal or update: the log names it, and does not repeat it."""
         try:
             if message.name == "decide":
                 decision = read_decision(message.arguments)
@@ -101,7 +101,7 @@ class Requests:
         self._said.setdefault(decision.id, []).append(decision)
 
     def published(self, status: str, out: Emitter) -> None:
-        """Take over what the search attribute says: only that there is nothing to do is not known without it."""
+        """Add a change of the status; without the search attribute nobody would know that there is nothing to do."""
         if status in ("idle", "running", "waiting"):
             self._told("idle" if status == "idle" else self._now, out)
 
@@ -115,7 +115,7 @@ class Requests:
             out.add(StatusChanged, status=status, pending=len(self.open))
 
     def take(self, news: Remembered, out: Emitter) -> None:
-        """Tell what one change of the memo says."""
+        """Add the events of one change of the memo."""
         for request_id, value in news.requests.items():
             self._take(request_id, value)
         for entry in news.log:
@@ -285,10 +285,9 @@ class Requests:
         if loop is not None and call is not None and not call.closed:
             self._ends.close(loop, call)
 
-    # --- what is known of a request ---
+    # --- parts of a request ---
 
     def _decision(self, step: Transition) -> Decision | None:
-        """The message that a step of the log took."""
         said = self._said.get(step.request or "", [])
         for decision in reversed(said):
             if decision.decision_id == step.decision_id and decision.verdict.kind == step.verdict:
@@ -306,7 +305,7 @@ class Requests:
         return loop, loop.call(request.call_id, request.tool)
 
     def _whole(self, request: Request) -> Request:
-        """The request with its arguments, where the memo had room for their start only."""
+        """Complete the arguments of a request, where the memo had room for their start only."""
         size = request.arguments_bytes
         if request.arguments is not None or size is None or size > INLINE_ARGUMENTS_BYTES or request.editors:
             return request

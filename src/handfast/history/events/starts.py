@@ -1,4 +1,4 @@
-"""Tool calls and what user code is asked: as activities are scheduled, and as they end."""
+"""Events of tool calls and evaluations, as their activities are scheduled and as they end."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Asked:
 
     Attributes:
         type: Its type.
-        loop: Whose it is.
-        argument: What it was given.
+        loop: The loop that it belongs to.
+        argument: Its argument.
         call: The call that ends with it.
     """
 
@@ -49,12 +49,12 @@ class Asked:
 
     @property
     def runs_call(self) -> bool:
-        """Whether it is the call itself, and not something that is asked about it."""
+        """True for the call itself, and False for a question about it."""
         return not self.type.startswith(OWN) or self.type.startswith(TOOL)
 
     @property
     def effect(self) -> str:
-        """What the call may do, where it is the call itself."""
+        """The effect of the tool, where it is the call itself."""
         plan = None if self.call is None else self.call.plan
         theirs = None if plan is None else plan.effect
         said = self.argument.get("effect") if self.type.startswith(OWN) else theirs
@@ -62,12 +62,12 @@ class Asked:
 
     @property
     def kind(self) -> str:
-        """For an evaluation: what it asks."""
+        """The kind of an evaluation; None for others."""
         return str(self.argument.get("kind", ""))
 
 
 class Starts:
-    """Tells of the calls of loops, and of what was evaluated for them."""
+    """Adds the events of calls, and of the evaluations for them."""
 
     def __init__(self, ends: LoopEnds) -> None:
         self._ends = ends
@@ -75,7 +75,7 @@ class Starts:
     # --- tools ---
 
     def tool(self, loop: LoopView, given: ToolCall, out: Emitter) -> CallView:
-        """A tool's activity was scheduled."""
+        """Take the activity of a tool that was scheduled."""
         call = loop.call(given.call_id, given.tool)
         arguments = given.arguments
         if arguments is None and given.at is not None and given.at.block == loop.reply:
@@ -84,7 +84,7 @@ class Starts:
         return call
 
     def existing(self, loops: list[LoopView], kind: str, summary: str, argument: object, out: Emitter) -> Asked | None:
-        """An activity was scheduled that may be one that exists already: a call's, or the workflow's own."""
+        """Take an activity of the user's that was scheduled: for a call, or by the workflow's own code."""
         fitting = [
             (loop, call)
             for loop in loops
@@ -109,7 +109,7 @@ class Starts:
         out.add(ToolCalled, **loop.fields_of(call), arguments=arguments, start=call.starts, request=request)
 
     def ended(self, asked: Asked, ending: Settled, out: Emitter) -> None:
-        """The activity of a call has ended."""
+        """Take the end of a call's activity."""
         loop, call = asked.loop, asked.call
         assert call is not None
         call.running = False
@@ -178,10 +178,10 @@ class Starts:
             out.add(ToolFailed, **fields, why=why, output=f"The tool failed: {message}", message=ending.type)
             self._ends.close(loop, call)
 
-    # --- what user code was asked ---
+    # --- evaluations ---
 
     def evaluated(self, asked: Asked, ending: Settled, out: Emitter) -> None:
-        """An evaluation has ended."""
+        """Take the end of an evaluation."""
         match asked.kind:
             case "input_guardrail" | "output_guardrail":
                 self._judged(asked, ending, out)
@@ -200,7 +200,7 @@ class Starts:
 
     def _judged(self, asked: Asked, ending: Settled, out: Emitter) -> None:
         loop, about = asked.loop, str(asked.argument.get("kind", "")).removesuffix("_guardrail")
-        judged = _read(Judged, ending) or Judged(outcome="error", reason=_problem(ending))
+        judged = _answer_of(Judged, ending) or Judged(outcome="error", reason=_problem(ending))
         origin = as_object(asked.argument.get("origin"))
         fields = {**loop.fields(), "agent": origin.get("agent", loop.agent)}
         name, said = asked.argument.get("guardrail"), {"reason": judged.reason, "info": judged.info}
@@ -218,7 +218,7 @@ class Starts:
 
     def _guarded(self, asked: Asked, ending: Settled, out: Emitter) -> None:
         loop, call = asked.loop, asked.call
-        answer = _read(Evaluated, ending)
+        answer = _answer_of(Evaluated, ending)
         if answer is None or call is None:
             return
         fields = {**loop.fields_of(call), "kind": "tool_input"}
@@ -236,21 +236,21 @@ class Starts:
     def _worded(self, asked: Asked, ending: Settled, out: Emitter) -> None:
         if asked.call is None or asked.call.closed:
             return
-        answer = _read(Evaluated, ending)
+        answer = _answer_of(Evaluated, ending)
         text = DEFAULT_REJECTION if answer is None or answer.text is None else answer.text
         by = asked.argument.get("decided_by")
         out.add(ToolNotRun, **asked.loop.fields_of(asked.call), why="rejected", output=text, by=by)
         self._ends.close(asked.loop, asked.call)
 
     def _verified(self, asked: Asked, ending: Settled, out: Emitter) -> None:
-        loop, call, answer = asked.loop, asked.call, _read(Evaluated, ending)
+        loop, call, answer = asked.loop, asked.call, _answer_of(Evaluated, ending)
         if call is None or call.closed or answer is None or answer.verified != "ran":
             return
         out.add(ToolOutput, **loop.fields_of(call), output=answer.output, by="verify")
         self._ends.close(loop, call, ok=True, value=answer.output)
 
     def _nested(self, asked: Asked, ending: Settled, out: Emitter) -> None:
-        loop, call, answer = asked.loop, asked.call, _read(Evaluated, ending)
+        loop, call, answer = asked.loop, asked.call, _answer_of(Evaluated, ending)
         if call is None or call.closed:
             return
         made = answer if answer is not None and answer.problem is None else None
@@ -264,14 +264,14 @@ class Starts:
         self._ends.failed(loop, call, output, out, None if answer is not None else _problem(ending))
 
     def _compacted(self, asked: Asked, ending: Settled, out: Emitter) -> None:
-        answer = _read(Evaluated, ending)
+        answer = _answer_of(Evaluated, ending)
         why = _problem(ending) if answer is None else answer.problem
         block = answer.block if answer is not None and answer.items else None
         if block is not None or why is not None:
             out.add(Compacted, **asked.loop.fields(), block=block, why=why)
 
     def _last_words(self, asked: Asked, ending: Settled, out: Emitter) -> None:
-        answer = _read(Evaluated, ending)
+        answer = _answer_of(Evaluated, ending)
         if answer is None:
             return
         if asked.kind == "after_tools" and answer.final:
@@ -288,7 +288,7 @@ def _fits(call: CallView, argument: object) -> bool:
     return plain == (call.arguments or {})
 
 
-def _read(kind: type[PayloadT], ending: Settled) -> PayloadT | None:
+def _answer_of(kind: type[PayloadT], ending: Settled) -> PayloadT | None:
     if not isinstance(ending, Done):
         return None
     try:

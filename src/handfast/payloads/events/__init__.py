@@ -1,4 +1,4 @@
-"""What happens in a run, as typed events that are computed from its history.
+"""Typed events of a run, computed from its history.
 
 Every event has an `offset`, the place in the run's chain of histories after which a reader goes on, and `at`, the time
 at which the server recorded it. What belongs to an agent's loop names it: `frame` (its id), `agent`, `agent_path` from

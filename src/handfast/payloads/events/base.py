@@ -1,4 +1,4 @@
-"""What the events of a run, of an agent's loop, of a call and of a request have in common."""
+"""Fields that events of a run, of an agent's loop, of a call and of a request share."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ LoopEnded = Literal["completed", "failed", "cancelled", "ended"]
 
 
 class Event(Payload):
-    """Something happened, and the server recorded it."""
+    """One thing that happened, as the server recorded it."""
 
     offset: str
     at: Instant
 
 
 class InFrame(Event):
-    """In an agent's loop."""
+    """An event in an agent's loop."""
 
     frame: str
     agent: str
@@ -29,14 +29,14 @@ class InFrame(Event):
 
 
 class OfCall(InFrame):
-    """To one call of a reply."""
+    """An event of one call of a reply."""
 
     call_id: str
     tool: str
 
 
 class OfRequest(Event):
-    """What the ledger says of one request, with what is known of it: none of that, where the memo never showed it.
+    """An event of one request. Its details are missing where the memo never showed the request.
 
     `by` is a claimed name, unless `signed_by` says which key vouches for it.
     """

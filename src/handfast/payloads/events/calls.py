@@ -91,7 +91,7 @@ class CallCancelRequested(Event):
 
 
 class InDoubt(Event):
-    """It is unknown whether a call took effect, and nobody is asked: `why` names call and reason."""
+    """A call has an unknown outcome, and nobody is asked: `why` names call and reason."""
 
     type: Literal["in_doubt"] = "in_doubt"
     frame: str | None = None

@@ -1,4 +1,4 @@
-"""An agent's loop: its turns, what the model replied and what guardrails said of it, nested loops and handoffs."""
+"""Events of an agent's loop: turns, replies, guardrails, nested loops and handoffs."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class AgentFinished(InFrame):
 
 
 class GuardrailSpoke(InFrame):
-    """A guardrail said something; one that lets a tool's call pass says nothing here.
+    """A guardrail gave its verdict; one that lets a tool's call pass has no event.
 
     Attributes:
         guardrail: Its name; None for those of a tool, which speak together.

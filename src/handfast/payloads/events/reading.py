@@ -1,4 +1,4 @@
-"""Every kind of event, and how one is read that was written before."""
+"""The union of all kinds of event, and its reader."""
 
 from __future__ import annotations
 

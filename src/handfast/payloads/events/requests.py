@@ -1,4 +1,4 @@
-"""What waits for a person, and what became of it."""
+"""Events of requests: opened, decided, expired, withdrawn."""
 
 from __future__ import annotations
 

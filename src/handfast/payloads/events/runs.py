@@ -1,4 +1,4 @@
-"""The run begins, waits, goes on elsewhere and ends."""
+"""Events of a whole run: start, waiting, continuation, end."""
 
 from __future__ import annotations
 

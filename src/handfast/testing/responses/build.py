@@ -73,7 +73,7 @@ def build_response(reply: Reply, body: Json, items: Sequence[Json], token: str) 
         "status": reply.status,
         "error": _error(reply),
         "incomplete_details": _incomplete(reply),
-        "model": body["model"],
+        "model": body.get("model", "of-the-prompt"),
         **_conversation(body),
         "output": output,
         "reasoning": {"effort": None, "summary": None, **(body.get("reasoning") or {})},

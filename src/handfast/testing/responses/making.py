@@ -8,7 +8,7 @@ from typing import Final
 
 from handfast.testing.record import Json
 from handfast.testing.responses.refusal import ApiRefusal
-from handfast.testing.responses.stream import encode_event, first_events
+from handfast.testing.responses.stream import encode_event, error_event, failed_event, first_events
 
 OVER: Final = frozenset({"completed", "failed", "cancelled", "incomplete"})
 """States of a response that change no more."""
@@ -39,10 +39,10 @@ class Making:
         response = {**self.response, "status": "in_progress"}
         self.stands(response, first_events(dict(response), queued=True))
 
-    def fail(self, code: str, message: str) -> None:
-        """The provider gives it up."""
+    def fail(self, code: str, message: str, *, event: bool = False) -> None:
+        """Give it up; with *event* the stream ends with an error and not with the failed response."""
         response = {**self.response, "status": "failed", "error": {"code": code, "message": message}}
-        self.stands(response, [{"type": "response.failed", "response": response}])
+        self.stands(response, [error_event(code, message) if event else failed_event(response)])
 
     def stands(self, response: Json, events: Iterable[Json]) -> None:
         """Replace the response, and tell whoever follows."""

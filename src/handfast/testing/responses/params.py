@@ -27,7 +27,7 @@ from handfast.testing.responses.values import (
 )
 
 _NAME: Final = "^[a-zA-Z0-9_-]+$"
-_UNSUPPORTED: Final = ("moderation", "prompt")
+_UNSUPPORTED: Final = ("moderation",)
 """Parameters of the real API that nothing here can play: refused where they ask for something."""
 
 
@@ -40,7 +40,7 @@ def check_params(body: Json) -> None:
     for name in body:
         if name not in _PARAMS:
             raise unknown(name)
-    fields(body, "", _PARAMS, ("model",))
+    fields(body, "", _PARAMS, () if body.get("prompt") else ("model",))  # a template names one
     for name in _UNSUPPORTED:
         if body.get(name):
             raise ApiRefusal(f"This server plays no '{name}'.", name, "unsupported_parameter")
@@ -87,6 +87,11 @@ def check_metadata(value: object, param: str) -> None:
     for key, entry in pairs.items():
         string(key, param, maximum=64)
         string(entry, f"{param}.{key}", maximum=512)
+
+
+def _prompt(value: object, param: str) -> None:
+    known: dict[str, Check] = {"id": text(), "version": nullable(text()), "variables": nullable(mapping)}
+    fields(mapping(value, param), param, known, ("id",))
 
 
 def _reasoning(value: object, param: str) -> None:
@@ -191,7 +196,7 @@ _PARAMS: Final[dict[str, Check]] = {
     "moderation": nullable(mapping),
     "parallel_tool_calls": nullable(boolean),
     "previous_response_id": nullable(text()),
-    "prompt": nullable(mapping),
+    "prompt": nullable(_prompt),
     "prompt_cache_key": nullable(text(64)),
     "prompt_cache_options": mapping,
     "prompt_cache_retention": nullable(one_of("in_memory", "24h")),

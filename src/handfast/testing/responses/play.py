@@ -6,10 +6,21 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from typing import Any, Final, TypeAlias, TypeVar
 
-from handfast.testing._script_steps import Compacted, Delay, Drop, Fail, Gate, Hang, Pause, Reply, Step
+from handfast.testing._script_steps import (
+    Compacted,
+    Delay,
+    Drop,
+    Fail,
+    Gate,
+    Hang,
+    Pause,
+    Reply,
+    Step,
+    Verbatim,
+)
 from handfast.testing.record import Json, RecordedRequest, State
 from handfast.testing.responses.build import build_response
 from handfast.testing.responses.check import check_key, check_request, read_body
@@ -20,13 +31,22 @@ from handfast.testing.responses.lookup import Follow, Lookups
 from handfast.testing.responses.making import Making
 from handfast.testing.responses.params import conversation_named
 from handfast.testing.responses.refusal import ApiRefusal, error_body
-from handfast.testing.responses.stream import encode_error, encode_events, is_delta, later_events
+from handfast.testing.responses.stream import (
+    encode_event,
+    encode_events,
+    encode_verbatim,
+    error_event,
+    failed_event,
+    first_events,
+    is_delta,
+    later_events,
+)
 from handfast.testing.script import Script
 
-Plan: TypeAlias = Reply | Compacted | Fail | Hang | Drop | Delay | Gate | Pause | ApiRefusal | Follow | Json
+Plan: TypeAlias = Reply | Compacted | Fail | Verbatim | Hang | Drop | Delay | Gate | Pause | ApiRefusal | Follow | Json
 """A step of the script, a refusal, or something stored that was asked for."""
 
-Act: TypeAlias = Reply | Compacted | Fail | Hang | Drop | Pause
+Act: TypeAlias = Reply | Compacted | Fail | Verbatim | Hang | Drop | Pause
 """A step without what has to be waited for before it."""
 
 _CREATE: Final = "/v1/responses"
@@ -87,10 +107,10 @@ class Player:
 
     async def play(self, plan: Plan, exchange: Exchange, record: RecordedRequest) -> State:
         """Carry out a plan, and return how the request ended."""
-        if isinstance(plan, Reply | Delay | Gate | Pause) and record.body.get("background"):
+        if isinstance(plan, Reply | Delay | Gate | Pause | Fail) and _is_made_later(plan, record):
             return await self._in_background(plan, exchange, record)
         made: Json | None = None
-        if isinstance(plan, Reply | Compacted | Delay | Gate | Pause | Fail | Drop | Hang):
+        if isinstance(plan, Reply | Compacted | Delay | Gate | Pause | Fail | Verbatim | Drop | Hang):
             plan, made = await self._waited(plan, record)
         match plan:
             case Reply():
@@ -105,6 +125,9 @@ class Player:
             case Fail():
                 await self._fail(plan, exchange, record)
                 return "failed"
+            case Verbatim():
+                await self._verbatim(plan, exchange, record)
+                return "answered" if plan.status < 400 else "failed"
             case Hang():
                 await (asyncio.Event().wait() if plan.seconds is None else asyncio.sleep(plan.seconds))
                 return "dropped"
@@ -185,7 +208,8 @@ class Player:
                     making.stands(made, later_events(made))
                     self._keep(making.response, record)
                 case Fail() as fail:
-                    making.fail(fail.code or "server_error", fail.message or _SERVER_FAILURE[0])
+                    message, code = _failure(fail)
+                    making.fail(code or "server_error", message, event=fail.inside == "event")
                 case _:
                     await asyncio.Event().wait()  # it never comes to an end
         finally:
@@ -261,21 +285,56 @@ class Player:
 
     async def _streamed(self, response: Json, pause: Pause | None) -> AsyncIterator[bytes]:
         deltas = 0
-        for event in encode_events(response):
+        for number, event in enumerate(encode_events(response)):
             yield event
             deltas += is_delta(event)
             if pause is not None and is_delta(event) and deltas == pause.after:
                 await self._gate(pause.name).wait()
                 if pause.error is not None:
-                    yield encode_error(pause.error)
+                    yield encode_event(number + 1, error_event(pause.error, _SERVER_FAILURE[0]))
                     return
 
     async def _fail(self, fail: Fail, exchange: Exchange, record: RecordedRequest) -> None:
-        default = _FAILURES.get(fail.status, _SERVER_FAILURE if fail.status >= 500 else _CLIENT_FAILURE)
-        message = default[0] if fail.message is None else fail.message
-        body = error_body(fail.status, message, default[1] if fail.code is None else fail.code)
+        message, code = _failure(fail)
+        body = error_body(fail.status, message, code, fail.param)
         extra = {} if fail.retry_after is None else {"retry-after": f"{fail.retry_after:g}"}
-        await _send(exchange, record, fail.status, body, extra)
+        extra |= fail.headers
+        if fail.inside is None:
+            await _send(exchange, record, fail.status, body, extra)
+        elif fail.inside == "event" and not record.body.get("stream"):
+            await _send(exchange, record, 200, body, extra)
+        else:
+            await self._fail_inside(fail, exchange, record, extra)
+
+    async def _fail_inside(
+        self, fail: Fail, exchange: Exchange, record: RecordedRequest, extra: Mapping[str, str]
+    ) -> None:
+        """Begin a response, and end it as failed."""
+        message, code = _failure(fail)
+        response = build_response(Reply(), record.body, record.items, self._token(record.content))
+        failed = {**response, "status": "failed", "completed_at": None, "usage": None}
+        failed["error"] = {"code": code or "server_error", "message": message}
+        if not record.body.get("stream"):
+            await _send(exchange, record, 200, failed, extra)
+            return
+        record.status, record.reply = 200, failed
+        told = [*first_events(failed)]
+        last = error_event(code, message, fail.param) if fail.inside == "event" else failed_event(failed)
+        events = [encode_event(number, event) for number, event in enumerate([*told, last])]
+        await exchange.stream(200, events, _EVENTS, {**_headers(record), **extra})
+
+    async def _verbatim(self, step: Verbatim, exchange: Exchange, record: RecordedRequest) -> None:
+        headers = {name.lower(): value for name, value in step.headers.items()}
+        media = headers.pop("content-type", None)
+        record.status = step.status
+        if step.events is not None and record.body.get("stream"):
+            events = [encode_verbatim(event) for event in step.events]
+            await exchange.stream(step.status, events, media or _EVENTS, _headers(record) | headers)
+            return
+        record.reply = step.body if isinstance(step.body, dict) else None
+        body = step.body if isinstance(step.body, str) else json.dumps(step.body)
+        content = body.encode(errors="surrogatepass")
+        await exchange.send(step.status, content, media or "application/json", _headers(record) | headers)
 
     async def _drop(self, drop: Drop, exchange: Exchange, record: RecordedRequest, made: Json | None) -> None:
         if drop.after_bytes <= 0:
@@ -293,12 +352,22 @@ def _last(step: Step) -> Act:
     return step
 
 
+def _is_made_later(step: Step, record: RecordedRequest) -> bool:
+    return bool(record.body.get("background")) and not (isinstance(step, Fail) and step.inside is None)
+
+
+def _failure(fail: Fail) -> tuple[str, str | None]:
+    """The message and the code of a failure."""
+    default = _FAILURES.get(fail.status, _SERVER_FAILURE if fail.status >= 500 else _CLIENT_FAILURE)
+    return default[0] if fail.message is None else fail.message, default[1] if fail.code is None else fail.code
+
+
 def _headers(record: RecordedRequest) -> dict[str, str]:
     return {"x-request-id": f"req_{record.number}"}
 
 
 async def _send(
-    exchange: Exchange, record: RecordedRequest, status: int, body: Json, extra: dict[str, str] | None = None
+    exchange: Exchange, record: RecordedRequest, status: int, body: Json, extra: Mapping[str, str] | None = None
 ) -> None:
     record.status, record.reply = status, body
-    await exchange.send(status, json.dumps(body).encode(), "application/json", _headers(record) | (extra or {}))
+    await exchange.send(status, json.dumps(body).encode(), "application/json", {**_headers(record), **(extra or {})})

@@ -28,10 +28,22 @@ def is_delta(event: bytes) -> bool:
     return event.partition(b"\n")[0].endswith(b".delta")
 
 
-def encode_error(code: str) -> bytes:
-    """The event by which the API ends a stream that it cannot go on with."""
-    message = "The server had an error while processing your request. Sorry about that!"
-    return encode_event(0, {"type": "error", "code": code, "message": message, "param": None})
+def encode_verbatim(event: Json | str) -> bytes:
+    """An event of a script as it is written: JSON with its type, or the lines of an event."""
+    if isinstance(event, str):
+        return f"{event}\n\n".encode(errors="surrogatepass")
+    kind = f"event: {event['type']}\n" if isinstance(event.get("type"), str) else ""
+    return f"{kind}data: {json.dumps(event)}\n\n".encode()
+
+
+def error_event(code: str | None, message: str, param: str | None = None) -> Json:
+    """Make the event by which the API ends a stream that it cannot go on with."""
+    return {"type": "error", "code": code, "message": message, "param": param}
+
+
+def failed_event(response: Json) -> Json:
+    """Make the last event of a response that failed."""
+    return {"type": "response.failed", "response": response}
 
 
 def first_events(response: Json, *, queued: bool = False) -> Iterator[Json]:

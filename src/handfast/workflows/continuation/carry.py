@@ -46,8 +46,6 @@ class CarriedState(BaseModel):
         unlimited: Frames whose caller lifted the agent's own limit of turns.
         attributes: Search attributes that the namespace has, where that is known.
         archives: Workers have an archive.
-        signed: The run takes signed decisions only.
-        marks: Its tasks are marked.
         keeps: Workers keep outside the history what is too large for it.
         shown: Bytes that open requests take in the memo.
         mailbox: What became of messages.
@@ -70,12 +68,10 @@ class CarriedState(BaseModel):
     blocks: dict[str, list[JsonObject]] = {}
     packs: dict[str, Artifact] = {}
     own: JsonObject = {}
-    mailbox: MailboxState | None = None
+    mailbox: MailboxState = MailboxState()
     notifier: NotifierState | None = None
     archives: bool = False
     left_version: str | None = None
-    signed: bool = False
-    marks: bool = False
 
 
 def restored(prefix: str, carry: Carry) -> tuple[RunState, JsonObject]:
@@ -86,7 +82,7 @@ def restored(prefix: str, carry: Carry) -> tuple[RunState, JsonObject]:
             worker may take it.
     """
     carried = CarriedState.model_validate_json(carry.text())
-    state = RunState(prefix, carried.segment_events)
+    state = RunState(prefix, carried.segment_events, carried.ledger, carried.mailbox)
     state.frames, state.next_frame = carried.frames, carried.next_frame
     state.active = set(carried.active)
     state.unlimited_frames = set(carried.unlimited)
@@ -95,16 +91,12 @@ def restored(prefix: str, carry: Carry) -> tuple[RunState, JsonObject]:
     state.keeps, state.archives = carried.keeps, carried.archives
     state.transcript.restore(carried.blocks, carried.packs)
     state.spending.restore(carried.spending)
-    state.ledger.restore(carried.ledger)
-    state.ledger.signed, state.marks.on = carried.signed, carried.marks
     state.publisher.restore(carried.attributes, carried.shown)
     if carried.notifier is not None:
         state.notifier.restore(carried.notifier)
-    if carried.mailbox is not None:
-        state.mailbox.restore(carried.mailbox)
-    for request in state.ledger.open_requests():
+    for request in state.ledger.book.open_requests():
         if not state.publisher.in_memo(request.id):
-            state.ledger.unpublished[request.id] = request
+            state.ledger.book.unpublished[request.id] = request
     for frame in state.frames:
         state.works[frame.id] = Work(state.marks)
     return state, carried.own
@@ -152,9 +144,10 @@ class Carrier:
                 return None
             if not self._ready or await self._packer.pack():
                 continue  # meanwhile something may have come in
-            state.ledger.take_due(workflow.now())  # what the drivers would, in this task and too late to be taken along
+            # The drivers would take it in this very task, once here and once more in the next history.
+            state.ledger.book.take_due(workflow.now())
             state.publish()
-            if state.ledger.log or state.ledger.unpublished:
+            if state.ledger.log.steps or state.ledger.book.unpublished:
                 await asyncio.sleep(ANOTHER_TASK_S)
                 continue  # more than one task's commands can carry
             if await self._notified() or state.notifier.lighten(workflow.now()):
@@ -233,16 +226,14 @@ class Carrier:
             unlimited=sorted(state.unlimited_frames),
             labels=state.labels,
             segment_events=state.leaving.segment_events,
-            ledger=state.ledger.carried(needed),
+            ledger=state.ledger.state.carried(needed),
             spending=state.spending.carried(),
             attributes=state.publisher.carried(),
             keeps=state.keeps,
             archives=state.archives,
-            signed=state.ledger.signed,
-            marks=state.marks.on,
             shown=state.publisher.shown,
             own=own,
-            mailbox=state.mailbox.carried(),
+            mailbox=state.mailbox.state,
             left_version=state.leaving.carried,
             notifier=state.notifier.carried() if state.notifier.wanted else None,
         )

@@ -23,7 +23,6 @@ from handfast.workflows.conversation.records import TurnRecord, TurnRecords
 from handfast.workflows.driver.driver import Driver, failed
 from handfast.workflows.frame import reopening
 from handfast.workflows.frame.frame import Frame, Queued
-from handfast.workflows.ledger.book import WHY_CHARACTERS
 from handfast.workflows.loop.messages import RefuseMessages
 from handfast.workflows.state.run_state import RunState
 
@@ -70,7 +69,7 @@ class Conversation:
         """Enter the frame of the conversation, with what was said before."""
         frame = self._state.new_frame(given.model_copy(update={"input": given.import_items, "on_message": None}))
         frame.phase, frame.lasts = "finished", True
-        self._state.mailbox.early, frame.queue = frame.queue, []  # each message gets a turn of its own
+        self._state.mailbox.early[:], frame.queue = frame.queue, []  # each message gets a turn of its own
         if given.segment_events is not None:
             self._state.leaving.after(given.segment_events)
         self.talk.frame, self.talk.on_message = frame.id, given.on_message
@@ -154,7 +153,7 @@ class Conversation:
         self.talk.answering = []
         state.mailbox.early[:0] = frame.queue  # no model call was left for them: each gets a turn of its own
         frame.queue = []
-        state.ledger.forget(frame.id)
+        state.ledger.standing.forget(frame.id)
         if frame.failure is not None and frame.failure.type == "ModelRefused":
             self._leave_out_unread(frame)
         reopening.close(frame, result.usage)
@@ -196,8 +195,8 @@ class Conversation:
 
     def _note_end(self, message_id: str, frame: Frame) -> None:
         failure = frame.failure
-        why = None if failure is None else f"{failure.type}: {failure.message}"[:WHY_CHARACTERS]
-        self._state.ledger.note(
+        why = None if failure is None else f"{failure.type}: {failure.message}"
+        self._state.ledger.log.note(
             Transition(
                 what="answered", at=workflow.now(), message=message_id, frame=frame.id, block=frame.answer, why=why
             )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from temporalio.exceptions import ApplicationError
 
 from handfast.errors import MessageRefusedError, SessionClosedError
@@ -20,9 +18,8 @@ from handfast.workflows.state.run_state import RunState
 class SessionSender(Sender):
     """Takes messages for turns of their own, and for the turn under way."""
 
-    def __init__(self, state: RunState, conversation: Conversation, unknown: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(state, unknown)
-        state.mailbox.always = True  # a session knew messages from its first version on
+    def __init__(self, state: RunState, conversation: Conversation) -> None:
+        super().__init__(state)
         self._conversation = conversation
 
     # --- beside `send` ---

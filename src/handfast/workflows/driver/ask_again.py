@@ -14,15 +14,13 @@ from handfast.workflows.state.run_state import RunState
 MOST_REASKED: Final = 10
 """How often a call is asked about again: where approvals come from a program, two programs could keep a run busy for
 ever."""
-LOGGED: Final = "handfast.given-up"
-"""Recorded where the log says that a call is asked about no more: histories from before have nothing of it."""
 
 
 def was_shown(state: RunState, call: Call, difference: Difference) -> bool:
     """Whether whoever approved the call has seen this very difference: to show it again would never end."""
     if call.released_by is None:
         return False
-    approved = state.ledger.entries[call.released_by].request
+    approved = state.ledger.book.entries[call.released_by].request
     shown = (approved.facts or {}).get("changed")
     if shown is None or approved.call_id != call.call_id:
         return False
@@ -33,9 +31,9 @@ def ask_again(state: RunState, frame: Frame, call: Call, difference: Difference)
     """Open a request in place of the approval of a call that was about to run; False where that was often enough."""
     if call.reasked == MOST_REASKED or call.released_by is None:
         return False
-    approved = state.ledger.entries[call.released_by]
+    approved = state.ledger.book.entries[call.released_by]
     facts = ChangedFacts(**difference.model_dump(), request=approved.request.id, by=approved.closed_by)
-    state.ledger.note_void(frame.id, call, facts.why, workflow.now())
+    state.ledger.log.note_void(frame.id, call, facts.why, workflow.now())
     request = requests.changed(
         frame, call, state.arguments_of(frame, call), state.asker, approved=approved, facts=facts
     )
@@ -43,12 +41,11 @@ def ask_again(state: RunState, frame: Frame, call: Call, difference: Difference)
     call.reasked += 1
     call.allowed = False
     call.released_by, call.digest, call.binding, call.proofs = None, None, None, None
-    call.request = state.open_request(request)
+    call.request = state.ledger.book.open(request)
     call.state = "asking"
     return True
 
 
 def give_up(state: RunState, frame: Frame, call: Call, difference: Difference) -> None:
     """Log that a call is asked about no more, although its approval no longer holds."""
-    if workflow.patched(LOGGED):
-        state.ledger.note_void(frame.id, call, difference.why, workflow.now(), "give_up")
+    state.ledger.log.note_void(frame.id, call, difference.why, workflow.now(), "give_up")

@@ -49,7 +49,7 @@ class Compaction:
             return  # there was nothing yet that could be made shorter
         frame.compact_pause = min(max(frame.compact_pause * 2, SHORTEST_PAUSE), LONGEST_PAUSE)
         frame.compact_from = frame.turn + frame.compact_pause
-        state.ledger.note_compaction(frame.id, problem, workflow.now())
+        state.ledger.log.note_compaction(frame.id, problem, workflow.now())
 
     def _replace(self, until: str, block: str) -> None:
         """Read *block* in place of everything up to *until*; the blocks themselves stay."""
@@ -60,4 +60,4 @@ class Compaction:
         frame.cursor, frame.seen = 0, None
         frame.epoch += 1
         frame.compact_pause = 0
-        self._state.ledger.note_compaction(frame.id, None, workflow.now())
+        self._state.ledger.log.note_compaction(frame.id, None, workflow.now())

@@ -67,4 +67,4 @@ class Verification:
         return Evaluated(problem="cancelled before verify had answered")
 
     def _note(self, call: Call, verdict: str | None, why: str) -> None:
-        self._state.ledger.note_verified(self._frame.id, call, verdict, why, workflow.now())
+        self._state.ledger.log.note_verified(self._frame.id, call, verdict, why, workflow.now())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
@@ -65,6 +66,7 @@ class Driver:
             turns=frame.turn,
             usage=self._state.usage_of(frame),
             stopped=frame.stop,
+            response_id=frame.response_id,
             guardrails=self._state.guardrails_of(frame),
         )
         if (size := json_size(result.to_wire())) > RESULT_BYTES:
@@ -108,7 +110,7 @@ class Driver:
     def _advance(self) -> None:
         """Start everything that is missing, until nothing is."""
         self._state.tick(self._frame)
-        self._state.ledger.take_due(workflow.now())
+        self._state.ledger.book.take_due(workflow.now())
         self._state.ledger.answer_siblings(workflow.now())
         while True:
             taken = [step for step in self._next_steps() if not self._is_held(step)]
@@ -128,76 +130,30 @@ class Driver:
     def _next_steps(self) -> list[steps.Step]:
         state, frame = self._state, self._frame
         tokens = 0 if frame.max_tokens is None else state.usage_of(frame).total_tokens
-        return next_steps.next_steps(frame, state.ledger.entries, workflow.now(), tokens)
+        return next_steps.next_steps(frame, state.ledger.book.entries, workflow.now(), tokens)
 
     def _take(self, step: steps.Step) -> None:
-        match step:
-            case steps.CallModel():
-                self._frame.phase = "thinking"
-                self._work.spawn(self._turns.call())
-            case steps.Stop():
-                self._frame.underway = None
-                said = self._frame.reply
-                guardrails.finish(
-                    self._frame, next_steps.text_of_reply(self._state.transcript.items(said)) if said else None
-                )
-            case steps.FilterHistory():
-                self._frame.phase = "filtering"
-                self._work.spawn(self._handoffs.filter_history())
-            case steps.CompactHistory():
-                self._frame.phase, self._frame.compact = "compacting", False
-                self._work.spawn(self._compaction.run())
-            case steps.FinishTurn():
-                self._finish_turn()
-            case guardrails.RunGuardrail(guard):
-                guard.state = "running"
-                self._work.spawn(self._guardrails.run(guard))
-            case limits.AskBudget(limit):
-                self._frame.phase = "budget"
-                self._frame.request = self._state.open_request(requests.budget(self._frame, limit, self._state.asker))
-            case limits.HandleLimit(limit):
-                self._frame.phase = "closing"
-                self._work.spawn(self._last_words.at_limit(limit))
-            case messages.CheckMessage(message, guard):
-                guard.state = "running"
-                self._work.spawn(self._guardrails.check(message, guard))
-            case messages.PlaceMessages():
-                self._state.mailbox.place(self._frame, self._frame.queue, workflow.now())
-            case messages.RefuseMessages():
-                self._state.mailbox.refuse(self._frame, step, workflow.now())
-            case _:
-                self._take_call(step)
+        METHODS[type(step)](self, step)
 
-    def _take_call(self, step: steps.Step) -> None:
-        match step:
-            case steps.AskPerson(call):
-                self._ask(call)
-            case steps.Settle(call, output):
-                self._calls.endings.settle(call, output)
-            case steps.WordRejection(call, decided_by):
-                call.state = "wording"
-                self._work.spawn(self._calls.word_rejection(call, decided_by))
-            case steps.StartTool(call) | steps.StartAgent(call) | steps.HandOver(call) if not self._state.is_bound(
-                self._frame, call
-            ):
-                self._calls.endings.mismatch(call)
-            case steps.StartTool(call):
-                call.state = "running"
-                self._work.spawn(self._calls.run_tool(call))
-            case steps.StartAgent(call):
-                call.state = "running"
-                self._work.spawn(self._nested.run(call))
-            case steps.HandOver(call):
-                call.state = "running"
-                self._work.spawn(self._handoffs.hand_over(call))
+    def _call_model(self, _: steps.CallModel) -> None:
+        self._frame.phase = "thinking"
+        self._work.spawn(self._turns.call())
 
-    def _keep_outputs(self) -> list[Call]:
-        """End the turn in the transcript, with one output for each call; return the calls."""
-        calls, self._frame.calls = self._frame.calls, []
-        self._frame.blocks.extend(call.output for call in calls if call.output is not None)
-        return calls
+    def _stop(self, _: steps.Stop) -> None:
+        frame = self._frame
+        frame.underway = None
+        said = None if frame.reply is None else self._state.transcript.items(frame.reply)
+        guardrails.finish(frame, None if said is None else next_steps.text_of_reply(said))
 
-    def _finish_turn(self) -> None:
+    def _filter_history(self, _: steps.FilterHistory) -> None:
+        self._frame.phase = "filtering"
+        self._work.spawn(self._handoffs.filter_history())
+
+    def _compact_history(self, _: steps.CompactHistory) -> None:
+        self._frame.phase, self._frame.compact = "compacting", False
+        self._work.spawn(self._compaction.run())
+
+    def _finish_turn(self, _: steps.FinishTurn) -> None:
         failure, handed_over = keep_edits(self._state, self._frame), self._frame.handoff is not None
         calls = self._keep_outputs()
         self._frame.failure = failure
@@ -206,18 +162,71 @@ class Driver:
         if not handed_over:
             self._turn_end.take(calls)
 
-    def _ask(self, call: Call) -> None:
+    def _run_guardrail(self, step: guardrails.RunGuardrail) -> None:
+        step.guard.state = "running"
+        self._work.spawn(self._guardrails.run(step.guard))
+
+    def _ask_budget(self, step: limits.AskBudget) -> None:
+        request = requests.budget(self._frame, step.reached, self._state.asker)
+        self._frame.phase, self._frame.request = "budget", self._state.ledger.book.open(request)
+
+    def _handle_limit(self, step: limits.HandleLimit) -> None:
+        self._frame.phase = "closing"
+        self._work.spawn(self._last_words.at_limit(step.reached))
+
+    def _check_message(self, step: messages.CheckMessage) -> None:
+        step.guard.state = "running"
+        self._work.spawn(self._guardrails.check(step.message, step.guard))
+
+    def _place_messages(self, _: messages.PlaceMessages) -> None:
+        self._state.mailbox.place(self._frame, self._frame.queue, workflow.now())
+
+    def _refuse_messages(self, step: messages.RefuseMessages) -> None:
+        self._state.mailbox.refuse(self._frame, step, workflow.now())
+
+    # --- calls ---
+
+    def _ask_person(self, step: steps.AskPerson) -> None:
         """Open the request of a gated call, unless a remembered decision answers it."""
+        call = step.call
         item = self._state.item_of(self._frame, call)
         request = requests.of_call(self._frame, call, item, self._state.asker)
         recalled = self._state.recalled(request, call, requests.arguments_of(call, item))
         if recalled is None:
             call.state = "asking"
-            call.request = self._state.open_request(request)
+            call.request = self._state.ledger.book.open(request)
             return
-        step = verdicts.decided(self._frame, call, recalled)
-        if step is not None:
-            self._take(step)
+        following = verdicts.decided(self._frame, call, recalled)
+        if following is not None:
+            self._take(following)
+
+    def _settle(self, step: steps.Settle) -> None:
+        self._calls.endings.settle(step.call, step.output)
+
+    def _word_rejection(self, step: steps.WordRejection) -> None:
+        step.call.state = "wording"
+        self._work.spawn(self._calls.word_rejection(step.call, step.decided_by))
+
+    def _begin(self, step: steps.Begin) -> None:
+        call = step.call
+        if not self._state.is_bound(self._frame, call):
+            self._calls.endings.mismatch(call)
+            return
+        call.state = "running"
+        match step:
+            case steps.StartTool():
+                running = self._calls.run_tool(call)
+            case steps.StartAgent():
+                running = self._nested.run(call)
+            case steps.HandOver():
+                running = self._handoffs.hand_over(call)
+        self._work.spawn(running)
+
+    def _keep_outputs(self) -> list[Call]:
+        """End the turn in the transcript, with one output for each call; return the calls."""
+        calls, self._frame.calls = self._frame.calls, []
+        self._frame.blocks.extend(call.output for call in calls if call.output is not None)
+        return calls
 
     async def _wait(self) -> None:
         """Sleep until an activity ends, a decision comes, or a time is reached."""
@@ -227,7 +236,7 @@ class Driver:
             lambda: (
                 self._state.ledger_version != seen
                 or self._work.any_done
-                or (self._frame.held and limits.room_to_ask(self._frame, self._state.ledger.entries.values()) > 0)
+                or (self._frame.held and limits.room_to_ask(self._frame, self._state.ledger.book.entries.values()) > 0)
                 or (self._timer is not None and self._timer[1].done())
             )
         )
@@ -236,8 +245,8 @@ class Driver:
 
     def _next_wake(self) -> datetime | None:
         ledger, frame = self._state.ledger, self._frame
-        times = [ledger.next_deadline(frame.id), ledger.next_step(frame.id), next_steps.wake_at(frame)]
-        if ledger.log or ledger.unpublished:
+        times = [ledger.book.next_deadline(frame.id), ledger.book.next_step(frame.id), next_steps.wake_at(frame)]
+        if ledger.log.steps or ledger.book.unpublished:
             times.append(workflow.now())  # more than one task's commands can carry: the next one publishes the rest
         return min((time for time in times if time is not None), default=None)
 
@@ -260,7 +269,7 @@ class Driver:
         for call in self._frame.calls:
             call.cancelling = call.cancelling or ""
         self._set_timer(None)
-        self._state.withdraw_requests(self._frame.id, why)
+        self._state.ledger.book.withdraw_all(self._frame.id, workflow.now(), why)
         self._state.publish()
         await self._work.end()
         for call in self._frame.calls:
@@ -269,6 +278,28 @@ class Driver:
         keep_edits(self._state, self._frame)  # of calls that returned; what cannot be kept is no second ending
         self._keep_outputs()
         self._state.publish()
+
+
+METHODS: Final[Mapping[type[steps.Step], Callable[[Driver, Any], None]]] = {
+    steps.CallModel: Driver._call_model,
+    steps.Stop: Driver._stop,
+    steps.FilterHistory: Driver._filter_history,
+    steps.CompactHistory: Driver._compact_history,
+    steps.FinishTurn: Driver._finish_turn,
+    guardrails.RunGuardrail: Driver._run_guardrail,
+    limits.AskBudget: Driver._ask_budget,
+    limits.HandleLimit: Driver._handle_limit,
+    messages.CheckMessage: Driver._check_message,
+    messages.PlaceMessages: Driver._place_messages,
+    messages.RefuseMessages: Driver._refuse_messages,
+    steps.AskPerson: Driver._ask_person,
+    steps.Settle: Driver._settle,
+    steps.WordRejection: Driver._word_rejection,
+    steps.StartTool: Driver._begin,
+    steps.StartAgent: Driver._begin,
+    steps.HandOver: Driver._begin,
+}
+"""How each step is taken."""
 
 
 def too_large(frame: Frame, size: int) -> Failure:

@@ -16,7 +16,7 @@ from handfast.workflows.driver.ask_again import ask_again, give_up
 from handfast.workflows.frame.frame import Call, Failure, Frame
 from handfast.workflows.frame.items import output_item, prefixed, suffixed
 from handfast.workflows.ledger import requests
-from handfast.workflows.ledger.book import WHY_CHARACTERS
+from handfast.workflows.ledger.log import WHY_CHARACTERS
 from handfast.workflows.loop import next_steps, verdicts
 from handfast.workflows.state.run_state import RunState
 from handfast.workflows.tasks.settle import Cancelled, Done, Failed, Settled
@@ -24,8 +24,6 @@ from handfast.workflows.tasks.work import Work
 
 MOST_UNPROVEN: Final = 3
 """So often in a row a call may turn out not to be proven, before that ends the run."""
-DISTRUSTED: Final = "handfast.distrusted"
-"""Recorded where a remembered decision is forgotten, as it cannot be verified: older histories have nothing of it."""
 RESET: Final = "the run was reset after this was asked about; what was approved before that may have run already"
 """What a person is told who is asked anew."""
 
@@ -119,7 +117,7 @@ class CallEndings:
     def _unproven(self, call: Call, why: str) -> None:
         """Ask again about a call that did not run, as no signed decision lets it."""
         state, frame = self._state, self._frame
-        state.ledger.signed = True  # whoever says so takes only those
+        state.ledger.state.signed = True  # whoever says so takes only those
         self._distrust(call, why)
         if call.cancelling is not None or self._work.ending:
             self.cancelled(call)
@@ -132,21 +130,19 @@ class CallEndings:
         if call.proofs is not None and call.proofs.reruns:
             self._ask_doubt(call, reason, {"ended": "unproven"})
             return
-        closed = state.ledger.entries.get(call.released_by or "")
+        closed = state.ledger.book.entries.get(call.released_by or "")
         item, former = state.item_of(frame, call), None if closed is None else closed.request
         request = requests.unproven(frame, call, item, state.asker, reason=reason, closed=former)
         call.edited, call.arguments = call.arguments, None
         call.released_by, call.digest, call.binding, call.proofs = None, None, None, None
-        call.state, call.request = "asking", state.open_request(request)
+        call.state, call.request = "asking", state.ledger.book.open(request)
 
     def _distrust(self, call: Call, why: str) -> None:
         """Let a remembered decision answer no more calls, of which one could not be verified."""
         if call.proofs is None or call.proofs.reruns:
             return
-        ledger = self._state.ledger
         decided_on = {each.id for each in call.proofs.decisions} | {call.released_by or ""}
-        if ledger.remembers(decided_on) and workflow.patched(DISTRUSTED):
-            ledger.distrust(decided_on, self._frame.id, call.call_id, why, workflow.now())
+        self._state.ledger.distrust(decided_on, self._frame.id, call.call_id, why, workflow.now())
 
     def ran(self, call: Call, value: JsonValue) -> None:
         """Keep that a call ran to its end, and what it returned where that may become the frame's output."""
@@ -225,7 +221,7 @@ class CallEndings:
         policy = call.plan.on_unknown or ("ask" if gated else "tell_model")
         if self._work.ending or policy != "ask":
             ended = str(facts.get("ended"))
-            self._state.ledger.note_doubt(self._frame.id, call, ended, workflow.now())
+            self._state.ledger.log.note_doubt(self._frame.id, call, ended, workflow.now())
         if self._work.ending or policy == "tell_model":
             self.settle(call, verdicts.OUTCOME_UNKNOWN)
         elif policy == "fail":
@@ -238,10 +234,10 @@ class CallEndings:
         if self._work.ending:
             return
         state, frame = self._state, self._frame
-        released = None if call.released_by is None else state.ledger.entries[call.released_by].request
+        released = None if call.released_by is None else state.ledger.book.entries[call.released_by].request
         item = state.item_of(frame, call)
         call.state = "asking"
-        call.request = state.open_request(
+        call.request = state.ledger.book.open(
             requests.in_doubt(frame, call, item, state.asker, reason=reason, facts=facts, released=released)
         )
 

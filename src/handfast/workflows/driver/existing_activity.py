@@ -11,7 +11,7 @@ from temporalio import workflow
 from handfast.errors import JsonProfileError
 from handfast.payloads.base import json_size
 from handfast.payloads.cutting import cut
-from handfast.payloads.json_profile import JsonObject, JsonValue, check_json, scrub
+from handfast.payloads.json_profile import JsonObject, JsonValue, check_json, scrub, spelled_integers, whole_numbers
 from handfast.payloads.model_call import Effect, ExistingActivity
 from handfast.payloads.tool_call import ERROR_TEXT_BYTES, RESULT_BYTES, WORKER_BYTES
 from handfast.payloads.undecodable import Undecodable
@@ -53,9 +53,11 @@ def budget(
 
 
 def argument(activity: ExistingActivity, arguments: JsonObject, key: str) -> JsonObject | None:
-    """The activity's one argument; None where it takes none."""
+    """The activity's one argument; None where it takes none. ``1.0`` is sent as ``1``: not every language reads the
+    first as an integer."""
     if not activity.argument:
         return None
+    arguments = whole_numbers(arguments)
     return arguments if activity.key_field is None else {**arguments, activity.key_field: key}
 
 
@@ -72,6 +74,7 @@ def read_result(value: object) -> tuple[JsonValue, str | None]:
     if isinstance(value, str):
         return cut(scrub(value), RESULT_BYTES)[0], None
     try:
+        value = spelled_integers(value)
         check_json(value)
     except JsonProfileError as error:
         return None, f"Error: the activity ran, but its result cannot be given to you as JSON: {error.problem}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from temporalio import workflow
 
-from handfast.payloads.guardrails import CheckInput, CheckOutput, Judged
+from handfast.payloads.guardrails import CheckInput, CheckOutput, Judged, TellEnd
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.model_call import Origin
 from handfast.payloads.transcript import user_message
@@ -26,10 +28,19 @@ class Guardrails:
 
     async def run(self, guard: Guard) -> None:
         """Ask one guardrail, to its end."""
+        if guard.kind == "told":
+            await self._tell_end(guard)
+            return
         asked = self._about_input(guard) if guard.kind == "input" else self._about_output(guard)
         judged = await self._judged(guard, asked, f"{guard.agent} · {guard.kind} guardrail · {guard.name}")
         if not self._work.ending:
             self._take(guard, judged)
+
+    async def _tell_end(self, guard: Guard) -> None:
+        """Let hooks hear of the output; whatever becomes of that, it stands."""
+        asked = TellEnd(**self._where_output(guard))
+        await self._work.evaluate(asked, f"{guard.agent} · hooks · end", timeouts.GUARDRAIL)
+        guard.state = "done"
 
     async def check(self, message: Queued, guard: Guard) -> None:
         """Ask one input guardrail about a message. What it stops is refused, and the run goes on."""
@@ -62,14 +73,16 @@ class Guardrails:
         return CheckInput(origin=self._origin(guard), guardrail=guard.name, block=frame.input or frame.blocks[0])
 
     def _about_output(self, guard: Guard) -> CheckOutput:
+        return CheckOutput(guardrail=guard.name, **self._where_output(guard))
+
+    def _where_output(self, guard: Guard) -> dict[str, Any]:
+        """Return the fields of `AboutOutput`."""
         frame = self._frame
         origin = self._origin(guard)
         if frame.answer is not None:
-            return CheckOutput(
-                origin=origin, guardrail=guard.name, reply=frame.answer, structured=frame.answer_structured
-            )
+            return {"origin": origin, "reply": frame.answer, "structured": frame.answer_structured}
         arguments, at = self._state.room.placed({"output": frame.output}, None)
-        return CheckOutput(origin=origin, guardrail=guard.name, arguments=arguments, at=at)
+        return {"origin": origin, "arguments": arguments, "at": at}
 
     def _take(self, guard: Guard, judged: Judged) -> None:
         frame = self._frame

@@ -5,6 +5,7 @@ from __future__ import annotations
 from temporalio import workflow
 
 from handfast.payloads.evaluation import Evaluated, FilterHistory, TellHandoff
+from handfast.payloads.model_call import ToldHooks
 from handfast.workflows.driver.call_questions import about
 from handfast.workflows.driver.endings import CallEndings
 from handfast.workflows.frame.frame import Call, Failure, Frame, HandedOver
@@ -27,7 +28,9 @@ class Handoffs:
         """Tell user code where it wants to be told, then let the handoff take place."""
         if call.plan.told:
             arg = about(call, self._frame, self._state, TellHandoff)
-            match await self._work.evaluate(arg, f"{self._frame.agent} · {call.tool}", timeouts.TOLD_ONCE):
+            again = call.missing_since is not None
+            summary = f"{self._frame.agent} · {call.tool}"
+            match await self._work.evaluate(arg, summary, timeouts.TOLD_ONCE, by_any_worker=again):
                 case Done(value):
                     problem = Evaluated.from_wire(value).problem
                     if problem is not None:
@@ -41,7 +44,7 @@ class Handoffs:
                     return
                 case failed:
                     # It may have had its effect; to call it again could repeat that, and the handoff does not need it.
-                    self._state.ledger.note_doubt(self._frame.id, call, failed.type, workflow.now())
+                    self._state.ledger.log.note_doubt(self._frame.id, call, failed.type, workflow.now())
         self.take_place(call)
 
     def take_place(self, call: Call) -> None:
@@ -59,6 +62,7 @@ class Handoffs:
             return
         frame.agent = handoff.agent
         frame.agent_path = [*frame.agent_path[:-1], handoff.agent]
+        frame.untold.append(ToldHooks(what="started", by=handoff.by))
         if handoff.filtered:
             frame.phase = "filter"
         else:

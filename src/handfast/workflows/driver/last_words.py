@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
-
+from handfast.payloads.cutting import REASON_CHARACTERS
 from handfast.payloads.evaluation import Evaluated, HandleMaxTurns, HandleRefusal
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import ModelReply
@@ -13,9 +12,6 @@ from handfast.workflows.state.run_state import RunState
 from handfast.workflows.tasks.settle import Cancelled, Done
 from handfast.workflows.tasks.timeouts import PART_OF_RUN
 from handfast.workflows.tasks.work import Work
-
-REFUSAL_CHARACTERS: Final = 2000
-"""Of a refusal that a run's failure repeats."""
 
 
 class LastWords:
@@ -35,7 +31,7 @@ class LastWords:
     async def refused(self, reply: ModelReply) -> None:
         """End at a refusal: by `on_refusal`, where the agent has one."""
         text = refusal_of(reply.items) or ""
-        failure = Failure(type="ModelRefusal", message=f"the model refused: {text[:REFUSAL_CHARACTERS]}")
+        failure = Failure(type="ModelRefusal", message=f"the model refused: {text[:REASON_CHARACTERS]}")
         if reply.refusal != "handled":
             self._frame.failure = failure
             return

@@ -6,14 +6,13 @@ from typing import Final
 
 from temporalio import workflow
 
-from handfast.payloads import call_items
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
 from handfast.payloads.underway import Underway
 from handfast.workflows.driver.answers import Answers
 from handfast.workflows.driver.last_words import LastWords
 from handfast.workflows.frame import provider_history
-from handfast.workflows.frame.frame import Call, Failure, Frame, Queued
+from handfast.workflows.frame.frame import Failure, Frame, Queued
 from handfast.workflows.ledger import requests
 from handfast.workflows.loop import guardrails, next_steps
 from handfast.workflows.state.run_state import RunState
@@ -55,7 +54,7 @@ class ModelTurns:
             stream=True if frame.stream else None,
             underway=frame.underway,
             failed=frame.failed_calls or None,
-            binds=True,
+            told=frame.untold or None,
         )
         settled = await self._work.activity(
             "handfast.call_model",
@@ -63,6 +62,7 @@ class ModelTurns:
             f"{frame.agent} · turn {frame.turn + 1}",
             timeouts.model_call(frame.model_queue),
             model=True,
+            by_any_worker=frame.missing_since is not None,
         )
         reply = ModelReply.from_wire(settled.value) if isinstance(settled, Done) else None
         if reply is not None:
@@ -114,8 +114,7 @@ class ModelTurns:
         frame = self._frame
         frame.missing_since, frame.resume_at, frame.broken_replies, frame.waits = None, None, 0, 0
         self._state.archives = self._state.archives or bool(reply.archive)
-        self._state.ledger.signed = self._state.ledger.signed or bool(reply.signed)
-        self._state.marks.on = self._state.marks.on or bool(reply.marks)
+        self._state.ledger.state.signed = self._state.ledger.state.signed or bool(reply.signed)
         self._state.notifier.wanted = self._state.notifier.wanted or bool(reply.notify)
         frame.underway = reply.underway
         if reply.underway is not None:
@@ -125,48 +124,21 @@ class ModelTurns:
             return
         self._state.mailbox.place(frame, early, workflow.now())
         if not frame.limit_known:
-            frame.limit_known = True
-            if frame.max_turns is None and not self._state.unlimited(frame):
-                frame.max_turns = reply.max_turns or None
-            frame.max_tokens, frame.on_limit = reply.max_tokens, reply.on_limit or "fail"
-            frame.max_seconds = reply.max_seconds
+            frame.take_limits(reply, unlimited=self._state.unlimited(frame))
         if reply.attributes is not None:
             self._state.publisher.attributes_exist(reply.attributes)
         if not self._state.probed:
             self._state.probed, self._state.keeps = True, bool(reply.keeps)
         self._state.transcript.add(reply.block, reply.items)
-        frame.cursor = len(frame.blocks)
-        frame.blocks.append(reply.block)
-        frame.seen = frame.blocks[frame.cursor - 1] if frame.cursor else None
-        if reply.read_from is not None:
-            frame.leave_out(reply.read_from)
-        frame.turn += 1
-        frame.compact = bool(reply.compact) and frame.history is None and frame.turn >= frame.compact_from
-        frame.reply = reply.block
-        frame.handles_max_turns = bool(reply.handles_max_turns)
-        frame.forms = reply.forms or {}
-        frame.after_tools, frame.max_parallel, frame.max_open = reply.after_tools, reply.max_parallel, reply.max_open
-        frame.failed_calls = {}
-        frame.namespace, frame.replied_in = reply.namespace, reply.run_id
-        frame.calls = [
-            Call(
-                plan=plan,
-                call_id=call_items.id_of(reply.items[plan.index]),
-                tool=call_items.tool_of(reply.items[plan.index]),
-            )
-            for plan in reply.calls
-        ]
-        if frame.calls:
-            frame.phase = "calls"
-            if frame.agent not in frame.callers:
-                frame.callers.append(frame.agent)
-        elif reply.refusal is None:
+        frame.take(reply)
+        if not frame.calls and reply.refusal is None:
             self._answers.take(reply)
 
     def _still_underway(self, underway: Underway, reply: ModelReply, early: list[Queued]) -> None:
         """The provider still makes the reply: it is waited for by a further call, within reason."""
         frame = self._frame
         guardrails.know(frame, reply)  # there are none, or they would have been named in place of this
+        frame.untold = []
         self._state.mailbox.place(frame, early, workflow.now())
         if underway.calls < timeouts.MOST_UNDERWAY:
             frame.phase = "model"
@@ -224,4 +196,4 @@ class ModelTurns:
         if self._work.ending:
             return
         frame.phase = "stuck"
-        frame.request = self._state.open_request(requests.missing_agent(frame, self._state.asker))
+        frame.request = self._state.ledger.book.open(requests.missing_agent(frame, self._state.asker))

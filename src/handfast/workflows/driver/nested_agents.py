@@ -16,7 +16,7 @@ from handfast.payloads.transcript import user_message
 from handfast.workflows.driver.call_questions import about
 from handfast.workflows.driver.endings import CallEndings
 from handfast.workflows.frame.frame import Call, Failure, Frame
-from handfast.workflows.ledger.book import WHY_CHARACTERS
+from handfast.workflows.ledger.log import WHY_CHARACTERS
 from handfast.workflows.loop.messages import RefuseMessages
 from handfast.workflows.state.run_state import RunState
 from handfast.workflows.tasks import timeouts
@@ -56,7 +56,7 @@ class NestedAgents:
                 return
             if call.cancelling is not None:
                 for frame in self._state.under(child):
-                    self._state.withdraw_requests(frame.id, "its call was cancelled")
+                    self._state.ledger.book.withdraw_all(frame.id, workflow.now(), "its call was cancelled")
                     self._state.mailbox.refuse(frame, RefuseMessages("ended", "its call was cancelled"), workflow.now())
                     frame.fail(Failure(type="Cancelled", message="it was cancelled"))
                 self._endings.cancelled(call)

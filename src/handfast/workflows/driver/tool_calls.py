@@ -78,7 +78,7 @@ class Calls:
             proofs=self._state.placed_proofs(call),
             lost=call.lost or None,
             output_guarded=plan.output_guarded,
-            signed=True if self._state.ledger.signed and call.proofs is not None else None,
+            signed=True if self._state.ledger.state.signed and call.proofs is not None else None,
         )
         settled = await self._work.activity(
             f"handfast.tool.{call.tool}",
@@ -86,6 +86,7 @@ class Calls:
             f"{frame.agent} · turn {frame.turn} · {call.tool}",
             timeouts.tool_call(timeout, effect, plan.task_queue, plan.retry),
             call=call.call_id,
+            by_any_worker=call.missing_since is not None,
         )
         self.endings.take(call, settled)
         await self._verification.resolve(call, self._key(call))
@@ -111,6 +112,7 @@ class Calls:
                 activity, timeouts.tool_timeout(plan.timeout_s), plan.effect or "at_most_once", plan.task_queue
             ),
             call=call.call_id,
+            by_any_worker=call.missing_since is not None,
         )
         self.endings.take_existing(call, activity, settled)
         await self._verification.resolve(call, key)
@@ -148,7 +150,10 @@ class Calls:
         """What the application says of a call that is about to run; None: the call has its ending already."""
         arg = about(call, self._frame, self._state, kind, key=self._key(call))
         summary = f"{self._frame.agent} · {what}"
-        settled = await self._work.evaluate(arg, summary, timeouts.TOOL_GUARDRAILS, call=call.call_id)
+        again = call.starts > 0
+        settled = await self._work.evaluate(
+            arg, summary, timeouts.TOOL_GUARDRAILS, call=call.call_id, by_any_worker=again
+        )
         match settled:
             case Done(value):
                 return Evaluated.from_wire(value)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel
 
 from handfast.errors import RequestClosedError
+from handfast.payloads import call_items
 from handfast.payloads.binding import Binding
 from handfast.payloads.context_edits import ContextEdit
 from handfast.payloads.cutting import cut
@@ -17,7 +18,14 @@ from handfast.payloads.guardrails import GuardrailResult
 from handfast.payloads.history import KeptHistory
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.messages import OnMessage
-from handfast.payloads.model_call import AfterToolsPlan, ApprovalPlan, PlannedCall, StructuredOutput
+from handfast.payloads.model_call import (
+    AfterToolsPlan,
+    ApprovalPlan,
+    ModelReply,
+    PlannedCall,
+    StructuredOutput,
+    ToldHooks,
+)
 from handfast.payloads.proofs import Proofs
 from handfast.payloads.requests import LimitKind, LimitPolicy, Request
 from handfast.payloads.tool_call import LostStart
@@ -103,6 +111,11 @@ class Call(BaseModel):
     reasked: int = 0
     asked_in: str | None = None
 
+    @classmethod
+    def of(cls, plan: PlannedCall, item: JsonObject) -> Self:
+        """The call that a reply's item makes, as it was planned."""
+        return cls(plan=plan, call_id=call_items.id_of(item), tool=call_items.tool_of(item))
+
 
 class HandedOver(BaseModel):
     """A handoff that won its turn.
@@ -121,7 +134,7 @@ class HandedOver(BaseModel):
 
 
 class Guard(BaseModel):
-    """A guardrail of the frame.
+    """A guardrail of the frame. One of kind *told* judges nothing: hooks hear of the output, after all others.
 
     Attributes:
         agent: Whose it is: a handoff may lie between.
@@ -130,7 +143,7 @@ class Guard(BaseModel):
 
     name: str
     agent: str
-    kind: Literal["input", "output"]
+    kind: Literal["input", "output", "told"]
     parallel: bool = False
     state: Literal["waiting", "running", "done"] = "waiting"
 
@@ -190,7 +203,9 @@ class Frame(BaseModel):
             None is no limit. `held` is how many calls wait for others to be decided.
         callers: Agents that have made a call in it.
         limit_refused: A person was asked for more, and refused.
-        reply: Block of the last reply.
+        reply: Block of the last reply. `response_id` is its id at the provider.
+        hears: Events that hooks of its agent listen to, as the last reply says.
+        untold: Events that hooks hear of with the next model call.
         facts: Block that holds the run's `RunFacts`.
         after_tools: What follows when the calls of a turn are settled; None: the model.
         max_parallel: How many of its calls may run at once; None is no limit.
@@ -202,8 +217,7 @@ class Frame(BaseModel):
         artifacts: Outputs of this conversation that went by reference, by SHA-256.
         earlier: Blocks that the model no longer reads as they are: of former epochs, or left out of long conversations.
         model_queue: Task queue of its model calls; None is the run's own.
-        namespace: Of its workflow, as recorded with the last reply. None: requests are bound by the formula of older
-            workers. `replied_in` likewise, the run id of the history.
+        namespace: Of its workflow, as recorded with the last reply. `replied_in` likewise, the run id of the history.
         key: By which a run in a workflow of the user's own is found again in a fresh history.
         nested_usage: What nested loops have spent that were forgotten when the run went on in a fresh history.
         compact: The conversation is to be made short before the next model call.
@@ -254,6 +268,9 @@ class Frame(BaseModel):
     callers: list[str] = []
     phase: Phase = "model"
     reply: str | None = None
+    response_id: str | None = None
+    hears: list[Literal["end", "rejected"]] = []
+    untold: list[ToldHooks] = []
     calls: list[Call] = []
     failed_calls: dict[str, str] = {}
     artifacts: list[str] = []
@@ -304,6 +321,42 @@ class Frame(BaseModel):
     def has_to_answer(self) -> bool:
         """Whether messages wait that have no other place to go to."""
         return bool(self.queue) and not self.lasts
+
+    def take_limits(self, reply: ModelReply, *, unlimited: bool) -> None:
+        """Keep the agent's own limits, which hold to the end of the loop.
+
+        Args:
+            reply: The first one.
+            unlimited: The caller lifted the agent's limit of turns.
+        """
+        self.limit_known = True
+        if self.max_turns is None and not unlimited:
+            self.max_turns = reply.max_turns or None
+        self.max_tokens, self.max_seconds = reply.max_tokens, reply.max_seconds
+        self.on_limit = reply.on_limit or "fail"
+
+    def take(self, reply: ModelReply) -> None:
+        """Append a reply, and begin the turn of its calls. Each thing that it says holds until the next one comes."""
+        self.cursor = len(self.blocks)
+        self.blocks.append(reply.block)
+        self.seen = self.blocks[self.cursor - 1] if self.cursor else None
+        if reply.read_from is not None:
+            self.leave_out(reply.read_from)
+        self.turn += 1
+        self.reply = reply.block
+        self.namespace, self.replied_in = reply.namespace, reply.run_id
+        self.response_id = reply.response_id
+        self.hears, self.untold = reply.hears or [], []
+        self.compact = bool(reply.compact) and self.history is None and self.turn >= self.compact_from
+        self.handles_max_turns = bool(reply.handles_max_turns)
+        self.forms = reply.forms or {}
+        self.after_tools, self.max_parallel, self.max_open = reply.after_tools, reply.max_parallel, reply.max_open
+        self.failed_calls = {}
+        self.calls = [Call.of(plan, reply.items[plan.index]) for plan in reply.calls]
+        if self.calls:
+            self.phase = "calls"
+            if self.agent not in self.callers:
+                self.callers.append(self.agent)
 
     def leave_out(self, read_from: str) -> None:
         """Put the blocks before *read_from* aside: the model no longer reads them."""

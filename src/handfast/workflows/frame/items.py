@@ -79,12 +79,14 @@ def output_item(call: Mapping[str, Any], output: JsonValue) -> JsonObject:
     Args:
         call: The model's item.
         output: For the model: a text or content parts. For an `mcp_approval_request`: True lets the provider call
-            its server, a text is the reason why it may not.
+            its server, False does not, and a text is the reason why it may not.
     """
     match call["type"]:
         case kind if kind == MCP_APPROVAL:
             answer: JsonObject = {"type": "mcp_approval_response", "approval_request_id": id_of(call)}
-            return {**answer, "approve": True} if output is True else {**answer, "approve": False, "reason": output}
+            if isinstance(output, bool):
+                return {**answer, "approve": output}
+            return {**answer, "approve": False, "reason": output}
         case kind if kind == CUSTOM_CALL:
             return {"type": "custom_tool_call_output", "call_id": id_of(call), "output": output}
     return {"type": "function_call_output", "call_id": id_of(call), "output": output}

@@ -7,6 +7,7 @@ from typing import Final
 
 from handfast.payloads.base import json_size
 from handfast.payloads.json_profile import JsonObject, JsonValue
+from handfast.payloads.model_call import ToldHooks
 from handfast.payloads.usage import Usage
 from handfast.workflows.frame.frame import Frame
 
@@ -30,7 +31,7 @@ def reopen(frame: Frame, block: str) -> None:
     for name in PER_MESSAGE:
         setattr(frame, name, Frame.model_fields[name].get_default(call_default_factory=True))
     frame.turns_before = frame.turn
-    frame.input = block
+    frame.input, frame.untold = block, [ToldHooks(what="started")]
     frame.phase = "filter" if frame.handoff is not None else "model"
 
 

@@ -41,7 +41,7 @@ class CallCanceller:
                 self._state.works[frame.id].cancel_call(call.call_id)
             elif call.state == "asking" and call.request is not None:
                 why = f"its call was cancelled{f' by {given.by}' if given.by else ''}"
-                self._state.ledger.withdraw(call.request, workflow.now(), why)
+                self._state.ledger.book.withdraw(call.request, workflow.now(), why)
             self._state.ledger_changed()
         return CallCancelled(
             call_id=call.call_id, tool=call.tool, frame=frame.id, state="cancelling" if running else "cancelled"
@@ -76,7 +76,7 @@ class CallCanceller:
         if call.plan.kind == "handoff" and call.state == "running":
             raise CallEndedError(f"the handoff {call.tool} is taking place; it cannot be cancelled any more", **facts)
         if call.state == "asking" and call.request is not None:
-            request = self._state.ledger.entries[call.request].request
+            request = self._state.ledger.book.entries[call.request].request
             if request.kind == "in_doubt":
                 raise CallEndedError(
                     f"it is unknown how {call.tool} {call.call_id} ended; decide its request {request.id} instead",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 from temporalio import workflow
 
 from handfast.errors import AnswerRefusedError, EditRefusedError, GroupsUnknownError
 from handfast.payloads.evaluation import EVALUATE, CheckAnswer, CheckArguments, Evaluated, LookUpGroups
-from handfast.payloads.json_profile import JsonObject, JsonValue
-from handfast.payloads.requests import Decision
+from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.requests import Answer, Approve, Decision
 from handfast.workflows.handlers.signatures import no_keys, refusal_from, to_verify
 from handfast.workflows.ledger import votes
+from handfast.workflows.ledger.entry import has_form
 from handfast.workflows.state.run_state import RunState
 from handfast.workflows.tasks.settle import Done, settle_activity, start_activity
 from handfast.workflows.tasks.timeouts import EVALUATION
@@ -25,17 +28,58 @@ NEXT_TASK_S: Final = 0.01
 """After it another workflow task comes, whose commands have room again."""
 
 
+@dataclass
+class Review:
+    """A decision on its way through the checks.
+
+    Attributes:
+        verified: Its signature has been checked, where the run takes signed decisions only.
+        edit: What the tool's agent says of the arguments that the decision puts in place of the model's.
+    """
+
+    decision: Decision
+    verified: bool
+    edit: Evaluated = field(default_factory=Evaluated)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question to the application about a decision, asked where it is needed."""
+
+    is_needed: Callable[[Review], bool]
+    ask: Callable[[Review], Awaitable[None]]
+
+
 class Checks:
     """Asks the application about a decision before it is recorded.
 
     Whoever awaits one of these has to check the decision anew: others may have come in meanwhile.
+
+    Attributes:
+        in_order: The checks, as they follow each other.
     """
 
     def __init__(self, state: RunState) -> None:
         self._state = state
         self._lookups = 0
+        signature = Check(lambda review: state.ledger.state.signed and not review.verified, self._signature)
+        self.in_order: Final = (
+            signature,
+            Check(self._asks_for_groups, self._membership),
+            Check(lambda review: edited_by(review.decision) is not None, self._edit),
+            Check(self._answers_form, self._answer),
+            signature,  # while the others were asked, the run may have begun to take signed decisions only
+        )
 
-    async def membership(self, decision: Decision) -> None:
+    def _asks_for_groups(self, review: Review) -> bool:
+        request = self._state.ledger.book.entries[review.decision.id].request
+        return bool(votes.groups_to_look_up(request, review.decision))
+
+    def _answers_form(self, review: Review) -> bool:
+        request = self._state.ledger.book.entries[review.decision.id].request
+        return has_form(request) and isinstance(review.decision.verdict, Answer)
+
+    async def _membership(self, review: Review) -> None:
         """Look up the decider's groups, as the right to decide hangs on them.
 
         The request stays open meanwhile: somebody without the right must not keep it from those who have it.
@@ -44,8 +88,8 @@ class Checks:
             NotAnApproverError: The decider is in none of the request's groups.
             GroupsUnknownError: That could not be found out.
         """
-        ledger = self._state.ledger
-        request = ledger.entries[decision.id].request
+        decision = review.decision
+        request = self._state.ledger.book.entries[decision.id].request
         groups = votes.groups_to_look_up(request, decision)
         assert decision.decided_by is not None  # `check` refuses it where approvers are named
         arg = LookUpGroups(origin=self._state.origin_of(request), person=decision.decided_by, groups=groups)
@@ -57,20 +101,22 @@ class Checks:
             )
         votes.check_membership(request, decision, answer.groups or [])
 
-    async def signature(self, decision: Decision) -> None:
-        """Have the signature of a decision checked that came by signal; the request stays open meanwhile.
+    async def _signature(self, review: Review) -> None:
+        """Have the signature of a decision checked that no validator has seen; the request stays open meanwhile.
 
         Raises:
             RefusalError: One of its subclasses: it does not count.
         """
+        decision = review.decision
         arg = to_verify(self._state, decision, stored=True)
-        request = self._state.ledger.entries[decision.id].request
+        request = self._state.ledger.book.entries[decision.id].request
         summary = f"{request.agent} · verifying a signature"
         answer = await self._looked_up(decision, arg.to_wire(), summary, makes_room=True)
         if answer is None:
             raise no_keys(decision)
         if answer.refused is not None:
             raise refusal_from(answer.refused)
+        review.verified = True
 
     async def _looked_up(
         self, decision: Decision, arg: JsonObject, summary: str, *, makes_room: bool = False
@@ -84,11 +130,11 @@ class Checks:
             makes_room: It may be large: what one workflow task cannot carry is asked in a later one.
         """
         ledger = self._state.ledger
-        ledger.look_up(decision)
+        ledger.book.look_up(decision)
         while self._lookups >= MOST_LOOKUPS:
             await workflow.wait_condition(lambda: self._lookups < MOST_LOOKUPS)
         answer: Evaluated | None = None
-        if ledger.waits(decision.id):
+        if ledger.book.waits(decision.id):
             self._lookups += 1
             while makes_room and not self._state.room.take(arg):
                 await asyncio.sleep(NEXT_TASK_S)
@@ -99,20 +145,19 @@ class Checks:
         ledger.check(decision, workflow.now())
         return answer
 
-    async def edit(self, decision: Decision, arguments: JsonObject) -> Evaluated:
+    async def _edit(self, review: Review) -> None:
         """Hold the request while the tool's schema is asked; leave it open again where the edit is refused.
 
-        Returns:
-            What the approval rule said of the new arguments, where it was asked; and the key to run under, where the
-            tool makes its own.
+        The answer says what the approval rule thinks of the new arguments, where it was asked; and the key to run
+        under, where the tool makes its own.
 
         Raises:
             EditRefusedError: They do not satisfy the schema.
         """
-        ledger = self._state.ledger
-        origin = self._state.origin_of(ledger.entries[decision.id].request)
-        request = ledger.hold(decision).request
-        inline, at = self._state.room.placed(arguments, None)
+        decision, ledger = review.decision, self._state.ledger
+        origin = self._state.origin_of(ledger.book.entries[decision.id].request)
+        request = ledger.book.hold(decision).request
+        inline, at = self._state.room.placed(edited_by(decision) or {}, None)
         arg = CheckArguments(
             origin=origin,
             tool=request.tool or "",
@@ -128,18 +173,19 @@ class Checks:
         problem = "the arguments could not be checked; try again" if answer is None else answer.problem
         if answer is None or problem is not None:
             raise EditRefusedError(problem or "", request=request.id)
-        return answer
+        review.edit = answer
 
-    async def answer(self, decision: Decision, output: JsonValue) -> None:
+    async def _answer(self, review: Review) -> None:
         """Hold a question while its form is asked; leave it open again where the answer is refused.
 
         Raises:
             AnswerRefusedError: It does not satisfy the form.
         """
-        ledger = self._state.ledger
-        origin = self._state.origin_of(ledger.entries[decision.id].request)
-        request = ledger.hold(decision).request
-        inline, at = self._state.room.placed({"output": output}, None)
+        decision, ledger = review.decision, self._state.ledger
+        assert isinstance(decision.verdict, Answer)
+        origin = self._state.origin_of(ledger.book.entries[decision.id].request)
+        request = ledger.book.hold(decision).request
+        inline, at = self._state.room.placed({"output": decision.verdict.output}, None)
         arg = CheckAnswer(origin=origin, tool=request.tool or "", arguments=inline, at=at)
         answer = await self._evaluated(arg.to_wire(), f"{request.agent} · checking the answer to {request.tool}")
         ledger.release(decision)
@@ -153,3 +199,8 @@ class Checks:
         marks = self._state.marks
         settled = await settle_activity(start_activity(EVALUATE, arg, summary, EVALUATION, marks), marks)
         return Evaluated.from_wire(settled.value) if isinstance(settled, Done) else None
+
+
+def edited_by(decision: Decision) -> JsonObject | None:
+    """The arguments that an approval puts in place of the model's; None where it leaves those."""
+    return decision.verdict.arguments if isinstance(decision.verdict, Approve) else None

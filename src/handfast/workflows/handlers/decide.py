@@ -8,15 +8,14 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 from handfast.errors import DecisionInvalidError, RefusalError
+from handfast.payloads.binding import digest_of
 from handfast.payloads.evaluation import Evaluated
 from handfast.payloads.json_profile import JsonObject, scrub
-from handfast.payloads.requests import Answer, Approve, Decision, DecisionOutcome, Receipt
-from handfast.workflows.handlers.checks import Checks
+from handfast.payloads.requests import Decision, DecisionOutcome, Receipt
+from handfast.workflows.handlers.checks import Checks, Review, edited_by
 from handfast.workflows.handlers.decode import only_argument, read_decision, read_shorthand, read_stop, refusal_to_wire
-from handfast.workflows.handlers.signatures import refuse_unverified
-from handfast.workflows.ledger import requests, votes
-from handfast.workflows.ledger.binding import digest_for
-from handfast.workflows.ledger.entry import has_form
+from handfast.workflows.handlers.signatures import refuse_unverified, report_refused
+from handfast.workflows.ledger import requests
 from handfast.workflows.state.run_state import RunState
 
 
@@ -63,13 +62,16 @@ class Decider:
             self._state.ledger.check(decision, workflow.now())
             refuse_unverified(self._state, decision)
         except RefusalError as refusal:
+            report_refused(args, refusal, "update")
             raise refusal_to_wire(refusal) from None
 
     async def decide(self, *args: object) -> JsonObject:
         """Update `decide`: record the decision and answer with its receipt."""
         try:
-            return (await self._take(_named(read_decision(args)))).to_wire()
+            decision = _named(read_decision(args))
+            return (await self._take(decision, verified=self._state.ledger.state.signed)).to_wire()
         except RefusalError as refusal:
+            report_refused(args, refusal, "update")
             raise refusal_to_wire(refusal) from None
 
     # --- the query ---
@@ -83,7 +85,7 @@ class Decider:
         decision_id = value.get("decision_id") if isinstance(value, dict) else value
         if not isinstance(decision_id, str):
             return DecisionOutcome(decision_id="", state="unknown").to_wire()
-        return self._state.ledger.outcome(decision_id).to_wire()
+        return self._state.ledger.outcomes.of(decision_id).to_wire()
 
     # --- inside ---
 
@@ -93,76 +95,68 @@ class Decider:
             decision = read_decision(args) if shorthand is None else read_shorthand(shorthand, args)
             if shorthand is not None:
                 self._state.ledger.check_shorthand(decision)
-            if not self._state.ledger.holds(decision):
-                if self._state.ledger.signed and self._checked(decision) is None:
-                    await self._checks.signature(decision)
-                await self._take(decision)
+            if not self._state.ledger.book.is_checked(decision):
+                await self._take(decision, verified=False)
         except RefusalError as refusal:
+            report_refused(args, refusal, "signal")
             self._log(decision, refusal)
 
     def _log(self, decision: Decision | None, refusal: RefusalError) -> None:
         self._state.ledger.refuse(decision, refusal, workflow.now())
         self._state.ledger_changed()
 
-    async def _take(self, decision: Decision) -> Receipt:
-        """Check a decision and record it. What user code has to say is asked in between, and checked anew after it."""
-        ledger, edited = self._state.ledger, _edited(decision)
-        signed = ledger.signed
-        ledger.remind(workflow.now())
-        receipt = self._checked(decision)
-        if receipt is None and votes.groups_to_look_up(ledger.entries[decision.id].request, decision):
-            await self._checks.membership(decision)
-            receipt = self._checked(decision)
-        checked = Evaluated()
-        if receipt is None and edited is not None:
-            checked = await self._checks.edit(decision, edited)
-            receipt = self._checked(decision)
-        if receipt is None and has_form(ledger.entries[decision.id].request) and isinstance(decision.verdict, Answer):
-            await self._checks.answer(decision, decision.verdict.output)
-            receipt = self._checked(decision)
-        if receipt is None and ledger.signed and not signed:  # since it came; nobody has verified it
-            await self._checks.signature(decision)
-            receipt = self._checked(decision)
-        if receipt is not None:
-            self._repeated(decision)
-            return receipt
-        if edited is None:
-            receipt = ledger.record(decision, workflow.now())
-        elif ledger.entries[decision.id].request.on_edit == "ask_again":
-            receipt = self._ask_again(decision, edited, checked)
+    async def _take(self, decision: Decision, *, verified: bool) -> Receipt:
+        """Check a decision and record it.
+
+        Args:
+            decision: As it came in.
+            verified: Its signature has been checked, where the run takes signed decisions only.
+        """
+        ledger, review = self._state.ledger, Review(decision, verified=verified)
+        ledger.book.remind(workflow.now())
+        receipt = self._recorded(decision)
+        for check in self._checks.in_order:
+            if receipt is None and check.is_needed(review):
+                await check.ask(review)
+                receipt = self._recorded(decision)  # it may have come a second time meanwhile
+        if receipt is None:
+            receipt = self._record(review)
         else:
-            receipt = self._accept(decision, edited, checked.key)
+            ledger.note_repeated(decision, workflow.now())
         self._state.ledger_changed()
         return receipt
 
-    def _repeated(self, decision: Decision) -> None:
-        """Log that a decision came again, which changes nothing: workers that mark tasks do."""
-        if self._state.marks.on:
-            self._state.ledger.note_repeated(decision, workflow.now())
-            self._state.ledger_changed()
-
-    def _checked(self, decision: Decision) -> Receipt | None:
+    def _recorded(self, decision: Decision) -> Receipt | None:
         """The receipt of a decision that was recorded before; None where it may be recorded now.
 
         Raises:
             RefusalError: It may not.
         """
-        repeated = self._state.ledger.repeated(decision)
+        repeated = self._state.ledger.receipt_of(decision)
         if repeated is None:
             self._state.ledger.check(decision, workflow.now())
         return repeated
 
+    def _record(self, review: Review) -> Receipt:
+        decision, ledger = review.decision, self._state.ledger
+        edited = edited_by(decision)
+        if edited is None:
+            return ledger.record(decision, workflow.now())
+        if ledger.book.entries[decision.id].request.on_edit == "ask_again":
+            return self._ask_again(decision, edited, review.edit)
+        return self._accept(decision, edited, review.edit.key)
+
     def _accept(self, decision: Decision, arguments: JsonObject, key: str | None) -> Receipt:
         """Let the call run with other arguments: the digest that it runs under is theirs, and so is its key."""
-        entry = self._state.ledger.entries[decision.id]
+        entry = self._state.ledger.book.entries[decision.id]
         _, call = self._state.call_of(entry.request)
-        entry.digest = digest_for(entry.request, arguments, self._state.asker)
+        entry.digest = digest_of(entry.request.binding, arguments)
         call.key = key
         return self._state.ledger.record(decision, workflow.now())
 
     def _ask_again(self, decision: Decision, arguments: JsonObject, checked: Evaluated) -> Receipt:
         """Open a request for the edited arguments in place of the one for the model's."""
-        state, request = self._state, self._state.ledger.entries[decision.id].request
+        state, request = self._state, self._state.ledger.book.entries[decision.id].request
         frame, call = state.call_of(request)
         again = requests.again(
             frame,
@@ -177,10 +171,6 @@ class Decider:
         call.request, call.edited, call.key = again.id, arguments, checked.key
         call.policy = checked.approval or call.policy
         return receipt
-
-
-def _edited(decision: Decision) -> JsonObject | None:
-    return decision.verdict.arguments if isinstance(decision.verdict, Approve) else None
 
 
 def _named(decision: Decision) -> Decision:

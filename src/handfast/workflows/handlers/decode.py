@@ -11,13 +11,14 @@ from temporalio.exceptions import ApplicationError
 from handfast.errors import DecisionInvalidError, JsonProfileError, PayloadInvalidError, RefusalError
 from handfast.payloads.base import Payload, json_size
 from handfast.payloads.carry import Carry
-from handfast.payloads.json_profile import JsonValue, check_json, scrub
+from handfast.payloads.json_profile import JsonObject, JsonValue, check_json, scrub
 from handfast.payloads.requests import DECISION_BYTES, Approve, Decision, Reject
 from handfast.payloads.runs import RunInput
 from handfast.payloads.sessions import SessionInput
 from handfast.payloads.transcript import BLOCK_BYTES
 from handfast.payloads.undecodable import Undecodable
-from handfast.workflows.ledger.book import WHY_CHARACTERS
+from handfast.payloads.usage import Spent, Usage
+from handfast.workflows.ledger.log import WHY_CHARACTERS
 from handfast.workflows.tasks.unread import demand, refuse_for_good
 
 PayloadT = TypeVar("PayloadT", bound=Payload)
@@ -147,7 +148,8 @@ def goes_on() -> bool:
 
 
 def _start_invalid(message: str) -> ApplicationError:
-    return ApplicationError(message, type="StartInvalid", non_retryable=True)
+    details: tuple[JsonObject, JsonObject] = ({}, Spent(usage=Usage()).to_wire())  # as of every run that fails
+    return ApplicationError(message, *details, type="StartInvalid", non_retryable=True)
 
 
 def read_optional(kind: type[PayloadT], args: Sequence[object]) -> PayloadT:

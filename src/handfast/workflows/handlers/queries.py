@@ -21,7 +21,7 @@ class Queries:
 
     def pending(self, *args: object) -> list[JsonObject]:
         """The open requests; or the one whose id is asked for, with its arguments whole."""
-        requests = self._state.ledger.open_requests()
+        requests = self._state.ledger.book.open_requests()
         one = args[0].get("id") if args and isinstance(args[0], dict) else None
         if one is None:
             return listed(requests)
@@ -31,7 +31,7 @@ class Queries:
         """Where the run stands."""
         state = self._state
         frame = state.run_frame
-        pending = state.ledger.open_requests()
+        pending = state.ledger.book.open_requests()
         return RunStatus(
             status=state.phase,
             agent=frame.agent if frame else None,

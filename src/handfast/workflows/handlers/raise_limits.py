@@ -52,10 +52,10 @@ class Raiser:
         ledger, now, more = self._state.ledger, workflow.now(), _grant(given)
         if request is not None:
             ledger.record(_granted(request, given), now)
-            limits.take_decision(frame, ledger.entries[request.id])
+            limits.take_decision(frame, ledger.book.entries[request.id])
         else:
             limits.grant(frame, more)
-            ledger.note_raise(frame.id, more, given.by, now)
+            ledger.log.note_raise(frame.id, more, given.by, now)
         self._state.ledger_changed()
         return LimitsRaised(
             frame=frame.id,
@@ -81,7 +81,7 @@ class Raiser:
         return frame, request
 
     def _budgets(self) -> list[Request]:
-        return [each for each in self._state.ledger.open_requests() if each.kind == "budget"]
+        return [each for each in self._state.ledger.book.open_requests() if each.kind == "budget"]
 
 
 def _granted(request: Request, given: RaiseLimits) -> Decision:

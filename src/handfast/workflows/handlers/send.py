@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import Sequence
 
 from temporalio import workflow
 
@@ -16,22 +15,12 @@ from handfast.workflows.handlers.decode import only_argument, refusal_to_wire
 from handfast.workflows.loop import messages
 from handfast.workflows.state.run_state import RunState
 
-PATCH: Final = "handfast-send"
-"""Marks histories whose signal `send` was taken: before that there was none, and it changed nothing."""
-
 
 class Sender:
     """Every handler takes ``*args``: a handler whose arity does not fit the message stops a workflow for ever."""
 
-    def __init__(self, state: RunState, unknown: Callable[[], Awaitable[None]]) -> None:
-        """Begin.
-
-        Args:
-            state: Of the workflow.
-            unknown: What a signal `send` led to before there was one.
-        """
+    def __init__(self, state: RunState) -> None:
         self._state = state
-        self._unknown = unknown
 
     def refuse(self, *args: object) -> None:
         """Validate the update `send`: a refusal leaves no trace in the history."""
@@ -51,20 +40,15 @@ class Sender:
 
     async def send_by_signal(self, *args: object) -> None:
         """Signal `send`, the update's fallback: it cannot be answered, so a bad one is logged and changes nothing."""
-        # Not before the first run has begun: with a marker of that task, a replay would take its signals before its
-        # updates, and the task itself the other way round.
-        if self._state.frames and not self._state.mailbox.always and not workflow.patched(PATCH):
-            await self._unknown()
-            return
         message: Message | None = None
         try:
             message = read_message(args)
-            self._take(message, by_signal=True)
+            self._take(message)
         except RefusalError as refusal:
             self._state.mailbox.refuse_unread(message, refusal, workflow.now())
             self._state.ledger_changed()
 
-    def _take(self, message: Message, *, by_signal: bool = False) -> MessageReceipt:
+    def _take(self, message: Message) -> MessageReceipt:
         state = self._state
         repeated = state.mailbox.repeated(message)
         if repeated is not None:
@@ -76,7 +60,7 @@ class Sender:
             state.works[frame.id].interrupt()
         message_id, now = message.id or str(workflow.uuid4()), workflow.now()
         if frame is None:
-            receipt = state.mailbox.take_early(message, message_id, now, by_signal=by_signal and not state.frames)
+            receipt = state.mailbox.take_early(message, message_id, now)
         else:
             receipt = state.mailbox.take(frame, message, message_id, now, interrupts=interrupts)
         self._taken(receipt)

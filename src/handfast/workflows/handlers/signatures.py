@@ -6,12 +6,18 @@ recorded. What neither refuses is verified in a run that is recorded as signed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final, Literal
+
 from temporalio import workflow
 
 from handfast.errors import REFUSALS, KeysUnavailableError, RefusalError
+from handfast.payloads.json_profile import scrub
 from handfast.payloads.requests import Decision
-from handfast.payloads.signed import VERIFY, Place, Refusal, VerifyDecision
+from handfast.payloads.signed import REFUSED, VERIFY, Place, Refusal, RefusedDecision, VerifyDecision
 from handfast.workflows.state.run_state import RunState
+
+LONGEST_SHOWN: Final = 256
 
 
 def refuse_unverified(state: RunState, decision: Decision) -> None:
@@ -24,16 +30,45 @@ def refuse_unverified(state: RunState, decision: Decision) -> None:
     Raises:
         RefusalError: One of its subclasses.
     """
-    if state.ledger.repeated(decision) is not None:
+    if state.ledger.receipt_of(decision) is not None:
         return  # it gets the receipt that was recorded, and changes nothing
     verify = workflow.extern_functions().get(VERIFY)
     if verify is None:
-        if state.ledger.signed:
+        if state.ledger.state.signed:
             raise no_keys(decision)
         return
     refused = verify(to_verify(state, decision).to_wire())
     if refused is not None:
         raise refusal_from(Refusal.from_wire(refused))
+
+
+def report_refused(args: Sequence[object], refusal: RefusalError, way: Literal["update", "signal"]) -> None:
+    """Let a worker in production mode tell its operator of a decision that did not count; once, and not in a replay.
+
+    Args:
+        args: As they came in: what cannot be read as a decision may name a request all the same.
+        refusal: Why.
+        way: How they came in.
+    """
+    report = workflow.extern_functions().get(REFUSED)
+    if report is None or workflow.unsafe.is_replaying():
+        return
+    given = args[0] if args else None
+    facts = given if isinstance(given, dict) else {"id": given}
+    signature = facts.get("signature")
+    told = RefusedDecision(
+        run=workflow.info().workflow_id,
+        request=_text(facts.get("id")),
+        key=_text(signature.get("kid")) if isinstance(signature, dict) else None,
+        by=_text(facts.get("decided_by")),
+        type=type(refusal).__name__,
+        way=way,
+    )
+    report(told.to_wire())
+
+
+def _text(value: object) -> str | None:
+    return scrub(value[:LONGEST_SHOWN]) if isinstance(value, str) else None
 
 
 def to_verify(state: RunState, decision: Decision, *, stored: bool = False) -> VerifyDecision:
@@ -42,7 +77,7 @@ def to_verify(state: RunState, decision: Decision, *, stored: bool = False) -> V
     return VerifyDecision(
         decision=decision.to_wire(),
         place=Place(namespace=info.namespace, workflow=info.workflow_id, run=state.asker.workflow_run),
-        requested_at=state.ledger.entries[decision.id].request.requested_at.isoformat(),
+        requested_at=state.ledger.book.entries[decision.id].request.requested_at.isoformat(),
         of=state.ledger.about(decision),
         stored=stored or None,
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from handfast.payloads.binding import Bound, difference, digest_of, former_digest_of, text_digest
+from handfast.payloads.binding import Bound, difference, digest_of, text_digest
 from handfast.payloads.canonical import sha256_digest
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import ApprovalPlan
@@ -20,34 +20,18 @@ from handfast.workflows.ledger.entry import Entry
 
 
 def sealed(
-    request: Request,
-    frame: Frame,
-    arguments: JsonObject | None,
-    asker: Asker,
-    *,
-    schema: str | None = None,
-    policy: str | None = None,
+    request: Request, arguments: JsonObject | None, *, schema: str | None = None, policy: str | None = None
 ) -> Request:
     """Compute the digest of a request that is about to open, once everything that it covers is known."""
-    if frame.namespace is not None:
-        bound = Bound(
-            namespace=frame.namespace,
-            workflow=asker.workflow_id,
-            run=asker.workflow_run,
-            schema_digest=schema,
-            policy_digest=policy,
-            deadline=None if request.deadline is None else request.deadline.isoformat().replace("+00:00", "Z"),
-        )
-        request = request.model_copy(update={"bound": bound})
-    return request.model_copy(update={"digest": digest_for(request, arguments, asker)})
+    deadline = None if request.deadline is None else request.deadline.isoformat().replace("+00:00", "Z")
+    covered = {"schema_digest": schema, "policy_digest": policy, "deadline": deadline}
+    request = request.model_copy(update={"bound": request.bound.model_copy(update=covered)})
+    return request.model_copy(update={"digest": digest_of(request.binding, arguments)})
 
 
-def digest_for(request: Request, arguments: JsonObject | None, asker: Asker) -> str:
-    """The digest of *request* for *arguments*, which need not be those that it opened with."""
-    binding = request.binding
-    if binding is None:
-        return former_digest_of(request.id, request.agent_path, request.tool, arguments, asker.workflow_run)
-    return digest_of(binding, arguments)
+def bound_to(frame: Frame, asker: Asker) -> Bound:
+    """Where a request of *frame* stands: the part of its binding that every request of the run has."""
+    return Bound(namespace=frame.namespace, workflow=asker.workflow_id, run=asker.workflow_run)
 
 
 def policy_of(plan: ApprovalPlan | None) -> str | None:
@@ -55,10 +39,10 @@ def policy_of(plan: ApprovalPlan | None) -> str | None:
     return None if plan is None else text_digest(plan.to_wire())
 
 
-def bind_recalled(entry: Entry, request: Request, arguments: JsonObject, asker: Asker) -> None:
+def bind_recalled(entry: Entry, request: Request, arguments: JsonObject) -> None:
     """Bind a remembered decision to the call that it answers, in place of *request*, which nobody is asked."""
-    answered = request.model_copy(update={"id": entry.request.id})
-    entry.binding, entry.digest = answered.binding, digest_for(answered, arguments, asker)
+    entry.binding = request.model_copy(update={"id": entry.request.id}).binding
+    entry.digest = digest_of(entry.binding, arguments)
 
 
 def is_bound(frame: Frame, call: Call, arguments: JsonObject, asker: Asker) -> bool:
@@ -69,20 +53,17 @@ def is_bound(frame: Frame, call: Call, arguments: JsonObject, asker: Asker) -> b
     """
     if call.digest is None:
         return True
+    assert call.binding is not None
     recorded = call.plan.arguments_digest
     if recorded is not None and call.arguments is None and sha256_digest(arguments) != recorded:
         return False
-    released_by = call.released_by or ""
-    if call.binding is None:
-        former = former_digest_of(released_by, frame.agent_path, call.tool, arguments, asker.workflow_run)
-        return call.digest == former
     changed = difference(
         call.digest,
         call.binding,
         arguments,
         workflow=asker.workflow_id,
         run=asker.workflow_run,
-        request=released_by,
+        request=call.released_by,
         agent_path=frame.agent_path,
         tool=call.tool,
         call=call.call_id,
@@ -92,14 +73,9 @@ def is_bound(frame: Frame, call: Call, arguments: JsonObject, asker: Asker) -> b
 
 @dataclass(frozen=True)
 class Asker:
-    """Whose requests they are, and what makes them.
-
-    Attributes:
-        patched: Whether a request is shaped by a rule that histories from before know nothing of.
-    """
+    """Whose requests they are, and what makes them."""
 
     workflow_id: str
     workflow_run: str
     now: Callable[[], datetime]
     new_id: Callable[[], str]
-    patched: Callable[[str], bool]

@@ -38,6 +38,11 @@ class Entry(BaseModel):
     note: str | None = None
     proofs: list[Decision] = []
 
+    @property
+    def waits(self) -> bool:
+        """Whether the request is still to be decided."""
+        return self.state in ("open", "checking")
+
 
 def check_open(entry: Entry, decision: Decision, now: datetime) -> None:
     """Refuse a decision that the request does not take, or no longer takes.
@@ -52,7 +57,7 @@ def check_open(entry: Entry, decision: Decision, now: datetime) -> None:
             request=request.id,
             closed_by=entry.closed_by,
         )
-    if entry.state not in ("open", "checking"):
+    if not entry.waits:
         raise _closed(entry)
     _check_verdict(request, decision)
     if decision.digest is not None and decision.digest != request.digest:

@@ -1,14 +1,15 @@
-"""What became of decisions, by their ids: so that one that comes twice is answered twice and counted once. Pure."""
+"""Outcomes of decisions, by their ids: one that comes twice is answered twice and counted once."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from typing import Final
+
+from pydantic import BaseModel
 
 from handfast.errors import DecisionConflictError
 from handfast.payloads.requests import Decision, DecisionOutcome, Receipt
-from handfast.workflows.ledger.recent import Recent
+from handfast.workflows.ledger.recent import Known, Recent
 
 UNVERIFIED: Final = frozenset(
     {
@@ -21,54 +22,45 @@ UNVERIFIED: Final = frozenset(
         "KeysUnavailableError",
     }
 )
-"""Why a decision was refused of which it is not known whose it is."""
+"""Refusals of decisions whose author is not known. Such a decision takes no id: otherwise whoever guesses one could
+keep the true decision from being counted."""
 KEPT_OUTCOMES: Final = 1000
 """Recorded decisions whose outcome is kept, the newest ones."""
 KEPT_REFUSALS: Final = 200
-"""Refused ones likewise: anybody may send those, and they must push out nothing that was recorded."""
+"""The same for refused ones, in room of their own: anybody may send them, and they must push out no recorded one."""
 
 
 def content_of(decision: Decision) -> str:
-    """A digest of what a decision says, without id and signature: two with one id must say the same."""
+    """Return a digest of a decision without id and signature: two decisions with one id must say the same."""
     return hashlib.sha256(decision.model_dump_json(exclude={"decision_id", "signature"}).encode()).hexdigest()
 
 
+class OutcomesState(BaseModel):
+    """The outcomes of decisions, as they are carried: by id a digest of the content, and the outcome."""
+
+    recorded: Known[DecisionOutcome] = {}
+    refused: Known[DecisionOutcome] = {}
+
+
 class Outcomes:
-    """The newest outcomes, each with the content that led to it."""
+    """Keeps the newest outcomes, each with the content that led to it."""
 
-    def __init__(self) -> None:
-        self._recorded: Recent[DecisionOutcome] = Recent(KEPT_OUTCOMES)
-        self._refused: Recent[DecisionOutcome] = Recent(KEPT_REFUSALS)
-
-    def __repr__(self) -> str:
-        return f"Outcomes({self._recorded!r}, {self._refused!r})"
-
-    def carried(self) -> list[tuple[str, str, DecisionOutcome]]:
-        """All of them, refused ones first, each oldest first: decision id, content, outcome."""
-        return [*self._refused.carried(), *self._recorded.carried()]
-
-    def restore(self, carried: Iterable[tuple[str, str, DecisionOutcome]]) -> None:
-        """Take over what was carried."""
-        for decision_id, content, outcome in carried:
-            self._kind(outcome).keep(decision_id, content, outcome)
+    def __init__(self, state: OutcomesState) -> None:
+        """Work on *state*."""
+        self._recorded: Recent[DecisionOutcome] = Recent(state.recorded, KEPT_OUTCOMES)
+        self._refused: Recent[DecisionOutcome] = Recent(state.refused, KEPT_REFUSALS)
 
     def of(self, decision_id: str) -> DecisionOutcome:
-        """What became of a decision."""
+        """Return the outcome of a decision; *unknown* where there is none."""
         known = self._known(decision_id)
         return known[1] if known else DecisionOutcome(decision_id=decision_id, state="unknown")
 
-    def _known(self, decision_id: str | None) -> tuple[str, DecisionOutcome] | None:
-        return self._recorded.get(decision_id) or self._refused.get(decision_id)
-
-    def _kind(self, outcome: DecisionOutcome) -> Recent[DecisionOutcome]:
-        return self._refused if outcome.state == "refused" else self._recorded
-
     def receipt_of(self, decision: Decision, *, signed: bool = False) -> Receipt | None:
-        """The receipt of the same decision, if it was recorded before.
+        """Return the receipt of the same decision, if it was recorded before.
 
         Args:
-            decision: It.
-            signed: Anybody may have sent what was refused: only what was recorded keeps its id.
+            decision: As it came in.
+            signed: The run takes signed decisions only: a refused one, which anybody may have sent, takes no id.
 
         Raises:
             DecisionConflictError: Its decision id was used with other content.
@@ -78,7 +70,7 @@ class Outcomes:
             return None
         content, outcome = known
         if outcome.error in UNVERIFIED or (signed and outcome.state == "refused"):
-            return None  # of whoever sent that nothing is known: it takes no id from anybody
+            return None
         if content != content_of(decision):
             raise DecisionConflictError(
                 f"decision id {decision.decision_id} was used before with other content; make a new one",
@@ -87,13 +79,17 @@ class Outcomes:
         return None if outcome.receipt is None else outcome.receipt.model_copy(update={"duplicate": True})
 
     def keep(self, decision: Decision, outcome: DecisionOutcome) -> None:
-        """Keep what became of a decision that has an id, and forget the oldest beyond the limit.
+        """Keep the outcome of a decision that has an id.
 
-        What was recorded stays so, whatever becomes of the same decision by another way.
+        A recorded decision stays recorded, whatever becomes of the same one by another way.
         """
         if decision.decision_id is None:
             return
         if outcome.state == "refused" and self.of(decision.decision_id).state == "recorded":
             return
         kept = outcome.model_copy(update={"decision_id": decision.decision_id})
-        self._kind(kept).keep(decision.decision_id, content_of(decision), kept)
+        recent = self._refused if kept.state == "refused" else self._recorded
+        recent.keep(decision.decision_id, content_of(decision), kept)
+
+    def _known(self, decision_id: str | None) -> tuple[str, DecisionOutcome] | None:
+        return self._recorded.get(decision_id) or self._refused.get(decision_id)

@@ -11,11 +11,11 @@ from handfast.payloads import call_items
 from handfast.payloads.changed import ChangedFacts
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import ApprovalPlan, DoubtPlan
-from handfast.payloads.requests import Approve, BudgetFacts, Request, RequestKind, Scheduled
+from handfast.payloads.requests import Approve, BudgetFacts, Request, RequestKind
 from handfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
 from handfast.workflows.frame.frame import Call, Frame, Reached
 from handfast.workflows.ledger import escalation
-from handfast.workflows.ledger.binding import Asker, policy_of, sealed
+from handfast.workflows.ledger.binding import Asker, bound_to, policy_of, sealed
 from handfast.workflows.ledger.entry import Entry
 from handfast.workflows.ledger.standing_decisions import is_changed
 
@@ -23,11 +23,6 @@ PREVIEW_CHARACTERS = 2000
 _WHO: Final = {"approvers", "quorum", "exclude_requester", "veto", "on_edit"}
 _BY_RULE: Final = {*_WHO, "kind", "verdicts", "reason", "deadline", "on_deadline", "schedule"}
 """Fields of a request that its approval rule decides."""
-
-SHOWN_STILL: Final = "handfast.changed-shown-still"
-SILENCE_REJECTS: Final = "handfast.silence-rejects"
-REMINDED_OF_DOUBT: Final = "handfast.doubt-reminders"
-"""Recorded where a request is shaped by a rule that older histories have nothing of."""
 
 
 def of_call(frame: Frame, call: Call, item: JsonObject, asker: Asker) -> Request:
@@ -39,13 +34,13 @@ def of_call(frame: Frame, call: Call, item: JsonObject, asker: Asker) -> Request
         facts = None if form is None else {"schema": form}
         request = request.model_copy(update={"kind": "question", "verdicts": ["answer", "reject"], "facts": facts})
     policy = policy_of(_rule_of(call))
-    return sealed(request, frame, arguments, asker, schema=call.plan.schema_digest, policy=policy)
+    return sealed(request, arguments, schema=call.plan.schema_digest, policy=policy)
 
 
 def _gated(frame: Frame, call: Call, item: JsonObject, arguments: JsonObject, asker: Asker) -> Request:
     now = asker.now()
     request = _about_call(frame, call, arguments, asker, now)
-    plan = _held(call, _rule_of(call) or ApprovalPlan(), asker)
+    plan = _held(call, _rule_of(call) or ApprovalPlan())
     if call.plan.hosted:
         facts = {"server_label": item["server_label"], "name": item["name"]}
         return request.model_copy(update={**_asked_by(plan, "hosted_mcp", now), "facts": facts})
@@ -77,14 +72,14 @@ def again(
     """
     now = asker.now()
     old = {name: getattr(request, name) for name in sorted(_BY_RULE)}
-    asked = _asked_by(_held(call, rule, asker), request.kind, now) if rule is not None else old
+    asked = _asked_by(_held(call, rule), request.kind, now) if rule is not None else old
     editors = [*(request.editors or []), *([editor] if editor else [])]
     new = _about_call(frame, call, arguments, asker, now).model_copy(
-        update={**asked, **_still_shown(request, asker), "editors": list(dict.fromkeys(editors)) or None}
+        update={**asked, **_still_shown(request), "editors": list(dict.fromkeys(editors)) or None}
     )
-    before = None if request.bound is None else request.bound.policy_digest
+    before = request.bound.policy_digest
     policy = before if rule is None else policy_of(rule)
-    return sealed(new, frame, arguments, asker, schema=call.plan.schema_digest, policy=policy)
+    return sealed(new, arguments, schema=call.plan.schema_digest, policy=policy)
 
 
 def changed(
@@ -97,8 +92,7 @@ def changed(
     """
     now, policy = asker.now(), _rule_of(call)
     plan = policy or ApprovalPlan()
-    if plan.on_deadline == "approve":
-        plan = _silence_rejects(plan)
+    plan = _silence_rejects(plan)
     editors = list(approved.request.editors or []) if approved.request.call_id == call.call_id else []
     if isinstance(approved.verdict, Approve) and approved.verdict.arguments is not None and approved.closed_by:
         editors.append(approved.closed_by)
@@ -109,7 +103,7 @@ def changed(
         "editors": list(dict.fromkeys(editors)) or None,
     }
     request = _about_call(frame, call, arguments, asker, now).model_copy(update=shown)
-    return sealed(request, frame, arguments, asker, schema=call.plan.schema_digest, policy=policy_of(policy))
+    return sealed(request, arguments, schema=call.plan.schema_digest, policy=policy_of(policy))
 
 
 def unproven(
@@ -127,25 +121,23 @@ def unproven(
             changed by then is still so.
     """
     request = of_call(frame, call, item, asker)
-    shown = {} if closed is None or closed.call_id != call.call_id else _still_shown(closed, asker)
+    shown = {} if closed is None or closed.call_id != call.call_id else _still_shown(closed)
     editors = None if closed is None else closed.editors
     return request.model_copy(update={"reason": reason, "editors": editors, **shown})
 
 
-def _held(call: Call, plan: ApprovalPlan, asker: Asker) -> ApprovalPlan:
+def _held(call: Call, plan: ApprovalPlan) -> ApprovalPlan:
     """What the rule says of a call, whose silence lets nothing run where an approval of it did not hold."""
-    if plan.on_deadline != "approve" or not (call.reasked or call.unproven) or not asker.patched(SILENCE_REJECTS):
-        return plan
-    return _silence_rejects(plan)
+    return _silence_rejects(plan) if call.reasked or call.unproven else plan
 
 
 def _silence_rejects(plan: ApprovalPlan) -> ApprovalPlan:
-    return plan.model_copy(update={"on_deadline": None})
+    return plan.model_copy(update={"on_deadline": None}) if plan.on_deadline == "approve" else plan
 
 
-def _still_shown(former: Request, asker: Asker) -> dict[str, Any]:
+def _still_shown(former: Request) -> dict[str, Any]:
     """What has changed since an approval, for whoever is asked in place of *former*: they have not seen it yet."""
-    if not is_changed(former) or not asker.patched(SHOWN_STILL):
+    if not is_changed(former):
         return {}
     assert former.facts is not None
     return {"facts": {"changed": former.facts["changed"]}}
@@ -196,20 +188,12 @@ def in_doubt(
         who["deadline"] = request.requested_at + timedelta(seconds=plan.deadline_s)
         who["on_deadline"] = plan.on_deadline or "give_up"
     if plan.approvers is None:
-        who["schedule"] = _reminders_of_doubt(call, request.requested_at, who.get("deadline"), asker)
+        who["schedule"] = escalation.schedule_until(
+            who.get("deadline"), _rule_of(call) or ApprovalPlan(), request.requested_at
+        )
     request = request.model_copy(update={**who, "reason": reason, "facts": facts})
     policy = policy_of(_rule_of(call))
-    return sealed(request, frame, arguments, asker, schema=call.plan.schema_digest, policy=policy)
-
-
-def _reminders_of_doubt(
-    call: Call, opened: datetime, deadline: datetime | None, asker: Asker
-) -> list[Scheduled] | None:
-    """The reminders of a call's approval rule, as far as the doubt's own deadline leaves time for them."""
-    plan = _rule_of(call) or ApprovalPlan()
-    former = escalation.schedule_of(plan, opened)
-    steps = escalation.schedule_until(deadline, plan, opened)
-    return steps if steps == former or asker.patched(REMINDED_OF_DOUBT) else former
+    return sealed(request, arguments, schema=call.plan.schema_digest, policy=policy)
 
 
 def missing_agent(frame: Frame, asker: Asker) -> Request:
@@ -246,6 +230,7 @@ def _about_frame(
         agent=frame.agent,
         agent_path=frame.agent_path,
         digest="",
+        bound=bound_to(frame, asker),
         frame=frame.id,
         turn=frame.turn,
         requested_at=asker.now(),
@@ -254,7 +239,7 @@ def _about_frame(
         verdicts=verdicts,
         facts=facts,
     )
-    return sealed(request, frame, None, asker)
+    return sealed(request, None)
 
 
 def _about_call(frame: Frame, call: Call, arguments: JsonObject, asker: Asker, now: datetime) -> Request:
@@ -273,6 +258,7 @@ def _about_call(frame: Frame, call: Call, arguments: JsonObject, asker: Asker, n
         arguments_preview=None if inline else text[:PREVIEW_CHARACTERS],
         arguments_bytes=None if inline else size,
         digest="",
+        bound=bound_to(frame, asker),
         frame=frame.id,
         turn=frame.turn,
         position=call.plan.index,

@@ -1,10 +1,10 @@
-"""Decisions that hold for the run: which may be remembered, and which calls they answer. Pure."""
+"""Standing decisions: decisions that answer later calls of their run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, Field
 
@@ -17,26 +17,23 @@ from handfast.payloads.remember import Remember, RememberedFor, RememberScope
 from handfast.payloads.requests import Approve, Decision, Reject, Request
 from handfast.workflows.ledger import votes
 
-MOST_REMEMBERED: Final = 100
-"""Decisions that one workflow remembers; one more for the same calls replaces the one before."""
+MOST_STANDING: Final = 100
+"""Standing decisions of one workflow; one more about the same calls replaces the one before."""
 
 _OF_A_TOOL: Final = ("approval", "handoff", "hosted_mcp")
 """Kinds of request that are about a call of a tool; the tool of a hosted server bears the server's label."""
 _WIDTH: Final[dict[RememberedFor, int]] = {"arguments": 0, "match": 1, "tool": 2}
-"""What is said of fewer calls goes before what is said of more."""
-
-OneSpelling: TypeAlias = Callable[[], bool]
-"""Whether two spellings of a person are one. Asked only where it matters: older histories told them apart."""
+"""A decision about fewer calls goes before one about more."""
 
 
-class Remembered(BaseModel):
+class StandingDecision(BaseModel):
     """A decision that answers later calls.
 
     Attributes:
-        root: The run that it holds for: a workflow of the user's own may have several.
-        agent: Whose calls; None is every agent's.
+        root: Root frame of the run that it holds for: a workflow of the user's own may have several.
+        agent: Whose calls it answers; None is every agent's.
         arguments: Digest of the call's arguments, without those that have a pattern.
-        request: The one that was decided.
+        request: The request that was decided.
         approvers: Of that request, as `exclude_requester`: a call that asks others is not answered.
         proof: The decision itself, where it is signed.
         uses: How many calls it answers at most, and `used` how many it has answered.
@@ -60,37 +57,170 @@ class Remembered(BaseModel):
     used: int = 0
     until: datetime | None = None
 
+    @classmethod
+    def of_decision(
+        cls, request: Request, decision: Decision, arguments: JsonObject | None, root: str, now: datetime
+    ) -> Self:
+        """Make the standing decision of one that `StandingDecisions.check` let pass."""
+        asked = decision.remember
+        assert asked is not None
+        assert request.tool is not None
+        assert isinstance(decision.verdict, Approve | Reject)
+        return cls(
+            root=root,
+            tool=request.tool,
+            agent=request.agent if asked.scope == "agent" else None,
+            of=asked.of,
+            arguments=None if asked.of == "tool" else _digest(arguments or {}, asked.match or ()),
+            patterns=asked.match,
+            verdict=decision.verdict,
+            by=decision.decided_by,
+            at=now,
+            request=request.id,
+            approvers=_approvers(request),
+            exclude_requester=request.exclude_requester is True,
+            proof=decision if decision.signature is not None else None,
+            uses=asked.uses,
+            until=asked.until,
+        )
+
     def holds(self, now: datetime) -> bool:
-        """Whether it still answers any call."""
+        """Return whether it still answers any call."""
         return (self.uses is None or self.used < self.uses) and (self.until is None or now < self.until)
+
+    def fits(self, request: Request, arguments: JsonObject | None, root: str) -> bool:
+        """Return whether it is about the call of *request*, and its author may decide that one too."""
+        if (self.root, self.tool) != (root, request.tool) or self.agent not in (None, request.agent):
+            return False
+        if self.exclude_requester != (request.exclude_requester is True):
+            return False
+        if self.exclude_requester and (self.by is None or votes.is_requester(request, self.by)):
+            return False
+        if self.exclude_requester and not request.requested_by and self.verdict.kind == "approve":
+            return False
+        return self._is_about(arguments) and _people(self.approvers) == _people(_approvers(request))
+
+    def replaces(self, other: StandingDecision) -> bool:
+        """Return whether it is about the same calls of the same approvers as *other*."""
+        return self._subject == other._subject and _people(self.approvers) == _people(other.approvers)
 
     @property
     def proofs(self) -> list[Decision]:
-        """What proves it to the wrapper of a tool; nothing where it is not signed."""
+        """The signed decision that proves it to a tool's wrapper; none where it is not signed."""
         return [] if self.proof is None else [self.proof]
 
     @property
-    def key(self) -> tuple[object, ...]:
-        """What it is about, but for its approvers: a later decision about the same replaces it."""
+    def remember(self) -> Remember:
+        """The wish by which it was remembered."""
+        scope: RememberScope = "agent" if self.agent is not None else "run"
+        return Remember(of=self.of, match=self.patterns, scope=scope, uses=self.uses, until=self.until)
+
+    @property
+    def _subject(self) -> tuple[object, ...]:
         patterns = tuple(sorted(self.patterns.items())) if self.patterns else None
         return self.root, self.tool, self.agent, self.of, self.arguments, patterns, self.exclude_requester
 
+    def _is_about(self, arguments: JsonObject | None) -> bool:
+        if self.of == "tool":
+            return True
+        if arguments is None:
+            return False
+        for name, pattern in (self.patterns or {}).items():
+            value = arguments.get(name)
+            if not isinstance(value, str) or not matches(pattern, value):
+                return False
+        return self.arguments == _digest(arguments, self.patterns or ())
 
-def check(request: Request, decision: Decision, arguments: JsonObject | None, now: datetime) -> None:
-    """Refuse what cannot be remembered.
 
-    Args:
-        request: Is decided.
-        decision: Says what it is to be remembered for.
-        arguments: The call's, whole; None where they are not known.
-        now: Workflow time.
+class StandingDecisions:
+    """Keeps the standing decisions of one workflow.
 
-    Raises:
-        RememberRefusedError: The text says why; the decision may still be taken for this call alone.
+    Each holds for the run of its root frame, not for a whole workflow of the user's own with several runs.
     """
-    asked = decision.remember
-    if asked is None:
-        return
+
+    def __init__(self, decisions: list[StandingDecision]) -> None:
+        """Work on *decisions*, oldest first."""
+        self._decisions = decisions
+
+    def __len__(self) -> int:
+        """Return how many there are, those included that answer no further call."""
+        return len(self._decisions)
+
+    @property
+    def requests(self) -> set[str]:
+        """Ids of the requests that were decided by them."""
+        return {each.request for each in self._decisions}
+
+    def check(self, request: Request, decision: Decision, arguments: JsonObject | None, now: datetime) -> None:
+        """Refuse a wish to be remembered that cannot be fulfilled.
+
+        Args:
+            request: Is decided.
+            decision: Says for which calls it is to be remembered.
+            arguments: Of the call, whole; None where they are not known.
+            now: Workflow time.
+
+        Raises:
+            RememberRefusedError: The text says why; the decision may still be taken for this call alone.
+        """
+        asked = decision.remember
+        if asked is None:
+            return
+        _check_subject(request, decision)
+        if asked.until is not None and asked.until <= now:
+            raise _refused(request, f"it was to end at {asked.until.isoformat()}, which has passed")
+        if asked.of != "tool":
+            _check_arguments(request, asked, arguments)
+        if sum(each.holds(now) for each in self._decisions) >= MOST_STANDING:
+            raise RememberRefusedError(
+                f"{MOST_STANDING} decisions are remembered here already; decide without remember",
+                request=decision.id,
+                rule="remember",
+            )
+
+    def add(self, new: StandingDecision, now: datetime) -> None:
+        """Keep *new*, in place of an earlier one about the same; forget those that have ended."""
+        self._decisions[:] = [each for each in self._decisions if each.holds(now) and not new.replaces(each)] + [new]
+
+    def find(
+        self, request: Request, arguments: JsonObject | None, root: str, now: datetime, *, signed: bool
+    ) -> StandingDecision | None:
+        """Find the decision that answers *request*: the narrowest, and of those the latest.
+
+        Args:
+            request: Would be asked, or is open.
+            arguments: Of its call, whole; None where they are not known.
+            root: Root frame of its run.
+            now: Workflow time.
+            signed: Only signed decisions count.
+        """
+        if request.kind not in _OF_A_TOOL or votes.takes_votes(request) or request.editors or is_changed(request):
+            return None
+        fitting = [
+            each
+            for each in self._decisions
+            if each.holds(now) and (each.proof is not None or not signed) and each.fits(request, arguments, root)
+        ]
+        # `min` takes the first of equals, which is the latest.
+        return min(reversed(fitting), key=lambda each: (_WIDTH[each.of], each.agent is None), default=None)
+
+    def drop(self, requests: Collection[str]) -> list[StandingDecision]:
+        """Forget the decisions on *requests*; return them."""
+        dropped = [each for each in self._decisions if each.request in requests]
+        self._decisions[:] = [each for each in self._decisions if each.request not in requests]
+        return dropped
+
+    def forget(self, root: str) -> None:
+        """Forget the decisions of a run, which has ended."""
+        self._decisions[:] = [each for each in self._decisions if each.root != root]
+
+
+def is_changed(request: Request) -> bool:
+    """Return whether a request shows a change since an approval: no earlier decision can have meant that."""
+    return "changed" in (request.facts or {})
+
+
+def _check_subject(request: Request, decision: Decision) -> None:
     if request.kind not in _OF_A_TOOL or request.tool is None:
         raise _refused(request, f"a request of kind {request.kind} is about one thing alone")
     if not isinstance(decision.verdict, Approve | Reject):
@@ -99,10 +229,9 @@ def check(request: Request, decision: Decision, arguments: JsonObject | None, no
         raise _refused(request, "an approval with other arguments is about this call alone")
     if votes.takes_votes(request):
         raise _refused(request, "it takes several people to decide it, each time")
-    if asked.until is not None and asked.until <= now:
-        raise _refused(request, f"it was to end at {asked.until.isoformat()}, which has passed")
-    if asked.of == "tool":
-        return
+
+
+def _check_arguments(request: Request, asked: Remember, arguments: JsonObject | None) -> None:
     if arguments is None:
         raise _refused(request, "its arguments are not known whole")
     for name, pattern in (asked.match or {}).items():
@@ -118,102 +247,9 @@ def check(request: Request, decision: Decision, arguments: JsonObject | None, no
             )
 
 
-def remembered(
-    request: Request, decision: Decision, arguments: JsonObject | None, root: str, now: datetime
-) -> Remembered:
-    """What is kept of a decision that `check` let pass."""
-    asked = decision.remember
-    assert asked is not None
-    assert request.tool is not None
-    assert isinstance(decision.verdict, Approve | Reject)
-    return Remembered(
-        root=root,
-        tool=request.tool,
-        agent=request.agent if asked.scope == "agent" else None,
-        of=asked.of,
-        arguments=None if asked.of == "tool" else _digest(arguments or {}, asked.match or ()),
-        patterns=asked.match,
-        verdict=decision.verdict,
-        by=decision.decided_by,
-        at=now,
-        request=request.id,
-        approvers=_approvers(request),
-        exclude_requester=request.exclude_requester is True,
-        proof=decision if decision.signature is not None else None,
-        uses=asked.uses,
-        until=asked.until,
-    )
-
-
-def added(known: Sequence[Remembered], new: Remembered, one_spelling: OneSpelling) -> list[Remembered]:
-    """The remembered decisions with *new* as the latest, in place of an earlier one about the same."""
-    return [
-        *(each for each in known if each.key != new.key or not _are_same(each.approvers, new.approvers, one_spelling)),
-        new,
-    ]
-
-
-def recall(
-    known: Iterable[Remembered],
-    request: Request,
-    arguments: JsonObject | None,
-    root: str,
-    now: datetime,
-    *,
-    one_spelling: OneSpelling,
-) -> Remembered | None:
-    """The remembered decision that answers *request*: the narrowest, and of those the latest."""
-    if request.kind not in _OF_A_TOOL or votes.takes_votes(request) or request.editors or is_changed(request):
-        return None
-    fitting = [each for each in known if each.holds(now) and _fits(each, request, arguments, root, one_spelling)]
-    # `min` takes the first of equals, which is the latest.
-    return min(reversed(fitting), key=lambda each: (_WIDTH[each.of], each.agent is None), default=None)
-
-
-def wish_of(kept: Remembered) -> Remember:
-    """What a remembered decision stands for, as it was asked for."""
-    scope: RememberScope = "agent" if kept.agent is not None else "run"
-    return Remember(of=kept.of, match=kept.patterns, scope=scope, uses=kept.uses, until=kept.until)
-
-
-def _fits(
-    kept: Remembered, request: Request, arguments: JsonObject | None, root: str, one_spelling: OneSpelling
-) -> bool:
-    if (kept.root, kept.tool) != (root, request.tool) or kept.agent not in (None, request.agent):
-        return False
-    if kept.exclude_requester != (request.exclude_requester is True):
-        return False
-    if kept.exclude_requester and (kept.by is None or votes.is_requester(request, kept.by)):
-        return False
-    if kept.exclude_requester and not request.requested_by and kept.verdict.kind == "approve":
-        return False
-    return _is_about(kept, arguments) and _are_same(kept.approvers, _approvers(request), one_spelling)
-
-
-def _is_about(kept: Remembered, arguments: JsonObject | None) -> bool:
-    if kept.of == "tool":
-        return True
-    if arguments is None:
-        return False
-    for name, pattern in (kept.patterns or {}).items():
-        value = arguments.get(name)
-        if not isinstance(value, str) or not matches(pattern, value):
-            return False
-    return kept.arguments == _digest(arguments, kept.patterns or ())
-
-
-def _are_same(these: list[str], those: list[str], one_spelling: OneSpelling) -> bool:
-    """Whether both name the same people and groups, however they are spelled."""
-    return these == those or (_folded(these) == _folded(those) and one_spelling())
-
-
-def _folded(approvers: Iterable[str]) -> set[str]:
+def _people(approvers: Iterable[str]) -> set[str]:
+    """Return approvers as they are compared: people however they are spelled, groups to the letter."""
     return {name if is_group(name) else person(name) for name in approvers}
-
-
-def is_changed(request: Request) -> bool:
-    """Whether a request shows what has changed since an approval: no earlier decision can have meant that."""
-    return "changed" in (request.facts or {})
 
 
 def _approvers(request: Request) -> list[str]:

@@ -21,6 +21,8 @@ class RunGuardrail:
 def know(frame: Frame, reply: ModelReply) -> bool:
     """Take over which guardrails there are; whether the reply says that instead of being one of the model's."""
     frame.output_guards = [Guard(name=name, agent=frame.agent, kind="output") for name in reply.output_guardrails or []]
+    if "end" in (reply.hears or ()):
+        frame.output_guards.append(Guard(name="hooks", agent=frame.agent, kind="told"))
     if frame.guards_known:
         return False
     frame.guards_known = True
@@ -35,8 +37,11 @@ def know(frame: Frame, reply: ModelReply) -> bool:
 
 
 def next_guards(frame: Frame) -> list[RunGuardrail]:
-    """The guardrails to start: blocking ones one by one, parallel ones together, those of the output one by one."""
-    for kind in ("input", "output"):
+    """Return the guardrails to start: blocking ones one by one, parallel ones together, those of the output one by one.
+
+    Hooks hear of the output when all have let it pass.
+    """
+    for kind in ("input", "output", "told"):
         one = next((each for each in _unfinished(frame, kind) if not each.parallel), None)
         if one is not None:
             return [RunGuardrail(one)] if one.state == "waiting" else []
@@ -105,7 +110,7 @@ def _note(frame: Frame, guard: Guard, judged: Judged, message: str | None = None
     guard.state = "done"
     result = GuardrailResult(
         guardrail=guard.name,
-        kind=guard.kind,
+        kind="input" if guard.kind == "input" else "output",
         agent=guard.agent,
         outcome=judged.outcome,
         reason=judged.reason,

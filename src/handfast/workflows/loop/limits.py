@@ -76,7 +76,7 @@ def room_to_ask(frame: Frame, entries: Iterable[Entry]) -> int:
     """How many more requests may be opened for calls of the frame; below 0: any number."""
     if frame.max_open is None:
         return -1
-    return max(frame.max_open - sum(entry.state in ("open", "checking") for entry in entries), 0)
+    return max(frame.max_open - sum(entry.waits for entry in entries), 0)
 
 
 def problem_of(pending: Sequence[Request], held: int) -> str | None:
@@ -119,7 +119,7 @@ def failure(frame: Frame, limit: Reached, why: str = "") -> Failure:
 
 def take_decision(frame: Frame, entry: Entry) -> None:
     """Take a closed budget request over into its frame, which then goes on where it stopped."""
-    if entry.state in ("open", "checking"):
+    if entry.waits:
         return
     if isinstance(entry.verdict, Grant):
         grant(frame, entry.verdict)

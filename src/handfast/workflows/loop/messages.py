@@ -75,9 +75,9 @@ def at_end(frame: Frame, tokens: int) -> list[RefuseMessages]:
     refusal = no_call_to_come(frame, tokens)
     if refusal is not None:
         return [refusal]
-    if hold_model(frame) or any(guard.kind == "output" and guard.state == "running" for guard in frame.guards):
+    if hold_model(frame) or any(guard.kind != "input" and guard.state == "running" for guard in frame.guards):
         return []  # what has an answer already is not asked again for a message that nobody may read
-    frame.guards = [guard for guard in frame.guards if guard.kind != "output"]
+    frame.guards = [guard for guard in frame.guards if guard.kind == "input"]
     frame.output, frame.answer, frame.answer_structured = None, None, None
     frame.invalid_outputs = 0
     frame.phase = "model"

@@ -6,6 +6,7 @@ import json
 from typing import Final
 
 from handfast.payloads.json_profile import JsonValue
+from handfast.payloads.model_call import ToldHooks
 from handfast.payloads.proofs import Proofs
 from handfast.payloads.requests import DEFAULT_REJECTION, NOT_ANSWERED, Answer, Approve, GiveUp, Ran, Reject, RunAgain
 from handfast.workflows.frame.frame import Call, Failure, Frame
@@ -29,7 +30,7 @@ def cancelled_text(call: Call) -> str:
 
 def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
     """Take a closed request over into its call, which is *ready* where it may go on."""
-    if entry.state in ("open", "checking"):
+    if entry.waits:
         return None
     if entry.state == "withdrawn":
         return Settle(call, cancelled_text(call))
@@ -44,14 +45,11 @@ def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
             call.proofs = released(entry)
             call.state = "ready"
             return None
-        case Reject(reason=None):
-            if call.plan.kind == "question":
-                return Settle(call, NOT_ANSWERED)
-            if call.plan.worded:
-                return WordRejection(call, entry.closed_by)
-            return Settle(call, DEFAULT_REJECTION)
         case Reject(reason=reason):
-            return Settle(call, reason)
+            if "rejected" in frame.hears and call.plan.kind != "question":
+                told = ToldHooks(what="rejected", by=_rejected_by(entry), tool=call.tool, call=call.call_id)
+                frame.untold.append(told)
+            return _rejected(call, entry) if reason is None else Settle(call, reason)
         case Ran(output=output):
             call.ok, call.value = True, output
             return Settle(call, as_output(output))
@@ -70,6 +68,22 @@ def decided(frame: Frame, call: Call, entry: Entry) -> Step | None:
             ended = (entry.request.facts or {}).get("ended")
             return Settle(call, NOT_RUN if ended in ("not_registered", "not_begun") else OUTCOME_UNKNOWN)
     raise AssertionError(f"{entry.request.id} closed without a verdict")
+
+
+def _rejected(call: Call, entry: Entry) -> Step:
+    """Say what the model reads of a rejection without a reason."""
+    if call.plan.kind == "question":
+        return Settle(call, NOT_ANSWERED)
+    if call.plan.hosted:  # what stands as the reason there is taken for a person's words
+        return Settle(call, False)
+    if call.plan.worded:
+        return WordRejection(call, _rejected_by(entry))
+    return Settle(call, DEFAULT_REJECTION)
+
+
+def _rejected_by(entry: Entry) -> str | None:
+    """Return the claimed name of the person who rejected a call; None where its deadline did."""
+    return None if entry.state == "expired" else entry.closed_by
 
 
 def released(entry: Entry) -> Proofs:

@@ -13,9 +13,8 @@ from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.messages import Message, MessageReceipt
 from handfast.payloads.requests import Transition
 from handfast.workflows.frame.frame import Frame, Queued
-from handfast.workflows.ledger.book import WHY_CHARACTERS
-from handfast.workflows.ledger.ledger import Ledger
-from handfast.workflows.ledger.recent import Recent
+from handfast.workflows.ledger.log import RequestLog
+from handfast.workflows.ledger.recent import Known, Recent
 from handfast.workflows.loop.messages import RefuseMessages
 
 KEPT_MESSAGES: Final = 1000
@@ -27,47 +26,34 @@ QUEUED_BYTES: Final = 512 * 1024
 
 
 class MailboxState(BaseModel):
-    """A `Mailbox` as data.
+    """All that lasts of a mailbox.
 
     Attributes:
-        known: What became of messages, oldest first: message id, digest, receipt.
+        known: Receipts of the newest messages, by their ids.
+        early: Messages that came before the first run has begun, which gets them; in a session, those that wait for a
+            turn of their own.
     """
 
-    known: list[tuple[str, str, MessageReceipt]]
-    early: list[Queued]
+    known: Known[MessageReceipt] = {}
+    early: list[Queued] = []
 
 
 class Mailbox:
-    """Takes messages, places them, and keeps what became of the newest ones.
+    """Takes messages, places them, and keeps the receipts of the newest ones."""
 
-    Attributes:
-        early: Those that came before the first run has begun, which gets them.
-        always: The whole history was made by versions that take messages.
-    """
-
-    def __init__(self, ledger: Ledger, new_block: Callable[[list[JsonObject]], str]) -> None:
-        """Begin empty.
+    def __init__(self, state: MailboxState, log: RequestLog, new_block: Callable[[list[JsonObject]], str]) -> None:
+        """Work on *state*.
 
         Args:
-            ledger: Keeps the log.
+            state: All that lasts.
+            log: Of the ledger.
             new_block: Enters items into the transcript, and returns the id of their block.
         """
-        self.early: list[Queued] = []
-        self.always = False
-        self._early_signals = 0
-        self._ledger = ledger
+        self.state = state
+        self.early = state.early
+        self._log = log
         self._new_block = new_block
-        self._known: Recent[MessageReceipt] = Recent(KEPT_MESSAGES)
-
-    def carried(self) -> MailboxState:
-        """All of it, as data."""
-        return MailboxState(known=self._known.carried(), early=self.early)
-
-    def restore(self, carried: MailboxState) -> None:
-        """Take over what was carried."""
-        self._known.restore(carried.known)
-        self.early = carried.early
-        self.always = True
+        self._known: Recent[MessageReceipt] = Recent(state.known, KEPT_MESSAGES)
 
     def repeated(self, message: Message) -> MessageReceipt | None:
         """What became of the same message, if it was taken before.
@@ -126,19 +112,15 @@ class Mailbox:
         )
         return self._sent(message, receipt, now, "the model call under way is made again" if interrupts else None)
 
-    def take_early(self, message: Message, message_id: str, now: datetime, *, by_signal: bool) -> MessageReceipt:
-        """Keep a message for the first run.
-
-        A signal stands before every update: in a workflow's first task it came first, and is told last.
-        """
-        at = self._early_signals if by_signal else len(self.early)
-        self._early_signals += by_signal
-        self.early.insert(at, self._queued(message, message_id))
+    def take_early(self, message: Message, message_id: str, now: datetime) -> MessageReceipt:
+        """Keep a message for the first run."""
+        self.early.append(self._queued(message, message_id))
         return self._sent(message, MessageReceipt(id=message_id, state="queued", at=now), now)
 
     def take_over(self) -> list[Queued]:
         """What came early, for the run that begins."""
-        queue, self.early, self._early_signals = self.early, [], 0
+        queue = list(self.early)
+        self.early.clear()
         return queue
 
     def _queued(self, message: Message, message_id: str) -> Queued:
@@ -146,9 +128,7 @@ class Mailbox:
 
     def _sent(self, message: Message, receipt: MessageReceipt, now: datetime, why: str | None = None) -> MessageReceipt:
         self._known.keep(receipt.id, message.digest, receipt)
-        self._ledger.note(
-            Transition(what="sent", at=now, by=message.by, message=receipt.id, frame=receipt.frame, why=why)
-        )
+        self._log.note(Transition(what="sent", at=now, by=message.by, message=receipt.id, frame=receipt.frame, why=why))
         return receipt
 
     def place(self, frame: Frame, messages: Iterable[Queued], now: datetime) -> None:
@@ -157,7 +137,7 @@ class Mailbox:
             frame.queue.remove(message)
             frame.blocks.append(message.block)
             self._became(message.id, {"state": "placed", "frame": frame.id})
-            self._ledger.note(Transition(what="placed", at=now, message=message.id, frame=frame.id))
+            self._log.note(Transition(what="placed", at=now, message=message.id, frame=frame.id))
 
     def refuse(self, frame: Frame, refusal: RefuseMessages, now: datetime) -> None:
         """Take every message out of the frame's queue, which no model will read."""
@@ -182,20 +162,20 @@ class Mailbox:
             refusal: Why.
             now: Workflow time.
         """
-        self._ledger.note_refusal(
+        self._log.note_refusal(
             Transition(
                 what="message_refused",
                 at=now,
                 by=message.by if message else None,
                 message=message.id if message else None,
-                why=f"{type(refusal).__name__}: {refusal.message}"[:WHY_CHARACTERS],
+                why=f"{type(refusal).__name__}: {refusal.message}",
             )
         )
 
     def _refused(self, frame: str | None, message: Queued, refusal: RefuseMessages, now: datetime) -> None:
         self._became(message.id, {"state": "refused", "why": refusal.why})
-        why = f"{refusal.reason}: {refusal.why}"[:WHY_CHARACTERS]
-        self._ledger.note(
+        why = f"{refusal.reason}: {refusal.why}"
+        self._log.note(
             Transition(what="message_refused", at=now, by=message.by, message=message.id, frame=frame, why=why)
         )
 

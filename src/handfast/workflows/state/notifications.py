@@ -15,7 +15,6 @@ from handfast.payloads.base import json_size
 from handfast.payloads.notify import NOTIFY, Notification, Notified, Notify
 from handfast.payloads.requests import Request, Transition
 from handfast.payloads.undecodable import UNREADABLE
-from handfast.workflows.ledger.book import WHY_CHARACTERS
 from handfast.workflows.ledger.ledger import Ledger
 from handfast.workflows.state.publish import shortened
 from handfast.workflows.tasks.marks import Marks
@@ -36,8 +35,6 @@ ARGUMENTS_BYTES: Final = {"opened": 2048, "reminded": 2048, "escalated": 2048}
 """Of the arguments that a notification shows, by what it tells; 256 for those that a request has closed."""
 LAST_WORDS: Final = timedelta(seconds=10)
 """How long a run that has ended waits for the last ones."""
-LIGHTENED: Final = "handfast.lightened"
-"""Recorded where some were given up to be carried: histories from before took all along."""
 UNREAD: Final = "handfast.unread.notified.{}"
 """Recorded where the answer of one of those activities could not be decrypted, by its number in the history."""
 
@@ -45,16 +42,10 @@ _UNREAD: Final = Failed(type=UNREADABLE, message="the answer was encrypted, and 
 
 
 class NotifierState(BaseModel):
-    """What goes on in a fresh history: those that were under way are told again, under the same ids.
-
-    Attributes:
-        at_once: They are told as soon as that history begins. Where it is not said, which was so once, with the next
-            thing that happens.
-    """
+    """What goes on in a fresh history: those that were under way are told again, under the same ids."""
 
     wanted: bool
     waiting: list[Notification]
-    at_once: bool = False
 
 
 class Notifier:
@@ -89,20 +80,19 @@ class Notifier:
 
     def carried(self) -> NotifierState:
         """What is taken along."""
-        return NotifierState(wanted=self.wanted, waiting=self._untold, at_once=True)
+        return NotifierState(wanted=self.wanted, waiting=self._untold)
 
     def restore(self, state: NotifierState) -> None:
         """Take over what was carried, and go on telling it."""
         self.wanted, self._waiting = state.wanted, state.waiting
-        if state.at_once:
-            self.send()
+        self.send()
 
     def lighten(self, now: datetime) -> bool:
         """Give up the oldest of what would be too much to take along; whether there were any."""
         untold = self._untold
         sizes = [json_size(each.to_wire()) for each in untold]
         excess = sum(sizes) - CARRIED_BYTES
-        if excess <= 0 or not workflow.patched(LIGHTENED):
+        if excess <= 0:
             return False
         for each, size in zip(untold, sizes, strict=True):
             if excess <= 0:
@@ -120,7 +110,7 @@ class Notifier:
 
     def take(self, labels: dict[str, str]) -> None:
         """Take what happened to requests since the last time."""
-        news, self._ledger.news = self._ledger.news, []
+        news, self._ledger.log.news = self._ledger.log.news, []
         if not self.wanted:
             return
         self._waiting += [self._notification(step, request, labels) for step, request in news]
@@ -218,8 +208,8 @@ class Notifier:
         return settled or Done(Notified().to_wire())  # it was read; where it said of problems, the replay fails
 
     def _give_up(self, notification: Notification, problem: str, now: datetime) -> None:
-        why = f"{notification.id}: {problem}"[:WHY_CHARACTERS]
-        self._ledger.note(Transition(what="notify_failed", at=now, request=notification.request.id, why=why))
+        why = f"{notification.id}: {problem}"
+        self._ledger.log.note(Transition(what="notify_failed", at=now, request=notification.request.id, why=why))
 
 
 def _id_of(step: Transition, request: Request) -> str:

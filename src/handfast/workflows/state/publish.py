@@ -92,9 +92,9 @@ class Publisher:
             return
         wanted: list[tuple[SearchAttributeKey[Any], Any]] = [
             (STATUS, status),
-            (PENDING, len(ledger.open_requests())),
-            (DUE, ledger.next_deadline()),
-            (APPROVERS, published_groups(ledger.open_requests()) or None),
+            (PENDING, len(ledger.book.open_requests())),
+            (DUE, ledger.book.next_deadline()),
+            (APPROVERS, published_groups(ledger.book.open_requests()) or None),
         ]
         if agent is not None:
             wanted.append((AGENT, agent))
@@ -113,10 +113,10 @@ class Publisher:
         """Write as much as one task's commands can carry; the driver comes back for the rest."""
         memo: dict[str, Any] = {}
         room = MEMO_BYTES_PER_TASK
-        for request_id, request in list(ledger.unpublished.items()):
+        for request_id, request in list(ledger.book.unpublished.items()):
             if room <= 0:
                 break
-            del ledger.unpublished[request_id]
+            del ledger.book.unpublished[request_id]
             if request is not None:
                 memo[MEMO_REQUEST + request_id] = shown = for_memo(request, full=sum(self._shown.values()) > MEMO_FULL)
                 self._shown[request_id] = len(json.dumps(shown))
@@ -125,8 +125,8 @@ class Publisher:
                 memo[MEMO_REQUEST + request_id] = None
                 del self._shown[request_id]
         log: list[Any] = []
-        while ledger.log and room > 0:
-            log.append(ledger.log.pop(0).to_wire())
+        while ledger.log.steps and room > 0:
+            log.append(ledger.log.steps.pop(0).to_wire())
             room -= len(json.dumps(log[-1]))
         if log or memo:
             self._marks.made()
@@ -147,7 +147,7 @@ def published_groups(requests: Sequence[Request]) -> list[str]:
 def for_memo(request: Request, *, full: bool = False) -> dict[str, Any]:
     """Shape a request for the memo: large arguments by their start and size, hardly more than that once it is full."""
     if full:
-        request = request.model_copy(update={"votes": None, "bound": None, "schedule": None})
+        request = request.model_copy(update={"votes": None, "schedule": None})
     return shortened(request, MEMO_ARGUMENTS_BYTES if not full else MEMO_ARGUMENTS_BYTES_FULL).to_wire()
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from temporalio import workflow
 
 from handfast.errors import RequestClosedError
 from handfast.payloads.base import json_size
 from handfast.payloads.carry import SEGMENT_EVENTS
 from handfast.payloads.json_profile import JsonObject
-from handfast.payloads.model_call import Origin
+from handfast.payloads.model_call import Origin, ToldHooks
 from handfast.payloads.proofs import Proofs
 from handfast.payloads.requests import MEMO_REQUEST, Request, Transition
 from handfast.payloads.runs import RunFacts, RunInput, RunPhase
@@ -22,12 +20,12 @@ from handfast.workflows.frame.table import FrameTable
 from handfast.workflows.ledger import binding, requests
 from handfast.workflows.ledger.binding import Asker
 from handfast.workflows.ledger.entry import Entry
-from handfast.workflows.ledger.ledger import Ledger
+from handfast.workflows.ledger.ledger import Ledger, LedgerState
 from handfast.workflows.ledger.requests import place_of
 from handfast.workflows.loop import limits
 from handfast.workflows.loop.messages import RefuseMessages
 from handfast.workflows.state.leaving import Leaving
-from handfast.workflows.state.mailbox import Mailbox
+from handfast.workflows.state.mailbox import Mailbox, MailboxState
 from handfast.workflows.state.notifications import Notifier
 from handfast.workflows.state.publish import LISTED_BYTES, Publisher
 from handfast.workflows.state.spending import Spending
@@ -35,9 +33,6 @@ from handfast.workflows.state.transcript import Transcript
 from handfast.workflows.tasks.command_budget import Room
 from handfast.workflows.tasks.marks import Marks
 from handfast.workflows.tasks.work import Work
-
-ONE_SPELLING: Final = "handfast.one-spelling"
-"""Recorded where a remembered decision answers for approvers who are spelled otherwise: older histories ask again."""
 
 
 class RunState(FrameTable):
@@ -55,17 +50,25 @@ class RunState(FrameTable):
         ledger_version: Changes whenever a decision changes the ledger; drivers wait for it.
     """
 
-    def __init__(self, prefix: str, segment_events: int = SEGMENT_EVENTS) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        segment_events: int = SEGMENT_EVENTS,
+        ledger: LedgerState | None = None,
+        mailbox: MailboxState | None = None,
+    ) -> None:
         """Begin empty.
 
         Args:
             prefix: Before the names of the workflow's handlers.
             segment_events: Events of the history after which all goes on in a fresh one.
+            ledger: As a former history left it.
+            mailbox: Likewise.
         """
         super().__init__()
         info = workflow.info()
-        self.ledger = Ledger(self._arguments_of, self.root_of, lambda: workflow.patched(ONE_SPELLING))
-        self.mailbox = Mailbox(self.ledger, self.new_block)
+        self.ledger = Ledger(ledger, self._arguments_of, self.root_of)
+        self.mailbox = Mailbox(mailbox or MailboxState(), self.ledger.log, self.new_block)
         self.transcript = Transcript()
         self.room = Room(self.new_block)
         self.marks = Marks()
@@ -77,7 +80,6 @@ class RunState(FrameTable):
             workflow_run=info.first_execution_run_id,
             now=workflow.now,
             new_id=lambda: str(workflow.uuid4()),
-            patched=workflow.patched,
         )
         self.active: set[str] = set()
         self.works: dict[str, Work] = {}
@@ -109,9 +111,9 @@ class RunState(FrameTable):
         left = [key.removeprefix(MEMO_REQUEST) for key in workflow.info().raw_memo if key.startswith(MEMO_REQUEST)]
         self.publisher.restore(None, dict.fromkeys(left, 0))
         for request in left:
-            self.ledger.unpublished[request] = None
+            self.ledger.book.unpublished[request] = None
             why = "the workflow failed, and was begun again by its retry policy"
-            self.ledger.note(Transition(what="withdrawn", at=workflow.now(), request=request, why=why))
+            self.ledger.log.note(Transition(what="withdrawn", at=workflow.now(), request=request, why=why))
         self.publish()
 
     def ledger_changed(self) -> None:
@@ -134,7 +136,7 @@ class RunState(FrameTable):
         """Where the workflow stands."""
         if not self.active:
             return self._ended
-        return "waiting" if self.ledger.open_requests() else "running"
+        return "waiting" if self.ledger.book.open_requests() else "running"
 
     def close(self, how: RunPhase) -> None:
         """Publish the last state of a workflow that ends with its run."""
@@ -156,10 +158,17 @@ class RunState(FrameTable):
             on_message=given.on_message or "follow_up",
             model_queue=given.model_queue,
             queue=self.mailbox.take_over(),
+            untold=[ToldHooks(what="started")],
         )
         if given.limits_turns and given.max_turns is None:
             self.unlimited_frames.add(frame.id)
-        facts = RunFacts(context=given.context, labels=given.labels, requested_by=given.requested_by)
+        facts = RunFacts(
+            context=given.context,
+            labels=given.labels,
+            requested_by=given.requested_by,
+            model=given.model,
+            model_settings=given.model_settings,
+        )
         if facts != RunFacts():
             frame.facts = self.new_block([facts.to_wire()])
         if given.input:
@@ -186,6 +195,7 @@ class RunState(FrameTable):
             stream=parent.stream,
             on_message=parent.on_message,
             model_queue=parent.model_queue,
+            untold=[ToldHooks(what="started")],
         )
         self.frames.append(frame)
         return frame
@@ -199,7 +209,7 @@ class RunState(FrameTable):
     @property
     def quiet(self) -> bool:
         """Whether no loop has anything under way, and no decision is being checked."""
-        return not self.ledger.busy and all(work.quiet for work in self.works.values())
+        return not self.ledger.book.busy and all(work.quiet for work in self.works.values())
 
     def stay(self) -> None:
         """Stay in this history for good: what was held goes on."""
@@ -225,7 +235,7 @@ class RunState(FrameTable):
         """Whether a frame, with everything below it, does nothing but wait for people."""
         frames = {frame.id for frame in self.under(top)}
         busy = any(not self.works[each].quiet for each in frames if each in self.works)
-        return not busy and any(request.frame in frames for request in self.ledger.open_requests())
+        return not busy and any(request.frame in frames for request in self.ledger.book.open_requests())
 
     def new_block(self, items: list[JsonObject]) -> str:
         """Enter items that the workflow made itself; return their block's id."""
@@ -266,7 +276,7 @@ class RunState(FrameTable):
         """The remembered decision that answers a call, bound to the arguments that it runs with; None: ask."""
         entry = self.ledger.recall(request, arguments, call.call_id, workflow.now())
         if entry is not None:
-            binding.bind_recalled(entry, request, arguments, self.asker)
+            binding.bind_recalled(entry, request, arguments)
         return entry
 
     def in_full(self, request: Request) -> Request:
@@ -308,7 +318,7 @@ class RunState(FrameTable):
     def placed_proofs(self, call: Call) -> Proofs | None:
         """The decisions behind a call, as its activity gets them; None where it waited for nobody, or none need be."""
         proofs = call.proofs
-        if proofs is None or not (self.ledger.signed or proofs.decisions or proofs.again):
+        if proofs is None or not (self.ledger.state.signed or proofs.decisions or proofs.again):
             return None
         wire = proofs.to_wire()
         if self.room.takes_small(wire):
@@ -318,11 +328,6 @@ class RunState(FrameTable):
     def unlimited(self, frame: Frame) -> bool:
         """Whether the caller lifted the agent's own turn limit."""
         return frame.id in self.unlimited_frames
-
-    def open_request(self, request: Request) -> str:
-        """Enter a request in the ledger; return its id."""
-        self.ledger.open(request)
-        return request.id
 
     def stop(self, why: str) -> None:
         """Let every loop under way end after its turn.
@@ -336,15 +341,9 @@ class RunState(FrameTable):
                 continue
             frame.stop = why
             if frame.phase in ("budget", "stuck") and frame.request is not None:
-                self.ledger.withdraw(frame.request, workflow.now(), "the run was told to stop")
+                self.ledger.book.withdraw(frame.request, workflow.now(), "the run was told to stop")
                 frame.phase = "model"
         self.ledger_changed()
-
-    def withdraw_requests(self, frame: str, why: str) -> None:
-        """Close every open request of one frame."""
-        for request in self.ledger.open_requests():
-            if request.frame == frame:
-                self.ledger.withdraw(request.id, workflow.now(), why)
 
     def publish(self) -> None:
         """Write what changed to memo and search attributes."""

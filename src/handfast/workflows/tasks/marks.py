@@ -21,15 +21,10 @@ in one, and every loop above that in one more."""
 
 
 class Marks:
-    """Sees to it that each task which took something in leaves a command behind, if need be an empty log.
-
-    Attributes:
-        on: It does: a worker has said so in this history. Older ones have tasks that are not marked.
-    """
+    """Sees to it that each task which took something in leaves a command behind, if need be an empty log."""
 
     def __init__(self) -> None:
         """Begin without."""
-        self.on = False
         self._made_in = 0
         self._looks_in = 0
         self._looking: asyncio.Task[None] | None = None
@@ -53,9 +48,8 @@ class Marks:
             await workflow.wait_condition(lambda: True)
             if self._made_in == task:
                 return
-        if self.on:
-            self.made()
-            workflow.upsert_memo({MEMO_LOG: []})
+        self.made()
+        workflow.upsert_memo({MEMO_LOG: []})
 
     async def after_signals(self) -> None:
         """Wait until the signals of the task under way have been handled: for an update.
@@ -63,8 +57,7 @@ class Marks:
         The SDK shows a history's first task its updates before its signals, and on a replay after them, where that task
         has left a patch marker.
         """
-        if self.on:
-            await workflow.wait_condition(lambda: True)
+        await workflow.wait_condition(lambda: True)
 
 
 def _task() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -16,6 +17,10 @@ from handfast.payloads.undecodable import UNREADABLE
 from handfast.payloads.usage import Spent
 from handfast.workflows.tasks.marks import Marks
 from handfast.workflows.tasks.unread import demand
+
+BY_ANY_WORKER: Final[ContextVar[bool]] = ContextVar("BY_ANY_WORKER", default=False)
+"""Whether the activity that is being started is left to the task queue: read by the worker's interceptor, as
+`workflow.start_activity` has no such argument (SDK 1.35)."""
 
 NOT_REGISTERED: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
     "NotFoundError": (
@@ -76,16 +81,32 @@ Settled = Done | Failed | Cancelled
 
 
 def start_activity(
-    name: str, arg: JsonObject | None, summary: str, config: workflow.ActivityConfig, marks: Marks
+    name: str,
+    arg: JsonObject | None,
+    summary: str,
+    config: workflow.ActivityConfig,
+    marks: Marks,
+    *,
+    by_any_worker: bool = False,
 ) -> workflow.ActivityHandle[Any]:
     """Start an activity by its wire name, with one argument or (None) without.
 
-    The summary is what Temporal's web page shows of it.
+    Args:
+        name: Its type.
+        arg: Its argument.
+        summary: What Temporal's web page shows of it.
+        config: Its budget.
+        marks: The workflow's.
+        by_any_worker: The task queue hands it out. Otherwise the worker that has the run in its cache may take it at
+            once, which is faster, and which is wrong where that worker has just said that it does not know it.
     """
     marks.made()
-    return workflow.start_activity(
+    told = BY_ANY_WORKER.set(by_any_worker)
+    handle = workflow.start_activity(
         name, args=[] if arg is None else [arg], **workflow.ActivityConfig(**{**config, "summary": summary})
     )
+    BY_ANY_WORKER.reset(told)
+    return handle
 
 
 async def settle_activity(handle: workflow.ActivityHandle[Any], marks: Marks) -> Settled:

@@ -9,6 +9,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 from handfast.payloads.model_call import Effect, RetryPlan
+from handfast.payloads.tool_call import TOOL_TIMEOUT
 
 NEVER_RETRIED: Final = ["PayloadsTooLarge", "TypeError", "ValidationError"]
 """Error types whose repetition would repeat the work, not mend it."""
@@ -133,14 +134,13 @@ SEVERAL_ATTEMPTS: Final = RetryPolicy(
     maximum_attempts=5,
     non_retryable_error_types=NEVER_RETRIED,
 )
-DEFAULT_TOOL_TIMEOUT_S: Final = 600.0
 LONGEST_TOOL_TIMEOUT_S: Final = 365 * 86400.0
 """What a recorded plan may ask for at most: beyond it no clock can say when it ends."""
 
 
 def tool_timeout(planned_s: float | None) -> timedelta:
     """How long a tool's body may take."""
-    return timedelta(seconds=min(planned_s or DEFAULT_TOOL_TIMEOUT_S, LONGEST_TOOL_TIMEOUT_S))
+    return timedelta(seconds=min(planned_s or TOOL_TIMEOUT.total_seconds(), LONGEST_TOOL_TIMEOUT_S))
 
 
 def tool_call(

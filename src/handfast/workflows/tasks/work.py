@@ -60,6 +60,7 @@ class Work:
         *,
         call: str | None = None,
         model: bool = False,
+        by_any_worker: bool = False,
     ) -> Settled:
         """Run an activity to its end, whatever that is.
 
@@ -70,8 +71,9 @@ class Work:
             config: Its budget.
             call: The id of the call that ends with it, if one does.
             model: It is the frame's model call, which `interrupt` cancels.
+            by_any_worker: As `start_activity`.
         """
-        handle = start_activity(name, arg, summary, config, self._marks)
+        handle = start_activity(name, arg, summary, config, self._marks, by_any_worker=by_any_worker)
         entry = (handle, call)
         self._handles.append(entry)
         if model:
@@ -84,10 +86,17 @@ class Work:
                 self._model = None
 
     async def evaluate(
-        self, asked: Payload, summary: str, config: workflow.ActivityConfig, *, call: str | None = None
+        self,
+        asked: Payload,
+        summary: str,
+        config: workflow.ActivityConfig,
+        *,
+        call: str | None = None,
+        by_any_worker: bool = False,
     ) -> Settled:
         """Ask the user's code something; the rest as `activity`."""
-        return await self.activity(EVALUATE, asked.to_wire(), summary, config, call=call)
+        arg = asked.to_wire()
+        return await self.activity(EVALUATE, arg, summary, config, call=call, by_any_worker=by_any_worker)
 
     async def child(self, call_id: str, loop: Coroutine[Any, Any, None]) -> None:
         """Run a call's nested loop as part of this work.
