@@ -159,6 +159,9 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
         ModelPort as ModelPort,
         ModelRequest as ModelRequest,
     )
+    from handfast.models.responses import (
+        ResponsesModel as ResponsesModel,
+    )
     from handfast.payloads.deltas import (
         Delta as Delta,
         DeltasDiscarded as DeltasDiscarded,
@@ -304,6 +307,7 @@ _HOMES = {
     "Replace": "definitions.gates.guardrails",
     "Request": "payloads.requests",
     "RequestUsage": "payloads.usage",
+    "ResponsesModel": "models.responses",
     "Retry": "definitions.tools.options",
     "Run": "client.run",
     "RunAgain": "payloads.requests",

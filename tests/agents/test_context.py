@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
-from handfast import Agent, RunContext, ToolContext, tool
+from handfast import Agent, AgentHooks, RunContext, ToolContext, handoff, tool
 from handfast.errors import PayloadInvalidError, RunFailedError, RunNotFoundError, UsageError
 from handfast.payloads.context_edits import CONTEXT_BYTES, EDITS_BYTES, edited, edits_between
 from handfast.testing import Reply, call, text
@@ -353,3 +353,174 @@ def test_edits_lead_from_before_to_after(stored: Any, before: Any, after: Any) -
     edits = edits_between(stored, before, after)
     assert edited(stored, edits) == {**(stored or {}), **after}
     assert [edit.from_wire(edit.to_wire()) for edit in edits] == edits
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["model", "plain"])
+async def test_on_handoff_changes_the_context_as_tools_do(make_lab: MakeLab, cache: int, *, plain: bool) -> None:
+    """What `on_handoff` changes in the context is kept: the next agent's instructions and the result see it (A6)."""
+
+    def note(ctx: RunContext[Any]) -> None:
+        if plain:
+            ctx.context["items"].append("handed over")
+        else:
+            ctx.context.items.append("handed over")
+
+    kind = None if plain else Basket
+    seen: list[str] = []
+
+    def instructions(ctx: RunContext[Any]) -> str:
+        seen.append(str(ctx.context["items"] if plain else ctx.context.items))
+        return "Help."
+
+    billing = Agent("billing", model="m", context_type=kind, instructions=instructions)
+    front = Agent("front", model="m", context_type=kind, handoffs=[handoff(billing, on_handoff=note)])
+    script = [Reply(call("transfer_to_billing", {}, "c1")), DONE]
+    lab = await make_lab([front, billing], script=script, max_cached_workflows=cache)
+    run = await lab.start("front", context={"customer": "ann", "items": ["lamp"]})
+    result = await run.result()
+    assert seen == ["['lamp', 'handed over']"]
+    assert result.context == {"customer": "ann", "items": ["lamp", "handed over"]}
+
+
+async def test_a_change_of_on_handoff_that_cannot_be_kept_is_said(make_lab: MakeLab) -> None:
+    """The model reads with the handoff's output that its change of the context was not kept, and why (A6)."""
+
+    async def spoil(ctx: RunContext[Basket]) -> None:
+        ctx.context.total = -1
+
+    billing = Agent("billing", model="m", context_type=Basket)
+    front = Agent("front", model="m", context_type=Basket, handoffs=[handoff(billing, on_handoff=spoil)])
+    lab = await make_lab([front, billing], script=[Reply(call("transfer_to_billing", {}, "c1")), DONE])
+    result = await (await lab.start("front", context={"customer": "ann"})).result()
+    assert result.context is None
+    [(_, output)] = outputs(lab)
+    assert output.startswith("The agent billing goes on from here.")
+    assert "was not kept" in output
+    assert "a total is never negative" in output
+
+
+def spoils(*told: Any) -> None:
+    """Change the context from where nothing keeps it."""
+    told[0].context["spoiled"] = True
+
+
+def spoils_given(context: RunContext[Any], _given: Any) -> None:
+    """The same for what takes two arguments."""
+    spoils(context)
+
+
+def spoils_and_words(context: RunContext[Any], _given: Any) -> str:
+    """The same for what answers a text."""
+    spoils(context)
+    return "words"
+
+
+def spoils_and_asks(context: RunContext[Any], _given: Any) -> bool:
+    """The same for a rule."""
+    spoils(context)
+    return True
+
+
+def spoils_and_shows(context: RunContext[Any]) -> bool:
+    """The same for an enabled rule."""
+    spoils(context)
+    return True
+
+
+class Spoiling(AgentHooks):
+    """Hooks that change the context."""
+
+    async def on_model_start(self, context: RunContext, start: Any) -> None:
+        """See base class."""
+        spoils(context)
+
+    def on_tool_end(self, context: ToolContext, end: Any) -> None:
+        """See base class."""
+        spoils(context)
+
+
+def worker_of(**options: Any) -> Agent:
+    """An agent with a tool that may fail."""
+
+    async def work(fails: bool = False) -> str:
+        """Work."""
+        if fails:
+            raise ValueError("no")
+        return "worked"
+
+    return Agent("desk", model="m", tools=[tool(**options)(work)])
+
+
+WORK = Reply(call("work", {}, "c1"))
+FAILS = Reply(call("work", {"fails": True}, "c1"))
+SPOILED: dict[str, tuple[Agent, list[Reply], str]] = {
+    "hook": (Agent("desk", model="m", hooks=[Spoiling()]), [DONE], "the hook Spoiling.on_model_start"),
+    "hook of a tool": (
+        Agent("desk", model="m", tools=worker_of().tools, hooks=[Spoiling()]),
+        [WORK, DONE],
+        "the hook Spoiling.on_tool_end",
+    ),
+    "input builder": (
+        Agent("desk", model="m", tools=[Agent("in", model="m").as_tool(name="work", input_builder=spoils_and_words)]),
+        [Reply(call("work", {"input": "x"}, "c1")), DONE, DONE],
+        "the input builder of work",
+    ),
+    "input guardrail of a tool": (
+        worker_of(input_guardrails=[spoils_given]),
+        [WORK, DONE],
+        "the guardrail spoils_given of work",
+    ),
+    "after_tools": (
+        Agent("desk", model="m", tools=worker_of().tools, after_tools=spoils_given),
+        [WORK, DONE],
+        "after_tools of agent desk",
+    ),
+    "approval rule": (worker_of(approval=spoils_and_asks), [WORK, DONE], "the approval rule of work"),
+    "enabled rule": (worker_of(enabled=spoils_and_shows), [DONE], "the enabled rule of work"),
+    "on_error of a tool": (worker_of(on_error=spoils_and_words), [FAILS, DONE], "on_error of work"),
+    "output guardrail": (
+        Agent("desk", model="m", output_guardrails=[spoils_given]),
+        [DONE],
+        "the guardrail spoils_given of agent desk",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+async def test_a_change_from_elsewhere_is_refused_aloud(
+    make_lab: MakeLab, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """Whatever else changes `ctx.context` changes nothing of the run, and the log names it (A6)."""
+    agent, script, who = SPOILED[name]
+    lab = await make_lab([agent], script=script)
+    run = await lab.start("desk", context={"customer": "ann"})
+    if name == "approval rule":
+        await run.approve(await lab.next_request(run), decided_by="lead")
+    result = await run.result()
+    assert result.output == "done"
+    assert result.context is None
+    lines = [record.getMessage() for record in caplog.records if record.name == "handfast.user_code"]
+    assert any(line.startswith(f"{who} changed ctx.context; the change is lost") for line in lines), caplog.text
+
+
+async def test_what_shares_a_tools_call_changes_the_context_with_it(make_lab: MakeLab) -> None:
+    """A tool's output guardrails, and hooks that hear of its start, have the tool's own context: what they change is
+    kept with what the tool changes (A6)."""
+
+    class Starts(AgentHooks):
+        def on_tool_start(self, context: ToolContext) -> None:
+            """See base class."""
+            context.context["started"] = True
+
+    def counts(context: ToolContext, _output: Any) -> None:
+        context.context["seen"] = True
+
+    @tool(output_guardrails=[counts])
+    async def work(ctx: ToolContext) -> str:
+        """Work."""
+        ctx.context["worked"] = True
+        return "worked"
+
+    lab = await make_lab([Agent("desk", model="m", tools=[work], hooks=[Starts()])], script=[WORK, DONE])
+    result = await (await lab.start("desk", context={})).result()
+    assert result.context == {"started": True, "seen": True, "worked": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -220,6 +221,37 @@ async def test_a_rule_that_fails_asks_a_person(
     await run.reject(request, decided_by="lead")
     await run.result()
     assert effects == []
+
+
+async def test_rules_that_hang_hold_up_no_tool(
+    make_lab: MakeLab, effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rules that block all threads for rules hold up neither other calls nor the model: people are asked, and what
+    they approve runs at once."""
+    monkeypatch.setattr("handfast.activities.runtime.rules.RULE_S", 0.2)
+    go = threading.Event()
+
+    def blocks(_context: RunContext, _arguments: Any) -> bool:
+        return go.wait(60)
+
+    @tool(approval=blocks)
+    async def wipe(target: str) -> str:
+        """Delete a target."""
+        effects.append(f"wipe {target}")
+        return "wiped"
+
+    agent = Agent("desk", model="m", tools=[wipe])
+    many = Reply(*(call("wipe", {"target": str(number)}, f"c{number}") for number in range(40)))
+    lab = await make_lab([agent], script=[many, DONE])
+    run = await lab.start("desk")
+    try:
+        requests = await lab.open_requests(run, 40)
+        await asyncio.gather(*(run.approve(each, decided_by="lead") for each in requests))
+        await run.result()
+    finally:
+        go.set()
+    assert len(effects) == 40
+    assert {output for _, output in outputs(lab)} == {"wiped"}
 
 
 async def test_a_rule_is_asked_once(make_lab: MakeLab, effects: Effects, cache: int) -> None:

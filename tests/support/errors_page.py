@@ -50,6 +50,7 @@ REMEDIES: Final = {
     "ArchiveUnavailableError": "see to the place that `archive=` names, then try again",
     "ArgumentsInvalidError": "nothing: the model reads it and may call again; describe the parameters better where it does not",
     "ArtifactError": "see to the place that `artifacts=` names; all workers need the same one",
+    "ArtifactsUnavailableError": "see to the place that `artifacts=` names, then try again",
     "CallEndedError": "nothing, or decide the request that its facts name",
     "ClockSkewError": "set the clocks of signer and worker; sign again",
     "ConnectionProfileError": "check `TEMPORAL_PROFILE` and `TEMPORAL_CONFIG_FILE`",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pwd
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import timedelta
@@ -228,3 +230,59 @@ def test_a_shell_tool_that_cannot_work_is_refused(options: dict[str, Any], probl
     """It is said where it is written."""
     with pytest.raises(DefinitionError, match=problem):
         shell_tool(**options)
+
+
+READS = """
+import asyncio, ctypes, os, sys
+from handfast import shell_tool
+
+async def main() -> None:
+    options = eval(sys.argv[2])
+    tool = shell_tool(**{"environment": ["PATH"], **options})
+    result = await tool.function(sys.argv[1])
+    getenv = ctypes.CDLL(None).getenv
+    getenv.restype = ctypes.c_char_p
+    assert os.environ["WORKERS_KEY"].encode() == getenv(b"WORKERS_KEY") == b"hush-hush"
+    print(result.stdout, result.stderr)
+
+asyncio.run(main())
+"""
+
+
+async def read_by_a_command(command: str, **options: Any) -> str:
+    """What a command prints in a process of its own that has a secret in its environment."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", READS, command, repr(options)),
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "WORKERS_KEY": "hush-hush"},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 0
+    return out.decode()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+async def test_a_command_cannot_read_the_workers_environment() -> None:
+    """A command, of root too, finds nothing under /proc of the worker that holds its variables (A12)."""
+    told = await read_by_a_command("tr '\\0' '\\n' < /proc/$PPID/environ; echo looked")
+    assert "looked" in told
+    assert "hush-hush" not in told
+    assert "WORKERS_KEY" not in told
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may run commands as another user")
+async def test_a_command_may_run_as_another_user() -> None:
+    """`user=` runs commands with that user's rights, groups and home, which is a boundary of the system's own."""
+    told = await read_by_a_command(
+        "id -un; id -Gn; echo $HOME; cat /proc/$PPID/environ", user="nobody", environment=None
+    )
+    assert told.splitlines()[:3] == ["nobody", "nogroup", pwd.getpwnam("nobody").pw_dir]
+    assert "Permission denied" in told
+    assert (await read_by_a_command("id -u; id -G", user=54321)).split() == ["54321", "54321"]
+
+
+@pytest.mark.parametrize("user", ["", True, -1, 1.5])
+def test_a_user_is_a_name_or_a_number(user: Any) -> None:
+    """A `user` that is none is refused where the tool is made."""
+    with pytest.raises(DefinitionError, match="user must be the name or the number of a user"):
+        shell_tool(user=user)

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from handfast.models.chat.messages import messages_of, settings_of, tools_of
 from handfast.models.chat.reply import StreamedCompletion, read_completion
 from handfast.models.port import ModelCallError, ModelDelta
+from handfast.models.streaming import Event
 
 BODY: TypeAdapter[Any] = TypeAdapter(completion_create_params.CompletionCreateParamsNonStreaming)
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
@@ -66,9 +67,9 @@ def test_a_stream_gives_the_reply_that_would_have_come_whole(reply: list[dict[st
     deltas: list[ModelDelta] = []
     streamed = StreamedCompletion(deltas.append)
     for chunk in chunks(message, data):
-        streamed.take(json.dumps({"choices": [{"index": 0, "delta": chunk}]}).encode())
-    streamed.take(b'{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}')
-    streamed.take(b'{"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}')
+        streamed.take(Event(json.dumps({"choices": [{"index": 0, "delta": chunk}]}).encode()))
+    streamed.take(Event(b'{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}'))
+    streamed.take(Event(b'{"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}'))
     answer = streamed.answer()
     assert answer.items == reply
     assert (answer.usage.input_tokens, answer.usage.output_tokens, answer.usage.total_tokens) == (3, 4, 7)
@@ -251,8 +252,8 @@ def test_calls_that_share_an_index_are_told_apart_by_their_ids() -> None:
     streamed = StreamedCompletion(lambda _: None)
     for id in ("1", "2"):
         call = {"index": 0, "id": id, "function": {"name": "look", "arguments": "{}"}}
-        streamed.take(json.dumps({"choices": [{"delta": {"tool_calls": [call]}}]}).encode())
-    streamed.take(b"[DONE]")
+        streamed.take(Event(json.dumps({"choices": [{"delta": {"tool_calls": [call]}}]}).encode()))
+    streamed.take(Event(b"[DONE]"))
     assert [item["call_id"] for item in streamed.answer().items] == ["1", "2"]
 
 

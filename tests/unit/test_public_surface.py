@@ -94,6 +94,7 @@ PUBLIC: Final = (
     "Replace",
     "Request",
     "RequestUsage",
+    "ResponsesModel",
     "Retry",
     "Run",
     "RunAgain",

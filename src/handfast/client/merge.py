@@ -65,6 +65,7 @@ class _Loop:
         replied: Its reply is there.
         calls: The calls of that turn: True for those that run.
         shown: The attempt whose words stand on the screen.
+        said: The attempt whose words the reply of this turn has taken the place of.
         void: Attempts of this turn whose words are not to be shown any more.
         call: The model call that speaks: another one of the same turn is told of by the failure of this one.
         rests: Its model call has failed, or a session's message was answered: a message may begin this turn anew.
@@ -74,6 +75,7 @@ class _Loop:
     replied: bool = True
     calls: dict[str, bool] = field(default_factory=dict)
     shown: Delta | None = None
+    said: Delta | None = None
     void: set[str] = field(default_factory=set)
     call: str | None = None
     rests: bool = False
@@ -155,19 +157,10 @@ class Merger:
     def _take(self, event: RunEvent, items: list[Item]) -> None:
         self._segment = event.offset.partition(":")[0]
         match event:
-            case events.TurnStarted():
-                loop = self._loop(event.frame)
-                if event.turn != loop.turn:
-                    had = self._had.get(event.frame)
-                    shown = had if had is not None and had.turn == event.turn else None
-                    self._loops[event.frame] = _Loop(event.turn, replied=False, shown=shown)
-            case events.ModelReplied():
-                loop = self._loop(event.frame)
-                loop.turn, loop.replied, loop.shown = max(loop.turn, event.turn), True, None
-            case events.ModelFailed():
-                self._discard(self._loop(event.frame), items)
-                self._loop(event.frame).call = None
-                self._loop(event.frame).rests = event.failure not in ASKED_AGAIN
+            case events.TurnStarted() | events.ModelReplied() | events.ModelFailed():
+                self._take_model(event, items)
+            case events.GuardrailSpoke(kind="output") if event.outcome != "allow":
+                self._withdraw(self._loop(event.frame), items)
             case events.ToolCalled():
                 self._loop(event.frame).calls[event.call_id] = True
             case events.ToolOutput() | events.ToolFailed() | events.ToolCancelled():
@@ -186,6 +179,27 @@ class Merger:
                 self._loops.clear()  # agents begin anew, under the same frames
             case _:
                 pass
+
+    def _take_model(
+        self, event: events.TurnStarted | events.ModelReplied | events.ModelFailed, items: list[Item]
+    ) -> None:
+        loop = self._loop(event.frame)
+        match event:
+            case events.TurnStarted():
+                if event.turn != loop.turn:
+                    shown = self._had_of(event.frame, event.turn)
+                    self._loops[event.frame] = _Loop(event.turn, replied=False, shown=shown)
+            case events.ModelReplied():
+                loop.said = loop.shown or self._had_of(event.frame, event.turn)
+                loop.turn, loop.replied, loop.shown = max(loop.turn, event.turn), True, None
+            case events.ModelFailed():
+                self._discard(loop, items)
+                loop.call = None
+                loop.rests = event.failure not in ASKED_AGAIN
+
+    def _had_of(self, frame: str, turn: int) -> Delta | None:
+        had = self._had.get(frame)
+        return had if had is not None and had.turn == turn else None
 
     def _end_all(self, items: list[Item]) -> None:
         for loop in self._loops.values():
@@ -248,6 +262,11 @@ class Merger:
         items.append(DeltasDiscarded(**place))
         loop.void.add(loop.shown.attempt)
         loop.shown = None
+
+    def _withdraw(self, loop: _Loop, items: list[Item]) -> None:
+        """Say that the words of an answer are void, which a guardrail has blocked or put others in the place of."""
+        loop.shown, loop.said = loop.said, None
+        self._discard(loop, items)
 
     def _placed(self, item: Item) -> Item:
         return item.model_copy(update={"offset": str(self.cursor)})

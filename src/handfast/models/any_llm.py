@@ -9,9 +9,9 @@ from handfast.errors import DefinitionError
 from handfast.models.chat.messages import messages_of, settings_of, tools_of
 from handfast.models.chat.reply import StreamedCompletion, read_completion
 from handfast.models.port import ModelAnswer, ModelCallError, ModelErrorKind, ModelRequest, OnDelta
-from handfast.models.reading import text
+from handfast.models.provider_error import retry_after, text
 from handfast.models.streaming import broke_off
-from handfast.models.vendor_errors import failure_of, retry_after
+from handfast.models.vendor_errors import failure_of
 
 if TYPE_CHECKING:
     from any_llm import AnyLLM

@@ -8,22 +8,28 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from handfast.errors import JsonProfileError
+from handfast.models.output_items import ItemUnreadableError, read_items
 from handfast.models.port import ModelAnswer, ModelCallError
-from handfast.payloads.json_profile import MAX_INTEGER, JsonObject, check_json, scrub, scrub_json
+from handfast.models.provider_error import error_of, text
+from handfast.models.vendor_errors import failure
+from handfast.payloads.json_profile import MAX_INTEGER, check_json, scrub_json
 from handfast.payloads.usage import Usage
 
-ERROR_TEXT_CHARS: Final = 4000
 LONGEST_INTEGER: Final = 20
 """Digits of an integer that is read at all: thousands of them cost quadratic time."""
 
 
-def read_answer(content: bytes) -> ModelAnswer:
+def read_answer(content: bytes, headers: Mapping[str, str] | None = None) -> ModelAnswer:
     """Read the body of a reply. Only its output is recorded, so nothing around that can spoil a paid reply.
+
+    Args:
+        content: The body.
+        headers: Of the answer: a failure within it may say there how long to wait.
 
     Raises:
         ModelCallError: It is no reply, or says that the provider failed.
     """
-    return read_response(parsed(content))
+    return read_response(parsed(content), headers)
 
 
 def parsed(content: bytes) -> object:
@@ -38,15 +44,18 @@ def parsed(content: bytes) -> object:
         raise broken("the model's reply is not JSON", Usage(requests=1)) from None
 
 
-def read_response(body: object) -> ModelAnswer:
+def read_response(body: object, headers: Mapping[str, str] | None = None) -> ModelAnswer:
     """Read a response object.
 
     Raises:
         ModelCallError: It is none, or says that the provider failed.
     """
     usage = _usage(body.get("usage") if isinstance(body, dict) else None)
+    failed = _failure_in(body) if isinstance(body, dict) else None
+    if failed is not None:
+        raise failure(error_of(failed, headers=headers), usage)
     try:
-        output = scrub_json(body.get("output")) if isinstance(body, dict) else None
+        output = scrub_json(_output(body)) if isinstance(body, dict) else None
         check_json(output)
     except JsonProfileError as error:
         raise broken(f"the model's reply is not JSON that can be recorded: {error.problem}", usage) from None
@@ -54,19 +63,36 @@ def read_response(body: object) -> ModelAnswer:
         raise broken("the model's reply is not JSON", usage) from None
     if not isinstance(body, dict) or not isinstance(output, list):
         raise broken("the model's reply has no output", usage)
-    if body.get("status") == "failed":
-        told = body.get("error")
-        raise failed_response(told if isinstance(told, dict) else {}, usage)
-    items: list[JsonObject] = []
-    for item in output:
-        if not isinstance(item, dict) or not isinstance(item.get("type"), str):
-            raise broken("the model's reply holds an item without a type", usage)
-        items.append(item)
+    try:
+        items = read_items(output)
+    except ItemUnreadableError as error:
+        raise broken(f"the model's reply {error}", usage) from None
     return ModelAnswer(
         items=items,
         usage=usage,
         response_id=text(body["id"]) if isinstance(body.get("id"), str) else None,
         incomplete=_incomplete(body) if body.get("status") == "incomplete" else None,
+    )
+
+
+def _failure_in(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The failure that a body tells of; None where it is a reply. Some servers answer 200 with an error alone."""
+    if body.get("status") in ("failed", "cancelled"):
+        return {**body, "error": body.get("error") or {}}
+    return body if (body.get("error") or body.get("detail")) and not body.get("output") else None
+
+
+def _output(body: Mapping[str, Any]) -> object:
+    """The output, which servers spell as a single item or as a text, too."""
+    output = body.get("output")
+    if not output and isinstance(body.get("output_text"), str):
+        output = body["output_text"]
+    return (
+        [output]
+        if isinstance(output, dict)
+        else [{"type": "message", "content": output}]
+        if isinstance(output, str)
+        else output
     )
 
 
@@ -90,7 +116,7 @@ def _usage(raw: object) -> Usage:
 
 
 def token_count(usage: object, name: str) -> int:
-    """A count of tokens in *usage*; 0 where there is none that can be one."""
+    """Read a count of tokens in *usage*; 0 where there is none that can be one."""
     value = usage.get(name) if isinstance(usage, dict) else None
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INTEGER else 0
 
@@ -102,24 +128,3 @@ def _integer(digits: str) -> float:
 def broken(message: str, usage: Usage) -> ModelCallError:
     """The failure of a reply that cannot be used, and was counted."""
     return ModelCallError("ModelReplyInvalid", message, retryable=True, usage=usage)
-
-
-def failed_response(error: Mapping[str, Any], usage: Usage) -> ModelCallError:
-    """The failure that a provider tells inside a reply."""
-    code = error.get("code")
-    message = text(str(error.get("message") or "no reason given"))
-    transient = code in ("server_error", "rate_limit_exceeded", None)
-    if transient and usage.total_tokens:
-        # It was paid for: asked again a few times and counted each time, not for an hour.
-        return broken(f"the model failed ({text(str(code or 'no code'))}): {message}", usage)
-    return ModelCallError(
-        "ModelUnavailable" if transient else "ModelRefused",
-        f"the model failed ({text(str(code or 'no code'))}): {message}",
-        retryable=transient,
-        usage=usage if usage.total_tokens else None,
-    )
-
-
-def text(message: str) -> str:
-    """What a provider said, as it may be recorded."""
-    return scrub(message)[:ERROR_TEXT_CHARS]

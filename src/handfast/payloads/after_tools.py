@@ -5,7 +5,21 @@ from __future__ import annotations
 from typing import Literal
 
 from handfast.payloads.base import Payload
+from handfast.payloads.json_profile import JsonValue
 from handfast.payloads.model_call import Origin
+
+
+class AfterTools(Payload):
+    """Whether the run ends.
+
+    Attributes:
+        final: It ends with `output`.
+        problem: Why the run fails.
+    """
+
+    final: bool | None = None
+    output: JsonValue = None
+    problem: str | None = None
 
 
 class AskAfterTools(Payload):
@@ -19,3 +33,7 @@ class AskAfterTools(Payload):
     kind: Literal["after_tools"] = "after_tools"
     origin: Origin
     results: list[str]
+
+    def read(self, answer: object) -> AfterTools:
+        """See `Question`."""
+        return AfterTools.from_wire(answer)

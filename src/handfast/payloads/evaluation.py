@@ -1,8 +1,11 @@
-"""Questions to user code outside of tools, which the activity `handfast.evaluate` answers."""
+"""Questions to user code outside of tools, which the activity `handfast.evaluate` answers.
+
+Each question names the type of its answer and reads it: on the wire an answer is plain JSON.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Protocol, TypeVar
 
 from pydantic import Field, TypeAdapter
 
@@ -10,15 +13,53 @@ from handfast.payloads.after_tools import AskAfterTools
 from handfast.payloads.artifacts import Artifact
 from handfast.payloads.base import Payload
 from handfast.payloads.changed import Difference
+from handfast.payloads.context_edits import ContextEdit
 from handfast.payloads.guardrails import CheckInput, CheckOutput, TellEnd
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.model_call import ApprovalPlan, Origin
-from handfast.payloads.signed import Refusal, VerifyDecision
+from handfast.payloads.signed import VerifyDecision
 from handfast.payloads.tool_call import ArgumentsAt
 from handfast.payloads.usage import Spent
 
 EVALUATE: Final = "handfast.evaluate"
 """The activity that is asked."""
+
+AnswerT_co = TypeVar("AnswerT_co", covariant=True)
+
+
+class Question(Protocol[AnswerT_co]):
+    """Something that a workflow asks `EVALUATE`."""
+
+    def to_wire(self) -> JsonObject:
+        """The question as the activity gets it."""
+        ...
+
+    def read(self, answer: object) -> AnswerT_co:
+        """Read what the activity answered.
+
+        Raises:
+            PayloadInvalidError: It is no answer to this question.
+        """
+        ...
+
+
+class Words(Payload):
+    """A text for the model. None: the default one stays."""
+
+    text: str | None = None
+
+
+class Items(Payload):
+    """Items of a conversation that user code made.
+
+    Attributes:
+        block: Id for `items`, made by this attempt.
+        problem: Why there are none.
+    """
+
+    block: str | None = None
+    items: list[JsonObject] | None = None
+    problem: str | None = None
 
 
 class CallQuestion(Payload):
@@ -49,6 +90,24 @@ class WordRejection(CallQuestion):
     kind: Literal["word_rejection"] = "word_rejection"
     decided_by: str | None = None
 
+    def read(self, answer: object) -> Words:
+        """See `Question`."""
+        return Words.from_wire(answer)
+
+
+class ArgumentsChecked(Payload):
+    """What the tool's agent says of edited arguments.
+
+    Attributes:
+        problem: Why they are refused.
+        approval: What the approval rule said; None: nobody needs to be asked.
+        key: The idempotency key to run under, where the tool makes its own.
+    """
+
+    problem: str | None = None
+    approval: ApprovalPlan | None = None
+    key: str | None = None
+
 
 class CheckArguments(Payload):
     """Validate arguments that a person edited against the tool's schema, and make the key that they run under.
@@ -66,6 +125,16 @@ class CheckArguments(Payload):
     ask_rule: bool | None = None
     keyed: bool | None = None
 
+    def read(self, answer: object) -> ArgumentsChecked:
+        """See `Question`."""
+        return ArgumentsChecked.from_wire(answer)
+
+
+class Packed(Payload):
+    """Where blocks are kept."""
+
+    packed: Artifact
+
 
 class PackBlocks(Payload):
     """Keep blocks of the transcript outside the history, as one."""
@@ -73,6 +142,16 @@ class PackBlocks(Payload):
     kind: Literal["pack_blocks"] = "pack_blocks"
     origin: Origin
     ids: list[str]
+
+    def read(self, answer: object) -> Packed:
+        """See `Question`."""
+        return Packed.from_wire(answer)
+
+
+class AnswerChecked(Payload):
+    """Why a person's answer is refused; None: it is not."""
+
+    problem: str | None = None
 
 
 class CheckAnswer(Payload):
@@ -87,11 +166,26 @@ class CheckAnswer(Payload):
     arguments: JsonObject | None = None
     at: ArgumentsAt | None = None
 
+    def read(self, answer: object) -> AnswerChecked:
+        """See `Question`."""
+        return AnswerChecked.from_wire(answer)
+
 
 class BuildInput(CallQuestion):
     """Make a nested agent's input of a call's arguments."""
 
     kind: Literal["build_input"] = "build_input"
+
+    def read(self, answer: object) -> Items:
+        """See `Question`."""
+        return Items.from_wire(answer)
+
+
+class OutputExtracted(Payload):
+    """A call's output: a text, or content parts as the Responses API takes them; or the problem, for the model."""
+
+    output: JsonValue = None
+    problem: str | None = None
 
 
 class ExtractOutput(Payload):
@@ -109,6 +203,10 @@ class ExtractOutput(Payload):
     nested: Origin
     output: str
 
+    def read(self, answer: object) -> OutputExtracted:
+        """See `Question`."""
+        return OutputExtracted.from_wire(answer)
+
 
 class WordFailure(Payload):
     """Word the failure of a nested loop for the model."""
@@ -121,11 +219,33 @@ class WordFailure(Payload):
     failure: str
     message: str
 
+    def read(self, answer: object) -> Words:
+        """See `Question`."""
+        return Words.from_wire(answer)
+
+
+class HandoffTold(Payload):
+    """What `on_handoff` did.
+
+    Attributes:
+        problem: Why the handoff does not take place, for the model.
+        context: What it changed in the run's context.
+        context_refused: Why a change of the run's context cannot be kept.
+    """
+
+    problem: str | None = None
+    context: list[ContextEdit] | None = None
+    context_refused: str | None = None
+
 
 class TellHandoff(CallQuestion):
     """Call `on_handoff`: one attempt, as it may have an effect."""
 
     kind: Literal["tell_handoff"] = "tell_handoff"
+
+    def read(self, answer: object) -> HandoffTold:
+        """See `Question`."""
+        return HandoffTold.from_wire(answer)
 
 
 class FilterHistory(Payload):
@@ -135,6 +255,32 @@ class FilterHistory(Payload):
     origin: Origin
     tool: str
 
+    def read(self, answer: object) -> Items:
+        """See `Question`."""
+        return Items.from_wire(answer)
+
+
+class FinalWords(Payload):
+    """What a run ends with, in place of the model's answer.
+
+    Attributes:
+        text: For the transcript, where it is to stand there too.
+    """
+
+    output: JsonValue
+    text: str | None = None
+
+
+class EndingHandled(Payload):
+    """What a run ends with for want of an answer; None: it fails.
+
+    Attributes:
+        problem: Why the function gave nothing that can be used.
+    """
+
+    closing: FinalWords | None = None
+    problem: str | None = None
+
 
 class HandleMaxTurns(Payload):
     """Ask the agent's `on_max_turns` for the run's output."""
@@ -142,6 +288,10 @@ class HandleMaxTurns(Payload):
     kind: Literal["handle_max_turns"] = "handle_max_turns"
     origin: Origin
     limit: int
+
+    def read(self, answer: object) -> EndingHandled:
+        """See `Question`."""
+        return EndingHandled.from_wire(answer)
 
 
 class HandleRefusal(Payload):
@@ -155,16 +305,16 @@ class HandleRefusal(Payload):
     origin: Origin
     block: str
 
+    def read(self, answer: object) -> EndingHandled:
+        """See `Question`."""
+        return EndingHandled.from_wire(answer)
 
-class FinalWords(Payload):
-    """The output of a run in place of the model's answer.
 
-    Attributes:
-        text: For the transcript, where it is to stand there too.
-    """
+class GroupsFound(Payload):
+    """Those of the groups asked about that the person is in; or why that is not known."""
 
-    output: JsonValue
-    text: str | None = None
+    groups: list[str] | None = None
+    problem: str | None = None
 
 
 class LookUpGroups(Payload):
@@ -180,33 +330,98 @@ class LookUpGroups(Payload):
     person: str
     groups: list[str]
 
+    def read(self, answer: object) -> GroupsFound:
+        """See `Question`."""
+        return GroupsFound.from_wire(answer)
+
+
+class CallGuarded(Payload):
+    """Whether a call may run: it may where both are None.
+
+    Attributes:
+        text: The model reads this instead of a run.
+        problem: Why the run ends.
+    """
+
+    text: str | None = None
+    problem: str | None = None
+
 
 class GuardCall(KeyedQuestion):
-    """Ask a tool's input guardrails whether a call may run. In the answer, `text` is what the model reads instead of a
-    run, `problem` why the run ends."""
+    """Ask a tool's input guardrails whether a call may run."""
 
     kind: Literal["guard_call"] = "guard_call"
 
+    def read(self, answer: object) -> CallGuarded:
+        """See `Question`."""
+        return CallGuarded.from_wire(answer)
+
+
+class Revalidated(Payload):
+    """Why an approval no longer holds; None: it does."""
+
+    changed: Difference | None = None
+
 
 class RevalidateCall(KeyedQuestion):
-    """Ask a tool whether what was approved still holds. In the answer, `changed` says why it does not."""
+    """Ask a tool whether what was approved still holds."""
 
     kind: Literal["revalidate_call"] = "revalidate_call"
 
+    def read(self, answer: object) -> Revalidated:
+        """See `Question`."""
+        return Revalidated.from_wire(answer)
+
+
+class Verified(Payload):
+    """Whether a call in doubt took effect.
+
+    Attributes:
+        verified: *ran*: it did, and returned `output`. *run_again*: it did not. None: nobody knows, and `problem` says
+            why.
+    """
+
+    verified: Literal["ran", "run_again"] | None = None
+    output: JsonValue = None
+    problem: str | None = None
+
 
 class VerifyCall(KeyedQuestion):
-    """Ask a tool's `verify` whether a call in doubt took effect. In the answer, `verified` says so, `output` is what it
-    returned."""
+    """Ask a tool's `verify` whether a call in doubt took effect."""
 
     kind: Literal["verify_call"] = "verify_call"
 
+    def read(self, answer: object) -> Verified:
+        """See `Question`."""
+        return Verified.from_wire(answer)
+
+
+class HistoryCompacted(Payload):
+    """A conversation made short; without items it stays as it is.
+
+    Attributes:
+        block: Id for `items`, made by this attempt.
+        items: They stand in for all blocks up to `until`.
+        spent: The cost of the model call for it.
+        problem: Why it could not be made short; None also where it is short already.
+    """
+
+    block: str | None = None
+    items: list[JsonObject] | None = None
+    until: str | None = None
+    spent: Spent | None = None
+    problem: str | None = None
+
 
 class CompactHistory(Payload):
-    """Make the start of the conversation of `origin` short, as its agent says. In the answer, `block` and `items` stand
-    in for all blocks up to `until`; without them it stays as it is."""
+    """Make the start of the conversation of `origin` short, as its agent says."""
 
     kind: Literal["compact_history"] = "compact_history"
     origin: Origin
+
+    def read(self, answer: object) -> HistoryCompacted:
+        """See `Question`."""
+        return HistoryCompacted.from_wire(answer)
 
 
 Evaluation = (
@@ -233,42 +448,3 @@ Evaluation = (
     | RevalidateCall
 )
 EVALUATION: TypeAdapter[Evaluation] = TypeAdapter(Annotated[Evaluation, Field(discriminator="kind")])
-
-
-class Evaluated(Payload):
-    """The answer to a question: the fields that it asks for, or `problem`; all None means that nothing is wrong.
-
-    Attributes:
-        text: For the model.
-        output: A call's output: a text, or content parts as the Responses API takes them.
-        final: `output` ends the run.
-        block: Id for `items`, made by this attempt.
-        items: A part of the conversation.
-        closing: What the run ends with, for want of an answer.
-        approval: What the approval rule said of edited arguments; None: nobody needs to be asked.
-        groups: Those of the groups asked about that the person is in.
-        key: The idempotency key of a call with edited arguments, where the tool makes its own.
-        until: The last block that `items` stand in for.
-        spent: What a model call for it has cost.
-        packed: Where a part of the conversation is kept.
-        refused: Why a decision does not count that came by signal.
-        changed: Why an approval no longer holds.
-        verified: *ran*: the call took effect. *run_again*: it did not. None: nobody knows.
-    """
-
-    text: str | None = None
-    problem: str | None = None
-    output: JsonValue = None
-    final: bool | None = None
-    block: str | None = None
-    items: list[JsonObject] | None = None
-    closing: FinalWords | None = None
-    approval: ApprovalPlan | None = None
-    groups: list[str] | None = None
-    key: str | None = None
-    packed: Artifact | None = None
-    until: str | None = None
-    spent: Spent | None = None
-    refused: Refusal | None = None
-    changed: Difference | None = None
-    verified: Literal["ran", "run_again"] | None = None

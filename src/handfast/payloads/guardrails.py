@@ -68,6 +68,10 @@ class CheckInput(Payload):
     guardrail: str
     block: str
 
+    def read(self, answer: object) -> Judged:
+        """See `Question`."""
+        return Judged.from_wire(answer)
+
 
 class AboutOutput(Payload):
     """Fields of every question about a run's output.
@@ -90,11 +94,23 @@ class CheckOutput(AboutOutput):
     kind: Literal["output_guardrail"] = "output_guardrail"
     guardrail: str
 
+    def read(self, answer: object) -> Judged:
+        """See `Question`."""
+        return Judged.from_wire(answer)
+
+
+class EndTold(Payload):
+    """Hooks have heard of the end."""
+
 
 class TellEnd(AboutOutput):
     """Tell hooks that an agent has ended with an output, which nothing changes any more."""
 
     kind: Literal["tell_end"] = "tell_end"
+
+    def read(self, answer: object) -> EndTold:
+        """See `Question`."""
+        return EndTold.from_wire(answer)
 
 
 class Judged(Payload):

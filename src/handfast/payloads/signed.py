@@ -87,6 +87,20 @@ def unsigned(request_id: str) -> DecisionUnsignedError:
     )
 
 
+class Refusal(Payload):
+    """A refusal as it travels: the class, the text, the facts."""
+
+    type: str
+    message: str
+    facts: JsonObject = {}
+
+
+class DecisionVerified(Payload):
+    """Why a decision does not count; None: it does."""
+
+    refused: Refusal | None = None
+
+
 class VerifyDecision(Payload):
     """Check a decision's signature under today's keys and by the worker's clock.
 
@@ -103,13 +117,9 @@ class VerifyDecision(Payload):
     of: About | None = None
     stored: bool | None = None
 
-
-class Refusal(Payload):
-    """A refusal as it travels: the class, the text, the facts."""
-
-    type: str
-    message: str
-    facts: JsonObject = {}
+    def read(self, answer: object) -> DecisionVerified:
+        """See `Question`."""
+        return DecisionVerified.from_wire(answer)
 
 
 VERIFY: Final = "handfast.verify_decision"

@@ -45,6 +45,9 @@ _DELETION_SOON: Final = 'history.transferProcessorUpdateAckInterval="1s"'
 _ONE_PARTITION: Final = ("matching.numTaskqueueReadPartitions=1", "matching.numTaskqueueWritePartitions=1")
 _PRAGMAS: Final = ("journal_mode=WAL", "synchronous=NORMAL")
 _IN_USE: Final = "address already in use"
+_NEEDED: Final = frozenset({"HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TEMP", "TMP", "TMPDIR", "TZ", "USER"})
+_NEEDED_PREFIXES: Final = ("ASDF_", "DYLD_", "GO", "LC_", "LD_", "MISE_", "NIX_", "PYENV_", "SSL_CERT_", "XDG_")
+"""Those by which a program, or a version manager's stand-in for it, finds what it needs."""
 
 
 PROGRAM: Final = "temporal"
@@ -127,6 +130,11 @@ def command(
     return [*line, *extra_args]
 
 
+def _environment() -> dict[str, str]:
+    """What the server needs of our variables. Keys are none of it: commands of agents may read what it was given."""
+    return {name: value for name, value in os.environ.items() if name in _NEEDED or name.startswith(_NEEDED_PREFIXES)}
+
+
 class ServerProcess:
     """A server process of ours, from its launch to its end."""
 
@@ -142,6 +150,7 @@ class ServerProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env=_environment(),
                 umask=0o077,  # of the database, its WAL too
             )
 

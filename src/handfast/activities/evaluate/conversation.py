@@ -16,6 +16,7 @@ from handfast.activities.model.request import (
     instructions_of,
     model_name,
     port_of,
+    read_again,
     settings_of,
     to_application_error,
     transport_of,
@@ -25,10 +26,11 @@ from handfast.activities.runtime.runtime import Runtime
 from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.compaction import Compact
 from handfast.errors import ArtifactError
+from handfast.models.input_items import wire_items
 from handfast.models.port import CompactingPort, ModelAnswer, ModelCallError, ModelRequest
 from handfast.payloads.base import json_size
 from handfast.payloads.conversation import is_from_model, start_of_turns
-from handfast.payloads.evaluation import CompactHistory, Evaluated, PackBlocks
+from handfast.payloads.evaluation import CompactHistory, HistoryCompacted, PackBlocks, Packed
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import Origin
 from handfast.payloads.transcript import BLOCK_BYTES, Block, Pack, user_message
@@ -39,7 +41,7 @@ SUMMARY_HEAD: Final = "This is a summary of the conversation so far, which you n
 ASKED: Final = "Sum up the following conversation, so that it can go on from your summary alone."
 
 
-async def compact_history(asked: CompactHistory, runtime: Runtime) -> Evaluated:
+async def compact_history(asked: CompactHistory, runtime: Runtime) -> HistoryCompacted:
     """Make the start of a conversation short.
 
     Raises:
@@ -48,18 +50,18 @@ async def compact_history(asked: CompactHistory, runtime: Runtime) -> Evaluated:
     agent = runtime.registry.agent(asked.origin.agent)
     rule = agent.compaction
     if rule is None or rule.within_replies:
-        return Evaluated()  # a worker of another deploy wanted it, or the agent that handed over
+        return HistoryCompacted()  # a worker of another deploy wanted it, or the agent that handed over
     blocks = await runtime.blocks.ordered(asked.origin)
     items, until = _start(blocks, rule)
     if until is None or not any(is_from_model(item) and item.get("type") != "compaction" for item in items):
-        return Evaluated()  # all of it has to stay, or is short already
+        return HistoryCompacted()  # all of it has to stay, or is short already
     answer, model = await _short(runtime, asked.origin, agent, rule, items)
     spent = Spent(usage=answer.usage, model=model)
     size = json_size(answer.items)
     if size > BLOCK_BYTES:
         problem = f"what is left has {size:,} bytes, more than the {BLOCK_BYTES:,} that a run can record"
-        return Evaluated(problem=problem, spent=spent)
-    return Evaluated(block=uuid.uuid4().hex, items=answer.items, until=until, spent=spent)
+        return HistoryCompacted(problem=problem, spent=spent)
+    return HistoryCompacted(block=uuid.uuid4().hex, items=answer.items, until=until, spent=spent)
 
 
 def _start(blocks: OrderedBlocks, rule: Compact) -> tuple[list[JsonObject], str | None]:
@@ -86,14 +88,14 @@ async def _short(
     request = ModelRequest(
         model=model_name(runtime, by, facts),
         instructions=await instructions_of(runtime, by, context),
-        items=items if rule.agent is None else _to_sum_up(items),
+        items=wire_items(items, by.client) if rule.agent is None else _to_sum_up(items),
         settings=body_settings(by, settings, await prompt_of(runtime, by, context)),
         transport=transport_of(settings),
     )
     port = port_of(runtime, by)
     try:
         if rule.agent is not None:
-            return _summary(await port.answer(request), request.model), request.model
+            return _summary(read_again(await port.answer(request)), request.model), request.model
         if not isinstance(port, CompactingPort):
             raise ApplicationError(
                 f"the model client {by.client!r} cannot compact; let an agent do it: Compact(by=…)",
@@ -159,7 +161,7 @@ def _part(part: Any) -> str:
     return f"[{part.get('type', 'content')}]"
 
 
-async def pack_blocks(asked: PackBlocks, runtime: Runtime) -> Evaluated:
+async def pack_blocks(asked: PackBlocks, runtime: Runtime) -> Packed:
     """Keep blocks as one; the same ones lead to the same content, so that a retry changes nothing.
 
     Raises:
@@ -173,4 +175,4 @@ async def pack_blocks(asked: PackBlocks, runtime: Runtime) -> Evaluated:
     except ArtifactError as error:
         raise ApplicationError(str(error), type="ArtifactFailed") from None
     runtime.blocks.cache.forget(asked.ids)  # from now on they are read as one
-    return Evaluated(packed=packed)
+    return Packed(packed=packed)

@@ -18,11 +18,20 @@ from handfast.activities.runtime.validation import ValidatorFailedError, validat
 from handfast.definitions.agents.rejection import Rejection
 from handfast.definitions.tools.question import Question
 from handfast.errors import ArgumentsInvalidError, KeysUnavailableError, RefusalError, UnknownToolError
-from handfast.payloads.evaluation import CheckAnswer, CheckArguments, Evaluated, LookUpGroups, WordRejection
+from handfast.payloads.evaluation import (
+    AnswerChecked,
+    ArgumentsChecked,
+    CheckAnswer,
+    CheckArguments,
+    GroupsFound,
+    LookUpGroups,
+    WordRejection,
+    Words,
+)
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.people import GROUP, person
 from handfast.payloads.requests import Decision
-from handfast.payloads.signed import Refusal, VerifyDecision
+from handfast.payloads.signed import DecisionVerified, Refusal, VerifyDecision
 
 if TYPE_CHECKING:
     from handfast.signing.trusted_keys import TrustedKeys
@@ -63,7 +72,7 @@ def verifier(trusted: TrustedKeys) -> Callable[[JsonObject], JsonObject | None]:
     return verify
 
 
-def verified(asked: VerifyDecision, trusted: TrustedKeys | None) -> Evaluated:
+def verified(asked: VerifyDecision, trusted: TrustedKeys | None) -> DecisionVerified:
     """Answer the activity.
 
     Raises:
@@ -74,17 +83,17 @@ def verified(asked: VerifyDecision, trusted: TrustedKeys | None) -> Evaluated:
     refused = refusal_of(asked, trusted)
     if refused is not None and refused.type == KeysUnavailableError.__name__:
         raise ApplicationError(refused.message, type="Missing")
-    return Evaluated(refused=refused)
+    return DecisionVerified(refused=refused)
 
 
 # --- who decides ---
 
 
-async def look_up_groups(asked: LookUpGroups, runtime: Runtime) -> Evaluated:
+async def look_up_groups(asked: LookUpGroups, runtime: Runtime) -> GroupsFound:
     """Say which of the groups the person is in; every failure is a problem, which refuses the decision."""
     groups = runtime.groups
     if groups is None:
-        return Evaluated(problem="this worker knows no groups; give HandfastPlugin(groups=…)")
+        return GroupsFound(problem="this worker knows no groups; give HandfastPlugin(groups=…)")
     if not callable(groups):
         who = person(asked.person)
         found: object = [name for name, members in groups.items() if who in {person(each) for each in members}]
@@ -92,13 +101,13 @@ async def look_up_groups(asked: LookUpGroups, runtime: Runtime) -> Evaluated:
         name, then = "the lookup of groups", "the decision is refused"
         found = await ask(groups, asked.person, name=name, within=LOOKUP_S, threads=runtime.threads, then=then)
         if isinstance(found, Problem):
-            return Evaluated(problem=f"{name} {found.brief}")
+            return GroupsFound(problem=f"{name} {found.brief}")
     names = _names(found)
     if names is None:
         problem = f"answered {type(found).__name__}, not a list of names"
         log_answer("the lookup of groups", problem, "the decision is refused")
-        return Evaluated(problem=f"the lookup of groups {problem}")
-    return Evaluated(groups=[group for group in asked.groups if group.removeprefix(GROUP) in names])
+        return GroupsFound(problem=f"the lookup of groups {problem}")
+    return GroupsFound(groups=[group for group in asked.groups if group.removeprefix(GROUP) in names])
 
 
 def _names(found: object) -> Collection[str] | None:
@@ -113,11 +122,11 @@ def _names(found: object) -> Collection[str] | None:
 # --- what was decided ---
 
 
-async def word_rejection(asked: WordRejection, runtime: Runtime) -> Evaluated:
+async def word_rejection(asked: WordRejection, runtime: Runtime) -> Words:
     """Let the agent word a rejected call; a function that gives no text leaves the default one in place."""
     agent = runtime.registry.agent(asked.origin.agent)
     if agent.rejection_text is None:
-        return Evaluated()
+        return Words()
     arguments = await arguments_of(runtime, asked)
     context = await runtime.run_context(asked.origin, agent.context_type)
     rejection = Rejection(tool=asked.tool, arguments=arguments, decided_by=asked.decided_by)
@@ -126,13 +135,13 @@ async def word_rejection(asked: WordRejection, runtime: Runtime) -> Evaluated:
         agent.rejection_text, context, rejection, name=name, within=WORDING_S, threads=runtime.threads, then=then
     )
     if isinstance(text, str):
-        return Evaluated(text=bounded_text(text))
+        return Words(text=bounded_text(text))
     if not isinstance(text, Problem):
         log_answer(name, f"answered {type(text).__name__}, not a text", then)
-    return Evaluated()
+    return Words()
 
 
-async def check_arguments(asked: CheckArguments, runtime: Runtime) -> Evaluated:
+async def check_arguments(asked: CheckArguments, runtime: Runtime) -> ArgumentsChecked:
     """Validate edited arguments, make their key, and ask the approval rule about them.
 
     Raises:
@@ -145,11 +154,13 @@ async def check_arguments(asked: CheckArguments, runtime: Runtime) -> Evaluated:
     threads = runtime.threads
     arguments = await arguments_of(runtime, asked)
     try:
-        model = await validated(offered.validate, arguments, of=offered, threads=threads, then=EDIT_REFUSED)
+        model = await validated(
+            offered.validate, arguments, of=offered, threads=runtime.validation_threads, then=EDIT_REFUSED
+        )
     except ArgumentsInvalidError as error:
-        return Evaluated(problem=str(error))
+        return ArgumentsChecked(problem=str(error))
     except ValidatorFailedError as error:
-        return Evaluated(problem=f"Error: {error}")
+        return ArgumentsChecked(problem=f"Error: {error}")
     context = await runtime.run_context(asked.origin, agent.context_type)
     try:
         key = await own_key(offered, context, model, threads)
@@ -157,13 +168,13 @@ async def check_arguments(asked: CheckArguments, runtime: Runtime) -> Evaluated:
         if asked.ask_rule:
             rule = await answer_of(offered.approval, context, model, of=asked.tool, then=EDIT_REFUSED, threads=threads)
     except (KeyFailedError, RuleFailedError) as error:  # under which key, or who may approve them, is not known
-        return Evaluated(problem=f"{error} on these arguments")
+        return ArgumentsChecked(problem=f"{error} on these arguments")
     if asked.keyed and key is None:  # the planned one is that of other arguments
-        return Evaluated(problem=f"{asked.tool} makes no key on this worker to run these arguments under")
-    return Evaluated(approval=rule, key=key)
+        return ArgumentsChecked(problem=f"{asked.tool} makes no key on this worker to run these arguments under")
+    return ArgumentsChecked(approval=rule, key=key)
 
 
-async def check_answer(asked: CheckAnswer, runtime: Runtime) -> Evaluated:
+async def check_answer(asked: CheckAnswer, runtime: Runtime) -> AnswerChecked:
     """Validate a person's answer against the question's form.
 
     Raises:
@@ -174,11 +185,13 @@ async def check_answer(asked: CheckAnswer, runtime: Runtime) -> Evaluated:
     if not isinstance(question, Question):
         raise UnknownToolError(asked.tool, sorted(offered))
     if question.form is None:  # who asked had one
-        return Evaluated(problem=f"{asked.tool} has no form on this worker to check the answer by; try again")
+        return AnswerChecked(problem=f"{asked.tool} has no form on this worker to check the answer by; try again")
     answer = (await arguments_of(runtime, asked)).get("output")
     then = "the answer is refused"
     try:
-        problem = await validated(question.problem_with, answer, of=question, threads=runtime.threads, then=then)
+        problem = await validated(
+            question.problem_with, answer, of=question, threads=runtime.validation_threads, then=then
+        )
     except ValidatorFailedError as error:
-        return Evaluated(problem=f"Error: {error}")
-    return Evaluated(problem=problem)
+        return AnswerChecked(problem=f"Error: {error}")
+    return AnswerChecked(problem=problem)

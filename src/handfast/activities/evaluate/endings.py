@@ -18,9 +18,9 @@ from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.limits import MaxTurns, OnMaxTurns, OnRefusal, Refusal
 from handfast.definitions.schema.output_type import OutputType
 from handfast.errors import OutputInvalidError
-from handfast.payloads.after_tools import AskAfterTools
+from handfast.payloads.after_tools import AfterTools, AskAfterTools
 from handfast.payloads.base import json_size
-from handfast.payloads.evaluation import Evaluated, FinalWords, HandleMaxTurns, HandleRefusal
+from handfast.payloads.evaluation import EndingHandled, FinalWords, HandleMaxTurns, HandleRefusal
 from handfast.payloads.json_profile import JsonValue, check_json, scrub_json
 from handfast.payloads.model_call import Origin
 from handfast.payloads.tool_call import RESULT_BYTES
@@ -35,13 +35,13 @@ AFTER_TOOLS_S: Final = 20.0
 """How long the function may take."""
 
 
-async def handle_max_turns(asked: HandleMaxTurns, runtime: Runtime) -> Evaluated:
+async def handle_max_turns(asked: HandleMaxTurns, runtime: Runtime) -> EndingHandled:
     """Ask the agent's `on_max_turns`."""
     agent = runtime.registry.agent(asked.origin.agent)
     return await _final_words(agent, agent.on_max_turns, asked.origin, MaxTurns(max_turns=asked.limit), runtime)
 
 
-async def handle_refusal(asked: HandleRefusal, runtime: Runtime) -> Evaluated:
+async def handle_refusal(asked: HandleRefusal, runtime: Runtime) -> EndingHandled:
     """Ask the agent's `on_refusal`."""
     agent = runtime.registry.agent(asked.origin.agent)
     items = await runtime.blocks.block(asked.origin, asked.block)
@@ -54,44 +54,44 @@ async def _final_words(
     origin: Origin,
     happened: MaxTurns | Refusal,
     runtime: Runtime,
-) -> Evaluated:
+) -> EndingHandled:
     """Ask a function that may end the run with an answer; where it raises or hangs, the run fails as without it."""
     if handler is None:
-        return Evaluated()
+        return EndingHandled()
     context = await runtime.run_context(origin, agent.context_type)
     function = "on_max_turns" if isinstance(happened, MaxTurns) else "on_refusal"
     name, then = f"{function} of agent {agent.name}", "the run fails as without it"
     said = await ask(handler, context, happened, name=name, within=HANDLER_S, threads=runtime.threads, then=then)
     if isinstance(said, Problem):
-        return Evaluated(problem=said.text)
+        return EndingHandled(problem=said.text)
     if said is None or (isinstance(said, FinalOutput) and said.value is None):
-        return Evaluated()
+        return EndingHandled()
     recorded = await _recorded(said if isinstance(said, FinalOutput) else FinalOutput(said), agent.output, runtime)
     if recorded.problem is not None:
         log_answer(name, f"returned a {type(said).__name__} that cannot end the run", then)
     return recorded
 
 
-async def _recorded(final: FinalOutput, kind: OutputType | None, runtime: Runtime) -> Evaluated:
+async def _recorded(final: FinalOutput, kind: OutputType | None, runtime: Runtime) -> EndingHandled:
     try:
         plain: JsonValue = scrub_json(_ANY.dump_python(final.value, mode="json", warnings="error"))
         check_json(plain)
     except Exception as error:  # noqa: BLE001 - the output is an object of the user's: its code runs here
-        return Evaluated(problem=f"returned what is no JSON: {described(error)}")
+        return EndingHandled(problem=f"returned what is no JSON: {described(error)}")
     if (size := json_size(plain)) > RESULT_BYTES:
-        return Evaluated(problem=f"returned {size:,} bytes, and at most {RESULT_BYTES:,} can be recorded")
+        return EndingHandled(problem=f"returned {size:,} bytes, and at most {RESULT_BYTES:,} can be recorded")
     if kind is not None:
         try:
             await validated_output(
-                kind.read, plain, of=kind, threads=runtime.threads, then="the run fails as without it"
+                kind.read, plain, of=kind, threads=runtime.validation_threads, then="the run fails as without it"
             )
         except OutputInvalidError as error:
-            return Evaluated(problem=f"returned what does not fit the output type: {error}")
+            return EndingHandled(problem=f"returned what does not fit the output type: {error}")
     text = plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
-    return Evaluated(closing=FinalWords(output=plain, text=text if final.include_in_history else None))
+    return EndingHandled(closing=FinalWords(output=plain, text=text if final.include_in_history else None))
 
 
-async def ask_after_tools(asked: AskAfterTools, runtime: Runtime) -> Evaluated:
+async def ask_after_tools(asked: AskAfterTools, runtime: Runtime) -> AfterTools:
     """Evaluate the function. One that raises, hangs or answers nonsense is a problem: nobody knows whether to go on.
 
     Raises:
@@ -108,18 +108,18 @@ async def ask_after_tools(asked: AskAfterTools, runtime: Runtime) -> Evaluated:
         function, context, results, name=name, within=AFTER_TOOLS_S, threads=runtime.threads, then="the run ends"
     )
     if isinstance(answer, Problem):
-        return Evaluated(problem=f"after_tools {answer.text}")
+        return AfterTools(problem=f"after_tools {answer.text}")
     if answer is None:
-        return Evaluated()
+        return AfterTools()
     if not isinstance(answer, FinalOutput):
         problem = f"answered {type(answer).__name__}, not a FinalOutput or None"
         log_answer(name, problem, "the run ends")
-        return Evaluated(problem=f"after_tools {problem}")
+        return AfterTools(problem=f"after_tools {problem}")
     shaped = bounded_output(answer.value)
     if shaped.problem is not None:
-        return Evaluated(problem="the FinalOutput of after_tools is no JSON")
+        return AfterTools(problem="the FinalOutput of after_tools is no JSON")
     output = json.loads(str(shaped.output)) if shaped.json else shaped.output
-    return Evaluated(final=True, output=output)
+    return AfterTools(final=True, output=output)
 
 
 async def _result(asked: AskAfterTools, block: str, runtime: Runtime) -> ToolResult:

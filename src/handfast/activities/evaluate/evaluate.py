@@ -41,7 +41,6 @@ from handfast.payloads.evaluation import (
     CheckAnswer,
     CheckArguments,
     CompactHistory,
-    Evaluated,
     Evaluation,
     ExtractOutput,
     FilterHistory,
@@ -56,7 +55,7 @@ from handfast.payloads.evaluation import (
     WordFailure,
     WordRejection,
 )
-from handfast.payloads.guardrails import CheckInput, CheckOutput, Judged, TellEnd
+from handfast.payloads.guardrails import CheckInput, CheckOutput, TellEnd
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.signed import VerifyDecision
 
@@ -84,14 +83,14 @@ class Evaluate:
         except (UnknownAgentError, UnknownToolError) as error:
             raise ApplicationError(str(error), type="Missing") from None
 
-    async def _evaluated(self, asked: Evaluation) -> Evaluated | Judged:
+    async def _evaluated(self, asked: Evaluation) -> Payload:
         if isinstance(asked, VerifyDecision):
             return verified(asked, self._runtime.trusted)
         set_place(Place.of(asked.origin, tool=getattr(asked, "tool", None)))
         return await ANSWERS[type(asked)](asked, self._runtime)
 
 
-ANSWERS: Final[dict[type[Payload], Callable[[Any, Runtime], Awaitable[Evaluated | Judged]]]] = {
+ANSWERS: Final[dict[type[Payload], Callable[[Any, Runtime], Awaitable[Payload]]]] = {
     AskAfterTools: ask_after_tools,
     BuildInput: build_input,
     CheckAnswer: check_answer,

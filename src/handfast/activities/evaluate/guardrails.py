@@ -19,8 +19,8 @@ from handfast.definitions.agents.hooks import AgentEnd
 from handfast.definitions.gates.guardrails import Allow, Fail, InputGuardrail, OutputGuardrail, Replace
 from handfast.errors import ArgumentsInvalidError, JsonProfileError, OutputInvalidError
 from handfast.payloads.base import json_size
-from handfast.payloads.evaluation import Evaluated, GuardCall
-from handfast.payloads.guardrails import INFO_BYTES, AboutOutput, CheckInput, CheckOutput, Judged, TellEnd
+from handfast.payloads.evaluation import CallGuarded, GuardCall
+from handfast.payloads.guardrails import INFO_BYTES, AboutOutput, CheckInput, CheckOutput, EndTold, Judged, TellEnd
 from handfast.payloads.json_profile import JsonValue, check_json, parse_json, scrub, scrub_json
 from handfast.workflows.driver.answers import value_of
 from handfast.workflows.loop.next_steps import text_of_reply
@@ -57,13 +57,13 @@ async def check_guardrail(asked: CheckInput | CheckOutput, runtime: Runtime) -> 
     return judged
 
 
-async def tell_end(asked: TellEnd, runtime: Runtime) -> Judged:
+async def tell_end(asked: TellEnd, runtime: Runtime) -> EndTold:
     """Let hooks hear of an agent's output, which is JSON to them."""
     agent = runtime.registry.agent(asked.origin.agent)
     context = await runtime.run_context(asked.origin, agent.context_type)
     end = AgentEnd(output=await _output(asked, runtime))
     await runtime.observers(agent.name).tell("on_agent_end", context, end)
-    return Judged(outcome="allow")
+    return EndTold()
 
 
 async def _output(asked: AboutOutput, runtime: Runtime) -> JsonValue:
@@ -85,7 +85,7 @@ async def _typed(agent: Agent, output: JsonValue, runtime: Runtime) -> Any:
         return output
     try:
         return await validated_output(
-            kind.read, output, of=kind, threads=runtime.threads, then="the guardrail gets plain JSON"
+            kind.read, output, of=kind, threads=runtime.validation_threads, then="the guardrail gets plain JSON"
         )
     except OutputInvalidError:
         return output
@@ -152,7 +152,7 @@ async def _new_output(agent: Agent, value: object, runtime: Runtime) -> JsonValu
         return _fitting(scrub(value))
     new = _fitting(plain_json(value))
     try:
-        await validated_output(kind.read, new, of=kind, threads=runtime.threads, then="the run ends")
+        await validated_output(kind.read, new, of=kind, threads=runtime.validation_threads, then="the run ends")
     except OutputInvalidError as error:
         raise JsonProfileError(f"its replacement does not fit: {error}") from None
     return new
@@ -177,18 +177,18 @@ def bounded_info(info: object) -> JsonValue:
     return kept
 
 
-async def guard_call(asked: GuardCall, runtime: Runtime) -> Evaluated:
+async def guard_call(asked: GuardCall, runtime: Runtime) -> CallGuarded:
     """Ask the input guardrails of a tool whether a call may run."""
     tool = runtime.tool(asked.tool)
     arguments = await arguments_of(runtime, asked)
     try:
-        model = await validated(tool.validate, arguments, of=tool, threads=runtime.threads)
+        model = await validated(tool.validate, arguments, of=tool, threads=runtime.validation_threads)
     except (ArgumentsInvalidError, ValidatorFailedError) as error:
-        return Evaluated(text=f"Error: {error}")
+        return CallGuarded(text=f"Error: {error}")
     context = await tool_context(runtime, asked.origin, tool, call_id=asked.call_id, arguments=arguments, key=asked.key)
     if not tool.input_guardrails:  # an older worker, or a later deploy: neither loosens what was planned with some
-        return Evaluated(text=not_asked(asked.tool, "is not there on this worker"))
+        return CallGuarded(text=not_asked(asked.tool, "is not there on this worker"))
     stopped = await ask_input(tool.input_guardrails, context, model, runtime.threads)
     if stopped is None:
-        return Evaluated()
-    return Evaluated(text=stopped.output) if stopped.reason is None else Evaluated(problem=stopped.reason)
+        return CallGuarded()
+    return CallGuarded(text=stopped.output) if stopped.reason is None else CallGuarded(problem=stopped.reason)

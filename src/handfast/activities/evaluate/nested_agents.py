@@ -15,6 +15,7 @@ from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.user_code import Problem, ask
 from handfast.activities.runtime.user_errors import log_answer
 from handfast.activities.runtime.validation import ValidatorFailedError, validated
+from handfast.activities.tool.context_watch import ContextWatch
 from handfast.definitions.agents.agent_tool import AgentFailure, AgentTool, NestedRun
 from handfast.definitions.agents.handoff import Handoff, HandoffHistory
 from handfast.definitions.context import RunContext
@@ -24,11 +25,14 @@ from handfast.payloads.base import json_size
 from handfast.payloads.conversation import without_orphans
 from handfast.payloads.evaluation import (
     BuildInput,
-    Evaluated,
     ExtractOutput,
     FilterHistory,
+    HandoffTold,
+    Items,
+    OutputExtracted,
     TellHandoff,
     WordFailure,
+    Words,
 )
 from handfast.payloads.json_profile import JsonObject, check_json, scrub
 from handfast.payloads.model_call import Origin
@@ -42,23 +46,23 @@ FUNCTION_S: Final = 20.0
 """How long one of them may take: less than the activity may."""
 
 
-async def build_input(asked: BuildInput, runtime: Runtime) -> Evaluated:
+async def build_input(asked: BuildInput, runtime: Runtime) -> Items:
     """Make a nested agent's input."""
     tool, context = await _found(asked.origin, asked.tool, AgentTool, runtime)
     name = f"the input builder of {asked.tool}"
     builder = _here(tool.input_builder, name)
     given = await arguments_of(runtime, asked)
     try:
-        arguments = await validated(tool.validate, given, of=tool, threads=runtime.threads)
+        arguments = await validated(tool.validate, given, of=tool, threads=runtime.validation_threads)
     except (ArgumentsInvalidError, ValidatorFailedError) as error:
-        return Evaluated(problem=f"Error: {error}")
+        return Items(problem=f"Error: {error}")
     made = await ask(builder, context, arguments, name=name, within=FUNCTION_S, threads=runtime.threads)
     if isinstance(made, Problem):
-        return Evaluated(problem=f"{name} {made.text}")
+        return Items(problem=f"{name} {made.text}")
     return _items([user_message(scrub(made))] if isinstance(made, str) else made, name)
 
 
-async def extract_output(asked: ExtractOutput, runtime: Runtime) -> Evaluated:
+async def extract_output(asked: ExtractOutput, runtime: Runtime) -> OutputExtracted:
     """Make a call's output of a nested loop that has ended."""
     tool, context = await _found(asked.origin, asked.tool, AgentTool, runtime)
     name = f"the output extractor of {asked.tool}"
@@ -68,29 +72,29 @@ async def extract_output(asked: ExtractOutput, runtime: Runtime) -> Evaluated:
     run = NestedRun(agent=asked.nested.agent, output=said["output"], items=items, turns=asked.nested.turn)
     value = await ask(extractor, context, run, name=name, within=FUNCTION_S, threads=runtime.threads)
     if isinstance(value, Problem):
-        return Evaluated(problem=f"Error: {name} {value.text}")
+        return OutputExtracted(problem=f"Error: {name} {value.text}")
     shaped = bounded_output(value)
     if shaped.problem is not None:
         log_answer(name, f"returned a {type(value).__name__} that cannot be given to the model")
-    return Evaluated(output=shaped.output, problem=shaped.problem)
+    return OutputExtracted(output=shaped.output, problem=shaped.problem)
 
 
-async def word_failure(asked: WordFailure, runtime: Runtime) -> Evaluated:
+async def word_failure(asked: WordFailure, runtime: Runtime) -> Words:
     """Word the failure of a nested loop; a function that gives no text leaves the default one in place."""
     tool, context = await _found(asked.origin, asked.tool, AgentTool, runtime)
     if not callable(tool.on_error):
-        return Evaluated()
+        return Words()
     failure = AgentFailure(agent=asked.agent, kind=asked.failure, message=asked.message)
     name, then = f"on_error of {asked.tool}", "the default text is used"
     text = await ask(tool.on_error, context, failure, name=name, within=FUNCTION_S, threads=runtime.threads, then=then)
     if isinstance(text, str):
-        return Evaluated(text=bounded_text(text))
+        return Words(text=bounded_text(text))
     if not isinstance(text, Problem):
         log_answer(name, f"answered {type(text).__name__}, not a text", then)
-    return Evaluated()
+    return Words()
 
 
-async def tell_handoff(asked: TellHandoff, runtime: Runtime) -> Evaluated:
+async def tell_handoff(asked: TellHandoff, runtime: Runtime) -> HandoffTold:
     """Call `on_handoff`; where it raises, the handoff does not take place.
 
     Raises:
@@ -103,18 +107,22 @@ async def tell_handoff(asked: TellHandoff, runtime: Runtime) -> Evaluated:
     if handoff.takes_input:
         arguments = await arguments_of(runtime, asked)
         try:
-            given.append(await validated(handoff.validate, arguments, of=handoff, threads=runtime.threads))
+            given.append(await validated(handoff.validate, arguments, of=handoff, threads=runtime.validation_threads))
         except (ArgumentsInvalidError, ValidatorFailedError) as error:
-            return Evaluated(problem=f"Error: the handoff did not take place: {error}")
-    answer = await ask(on_handoff, *given, name=name, within=FUNCTION_S, threads=runtime.threads)
+            return HandoffTold(problem=f"Error: the handoff did not take place: {error}")
+    watch = ContextWatch((await runtime.facts(asked.origin)).context, context.context)
+    answer = await ask(on_handoff, *given, name=name, within=FUNCTION_S, threads=runtime.threads, keeps_context=True)
     if not isinstance(answer, Problem):
-        return Evaluated()
+        change = watch.change(context.context)
+        if change.refused is not None:
+            log_answer(name, "changed ctx.context to what the run cannot keep", "the change is lost")
+        return HandoffTold(context=change.edits or None, context_refused=change.refused)
     if answer.error is None:
         raise ApplicationError(f"{name} {answer.brief}", type="HandoffUnknown", non_retryable=True)
-    return Evaluated(problem=f"Error: the handoff did not take place: {answer.error}")
+    return HandoffTold(problem=f"Error: the handoff did not take place: {answer.error}")
 
 
-async def filter_history(asked: FilterHistory, runtime: Runtime) -> Evaluated:
+async def filter_history(asked: FilterHistory, runtime: Runtime) -> Items:
     """Ask a handoff's filter; without an answer the next agent must not see what it would have left out."""
     handoff, context = await _found(asked.origin, asked.tool, Handoff, runtime)
     name, then = f"the filter of {asked.tool}", "the run ends"
@@ -124,7 +132,7 @@ async def filter_history(asked: FilterHistory, runtime: Runtime) -> Evaluated:
     history = HandoffHistory(items=given, by=asked.origin.agent, to=handoff.to)
     kept = await ask(filter_, context, history, name=name, within=FUNCTION_S, threads=runtime.threads, then=then)
     if isinstance(kept, Problem):
-        return Evaluated(problem=f"{name} {kept.text}")
+        return Items(problem=f"{name} {kept.text}")
     return _items(kept, name, of=items)
 
 
@@ -147,7 +155,7 @@ def _here(function: Function | None, what: str) -> Function:
     return function
 
 
-def _items(value: object, who: str, *, of: Sequence[JsonObject] | None = None) -> Evaluated:
+def _items(value: object, who: str, *, of: Sequence[JsonObject] | None = None) -> Items:
     """Check items that user code made; those that a filter left of a conversation are made whole."""
     if isinstance(value, tuple):
         value = list(value)
@@ -162,8 +170,8 @@ def _items(value: object, who: str, *, of: Sequence[JsonObject] | None = None) -
             problem = f"returned {size:,} bytes of items; at most {BLOCK_BYTES:,} can be recorded"
     if problem is not None:
         log_answer(who, problem.partition(":")[0])  # what follows may quote a key
-        return Evaluated(problem=f"{who} {problem}")
-    return Evaluated(block=uuid.uuid4().hex, items=items)
+        return Items(problem=f"{who} {problem}")
+    return Items(block=uuid.uuid4().hex, items=items)
 
 
 def _problem_with(value: object) -> str | None:

@@ -20,27 +20,27 @@ from handfast.errors import ArgumentsInvalidError, JsonProfileError
 from handfast.payloads.base import json_size
 from handfast.payloads.changed import SHOWN_BYTES, WHY_BYTES, Difference
 from handfast.payloads.cutting import cut
-from handfast.payloads.evaluation import Evaluated, RevalidateCall
+from handfast.payloads.evaluation import RevalidateCall, Revalidated
 from handfast.payloads.json_profile import JsonValue, check_json, scrub, scrub_json
 
 REVALIDATE_S: Final = 30.0
 """How long a tool's `revalidate` may take."""
 
 
-async def revalidated(asked: RevalidateCall, runtime: Runtime) -> Evaluated:
+async def revalidated(asked: RevalidateCall, runtime: Runtime) -> Revalidated:
     """Say what has changed since the call was approved; nothing where the approval holds."""
     tool = runtime.tool(asked.tool)
     if tool.revalidate is None:  # an older worker, or a later deploy: neither loosens what was approved with it
         problem = "is not there on this worker"
         log_answer(f"revalidate of {asked.tool}", problem, "a person is asked about the call again")
-        return Evaluated(changed=_unknown(problem))
+        return Revalidated(changed=_unknown(problem))
     arguments = await arguments_of(runtime, asked)
     try:
-        model = await validated(tool.validate, arguments, of=tool, threads=runtime.threads)
+        model = await validated(tool.validate, arguments, of=tool, threads=runtime.validation_threads)
     except (ArgumentsInvalidError, ValidatorFailedError):
-        return Evaluated()  # the tool's wrapper validates too, tells the model, and runs nothing
+        return Revalidated()  # the tool's wrapper validates too, tells the model, and runs nothing
     context = await tool_context(runtime, asked.origin, tool, call_id=asked.call_id, arguments=arguments, key=asked.key)
-    return Evaluated(changed=await _difference(tool.revalidate, context, model, runtime))
+    return Revalidated(changed=await _difference(tool.revalidate, context, model, runtime))
 
 
 async def _difference(

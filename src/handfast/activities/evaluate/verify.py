@@ -16,7 +16,7 @@ from handfast.definitions.tools.existing_activity import ActivityTool
 from handfast.definitions.tools.function_tool import Tool
 from handfast.errors import ArgumentsInvalidError, UnknownToolError
 from handfast.payloads.cutting import cut
-from handfast.payloads.evaluation import Evaluated, VerifyCall
+from handfast.payloads.evaluation import Verified, VerifyCall
 from handfast.payloads.requests import Ran, RunAgain
 from handfast.payloads.tool_call import ERROR_TEXT_BYTES
 
@@ -24,7 +24,7 @@ VERIFY_S: Final = 20.0
 """How long one answer may take."""
 
 
-async def verify_call(asked: VerifyCall, runtime: Runtime) -> Evaluated:
+async def verify_call(asked: VerifyCall, runtime: Runtime) -> Verified:
     """Let the tool find out. What it cannot say, or what is no answer, is a problem for a person.
 
     Raises:
@@ -33,12 +33,12 @@ async def verify_call(asked: VerifyCall, runtime: Runtime) -> Evaluated:
     """
     tool = _tool(asked, runtime)
     if tool.verify is None:
-        return Evaluated(problem=f"{asked.tool} has no verify here")
+        return Verified(problem=f"{asked.tool} has no verify here")
     arguments = await arguments_of(runtime, asked)
     try:
-        await validated(tool.validate, arguments, of=tool, threads=runtime.threads, then="a person is asked")
+        await validated(tool.validate, arguments, of=tool, threads=runtime.validation_threads, then="a person is asked")
     except (ArgumentsInvalidError, ValidatorFailedError) as error:
-        return Evaluated(problem=f"Error: {error}")
+        return Verified(problem=f"Error: {error}")
     agent = runtime.registry.agents.get(asked.origin.agent)
     own = tool.context_type if isinstance(tool, Tool) else None
     run = await runtime.run_context(asked.origin, own or (agent.context_type if agent else None))
@@ -76,15 +76,15 @@ def _tool(asked: VerifyCall, runtime: Runtime) -> Tool[..., Any] | ActivityTool:
     return tool
 
 
-def _evaluated(answer: object) -> Evaluated:
+def _evaluated(answer: object) -> Verified:
     match answer:
         case None:
-            return Evaluated(problem="verify could not tell")
+            return Verified(problem="verify could not tell")
         case RunAgain():
-            return Evaluated(verified="run_again")
+            return Verified(verified="run_again")
         case Ran(output=output):
             shaped = bounded_output(output)
             if shaped.problem is not None:
-                return Evaluated(problem="verify says that it ran, with an output that cannot be given to the model")
-            return Evaluated(verified="ran", output=shaped.output)
-    return Evaluated(problem=f"verify answered {type(answer).__name__}, not Ran, RunAgain or None")
+                return Verified(problem="verify says that it ran, with an output that cannot be given to the model")
+            return Verified(verified="ran", output=shaped.output)
+    return Verified(problem=f"verify answered {type(answer).__name__}, not Ran, RunAgain or None")

@@ -85,7 +85,9 @@ class Planner:
             return arguments, offered.validate(arguments)
 
         try:
-            arguments, model = await validated(read, arguments_text(item), of=offered, threads=self._threads)
+            arguments, model = await validated(
+                read, arguments_text(item), of=offered, threads=self._runtime.validation_threads
+            )
         except (ArgumentsInvalidError, ValidatorFailedError) as error:
             return PlannedCall(index=index, kind="invalid", text=f"Error: {error}")
         plan = await self._planned(index, item, offered, model, arguments)

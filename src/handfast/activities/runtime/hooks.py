@@ -70,7 +70,15 @@ class Observers:
     async def _tell(self, hook: AgentHooks, event: str, told: Sequence[object]) -> None:
         name = f"the hook {type(hook).__name__}.{event}"
         then = "the run goes on"
-        await ask(getattr(hook, event), *told, name=name, within=HOOK_S, threads=self._threads, then=then)
+        await ask(
+            getattr(hook, event),
+            *told,
+            name=name,
+            within=HOOK_S,
+            threads=self._threads,
+            then=then,
+            keeps_context=event == "on_tool_start",  # it is told with the tool's own context, before the tool runs
+        )
 
 
 class ObservedCall:

@@ -73,10 +73,12 @@ class Runtime:
     tool_threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(TOOL_THREADS, thread_name_prefix="handfast-tool")
     )
+    validation_threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(TOOL_THREADS, thread_name_prefix="handfast-validation")
+    )
     threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(RULE_THREADS, thread_name_prefix="handfast-rule")
     )
-
     notify_threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(RULE_THREADS, thread_name_prefix="handfast-notify")
     )
@@ -121,7 +123,7 @@ class Runtime:
         """Stop the threads; a sync tool that is still running is left to end by itself."""
         self.beats.close()
         self.artifacts.close()
-        for threads in (self.tool_threads, self.threads, self.notify_threads):
+        for threads in (self.tool_threads, self.validation_threads, self.threads, self.notify_threads):
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def facts(self, origin: Origin) -> RunFacts:
@@ -143,7 +145,7 @@ class Runtime:
         """
         facts = await self.facts(origin)
         return RunContext(
-            context=await validated_context(facts.context, kind, self.threads),
+            context=await validated_context(facts.context, kind, self.validation_threads),
             run_id=activity.info().workflow_id or "",
             agent=origin.agent,
             agent_path=tuple(origin.agent_path),

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import json
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
+
 from handfast.activities.runtime.outputs import described
-from handfast.activities.runtime.user_errors import log_error, log_timeout
+from handfast.activities.runtime.user_errors import log_answer, log_error, log_timeout
+from handfast.definitions.context import RunContext
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,14 @@ async def ask(
     threads: Executor,
     then: str = "",
     retried: bool = False,
+    keeps_context: bool = False,
 ) -> Any | Problem:
     """Call a function of the user's, sync or async, and wait for its answer.
 
     Whatever the function does, it neither blocks the worker's event loop nor raises here: a sync function runs in
     *threads*, one that takes too long is left behind, and every exception becomes a `Problem`, SystemExit and a
-    CancelledError of the function's own included. Each problem is logged, with the user's own frames.
+    CancelledError of the function's own included. Each problem is logged, with the user's own frames; and so is a
+    change of the run's context that nobody will record.
 
     Args:
         function: The function to call.
@@ -57,7 +63,10 @@ async def ask(
         threads: Where a sync function runs.
         then: For the log: what follows from a problem.
         retried: A problem makes the server try the activity again.
+        keeps_context: The caller records what the function changes in the run's context.
     """
+    context = None if keeps_context else next((each for each in args if isinstance(each, RunContext)), None)
+    before = None if context is None else _written(context)
     calling = asyncio.create_task(_answer(function, args, threads))
     try:
         await asyncio.wait({calling}, timeout=within)
@@ -71,10 +80,23 @@ async def ask(
         log_timeout(name, problem.brief, then, retried=retried)
         return problem
     answer = calling.result()
+    if context is not None and before != _written(context):
+        log_answer(name, "changed ctx.context", "the change is lost, as only tools and on_handoff may change it")
     if not isinstance(answer, _Raised):
         return answer
     log_error(name, answer.error, then, function=function, retried=retried)
     return Problem(f"raised {type(answer.error).__name__}", described(answer.error), answer.error)
+
+
+def _written(context: RunContext[Any]) -> str | None:
+    """The run's context as text, to be compared; None where it cannot be written."""
+    held: object = context.context
+    try:
+        if isinstance(held, BaseModel):
+            return held.model_dump_json(round_trip=True, warnings=False)
+        return json.dumps(held, sort_keys=True)
+    except Exception:  # noqa: BLE001 - serializers of the user's run here
+        return None
 
 
 class _Raised:

@@ -30,7 +30,15 @@ Refusal = TypeVar("Refusal", bound=Exception)
 
 
 class ValidatorFailedError(Exception):
-    """A validator gave no verdict. The text is written for the model to read: "AttributeError: no such field"."""
+    """A validator gave no verdict. The text is written for the model to read: "AttributeError: no such field".
+
+    Attributes:
+        timed_out: It took too long.
+    """
+
+    def __init__(self, text: str, *, timed_out: bool) -> None:
+        super().__init__(text)
+        self.timed_out = timed_out
 
 
 class _Refused:
@@ -41,7 +49,13 @@ class _Refused:
 
 
 async def validated(
-    validate: Callable[[Given], Read], given: Given, *, of: Offered, threads: Executor, then: str = NOT_RUN
+    validate: Callable[[Given], Read],
+    given: Given,
+    *,
+    of: Offered,
+    threads: Executor,
+    then: str = NOT_RUN,
+    within: float = VALIDATION_S,
 ) -> Read:
     """Validate the arguments of a call.
 
@@ -51,6 +65,7 @@ async def validated(
         of: The tool that is called.
         threads: Where the validators run.
         then: For the log: what follows where one of them raises.
+        within: Seconds that they may take.
 
     Raises:
         ArgumentsInvalidError: They do not satisfy the schema.
@@ -58,9 +73,10 @@ async def validated(
     """
     owner: object = of.function if isinstance(of, Tool) else of.arguments_model
     asked = _Asked(f"a validator of the arguments of {of.name}", owner, ArgumentsInvalidError, then)
-    answer = await asked.answer(validate, given, threads)
+    answer = await asked.answer(validate, given, threads, within)
     if isinstance(answer, Problem):
-        raise ValidatorFailedError(answer.error or f"validating the arguments {answer.brief}")
+        text = answer.error or f"validating the arguments {answer.brief}"
+        raise ValidatorFailedError(text, timed_out=answer.error is None)
     return answer
 
 
@@ -122,7 +138,9 @@ class _Asked(Generic[Refusal]):
     refusal: type[Refusal]
     then: str = ""
 
-    async def answer(self, function: Callable[[Given], Read], given: Given, threads: Executor) -> Read | Problem:
+    async def answer(
+        self, function: Callable[[Given], Read], given: Given, threads: Executor, within: float = VALIDATION_S
+    ) -> Read | Problem:
         def validating() -> Read | _Refused:
             try:
                 return function(given)
@@ -131,7 +149,7 @@ class _Asked(Generic[Refusal]):
 
         validating.__module__ = getattr(self.owner, "__module__", None) or __name__
         answer: Read | _Refused | Problem = await ask(
-            validating, name=self.name, within=VALIDATION_S, threads=threads, then=self.then
+            validating, name=self.name, within=within, threads=threads, then=self.then
         )
         if not isinstance(answer, _Refused):
             return answer

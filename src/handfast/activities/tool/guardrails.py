@@ -102,7 +102,8 @@ async def guarded_output(
     try:
         async with asyncio.timeout(GUARDRAILS_S):
             for check in guardrails:
-                verdict = await _verdict(check, context, value, threads)
+                # The context is the tool's own: what they change in it is recorded with what the tool has changed.
+                verdict = await _verdict(check, context, value, threads, keeps_context=True)
                 if isinstance(verdict, Fail):
                     return Ended(result.outcome.model_copy(update={"tripped": verdict.reason}))
                 if isinstance(verdict, Replace):
@@ -155,10 +156,17 @@ class GuardrailError(Exception):
 
 
 async def _verdict(
-    function: Callable[..., Any], context: ToolContext[Any], subject: object, threads: Executor
+    function: Callable[..., Any],
+    context: ToolContext[Any],
+    subject: object,
+    threads: Executor,
+    *,
+    keeps_context: bool = False,
 ) -> Allow | Replace | Fail:
     name = f"the guardrail {getattr(function, '__name__', type(function).__name__)} of {context.tool}"
-    answer = await ask(function, context, subject, name=name, within=GUARDRAIL_S, threads=threads)
+    answer = await ask(
+        function, context, subject, name=name, within=GUARDRAIL_S, threads=threads, keeps_context=keeps_context
+    )
     if isinstance(answer, Problem):
         raise GuardrailError(answer.brief)
     if answer is None:

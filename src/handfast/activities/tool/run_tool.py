@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any, Final
 
 from temporalio import activity
@@ -19,7 +20,7 @@ from handfast.activities.runtime.progress import ProgressReport
 from handfast.activities.runtime.references import by_reference
 from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.secrets import resolved
-from handfast.activities.runtime.user_errors import Place, set_place
+from handfast.activities.runtime.user_errors import Place, log_answer, set_place
 from handfast.activities.runtime.validation import ValidatorFailedError, validated
 from handfast.activities.tool.attempts import held_back, is_once, unkept, unprovable
 from handfast.activities.tool.begun import Begun
@@ -49,6 +50,15 @@ logger = logging.getLogger(__name__)
 
 FETCH_S: Final = 2.0
 """How long arguments, context and secrets may take to come: less than the heartbeat timeout."""
+SHORTEST_S: Final = 0.2
+"""For the validators of the arguments, where the rest took long."""
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    arguments: JsonObject
+    context: ToolContext[Any] | None
+    bound: dict[str, Any]
 
 
 class ToolActivities:
@@ -81,40 +91,58 @@ class ToolActivities:
             return held
         if (lacking := unkept(call, tool)) is not None:
             return lacking
-        try:
-            loop = asyncio.get_running_loop()
-            began = loop.time()
-            # Nothing beats yet: a beat without the mark could overtake the first one with it. A fetch that is cut off
-            # here goes on, and the next attempt finds the block in the cache.
-            fetching = asyncio.ensure_future(self._fetched(call, tool))
-            arguments, context = await asyncio.wait_for(asyncio.shield(fetching), FETCH_S)
-            bound = await validated(tool.bind, arguments, of=tool, threads=self._runtime.threads)
-        except TimeoutError:
-            fetching.add_done_callback(_heard)
-            return outcome("not_begun", reason=f"the run's transcript did not come within {FETCH_S:g} s")
-        except (ArgumentsInvalidError, ValidatorFailedError) as error:
-            return outcome("error", output=f"Error: {error}")
-        except ApplicationError as error:
-            if error.non_retryable:
-                return outcome("error", output=f"Error: {error.message}")
-            return outcome("not_begun", reason=error.message)
-        refused = await self._refused(call, tool, arguments)
+        began = asyncio.get_running_loop().time()
+        prepared = await self._prepared(call, tool, began)
+        if isinstance(prepared, ToolOutcome):
+            return prepared
+        refused = await self._refused(call, tool, prepared.arguments)
         if refused is not None:
             return refused
         if not tool.secrets:
-            return await self._execute(call, tool, bound, context)
+            return await self._execute(call, tool, prepared.bound, prepared.context)
+        left_s = FETCH_S - (asyncio.get_running_loop().time() - began)
         try:
-            secrets = await resolved(
-                call.tool, tool.secrets, self._runtime.secrets, FETCH_S - (loop.time() - began), self._runtime.threads
-            )
+            secrets = await resolved(call.tool, tool.secrets, self._runtime.secrets, left_s, self._runtime.threads)
         except SecretMissingError as error:
             logger.error("%s", error)
             return outcome("error", output=f"Error: {error}")
         except SecretUnavailableError as error:
             logger.warning("%s", error)
             return outcome("not_begun", reason=str(error))
-        ended = await self._execute(call, tool, bound | secrets, context)
+        ended = await self._execute(call, tool, prepared.bound | secrets, prepared.context)
         return ToolOutcome.from_wire(hidden_in(ended.to_wire()))
+
+    async def _prepared(self, call: ToolCall, tool: Tool[..., Any], began: float) -> _Prepared | ToolOutcome:
+        """Fetch and validate what the body gets; the outcome where there is none.
+
+        Nothing beats meanwhile: a beat without the mark could overtake the first one with it.
+        """
+        # A fetch that is cut off here goes on, and the next attempt finds the block in the cache.
+        fetching = asyncio.ensure_future(self._fetched(call, tool))
+        try:
+            arguments, context = await asyncio.wait_for(asyncio.shield(fetching), FETCH_S)
+            left_s = FETCH_S - (asyncio.get_running_loop().time() - began)
+            bound = await validated(
+                tool.bind,
+                arguments,
+                of=tool,
+                threads=self._runtime.validation_threads,
+                within=max(left_s, SHORTEST_S),
+            )
+        except TimeoutError:
+            fetching.add_done_callback(_heard)
+            return outcome("not_begun", reason=f"the run's transcript did not come within {FETCH_S:g} s")
+        except ArgumentsInvalidError as error:
+            return outcome("error", output=f"Error: {error}")
+        except ValidatorFailedError as error:
+            if error.timed_out:  # of the little time before the first beat; it had more when the call was planned
+                return outcome("not_begun", reason=str(error))
+            return outcome("error", output=f"Error: {error}")
+        except ApplicationError as error:
+            if error.non_retryable:
+                return outcome("error", output=f"Error: {error.message}")
+            return outcome("not_begun", reason=error.message)
+        return _Prepared(arguments, context, bound)
 
     async def _refused(self, call: ToolCall, tool: Tool[..., Any], arguments: JsonObject) -> ToolOutcome | None:
         """How a call ends that is not what a person let run; None where it is, or where nobody was asked."""
@@ -231,6 +259,8 @@ class ToolActivities:
             shut_down = "the worker shut down before a guardrail had seen it"
             ended = guarded or Ended(withheld(ended.outcome, shut_down))
         change = watch.change(context.context)
+        if change.refused is not None:
+            log_answer(f"the tool {tool.name}", "changed ctx.context to what the run cannot keep", "the change is lost")
         update = {"context": change.edits or None, "context_refused": change.refused}
         return Ended(ended.outcome.model_copy(update=update), ended.whole)
 

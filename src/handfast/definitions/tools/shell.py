@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import functools
 import os
 import shlex
 import signal
+import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -34,6 +37,8 @@ LONGEST_GRACE: Final = timedelta(seconds=45)
 """A call that is cancelled has a minute to end; beyond it nobody would hear how it did."""
 TOOL_MARGIN: Final = timedelta(seconds=30)
 """Of the tool's own timeout beyond the command's and the grace, so that a command that takes too long is told of."""
+
+_PR_SET_DUMPABLE: Final = 4
 
 
 @dataclass(frozen=True)
@@ -65,9 +70,15 @@ def shell_tool(
     environment: Sequence[str] | Mapping[str, str] | None = None,
     max_output_bytes: int = 32 * 1024,
     shell: bool = True,
+    user: str | int | None = None,
     **options: Any,
 ) -> Tool[[str], Any]:
     """Make a tool that runs a command line on the worker's machine, with the worker's rights: gate it.
+
+    *environment* is no boundary: a command with the worker's rights can read the worker's files, and what other
+    processes of the same user hold. On Linux the first command makes the worker's own process unreadable to commands
+    under /proc, and to debuggers: that keeps a key out of what a command prints, and no attacker out. Another *user*
+    is a boundary, or a container of its own for a worker that has the tool and no keys.
 
     Its one parameter is ``command``, its result a `ShellResult`. Standard input is empty. When the call is cancelled,
     takes too long or its worker stops, and also when the command itself ends, everything that it started gets SIGTERM
@@ -82,6 +93,8 @@ def shell_tool(
         environment: Names of the worker's variables that the command may see, or a mapping of all that it sees; None
             passes on a few without secrets, `PASSED_ON`.
         max_output_bytes: Kept of stdout and of stderr each, at most 256 KiB.
+        user: The user, by name or number, as whom commands run; only a worker that runs as root may say so. None is
+            the worker's own.
         shell: Hand the line to ``/bin/sh -c``; False splits it into words and runs the first, without a shell.
         options: Further ones of `handfast.tool`: ``description``, ``effect``, ``task_queue``…
 
@@ -94,6 +107,7 @@ def shell_tool(
         raise DefinitionError(subject, f"grace must be at most {LONGEST_GRACE.seconds} seconds, not {grace}")
     check_bool(subject, "shell", shell)
     _check_bounds(subject, environment, max_output_bytes)
+    _check_user(subject, user)
 
     async def run(command: str) -> ShellResult:
         """Run one command line and read what it prints.
@@ -105,7 +119,8 @@ def shell_tool(
         if not words:
             raise ValueError("there is no command")
         limits = _Limits(timeout.total_seconds(), grace.total_seconds(), max_output_bytes)
-        return await _Command(words, cwd, _environment(environment), limits).run()
+        account = None if user is None else _account(user)
+        return await _Command(words, cwd, _environment(environment, account), limits, account).run()
 
     return cast(
         "Tool[[str], Any]", tool(name=name, approval=approval, timeout=timeout + grace + TOOL_MARGIN, **options)(run)
@@ -122,11 +137,19 @@ class _Limits:
 class _Command:
     """One execution of a command, and the process group that it leads."""
 
-    def __init__(self, words: Sequence[str], cwd: str | Path | None, env: Mapping[str, str], limits: _Limits) -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        cwd: str | Path | None,
+        env: Mapping[str, str],
+        limits: _Limits,
+        account: _Account | None,
+    ) -> None:
         self._words = words
         self._cwd = cwd
         self._env = env
         self._limits = limits
+        self._identity = {} if account is None else account.identity()
 
     async def run(self) -> ShellResult:
         """Run it to its end; whatever ends the wait ends the group."""
@@ -167,6 +190,7 @@ class _Command:
 
     async def _start(self, pipes: Sequence[int]) -> Process:
         """Start it. A cancel in the middle waits until it has started, as only then its group can be ended."""
+        _hide_from_commands()
         starting = asyncio.ensure_future(
             asyncio.create_subprocess_exec(
                 *self._words,
@@ -176,6 +200,7 @@ class _Command:
                 cwd=self._cwd,
                 env=dict(self._env),
                 start_new_session=True,
+                **self._identity,
             )
         )
         try:
@@ -261,11 +286,63 @@ def _signal(group: int, number: int) -> bool:
     return True
 
 
-def _environment(wanted: Sequence[str] | Mapping[str, str] | None) -> Mapping[str, str]:
+@dataclass(frozen=True)
+class _Account:
+    uid: int
+    gid: int
+    name: str | None
+    home: str | None
+
+    def identity(self) -> dict[str, Any]:
+        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+    def variables(self) -> dict[str, str]:
+        named = {"HOME": self.home, "LOGNAME": self.name, "USER": self.name}
+        return {name: value for name, value in named.items() if value is not None}
+
+
+def _account(user: str | int) -> _Account:
+    """Look up a user on this machine; a number needs no entry there.
+
+    Raises:
+        LookupError: There is no user of that name.
+    """
+    import pwd  # noqa: PLC0415 - Windows has none, where definitions are imported too
+
+    try:
+        found = pwd.getpwnam(user) if isinstance(user, str) else pwd.getpwuid(user)
+    except KeyError:
+        if isinstance(user, str):
+            raise LookupError(f"there is no user {user!r} on the worker's machine") from None
+        return _Account(user, user, None, None)
+    return _Account(found.pw_uid, found.pw_gid, found.pw_name, found.pw_dir)
+
+
+def _environment(wanted: Sequence[str] | Mapping[str, str] | None, account: _Account | None) -> Mapping[str, str]:
     if isinstance(wanted, Mapping):
         return wanted
     names = PASSED_ON if wanted is None else wanted
-    return {name: os.environ[name] for name in names if name in os.environ}
+    own = {name: os.environ[name] for name in names if name in os.environ}
+    theirs = {} if account is None else account.variables()
+    return own | {name: value for name, value in theirs.items() if name in names}
+
+
+@functools.cache
+def _hide_from_commands() -> None:
+    """Make this process unreadable to commands, once, where the system can.
+
+    A process that is not dumpable has files under /proc that only root may read. Root reads them all the same: so the
+    variables that the process was started with also leave the memory that ``environ`` there shows. They stay in
+    `os.environ` and for C libraries, which get copies.
+    """
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    start, end = (int(field) for field in Path("/proc/self/stat").read_text().rpartition(")")[2].split()[47:49])
+    if 0 < start < end:
+        for name, value in os.environ.items():
+            os.environ[name] = value  # has the C library make a copy, and point to that
+        ctypes.memset(start, 0, end - start)
 
 
 def _check_run(subject: str, cwd: object, pauses: Mapping[str, object]) -> None:
@@ -273,6 +350,13 @@ def _check_run(subject: str, cwd: object, pauses: Mapping[str, object]) -> None:
         raise DefinitionError(subject, f"cwd must be a path or None, not {a_kind(cwd)}")
     for option, pause in pauses.items():
         check_duration(subject, option, pause, most=LONGEST_RUN)
+
+
+def _check_user(subject: str, user: object) -> None:
+    named = isinstance(user, str) and bool(user)
+    numbered = isinstance(user, int) and not isinstance(user, bool) and user >= 0
+    if user is not None and not named and not numbered:
+        raise DefinitionError(subject, "user must be the name or the number of a user, or None")
 
 
 def _check_bounds(subject: str, environment: object, max_output_bytes: object) -> None:

@@ -56,6 +56,7 @@ class Replies:
             model=reply.model,
             block=reply.block,
             response_id=reply.response_id,
+            left_out=reply.left_out or [],
         )
         for call in list(loop.calls.values()):
             self._planned(loop, call, out)

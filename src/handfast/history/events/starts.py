@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -9,8 +10,17 @@ from handfast.errors import PayloadInvalidError
 from handfast.history.events.facts import OWN, TURN_MARK, as_object
 from handfast.history.events.loop_ends import LoopEnds
 from handfast.history.events.loops import CallView, Emitter, LoopView
+from handfast.payloads.after_tools import AfterTools
 from handfast.payloads.base import Payload
-from handfast.payloads.evaluation import Evaluated
+from handfast.payloads.evaluation import (
+    CallGuarded,
+    EndingHandled,
+    HistoryCompacted,
+    Items,
+    OutputExtracted,
+    Verified,
+    Words,
+)
 from handfast.payloads.events import (
     Compacted,
     GuardrailSpoke,
@@ -62,7 +72,7 @@ class Asked:
 
     @property
     def kind(self) -> str:
-        """The kind of an evaluation; None for others."""
+        """The kind of an evaluation; empty for others."""
         return str(self.argument.get("kind", ""))
 
 
@@ -71,6 +81,20 @@ class Starts:
 
     def __init__(self, ends: LoopEnds) -> None:
         self._ends = ends
+        self._answers: dict[str, Callable[[Asked, Settled, Emitter], None]] = {
+            "after_tools": self._after_tools,
+            "build_input": self._input_built,
+            "compact_history": self._compacted,
+            "extract_output": self._extracted,
+            "guard_call": self._guarded,
+            "handle_max_turns": self._ended,
+            "handle_refusal": self._ended,
+            "input_guardrail": self._judged,
+            "output_guardrail": self._judged,
+            "verify_call": self._verified,
+            "word_failure": self._failure_worded,
+            "word_rejection": self._worded,
+        }
 
     # --- tools ---
 
@@ -182,21 +206,9 @@ class Starts:
 
     def evaluated(self, asked: Asked, ending: Settled, out: Emitter) -> None:
         """Take the end of an evaluation."""
-        match asked.kind:
-            case "input_guardrail" | "output_guardrail":
-                self._judged(asked, ending, out)
-            case "guard_call":
-                self._guarded(asked, ending, out)
-            case "word_rejection":
-                self._worded(asked, ending, out)
-            case "verify_call":
-                self._verified(asked, ending, out)
-            case "extract_output" | "word_failure" | "build_input":
-                self._nested(asked, ending, out)
-            case "compact_history":
-                self._compacted(asked, ending, out)
-            case "after_tools" | "handle_max_turns" | "handle_refusal":
-                self._last_words(asked, ending, out)
+        taken = self._answers.get(asked.kind)
+        if taken is not None:
+            taken(asked, ending, out)
 
     def _judged(self, asked: Asked, ending: Settled, out: Emitter) -> None:
         loop, about = asked.loop, str(asked.argument.get("kind", "")).removesuffix("_guardrail")
@@ -218,7 +230,7 @@ class Starts:
 
     def _guarded(self, asked: Asked, ending: Settled, out: Emitter) -> None:
         loop, call = asked.loop, asked.call
-        answer = _answer_of(Evaluated, ending)
+        answer = _answer_of(CallGuarded, ending)
         if answer is None or call is None:
             return
         fields = {**loop.fields_of(call), "kind": "tool_input"}
@@ -236,50 +248,62 @@ class Starts:
     def _worded(self, asked: Asked, ending: Settled, out: Emitter) -> None:
         if asked.call is None or asked.call.closed:
             return
-        answer = _answer_of(Evaluated, ending)
+        answer = _answer_of(Words, ending)
         text = DEFAULT_REJECTION if answer is None or answer.text is None else answer.text
         by = asked.argument.get("decided_by")
         out.add(ToolNotRun, **asked.loop.fields_of(asked.call), why="rejected", output=text, by=by)
         self._ends.close(asked.loop, asked.call)
 
     def _verified(self, asked: Asked, ending: Settled, out: Emitter) -> None:
-        loop, call, answer = asked.loop, asked.call, _answer_of(Evaluated, ending)
+        loop, call, answer = asked.loop, asked.call, _answer_of(Verified, ending)
         if call is None or call.closed or answer is None or answer.verified != "ran":
             return
         out.add(ToolOutput, **loop.fields_of(call), output=answer.output, by="verify")
         self._ends.close(loop, call, ok=True, value=answer.output)
 
-    def _nested(self, asked: Asked, ending: Settled, out: Emitter) -> None:
-        loop, call, answer = asked.loop, asked.call, _answer_of(Evaluated, ending)
-        if call is None or call.closed:
-            return
-        made = answer if answer is not None and answer.problem is None else None
-        if asked.kind == "build_input" and made is not None and made.items is not None:
-            return
-        if asked.kind == "extract_output" and made is not None:
-            out.add(ToolOutput, **loop.fields_of(call), output=made.output)
-            self._ends.close(loop, call, ok=True, value=made.output)
-            return
-        output: JsonValue = made.text if made is not None else answer.problem if answer is not None else None
-        self._ends.failed(loop, call, output, out, None if answer is not None else _problem(ending))
+    def _input_built(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+        answer = _answer_of(Items, ending)
+        if answer is None or answer.items is None:
+            self._nested_failed(asked, None if answer is None else answer.problem, answer, ending, out)
+
+    def _extracted(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+        loop, call, answer = asked.loop, asked.call, _answer_of(OutputExtracted, ending)
+        if answer is None or answer.problem is not None:
+            self._nested_failed(asked, None if answer is None else answer.problem, answer, ending, out)
+        elif call is not None and not call.closed:
+            out.add(ToolOutput, **loop.fields_of(call), output=answer.output)
+            self._ends.close(loop, call, ok=True, value=answer.output)
+
+    def _failure_worded(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+        answer = _answer_of(Words, ending)
+        self._nested_failed(asked, None if answer is None else answer.text, answer, ending, out)
+
+    def _nested_failed(
+        self, asked: Asked, output: JsonValue, answer: Payload | None, ending: Settled, out: Emitter
+    ) -> None:
+        if asked.call is not None and not asked.call.closed:
+            self._ends.failed(asked.loop, asked.call, output, out, None if answer is not None else _problem(ending))
 
     def _compacted(self, asked: Asked, ending: Settled, out: Emitter) -> None:
-        answer = _answer_of(Evaluated, ending)
+        answer = _answer_of(HistoryCompacted, ending)
         why = _problem(ending) if answer is None else answer.problem
         block = answer.block if answer is not None and answer.items else None
         if block is not None or why is not None:
             out.add(Compacted, **asked.loop.fields(), block=block, why=why)
 
-    def _last_words(self, asked: Asked, ending: Settled, out: Emitter) -> None:
-        answer = _answer_of(Evaluated, ending)
+    def _ended(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+        answer = _answer_of(EndingHandled, ending)
+        if answer is not None and answer.closing is not None:
+            self._ends.answer(asked.loop, answer.closing.output)
+
+    def _after_tools(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+        answer = _answer_of(AfterTools, ending)
         if answer is None:
             return
-        if asked.kind == "after_tools" and answer.final:
+        if answer.final:
             self._ends.answer(asked.loop, answer.output)
-        elif asked.kind == "after_tools" and answer.problem is not None:
+        elif answer.problem is not None:
             self._ends.end(asked.loop, "failed", out, failure="AfterToolsFailed", message=answer.problem)
-        elif answer.closing is not None:
-            self._ends.answer(asked.loop, answer.closing.output)
 
 
 def _fits(call: CallView, argument: object) -> bool:

@@ -153,8 +153,8 @@ async def _read(chunks: AsyncIterator[bytes], on_delta: OnDelta) -> ModelAnswer:
     try:
         async with asyncio.timeout(None) as patience:
             async for chunk in chunks:
-                for data in events.feed(chunk):
-                    reply.take(data)
+                for event in events.feed(chunk):
+                    reply.take(event)
                 if reply.done:
                     break
                 if reply.finished and patience.when() is None:

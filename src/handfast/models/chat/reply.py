@@ -10,7 +10,10 @@ from typing import Any, Final
 
 from handfast.errors import JsonProfileError
 from handfast.models.port import ModelAnswer, ModelCallError, ModelDelta, OnDelta
-from handfast.models.reading import broken, failed_response, parsed, text, token_count
+from handfast.models.provider_error import error_of, text
+from handfast.models.reading import broken, parsed, token_count
+from handfast.models.streaming import Event
+from handfast.models.vendor_errors import failure
 from handfast.payloads.json_profile import JsonObject, check_json, scrub, scrub_json
 from handfast.payloads.usage import Usage
 
@@ -52,9 +55,8 @@ def wrong_api() -> ModelCallError:
 
 def raise_error(body: Mapping[str, Any], usage: Usage) -> None:
     """Raise what *body* says of a failure, as some servers do inside a 200."""
-    error = body.get("error")
-    if error:
-        raise failed_response(error if isinstance(error, dict) else {"message": str(error)}, usage)
+    if body.get("error"):
+        raise failure(error_of(body), usage)
 
 
 def usage_of(raw: object) -> Usage:
@@ -213,16 +215,16 @@ class StreamedCompletion:
         self._finished: object = None
         self.done = False
 
-    def take(self, data: bytes) -> None:
+    def take(self, came: Event) -> None:
         """Take one event of the stream.
 
         Raises:
             ModelCallError: It cannot be read, or says that the provider failed.
         """
-        if data == b"[DONE]":
+        if came.data == b"[DONE]":
             self.done = True
             return
-        chunk = parsed(data)
+        chunk = parsed(came.data)
         if not isinstance(chunk, dict):
             raise broken("an event of the model's stream is no object", Usage(requests=1))
         self.take_chunk(chunk)

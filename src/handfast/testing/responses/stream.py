@@ -12,20 +12,15 @@ _MAX_DELTAS: Final = 64
 _MIN_DELTA: Final = 12
 
 
-def encode_events(response: Json) -> Iterator[bytes]:
-    """Yield *response* as server-sent events, numbered from 0."""
-    for number, event in enumerate([*first_events(response), *later_events(response)]):
-        yield encode_event(number, event)
+def encode_event(number: int, event: Json, *, named: bool = True) -> bytes:
+    """Encode one server-sent event; with its name in a line of its own where *named*."""
+    name = f"event: {event['type']}\n" if named else ""
+    return f"{name}data: {json.dumps({**event, 'sequence_number': number})}\n\n".encode()
 
 
-def encode_event(number: int, event: Json) -> bytes:
-    """One server-sent event."""
-    return f"event: {event['type']}\ndata: {json.dumps({**event, 'sequence_number': number})}\n\n".encode()
-
-
-def is_delta(event: bytes) -> bool:
-    """Tell whether an encoded event is a delta."""
-    return event.partition(b"\n")[0].endswith(b".delta")
+def is_delta(event: Json) -> bool:
+    """Tell whether an event is a delta."""
+    return str(event["type"]).endswith(".delta")
 
 
 def encode_verbatim(event: Json | str) -> bytes:

@@ -8,7 +8,7 @@ from typing import Final
 
 from temporalio import workflow
 
-from handfast.payloads.evaluation import EVALUATE, Evaluated, PackBlocks
+from handfast.payloads.evaluation import EVALUATE, PackBlocks
 from handfast.workflows.frame.frame import Frame
 from handfast.workflows.state.run_state import RunState
 from handfast.workflows.tasks import timeouts
@@ -52,7 +52,7 @@ class Packer:
         except asyncio.CancelledError:
             keeping.cancel()
             raise
-        place = Evaluated.from_wire(settled.value).packed if isinstance(settled, Done) else None
+        place = arg.read(settled.value).packed if isinstance(settled, Done) else None
         if place is None:
             self._cannot_keep = True
         elif self._state.quiet:  # a model call that began meanwhile has been told where it reads on

@@ -21,7 +21,7 @@ from handfast.payloads.sessions import (
 )
 from handfast.workflows.conversation.records import TurnRecord, TurnRecords
 from handfast.workflows.driver.driver import Driver, failed
-from handfast.workflows.frame import reopening
+from handfast.workflows.frame import reopening, withdrawal
 from handfast.workflows.frame.frame import Frame, Queued
 from handfast.workflows.loop.messages import RefuseMessages
 from handfast.workflows.state.run_state import RunState
@@ -156,6 +156,8 @@ class Conversation:
         state.ledger.standing.forget(frame.id)
         if frame.failure is not None and frame.failure.type == "ModelRefused":
             self._leave_out_unread(frame)
+        if reopening.tripped_at(frame, "output"):
+            self._leave_out_messages(frame)
         reopening.close(frame, result.usage)
         state.drop_below(frame)
         state.active.discard(frame.id)
@@ -169,6 +171,19 @@ class Conversation:
             readable = reopening.readable(items)
             if readable != items:
                 frame.blocks[place] = self._state.new_block(readable)
+
+    def _leave_out_messages(self, frame: Frame) -> None:
+        """Take a turn whose answer was blocked out of the conversation, but for what its tools have done.
+
+        A question that stays without an answer would be answered with the next one.
+        """
+        if frame.input not in frame.blocks:
+            return
+        for block in frame.blocks[frame.blocks.index(frame.input) :]:
+            items = self._state.transcript.items(block)
+            left = withdrawal.without_messages(items)
+            if left != items:
+                self._state.replace_block(frame, block, left)
 
     def _was_read(self, message_id: str) -> bool:
         """Whether a message became part of the turn; a guardrail may have refused one that steers."""

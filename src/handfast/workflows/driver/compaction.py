@@ -6,7 +6,7 @@ from typing import Final
 
 from temporalio import workflow
 
-from handfast.payloads.evaluation import CompactHistory, Evaluated
+from handfast.payloads.evaluation import CompactHistory
 from handfast.workflows.frame.frame import Frame
 from handfast.workflows.state.run_state import RunState
 from handfast.workflows.tasks import timeouts
@@ -34,7 +34,7 @@ class Compaction:
             f"{frame.agent} · makes the conversation short",
             timeouts.compaction(frame.model_queue),
         )
-        made = Evaluated.from_wire(settled.value) if isinstance(settled, Done) else None
+        made = settled.value if isinstance(settled, Done) else None
         spent = made.spent if made is not None else settled.spent if isinstance(settled, Failed) else None
         if spent is not None:
             state.spending.add(frame, spent.usage, spent.model)

@@ -7,7 +7,7 @@ from typing import Final
 from temporalio import workflow
 
 from handfast.payloads.cutting import cut
-from handfast.payloads.evaluation import Evaluated, VerifyCall
+from handfast.payloads.evaluation import Verified, VerifyCall
 from handfast.payloads.json_profile import scrub
 from handfast.workflows.driver.call_questions import about
 from handfast.workflows.driver.endings import CallEndings
@@ -55,16 +55,16 @@ class Verification:
             call.repeats += 1
             call.state, call.starts, call.lost, call.allowed = "ready", 0, [], False
 
-    async def _asked(self, call: Call, key: str) -> Evaluated:
+    async def _asked(self, call: Call, key: str) -> Verified:
         arg = about(call, self._frame, self._state, VerifyCall, key=key)
         summary = f"{self._frame.agent} · verifying {call.tool}"
         settled = await self._work.evaluate(arg, summary, timeouts.VERIFICATION, call=call.call_id)
         match settled:
-            case Done(value):
-                return Evaluated.from_wire(value)
+            case Done(answer):
+                return answer
             case Failed(message=message):
-                return Evaluated(problem=message)
-        return Evaluated(problem="cancelled before verify had answered")
+                return Verified(problem=message)
+        return Verified(problem="cancelled before verify had answered")
 
     def _note(self, call: Call, verdict: str | None, why: str) -> None:
         self._state.ledger.log.note_verified(self._frame.id, call, verdict, why, workflow.now())

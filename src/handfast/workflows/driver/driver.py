@@ -143,7 +143,8 @@ class Driver:
         frame = self._frame
         frame.underway = None
         said = None if frame.reply is None else self._state.transcript.items(frame.reply)
-        guardrails.finish(frame, None if said is None else next_steps.text_of_reply(said))
+        text = None if said is None else next_steps.text_of_reply(said)
+        guardrails.finish(frame, text, blocks=[frame.reply])
 
     def _filter_history(self, _: steps.FilterHistory) -> None:
         self._frame.phase = "filtering"

@@ -15,6 +15,7 @@ from handfast.workflows.driver import existing_activity
 from handfast.workflows.driver.ask_again import ask_again, give_up
 from handfast.workflows.frame.frame import Call, Failure, Frame
 from handfast.workflows.frame.items import output_item, prefixed, suffixed
+from handfast.workflows.frame.withdrawal import WITHHELD
 from handfast.workflows.ledger import requests
 from handfast.workflows.ledger.log import WHY_CHARACTERS
 from handfast.workflows.loop import next_steps, verdicts
@@ -89,13 +90,15 @@ class CallEndings:
         match outcome.kind:
             case "ok":
                 call.context = outcome.context
+                if outcome.tripped is not None:  # a conversation that goes on must not read it
+                    self.settle(call, WITHHELD, outcome.block)
+                    self._frame.fail(next_steps.guardrail_tripped(call, outcome.tripped))
+                    return
                 if outcome.artifact is not None:
                     self._frame.artifacts.append(outcome.artifact.sha256)
                 if outcome.withheld is None:
                     self.ran(call, outcome.value)
-                self.settle(call, _with_notes(outcome), outcome.block)
-                if outcome.tripped is not None:
-                    self._frame.fail(next_steps.guardrail_tripped(call, outcome.tripped))
+                self.settle(call, with_refusal(outcome.output, outcome.context_refused), outcome.block)
             case "error":
                 self._tool_failed(call, outcome.output, outcome.block)
             case "cancelled":
@@ -258,8 +261,8 @@ class CallEndings:
         call.state = "settled"
 
 
-def _with_notes(outcome: ToolOutcome) -> JsonValue:
-    if outcome.context_refused is None:
-        return outcome.output
-    refused = f"What this tool changed in the run's context was not kept: {outcome.context_refused}."
-    return suffixed(outcome.output, refused)
+def with_refusal(output: JsonValue, context_refused: str | None) -> JsonValue:
+    """Tell the model with an output why a change of the run's context was not kept."""
+    if context_refused is None:
+        return output
+    return suffixed(output, f"What this tool changed in the run's context was not kept: {context_refused}.")

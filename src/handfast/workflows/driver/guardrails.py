@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from temporalio import workflow
@@ -10,6 +11,7 @@ from handfast.payloads.guardrails import CheckInput, CheckOutput, Judged, TellEn
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.model_call import Origin
 from handfast.payloads.transcript import user_message
+from handfast.workflows.frame import withdrawal
 from handfast.workflows.frame.frame import Frame, Guard, Queued
 from handfast.workflows.loop import guardrails
 from handfast.workflows.state.run_state import RunState
@@ -58,8 +60,8 @@ class Guardrails:
     async def _judged(self, guard: Guard, asked: CheckInput | CheckOutput, summary: str) -> Judged:
         settled = await self._work.evaluate(asked, summary, timeouts.GUARDRAIL)
         match settled:
-            case Done(value):
-                return Judged.from_wire(value)
+            case Done(judged):
+                return judged
             case Cancelled():
                 return Judged(outcome="error", reason="it was cancelled")
             case Failed(message=message):
@@ -87,12 +89,32 @@ class Guardrails:
     def _take(self, guard: Guard, judged: Judged) -> None:
         frame = self._frame
         guardrails.take(frame, guard, judged)
-        if judged.outcome != "replace":
-            return
-        if guard.kind == "input":
+        if guard.kind == "output" and judged.outcome != "allow":
+            self._withdraw(judged)
+        elif judged.outcome == "replace":
             self._replace_input(judged.value)
-        else:
-            frame.output, frame.answer = judged.value, None
+
+    def _withdraw(self, judged: Judged) -> None:
+        """Take an answer out of the conversation, or put another in its place; nobody is to read it again."""
+        frame = self._frame
+        text: str | None = None
+        if judged.outcome == "replace":
+            text = withdrawal.text_of(judged.value, frame.answer_structured)
+        one = len(frame.answered_by) == 1
+        left: list[str] = []
+        for old in frame.answered_by:
+            items = self._state.transcript.items(old)
+            new = self._state.replace_block(frame, old, withdrawal.without_answer(items, text if one else None))
+            if new is not None:
+                left.append(new)
+            held = json.dumps(items)
+            frame.artifacts = [each for each in frame.artifacts if each not in held]  # its whole is not read on either
+        if text is not None and not one:
+            left.append(self._state.new_block([withdrawal.answer(text)]))
+            frame.blocks.append(left[-1])
+        frame.answered_by, frame.answer = left, None
+        if judged.outcome == "replace":
+            frame.output = judged.value
 
     def _replace_input(self, value: JsonValue) -> None:
         """Put other items in place of the input, which the model has not seen."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from temporalio import workflow
 
-from handfast.payloads.evaluation import Evaluated, FilterHistory, TellHandoff
+from handfast.payloads.evaluation import FilterHistory, TellHandoff
 from handfast.payloads.model_call import ToldHooks
 from handfast.workflows.driver.call_questions import about
-from handfast.workflows.driver.endings import CallEndings
+from handfast.workflows.driver.endings import CallEndings, with_refusal
 from handfast.workflows.frame.frame import Call, Failure, Frame, HandedOver
 from handfast.workflows.state.run_state import RunState
 from handfast.workflows.tasks import timeouts
@@ -26,16 +26,17 @@ class Handoffs:
 
     async def hand_over(self, call: Call) -> None:
         """Tell user code where it wants to be told, then let the handoff take place."""
+        refused: str | None = None
         if call.plan.told:
             arg = about(call, self._frame, self._state, TellHandoff)
             again = call.missing_since is not None
             summary = f"{self._frame.agent} · {call.tool}"
             match await self._work.evaluate(arg, summary, timeouts.TOLD_ONCE, by_any_worker=again):
-                case Done(value):
-                    problem = Evaluated.from_wire(value).problem
-                    if problem is not None:
-                        self._endings.settle(call, problem)
+                case Done(told):
+                    if told.problem is not None:
+                        self._endings.settle(call, told.problem)
                         return
+                    call.context, refused = told.context, told.context_refused
                 case Cancelled():
                     self._endings.settle(call, f"The handoff to {call.plan.agent} was cancelled.")
                     return
@@ -45,13 +46,13 @@ class Handoffs:
                 case failed:
                     # It may have had its effect; to call it again could repeat that, and the handoff does not need it.
                     self._state.ledger.log.note_doubt(self._frame.id, call, failed.type, workflow.now())
-        self.take_place(call)
+        self.take_place(call, refused)
 
-    def take_place(self, call: Call) -> None:
+    def take_place(self, call: Call, context_refused: str | None = None) -> None:
         """Settle the handoff as the one that won its turn."""
         frame = self._frame
         to = str(call.plan.agent)
-        self._endings.settle(call, f"The agent {to} goes on from here.")
+        self._endings.settle(call, with_refusal(f"The agent {to} goes on from here.", context_refused))
         frame.handoff = HandedOver(agent=to, by=frame.agent, name=call.tool, filtered=bool(call.plan.filtered))
 
     def finish(self) -> None:
@@ -81,7 +82,7 @@ class Handoffs:
         arg = FilterHistory(origin=origin, tool=handoff.name)
         summary = f"{handoff.by} · what {frame.agent} sees"
         answer = await self._work.evaluate(arg, summary, timeouts.PART_OF_RUN)
-        made = Evaluated.from_wire(answer.value) if isinstance(answer, Done) else None
+        made = answer.value if isinstance(answer, Done) else None
         if made is None or made.items is None or made.block is None:
             problem = made.problem if made is not None else "its filter could not be evaluated"
             frame.fail(Failure(type="HandoffFailed", message=f"{handoff.name}: {problem}"))

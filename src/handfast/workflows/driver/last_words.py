@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from handfast.payloads.cutting import REASON_CHARACTERS
-from handfast.payloads.evaluation import Evaluated, HandleMaxTurns, HandleRefusal
+from handfast.payloads.evaluation import HandleMaxTurns, HandleRefusal
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import ModelReply
 from handfast.workflows.frame.frame import Failure, Frame, Reached
@@ -44,7 +44,7 @@ class LastWords:
         if isinstance(settled, Cancelled):
             frame.failure = Failure(type="Cancelled", message=f"{function} was cancelled")
             return
-        said = Evaluated.from_wire(settled.value) if isinstance(settled, Done) else None
+        said = settled.value if isinstance(settled, Done) else None
         if said is None or said.closing is None:
             problem = f"could not be asked: {settled.message}" if not isinstance(settled, Done) else None
             problem = said.problem if said is not None else problem

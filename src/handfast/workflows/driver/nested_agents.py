@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from temporalio import workflow
 
-from handfast.payloads.base import Payload
-from handfast.payloads.evaluation import BuildInput, Evaluated, ExtractOutput, WordFailure
+from handfast.payloads.evaluation import BuildInput, ExtractOutput, Question, WordFailure
 from handfast.payloads.json_profile import JsonValue
 from handfast.payloads.transcript import user_message
 from handfast.workflows.driver.call_questions import about
@@ -27,6 +26,9 @@ DEEPEST: Final = 32
 """Agents below agents: one more is refused, so that agents that call each other for ever come to an end."""
 
 Drive = Callable[[Frame], Coroutine[Any, Any, None]]
+
+
+AnswerT = TypeVar("AnswerT")
 
 
 class NestedAgents:
@@ -143,8 +145,6 @@ class NestedAgents:
         if call.plan.on_error == "fail":
             self._frame.fail(failure or Failure(type="ToolFailed", message=f"{call.tool}: {output}"))
 
-    async def _evaluate(self, asked: Payload, what: str) -> Evaluated | None:
-        match await self._work.evaluate(asked, f"{self._frame.agent} · {what}", timeouts.PART_OF_RUN):
-            case Done(value):
-                return Evaluated.from_wire(value)
-        return None
+    async def _evaluate(self, asked: Question[AnswerT], what: str) -> AnswerT | None:
+        settled = await self._work.evaluate(asked, f"{self._frame.agent} · {what}", timeouts.PART_OF_RUN)
+        return settled.value if isinstance(settled, Done) else None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from temporalio import workflow
 
-from handfast.payloads.evaluation import Evaluated, GuardCall, RevalidateCall, WordRejection
+from handfast.payloads.evaluation import GuardCall, Question, RevalidateCall, WordRejection
 from handfast.payloads.model_call import ExistingActivity
 from handfast.payloads.requests import DEFAULT_REJECTION
 from handfast.payloads.tool_call import ToolCall
@@ -27,6 +27,9 @@ NEXT_TASK: Final = timedelta(milliseconds=10)
 """After it another workflow task comes, whose commands have room again."""
 
 NO_SUCH_OUTPUT: Final = "Error: no output of this conversation has this id; take the sha256 that it was shown with"
+
+
+AnswerT = TypeVar("AnswerT")
 
 
 class Calls:
@@ -119,7 +122,8 @@ class Calls:
 
     async def _ask_guardrails(self, call: Call) -> None:
         """Let the input guardrails see what is about to run. Where nobody could ask them, it does not run."""
-        answer = await self._asked_before(call, GuardCall, f"guardrails of {call.tool}")
+        asked = about(call, self._frame, self._state, GuardCall, key=self._key(call))
+        answer = await self._asked_before(call, asked, f"guardrails of {call.tool}")
         if answer is None:
             return
         if answer.problem is not None:
@@ -133,7 +137,8 @@ class Calls:
 
     async def _still_holds(self, call: Call) -> bool:
         """Let the tool say whether the approval still holds; where it does not, a person is asked anew."""
-        answer = await self._asked_before(call, RevalidateCall, f"whether {call.tool} still holds")
+        asked = about(call, self._frame, self._state, RevalidateCall, key=self._key(call))
+        answer = await self._asked_before(call, asked, f"whether {call.tool} still holds")
         if answer is None:
             return False
         if call.cancelling is not None:
@@ -144,19 +149,16 @@ class Calls:
             self.endings.void(call, answer.changed)
         return False
 
-    async def _asked_before(
-        self, call: Call, kind: type[GuardCall] | type[RevalidateCall], what: str
-    ) -> Evaluated | None:
+    async def _asked_before(self, call: Call, asked: Question[AnswerT], what: str) -> AnswerT | None:
         """What the application says of a call that is about to run; None: the call has its ending already."""
-        arg = about(call, self._frame, self._state, kind, key=self._key(call))
         summary = f"{self._frame.agent} · {what}"
         again = call.starts > 0
         settled = await self._work.evaluate(
-            arg, summary, timeouts.TOOL_GUARDRAILS, call=call.call_id, by_any_worker=again
+            asked, summary, timeouts.TOOL_GUARDRAILS, call=call.call_id, by_any_worker=again
         )
         match settled:
-            case Done(value):
-                return Evaluated.from_wire(value)
+            case Done(answer):
+                return answer
             case Failed(type="ContextInvalid", message=message):
                 self.endings.settle(call, f"Error: {message}", ran=False)
             case Failed():
@@ -174,7 +176,6 @@ class Calls:
         text = DEFAULT_REJECTION
         summary = f"{self._frame.agent} · wording the rejection"
         match await self._work.evaluate(arg, summary, timeouts.PART_OF_RUN):
-            case Done(value):
-                worded = Evaluated.from_wire(value).text
-                text = DEFAULT_REJECTION if worded is None else worded
+            case Done(worded):
+                text = DEFAULT_REJECTION if worded.text is None else worded.text
         self.endings.settle(call, text)

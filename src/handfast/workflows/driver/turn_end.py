@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from handfast.payloads.after_tools import AskAfterTools
-from handfast.payloads.evaluation import Evaluated
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.workflows.frame.frame import Call, Failure, Frame
 from handfast.workflows.loop import guardrails
@@ -35,26 +34,25 @@ class TurnEnd:
         if policy.kind == "ask":
             frame.phase = "ending"
             blocks = [self._state.new_block([self._result(call)]) for call in calls]
-            self._work.spawn(self._ask(blocks))
+            self._work.spawn(self._ask(blocks, [call.output for call in calls]))
             return
         for call in calls:
             if call.ok and (policy.kind == "stop_on_first" or call.tool in (policy.names or ())):
-                guardrails.finish(self._frame, call.value)
+                guardrails.finish(self._frame, call.value, blocks=[call.output])
                 return
 
-    async def _ask(self, blocks: list[str]) -> None:
+    async def _ask(self, blocks: list[str], outputs: Sequence[str | None]) -> None:
         frame = self._frame
         arg = AskAfterTools(origin=self._state.origin(frame), results=blocks)
         summary = f"{frame.agent} · what follows on its tools"
         settled = await self._work.evaluate(arg, summary, timeouts.AFTER_TOOLS)
         self._state.transcript.forget(blocks)
         match settled:
-            case Done(value):
-                answer = Evaluated.from_wire(value)
+            case Done(answer):
                 if answer.problem is not None:
                     self._fail(answer.problem)
                 elif answer.final:
-                    guardrails.finish(frame, answer.output)
+                    guardrails.finish(frame, answer.output, blocks=outputs)
                 else:
                     frame.phase = "model"
             case Failed(message=message):

@@ -234,6 +234,7 @@ class Frame(BaseModel):
         on_message: What becomes of one when no model call is to come.
         interrupted: The model call under way is being cancelled, to be made again with a message.
         answer: Block of the reply that is the output, and how its text reads; None where the output is another.
+        answered_by: Blocks of the conversation that the output was taken from, or made of.
         input: Block of the message that is being answered, in a conversation of several; None: the first one.
         lasts: It is a session's, which reopens it for each message and gives those that came too late a turn of their
             own.
@@ -302,6 +303,7 @@ class Frame(BaseModel):
     output: JsonValue = None
     answer: str | None = None
     answer_structured: StructuredOutput | None = None
+    answered_by: list[str] = []
     guards: list[Guard] = []
     guards_known: bool = False
     output_guards: list[Guard] = []
@@ -357,6 +359,18 @@ class Frame(BaseModel):
             self.phase = "calls"
             if self.agent not in self.callers:
                 self.callers.append(self.agent)
+
+    def replace_block(self, old: str, new: str | None) -> None:
+        """Let *new* be read in the place of *old*; None: nothing."""
+        if old not in self.blocks:
+            return
+        at = self.blocks.index(old)
+        self.blocks[at : at + 1] = [] if new is None else [new]
+        if self.reply == old:
+            self.reply = new
+        if at < self.cursor:  # the model has read it: whoever keeps what it has read begins anew
+            self.cursor, self.seen = 0, None
+            self.epoch += 1
 
     def leave_out(self, read_from: str) -> None:
         """Put the blocks before *read_from* aside: the model no longer reads them."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from handfast.payloads.base import json_size
+from handfast.payloads.guardrails import GuardrailKind
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.model_call import ToldHooks
 from handfast.payloads.usage import Usage
@@ -15,8 +16,8 @@ PER_MESSAGE: Final = (
     *("granted_turns", "granted_tokens", "granted_seconds", "limit_refused", "callers", "reply", "forms"),
     *("after_tools", "max_parallel", "max_open", "held", "worked_s", "clock_at", "resting"),
     *("request", "missing_since", "broken_replies", "invalid_outputs", "resume_at", "waits"),
-    *("output", "answer", "answer_structured", "guards", "guards_known", "output_guards", "guardrails", "usage"),
-    *("nested_usage", "underway"),
+    *("output", "answer", "answer_structured", "answered_by"),
+    *("guards", "guards_known", "output_guards", "guardrails", "usage", "nested_usage", "underway"),
 )
 """Fields of a frame that begin anew with each message. The blocks, what the model has seen of them, the agent who has
 the conversation and the count of its turns go on: that count makes idempotency keys, so it must never repeat."""
@@ -61,7 +62,7 @@ def close(frame: Frame, spent: Usage) -> None:
         spent: By it and everything below it, for this message.
     """
     _keep_outputs(frame)
-    if frame.failure is not None and (frame.turn == frame.turns_before or _tripped_at_input(frame)):
+    if frame.failure is not None and (frame.turn == frame.turns_before or tripped_at(frame, "input")):
         _take_back(frame)
     frame.spent_before = frame.spent_before.plus(spent)
     frame.usage, frame.nested_usage = Usage(), Usage()
@@ -78,9 +79,10 @@ def _keep_outputs(frame: Frame) -> None:
             frame.handoff = None
 
 
-def _tripped_at_input(frame: Frame) -> bool:
+def tripped_at(frame: Frame, kind: GuardrailKind) -> bool:
+    """Whether a guardrail of that kind has stopped what the frame was reopened for."""
     return any(
-        each.kind == "input" and each.outcome in ("fail", "error") and each.message is None for each in frame.guardrails
+        each.kind == kind and each.outcome in ("fail", "error") and each.message is None for each in frame.guardrails
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from temporalio import workflow
 
 from handfast.errors import AnswerRefusedError, EditRefusedError, GroupsUnknownError
-from handfast.payloads.evaluation import EVALUATE, CheckAnswer, CheckArguments, Evaluated, LookUpGroups
+from handfast.payloads.evaluation import EVALUATE, ArgumentsChecked, CheckAnswer, CheckArguments, LookUpGroups, Question
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.requests import Answer, Approve, Decision
 from handfast.workflows.handlers.signatures import no_keys, refusal_from, to_verify
@@ -23,6 +23,8 @@ from handfast.workflows.tasks.timeouts import EVALUATION
 MOST_LOOKUPS: Final = 50
 """Lookups of groups at the same time: anybody may send a thousand decisions, and a run has 2,000 activities."""
 
+
+AnswerT = TypeVar("AnswerT")
 
 NEXT_TASK_S: Final = 0.01
 """After it another workflow task comes, whose commands have room again."""
@@ -39,7 +41,7 @@ class Review:
 
     decision: Decision
     verified: bool
-    edit: Evaluated = field(default_factory=Evaluated)
+    edit: ArgumentsChecked = field(default_factory=ArgumentsChecked)
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Checks:
         groups = votes.groups_to_look_up(request, decision)
         assert decision.decided_by is not None  # `check` refuses it where approvers are named
         arg = LookUpGroups(origin=self._state.origin_of(request), person=decision.decided_by, groups=groups)
-        answer = await self._looked_up(decision, arg.to_wire(), f"{request.agent} · looking up an approver's groups")
+        answer = await self._looked_up(decision, arg, f"{request.agent} · looking up an approver's groups")
         problem = "no worker could look them up; try again" if answer is None else answer.problem
         if answer is None or problem is not None:
             raise GroupsUnknownError(
@@ -111,7 +113,7 @@ class Checks:
         arg = to_verify(self._state, decision, stored=True)
         request = self._state.ledger.book.entries[decision.id].request
         summary = f"{request.agent} · verifying a signature"
-        answer = await self._looked_up(decision, arg.to_wire(), summary, makes_room=True)
+        answer = await self._looked_up(decision, arg, summary, makes_room=True)
         if answer is None:
             raise no_keys(decision)
         if answer.refused is not None:
@@ -119,13 +121,13 @@ class Checks:
         review.verified = True
 
     async def _looked_up(
-        self, decision: Decision, arg: JsonObject, summary: str, *, makes_room: bool = False
-    ) -> Evaluated | None:
+        self, decision: Decision, asked: Question[AnswerT], summary: str, *, makes_room: bool = False
+    ) -> AnswerT | None:
         """Ask what a decision hangs on, and check it anew: meanwhile others may have come in.
 
         Args:
             decision: It.
-            arg: What is asked.
+            asked: The question.
             summary: The same for people.
             makes_room: It may be large: what one workflow task cannot carry is asked in a later one.
         """
@@ -133,12 +135,12 @@ class Checks:
         ledger.book.look_up(decision)
         while self._lookups >= MOST_LOOKUPS:
             await workflow.wait_condition(lambda: self._lookups < MOST_LOOKUPS)
-        answer: Evaluated | None = None
+        answer: AnswerT | None = None
         if ledger.book.waits(decision.id):
             self._lookups += 1
-            while makes_room and not self._state.room.take(arg):
+            while makes_room and not self._state.room.take(asked.to_wire()):
                 await asyncio.sleep(NEXT_TASK_S)
-            answer = await self._evaluated(arg, summary)
+            answer = await self._evaluated(asked, summary)
             self._lookups -= 1
         ledger.looked_up(decision)
         self._state.ledger_changed()
@@ -166,7 +168,7 @@ class Checks:
             ask_rule=True if request.on_edit == "ask_again" else None,
             keyed=True if self._state.call_of(request)[1].plan.key is not None else None,
         )
-        answer = await self._evaluated(arg.to_wire(), f"{request.agent} · checking edited arguments of {request.tool}")
+        answer = await self._evaluated(arg, f"{request.agent} · checking edited arguments of {request.tool}")
         ledger.release(decision)
         self._state.ledger_changed()
         ledger.check(decision, workflow.now())
@@ -187,7 +189,7 @@ class Checks:
         request = ledger.book.hold(decision).request
         inline, at = self._state.room.placed({"output": decision.verdict.output}, None)
         arg = CheckAnswer(origin=origin, tool=request.tool or "", arguments=inline, at=at)
-        answer = await self._evaluated(arg.to_wire(), f"{request.agent} · checking the answer to {request.tool}")
+        answer = await self._evaluated(arg, f"{request.agent} · checking the answer to {request.tool}")
         ledger.release(decision)
         self._state.ledger_changed()
         ledger.check(decision, workflow.now())
@@ -195,10 +197,10 @@ class Checks:
         if problem is not None:
             raise AnswerRefusedError(problem, request=request.id)
 
-    async def _evaluated(self, arg: JsonObject, summary: str) -> Evaluated | None:
+    async def _evaluated(self, asked: Question[AnswerT], summary: str) -> AnswerT | None:
         marks = self._state.marks
-        settled = await settle_activity(start_activity(EVALUATE, arg, summary, EVALUATION, marks), marks)
-        return Evaluated.from_wire(settled.value) if isinstance(settled, Done) else None
+        settled = await settle_activity(start_activity(EVALUATE, asked.to_wire(), summary, EVALUATION, marks), marks)
+        return asked.read(settled.value) if isinstance(settled, Done) else None
 
 
 def edited_by(decision: Decision) -> JsonObject | None:

@@ -9,7 +9,7 @@ from temporalio.common import RawValue
 
 from handfast.errors import DecisionInvalidError, RefusalError
 from handfast.payloads.binding import digest_of
-from handfast.payloads.evaluation import Evaluated
+from handfast.payloads.evaluation import ArgumentsChecked
 from handfast.payloads.json_profile import JsonObject, scrub
 from handfast.payloads.requests import Decision, DecisionOutcome, Receipt
 from handfast.workflows.handlers.checks import Checks, Review, edited_by
@@ -154,7 +154,7 @@ class Decider:
         call.key = key
         return self._state.ledger.record(decision, workflow.now())
 
-    def _ask_again(self, decision: Decision, arguments: JsonObject, checked: Evaluated) -> Receipt:
+    def _ask_again(self, decision: Decision, arguments: JsonObject, checked: ArgumentsChecked) -> Receipt:
         """Open a request for the edited arguments in place of the one for the model's."""
         state, request = self._state, self._state.ledger.book.entries[decision.id].request
         frame, call = state.call_of(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from handfast.payloads.guardrails import GuardrailResult, Judged, kept
@@ -61,15 +62,19 @@ def hold_call(frame: Frame, call: Call) -> bool:
     return call.plan.effect != "read_only" and bool(_unfinished(frame, "input"))
 
 
-def finish(frame: Frame, output: JsonValue, reply: ModelReply | None = None) -> None:
+def finish(
+    frame: Frame, output: JsonValue, reply: ModelReply | None = None, *, blocks: Sequence[str | None] = ()
+) -> None:
     """End the frame with *output*, as soon as no guardrail has anything against it.
 
     Args:
         frame: Of the agent whose output it is.
         output: What the run ends with.
         reply: The reply whose text it is; None where it comes from elsewhere.
+        blocks: Then the blocks of the conversation that it was taken from.
     """
     frame.output = output
+    frame.answered_by = [each for each in blocks if each is not None] if reply is None else [reply.block]
     frame.answer, frame.answer_structured = (None, None) if reply is None else (reply.block, reply.structured)
     frame.guards.extend(frame.output_guards)
     frame.phase = "checking"

@@ -78,7 +78,7 @@ def at_end(frame: Frame, tokens: int) -> list[RefuseMessages]:
     if hold_model(frame) or any(guard.kind != "input" and guard.state == "running" for guard in frame.guards):
         return []  # what has an answer already is not asked again for a message that nobody may read
     frame.guards = [guard for guard in frame.guards if guard.kind == "input"]
-    frame.output, frame.answer, frame.answer_structured = None, None, None
+    frame.output, frame.answer, frame.answer_structured, frame.answered_by = None, None, None, []
     frame.invalid_outputs = 0
     frame.phase = "model"
     return []

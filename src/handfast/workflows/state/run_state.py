@@ -241,6 +241,16 @@ class RunState(FrameTable):
         """Enter items that the workflow made itself; return their block's id."""
         return self.transcript.add(str(workflow.uuid4()), items)
 
+    def replace_block(self, frame: Frame, old: str, items: list[JsonObject]) -> str | None:
+        """Let *items* be read in the place of a block of *frame*; return their block's id, None where there are none.
+
+        Whoever still asks for the old block by its id gets these too.
+        """
+        new = self.new_block(items)
+        self.transcript.redirect(old, new)
+        frame.replace_block(old, new if items else None)
+        return new if items else None
+
     def origin(self, frame: Frame) -> Origin:
         """Where an activity of *frame* belongs."""
         return Origin(

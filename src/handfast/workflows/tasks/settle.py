@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError, TimeoutType
@@ -35,11 +35,14 @@ activity's own type, and what it holds further. Python and TypeScript, .NET and 
 because an activity that did its work may raise a NotFoundError of its own, and must not be run again for it."""
 
 
+Value_co = TypeVar("Value_co", covariant=True)
+
+
 @dataclass(frozen=True)
-class Done:
+class Done(Generic[Value_co]):
     """The activity answered."""
 
-    value: object
+    value: Value_co
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Cancelled:
     """The activity ended because we cancelled it."""
 
 
-Settled = Done | Failed | Cancelled
+Settled: TypeAlias = Done[object] | Failed | Cancelled
 
 
 def start_activity(

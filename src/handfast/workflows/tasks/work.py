@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio import workflow
 
-from handfast.payloads.base import Payload
-from handfast.payloads.evaluation import EVALUATE
+from handfast.payloads.evaluation import EVALUATE, Question
 from handfast.payloads.json_profile import JsonObject
 from handfast.workflows.tasks.marks import Marks
-from handfast.workflows.tasks.settle import Settled, settle_activity, start_activity
+from handfast.workflows.tasks.settle import Cancelled, Done, Failed, Settled, settle_activity, start_activity
+
+AnswerT = TypeVar("AnswerT")
 
 
 class Work:
@@ -87,16 +88,17 @@ class Work:
 
     async def evaluate(
         self,
-        asked: Payload,
+        asked: Question[AnswerT],
         summary: str,
         config: workflow.ActivityConfig,
         *,
         call: str | None = None,
         by_any_worker: bool = False,
-    ) -> Settled:
-        """Ask the user's code something; the rest as `activity`."""
+    ) -> Done[AnswerT] | Failed | Cancelled:
+        """Ask the user's code something, and read its answer; the rest as `activity`."""
         arg = asked.to_wire()
-        return await self.activity(EVALUATE, arg, summary, config, call=call, by_any_worker=by_any_worker)
+        settled = await self.activity(EVALUATE, arg, summary, config, call=call, by_any_worker=by_any_worker)
+        return Done(asked.read(settled.value)) if isinstance(settled, Done) else settled
 
     async def child(self, call_id: str, loop: Coroutine[Any, Any, None]) -> None:
         """Run a call's nested loop as part of this work.
