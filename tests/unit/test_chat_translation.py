@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
-from openai.types.chat import ChatCompletion, completion_create_params
-from pydantic import TypeAdapter
+from openai.types.chat import ChatCompletion
 
 from handfast.models.chat.messages import messages_of, settings_of, tools_of
 from handfast.models.chat.reply import StreamedCompletion, read_completion
 from handfast.models.port import ModelCallError, ModelDelta
 from handfast.models.streaming import Event
+from handfast.testing.chat.check import check_completion
+from handfast.testing.chat.thoughts import Thoughts
 
-BODY: TypeAdapter[Any] = TypeAdapter(completion_create_params.CompletionCreateParamsNonStreaming)
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
 IDS = st.uuids().map(lambda each: f"call_{each.hex}")
 NAMES = st.from_regex(r"[a-z_]{1,12}", fullmatch=True)
@@ -107,9 +107,9 @@ HISTORY = st.lists(
 
 @given(HISTORY)
 def test_every_conversation_is_a_valid_request(items: list[dict[str, Any]]) -> None:
-    """The client's own types accept the messages, and each call is answered right behind the message that makes it."""
+    """The strict server accepts the messages, and each call is answered right behind the message that makes it."""
     messages = messages_of(items, instructions="Help.")
-    BODY.validate_python({"model": "m", "messages": [without_thoughts(each) for each in messages]})
+    check_completion({"model": "m", "messages": [without_thoughts(each) for each in messages]}, Thoughts())
     waiting: list[str] = []
     for message in messages:
         if message["role"] == "tool":
@@ -136,6 +136,41 @@ def test_thoughts_go_back_within_the_turn_they_belong_to() -> None:
     assert thoughts("turn") == ["second"]
     assert thoughts("keep") == ["first", "second"]
     assert thoughts("drop") == []
+
+
+KEPT = [
+    {"reasoning": "hm"},
+    {"reasoning_details": [{"type": "reasoning.encrypted", "data": "abc", "index": 0}], "reasoning": "hm"},
+    {"extra_content": {"anthropic": {"signature": "abc"}}, "reasoning_content": "hm"},
+]
+
+
+@pytest.mark.parametrize("message", KEPT, ids=lambda message: next(iter(message)))
+def test_what_a_provider_wants_back_goes_back_as_it_came(message: dict[str, Any]) -> None:
+    """Reasoning goes back in the field that it came in; parts of it that are signed or encrypted go back alone."""
+    call = {"id": "1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    items = read_completion(completion({**message, "tool_calls": [{**call, "extra_content": {"google": "xyz"}}]})).items
+    [back] = messages_of(items)
+    if "reasoning_details" in message:
+        message = {name: value for name, value in message.items() if name != "reasoning"}
+    assert back == {
+        "role": "assistant",
+        "content": None,
+        **message,
+        "tool_calls": [{**call, "extra_content": {"google": "xyz"}}],
+    }
+
+
+def test_pieces_of_signed_reasoning_become_one_part_again() -> None:
+    """A stream cuts a part in pieces, which share its index."""
+    streamed = StreamedCompletion(lambda _: None)
+    for piece in ({"text": "h"}, {"text": "m"}, {"text": None, "signature": "abc"}):
+        part = {"type": "reasoning.text", "index": 0, **piece}
+        streamed.take(Event(json.dumps({"choices": [{"delta": {"reasoning_details": [part]}}]}).encode()))
+    streamed.take(Event(b"[DONE]"))
+    [item] = streamed.answer().items
+    [whole] = item["provider_fields"]["reasoning_details"]
+    assert whole == {"type": "reasoning.text", "index": 0, "text": "hm", "signature": "abc"}
 
 
 def test_an_image_that_a_tool_returned_follows_its_text() -> None:
@@ -219,7 +254,21 @@ def test_tools_are_translated() -> None:
 ODD = [
     pytest.param({"content": None, "tool_calls": None}, [], id="nothing"),
     pytest.param({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, [said("ab")], id="parts"),
-    pytest.param({"content": "a", "reasoning": "hm"}, [thought("hm"), said("a")], id="openrouter-reasoning"),
+    pytest.param(
+        {"content": "a", "reasoning": "hm"},
+        [thought("hm") | {"provider_fields": {"field": "reasoning"}}, said("a")],
+        id="the-other-field-of-reasoning",
+    ),
+    pytest.param(
+        {
+            "content": [
+                {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+                {"type": "text", "text": "a"},
+            ]
+        },
+        [thought("hm") | {"provider_fields": {"field": None}}, said("a")],
+        id="reasoning-among-the-parts",
+    ),
     pytest.param(
         {"tool_calls": [{"id": "1", "function": {"name": "look", "arguments": {"a": 1}}}]},
         [called("1", "look", '{"a": 1}')],
@@ -266,7 +315,7 @@ def test_endings_and_refusals_are_told() -> None:
     assert message["content"] == [{"type": "refusal", "refusal": "no"}]
     with pytest.raises(ModelCallError, match="overloaded"):
         read_completion({"error": {"code": "rate_limit_exceeded", "message": "overloaded"}})
-    with pytest.raises(ModelCallError, match="use ResponsesModel"):
+    with pytest.raises(ModelCallError, match="its model entry of ResponsesModel"):
         read_completion({"object": "response", "output": []})
     with pytest.raises(ModelCallError, match="no choice"):
         read_completion({"choices": []})

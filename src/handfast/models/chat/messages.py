@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
+from handfast.models.chat.reply import DETAILS, EXTRA, REASONING
 from handfast.models.port import ModelCallError
+from handfast.payloads.call_items import PROVIDER_FIELDS
 from handfast.payloads.json_profile import JsonObject
 
-Reasoning = Literal["drop", "turn", "keep"]
-"""Which of its own reasoning a model is sent again: none, that since the last message to it, or all."""
+Reasoning = Literal["keep", "turn", "drop"]
+"""Which of its own reasoning a model is sent again: all, that since the last message to it, or none."""
 
 NAME: Final = "Chat Completions"
+FILLED: Final = frozenset({"messages", "model", "tools", "response_format", "stream_options", "n", "functions"})
+"""Parameters of a completion that are filled from what an agent is, or that nothing could be made of."""
+TRANSLATED: Final = frozenset({"max_output_tokens", "text", "reasoning", "include"})
+"""Settings in the words of the Responses API alone."""
+_IMPLIED: Final = frozenset({"message.output_text.logprobs", "reasoning.encrypted_content"})
 _ANSWERS: Final = ("function_call_output", "custom_tool_call_output")
 
 
 def messages_of(
-    items: Sequence[JsonObject], *, instructions: str = "", role: str = "system", reasoning: Reasoning = "turn"
+    items: Sequence[JsonObject], *, instructions: str = "", role: str = "system", reasoning: Reasoning = "keep"
 ) -> list[JsonObject]:
     """Translate a conversation.
 
@@ -27,7 +34,7 @@ def messages_of(
     Args:
         items: The conversation in the shape of the Responses API.
         instructions: The first message, in the role *role*.
-        reasoning: Which of the model's own reasoning is sent again, as ``reasoning_content``.
+        reasoning: Which of the model's own reasoning is sent again, in the field that it came in.
 
     Raises:
         ModelCallError: ``ModelRefused``: the API has nothing for an item, as for hosted tools.
@@ -79,17 +86,22 @@ class _Reply:
         self._clear()
 
     def _clear(self) -> None:
-        self._thoughts: list[str] = []
-        self._extra: JsonObject = {}
+        self._thoughts: JsonObject = {}
         self._texts: list[str] = []
         self._refusals: list[str] = []
         self.calls: list[JsonObject] = []
         self.answered: list[JsonObject] = []
 
     def think(self, item: JsonObject) -> None:
+        told = item.get(PROVIDER_FIELDS) or {}
+        for name in (DETAILS, EXTRA):
+            if told.get(name):
+                self._thoughts[name] = told[name]
+        name = told.get("field", REASONING[0])
         parts = [*_dicts(item.get("content")), *_dicts(item.get("summary"))]
-        self._thoughts += [part["text"] for part in parts if isinstance(part.get("text"), str)]
-        self._extra |= item.get("extra_content") or {}
+        text = "\n\n".join(part["text"] for part in parts if isinstance(part.get("text"), str))
+        if text and name is not None and DETAILS not in told:
+            self._thoughts[name] = "\n\n".join(filter(None, (self._thoughts.get(name), text)))
 
     def say(self, item: JsonObject) -> None:
         content = item.get("content")
@@ -108,8 +120,8 @@ class _Reply:
             # Servers decode what they get back, and a call without parameters may have been written as nothing.
             arguments = item["arguments"] if item["arguments"].strip() else "{}"
             called = {"type": "function", "function": {"name": item["name"], "arguments": arguments}}
-        if item.get("extra_content"):
-            called["extra_content"] = item["extra_content"]
+        if extra := (item.get(PROVIDER_FIELDS) or {}).get(EXTRA):
+            called[EXTRA] = extra
         self.calls.append({"id": item["call_id"], **called})
 
     def answer(self, message: JsonObject) -> None:
@@ -124,10 +136,7 @@ class _Reply:
             message["content"] = None  # some servers refuse a message of calls whose content is ""
         if self._refusals:
             message["refusal"] = "".join(self._refusals)
-        if self._thoughts:
-            message["reasoning_content"] = "\n\n".join(self._thoughts)
-        if self._extra:
-            message["extra_content"] = self._extra
+        message |= self._thoughts
         if self.calls:
             message["tool_calls"] = self.calls
         said = self._texts or self._refusals or self._thoughts or self.calls
@@ -184,12 +193,11 @@ def settings_of(settings: Mapping[str, Any], *, max_tokens: str, tools: bool) ->
                     body["reasoning_effort"] = value["effort"]
             case "top_logprobs":
                 body |= {"logprobs": True, "top_logprobs": value}
-            case "tool_choice":
+            case "tool_choice" | "parallel_tool_calls":
                 if tools:
-                    body["tool_choice"] = _choice(value)
-            case "parallel_tool_calls":
-                if tools:
-                    body[name] = value
+                    body[name] = _choice(value)
+            case "include" if set(value) <= _IMPLIED:
+                pass  # asked for otherwise, or sent anyway
             case "truncation" | "include" | "context_management" | "max_tool_calls" | "prompt":
                 raise refused(f"the setting {name!r}")
             case _:

@@ -5,40 +5,42 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator
 from typing import Any, Final, Literal, cast
 
 import httpx2
 import openai
+from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 
 from handfast.errors import DefinitionError
-from handfast.models.chat.messages import Reasoning, messages_of, settings_of, tools_of
+from handfast.models.chat.messages import FILLED, TRANSLATED, Reasoning, messages_of, settings_of, tools_of
 from handfast.models.chat.reply import StreamedCompletion, read_completion
 from handfast.models.port import ModelAnswer, ModelRequest, OnDelta
 from handfast.models.reading import parsed
 from handfast.models.streaming import STREAM, EventDecoder, broke_off
+from handfast.models.transport import sent_as
 from handfast.models.vendor_errors import failure_of
 
+CREATE: Final = "/chat/completions"
 USAGE_S: Final = 2.0
 """How long a stream may go on after the reply: its usage comes in an event of its own."""
 _NO_FORMAT: Final = "Answer with one JSON object that satisfies this JSON schema, and with nothing else:"
 
 
 class ChatCompletionsModel:
-    """A model behind the Chat Completions API: llama.cpp, vLLM, DeepSeek, Groq, Mistral, Gemini's door, and many more.
+    """A model behind the Chat Completions API: llama.cpp, vLLM, DeepSeek, Groq, Mistral and many more.
 
     One request is one POST to ``/chat/completions``; retries are Temporal's. Conversations keep the shape of the
     Responses API, whatever the model: an agent can change its model in the middle of one.
 
-    What this API has nothing for is refused before it is sent: hosted tools, conversations at the provider,
-    responses in the background, compaction.
+    What this API has nothing for is refused before it is sent: hosted tools, conversations at the provider, prompt
+    templates, compaction. An agent whose replies are made in the background is answered while the connection is held.
     """
 
     def __init__(
         self,
         client: openai.AsyncOpenAI,
         *,
-        reasoning: Reasoning = "turn",
+        reasoning: Reasoning = "keep",
         structured: Literal["json_schema", "json_object", "prompt"] = "json_schema",
         strict: bool = True,
         role: Literal["system", "developer"] = "system",
@@ -49,9 +51,9 @@ class ChatCompletionsModel:
 
         Args:
             client: Has its address and key.
-            reasoning: Which of its own reasoning the model is sent again, as ``reasoning_content``: none (*drop*),
-                that since the last message to it (*turn*, which models that think between tool calls need), or all
-                (*keep*).
+            reasoning: Which of its own reasoning the model is sent again, in the field that it came in: all (*keep*,
+                which models that think between tool calls want), that since the last message to it (*turn*), or none
+                (*drop*, for servers that refuse what they have sent, as Groq and Mistral do).
             structured: How the server is asked for an answer of a type: by a JSON schema; as any JSON object, with
                 the schema in the instructions; or by the instructions alone.
             strict: Whether the server knows ``strict`` for tools.
@@ -64,7 +66,7 @@ class ChatCompletionsModel:
         """
         self._client = client.with_options(max_retries=0)
         options: list[tuple[str, object, tuple[object, ...]]] = [
-            ("reasoning", reasoning, ("drop", "turn", "keep")),
+            ("reasoning", reasoning, ("keep", "turn", "drop")),
             ("structured", structured, ("json_schema", "json_object", "prompt")),
             ("role", role, ("system", "developer")),
             ("max_tokens", max_tokens, ("max_completion_tokens", "max_tokens")),
@@ -80,27 +82,29 @@ class ChatCompletionsModel:
         self._max_tokens = max_tokens
         self._usage_in_stream = usage_in_stream
 
+    @property
+    def known_settings(self) -> frozenset[str]:
+        """The parameters of a completion, as this version of the `openai` package has them, and the words of the
+        Responses API for some of them."""
+        return frozenset(CompletionCreateParamsBase.__annotations__) - FILLED | TRANSLATED
+
     async def answer(self, request: ModelRequest) -> ModelAnswer:
         """Call the model once.
 
         Raises:
             ModelCallError: It did not answer, or not with a reply, or the API has nothing for the request.
         """
-        body = self.body(request)
+        body = self._body(request)
+        client = sent_as(self._client, request.transport)
         if request.on_delta is not None:
-            return await self._streamed(body, request.on_delta)
+            return await self._streamed(client, body, request.on_delta)
         try:
-            response = await self._client.post("/chat/completions", cast_to=httpx2.Response, body=body)
+            response = await client.post(CREATE, cast_to=httpx2.Response, body=body)
         except Exception as error:
             raise failure_of(error) from error
-        return read_completion(parsed(response.content))
+        return read_completion(parsed(response.content), response.headers)
 
-    def body(self, request: ModelRequest) -> dict[str, Any]:
-        """Translate *request* into the body of a POST.
-
-        Raises:
-            ModelCallError: ``ModelRefused``: the API has nothing for a part of it.
-        """
+    def _body(self, request: ModelRequest) -> dict[str, Any]:
         settings = settings_of(request.settings, max_tokens=self._max_tokens, tools=bool(request.tools))
         instructions = request.instructions
         shape = settings.get("response_format")
@@ -124,7 +128,7 @@ class ChatCompletionsModel:
             body["tools"] = tools_of(request.tools, strict=self._strict)
         return body
 
-    async def _streamed(self, body: dict[str, Any], on_delta: OnDelta) -> ModelAnswer:
+    async def _streamed(self, client: openai.AsyncOpenAI, body: dict[str, Any], on_delta: OnDelta) -> ModelAnswer:
         body = {**body, "stream": True}
         if self._usage_in_stream:
             body["stream_options"] = {"include_usage": True}
@@ -133,12 +137,12 @@ class ChatCompletionsModel:
             # What comes is the raw response, unread, of whichever httpx the client was made with.
             response = cast(
                 httpx2.Response,
-                await self._client.post("/chat/completions", cast_to=httpx2.Response, body=body, stream=stream),
+                await client.post(CREATE, cast_to=httpx2.Response, body=body, stream=stream),
             )
             try:
                 if not response.headers.get("content-type", "").startswith(STREAM):
-                    return read_completion(parsed(await response.aread()))  # of a server that cannot stream
-                return await _read(response.aiter_bytes(), on_delta)
+                    return read_completion(parsed(await response.aread()), response.headers)  # it cannot stream
+                return await _read(response, on_delta)
             finally:
                 await response.aclose()
         except (httpx2.RequestError, ssl.SSLError) as error:
@@ -147,12 +151,13 @@ class ChatCompletionsModel:
             raise failure_of(error) from error
 
 
-async def _read(chunks: AsyncIterator[bytes], on_delta: OnDelta) -> ModelAnswer:
+async def _read(response: httpx2.Response, on_delta: OnDelta) -> ModelAnswer:
     """Read a stream up to its end; once the reply is whole, its usage is waited for a little."""
     events, reply = EventDecoder(), StreamedCompletion(on_delta)
+    reply.headers = response.headers
     try:
         async with asyncio.timeout(None) as patience:
-            async for chunk in chunks:
+            async for chunk in response.aiter_bytes():
                 for event in events.feed(chunk):
                     reply.take(event)
                 if reply.done:

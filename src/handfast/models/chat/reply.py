@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from handfast.errors import JsonProfileError
-from handfast.models.port import ModelAnswer, ModelCallError, ModelDelta, OnDelta
+from handfast.models.port import ModelAnswer, ModelDelta, OnDelta
 from handfast.models.provider_error import error_of, text
-from handfast.models.reading import broken, parsed, token_count
+from handfast.models.reading import broken, parsed, token_count, wrong_api
 from handfast.models.streaming import Event
 from handfast.models.vendor_errors import failure
+from handfast.payloads.call_items import PROVIDER_FIELDS
 from handfast.payloads.json_profile import JsonObject, check_json, scrub, scrub_json
 from handfast.payloads.usage import Usage
 
 REASONING: Final = ("reasoning_content", "reasoning")
-"""Fields in which servers put what a model thinks: DeepSeek, vLLM and others the first, OpenRouter and Ollama the
-second."""
+"""Fields in which servers put what a model thinks: DeepSeek and llama.cpp the first, OpenRouter, Ollama, vLLM and Groq
+the second."""
+DETAILS: Final = "reasoning_details"
+"""Parts of what a model thinks, some of them signed or encrypted, that OpenRouter wants back as they came."""
 EXTRA: Final = "extra_content"
-"""The field of a message or call in which providers send what they want back unchanged."""
+"""The field of a message or call in which Gemini and any-llm send what they want back unchanged."""
+_RESPONSE_CAME: Final = ("Chat Completions", "a Responses object", "ResponsesModel")
+_WRITTEN: Final = ("text", "summary", "data")
 _INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
-def read_completion(body: object) -> ModelAnswer:
+def read_completion(body: object, headers: Mapping[str, str] | None = None) -> ModelAnswer:
     """Read a ``chat.completion`` object.
+
+    Args:
+        body: What came, decoded.
+        headers: Of the answer: a failure within it may say there how long to wait.
 
     Raises:
         ModelCallError: It is none, or says that the provider failed.
@@ -34,9 +43,9 @@ def read_completion(body: object) -> ModelAnswer:
     if not isinstance(body, dict):
         raise broken("the model's reply is no object", Usage(requests=1))
     usage = usage_of(body.get("usage"))
-    raise_error(body, usage)
+    _raise_error(body, usage, headers)
     if body.get("object") == "response" or isinstance(body.get("output"), list):
-        raise wrong_api()
+        raise wrong_api(*_RESPONSE_CAME)
     choices = body.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, dict) else None
@@ -47,16 +56,13 @@ def read_completion(body: object) -> ModelAnswer:
     return reply.answer(choice.get("finish_reason"), usage, body.get("id"))
 
 
-def wrong_api() -> ModelCallError:
-    """The failure of a server that answers in the other API's shape."""
-    message = "the server answered a Responses object to a Chat Completions request; use ResponsesModel for it"
-    return ModelCallError("ModelRefused", message, retryable=False)
-
-
-def raise_error(body: Mapping[str, Any], usage: Usage) -> None:
-    """Raise what *body* says of a failure, as some servers do inside a 200."""
-    if body.get("error"):
-        raise failure(error_of(body), usage)
+def _raise_error(body: Mapping[str, Any], usage: Usage, headers: Mapping[str, str] | None) -> None:
+    """Raise what *body* says of a failure, as some servers do inside a 200: alone, or beside what came before it."""
+    choices = body.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    told = body if body.get("error") or (body.get("detail") and not choices) else choice
+    if told.get("error") or told.get("detail") or choice.get("finish_reason") == "error":
+        raise failure(error_of(told, headers=headers), usage)
 
 
 def usage_of(raw: object) -> Usage:
@@ -82,11 +88,11 @@ class _Item:
     refusals: list[str] = field(default_factory=list)
     id: str | None = None
     name: str = ""
-    extra: JsonObject = field(default_factory=dict)
+    fields: JsonObject = field(default_factory=dict)
 
     def whole(self) -> JsonObject:
         """Return the item; what a provider wants back unchanged, as a signature of what was thought, comes along."""
-        return {**self._shape(), **({EXTRA: self.extra} if self.extra else {})}
+        return {**self._shape(), **({PROVIDER_FIELDS: self.fields} if self.fields else {})}
 
     def _shape(self) -> JsonObject:
         said = "".join(self.texts)
@@ -114,11 +120,16 @@ class ChatReply:
 
     def take(self, delta: Mapping[str, Any]) -> None:
         """Take a message, or a further piece of one."""
-        thought = next((piece for name in REASONING if (piece := _text_of(delta.get(name)))), "")
-        if thought:
-            self._write(self._open("reasoning"), "reasoning", thought)
+        for name in REASONING:
+            if thought := _text_of(delta.get(name)):
+                self._think(thought, name)
+                break
+        if isinstance(details := delta.get(DETAILS), list) and details:
+            _append(self._items[self._open("reasoning")].fields.setdefault(DETAILS, []), details)
         if isinstance(extra := delta.get(EXTRA), dict) and extra:
-            _merge(self._items[self._open("reasoning")].extra, extra)
+            _merge(self._items[self._open("reasoning")].fields.setdefault(EXTRA, {}), extra)
+        if thought := _thinking_in(delta.get("content")):
+            self._think(thought, None)
         if said := _text_of(delta.get("content")):
             self._write(self._open("message"), "text", said)
         if refusal := _text_of(delta.get("refusal")):
@@ -175,13 +186,20 @@ class ChatReply:
         item = self._items[place]
         item.id = item.id or known
         if isinstance(extra := call.get(EXTRA), dict):
-            _merge(item.extra, extra)
+            _merge(item.fields.setdefault(EXTRA, {}), extra)
         if isinstance(name := told.get("name"), str) and not item.name:
             item.name = name
         written = told.get("input") if item.kind == "custom_tool_call" else told.get("arguments")
         piece = written if isinstance(written, str) else "" if written is None else json.dumps(written)
         if piece:
             self._write(place, "arguments", piece)
+
+    def _think(self, thought: str, name: str | None) -> None:
+        """Write a piece of what the model thinks; one that came as part of the content has no field to go back in."""
+        place = self._open("reasoning")
+        if name != REASONING[0]:
+            self._items[place].fields["field"] = name
+        self._write(place, "reasoning", thought)
 
     def _open(self, kind: str) -> int:
         """The last item where it is of that kind, else a new one; a message is one, however it is interrupted."""
@@ -206,6 +224,7 @@ class StreamedCompletion:
 
     Attributes:
         done: The server has said that nothing follows.
+        headers: Of the stream.
     """
 
     def __init__(self, on_delta: OnDelta) -> None:
@@ -214,6 +233,7 @@ class StreamedCompletion:
         self._id: object = None
         self._finished: object = None
         self.done = False
+        self.headers: Mapping[str, str] = {}
 
     def take(self, came: Event) -> None:
         """Take one event of the stream.
@@ -236,8 +256,8 @@ class StreamedCompletion:
             ModelCallError: It says that the provider failed.
         """
         if isinstance(kind := chunk.get("type"), str) and kind.startswith("response."):
-            raise wrong_api()
-        raise_error(chunk, usage_of(self._usage))
+            raise wrong_api(*_RESPONSE_CAME)
+        _raise_error(chunk, usage_of(self._usage), self.headers)
         self._id = self._id or chunk.get("id")
         self._usage = chunk.get("usage") or self._usage
         choices = chunk.get("choices")
@@ -261,6 +281,25 @@ class StreamedCompletion:
             ModelCallError: A part of it cannot be recorded.
         """
         return self._reply.answer(self._finished, usage_of(self._usage), self._id)
+
+
+def _append(into: list[JsonObject], more: Sequence[object]) -> None:
+    """Append parts of reasoning; pieces of one part, which share its index, become one again."""
+    for part in more:
+        if not isinstance(part, dict):
+            continue
+        last = into[-1] if into else {}
+        if part.get("index") is None or any(part.get(name) != last.get(name) for name in ("index", "type")):
+            into.append(dict(part))
+            continue
+        grown = {name: f"{last[name]}{part[name]}" for name in _WRITTEN if last.get(name) and part.get(name)}
+        last.update({**{name: value for name, value in part.items() if value is not None}, **grown})
+
+
+def _thinking_in(content: object) -> str:
+    """Thoughts among the parts of a content, as Mistral writes them."""
+    parts = content if isinstance(content, list) else []
+    return "".join(_text_of(part.get("thinking")) for part in parts if isinstance(part, dict))
 
 
 def _merge(into: JsonObject, more: Mapping[str, Any]) -> None:
