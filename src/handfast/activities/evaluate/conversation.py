@@ -88,7 +88,7 @@ async def _short(
     request = ModelRequest(
         model=model_name(runtime, by, facts),
         instructions=await instructions_of(runtime, by, context),
-        items=wire_items(items, by.client) if rule.agent is None else _to_sum_up(items),
+        items=wire_items(await runtime.blocks.with_data(items), by.client) if rule.agent is None else _to_sum_up(items),
         settings=body_settings(by, settings, await prompt_of(runtime, by, context)),
         transport=transport_of(settings),
     )

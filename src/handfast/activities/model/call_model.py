@@ -43,12 +43,14 @@ from handfast.definitions.agents.hooks import AgentStart, HandoffTaken
 from handfast.definitions.agents.model_input import ModelInput
 from handfast.definitions.context import RunContext
 from handfast.definitions.tools.offered import Offered
-from handfast.errors import PayloadInvalidError, UnknownAgentError
+from handfast.errors import ArtifactError, PayloadInvalidError, UnknownAgentError
 from handfast.models.input_items import own_id, wire_items
 from handfast.models.port import ModelAnswer, ModelDelta, ModelRequest, OnDelta, StillUnderwayError
 from handfast.payloads.artifacts import READ_OUTPUT
+from handfast.payloads.base import json_size
 from handfast.payloads.call_items import CALLS
 from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.media import with_references
 from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply, ToldHooks
 from handfast.workflows.driver.last_words import refusal_of
 
@@ -110,7 +112,7 @@ class CallModel:
         request = ModelRequest(
             model=model_name(self._runtime, agent, facts),
             instructions=given.instructions,
-            items=wire_items(given.items, agent.client),
+            items=wire_items(await self._runtime.blocks.with_data(list(given.items)), agent.client),
             tools=bounded_tools(self._runtime, agent, tools),
             settings=request_settings(agent, settings, prompt, called=bool(call.called)),
             transport=transport_of(settings),
@@ -134,6 +136,7 @@ class CallModel:
             reply = await self._planned(agent, planner, items, answer)
             if kept is not None:
                 reply = reply.model_copy(update={"history": await kept.position(answer, reply)})
+            reply = await self._fitting(reply)
             known: dict[str, Any] = {"model": model, "read_from": conversation.read_from, **_place()}
             known.update(signed=self._runtime.signed)
             wire = _bounded(reply.model_copy(update={**await self._probed(call, agent), **known}))
@@ -144,6 +147,18 @@ class CallModel:
             self._runtime.blocks.leave_out(call.origin, conversation.read_from)
         await observers.tell("on_model_end", context, model_end(model, reply, took_s))
         return wire
+
+    async def _fitting(self, reply: ModelReply) -> ModelReply:
+        """Keep the images of a reply outside the history where it would be too large with them."""
+        if json_size(reply.items) <= REPLY_BYTES or not self._runtime.artifacts.kept_here:
+            return reply
+        data: dict[str, bytes] = {}
+        items = with_references(reply.items, data)
+        try:
+            await self._runtime.artifacts.keep_all(data)
+        except ArtifactError:  # logged; the reply is refused as too large
+            return reply
+        return reply.model_copy(update={"items": items})
 
     async def _tell(self, told: Sequence[ToldHooks], context: RunContext[Any], items: Sequence[JsonObject]) -> None:
         """Let hooks hear of what happened since the last model call."""

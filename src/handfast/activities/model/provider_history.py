@@ -104,7 +104,7 @@ class KeptConversation:
             if error.kind != "HistoryLost" or self._now.given or self._now.response == self._now.base is not None:
                 raise
             logger.warning("%s: %s; the conversation is sent in full", activity.info().workflow_id, error.kind)
-        items = [item for _, block in await self._full.blocks() for item in block]
+        items = await self._blocks.with_data([item for _, block in await self._full.blocks() for item in block])
         await self._anew()
         return await self._port.answer(self._placed(replace(request, items=wire_items(items, self._client))))
 
