@@ -20,6 +20,7 @@ from handfast.workflows.state.run_state import RunState
 from handfast.workflows.state.segment import SegmentState
 from handfast.workflows.state.session_state import SessionState
 from handfast.workflows.state.transcript import TranscriptState
+from handfast.workflows.tasks.intake import SignalTally
 from support.requests import NOW, request
 
 
@@ -100,6 +101,7 @@ def test_all_that_lasts_of_a_run_goes_into_a_fresh_history() -> None:
         deployment=Deployment(archives=True),
         segment=SegmentState(left_version="desk.1"),
         shown={"two": 1},
+        signals=SignalTally(refused={"decide": 1}),
         session=SessionState(frame="0", answering=["m"]),
     )
     begun = RunState()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from temporalio import workflow
@@ -14,7 +14,7 @@ from handfast.payloads.carry import SEGMENT_EVENTS, Carry
 from handfast.payloads.history import GivenHistory, history_to_wire
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.messages import OnMessage
-from handfast.payloads.requests import MEMO_LOG
+from handfast.payloads.requests import MEMO_LOG, Transition
 from handfast.payloads.runs import RunInput, RunPhase, RunResult
 from handfast.workflows.agent_ref import AgentRef, Output, read_output
 from handfast.workflows.continuation.archive import archive_segment
@@ -33,6 +33,8 @@ from handfast.workflows.state.run_state import RunState
 from handfast.workflows.state.runs import Runs
 from handfast.workflows.state.segment import SegmentState, next_version
 from handfast.workflows.state.session_state import SessionState
+from handfast.workflows.tasks.intake import Intake
+from handfast.workflows.tasks.raw import decoded, takes_raw
 from handfast.workflows.tasks.unread import MessageGuard
 
 PREFIX: Final = "handfast."
@@ -88,8 +90,10 @@ class AgentHost:
         self._without_key = 0
         self._idling: asyncio.Task[None] | None = None
         self._prefix = prefix
-        self._decider = Decider(self._runs)
-        self._guard = MessageGuard(self._runs.marks)
+        runs = self._runs
+        self._decider = Decider(runs)
+        self._guard = MessageGuard(runs.marks)
+        self._intake = Intake(runs.marks, self._guard, runs.state.signals, runs.ledger.book.open_ids, runs.flooded)
         self._register()
 
     async def run(
@@ -194,7 +198,8 @@ class AgentHost:
         ours = not self._prefix
 
         def may_leave() -> bool:
-            return workflow.all_handlers_finished() if ours else not self._without_key
+            finished = workflow.all_handlers_finished() if ours else not self._without_key
+            return finished and self._intake.idle
 
         carried = await self._carrier.carry(lambda: until is not None and until.done(), may_leave)
         return None if carried is None else carried.to_wire()
@@ -262,6 +267,8 @@ class AgentHost:
     def _leave(self, frame: Frame) -> None:
         frame.driven = False
         self._driven.discard(frame.id)
+        if not self._runs.frames.driven:
+            self._drop_signals()
         if self._prefix:
             # Later in this task: the user's code may start the next agent first, and then nothing has changed.
             self._idling = asyncio.create_task(self._publish_idle())
@@ -271,18 +278,17 @@ class AgentHost:
 
     def refuse_other_signals(self) -> None:
         """Log signals of any other name as refused, instead of leaving them unread: for a workflow of our own."""
-        workflow.set_dynamic_signal_handler(self._decider.unknown_signal)
+        self._intake.handle_others(self._decider.unknown_signal)
 
     def converse(self) -> Conversation:
         """Make this the host of a session, whose messages open turns: for a workflow of our own."""
         session = self._runs.state.session = self._runs.state.session or SessionState()
         conversation = Conversation(self._runs, session)
         sender = SessionSender(self._runs, conversation)
-        signal, update = self._guard.signal, self._guard.update
-        workflow.set_signal_handler("send", signal(sender.send_by_signal))
-        workflow.set_update_handler("send", update(sender.send), validator=sender.refuse)
-        workflow.set_signal_handler("close", signal(sender.close))
-        workflow.set_query_handler("turn", sender.turn)
+        self._intake.handle("send", sender.send_by_signal)
+        self._guard.handle_update("send", sender.send, sender.refuse)
+        self._intake.handle("close", sender.close)
+        _handle_query("turn", sender.turn)
         return conversation
 
     async def run_to_end(self, running: asyncio.Task[RunResult]) -> RunResult:
@@ -298,6 +304,7 @@ class AgentHost:
 
     def close(self, how: RunPhase) -> None:
         """Publish the last state of a workflow that ends with its host."""
+        self._drop_signals()
         self._runs.close(how)
 
     # --- inside ---
@@ -306,21 +313,35 @@ class AgentHost:
         name, decider, raiser = self._prefix, self._decider, LimitRaiser(self._runs)
         canceller, sender = CallCanceller(self._runs), Sender(self._runs)
         queries = Queries(self._runs)
-        signal, update = self._guard.signal, self._guard.update
-        workflow.set_signal_handler(f"{name}approve", signal(decider.approve))
-        workflow.set_signal_handler(f"{name}reject", signal(decider.reject))
-        workflow.set_signal_handler(f"{name}decide", signal(decider.decide_by_signal))
-        workflow.set_signal_handler(f"{name}stop", signal(decider.stop))
-        workflow.set_signal_handler(f"{name}send", signal(sender.send_by_signal))
-        workflow.set_update_handler(f"{name}decide", update(decider.decide), validator=decider.refuse)
-        workflow.set_update_handler(f"{name}raise_limits", update(raiser.raise_limits), validator=raiser.refuse)
-        workflow.set_update_handler(f"{name}cancel_call", update(canceller.cancel_call), validator=canceller.refuse)
-        workflow.set_update_handler(f"{name}send", update(sender.send), validator=sender.refuse)
-        workflow.set_query_handler(f"{name}decision", decider.decision)
-        workflow.set_query_handler(f"{name}pending_approvals", queries.pending)
-        workflow.set_query_handler(f"{name}pending_requests", queries.pending)
-        workflow.set_query_handler(f"{name}status", queries.status)
-        workflow.set_query_handler(f"{name}transcript", queries.transcript)
+        signal, update = self._intake.handle, self._guard.handle_update
+        signal(f"{name}approve", decider.approve, decides=True)
+        signal(f"{name}reject", decider.reject, decides=True)
+        signal(f"{name}decide", decider.decide_by_signal, decides=True)
+        signal(f"{name}stop", decider.stop)
+        signal(f"{name}send", sender.send_by_signal)
+        update(f"{name}decide", decider.decide, decider.refuse)
+        update(f"{name}raise_limits", raiser.raise_limits, raiser.refuse)
+        update(f"{name}cancel_call", canceller.cancel_call, canceller.refuse)
+        update(f"{name}send", sender.send, sender.refuse)
+        _handle_query(f"{name}decision", decider.decision)
+        _handle_query(f"{name}pending_approvals", queries.pending)
+        _handle_query(f"{name}pending_requests", queries.pending)
+        _handle_query(f"{name}status", queries.status)
+        _handle_query(f"{name}transcript", queries.transcript)
+
+    def _drop_signals(self) -> None:
+        """Leave unread what nobody is there for any more: a workflow does not go on for the end of a flood."""
+        unread = self._intake.drop()
+        if unread:
+            why = f"RunEndedError: the run had ended before {unread:,} signals were read"
+            self._runs.ledger.log.note(Transition(what="refused", at=workflow.now(), why=why))
+
+
+def _handle_query(name: str, handler: Callable[..., Any]) -> None:
+    def answer(*args: object) -> Any:
+        return handler(*decoded(args))
+
+    workflow.set_query_handler(name, takes_raw(answer))
 
 
 def _assert_in_init() -> None:

@@ -49,6 +49,8 @@ class Lookups:
         """
         methods: tuple[str, ...] = ()
         match record.path.removeprefix(ROOT).split("/") if record.path.startswith(ROOT) else []:
+            case ["chat", "completions"]:
+                methods = ("POST",)
             case ["responses" | "conversations"] | ["responses", "compact"]:
                 methods = ("POST",)
             case ["responses", _]:
@@ -72,7 +74,7 @@ class Lookups:
             return self._dialect.conversations
         if path == "responses/compact":
             return self._dialect.compacts
-        return path == "responses" or self._dialect.stores
+        return path in ("responses", "chat/completions") or self._dialect.stores
 
     def answer(self, record: RecordedRequest, content: bytes) -> Json | Follow:
         """Answer a request of a known path and method.

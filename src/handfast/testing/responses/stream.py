@@ -83,7 +83,7 @@ def _inside(item: Json, place: Json) -> Iterator[Json]:
                 yield from _content_part(part, {**place, "content_index": index})
         case "function_call", {"arguments": str(arguments)}:
             kind = "response.function_call_arguments"
-            for delta in _pieces(arguments):
+            for delta in pieces(arguments):
                 yield {"type": f"{kind}.delta", **place, "delta": delta}
             yield {"type": f"{kind}.done", **place, "arguments": arguments, "name": item.get("name")}
         case "reasoning", {"summary": list(parts)}:
@@ -97,7 +97,7 @@ def _content_part(part: Json, place: Json) -> Iterator[Json]:
     extra: Json = {} if key == "refusal" else {"logprobs": []}
     text = str(part.get(key, ""))
     yield {"type": "response.content_part.added", **place, "part": {**part, key: ""}}
-    for delta in _pieces(text):
+    for delta in pieces(text):
         yield {"type": f"{kind}.delta", **place, "delta": delta, **extra}
     yield {"type": f"{kind}.done", **place, key: text, **extra}
     yield {"type": "response.content_part.done", **place, "part": part}
@@ -106,13 +106,13 @@ def _content_part(part: Json, place: Json) -> Iterator[Json]:
 def _summary_part(part: Json, place: Json) -> Iterator[Json]:
     text = str(part.get("text", ""))
     yield {"type": "response.reasoning_summary_part.added", **place, "part": {**part, "text": ""}}
-    for delta in _pieces(text):
+    for delta in pieces(text):
         yield {"type": "response.reasoning_summary_text.delta", **place, "delta": delta}
     yield {"type": "response.reasoning_summary_text.done", **place, "text": text}
     yield {"type": "response.reasoning_summary_part.done", **place, "part": part}
 
 
-def _pieces(text: str) -> Iterator[str]:
+def pieces(text: str) -> Iterator[str]:
     """Cut *text* into a few deltas, however long it is."""
     size = max(_MIN_DELTA, -(-len(text) // _MAX_DELTAS))
     return (text[start : start + size] for start in range(0, len(text), size))

@@ -13,6 +13,7 @@ from handfast.workflows.state.segment import SegmentState
 from handfast.workflows.state.session_state import SessionState
 from handfast.workflows.state.spending import FrameUsage
 from handfast.workflows.state.transcript import TranscriptState
+from handfast.workflows.tasks.intake import SignalTally
 
 
 class RunState(BaseModel):
@@ -26,6 +27,7 @@ class RunState(BaseModel):
         labels: Of all runs.
         stop_first: Why the first run ends at once: it was told to stop before it began.
         shown: Bytes of each open request in the memo.
+        signals: Signals that were read, and signals that were refused unread.
         session: Of a conversation; None in any other workflow.
     """
 
@@ -40,4 +42,5 @@ class RunState(BaseModel):
     deployment: Deployment = Deployment()
     segment: SegmentState = SegmentState()
     shown: dict[str, int] = {}
+    signals: SignalTally = SignalTally()
     session: SessionState | None = None

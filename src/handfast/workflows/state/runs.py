@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Literal
+
 from temporalio import workflow
 
+from handfast.errors import TooManySignalsError
 from handfast.payloads.history import KeptHistory
 from handfast.payloads.model_call import ToldHooks
 from handfast.payloads.requests import MEMO_REQUEST, Transition
@@ -71,6 +75,7 @@ class Runs:
         self._prefix = prefix
         self._ended: RunPhase = "idle"
         self._told_in = 0
+        self._publishing: asyncio.Task[None] | None = None
         for request in self.ledger.book.open_requests():
             if not self.publisher.shows(request.id):
                 self.ledger.book.unpublished[request.id] = request
@@ -165,9 +170,23 @@ class Runs:
     # --- changes ---
 
     def changed(self) -> None:
-        """Wake the drivers: something was said from outside. Publish where no driver is there to do it."""
+        """Wake the drivers: something was said from outside.
+
+        Where there is no driver, publish in their place, once however many signals a task brings.
+        """
         self.wake()
-        self.publish_if_idle()
+        if not self.frames.driven and (self._publishing is None or self._publishing.done()):
+            self._publishing = asyncio.create_task(self._publish_later())
+
+    def flooded(self, name: str, count: int) -> None:
+        """Say in the log, and where attention is called to runs, that signals of *name* are refused unread."""
+        now = workflow.now()
+        what: Literal["refused", "message_refused"] = "message_refused" if name.endswith("send") else "refused"
+        named = f"signals {name}" if name else "signals of unknown names"
+        refusal = TooManySignalsError(f"{count:,} {named} so far were refused unread: too many came at once")
+        self.ledger.log.note(Transition(what=what, at=now, why=f"{type(refusal).__name__}: {refusal.message}"))
+        self.publisher.flooded(self.state.signals.refused, now)
+        self.changed()
 
     def wake(self) -> None:
         """Wake the drivers."""
@@ -180,6 +199,9 @@ class Runs:
         self.notifier.take(self.state.labels)
         self.publisher.publish(self.ledger, self.phase, frame.agent if frame else None, self.state.labels)
         self.notifier.send()
+
+    async def _publish_later(self) -> None:
+        self.publish_if_idle()
 
     def publish_if_idle(self) -> None:
         """Publish where no driver is there to do it in the same task."""
