@@ -56,6 +56,7 @@ class Conversation:
         """Enter the frame of the conversation, with the items that the session imports."""
         frame = self._runs.begin(given.model_copy(update={"input": given.import_items, "on_message": None}))
         frame.phase, frame.lasts = "finished", True
+        frame.session_turns, frame.session_tokens = given.max_session_turns, given.max_session_tokens
         self._runs.mailbox.early[:], frame.queue = frame.queue, []  # each message gets a turn of its own
         if given.segment_events is not None:
             self._runs.segment.after(given.segment_events)

@@ -172,7 +172,7 @@ class Driver:
 
     def _next_steps(self) -> list[steps.Step]:
         frame = self._frame
-        tokens = 0 if frame.max_tokens is None else self._frames.usage_of(frame).total_tokens
+        tokens = self._frames.usage_of(frame).total_tokens if limits.counts_tokens(frame) else 0
         return next_steps.next_steps(frame, self._ledger.book.entries, workflow.now(), tokens)
 
     def _take(self, step: steps.Step) -> None:
