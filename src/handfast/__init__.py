@@ -152,12 +152,21 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
         RefusalError as RefusalError,
         WaitingForPeople as WaitingForPeople,
     )
+    from handfast.models.any_llm import (
+        AnyLLMModel as AnyLLMModel,
+    )
+    from handfast.models.chat.model import (
+        ChatCompletionsModel as ChatCompletionsModel,
+    )
     from handfast.models.port import (
         ModelAnswer as ModelAnswer,
         ModelCallError as ModelCallError,
         ModelDelta as ModelDelta,
         ModelPort as ModelPort,
         ModelRequest as ModelRequest,
+    )
+    from handfast.models.responses import (
+        ResponsesModel as ResponsesModel,
     )
     from handfast.payloads.deltas import (
         Delta as Delta,
@@ -244,11 +253,13 @@ _HOMES = {
     "AgentTool": "definitions.agents.agent_tool",
     "Allow": "definitions.gates.guardrails",
     "Answer": "payloads.requests",
+    "AnyLLMModel": "models.any_llm",
     "Approval": "definitions.gates.approval",
     "Approve": "payloads.requests",
     "Ask": "definitions.gates.doubt",
     "Chain": "payloads.history",
     "Changed": "definitions.gates.revalidation",
+    "ChatCompletionsModel": "models.chat.model",
     "Compact": "definitions.agents.compaction",
     "Conversation": "payloads.history",
     "Decided": "client.many",
@@ -304,6 +315,7 @@ _HOMES = {
     "Replace": "definitions.gates.guardrails",
     "Request": "payloads.requests",
     "RequestUsage": "payloads.usage",
+    "ResponsesModel": "models.responses",
     "Retry": "definitions.tools.options",
     "Run": "client.run",
     "RunAgain": "payloads.requests",

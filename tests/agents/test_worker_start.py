@@ -10,8 +10,8 @@ import openai
 import pytest
 from temporalio.client import Client
 
-from handfast import Agent, HandfastPlugin, tool
-from handfast.errors import DefinitionError
+from handfast import Agent, HandfastPlugin, ResponsesModel, RunContext, Tool, tool, web_search
+from handfast.errors import DefinitionError, RunFailedError
 from handfast.models.port import ModelAnswer, ModelRequest
 from handfast.server import EmbeddedServer
 from handfast.testing import Reply, text
@@ -120,3 +120,62 @@ async def test_a_tool_without_a_docstring_works_with_one_warning(
     said = [record.getMessage() for record in caplog.records if "is told nothing of" in record.getMessage()]
     assert said == ["the model is told nothing of other, silent; give each a docstring, or description=…"]
     assert [each["name"] for each in lab.model.requests[0].body["tools"]] == ["silent", "described", "other"]
+
+
+def many(number: int, prefix: str = "look", **options: Any) -> list[Tool]:
+    """So many tools."""
+
+    async def look(check: str) -> str:
+        """Look at something."""
+        return check
+
+    return [tool(name=f"{prefix}_{each}", effect="read_only", **options)(look) for each in range(number)]
+
+
+@pytest.mark.parametrize("extra", [1, 172])
+async def test_more_tools_than_a_request_takes_are_refused(client: Client, extra: int) -> None:
+    """The refusal says how many there are and how many a request takes; so many are taken."""
+    start(client, Agent("desk", model="m", tools=many(128)))
+    with pytest.raises(DefinitionError, match=rf"^agent 'desk': it offers {128 + extra} tools.* takes 128;"):
+        start(client, Agent("desk", model="m", tools=many(128 + extra)))
+
+
+async def test_whatever_a_request_offers_is_counted(client: Client) -> None:
+    """Handoffs, agents used as tools and the provider's own tools are tools of a request too."""
+    other = Agent("other", model="m")
+    for agent in (
+        Agent("desk", model="m", tools=many(128), handoffs=[other]),
+        Agent("desk", model="m", tools=[*many(128), other.as_tool()]),
+        Agent("desk", model="m", tools=[*many(128), web_search()]),
+    ):
+        with pytest.raises(DefinitionError, match="it offers 129 tools"):
+            start(client, agent)
+    with pytest.raises(DefinitionError, match="agent 'other': it offers 129 tools"):
+        start(client, Agent("desk", model="m", handoffs=[Agent("other", model="m", tools=many(129))]))
+
+
+async def test_a_model_entry_says_how_many_tools_it_takes(client: Client) -> None:
+    """Servers beside OpenAI's take other numbers; a port of one's own that names none takes any."""
+    openai_client = openai.AsyncOpenAI(api_key="none")
+    agent = Agent("desk", model="m", tools=many(200))
+    start(client, agent, default=ResponsesModel(openai_client, max_tools=None))
+    start(client, agent, default=OwnPort())
+    with pytest.raises(DefinitionError, match="takes 20;"):
+        start(client, agent, default=ResponsesModel(openai_client, max_tools=20))
+
+
+async def test_tools_with_a_rule_are_counted_when_they_are_offered(make_lab: MakeLab) -> None:
+    """They may be offered in turn: only a request with too many of them at once ends its run, with both numbers."""
+
+    def wanted(ctx: RunContext) -> bool:
+        return ctx.labels.get("all") == "yes"
+
+    agent = Agent("desk", model="m", tools=[*many(100), *many(29, "ask", enabled=wanted)])
+    lab = await make_lab([agent], script=[Reply(text("done"))])
+    assert (await (await lab.start("desk")).result()).output == "done"
+    assert len(lab.model.requests[0].body["tools"]) == 100
+    with pytest.raises(
+        RunFailedError, match=r"agent desk offers 129 tools and handoffs now, and .* takes 128"
+    ) as failed:
+        await (await lab.start("desk", labels={"all": "yes"})).result()
+    assert (failed.value.kind, len(lab.model.requests)) == ("ModelRefused", 1)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
+from handfast import Agent, InProcessDeltas
 from handfast.errors import RunFailedError
 from handfast.models.port import ModelCallError
 from handfast.models.reading import read_answer
-from handfast.testing import Fail, Reply, call
+from handfast.testing import Fail, Reply, call, image_generation_item, raw, reasoning, refusal, text, web_search_item
 from handfast.testing.script import Step
 from support.evidence import failed_tasks
 from support.labs import Effects, MakeLab
@@ -64,6 +66,66 @@ async def test_broken_replies_count_on_another_worker(make_lab: MakeLab, effects
         await run.result()
     assert (failed.value.kind, effects) == ("ModelReplyInvalid", ["a"])
     assert 4 <= len(lab.model.requests) <= 5  # the reply that was on its way to the first worker may be lost
+
+
+HOLOGRAM: Any = {"type": "hologram", "id": "holo_1", "light": [1, 2]}
+BLANK: Any = {"type": "message", "role": "assistant", "content": None}
+WORDLESS: Mapping[str, Reply] = {
+    "no-text": Reply(text("")),
+    "blanks": Reply(text(" \n\t"), text("")),
+    "null-content": Reply(raw(BLANK)),
+    "no-parts": Reply(raw({**BLANK, "content": []})),
+    "unknown-items": Reply(raw(HOLOGRAM)),
+    "reasoning-and-unknown": Reply(reasoning("hm"), raw(HOLOGRAM)),
+    "a-search-alone": Reply(web_search_item("what?")),
+    "an-image-of-nothing": Reply(image_generation_item("")),
+}
+
+
+@pytest.mark.parametrize("name", WORDLESS)
+async def test_a_reply_without_a_word_is_an_empty_one(make_lab: MakeLab, effects: Effects, name: str) -> None:
+    """A reply that says nothing is asked for again; the third in a row ends the run with that reason."""
+    lab = await make_lab([desk(effects)], script=[WORDLESS[name], DONE, *[WORDLESS[name]] * 3])
+    assert (await (await lab.start("desk")).result()).output == "done"
+    with pytest.raises(RunFailedError, match="reply is empty") as failed:
+        await (await lab.start("desk")).result()
+    assert (failed.value.kind, len(lab.model.requests)) == ("ModelReplyInvalid", 5)
+    assert lab.model.requests[0].body == lab.model.requests[1].body
+
+
+@pytest.mark.parametrize("history", [None, "chain", "conversation"])
+@pytest.mark.parametrize("background", [False, True])
+async def test_a_reply_without_a_word_leaves_nothing_behind(make_lab: MakeLab, history: Any, background: bool) -> None:
+    """Whoever keeps the conversation, and however the reply came, the next request reads as the first one did."""
+    agent = Agent("desk", model="m", background=background)
+    lab = await make_lab([agent], script=[Reply(text(" ")), DONE], deltas=InProcessDeltas())
+    run = await lab.start("desk", history=history, stream=True)
+    assert (await run.result()).output == "done"
+    first, second = lab.model.created
+    assert [item.get("role") for item in second.items] == [item.get("role") for item in first.items] == ["user"]
+    assert lab.model.violations == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "output"),
+    [
+        pytest.param(Reply(image_generation_item("aGk=")), "", id="an-image"),
+        pytest.param(Reply(web_search_item("what?"), text("this")), "this", id="a-search-and-a-word"),
+        pytest.param(Reply(text(""), text("this")), "this", id="one-word-of-two-messages"),
+    ],
+)
+async def test_a_reply_that_says_something_is_none_of_them(make_lab: MakeLab, reply: Reply, output: str) -> None:
+    """An image is an answer, and a word is one whatever stands beside it."""
+    lab = await make_lab([Agent("desk", model="m")], script=[reply])
+    assert (await (await lab.start("desk")).result()).output == output
+
+
+async def test_a_refusal_without_words_is_a_refusal(make_lab: MakeLab) -> None:
+    """A model that declines without a word has declined."""
+    lab = await make_lab([Agent("desk", model="m")], script=[Reply(refusal(""))])
+    with pytest.raises(RunFailedError) as failed:
+        await (await lab.start("desk")).result()
+    assert (failed.value.kind, len(lab.model.requests)) == ("ModelRefusal", 1)
 
 
 SAID = [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "hi"}]}]

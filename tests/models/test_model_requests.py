@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from handfast import Agent, tool
-from handfast.errors import RunFailedError
 from handfast.testing import Lab, Reply, call, raw, reasoning, text
 from support.labs import Effects, MakeLab
 
@@ -157,14 +156,16 @@ async def test_reasoning_goes_back_with_the_call_that_it_led_to(
 
 async def test_the_scripted_model_refuses_reasoning_on_its_own(make_lab: MakeLab, effects: Effects) -> None:
     """What these tests lean on: reasoning without the item that it led to is a violation of the scripted model."""
-    lab = await make_lab([desk(effects)], script=[Reply(reasoning("a"), text("first")), DONE])
+    lab = await make_lab([desk(effects)], script=[Reply(reasoning("a"), text("first")), DONE, DONE])
     await (await lab.start("desk")).result()
     reply = lab.model.requests[0].reply
     assert reply is not None
     [thought, message] = reply["output"]
     other = {**message, "id": "msg_other"}
     question = {"role": "user", "content": "and?"}
-    for items in ([thought, question], [thought, other, question], [thought]):
+    for number, items in enumerate(([thought, question], [thought, other, question]), 1):
+        await lab.replace_worker()  # another one: a worker learns from the first refusal
         run = lab.watch(await lab.hf.start("desk", items))
-        with pytest.raises(RunFailedError, match="without its required following item"):
-            await run.result()
+        await run.result()
+        assert len(lab.model.violations) == number
+        assert "without its required following item" in lab.model.violations[-1].message

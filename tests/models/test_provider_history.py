@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from handfast import (
     Compact,
     Conversation,
     HandfastPlugin,
+    InProcessDeltas,
     InputGuardrail,
     OutputGuardrail,
     Replace,
@@ -35,8 +37,8 @@ from handfast.models.port import ConversationPort
 from handfast.models.responses import ResponsesModel
 from handfast.payloads.history import GivenHistory
 from handfast.server import EmbeddedServer
-from handfast.testing import Drop, Fail, Gate, Lab, Reply, call, reasoning, text
-from handfast.testing.script import Step, Usage
+from handfast.testing import Drop, Fail, Gate, Lab, Reply, Script, call, reasoning, text
+from handfast.testing.script import RecordedRequest, Step, Usage
 from support.labs import Effects, MakeLab
 
 DONE = Reply(text("done"))
@@ -308,6 +310,59 @@ async def test_what_the_provider_forgot_is_sent_in_full(
     assert anew.rebuilt == 1
     assert len(lab.model.violations) == 1
     assert "is sent in full" in caplog.text
+
+
+FORGOTTEN: dict[str, tuple[GivenHistory, Fail]] = {
+    "without-param": ("conversation", Fail(404, "Conversation with id '{place}' not found.")),
+    "without-id": ("conversation", Fail(404, "The requested conversation does not exist.")),
+    "by-code": ("conversation", Fail(404, "Not found.", "conversation_not_found")),
+    "by-code-as-a-400": ("conversation", Fail(400, "Bad request.", "conversation_not_found")),
+    "expired": ("conversation", Fail(400, "{place} has expired", "invalid_value")),
+    "inside-a-200": ("conversation", Fail(404, "Conversation with id '{place}' not found.", inside="event")),
+    "inside-a-response": ("conversation", Fail(404, "No: conversation '{place}' not found", inside="response")),
+    "vllm": ("chain", Fail(404, "Response with id '{place}' not found.", param="response_id")),
+    "litellm": ("chain", Fail(400, "litellm.BadRequestError: Previous response with id '{place}' not found.", "400")),
+    "response-without-id": ("chain", Fail(404, "The response could not be found.")),
+    "detail": ("chain", Fail(400, "Previous response {place} is no longer available")),
+}
+
+
+@pytest.mark.parametrize("name", FORGOTTEN)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_forgotten_history_is_known_however_it_is_said(
+    make_lab: MakeLab, effects: Effects, name: str, stream: bool
+) -> None:
+    """Servers name what they no longer know in many ways: by a code, by its id, or by a sentence alone."""
+    history, fail = FORGOTTEN[name]
+    steps = iter([Reply(call("look", {"check": "fans"}, "l1")), None, DONE])
+
+    def play(request: RecordedRequest) -> Step:
+        place = request.body.get("conversation") or request.body.get("previous_response_id")
+        return next(steps) or replace(fail, message=str(fail.message).format(place=place))
+
+    lab = await make_lab([desk(effects)], script=Script.of(play), deltas=InProcessDeltas())
+    run = await lab.start("desk", history=history, stream=stream)
+    assert (await run.result()).output == "done"
+    assert sent(lab, 2) == ["message", "function_call l1", "function_call_output l1"]
+    anew = (await run.status()).history
+    assert (anew is not None and anew.rebuilt, len(lab.model.created)) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [
+        pytest.param(Fail(404, "The model 'm' does not exist.", "model_not_found"), id="the-model"),
+        pytest.param(Fail(404, "Not Found"), id="the-address"),
+        pytest.param(Fail(400, "Vector store 'vs_1' not found."), id="a-store"),
+        pytest.param(Fail(400, "Invalid conversation"), id="another-refusal"),
+    ],
+)
+async def test_another_refusal_is_no_lost_history(make_lab: MakeLab, effects: Effects, fail: Fail) -> None:
+    """What is sent in full is paid in full: only for a history that is gone."""
+    lab = await make_lab([desk(effects)], script=[Reply(call("look", {"check": "fans"}, "l1")), fail, DONE])
+    with pytest.raises(RunFailedError) as failed:
+        await (await lab.start("desk", history="conversation")).result()
+    assert (failed.value.kind, len(lab.model.created)) == ("ModelRefused", 2)
 
 
 @pytest.mark.parametrize("history", [Chain("resp_gone"), Conversation("conv_gone")], ids=["chain", "conversation"])

@@ -102,14 +102,14 @@ async def test_a_name_called_in_the_wrong_way_is_answered_in_that_way(make_lab: 
 
 
 async def test_a_custom_call_that_was_never_offered_fails_the_run(make_lab: MakeLab, effects: Effects) -> None:
-    """An agent without custom tools cannot be called in that way: the run fails with a type."""
+    """An agent without custom tools cannot be called in that way: it is asked again, then the run fails with a type."""
 
     @tool
     def look() -> str:
         """Look."""
         return "fine"
 
-    lab = await make_lab([Agent("a", model="m", tools=[look])], script=[Reply(custom_call("look", "x"))])
+    lab = await make_lab([Agent("a", model="m", tools=[look])], script=[Reply(custom_call("look", "x"))] * 3)
     run = await lab.start("a")
     with pytest.raises(RunFailedError) as failed:
         await run.result()

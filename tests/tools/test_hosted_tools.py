@@ -251,8 +251,9 @@ async def test_arguments_that_cannot_be_shown_are_denied(make_lab: MakeLab) -> N
     ],
 )
 async def test_a_question_that_was_not_offered_fails_the_run(make_lab: MakeLab, reply: Reply) -> None:
-    """The provider asks about a server that the agent does not have: nobody is asked, the run fails with a type."""
-    lab = await make_lab([librarian()], script=[reply])
+    """The provider asks about a server that the agent does not have: nobody is asked, and the third in a row fails the
+    run with a type."""
+    lab = await make_lab([librarian()], script=[reply] * 3)
     run = await lab.start("librarian")
     with pytest.raises(RunFailedError) as failed:
         await run.result()

@@ -51,6 +51,9 @@ async def connected(*steps: Step) -> AsyncIterator[tuple[ResponsesServer, AsyncO
         yield server, client
 
 
+ENCRYPTED = ["reasoning.encrypted_content"]
+
+
 async def ask(client: AsyncOpenAI, **parameters: Any) -> Response:
     response = await client.responses.create(**({"model": "gpt-5.6", "input": "hello"} | parameters))
     assert isinstance(response, Response)
@@ -79,7 +82,7 @@ async def test_all_outputs_arrive_in_order() -> None:
     """Reasoning, text, calls and refusals arrive in the script's order, with ids of their own."""
     reply = Reply(reasoning("thinking"), text("I will."), call("a", {"x": 1}), call("b", "{broken"), refusal("No."))
     async with connected(reply) as (_, client):
-        response = await ask(client)
+        response = await ask(client, include=ENCRYPTED)
     thought, said, first, second, declined = response.output
     assert isinstance(thought, ResponseReasoningItem)
     assert thought.encrypted_content
@@ -184,7 +187,7 @@ async def test_a_tool_loop_runs_to_its_end() -> None:
     steps = [Reply(reasoning("hm"), call("run", {"x": 1}), call("run", {"x": 2})), Reply(text("Both done."))]
     async with connected(*steps, *steps) as (server, client):
         for store in (False, True):
-            first = await ask(client, store=store)
+            first = await ask(client, store=store, include=ENCRYPTED)
             outputs = [
                 {"type": "function_call_output", "call_id": item.call_id, "output": "ok"}
                 for item in first.output

@@ -14,8 +14,9 @@ import httpx2
 import openai
 
 from handfast.models.port import Background, ModelAnswer, ModelCallError, OnDelta, StillUnderwayError
-from handfast.models.reading import broken, parsed, read_response, text
-from handfast.models.streaming import STREAM, EventDecoder, StreamedReply, broke_off
+from handfast.models.provider_error import text
+from handfast.models.reading import broken, parsed, read_response
+from handfast.models.streaming import STREAM, Event, EventDecoder, StreamedReply, broke_off
 from handfast.models.vendor_errors import failure_of
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.usage import Usage
@@ -40,6 +41,7 @@ class BackgroundResponse:
         self._id = background.resume
         self._event: int | None = None
         self._failure: ModelCallError | None = None
+        self._headers: Mapping[str, str] = {}
         self._deadline = asyncio.get_running_loop().time() + background.patience_s
 
     async def answer(self, body: Mapping[str, Any], on_delta: OnDelta | None) -> ModelAnswer:
@@ -77,6 +79,7 @@ class BackgroundResponse:
     async def _begun(self, response: JsonObject) -> None:
         found = response.get("id")
         if not isinstance(found, str) or not found:
+            read_response(response, self._headers)  # it may say why
             raise broken("the model's reply has no id", Usage(requests=1))
         self._id = text(found)
         await self._background.remember(self._id)
@@ -90,10 +93,10 @@ class BackgroundResponse:
         status = response.get("status")
         if status == "failed":
             await self._background.remember(None)  # the next attempt begins anew
-        if status not in ENDED:
-            message = f"the response {self._id} ended at the provider as {text(str(status))}"
+        if isinstance(status, str) and status not in ENDED:
+            message = f"the response {self._id} ended at the provider as {text(status)}"
             raise ModelCallError("ModelRefused", message, retryable=False)
-        return read_response(response)
+        return read_response(response, self._headers)
 
     async def _pause(self, seconds: float) -> None:
         assert self._id is not None
@@ -136,30 +139,31 @@ class BackgroundResponse:
                 asyncio.timeout_at(None if self._id is None else self._deadline) as patience,
                 aclosing(self._events(body)) as events,
             ):
-                async for data in events:
-                    if await self._take(data, reply):
+                async for event in events:
+                    if await self._take(event, reply):
                         return
                     patience.reschedule(self._deadline)  # it has begun: until then nothing may be cut short
         except TimeoutError:
             return
 
-    async def _take(self, data: bytes, reply: StreamedReply) -> bool:
+    async def _take(self, came: Event, reply: StreamedReply) -> bool:
         """Take over one event; whether nothing of interest follows."""
-        event = parsed(data) if data != b"[DONE]" else None
+        event = parsed(came.data) if came.data != b"[DONE]" else None
         if isinstance(event, dict):
             number, response = event.get("sequence_number"), event.get("response")
             self._event = number if isinstance(number, int) else self._event
             if self._id is None and isinstance(response, dict):
                 await self._begun(response)
+        reply.headers = self._headers
         try:
-            return reply.take(data)
+            return reply.take(came)
         except ModelCallError as error:
             logger.debug("following %s: %s", self._id, type(error).__name__)
             self._failure = error
             return True  # what became of it is looked up
 
-    async def _events(self, body: Mapping[str, Any]) -> AsyncGenerator[bytes, None]:
-        """The data of each event: of a new response, or of the one that was begun, after the last event that came."""
+    async def _events(self, body: Mapping[str, Any]) -> AsyncGenerator[Event, None]:
+        """The events of a new response, or of the one that was begun, after the last event that came."""
         stream: bool = True
         if self._id is None:
             opened = await self._client.post(
@@ -169,14 +173,15 @@ class BackgroundResponse:
             after = {} if self._event is None else {"starting_after": self._event}
             options: Any = {"params": {"stream": "true", **after}}
             opened = await self._client.get(_path(self._id), cast_to=httpx2.Response, options=options, stream=stream)
+        self._headers = opened.headers
         try:
             if not opened.headers.get("content-type", "").startswith(STREAM):  # of a proxy that cannot stream
-                yield b'{"response": %b}' % await opened.aread()
+                yield Event(b'{"response": %b}' % await opened.aread())
                 return
             decoder = EventDecoder()
             async for chunk in opened.aiter_bytes():  # raw and unread, of whichever httpx the client was made with
-                for data in decoder.feed(chunk):
-                    yield data
+                for event in decoder.feed(chunk):
+                    yield event
         finally:
             await opened.aclose()
 
@@ -212,6 +217,7 @@ class BackgroundResponse:
                 response = await self._client.post(path, cast_to=httpx2.Response, body=body)
         except Exception as error:
             raise failure_of(error) from error
+        self._headers = response.headers
         answer = parsed(response.content)
         if not isinstance(answer, dict):
             raise broken("the model's reply is no object", Usage(requests=1))

@@ -10,7 +10,8 @@ import httpx2
 import openai
 
 from handfast.models.port import ModelCallError
-from handfast.models.reading import parsed, text
+from handfast.models.provider_error import text
+from handfast.models.reading import parsed
 from handfast.models.vendor_errors import failure_of
 from handfast.payloads.json_profile import JsonObject
 

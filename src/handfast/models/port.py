@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from handfast.models.provider_error import ProviderError
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.usage import Usage
 
@@ -108,12 +109,14 @@ class ModelAnswer:
 
     Attributes:
         incomplete: Why the reply stops in the middle, None for a whole one.
+        left_out: What the request went without, as its server refuses it: paths of fields.
     """
 
     items: list[JsonObject]
     usage: Usage
     response_id: str | None = None
     incomplete: str | None = None
+    left_out: tuple[str, ...] = ()
 
 
 ModelErrorKind = Literal[
@@ -132,6 +135,7 @@ class ModelCallError(Exception):
     Attributes:
         retry_after: What the provider asked for.
         usage: What it counted, where it gave a reply that cannot be used.
+        said: The provider's own words, where it said something.
     """
 
     def __init__(
@@ -142,6 +146,7 @@ class ModelCallError(Exception):
         retryable: bool,
         retry_after: timedelta | None = None,
         usage: Usage | None = None,
+        said: ProviderError | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -149,6 +154,7 @@ class ModelCallError(Exception):
         self.retryable = retryable
         self.retry_after = retry_after
         self.usage = usage
+        self.said = said
 
 
 @runtime_checkable
@@ -187,6 +193,16 @@ class SettingsPort(Protocol):
     @property
     def known_settings(self) -> Collection[str]:
         """Names that ``Agent(model_settings=…)`` may hold."""
+        ...
+
+
+@runtime_checkable
+class BoundedPort(Protocol):
+    """A provider that takes so many tools in one request: a worker refuses an agent with more when it starts."""
+
+    @property
+    def max_tools(self) -> int | None:
+        """How many; None where there is no limit."""
         ...
 
 

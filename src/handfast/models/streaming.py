@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any, Final, Literal, cast
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal, NamedTuple, cast
 
 import httpx2
 import openai
 
 from handfast.models.port import ModelAnswer, ModelCallError, ModelDelta, OnDelta
-from handfast.models.reading import broken, parsed, read_answer, read_response
-from handfast.models.vendor_errors import failure_of
-from handfast.payloads.json_profile import scrub
+from handfast.models.provider_error import error_of
+from handfast.models.reading import (
+    COMPLETION_CAME,
+    broken,
+    is_completion,
+    parsed,
+    read_answer,
+    read_response,
+    wrong_api,
+)
+from handfast.models.streamed_items import StreamedItems
+from handfast.models.vendor_errors import failure, failure_of
+from handfast.payloads.json_profile import JsonObject, scrub
 from handfast.payloads.usage import Usage
 
 LEAVE_S: Final = 0.2
 """How long a stream may go on after the reply: one that is read to its end leaves its connection to the next call."""
 STREAM: Final = "text/event-stream"
 LAST: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+ERRORS: Final = frozenset({"error", "response.error"})
 _PIECES: Final[Mapping[str, Literal["text", "reasoning", "arguments"]]] = {
     "response.output_text.delta": "text",
     "response.refusal.delta": "text",
@@ -48,8 +59,8 @@ async def streamed(client: openai.AsyncOpenAI, body: Mapping[str, Any], on_delta
         )
         try:
             if not response.headers.get("content-type", "").startswith(STREAM):
-                return read_answer(await response.aread())  # of a proxy that cannot stream
-            return await _read(response.aiter_bytes(), on_delta)
+                return read_answer(await response.aread(), response.headers)  # of a proxy that cannot stream
+            return await _read(response, on_delta)
         finally:
             await response.aclose()
     except (httpx2.RequestError, ssl.SSLError) as error:
@@ -58,14 +69,15 @@ async def streamed(client: openai.AsyncOpenAI, body: Mapping[str, Any], on_delta
         raise failure_of(error) from error
 
 
-async def _read(chunks: AsyncIterator[bytes], on_delta: OnDelta) -> ModelAnswer:
+async def _read(response: httpx2.Response, on_delta: OnDelta) -> ModelAnswer:
     """Read a stream up to its reply, and what little follows."""
     events, reply = EventDecoder(), StreamedReply(on_delta)
+    reply.headers = response.headers
     try:
         async with asyncio.timeout(None) as patience:
-            async for chunk in chunks:
-                for data in events.feed(chunk):
-                    if reply.answer is None and reply.take(data):
+            async for chunk in response.aiter_bytes():
+                for event in events.feed(chunk):
+                    if reply.answer is None and reply.take(event):
                         patience.reschedule(asyncio.get_running_loop().time() + LEAVE_S)
     except (httpx2.RequestError, ssl.SSLError, TimeoutError):
         if reply.answer is None:
@@ -75,30 +87,41 @@ async def _read(chunks: AsyncIterator[bytes], on_delta: OnDelta) -> ModelAnswer:
     return reply.answer
 
 
+class Event(NamedTuple):
+    """A server-sent event: its data, and its name where it has one."""
+
+    data: bytes
+    name: str = ""
+
+
 def broke_off(how: str) -> ModelCallError:
     return ModelCallError("ModelUnavailable", f"the model's reply broke off ({how})", retryable=True)
 
 
 class EventDecoder:
-    """Cuts a stream of bytes into the data of its events. A line ends with LF or CR LF, as every provider has it."""
+    """Cuts a stream of bytes into its events. A line ends with LF or CR LF, as every provider has it."""
 
     def __init__(self) -> None:
         """Begin at the start of a stream."""
         self._line: list[bytes] = []
+        self._name = ""
         self._data: list[bytes] = []
 
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Yield the data of each event that *chunk* completes."""
+    def feed(self, chunk: bytes) -> Iterator[Event]:
+        """Yield each event that *chunk* completes."""
         *ends, rest = chunk.split(b"\n")
         for end in ends:
             line = b"".join((*self._line, end)).removesuffix(b"\r")
             self._line.clear()
             if not line:
                 if self._data:
-                    yield b"\n".join(self._data)
-                    self._data.clear()
+                    yield Event(b"\n".join(self._data), self._name)
+                self._data.clear()
+                self._name = ""
             elif line.startswith(b"data:"):
                 self._data.append(line.removeprefix(b"data:").removeprefix(b" "))
+            elif line.startswith(b"event:"):
+                self._name = line.removeprefix(b"event:").strip().decode(errors="replace")
         if rest:
             self._line.append(rest)
 
@@ -108,42 +131,53 @@ class StreamedReply:
 
     Attributes:
         answer: The whole reply, once the last event has brought it.
+        headers: Of the stream: a failure within it may say there how long to wait.
     """
 
     def __init__(self, on_delta: OnDelta) -> None:
         self.answer: ModelAnswer | None = None
+        self.headers: Mapping[str, str] = {}
         self._on_delta = on_delta
+        self._items = StreamedItems()
         self._calls: dict[int, str] = {}
 
-    def take(self, data: bytes) -> bool:
+    def take(self, came: Event) -> bool:
         """Take over one event; whether it was the last that matters.
 
         Raises:
             ModelCallError: It cannot be read, or says that the provider failed.
         """
-        if data == b"[DONE]":
+        if came.data == b"[DONE]":
             return False
-        event = parsed(data)
+        event = parsed(came.data)
         if not isinstance(event, dict):
             raise broken("an event of the model's stream is no object", Usage(requests=1))
-        kind, index = event.get("type"), event.get("output_index")
+        kind = event.get("type") or came.name
+        if not kind and is_completion(event):
+            raise wrong_api(*COMPLETION_CAME)
         if kind in LAST:
-            self.answer = read_response(event.get("response"))
+            self.answer = read_response(self._closing(kind, event.get("response")), self.headers)
             return True
-        if kind == "error" or (kind is None and "error" in event):
-            nested = event.get("error")
-            read_response({"status": "failed", "output": [], "error": nested if isinstance(nested, dict) else event})
-        if not isinstance(index, int):
+        if kind in ERRORS or (not kind and event.get("error")):
+            raise failure(error_of(event, headers=self.headers))
+        if not isinstance(kind, str) or (place := self._items.place(event)) is None:
             return False
+        self._items.take(kind, event, place)
         if kind == "response.output_item.added":
-            self._added(index, event.get("item"))
-        elif isinstance(kind, str) and kind in _PIECES and isinstance(event.get("delta"), str):
+            self._added(place, event.get("item"))
+        elif kind in _PIECES and isinstance(event.get("delta"), str):
             piece = _PIECES[kind]
-            call = self._calls.get(index) if piece == "arguments" else None
-            self._on_delta(ModelDelta(piece, index, scrub(event["delta"]), call))
+            call = self._calls.get(place) if piece == "arguments" else None
+            self._on_delta(ModelDelta(piece, place, scrub(event["delta"]), call))
         return False
 
-    def _added(self, index: int, item: object) -> None:
+    def _closing(self, kind: str, response: object) -> JsonObject:
+        """The response of a closing event, with what the events before it have told and it does not say again."""
+        said = response if isinstance(response, dict) else {}
+        status = said.get("status") if said.get("status") in ("failed", "incomplete") else kind.rpartition(".")[2]
+        return {**said, "status": status, "output": self._items.completed(said.get("output"))}
+
+    def _added(self, place: int, item: object) -> None:
         call = (item.get("call_id") or item.get("id")) if isinstance(item, dict) else None
         if isinstance(call, str):
-            self._calls[index] = scrub(call)
+            self._calls[place] = scrub(call)

@@ -1,32 +1,25 @@
-"""What a provider's client raises, as failures of the model call: each says whether a retry can help."""
+"""Translates what a provider's client raises into failures of the model call."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from typing import Final
 
 import openai
 
-from handfast.models.port import ModelCallError
-from handfast.models.reading import text
+from handfast.models.port import ModelCallError, ModelErrorKind
+from handfast.models.provider_error import CONVERSATION_LOCKED, FORGOTTEN, ProviderError, error_of, text
+from handfast.payloads.usage import Usage
 
 logger = logging.getLogger(__name__)
 
-RETRYABLE_STATUS: Final = frozenset({408, 409, 429})
-CONVERSATION_LOCKED: Final = "conversation_locked"
-"""Code of the answer, a 400, while another response is being made on the conversation."""
-LONGEST_RETRY_AFTER: Final = timedelta(minutes=10)
-
 
 def failure_of(error: Exception) -> ModelCallError:
-    """What an exception of the client means for the call."""
+    """Translate an exception of the client; each failure says whether another try can help."""
     if isinstance(error, ModelCallError):
         return error
     if isinstance(error, openai.APIStatusError):
-        return _from_status(error)
+        said = error.body if isinstance(error.body, dict | list | str) and error.body else error.message
+        return failure(error_of(said, status=error.status_code, headers=error.response.headers))
     if isinstance(error, openai.APIConnectionError):
         return ModelCallError(
             "ModelUnavailable", f"the model could not be reached: {text(error.message)}", retryable=True
@@ -38,44 +31,26 @@ def failure_of(error: Exception) -> ModelCallError:
     return ModelCallError("ModelUnavailable", f"the model's client raised {type(error).__name__}", retryable=True)
 
 
-def _from_status(error: openai.APIStatusError) -> ModelCallError:
-    status = error.status_code
-    if error.code == "previous_response_not_found" or (status == 404 and error.param == "conversation"):
-        return ModelCallError("HistoryLost", f"the provider has forgotten it: {text(error.message)}", retryable=False)
-    message = f"the model answered {status}: {text(error.message)}"
-    retryable = status in RETRYABLE_STATUS or status >= 500
-    if error.code == "insufficient_quota":
-        retryable = False
-    if error.code == CONVERSATION_LOCKED:
-        return ModelCallError("ModelBusy", message, retryable=True)
-    asked = error.response.headers.get("x-should-retry")
-    if asked in ("true", "false"):
-        retryable = asked == "true"
-    if not retryable:
-        if status == 401:
-            message += " (check the key of the client in HandfastPlugin(models=…), or OPENAI_API_KEY)"
-        return ModelCallError("ModelRefused", message, retryable=False)
-    return ModelCallError(
-        "ModelBusy" if status == 429 else "ModelUnavailable",
-        message,
-        retryable=True,
-        retry_after=retry_after(error.response.headers),
-    )
+def failure(said: ProviderError, usage: Usage | None = None) -> ModelCallError:
+    """Say what an error means for the call.
 
-
-def retry_after(headers: Mapping[str, str]) -> timedelta | None:
-    """Read ``retry-after-ms`` or ``retry-after`` (seconds or an HTTP date); at most ten minutes count."""
-    millis, plain = headers.get("retry-after-ms"), headers.get("retry-after")
-    wait: timedelta | None = None
-    try:
-        if millis is not None:
-            wait = timedelta(milliseconds=float(millis))
-        elif plain is not None and plain.replace(".", "", 1).isdigit():
-            wait = timedelta(seconds=float(plain))
-        elif plain is not None:
-            wait = parsedate_to_datetime(plain) - datetime.now(UTC)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    if wait is None or wait <= timedelta(0):
-        return None
-    return min(wait, LONGEST_RETRY_AFTER)
+    Args:
+        said: The error.
+        usage: What was counted for it: what was paid is asked again a few times, and not for an hour.
+    """
+    what = f"failed ({said.code or said.kind or 'no code'})" if said.status is None else f"answered {said.status}"
+    message = text(f"the model {what}: {said.message}")
+    if said.status == 401:
+        message += " (check the key of the client in HandfastPlugin(models=…), or OPENAI_API_KEY)"
+    if said.code in FORGOTTEN or (said.status == 404 and said.param == "conversation"):
+        return ModelCallError(
+            "HistoryLost", f"the provider has forgotten it: {said.message}", retryable=False, said=said
+        )
+    paid = usage if usage is not None and usage.total_tokens else None
+    meaning = 409 if said.code == CONVERSATION_LOCKED else said.meaning
+    if meaning is None:
+        return ModelCallError("ModelRefused", message, retryable=False, usage=paid, said=said)
+    kind: ModelErrorKind = "ModelBusy" if meaning in (409, 429) else "ModelUnavailable"
+    if paid is not None:
+        kind = "ModelReplyInvalid"
+    return ModelCallError(kind, message, retryable=True, retry_after=said.retry_after, usage=paid, said=said)

@@ -15,11 +15,28 @@ MCP_APPROVAL: Final = "mcp_approval_request"
 """The provider's question before it calls a hosted MCP server; nothing runs on this side."""
 CALLS: Final = frozenset({FUNCTION_CALL, CUSTOM_CALL, MCP_APPROVAL})
 """Kinds of item that get an answer of ours before the model is asked again."""
+ID_FIELD: Final[Mapping[str, str]] = {FUNCTION_CALL: "call_id", CUSTOM_CALL: "call_id", MCP_APPROVAL: "id"}
+"""The field of a call that holds its id, by kind."""
+PROVIDER_IDS: Final = "provider_ids"
+"""The field of an item that holds ids of the provider's that a run does not carry: they go back in its requests."""
+
+PROVIDER_FIELDS: Final = "provider_fields"
+"""The field of an item that holds what its provider wants back with it, by the names of that provider's API."""
 
 
 def id_of(item: Mapping[str, Any]) -> str:
     """Return the id by which an answer names the call."""
-    return str(item["id"] if item["type"] == MCP_APPROVAL else item["call_id"])
+    return str(item[ID_FIELD[item["type"]]])
+
+
+def answer_ids(call: Mapping[str, Any]) -> JsonObject | None:
+    """Return the provider's own id of *call* for the item that answers it; None where the run has no other."""
+    ids = call.get(PROVIDER_IDS)
+    field = ID_FIELD[call["type"]]
+    if not isinstance(ids, dict) or field not in ids:
+        return None
+    named = "approval_request_id" if call["type"] == MCP_APPROVAL else "call_id"
+    return {"client": ids.get("client"), named: ids[field]}
 
 
 def tool_of(item: Mapping[str, Any]) -> str:

@@ -7,12 +7,12 @@ from itertools import accumulate, pairwise
 from typing import Any, Final
 
 from handfast.payloads.base import json_size
+from handfast.payloads.call_items import ID_FIELD
 from handfast.payloads.json_profile import JsonObject
 
 BYTES_PER_TOKEN: Final = 4
 """How many bytes of JSON are taken for one token where no provider has counted them."""
 
-_CALLS: Final = {"function_call": "call_id", "custom_tool_call": "call_id", "mcp_approval_request": "id"}
 _OUTPUTS: Final = {
     "function_call_output": "call_id",
     "custom_tool_call_output": "call_id",
@@ -48,8 +48,8 @@ def without_orphans(items: Sequence[JsonObject], original: Sequence[JsonObject] 
     items = [
         item for item in items if item.get("type") in _WITHOUT_ID or thought_before.get(item.get("id")) in thoughts
     ]
-    whole = _shared(items, _CALLS) & _shared(items, _OUTPUTS)
-    fields = {**_CALLS, **_OUTPUTS}
+    whole = _shared(items, ID_FIELD) & _shared(items, _OUTPUTS)
+    fields = {**ID_FIELD, **_OUTPUTS}
     kept: list[JsonObject] = []
     for item in items:
         kind = str(item.get("type"))

@@ -269,6 +269,7 @@ class ModelReply(Payload):
         namespace: Where this runs. Recorded, as a replay elsewhere has to compute the digests that people were shown.
         signed: The worker takes signed decisions only: so does the run, from its first reply on that says so.
         run_id: Likewise, of the history that it belongs to: a reset makes another one of it.
+        left_out: What the request went without, as its server refuses it: paths of its fields.
         hears: Hooks listen to the end of the agent's work (*end*), or to rejected calls (*rejected*).
     """
 
@@ -302,6 +303,7 @@ class ModelReply(Payload):
     namespace: str | None = None
     signed: bool | None = None
     run_id: str | None = None
+    left_out: list[str] | None = None
     hears: list[Literal["end", "rejected"]] | None = None
 
     @property

@@ -34,6 +34,7 @@ from handfast.definitions.schema.arguments import checked
 from handfast.definitions.secret import SecretResolver
 from handfast.deltas.stream import DeltaStream
 from handfast.history.chain import chain_of
+from handfast.models.port import ModelPort
 from handfast.payloads.requests import Request
 from handfast.server import EmbeddedServer
 from handfast.storage.artifacts import ArtifactsAt
@@ -93,6 +94,8 @@ class Lab:
         agents: Sequence[Agent] | str,
         *,
         script: Script | Sequence[Step] = (),
+        models: Mapping[str, Callable[[openai.AsyncOpenAI], ModelPort]] | None = None,
+        dialect: str = "openai",
         server: EmbeddedServer | None = None,
         client: Client | None = None,
         workflows: Sequence[type] = (),
@@ -118,6 +121,9 @@ class Lab:
             agents: Agents for a worker in this process, or ``MODULE[:NAME]`` for workers that are processes of their
                 own, which can be killed.
             script: What the model answers.
+            dialect: Which server the scripted model stands for, as `ResponsesServer`.
+            models: What makes model entries of the scripted model's client, by name, for agents that ask it otherwise
+                than by the client itself: ``{"default": lambda client: ResponsesModel(client, reasoning="drop")}``.
             server: A server to share; None starts one in memory, unless a client is given.
             client: A client with a converter or codec of its own, or of a server of its own (time skipping, say).
             workflows: The user's own workflows, served beside the agents (in-process workers).
@@ -139,7 +145,8 @@ class Lab:
             replay: Replay every history at the end.
         """
         self._agents = agents
-        self.model = ResponsesServer(script)
+        self.model = ResponsesServer(script, dialect=dialect)
+        self._models = dict(models or {})
         self._server = server
         self._given_client = client
         self._workflows = list(workflows)
@@ -229,7 +236,10 @@ class Lab:
         clients = {"default", *(agent.client for agent in Registry(self._agents).agents.values())}
         return HandfastPlugin(
             self._agents,
-            models=dict.fromkeys(clients, self._openai),
+            models={
+                **dict.fromkeys(clients, self._openai),
+                **{name: make(self._openai) for name, make in self._models.items()},
+            },
             default_model="scripted",
             resources=self._resources,
             groups=self._groups,

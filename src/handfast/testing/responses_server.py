@@ -8,8 +8,8 @@ async with ResponsesServer(steps) as server:
 assert server.violations == []
 ```
 
-In a process of its own, `python -m handfast.testing.responses_server --script FILE.json [--port N]` prints
-one line with its address when it is ready. There, `POST /_script/gates/NAME` opens a gate,
+In a process of its own, `python -m handfast.testing.responses_server --script FILE.json [--port N] [--dialect NAME]`
+prints one line with its address when it is ready. There, `POST /_script/gates/NAME` opens a gate,
 `POST /_script/forget/ID` drops a stored response or a conversation, and `GET /_script/requests` lists what came in.
 """
 
@@ -27,9 +27,10 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import unquote
 
-from handfast.testing.record import Json, RecordedRequest, State, Violation
+from handfast.testing.play import Player
+from handfast.testing.record import COMPLETIONS, Json, RecordedRequest, State, Violation
+from handfast.testing.responses.dialects import DIALECTS, dialect_named
 from handfast.testing.responses.http import Connection, Exchange
-from handfast.testing.responses.play import Player
 from handfast.testing.responses.refusal import ApiRefusal
 from handfast.testing.script import Script, ScriptInvalidError, Step
 
@@ -49,16 +50,18 @@ class ResponsesServer:
     Args:
         script: What to answer; a plain list of steps is a sequence.
         port: The port; a free one where 0.
+        dialect: Which server it stands for: ``openai``, ``azure``, ``ollama``, ``vllm``, ``lmstudio``, ``openrouter``
+            or ``litellm``. Those beside the first two take more, know less, and answer in their own way.
 
     Attributes:
         requests: All requests in order of arrival, refused ones included.
         violations: The requests that were refused. A `Fail` of the script is none.
     """
 
-    def __init__(self, script: Script | Sequence[Step], *, port: int = 0) -> None:
+    def __init__(self, script: Script | Sequence[Step], *, port: int = 0, dialect: str = "openai") -> None:
         self.requests: list[RecordedRequest] = []
         self.violations: list[Violation] = []
-        self._player = Player(script if isinstance(script, Script) else Script(script))
+        self._player = Player(script if isinstance(script, Script) else Script(script), dialect_named(dialect))
         self._port = port
         self._changed = asyncio.Event()
         self._server: asyncio.Server | None = None
@@ -108,7 +111,8 @@ class ResponsesServer:
     @property
     def created(self) -> list[RecordedRequest]:
         """The requests for a response, in order of arrival: without lookups, cancels and conversations."""
-        return [each for each in self.requests if (each.method, each.path) == ("POST", "/v1/responses")]
+        paths = ("/v1/responses", COMPLETIONS)
+        return [each for each in self.requests if each.method == "POST" and each.path in paths]
 
     def hang_up(self) -> None:
         """Close every connection in the middle; what is made in the background goes on being made."""
@@ -249,11 +253,11 @@ def _listed(record: RecordedRequest) -> Json:
     }
 
 
-async def _serve(script: Script, port: int) -> None:
+async def _serve(script: Script, port: int, dialect: str) -> None:
     stopped = asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signum, stopped.set)
-    async with ResponsesServer(script, port=port) as server:
+    async with ResponsesServer(script, port=port, dialect=dialect) as server:
         sys.stdout.write(f"{server.base_url}\n")
         sys.stdout.flush()
         await stopped.wait()
@@ -274,6 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--script", type=Path, required=True, help="JSON file with the script")
     parser.add_argument("--port", type=int, default=0, help="port to listen on; a free one by default")
+    parser.add_argument("--dialect", choices=sorted(DIALECTS), default="openai", help="the server that it stands for")
     options = parser.parse_args(arguments)
     try:
         script = Script.from_json(options.script.read_bytes())
@@ -281,7 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{options.script}: {error}\n")
         return 2
     try:
-        asyncio.run(_serve(script, options.port))
+        asyncio.run(_serve(script, options.port, options.dialect))
     except OSError as error:
         sys.stderr.write(f"port {options.port}: {error}; choose another --port\n")
         return 1

@@ -15,6 +15,7 @@ from temporalio.client import Client
 from handfast.activities.runtime.deltas import DeltaOutlet
 from handfast.activities.runtime.references import Artifacts
 from handfast.activities.runtime.runtime import Runtime
+from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.hooks import AgentHooks, hooks_of
 from handfast.definitions.agents.registry import Registry
 from handfast.definitions.gates.approval import Groups, check_asked_groups, check_groups
@@ -25,7 +26,7 @@ from handfast.deltas.stream import DeltaStream, delta_stream
 from handfast.encryption.codec import keyring_of
 from handfast.encryption.keyring import EncryptionAt, keyring_named
 from handfast.errors import DefinitionError, ModelClientMissingError
-from handfast.models.port import ModelPort, SettingsPort
+from handfast.models.port import BoundedPort, ModelPort, SettingsPort
 from handfast.models.responses import ResponsesModel
 from handfast.payloads.model_settings import TRANSPORT_SETTINGS
 from handfast.signing.key_files import trusted_keys_at
@@ -98,7 +99,7 @@ class PluginOptions:
 
         Raises:
             DefinitionError: There is none, and no OPENAI_API_KEY to make one from; or an agent names no model, or a
-                client or a setting that is not there.
+                client or a setting that is not there, or offers too many tools.
         """
         if not self._registry.agents:
             return self.models or {}, ()
@@ -169,7 +170,8 @@ def check_agents(registry: Registry, ports: Mapping[str, ModelPort]) -> None:
     """Check that every agent's requests can be made by its model client.
 
     Raises:
-        DefinitionError: An agent names a client that is not there, or a setting that its client does not know.
+        DefinitionError: An agent names a client that is not there, or a setting that its client does not know, or
+            offers more tools than it takes.
     """
     for agent in registry.agents.values():
         subject = f"agent {agent.name!r}"
@@ -179,6 +181,7 @@ def check_agents(registry: Registry, ports: Mapping[str, ModelPort]) -> None:
             raise DefinitionError(
                 subject, f"there is no model client {agent.client!r}; HandfastPlugin(models=…) has {known}"
             )
+        _check_tools(subject, agent, port)
         known_settings = port.known_settings if isinstance(port, SettingsPort) else agent.model_settings
         for setting in agent.model_settings:
             if setting not in known_settings and setting not in TRANSPORT_SETTINGS:
@@ -189,6 +192,19 @@ def check_agents(registry: Registry, ports: Mapping[str, ModelPort]) -> None:
                     else "; put it into extra_body, or upgrade the client's package"
                 )
                 raise DefinitionError(subject, f"its model client knows no setting {setting!r} (model_settings){hint}")
+
+
+def _check_tools(subject: str, agent: Agent, port: ModelPort) -> None:
+    """Refuse more tools than one request to the agent's model can offer; those with a rule may be offered in turn."""
+    most = port.max_tools if isinstance(port, BoundedPort) else None
+    always = sum(each.enabled is True for each in agent.offered.values()) + len(agent.hosted)
+    if most is not None and always > most:
+        raise DefinitionError(
+            subject,
+            f"it offers {always} tools and handoffs, and one request to its model takes {most}; give some of them to "
+            "other agents, or an enabled= rule, or let the model entry say that its server takes more "
+            "(ResponsesModel(client, max_tools=…))",
+        )
 
 
 def warn_of_silent_tools(registry: Registry) -> None:

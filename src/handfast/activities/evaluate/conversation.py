@@ -16,6 +16,7 @@ from handfast.activities.model.request import (
     instructions_of,
     model_name,
     port_of,
+    read_again,
     settings_of,
     to_application_error,
     transport_of,
@@ -25,6 +26,7 @@ from handfast.activities.runtime.runtime import Runtime
 from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.compaction import Compact
 from handfast.errors import ArtifactError
+from handfast.models.input_items import wire_items
 from handfast.models.port import CompactingPort, ModelAnswer, ModelCallError, ModelRequest
 from handfast.payloads.base import json_size
 from handfast.payloads.conversation import is_from_model, start_of_turns
@@ -86,14 +88,14 @@ async def _short(
     request = ModelRequest(
         model=model_name(runtime, by, facts),
         instructions=await instructions_of(runtime, by, context),
-        items=items if rule.agent is None else _to_sum_up(items),
+        items=wire_items(await runtime.blocks.with_data(items), by.client) if rule.agent is None else _to_sum_up(items),
         settings=body_settings(by, settings, await prompt_of(runtime, by, context)),
         transport=transport_of(settings),
     )
     port = port_of(runtime, by)
     try:
         if rule.agent is not None:
-            return _summary(await port.answer(request), request.model), request.model
+            return _summary(read_again(await port.answer(request)), request.model), request.model
         if not isinstance(port, CompactingPort):
             raise ApplicationError(
                 f"the model client {by.client!r} cannot compact; let an agent do it: Compact(by=…)",

@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from temporalio import activity
@@ -17,9 +18,10 @@ from handfast.activities.model.conversation import sent, to_be_compacted
 from handfast.activities.model.model_input import filtered, prompt_of
 from handfast.activities.model.plans import Planner, after_tools_plan, asks, servers
 from handfast.activities.model.provider_history import FullTranscript, KeptConversation, history_port, refuse_unfit
-from handfast.activities.model.replies import answerable, drop_last_thoughts, offered_kinds, used_ids
+from handfast.activities.model.replies import answerable, drop_last_thoughts, offered_kinds, says_something, used_ids
 from handfast.activities.model.request import (
     answered,
+    bounded_tools,
     input_guardrails,
     instructions_of,
     model_name,
@@ -41,11 +43,14 @@ from handfast.definitions.agents.hooks import AgentStart, HandoffTaken
 from handfast.definitions.agents.model_input import ModelInput
 from handfast.definitions.context import RunContext
 from handfast.definitions.tools.offered import Offered
-from handfast.errors import PayloadInvalidError, UnknownAgentError
-from handfast.models.port import ModelAnswer, ModelRequest, OnDelta, StillUnderwayError
+from handfast.errors import ArtifactError, PayloadInvalidError, UnknownAgentError
+from handfast.models.input_items import own_id, wire_items
+from handfast.models.port import ModelAnswer, ModelDelta, ModelRequest, OnDelta, StillUnderwayError
 from handfast.payloads.artifacts import READ_OUTPUT
+from handfast.payloads.base import json_size
 from handfast.payloads.call_items import CALLS
 from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.media import with_references
 from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply, ToldHooks
 from handfast.workflows.driver.last_words import refusal_of
 
@@ -80,7 +85,7 @@ class CallModel:
         if pen is None:
             return await self._reply(call, agent, saying)
         async with pen:
-            return await self._reply(call, agent, saying, pen.model)
+            return await self._reply(call, agent, saying, lambda delta: pen.model(_with_own_id(delta)))
 
     async def _reply(
         self, call: ModelCall, agent: Agent, saying: Saying, on_delta: OnDelta | None = None
@@ -101,13 +106,14 @@ class CallModel:
         instructions = await instructions_of(self._runtime, agent, context)
         given = await filtered(self._runtime, agent, context, ModelInput(conversation.items, instructions))
         prompt = await prompt_of(self._runtime, agent, context)
+        tools = [*self._definitions(offered), *(each.definition() for each in agent.hosted)]
         facts = await self._runtime.facts(call.origin)
         settings = settings_of(agent, facts)
         request = ModelRequest(
             model=model_name(self._runtime, agent, facts),
             instructions=given.instructions,
-            items=given.items,
-            tools=[*self._definitions(offered), *(each.definition() for each in agent.hosted)],
+            items=wire_items(await self._runtime.blocks.with_data(list(given.items)), agent.client),
+            tools=bounded_tools(self._runtime, agent, tools),
             settings=request_settings(agent, settings, prompt, called=bool(call.called)),
             transport=transport_of(settings),
             on_delta=on_delta,
@@ -125,11 +131,12 @@ class CallModel:
         model = request.model or f"prompt {(prompt or {}).get('id')}"
         try:
             used = {each for _, block in blocks for each in used_ids(block)}
-            items = answerable(_whole(answer), used, offered_kinds(agent), servers(agent))
+            items = answerable(_whole(answer), used, offered_kinds(agent), servers(agent), agent.client)
             planner = Planner(agent, offered, context, self._runtime)
             reply = await self._planned(agent, planner, items, answer)
             if kept is not None:
                 reply = reply.model_copy(update={"history": await kept.position(answer, reply)})
+            reply = await self._fitting(reply)
             known: dict[str, Any] = {"model": model, "read_from": conversation.read_from, **_place()}
             known.update(signed=self._runtime.signed)
             wire = _bounded(reply.model_copy(update={**await self._probed(call, agent), **known}))
@@ -140,6 +147,18 @@ class CallModel:
             self._runtime.blocks.leave_out(call.origin, conversation.read_from)
         await observers.tell("on_model_end", context, model_end(model, reply, took_s))
         return wire
+
+    async def _fitting(self, reply: ModelReply) -> ModelReply:
+        """Keep the images of a reply outside the history where it would be too large with them."""
+        if json_size(reply.items) <= REPLY_BYTES or not self._runtime.artifacts.kept_here:
+            return reply
+        data: dict[str, bytes] = {}
+        items = with_references(reply.items, data)
+        try:
+            await self._runtime.artifacts.keep_all(data)
+        except ArtifactError:  # logged; the reply is refused as too large
+            return reply
+        return reply.model_copy(update={"items": items})
 
     async def _tell(self, told: Sequence[ToldHooks], context: RunContext[Any], items: Sequence[JsonObject]) -> None:
         """Let hooks hear of what happened since the last model call."""
@@ -184,6 +203,7 @@ class CallModel:
             refusal=None if not refused else "failed" if agent.on_refusal is None else "handled",
             handles_max_turns=True if agent.on_max_turns is not None else None,
             response_id=answer.response_id,
+            left_out=list(answer.left_out) or None,
             structured=None if calls or refused else await structured(agent, items, self._runtime),
             output_guardrails=[each.name for each in agent.output_guardrails] or None,
             compact=to_be_compacted(agent, answer.usage),
@@ -241,7 +261,12 @@ class CallModel:
             return None
         refuse_unfit(agent, self._runtime.registry)
         port = history_port(agent, port_of(self._runtime, agent))
-        return KeptConversation(self._runtime.blocks, call, call.history, port)
+        return KeptConversation(self._runtime.blocks, call, call.history, port, agent.client)
+
+
+def _with_own_id(delta: ModelDelta) -> ModelDelta:
+    """Name the call that a piece belongs to as the run will."""
+    return delta if delta.call_id is None else replace(delta, call_id=own_id(delta.call_id))
 
 
 def _place() -> dict[str, str | None]:
@@ -269,12 +294,10 @@ def _whole(answer: ModelAnswer) -> list[JsonObject]:
             type="ModelIncomplete",
             non_retryable=True,
         )
-    if not any(item.get("type") not in ("reasoning", "compaction") for item in answer.items):
-        raise ApplicationError(
-            "the model's reply is empty",
-            type=REPLY_BROKEN,
-            non_retryable=True,
-        )
+    if not says_something(answer.items):
+        kinds = ", ".join(sorted({str(item["type"])[:64] for item in answer.items}))
+        message = f"the model's reply is empty{f': it holds no word and no call ({kinds})' if kinds else ''}"
+        raise ApplicationError(message, type=REPLY_BROKEN, non_retryable=True)
     return answer.items
 
 

@@ -15,6 +15,7 @@ from handfast.activities.model.request import to_application_error
 from handfast.activities.runtime.blocks import Blocks
 from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.registry import Registry
+from handfast.models.input_items import wire_items
 from handfast.models.port import HistoryPort, ModelAnswer, ModelCallError, ModelPort, ModelRequest
 from handfast.payloads.history import KeptHistory
 from handfast.payloads.json_profile import JsonObject
@@ -44,12 +45,13 @@ class KeptConversation:
     same response. From a conversation everything after the last recorded item is deleted first.
     """
 
-    def __init__(self, blocks: Blocks, call: ModelCall, history: KeptHistory, port: HistoryPort) -> None:
+    def __init__(self, blocks: Blocks, call: ModelCall, history: KeptHistory, port: HistoryPort, client: str) -> None:
         self._full = FullTranscript(blocks, call)
         self._blocks = blocks
         self._call = call
         self._now = history
         self._port = port
+        self._client = client
         self._conversations = port.conversations
         again = history.uncertain is True or activity.info().attempt > 1
         self._sent: Sequence[JsonObject] = ()
@@ -102,9 +104,9 @@ class KeptConversation:
             if error.kind != "HistoryLost" or self._now.given or self._now.response == self._now.base is not None:
                 raise
             logger.warning("%s: %s; the conversation is sent in full", activity.info().workflow_id, error.kind)
-        items = [item for _, block in await self._full.blocks() for item in block]
+        items = await self._blocks.with_data([item for _, block in await self._full.blocks() for item in block])
         await self._anew()
-        return await self._port.answer(self._placed(replace(request, items=items)))
+        return await self._port.answer(self._placed(replace(request, items=wire_items(items, self._client))))
 
     async def position(self, answer: ModelAnswer, reply: ModelReply) -> KeptHistory:
         """What the provider keeps after a reply, which may have been read otherwise than it came.
@@ -112,7 +114,8 @@ class KeptConversation:
         Raises:
             ApplicationError: A conversation could not be brought into order; the call is made again.
         """
-        as_it_came = reply.items == answer.items
+        read = wire_items(reply.items, self._client)
+        as_it_came = read == answer.items
         now = self._now.model_copy(update={"uncertain": None, "holds": reply.block})
         if now.kind == "chain":
             if as_it_came and answer.response_id is not None:
@@ -122,7 +125,7 @@ class KeptConversation:
         try:
             if self._uncertain:
                 await self._refuse_strangers(answer)
-            last = await self._last(answer.items) if as_it_came else await self._mended(answer.items, reply.items)
+            last = await self._last(answer.items) if as_it_came else await self._mended(answer.items, read)
         except ModelCallError as error:
             raise to_application_error(error) from None
         return now.model_copy(update={"item": last})

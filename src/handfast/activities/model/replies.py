@@ -10,11 +10,22 @@ from temporalio.exceptions import ApplicationError
 
 from handfast.activities.model.plans import servers
 from handfast.definitions.agents.agent import Agent
-from handfast.payloads.call_items import CALLS, CUSTOM_CALL, FUNCTION_CALL, MCP_APPROVAL, arguments_text, id_of, tool_of
+from handfast.models.input_items import with_own_ids
+from handfast.payloads.call_items import (
+    CALLS,
+    FUNCTION_CALL,
+    ID_FIELD,
+    MCP_APPROVAL,
+    PROVIDER_IDS,
+    arguments_text,
+    id_of,
+    tool_of,
+)
 from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.model_call import REPLY_BROKEN
 
-LONGEST_CALL_ID: Final = 256
-"""The id travels in every activity and request of the call; providers stay below 64 characters."""
+LONGEST_NAME: Final = 256
+"""Of a called tool: characters that a run keeps of what the model wrote. Names that are offered have 64 at most."""
 UNANSWERABLE: Final = frozenset(
     {
         "computer_call",
@@ -24,11 +35,6 @@ UNANSWERABLE: Final = frozenset(
     }
 )
 """Calls that wait for an answer of a kind that no tool of ours gives."""
-_FIELDS: Final = {
-    FUNCTION_CALL: ("call_id", "name", "arguments"),
-    CUSTOM_CALL: ("call_id", "name", "input"),
-    MCP_APPROVAL: ("id", "name", "arguments", "server_label"),
-}
 
 
 def offered_kinds(agent: Agent) -> frozenset[str]:
@@ -39,7 +45,7 @@ def offered_kinds(agent: Agent) -> frozenset[str]:
 
 def used_ids(items: Sequence[JsonObject]) -> set[str]:
     """Ids of the calls among *items*, which may be answered once only."""
-    return {str(item.get("id" if item.get("type") == MCP_APPROVAL else "call_id")) for item in items if _is_call(item)}
+    return {str(item.get(ID_FIELD[item["type"]])) for item in items if _is_call(item)}
 
 
 def answerable(
@@ -47,8 +53,9 @@ def answerable(
     used: Collection[str] = (),
     offered: Collection[str] = (FUNCTION_CALL,),
     labels: Collection[str] = (),
+    client: str = "default",
 ) -> list[JsonObject]:
-    """Drop calls that repeat another word for word; refuse a reply whose calls cannot be told apart.
+    """Give each call an id of its own, and drop calls that repeat another word for word.
 
     Everything else is kept as it came, so that reasoning goes back with the call that it led to.
 
@@ -58,33 +65,50 @@ def answerable(
             only.
         offered: Kinds of call that the model was offered.
         labels: Hosted MCP servers that it was offered.
+        client: The model entry that it came from.
 
     Raises:
-        ApplicationError: ``ModelReplyInvalid``: two different calls share an id, a call has none, or it is of a kind
-            that was never offered.
+        ApplicationError: The reply has to be asked for again: a call is of a kind that was never offered, or it cannot
+            be told what is to be answered.
     """
-    seen: dict[str, JsonObject] = {}
+    seen: dict[str, list[tuple[Any, ...]]] = {}
     kept: list[JsonObject] = []
     for item in items:
         kind = item["type"]
         if kind in UNANSWERABLE or (_is_call(item) and kind not in offered):
-            raise _invalid(f"the model made a {kind}, which it was not offered")
-        if not _is_call(item):
-            kept.append(item)
+            raise _again(f"the model made a {kind}, which it was not offered")
+        own = with_own_ids(item, client)
+        if not _is_call(own):
+            kept.append(own)
             continue
-        call = _checked(item)
-        if kind == MCP_APPROVAL and call["server_label"] not in labels:
-            raise _invalid(f"it is asked about the MCP server {call['server_label'][:64]!r}, which was not offered")
-        call_id = id_of(call)
-        known = seen.setdefault(call_id, call)
-        if known is call:
-            kept.append(call if call_id not in used else _renamed(call))
-        elif _content(known) != _content(call):
-            raise _invalid(f"two different calls have the id {call_id}; none of this reply was run")
-        else:
+        call = _checked(own, labels)
+        call_id, content = id_of(call), _content(call)
+        earlier = seen.setdefault(call_id, [])
+        if content in earlier:
+            if not call_id:
+                raise _again("the model made the same call twice without an id")
             drop_last_thoughts(kept)
+            continue
+        kept.append(call if call_id and not earlier and call_id not in used else _renamed(call))
+        earlier.append(content)
     drop_last_thoughts(kept)
     return kept
+
+
+def says_something(items: Sequence[JsonObject]) -> bool:
+    """Whether a reply holds a word, a call or an image: anything else is as good as an empty reply."""
+    return any(map(_says_something, items))
+
+
+def _says_something(item: JsonObject) -> bool:
+    kind = item.get("type")
+    if kind == "image_generation_call":
+        return bool(item.get("result"))
+    if kind != "message":
+        return _is_call(item) or kind in UNANSWERABLE
+    parts = item.get("content")
+    parts = parts if isinstance(parts, list) else []
+    return any(part.get("type") == "refusal" or str(part.get("text", "")).strip() for part in parts)
 
 
 def drop_last_thoughts(items: list[JsonObject]) -> None:
@@ -97,33 +121,32 @@ def _is_call(item: JsonObject) -> bool:
     return item.get("type") in CALLS
 
 
-def _checked(item: JsonObject) -> JsonObject:
-    id_field, name_field, arguments_field, *others = _FIELDS[item["type"]]
-    call_id = item.get(id_field)
-    if not isinstance(call_id, str) or not call_id or not isinstance(item.get(name_field), str):
-        raise _invalid("the model made a call without an id or a name")
-    if len(call_id) > LONGEST_CALL_ID:
-        raise _invalid(f"the model made a call with an id of {len(call_id):,} characters")
-    for field in (arguments_field, *others):
-        if not isinstance(item.get(field), str):
-            raise _invalid(f"the {field} of call {call_id} {'are' if field == 'arguments' else 'is'} no text")
-    if item["type"] == MCP_APPROVAL and len(item[name_field]) > LONGEST_CALL_ID:
-        raise _invalid(f"it is asked about a tool whose name has {len(item[name_field]):,} characters")
-    if arguments_field == "arguments" and not item[arguments_field].strip():
-        # How some models call a function without parameters; sent back like this, the API would refuse it.
-        return {**item, arguments_field: "{}"}
-    return item
+def _checked(call: JsonObject, labels: Collection[str]) -> JsonObject:
+    name = call["name"]
+    if call["type"] != MCP_APPROVAL:
+        return call if len(name) <= LONGEST_NAME else {**call, "name": name[:LONGEST_NAME]}
+    label = call.get("server_label")
+    if label not in labels:
+        raise _again(f"it is asked about the MCP server {str(label)[:64]!r}, which was not offered")
+    if not isinstance(call.get("id"), str) or len(name) > LONGEST_NAME:
+        raise _again(f"it is asked about a tool of {label} without an id, or with a name of {len(name):,} characters")
+    return call
 
 
 def _renamed(call: JsonObject) -> JsonObject:
+    """Give a call an id of the run's own, also in what goes back: the provider's names another one."""
     if call["type"] == MCP_APPROVAL:
-        raise _invalid(f"the approval request {id_of(call)} was answered before")
-    return {**call, "call_id": f"call_{uuid.uuid4().hex}"}
+        raise _again(f"it is asked twice about {id_of(call)}")
+    return {**_without(call, PROVIDER_IDS), "call_id": f"call_{uuid.uuid4().hex}"}
+
+
+def _without(item: JsonObject, field: str) -> JsonObject:
+    return {name: value for name, value in item.items() if name != field}
 
 
 def _content(call: JsonObject) -> tuple[Any, ...]:
     return call["type"], tool_of(call), arguments_text(call)
 
 
-def _invalid(message: str) -> ApplicationError:
-    return ApplicationError(message, type="ModelReplyInvalid", non_retryable=True)
+def _again(message: str) -> ApplicationError:
+    return ApplicationError(message, type=REPLY_BROKEN, non_retryable=True)

@@ -21,7 +21,9 @@ from handfast.definitions.agents.agent import Agent
 from handfast.definitions.context import RunContext
 from handfast.definitions.tools.offered import Offered
 from handfast.errors import OutputInvalidError
-from handfast.models.port import ModelAnswer, ModelCallError, ModelPort, ModelRequest, Transport
+from handfast.models.output_items import ItemUnreadableError, read_items
+from handfast.models.port import BoundedPort, ModelAnswer, ModelCallError, ModelPort, ModelRequest, Transport
+from handfast.payloads.artifacts import READ_OUTPUT
 from handfast.payloads.json_profile import JsonObject, scrub
 from handfast.payloads.model_call import REPLY_BROKEN, NamedGuardrail, StructuredOutput
 from handfast.payloads.model_settings import TRANSPORT_SETTINGS, merged_settings
@@ -74,6 +76,26 @@ def port_of(runtime: Runtime, agent: Agent) -> ModelPort:
     return port
 
 
+def bounded_tools(runtime: Runtime, agent: Agent, tools: list[JsonObject]) -> list[JsonObject]:
+    """Refuse more tools than one request takes. `read_output`, which comes and goes, is the first to be left out.
+
+    Raises:
+        ApplicationError: ``ModelRefused``: the rules of too many tools said yes at once.
+    """
+    port = port_of(runtime, agent)
+    most = port.max_tools if isinstance(port, BoundedPort) else None
+    if most is None or len(tools) <= most:
+        return tools
+    less = [tool for tool in tools if tool.get("name") != READ_OUTPUT]
+    if len(less) > most:
+        raise ApplicationError(
+            f"agent {agent.name} offers {len(less)} tools and handoffs now, and one request to its model takes {most}",
+            type="ModelRefused",
+            non_retryable=True,
+        )
+    return less
+
+
 async def instructions_of(runtime: Runtime, agent: Agent, context: RunContext[Any]) -> str:
     """The instructions of *agent* for one request.
 
@@ -98,17 +120,30 @@ async def answered(port: ModelPort, request: ModelRequest) -> ModelAnswer:
     """
     try:
         try:
-            return await port.answer(request)
+            return read_again(await port.answer(request))
         except ModelCallError as error:
             if error.kind != "ResponseForgotten" or request.background is None:
                 raise
             logger.warning("%s: %s; it is made anew", activity.info().workflow_id, error.kind)
         await request.background.remember(None)
-        return await port.answer(replace(request, background=replace(request.background, resume=None)))
+        return read_again(await port.answer(replace(request, background=replace(request.background, resume=None))))
     except ModelCallError as error:
         # Without its cause: a vendor's error quotes the body, and one that cannot be recorded would be retried.
         failed = to_application_error(error)
         raise failed if error.usage is None else with_spent(failed, error.usage, request.model) from None
+
+
+def read_again(answer: ModelAnswer) -> ModelAnswer:
+    """Read the items of any port as those of a server are: a port of the user's may hand on what it got.
+
+    Raises:
+        ModelCallError: ``ModelReplyInvalid``: something among them is no item.
+    """
+    try:
+        return replace(answer, items=read_items(answer.items))
+    except ItemUnreadableError as error:
+        message = f"the model's reply {error}"
+        raise ModelCallError("ModelReplyInvalid", message, retryable=True, usage=answer.usage) from None
 
 
 def to_application_error(error: ModelCallError) -> ApplicationError:

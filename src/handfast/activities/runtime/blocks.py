@@ -187,6 +187,22 @@ class Blocks:
             more = page.more and bool(page.blocks)
         return found
 
+    async def with_data(self, items: list[JsonObject]) -> list[JsonObject]:
+        """Return *items* with the images and files that they refer to.
+
+        Raises:
+            ApplicationError: ``TranscriptUnavailable``: one cannot be read here.
+        """
+        if self._artifacts is None:
+            return items
+        try:
+            return await self._artifacts.with_data(items)
+        except ArtifactError as error:
+            raise ApplicationError(
+                f"an image or file of the conversation is kept outside the history, and cannot be read: {error}",
+                type="TranscriptUnavailable",
+            ) from error
+
     async def _unpacked(self, kept: Artifact) -> list[JsonObject]:
         """The items of blocks that are kept outside the history."""
         assert self._artifacts is not None

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import Field
 from temporalio import activity
 
+from handfast.activities.runtime.outputs import PARTS_TOO_LARGE
 from handfast.definitions.tools.function_tool import Tool, tool
 from handfast.errors import ArtifactError
 from handfast.payloads.artifacts import READ_OUTPUT, Artifact
 from handfast.payloads.cutting import cut, whole_characters
+from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.media import references_in, with_data
 from handfast.payloads.tool_call import RESULT_BYTES, ToolOutcome
 from handfast.storage.artifacts import ArtifactStore, place_of_run
 
@@ -69,6 +72,36 @@ class Artifacts:
         except Exception as error:
             raise _failed(sha256, "kept", error) from error
         return Artifact(sha256=sha256, bytes=len(data))
+
+    async def keep_all(self, data: Mapping[str, bytes]) -> None:
+        """Keep images and files.
+
+        Raises:
+            ArtifactError: One could not be kept.
+        """
+        await asyncio.gather(*map(self.keep, data.values()))
+
+    async def with_data(self, items: list[JsonObject]) -> list[JsonObject]:
+        """Return *items* with the images and files that they refer to, and a text in place of each that is lost.
+
+        Raises:
+            ArtifactError: The store cannot be reached.
+        """
+        wanted = sorted(references_in(items))
+        if not wanted:
+            return items
+        found = await asyncio.gather(*map(self._media, wanted))
+        whole: list[JsonObject] = with_data(items, dict(zip(wanted, found, strict=True)))
+        return whole
+
+    async def _media(self, sha256: str) -> bytes | None:
+        """An image or file; None where it is lost, which another attempt would not change."""
+        try:
+            return await self.read(sha256)
+        except ArtifactError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
 
     async def read(self, sha256: str) -> bytes:
         """Return an output.
@@ -129,6 +162,23 @@ async def by_reference(artifacts: Artifacts, ended: ToolOutcome, whole: str) -> 
         shown, _ = cut(whole, RESULT_BYTES, f"; {error.brief}")
         return ended.model_copy(update={"output": shown})
     return ended.model_copy(update={"output": preview(data, artifact), "artifact": artifact})
+
+
+async def with_media(artifacts: Artifacts, ended: ToolOutcome, media: Mapping[str, bytes]) -> ToolOutcome:
+    """Put the images and files of an output into the store.
+
+    Where that fails the model reads why: the tool has run, and is not run again for that.
+    """
+    size = sum(map(len, media.values()))
+    problem = PARTS_TOO_LARGE.format(size=size, most=RESULT_BYTES)
+    if artifacts.kept_here:
+        try:
+            await artifacts.keep_all(media)
+        except ArtifactError as error:
+            problem = f"{problem} ({error.brief})"
+        else:
+            return ended
+    return ended.model_copy(update={"kind": "error", "output": problem, "form": None})
 
 
 def preview(data: bytes, artifact: Artifact) -> str:

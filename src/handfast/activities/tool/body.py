@@ -7,6 +7,7 @@ import contextvars
 import inspect
 import threading
 import uuid
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from temporalio import activity
@@ -39,6 +40,7 @@ class ToolBody:
         returned: What the function returned, once it has.
         raised: The exception that it ended with.
         whole: Its output as a text, where that was cut.
+        media: Images and files that its output refers to.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class ToolBody:
         self.returned: object = None
         self.raised: Exception | None = None
         self.whole: str | None = None
+        self.media: Mapping[str, bytes] | None = None
 
     def stop(self, _why: str) -> None:
         """The server wants this call to end."""
@@ -138,10 +141,10 @@ class ToolBody:
         returned, value = result
         if returned:
             self.returned = value
-            shaped = bounded_output(value)
+            shaped = bounded_output(value, by_reference=True)
             if shaped.problem is not None:
                 return outcome("error", output=shaped.problem)
-            self.whole = shaped.whole
+            self.whole, self.media = shaped.whole, shaped.media
             return outcome("ok", output=shaped.output, size=shaped.size, json=shaped.json)
         error = value.error if isinstance(value, _InThreadError) else value
         if isinstance(error, asyncio.CancelledError) and self._stop.is_set():

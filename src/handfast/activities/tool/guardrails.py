@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -48,10 +48,12 @@ class Ended:
 
     Attributes:
         whole: The output as a text, where it was cut and the model may read all of it.
+        media: Images and files that the output refers to.
     """
 
     outcome: ToolOutcome
     whole: str | None = None
+    media: Mapping[str, bytes] | None = None
 
 
 async def ask_input(
@@ -177,11 +179,11 @@ async def _verdict(
 
 
 def _replaced(ended: ToolOutcome, value: object) -> Ended:
-    shaped = bounded_output(value)
+    shaped = bounded_output(value, by_reference=True)
     if shaped.problem is not None:
         raise GuardrailError("put something in the output's place that cannot be given to the model")
     update = {"output": shaped.output, "form": "json" if shaped.json else None, "bytes": shaped.size}
-    return Ended(ended.model_copy(update=update), shaped.whole)
+    return Ended(ended.model_copy(update=update), shaped.whole, shaped.media)
 
 
 def not_asked(tool: str, why: str) -> str:

@@ -17,7 +17,7 @@ from handfast.activities.runtime.calls import tool_context
 from handfast.activities.runtime.hiding import hidden_in
 from handfast.activities.runtime.hooks import ObservedCall
 from handfast.activities.runtime.progress import ProgressReport
-from handfast.activities.runtime.references import by_reference
+from handfast.activities.runtime.references import by_reference, with_media
 from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.secrets import resolved
 from handfast.activities.runtime.user_errors import Place, log_answer, set_place
@@ -200,12 +200,14 @@ class ToolActivities:
                 if not await observed.start(body.stop):
                     return outcome("not_begun", reason="the worker shut down before the tool began")
                 result = await body.run(call.timeout_s, at_most_once=once)
-                kept = Ended(result, body.whole)
+                kept = Ended(result, body.whole, body.media)
                 if context is not None and watch is not None:
                     kept = await self._after(tool, context, watch, body, kept)
                 ended = begun.told_by(kept.outcome)
                 if kept.whole is not None:
                     ended = await unhurried(by_reference(self._runtime.artifacts, kept.outcome, kept.whole)) or ended
+                if kept.media and kept.outcome.kind == "ok" and kept.outcome.withheld is None:
+                    ended = await unhurried(with_media(self._runtime.artifacts, ended, kept.media)) or ended
                 if not body.stopping:
                     await observed.end(ended)
                 return ended
@@ -262,7 +264,7 @@ class ToolActivities:
         if change.refused is not None:
             log_answer(f"the tool {tool.name}", "changed ctx.context to what the run cannot keep", "the change is lost")
         update = {"context": change.edits or None, "context_refused": change.refused}
-        return Ended(ended.outcome.model_copy(update=update), ended.whole)
+        return Ended(ended.outcome.model_copy(update=update), ended.whole, ended.media)
 
 
 def _heard(fetching: asyncio.Future[Any]) -> None:

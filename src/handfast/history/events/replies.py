@@ -45,6 +45,7 @@ class Replies:
         for plan in reply.calls:
             call = _call(plan, reply.items)
             loop.calls[call.call_id] = call
+        loop.take_calls(loop.calls.values(), reply.items)
         out.add(
             ModelReplied,
             **loop.fields(),
@@ -56,6 +57,7 @@ class Replies:
             model=reply.model,
             block=reply.block,
             response_id=reply.response_id,
+            left_out=reply.left_out or [],
         )
         for call in list(loop.calls.values()):
             self._planned(loop, call, out)

@@ -42,6 +42,7 @@ class ModelReplied(InFrame):
         items: The reply as the Responses API gave it.
         block: Id of the transcript's block.
         model: Name of the model that was asked.
+        left_out: What the request went without, as its server refuses it: paths of its fields.
     """
 
     type: Literal["model_reply"] = "model_reply"
@@ -53,6 +54,7 @@ class ModelReplied(InFrame):
     model: str | None = None
     block: str
     response_id: str | None = None
+    left_out: list[str] = []
 
 
 class ModelFailed(InFrame):

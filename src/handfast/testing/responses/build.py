@@ -50,7 +50,7 @@ _DEFAULTS: Final[Json] = {
 """What the API echoes of a request, and its value where the request has none or null."""
 
 
-def build_response(reply: Reply, body: Json, items: Sequence[Json], token: str) -> Json:
+def build_response(reply: Reply, body: Json, items: Sequence[Json], token: str, *, encrypted: bool) -> Json:
     """Return the whole response to a request.
 
     Args:
@@ -58,10 +58,13 @@ def build_response(reply: Reply, body: Json, items: Sequence[Json], token: str) 
         body: The request.
         items: Its effective input, from which free call ids and the default usage are derived.
         token: What the ids of the response and its items end with.
+        encrypted: Reasoning comes with encrypted content.
     """
-    call_ids = _free_call_ids(items, reply.outputs)
+    call_ids = free_call_ids(items, reply.outputs)
     item_status = "completed" if reply.status == "completed" else "incomplete"
     output = [_item(part, f"{token}{index:04x}", call_ids, item_status) for index, part in enumerate(reply.outputs)]
+    if not encrypted:
+        output = [_not_encrypted(item) for item in output]
     now = int(time.time())
     echoed = {name: value if body.get(name) is None else body[name] for name, value in _DEFAULTS.items()}
     return {
@@ -104,7 +107,7 @@ def _incomplete(reply: Reply) -> Json | None:
     return {"reason": reply.incomplete_reason or "max_output_tokens"}
 
 
-def _free_call_ids(items: Sequence[Json], outputs: Sequence[Output]) -> Iterator[str]:
+def free_call_ids(items: Sequence[Json], outputs: Sequence[Output]) -> Iterator[str]:
     scripted = {part.call_id for part in outputs if isinstance(part, Call | CustomCall)}
     used = {item.get("call_id") for item in items} | scripted
     number = 0
@@ -159,6 +162,11 @@ def _item(part: Output, token: str, call_ids: Iterator[str], status: str) -> Jso
             return compaction_item(token, part.encrypted)
         case Raw():
             return dict(part.item)
+
+
+def _not_encrypted(item: Json) -> Json:
+    """Leave out the encrypted content that nobody asked for."""
+    return item if item.get("type") != "reasoning" else {k: v for k, v in item.items() if k != "encrypted_content"}
 
 
 def _message(token: str, content: Json, status: str) -> Json:

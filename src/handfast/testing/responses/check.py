@@ -10,7 +10,7 @@ from handfast.testing.record import Json
 from handfast.testing.responses.compaction import check_compact_params
 from handfast.testing.responses.conversation import Store
 from handfast.testing.responses.params import check_params
-from handfast.testing.responses.refusal import NO_KEY, NOT_JSON, ApiRefusal
+from handfast.testing.responses.refusal import NO_KEY, NOT_JSON, ApiRefusal, missing
 
 
 def check_key(headers: Mapping[str, str]) -> None:
@@ -47,13 +47,22 @@ def read_body(headers: Mapping[str, str], content: bytes) -> Json:
     return body
 
 
-def check_request(body: Json, store: Store, *, compact: bool = False) -> list[Json]:
+def check_request(body: Json, store: Store, *, compact: bool = False, strict: bool = True) -> list[Json]:
     """Check a request to create a response, or to compact a conversation, and return its effective input.
+
+    Args:
+        body: The request.
+        store: What the server keeps.
+        compact: It is a request to compact.
+        strict: Check it as OpenAI's server does; else only what every server needs.
 
     Raises:
         ApiRefusal: The real API would refuse it.
     """
-    (check_compact_params if compact else check_params)(body)
+    if strict:
+        (check_compact_params if compact else check_params)(body)
+    elif not isinstance(body.get("model"), str):
+        raise missing("model")
     return store.effective(body)
 
 

@@ -26,8 +26,13 @@ _OUTPUTS: Final = {
 
 @dataclass
 class Store:
-    """The responses that a server keeps for `previous_response_id` and for item references, and conversations."""
+    """The responses that a server keeps for `previous_response_id` and for item references, and conversations.
 
+    Attributes:
+        strict: Items and what holds between them are checked as OpenAI's server does.
+    """
+
+    strict: bool = True
     responses: dict[str, Json] = field(default_factory=dict)
     conversations: Conversations = field(default_factory=Conversations)
     _conversations: dict[str, list[Json]] = field(default_factory=dict)
@@ -78,12 +83,14 @@ class Store:
         Raises:
             ApiRefusal: An item is malformed, something it refers to is unknown, or items do not fit together.
         """
-        new = [self._resolve(item) for item in _new_items(body)]
+        new = _new_items(body, strict=self.strict)
+        if self.strict:
+            new = [self._resolve(item) for item in new]
         previous = body.get("previous_response_id")
-        if previous is not None and previous not in self._conversations:
+        if previous is not None and previous not in self._conversations and self.strict:
             message = f"Previous response with id '{previous}' not found."
             raise ApiRefusal(message, "previous_response_id", "previous_response_not_found")
-        earlier = self._conversations[previous] if previous is not None else []
+        earlier = self._conversations.get(previous, []) if previous is not None else []
         conversation = conversation_named(body.get("conversation"))
         if conversation is not None:
             earlier = self.conversations.items(conversation)
@@ -91,11 +98,13 @@ class Store:
         if previous is None and not items:
             message = "One of \"input\" or \"previous_response_id\" or 'prompt' or 'conversation' must be provided."
             raise ApiRefusal(message, "input", "missing_required_parameter")
-        _refuse_duplicate_ids(items)
-        self._check_reasoning(items)
-        self.seals.check(items)
+        if self.strict:
+            _refuse_duplicate_ids(items)
+            self._check_reasoning(items)
+            self.seals.check(items)
         _check_pairs(items)
-        _check_json_word(body, items)
+        if self.strict:
+            _check_json_word(body, items)
         return items
 
     def _resolve(self, item: Json) -> Json:
@@ -126,14 +135,14 @@ class Store:
                 raise ApiRefusal(f"{named} was provided without its required 'reasoning' item: '{needed}'.", "input")
 
 
-def _new_items(body: Json) -> list[Json]:
+def _new_items(body: Json, *, strict: bool) -> list[Json]:
     value = body.get("input", [])
     if isinstance(value, str):
         content = string(value, "input", maximum=MAX_TEXT)
         return [{"type": "message", "role": "user", "content": content}]
     if not isinstance(value, list):
         raise wrong_type("input", "one of an array of objects or string", value)
-    return [check_item(item, f"input[{index}]") for index, item in enumerate(value)]
+    return [check_item(item, f"input[{index}]") if strict else dict(item) for index, item in enumerate(value)]
 
 
 def _refuse_duplicate_ids(items: Sequence[Json]) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 from handfast.testing.record import Json, RecordedRequest
 from handfast.testing.responses.check import read_body
 from handfast.testing.responses.conversation import Store
+from handfast.testing.responses.dialect import Dialect
 from handfast.testing.responses.making import Making
 from handfast.testing.responses.params import check_metadata
 from handfast.testing.responses.refusal import ApiRefusal
@@ -31,10 +32,12 @@ class Lookups:
     Args:
         store: What is stored.
         makings: Responses that are made, or were made, in the background.
+        dialect: What the server has.
     """
 
-    def __init__(self, store: Store, makings: Mapping[str, Making]) -> None:
+    def __init__(self, store: Store, makings: Mapping[str, Making], dialect: Dialect) -> None:
         self._store = store
+        self._dialect = dialect
         self._makings = makings
         self._conversations = store.conversations
 
@@ -46,6 +49,8 @@ class Lookups:
         """
         methods: tuple[str, ...] = ()
         match record.path.removeprefix(ROOT).split("/") if record.path.startswith(ROOT) else []:
+            case ["chat", "completions"]:
+                methods = ("POST",)
             case ["responses" | "conversations"] | ["responses", "compact"]:
                 methods = ("POST",)
             case ["responses", _]:
@@ -58,10 +63,18 @@ class Lookups:
                 methods = ("GET", "POST")
             case ["conversations", _, "items", _]:
                 methods = ("GET", "DELETE")
-        if not methods:
+        if not methods or not self._has(record.path.removeprefix(ROOT)):
             raise ApiRefusal(f"Invalid URL ({record.method} {record.path})", status=404)
         if record.method not in methods:
             raise ApiRefusal(f"Not allowed to {record.method} on {record.path}.", status=405)
+
+    def _has(self, path: str) -> bool:
+        """Whether the server knows such a path at all."""
+        if path.startswith("conversations"):
+            return self._dialect.conversations
+        if path == "responses/compact":
+            return self._dialect.compacts
+        return path in ("responses", "chat/completions") or self._dialect.stores
 
     def answer(self, record: RecordedRequest, content: bytes) -> Json | Follow:
         """Answer a request of a known path and method.

@@ -12,20 +12,15 @@ _MAX_DELTAS: Final = 64
 _MIN_DELTA: Final = 12
 
 
-def encode_events(response: Json) -> Iterator[bytes]:
-    """Yield *response* as server-sent events, numbered from 0."""
-    for number, event in enumerate([*first_events(response), *later_events(response)]):
-        yield encode_event(number, event)
+def encode_event(number: int, event: Json, *, named: bool = True) -> bytes:
+    """Encode one server-sent event; with its name in a line of its own where *named*."""
+    name = f"event: {event['type']}\n" if named else ""
+    return f"{name}data: {json.dumps({**event, 'sequence_number': number})}\n\n".encode()
 
 
-def encode_event(number: int, event: Json) -> bytes:
-    """One server-sent event."""
-    return f"event: {event['type']}\ndata: {json.dumps({**event, 'sequence_number': number})}\n\n".encode()
-
-
-def is_delta(event: bytes) -> bool:
-    """Tell whether an encoded event is a delta."""
-    return event.partition(b"\n")[0].endswith(b".delta")
+def is_delta(event: Json) -> bool:
+    """Tell whether an event is a delta."""
+    return str(event["type"]).endswith(".delta")
 
 
 def encode_verbatim(event: Json | str) -> bytes:
@@ -88,7 +83,7 @@ def _inside(item: Json, place: Json) -> Iterator[Json]:
                 yield from _content_part(part, {**place, "content_index": index})
         case "function_call", {"arguments": str(arguments)}:
             kind = "response.function_call_arguments"
-            for delta in _pieces(arguments):
+            for delta in pieces(arguments):
                 yield {"type": f"{kind}.delta", **place, "delta": delta}
             yield {"type": f"{kind}.done", **place, "arguments": arguments, "name": item.get("name")}
         case "reasoning", {"summary": list(parts)}:
@@ -102,7 +97,7 @@ def _content_part(part: Json, place: Json) -> Iterator[Json]:
     extra: Json = {} if key == "refusal" else {"logprobs": []}
     text = str(part.get(key, ""))
     yield {"type": "response.content_part.added", **place, "part": {**part, key: ""}}
-    for delta in _pieces(text):
+    for delta in pieces(text):
         yield {"type": f"{kind}.delta", **place, "delta": delta, **extra}
     yield {"type": f"{kind}.done", **place, key: text, **extra}
     yield {"type": "response.content_part.done", **place, "part": part}
@@ -111,13 +106,13 @@ def _content_part(part: Json, place: Json) -> Iterator[Json]:
 def _summary_part(part: Json, place: Json) -> Iterator[Json]:
     text = str(part.get("text", ""))
     yield {"type": "response.reasoning_summary_part.added", **place, "part": {**part, "text": ""}}
-    for delta in _pieces(text):
+    for delta in pieces(text):
         yield {"type": "response.reasoning_summary_text.delta", **place, "delta": delta}
     yield {"type": "response.reasoning_summary_text.done", **place, "text": text}
     yield {"type": "response.reasoning_summary_part.done", **place, "part": part}
 
 
-def _pieces(text: str) -> Iterator[str]:
+def pieces(text: str) -> Iterator[str]:
     """Cut *text* into a few deltas, however long it is."""
     size = max(_MIN_DELTA, -(-len(text) // _MAX_DELTAS))
     return (text[start : start + size] for start in range(0, len(text), size))

@@ -63,6 +63,5 @@ def value_of(items: Sequence[JsonObject], structured: StructuredOutput) -> JsonV
 
 
 def answer_text(items: Sequence[JsonObject]) -> str:
-    """The text of the last message: what comes before it is no part of a structured answer."""
-    messages = [item for item in items if item.get("type") == "message"]
-    return next_steps.text_of_reply(messages[-1:])
+    """The text of the last message of an answer: what comes before it is no part of a structured one."""
+    return next(reversed(next_steps.answers_of(items)), "")

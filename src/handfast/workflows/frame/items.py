@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from handfast.payloads.call_items import CUSTOM_CALL, MCP_APPROVAL, id_of
+from handfast.payloads.call_items import CUSTOM_CALL, MCP_APPROVAL, PROVIDER_IDS, answer_ids, id_of
 from handfast.payloads.json_profile import JsonObject, JsonValue
 
 
@@ -81,6 +81,12 @@ def output_item(call: Mapping[str, Any], output: JsonValue) -> JsonObject:
         output: For the model: a text or content parts. For an `mcp_approval_request`: True lets the provider call
             its server, False does not, and a text is the reason why it may not.
     """
+    answer = _answer(call, output)
+    ids = answer_ids(call)
+    return answer if ids is None else {**answer, PROVIDER_IDS: ids}
+
+
+def _answer(call: Mapping[str, Any], output: JsonValue) -> JsonObject:
     match call["type"]:
         case kind if kind == MCP_APPROVAL:
             answer: JsonObject = {"type": "mcp_approval_response", "approval_request_id": id_of(call)}

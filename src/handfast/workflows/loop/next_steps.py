@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -202,15 +202,26 @@ def delay_of(start: int) -> timedelta:
     return timedelta(seconds=BACKOFF[min(start, len(BACKOFF) - 1)])
 
 
-def text_of_reply(items: list[JsonObject]) -> str:
-    """The text that a reply says, all its message parts joined."""
-    return "".join(
-        str(part.get("text", ""))
-        for item in items
-        if item.get("type") == "message" and isinstance(item.get("content"), list)
-        for part in item["content"]
-        if isinstance(part, dict) and part.get("type") == "output_text"
-    )
+def text_of_reply(items: Sequence[JsonObject]) -> str:
+    """The text that a reply says: its final answer, or else all its messages with a blank line between them."""
+    return "\n\n".join(answers_of(items))
+
+
+def answers_of(items: Sequence[JsonObject]) -> list[str]:
+    """The texts of a reply's messages; where it has phases, those of the final answer alone."""
+    said = [(item.get("phase"), text) for item in items if (text := _text_of_message(item)).strip()]
+    final = [text for phase, text in said if phase == "final_answer"]
+    return final or [text for phase, text in said if phase != "commentary"] or [text for _, text in said]
+
+
+def _text_of_message(item: JsonObject) -> str:
+    content = item.get("content")
+    if item.get("type") != "message" or item.get("role", "assistant") != "assistant":
+        return ""
+    if isinstance(content, str):
+        return content
+    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    return "".join(str(part.get("text") or "") for part in parts if part.get("type") == "output_text")
 
 
 def wake_at(frame: Frame) -> datetime | None:

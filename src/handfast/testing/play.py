@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from typing import Any, Final, TypeAlias, TypeVar
 
 from handfast.testing._script_steps import (
@@ -21,11 +21,16 @@ from handfast.testing._script_steps import (
     Step,
     Verbatim,
 )
-from handfast.testing.record import Json, RecordedRequest, State
+from handfast.testing.chat.build import build_completion, refuse_unplayable
+from handfast.testing.chat.check import check_completion
+from handfast.testing.chat.stream import encode_chunk, encode_chunks, writes
+from handfast.testing.chat.thoughts import Thoughts
+from handfast.testing.record import COMPLETIONS, Json, RecordedRequest, State
 from handfast.testing.responses.build import build_response
 from handfast.testing.responses.check import check_key, check_request, read_body
 from handfast.testing.responses.compaction import COMPACT, build_compaction
 from handfast.testing.responses.conversation import Store
+from handfast.testing.responses.dialect import Dialect
 from handfast.testing.responses.http import Exchange
 from handfast.testing.responses.lookup import Follow, Lookups
 from handfast.testing.responses.making import Making
@@ -33,7 +38,6 @@ from handfast.testing.responses.params import conversation_named
 from handfast.testing.responses.refusal import ApiRefusal, error_body
 from handfast.testing.responses.stream import (
     encode_event,
-    encode_events,
     encode_verbatim,
     error_event,
     failed_event,
@@ -50,6 +54,7 @@ Act: TypeAlias = Reply | Compacted | Fail | Verbatim | Hang | Drop | Pause
 """A step without what has to be waited for before it."""
 
 _CREATE: Final = "/v1/responses"
+ENCRYPTED: Final = "reasoning.encrypted_content"
 _EVENTS: Final = "text/event-stream; charset=utf-8"
 _FAILURES: Final[dict[int, tuple[str, str | None]]] = {
     401: ("Incorrect API key provided.", "invalid_api_key"),
@@ -69,13 +74,16 @@ class Player:
 
     Args:
         script: What to answer.
+        dialect: How a server of some kind answers.
     """
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, dialect: Dialect) -> None:
         self._choose = script.player()
-        self._store = Store()
+        self._dialect = dialect
+        self._store = Store(strict=dialect.strict)
+        self._thoughts = Thoughts()
         self._makings: dict[str, Making] = {}
-        self._lookups = Lookups(self._store, self._makings)
+        self._lookups = Lookups(self._store, self._makings, dialect)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._gates: dict[str, asyncio.Event] = {}
         self._times: Counter[bytes] = Counter()
@@ -135,7 +143,8 @@ class Player:
                 await self._drop(plan, exchange, record, made)
                 return "dropped"
             case ApiRefusal():
-                await _send(exchange, record, plan.status, plan.body())
+                body = self._dialect.error(plan.status, plan.message, plan.code, plan.param)
+                await _send(exchange, record, plan.status, body)
                 return "refused"
             case Follow():
                 record.status = 200
@@ -178,7 +187,7 @@ class Player:
     async def _in_background(self, step: Step, exchange: Exchange, record: RecordedRequest) -> State:
         """Answer at once, and make the response meanwhile."""
         token = self._token(record.content)
-        response = build_response(Reply(), record.body, record.items, token)
+        response = self._built(Reply(), record, token)
         queued = {**response, "status": "queued", "completed_at": None, "usage": None}
         making = Making(queued, streamed=bool(record.body.get("stream")))
         self._makings[response["id"]] = making
@@ -204,7 +213,7 @@ class Player:
                 act = act.then
             match act:
                 case Reply() as reply:
-                    made = build_response(reply, record.body, record.items, token)
+                    made = self._built(reply, record, token)
                     making.stands(made, later_events(made))
                     self._keep(making.response, record)
                 case Fail() as fail:
@@ -230,15 +239,30 @@ class Player:
     def _plan(self, record: RecordedRequest, content: bytes) -> Plan:
         self._lookups.refuse_unknown(record)
         check_key(record.headers)
+        if record.path == COMPLETIONS:
+            return self._completion(record, content)
         compact = record.path == COMPACT
         if record.path != _CREATE and not compact:
             return self._lookups.answer(record, content)
         record.body = read_body(record.headers, content)
-        record.items = check_request(record.body, self._store, compact=compact)
+        self._dialect.check(record.body)
+        record.items = check_request(record.body, self._store, compact=compact, strict=self._dialect.strict)
         step = self._step(record)
         if compact is not isinstance(_last(step), Compacted) and isinstance(_last(step), Compacted | Reply):
             wanted = "Compacted" if compact else "Reply"
             raise ApiRefusal(f"request {record.number} needs a {wanted} in the script", code="script_failed")
+        return step
+
+    def _completion(self, record: RecordedRequest, content: bytes) -> Step:
+        record.body = read_body(record.headers, content)
+        record.items = check_completion(record.body, self._thoughts)
+        step = self._step(record)
+        last = _last(step)
+        if isinstance(last, Compacted):
+            raise ApiRefusal(f"request {record.number} needs a Reply in the script", code="script_failed")
+        reply = last.then if isinstance(last, Pause | Drop) else last
+        if isinstance(reply, Reply):
+            refuse_unplayable(reply)
         return step
 
     def _step(self, record: RecordedRequest) -> Step:
@@ -254,9 +278,19 @@ class Player:
 
     def _response(self, reply: Reply, record: RecordedRequest) -> Json:
         """Make the response, and keep it if that was asked for."""
-        response = build_response(reply, record.body, record.items, self._token(record.content))
+        if record.path == COMPLETIONS:
+            completion = build_completion(reply, record.body, record.items, self._token(record.content))
+            self._thoughts.shown(completion["choices"][0]["message"])
+            return completion
+        response = self._built(reply, record, self._token(record.content))
         self._keep(response, record)
         return response
+
+    def _built(self, reply: Reply, record: RecordedRequest, token: str) -> Json:
+        """Make the response in the server's form."""
+        encrypted = self._dialect.encrypts == "always" or ENCRYPTED in (record.body.get("include") or ())
+        response = build_response(reply, record.body, record.items, token, encrypted=encrypted)
+        return self._dialect.reply(response, record.body)
 
     def _compacted(self, step: Compacted, record: RecordedRequest) -> Json:
         made = build_compaction(step, record.body, record.items, self._token(record.content))
@@ -264,7 +298,7 @@ class Player:
         return made
 
     def _keep(self, response: Json, record: RecordedRequest) -> None:
-        if not response["store"]:
+        if not (self._dialect.stores and response.get("store")):
             self._store.remember(response)
         else:
             self._store.keep(response, record.items)
@@ -277,26 +311,41 @@ class Player:
     ) -> None:
         record.status, record.reply = 200, response
         if record.body.get("stream"):
-            await exchange.stream(200, self._streamed(response, pause), _EVENTS, _headers(record))
+            await exchange.stream(200, self._streamed(response, record, pause), _EVENTS, _headers(record))
         else:
             if pause is not None:
                 await self._gate(pause.name).wait()
             await exchange.send(200, json.dumps(response).encode(), "application/json", _headers(record))
 
-    async def _streamed(self, response: Json, pause: Pause | None) -> AsyncIterator[bytes]:
+    async def _streamed(self, response: Json, record: RecordedRequest, pause: Pause | None) -> AsyncIterator[bytes]:
         deltas = 0
-        for number, event in enumerate(encode_events(response)):
+        for number, (event, is_piece) in enumerate(self._encoded(response, record)):
             yield event
-            deltas += is_delta(event)
-            if pause is not None and is_delta(event) and deltas == pause.after:
+            deltas += is_piece
+            if pause is not None and is_piece and deltas == pause.after:
                 await self._gate(pause.name).wait()
+                if pause.error is not None and record.path == COMPLETIONS:
+                    yield encode_chunk(error_body(500, _SERVER_FAILURE[0], pause.error))
+                    return
                 if pause.error is not None:
                     yield encode_event(number + 1, error_event(pause.error, _SERVER_FAILURE[0]))
                     return
 
+    def _encoded(self, response: Json, record: RecordedRequest) -> Iterator[tuple[bytes, bool]]:
+        """Encode the events that tell of a response; of each, whether it is a delta."""
+        if record.path == COMPLETIONS:
+            yield from ((event, writes(event)) for event in encode_chunks(response, record.body))
+            return
+        dialect = self._dialect
+        events = list(dialect.events([*first_events(response), *later_events(response)]))
+        for number, event in enumerate(events):
+            encoded = encode_event(number, event, named=dialect.names_events)
+            begins, ends = number == 0, number == len(events) - 1
+            yield (dialect.before if begins else b"") + encoded + (dialect.after if ends else b""), is_delta(event)
+
     async def _fail(self, fail: Fail, exchange: Exchange, record: RecordedRequest) -> None:
         message, code = _failure(fail)
-        body = error_body(fail.status, message, code, fail.param)
+        body = self._dialect.error(fail.status, message, code, fail.param)
         extra = {} if fail.retry_after is None else {"retry-after": f"{fail.retry_after:g}"}
         extra |= fail.headers
         if fail.inside is None:
@@ -311,7 +360,15 @@ class Player:
     ) -> None:
         """Begin a response, and end it as failed."""
         message, code = _failure(fail)
-        response = build_response(Reply(), record.body, record.items, self._token(record.content))
+        if record.path == COMPLETIONS:
+            body = self._dialect.error(fail.status, message, code, fail.param)
+            if not record.body.get("stream"):
+                await _send(exchange, record, 200, body, extra)
+                return
+            record.status, record.reply = 200, body
+            await exchange.stream(200, [encode_chunk(body)], _EVENTS, {**_headers(record), **extra})
+            return
+        response = self._built(Reply(), record, self._token(record.content))
         failed = {**response, "status": "failed", "completed_at": None, "usage": None}
         failed["error"] = {"code": code or "server_error", "message": message}
         if not record.body.get("stream"):
@@ -327,6 +384,7 @@ class Player:
         headers = {name.lower(): value for name, value in step.headers.items()}
         media = headers.pop("content-type", None)
         record.status = step.status
+        self._thoughts.sent(json.dumps([step.body, step.events]))
         if step.events is not None and record.body.get("stream"):
             events = [encode_verbatim(event) for event in step.events]
             await exchange.stream(step.status, events, media or _EVENTS, _headers(record) | headers)
@@ -341,7 +399,9 @@ class Player:
             return
         response = made or self._response(drop.then, record)
         stream = bool(record.body.get("stream"))
-        body = b"".join(encode_events(response)) if stream else json.dumps(response).encode()
+        body = (
+            b"".join(event for event, _ in self._encoded(response, record)) if stream else json.dumps(response).encode()
+        )
         record.status = 200
         await exchange.cut(200, body, _EVENTS if stream else "application/json", drop.after_bytes)
 
