@@ -14,15 +14,17 @@ from temporalio.client import Client
 from temporalio.converter import DataConverter, DefaultPayloadConverter
 
 from handfast.server import EmbeddedServer
-from handfast.testing import Reply, Script, call, text
+from handfast.testing import Reply, Script, call, replay, text
 from handfast.testing.script import RecordedRequest
 from support.desk import desk
 from support.labs import Effects, MakeLab
+from support.load import taken_task, tasks_given_up
 
 MOMENTS: Final = 9
 TOO_LONG_S: Final = 2.3
 """The SDK's deadlock detector waits for two seconds."""
 WITHIN_S: Final = 120.0
+SOON_S: Final = 60.0
 WIPE: Final = Reply(call("wipe", {"target": "tmp"}, "c1"))
 DONE: Final = Reply(text("done"))
 
@@ -76,3 +78,37 @@ async def test_a_run_goes_on_after_a_task_that_took_too_long_at_any_moment(
         assert await asyncio.gather(*map(to_the_end, ids)) == ["done"] * MOMENTS
     assert all(Stalling.seen[id] >= moment for moment, id in enumerate(ids, 1))
     assert effects == ["wipe tmp"] * MOMENTS
+
+
+async def test_a_replay_that_the_machine_had_no_time_for_is_done_again(
+    make_lab: MakeLab, server: EmbeddedServer
+) -> None:
+    """A replay stalls once: the lab and `replay` do it again, and name no failure."""
+    client = await Client.connect(server.address, data_converter=DataConverter(payload_converter_class=Stalling))
+    lab = await make_lab([desk([])], script=[DONE], client=client)
+    run = await lab.start("desk")
+    assert (await run.result()).output == "done"
+    Stalling.stalls[run.id] = Stalling.seen[run.id] + 2
+    await lab.replay()
+    Stalling.stalls[run.id] = Stalling.seen[run.id] + 2
+    assert await replay(await lab.histories(run), data_converter=client.data_converter) == {}
+    assert Stalling.seen[run.id] > Stalling.stalls[run.id]
+
+
+async def test_a_run_stands_still_for_seconds_after_many_failed_tasks(make_lab: MakeLab, effects: Effects) -> None:
+    """Workers have failed on a run's task a dozen times, and one was killed with it: the next worker gets it within
+    half a minute, where the server by itself would wait for minutes."""
+    lab = await make_lab([desk(effects)], script=[WIPE, DONE])
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    await lab.stop_worker()
+    assert (await run.approve(request, decided_by="lead")).state == "stored"
+    async with asyncio.timeout(WITHIN_S):
+        async with tasks_given_up(lab, 12) as enough:
+            await enough.wait()
+        while await taken_task(lab) is None:  # and it is never answered
+            continue
+        await lab.start_worker()
+    async with asyncio.timeout(SOON_S):
+        assert (await run.result()).output == "done"
+    assert effects == ["wipe tmp"]
