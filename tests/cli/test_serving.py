@@ -40,6 +40,34 @@ async def test_sigterm_lets_a_running_tool_finish(cli: Cli, server: EmbeddedServ
         assert (await finish(next_worker)).code == exits.OK
 
 
+COUNTING = """
+import gc
+from handfast import Agent, tool
+
+@tool(effect="read_only")
+def spared() -> int:
+    \"\"\"Count what collections leave alone.\"\"\"
+    return gc.get_freeze_count()
+
+agents = [Agent("counter", instructions="Count.", model="m", tools=[spared])]
+"""
+
+
+async def test_collections_of_a_worker_spare_what_it_imported(cli: Cli, server: EmbeddedServer) -> None:
+    """The garbage collector of `handfast worker` does not look at modules again in the middle of workflow tasks."""
+    queue = f"spared-{uuid.uuid4().hex[:8]}"
+    (cli.directory / "counting.py").write_text(COUNTING)
+    async with ResponsesServer([Reply(call("spared", {}, "c1")), DONE]) as model:
+        worker = await with_model(cli, model).start("worker", "counting", "--task-queue", queue)
+        await line_with(worker.stdout, "ready")
+        run = await (await Handfast.connect(server.address, task_queue=queue)).start("counter", "go")
+        assert (await run.result()).output == "all done"
+        [output] = [each["output"] for each in model.requests[1].body["input"] if "output" in each]
+        assert int(output) > 50_000
+        worker.send_signal(signal.SIGTERM)
+        assert (await finish(worker)).code == exits.OK
+
+
 async def test_a_worker_is_ready_for_programs_too(cli: Cli) -> None:
     """With --json `worker` writes one document once it polls, with agents, queue and address."""
     worker = await cli.with_({"OPENAI_API_KEY": "test", "HANDFAST_TASK_QUEUE": "from-env"}).start(
