@@ -152,6 +152,12 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
         RefusalError as RefusalError,
         WaitingForPeople as WaitingForPeople,
     )
+    from handfast.models.any_llm import (
+        AnyLLMModel as AnyLLMModel,
+    )
+    from handfast.models.chat.model import (
+        ChatCompletionsModel as ChatCompletionsModel,
+    )
     from handfast.models.port import (
         ModelAnswer as ModelAnswer,
         ModelCallError as ModelCallError,
@@ -247,11 +253,13 @@ _HOMES = {
     "AgentTool": "definitions.agents.agent_tool",
     "Allow": "definitions.gates.guardrails",
     "Answer": "payloads.requests",
+    "AnyLLMModel": "models.any_llm",
     "Approval": "definitions.gates.approval",
     "Approve": "payloads.requests",
     "Ask": "definitions.gates.doubt",
     "Chain": "payloads.history",
     "Changed": "definitions.gates.revalidation",
+    "ChatCompletionsModel": "models.chat.model",
     "Compact": "definitions.agents.compaction",
     "Conversation": "payloads.history",
     "Decided": "client.many",

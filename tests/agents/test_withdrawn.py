@@ -1,4 +1,4 @@
-"""What an output guardrail blocked or replaced is never sent again, and stands nowhere in the conversation (A5)."""
+"""A text that an output guardrail blocked or replaced is never sent again, and stands nowhere in the conversation."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from handfast import (
     Agent,
+    Compact,
     Delta,
     DeltasDiscarded,
     Fail,
@@ -22,13 +23,16 @@ from handfast import (
     StopAt,
     ToolContext,
     TurnResult,
+    handoff,
+    messages_only,
     tool,
 )
 from handfast.client.session import Session
 from handfast.errors import RunFailedError
 from handfast.payloads.events import GuardrailSpoke
 from handfast.testing import Gate, Lab, Reply, call, reasoning, text
-from support.conversations import kinds, talk_to
+from handfast.testing.script import Usage
+from support.conversations import kinds, said, talk_to
 from support.labs import Effects, MakeLab
 
 SECRET = "the account is NL00"
@@ -120,6 +124,63 @@ async def test_a_replacement_stands_in_its_place_everywhere(make_lab: MakeLab, c
     assert "NL00" not in told
     assert told.count(HIDDEN) == 2
     assert lab.model.violations == []
+
+
+async def test_a_turn_that_was_handed_over_leaves_as_well(make_lab: MakeLab, cache: int) -> None:
+    """A handoff's filter puts the conversation before the next agent as one block: the messages of the blocked turn
+    leave that too, those of earlier turns stay, and so does what is equal to one of them."""
+    desk = teller("fail")
+    front = Agent("front", model="m", handoffs=[handoff(desk, filter=messages_only)])
+    script = [
+        *(Reply(text("hello")), Reply(text("on to the desk"), call("transfer_to_desk", {}, "h1"))),
+        *(LOOK, Reply(text(SECRET)), Reply(text("goodbye"))),
+    ]
+    lab = await make_lab([front, desk], script=script, max_cached_workflows=cache)
+    session = talk_to(lab, "front")
+    await ask(session, "what is it?")
+    assert (await ask(session, "what is it?")).failure is not None
+    await ask(session, "bye")
+    input_items = lab.model.requests[-1].body["input"]
+    assert kinds(input_items) == ["user", "assistant", "function_call", "function_call_output", "user"]
+    assert said(input_items) == ["what is it?", "bye"]
+    told = await seen(lab, session)
+    assert "NL00" not in told
+    assert "on to the desk" not in told
+    assert lab.model.violations == []
+
+
+async def test_a_turn_that_was_made_short_leaves_the_summary(make_lab: MakeLab, cache: int) -> None:
+    """A summary that was written within the blocked turn stays, as it stands in for all turns before; the messages that
+    it was made of are shown no more."""
+    scribe = Agent("scribe", model="small", instructions="You sum up.")
+    desk = teller("fail", compaction=Compact(at_tokens=1000, by=scribe, keep_turns=0))
+    script = [
+        *(Reply(text("hello")), Reply(call("look", {"check": "oil"}, "c0"))),
+        *(Reply(call("look", {"check": "fans"}, "c1"), usage=Usage(5000, 10)), Reply(text("They greet."))),
+        *(Reply(text(SECRET)), Reply(text("goodbye"))),
+    ]
+    lab = await make_lab([desk, scribe], script=script, max_cached_workflows=cache)
+    session = talk_to(lab)
+    await ask(session, "hi")
+    assert (await ask(session, "what is it?")).failure is not None
+    await ask(session, "bye")
+    input_items = lab.model.requests[-1].body["input"]
+    assert kinds(input_items) == ["user", "function_call", "function_call_output", "user"]
+    assert said(input_items)[0].endswith("They greet.")
+    shown = await session.transcript()
+    assert said(shown)[0] == "hi"
+    assert "what is it?" not in json.dumps(shown)
+    assert "NL00" not in await seen(lab, session)
+
+
+async def test_nobody_can_go_on_from_what_was_replaced(make_lab: MakeLab) -> None:
+    """The provider keeps the answer as the model wrote it: where another stands in its place, the result names no
+    response to go on from."""
+    lab = await make_lab([teller("replace")], script=[Reply(text(SECRET)), Reply(text("hello"))])
+    replaced, kept = [await (await lab.start("desk")).result(items=True) for _ in range(2)]
+    assert replaced.response_id is None
+    assert "NL00" not in json.dumps(replaced.items)
+    assert kept.response_id is not None
 
 
 class Account(BaseModel):

@@ -19,7 +19,7 @@ THOUGHT: dict[str, Any] = {
     "summary": [],
     "content": [{"type": "reasoning_text", "text": "The user wants it noted."}],
 }
-SIGNED: dict[str, Any] = {"extra_content": {"google": {"thought_signature": "sig" * 50}}}
+SIGNED: dict[str, Any] = {"provider_fields": {"extra_content": {"google": {"thought_signature": "sig" * 50}}}}
 
 
 class ChatLike:
@@ -53,11 +53,11 @@ async def test_a_conversation_of_another_api_goes_on_here(make_lab: MakeLab, eff
     assert (await run.result()).output == "done"
     again = port.asked[1].items
     assert [item.get("type") for item in again[1:]] == ["reasoning", "function_call", "function_call_output"]
-    assert (again[1]["content"], again[2]["extra_content"]) == (THOUGHT["content"], SIGNED["extra_content"])
+    assert (again[1]["content"], again[2]["provider_fields"]) == (THOUGHT["content"], SIGNED["provider_fields"])
     [request] = lab.model.requests
     kinds = [item.get("type") for item in request.body["input"][1:]]
     assert kinds == ["function_call", "function_call_output"] * 2
-    assert "extra_content" not in str(request.body)
+    assert "provider_fields" not in str(request.body)
     replies = [event async for event in run.events() if isinstance(event, ModelReplied)]
     assert (replies[-1].left_out, lab.model.violations) == ([], [])
 

@@ -107,6 +107,7 @@ REMEDIES: Final = {
     "SigningKeyUnknownError": "`handfast keys trust`, and give the file to the workers",
     "StaleDigestError": "load the request again and look at what it says now",
     "TargetError": "name `MODULE[:NAME]` where agents are, from the folder that holds the module",
+    "TooManySignalsError": "send it as an update; where a stranger floods the run, take the right to signal",
     "TurnFailedError": "see its `kind`; send another message: the session goes on",
     "UnknownAgentError": "compare with the names that the message lists",
     "UnknownRequestError": "list them with `pending()` or `handfast approvals`",
@@ -162,7 +163,10 @@ FAILURES: Final = {
     "ModelRefusal": ("the model declined to answer", "`on_refusal=` says what the run ends with"),
     "ModelIncomplete": ("the reply was cut off, at `max_output_tokens` or by a content filter", "raise the limit"),
     "ModelReplyInvalid": ("three replies in a row were empty or could not be read", "see the message"),
-    "ModelReplyTooLarge": ("a reply above 1.8 MB, with its images", "ask for smaller images, fewer calls"),
+    "ModelReplyTooLarge": (
+        "a reply above 1.8 MB",
+        "give workers `artifacts=`, which keeps images; ask for fewer calls",
+    ),
     "GuardrailTripped": ("a guardrail answered `Fail`", "its facts say which, and why"),
     "GuardrailFailed": ("a guardrail raised, or took too long: it fails closed", "see the worker's log"),
     "OutputInvalid": (

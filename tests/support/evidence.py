@@ -139,6 +139,11 @@ async def events_of(lab: Lab, run: Execution) -> list[HistoryEvent]:
     return list((await lab.client.get_workflow_handle(run.id).fetch_history()).events)
 
 
+async def history_bytes(lab: Lab, run: Execution) -> int:
+    """How large the history of a run is."""
+    return sum(event.ByteSize() for event in await events_of(lab, run))
+
+
 async def failed_tasks(lab: Lab, run: Run) -> int:
     """How many workflow tasks of the run failed, or got stuck on a worker."""
     return sum(_is_failed(event) for event in await events_of(lab, run))

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from handfast import Agent, Replace, Run, ToolContext, tool
+from handfast import Agent, Replace, ToolContext, tool
 from handfast.errors import DefinitionError
 from handfast.payloads.tool_call import RESULT_BYTES
 from handfast.storage.artifacts import FolderStore, artifact_store, place_of_run
 from handfast.testing import Lab, Reply, call, text
 from support.desk import outputs
+from support.evidence import history_bytes
 from support.labs import Effects, MakeLab
 from support.large_outputs import MEGABYTES, stored
 from support.outputs import DONE, PAUSE, agent, paused_in_the_middle, returning, tool_outcomes
@@ -31,12 +32,6 @@ def reading(sha256: str, offset: int, call_id: str, length: int = 20_000) -> Any
 def offered(lab: Lab) -> list[bool]:
     """Whether the model was offered to read on, request by request."""
     return [any(each.get("name") == "read_output" for each in request.body["tools"]) for request in lab.model.requests]
-
-
-async def history_bytes(lab: Lab, run: Run) -> int:
-    """How large the history of a run is."""
-    history = await lab.client.get_workflow_handle(run.id).fetch_history()
-    return sum(event.ByteSize() for event in history.events)
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"], ids=["folder", "url"])

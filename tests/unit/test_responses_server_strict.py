@@ -348,7 +348,7 @@ async def test_what_is_required_must_be_there(server: ResponsesServer, missing: 
         pytest.param({"headers": {"authorization": ""}}, 401, id="no-key"),
         pytest.param({"headers": {"authorization": "Bearer"}}, 401, id="empty-key"),
         pytest.param({"headers": {"authorization": "Basic abc"}}, 401, id="other-scheme"),
-        pytest.param({"path": "/chat/completions"}, 404, id="other-path"),
+        pytest.param({"path": "/embeddings"}, 404, id="other-path"),
         pytest.param({"path": "/responses/resp_x", "method": "GET"}, 404, id="unknown-response"),
         pytest.param({"path": "/responses", "method": "GET"}, 405, id="method"),
         pytest.param({"headers": {"content-type": "text/plain"}}, 400, id="content-type"),

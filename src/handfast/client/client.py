@@ -108,7 +108,7 @@ class Handfast:
         )
         self.model_queue = model_queue or os.environ.get("HANDFAST_MODEL_QUEUE") or None
         self.task_timeout = task_timeout
-        self._starter = Starter(client, queue, task_timeout)
+        self._starter = Starter(client, queue, task_timeout, self.stores.artifacts)
 
     @classmethod
     async def connect(

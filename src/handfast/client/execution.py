@@ -198,9 +198,10 @@ class Execution:
         """Yield the run's events, and the deltas of calls under way, in one order.
 
         The deltas of a model call come behind its `TurnStarted` and before its `ModelReplied`; a tool's progress comes
-        between its `ToolCalled` and its output. Where an attempt is given up, a `DeltasDiscarded` says that what it has
-        said in this turn is void. Deltas are there for runs that were started with ``stream=True``, for as long as the
-        stream keeps them; without a stream of deltas, or with it away, these are the events alone.
+        between its `ToolCalled` and its output. Where an attempt is given up, or an output guardrail withdraws what was
+        said, a `DeltasDiscarded` says that the text of this turn is void. Deltas are there for runs that were started
+        with ``stream=True``, for as long as the stream keeps them; without a stream of deltas, or with it away, these
+        are the events alone.
 
         Nothing is kept for a reader, who may stall, leave, and go on anywhere from the `offset` of what it had last.
 

@@ -46,7 +46,7 @@ class Opening:
         Raises:
             PayloadInvalidError: Its input is above 1.9 MB.
         """
-        await self._starter.check_size(self._wire, self._id)
+        self._wire = await self._starter.fitting(self._wire, self._id)
 
     async def update(self, message: JsonObject, update_id: str) -> Any:
         """Send a message by update, and create the session for it; None where no worker answers.

@@ -11,6 +11,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 from handfast.client.execution import Execution
 from handfast.client.opening import WORKFLOW, Opening, closed
+from handfast.client.steer import fitting_items
 from handfast.client.stores import Stores
 from handfast.client.transcript import place_of
 from handfast.client.turn import Turn
@@ -76,7 +77,9 @@ class Session(Execution):
             SessionClosedError: The session has ended. SessionNotFoundError: There is none, and no `agent` for one.
             RunExistsError: The id is that of a run, which is no session.
         """
-        content = {"text": message} if isinstance(message, str) else {"items": message}
+        content = (
+            {"text": message} if isinstance(message, str) else {"items": await fitting_items(self._handle, message)}
+        )
         given = checked_message({**content, "when": when, "id": message_id or str(uuid.uuid4()), "by": by})
         await self._find()
         begin = None if self._handle.described is None else f"{self._handle.described}:1.0"

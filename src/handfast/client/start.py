@@ -19,8 +19,10 @@ from handfast.definitions.agents.registry import output_types
 from handfast.definitions.schema.output_type import OutputType, built
 from handfast.errors import PayloadInvalidError, RunExistsError, SearchAttributesMissingError
 from handfast.payloads.json_profile import JsonObject, scrub
+from handfast.payloads.media import with_references
 from handfast.payloads.runs import RunInput, published_labels
 from handfast.payloads.sessions import SessionInput
+from handfast.storage.artifacts import ArtifactStore, keep_media, place_of_run
 from handfast.temporal.rpc import typed_errors
 from handfast.temporal.visibility import AGENT_KEY, LABELS_KEY, PENDING_KEY, STATUS_KEY, about_attributes
 from handfast.workflows.agent_ref import AgentRef
@@ -77,10 +79,13 @@ class Starter:
         task_timeout: Timeout of their workflow tasks.
     """
 
-    def __init__(self, client: Client, task_queue: str, task_timeout: timedelta) -> None:
+    def __init__(
+        self, client: Client, task_queue: str, task_timeout: timedelta, artifacts: ArtifactStore | None = None
+    ) -> None:
         self.client = client
         self.task_queue = task_queue
         self.task_timeout = task_timeout
+        self._artifacts = artifacts
         self._warned = False
 
     async def start(self, given: RunInput, workflow_id: str, if_exists: Literal["fail", "attach"]) -> str | None:
@@ -90,8 +95,7 @@ class Starter:
             PayloadInvalidError: The input is too large.
             RunExistsError: It goes on already, and *if_exists* is "fail".
         """
-        wire = given.to_start()
-        await self.check_size(wire, workflow_id)
+        wire = await self.fitting(given.to_start(), workflow_id)
         with typed_errors(self.client):
             return await self._start(given, wire, workflow_id, if_exists)
 
@@ -124,6 +128,30 @@ class Starter:
                 self.warn()
                 continue
             return handle.result_run_id
+
+    async def fitting(self, wire: JsonObject, workflow_id: str) -> JsonObject:
+        """Return *wire*, with references in place of images and files where it would be too large with them.
+
+        Raises:
+            PayloadInvalidError: It is too large all the same, or nobody keeps images and files here.
+            ArtifactError: The store did not take one.
+        """
+        try:
+            await self.check_size(wire, workflow_id)
+        except PayloadInvalidError:
+            data: dict[str, bytes] = {}
+            fields = [name for name in ("input", "import_items") if isinstance(wire.get(name), list)]
+            referring = {**wire, **{name: with_references(wire[name], data) for name in fields}}
+            if not data:
+                raise
+            if self._artifacts is None:
+                size = sum(map(len, data.values()))
+                problem = f"{size:,} bytes of images and files; keep them beside the history with artifacts=…"
+                raise PayloadInvalidError("start", [f"{problem}, or give their addresses"]) from None
+            await self.check_size(referring, workflow_id)
+            await keep_media(place_of_run(self._artifacts, self.client.namespace, workflow_id), data)
+            return referring
+        return wire
 
     async def check_size(self, wire: JsonObject, workflow_id: str) -> None:
         """Refuse here what the server would refuse, and say what to do.

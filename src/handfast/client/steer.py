@@ -12,14 +12,17 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from handfast.client.handle import Handle
+from handfast.client.transcript import place_of
 from handfast.encryption.cancel_reason import concealed
 from handfast.errors import DecisionInvalidError, RunEndedError, RunNotFoundError
-from handfast.payloads.base import problems_of
+from handfast.payloads.base import json_size, problems_of
 from handfast.payloads.cancel_call import CallCancelled, CancelCall
 from handfast.payloads.cutting import reason_text
 from handfast.payloads.json_profile import JsonObject
-from handfast.payloads.messages import MessageReceipt, checked_message
+from handfast.payloads.media import with_references
+from handfast.payloads.messages import MESSAGE_BYTES, MessageReceipt, checked_message
 from handfast.payloads.requests import LimitsRaised, RaiseLimits
+from handfast.storage.artifacts import keep_media
 from handfast.temporal.rpc import typed_errors
 
 
@@ -82,6 +85,25 @@ async def cancel(run: Handle, reason: str, mode: Literal["now", "after_turn"]) -
     return True
 
 
+async def fitting_items(run: Handle, items: list[JsonObject]) -> list[JsonObject]:
+    """Return the items of a message, with references in place of images and files where it would be too large.
+
+    Raises:
+        ArtifactError: The store did not take one.
+    """
+    place = place_of(run)
+    try:
+        fits = place is None or json_size(items) <= MESSAGE_BYTES // 2
+    except (TypeError, ValueError, RecursionError):
+        return items  # refused as no message
+    if fits or place is None:
+        return items
+    data: dict[str, bytes] = {}
+    referring: list[JsonObject] = with_references(items, data)
+    await keep_media(place, data)
+    return referring
+
+
 async def send(
     run: Handle,
     message: str | list[JsonObject],
@@ -92,7 +114,7 @@ async def send(
     frame: str | None,
 ) -> MessageReceipt:
     """See `Run.send`."""
-    said = {"text": message} if isinstance(message, str) else {"items": message}
+    said = {"text": message} if isinstance(message, str) else {"items": await fitting_items(run, message)}
     given = checked_message({**said, "when": when, "id": message_id or str(uuid.uuid4()), "by": by, "frame": frame})
     # A new update for each try, unlike `decide`: to an update id that it knows the server itself gives the first
     # answer, and who sends a message again wants to hear what has become of it since.

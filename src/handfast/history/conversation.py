@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from temporalio.client import WorkflowHandle
 from handfast.errors import ArtifactError
 from handfast.payloads.artifacts import Artifact
 from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.media import references_in, with_data
 from handfast.payloads.transcript import Pack, TranscriptPage, TranscriptQuery
 from handfast.storage.artifacts import ArtifactStore
 
@@ -53,7 +55,19 @@ async def read_transcript(
             items.extend(block.items if block.packed is None else await _unpacked(block.packed, place))
             after = block.id
         if not page.more or not page.blocks:
-            return items
+            return await _with_data(items, place)
+
+
+async def _with_data(items: list[JsonObject], place: ArtifactStore | None) -> list[JsonObject]:
+    """Return *items* with their images and files, as far as the store that is known here has them."""
+    if place is None:
+        return items
+    data: dict[str, bytes] = {}
+    for sha256 in sorted(references_in(items)):
+        with suppress(OSError, TimeoutError, ValueError):
+            data[sha256] = await asyncio.wait_for(asyncio.to_thread(place.read, sha256), PACK_S)
+    whole: list[JsonObject] = with_data(items, data)
+    return whole
 
 
 async def _unpacked(kept: Artifact, place: ArtifactStore | None) -> list[JsonObject]:

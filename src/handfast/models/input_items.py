@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn
 
-from handfast.payloads.call_items import CUSTOM_CALL, FUNCTION_CALL, ID_FIELD, PROVIDER_IDS
+from handfast.payloads.call_items import CUSTOM_CALL, FUNCTION_CALL, ID_FIELD, PROVIDER_FIELDS, PROVIDER_IDS
 from handfast.payloads.json_profile import JsonObject
 
 LONGEST_NAME: Final = 64
@@ -39,6 +39,8 @@ def with_own_ids(item: JsonObject, client: str) -> JsonObject:
         item: As the server wrote it.
         client: The model entry that it came from.
     """
+    if isinstance(fields := item.get(PROVIDER_FIELDS), dict):
+        item = {**item, PROVIDER_FIELDS: {**fields, "client": client}}
     call_field = ID_FIELD.get(str(item.get("type")), "")
     named = {name: item[name] for name in ("id", call_field) if isinstance(item.get(name), str)}
     theirs = {name: value for name, value in named.items() if value and not _FIT_ID.fullmatch(value)}
@@ -61,6 +63,11 @@ def wire_items(items: Sequence[JsonObject], client: str) -> list[JsonObject]:
 
 
 def _wired(item: JsonObject, client: str) -> JsonObject:
+    fields = item.get(PROVIDER_FIELDS)
+    if fields is not None:
+        item = {name: value for name, value in item.items() if name != PROVIDER_FIELDS}
+        if isinstance(fields, dict) and fields.get("client") == client:
+            item[PROVIDER_FIELDS] = {name: value for name, value in fields.items() if name != "client"}
     ids = item.get(PROVIDER_IDS)
     if ids is not None:
         item = {name: value for name, value in item.items() if name != PROVIDER_IDS}

@@ -41,7 +41,31 @@ def parsed(content: bytes) -> object:
     try:
         return json.loads(content, parse_int=_integer)
     except (ValueError, RecursionError):
-        raise broken("the model's reply is not JSON", Usage(requests=1)) from None
+        raise broken(_no_json(content), Usage(requests=1)) from None
+
+
+def _no_json(content: bytes) -> str:
+    begin = content[:64].lstrip().lower()
+    if not begin:
+        return "the model's reply is empty: no body came"
+    if begin.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")):
+        return "the model's reply is a web page instead of JSON; check the address (base_url) of its client"
+    return "the model's reply is not JSON"
+
+
+def wrong_api(came: str, sent: str, entry: str) -> ModelCallError:
+    """The failure of a server that answers in the shape of another API."""
+    message = f"the server answered a {came} request with {sent}; make its model entry of {entry}"
+    return ModelCallError("ModelRefused", message, retryable=False)
+
+
+def is_completion(body: Mapping[str, Any]) -> bool:
+    """Whether a server answered in the shape of Chat Completions."""
+    return str(body.get("object")).startswith("chat.completion") or isinstance(body.get("choices"), list)
+
+
+COMPLETION_CAME: Final = ("Responses", "a chat completion", "ChatCompletionsModel")
+"""For `wrong_api`."""
 
 
 def read_response(body: object, headers: Mapping[str, str] | None = None) -> ModelAnswer:
@@ -50,6 +74,8 @@ def read_response(body: object, headers: Mapping[str, str] | None = None) -> Mod
     Raises:
         ModelCallError: It is none, or says that the provider failed.
     """
+    if isinstance(body, dict) and "output" not in body and is_completion(body):
+        raise wrong_api(*COMPLETION_CAME)
     usage = _usage(body.get("usage") if isinstance(body, dict) else None)
     failed = _failure_in(body) if isinstance(body, dict) else None
     if failed is not None:
@@ -104,18 +130,19 @@ def _incomplete(body: Mapping[str, Any]) -> str:
 
 def _usage(raw: object) -> Usage:
     usage = raw if isinstance(raw, dict) else {}
-    inputs, outputs = _count(usage, "input_tokens"), _count(usage, "output_tokens")
+    inputs, outputs = token_count(usage, "input_tokens"), token_count(usage, "output_tokens")
     return Usage(
         requests=1,
         input_tokens=inputs,
-        cached_input_tokens=_count(usage.get("input_tokens_details"), "cached_tokens"),
+        cached_input_tokens=token_count(usage.get("input_tokens_details"), "cached_tokens"),
         output_tokens=outputs,
-        reasoning_tokens=_count(usage.get("output_tokens_details"), "reasoning_tokens"),
-        total_tokens=_count(usage, "total_tokens") or inputs + outputs,
+        reasoning_tokens=token_count(usage.get("output_tokens_details"), "reasoning_tokens"),
+        total_tokens=token_count(usage, "total_tokens") or inputs + outputs,
     )
 
 
-def _count(usage: object, name: str) -> int:
+def token_count(usage: object, name: str) -> int:
+    """Read a count of tokens in *usage*; 0 where there is none that can be one."""
     value = usage.get(name) if isinstance(usage, dict) else None
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INTEGER else 0
 

@@ -15,10 +15,12 @@ from openai.types.responses.response_create_params import ResponseCreateParamsBa
 from handfast.models.background import BackgroundResponse
 from handfast.models.conversations import ResponsesConversations
 from handfast.models.omissions import ENCRYPTED, MOST, UNREADABLE, omission_for, without, without_reasoning
-from handfast.models.port import ConversationPort, ModelAnswer, ModelCallError, ModelRequest, Transport
+from handfast.models.port import ConversationPort, ModelAnswer, ModelCallError, ModelRequest
 from handfast.models.reading import broken, read_answer
 from handfast.models.streaming import streamed
+from handfast.models.transport import sent_as
 from handfast.models.vendor_errors import failure_of
+from handfast.payloads.call_items import PROVIDER_FIELDS
 from handfast.payloads.json_profile import JsonObject
 
 logger = logging.getLogger(__name__)
@@ -29,8 +31,6 @@ COMPACT_SETTINGS: Final = ("prompt_cache_key", "prompt_cache_options", "prompt_c
 """Settings of a request that one to compact takes too."""
 MOST_TOOLS: Final = 128
 """Tools that one request to OpenAI may offer."""
-EXTRA_CONTENT: Final = "extra_content"
-"""A field that items have from Chat Completions, with the signatures of some of its servers."""
 REMEMBERED: Final = 10_000
 """Reasoning items that are known to be unreadable, the newest of them."""
 
@@ -146,7 +146,7 @@ class ResponsesModel:
             return replace(answer, left_out=tuple(dict.fromkeys(left_out)))
 
     async def _sent(self, path: str, body: JsonObject, request: ModelRequest) -> ModelAnswer:
-        client = _sent_as(self._client, request.transport)
+        client = sent_as(self._client, request.transport)
         if path == CREATE and request.background is not None:
             return await BackgroundResponse(client, request.background).answer(body, request.on_delta)
         if path == CREATE and request.on_delta is not None:
@@ -185,8 +185,8 @@ def _thoughts(items: Sequence[JsonObject]) -> list[JsonObject]:
 
 
 def _of_this_api(item: JsonObject) -> JsonObject:
-    """Leave out what Chat Completions servers add to their calls, for themselves."""
-    return {name: value for name, value in item.items() if name != EXTRA_CONTENT} if EXTRA_CONTENT in item else item
+    """Leave out what servers of other APIs want back with an item."""
+    return {name: value for name, value in item.items() if name != PROVIDER_FIELDS} if PROVIDER_FIELDS in item else item
 
 
 def _key(thought: JsonObject) -> str:
@@ -218,13 +218,3 @@ def _lenient(body: JsonObject) -> JsonObject:
     if not (wanted.get("format") or {}).get("strict"):
         return body
     return {**body, "text": {**wanted, "format": {**wanted["format"], "strict": False}}}
-
-
-def _sent_as(client: openai.AsyncOpenAI, transport: Transport) -> openai.AsyncOpenAI:
-    """Return *client* with what one request wants of its own."""
-    if transport == Transport():
-        return client
-    headers = {name: openai.Omit() if value is None else value for name, value in transport.headers.items()}
-    own_timeout: Any = {} if transport.timeout_s is None else {"timeout": transport.timeout_s}
-    sent: Any = {"default_headers": headers, "default_query": dict(transport.query), **own_timeout}
-    return client.with_options(**sent)

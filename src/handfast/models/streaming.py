@@ -12,7 +12,15 @@ import openai
 
 from handfast.models.port import ModelAnswer, ModelCallError, ModelDelta, OnDelta
 from handfast.models.provider_error import error_of
-from handfast.models.reading import broken, parsed, read_answer, read_response
+from handfast.models.reading import (
+    COMPLETION_CAME,
+    broken,
+    is_completion,
+    parsed,
+    read_answer,
+    read_response,
+    wrong_api,
+)
 from handfast.models.streamed_items import StreamedItems
 from handfast.models.vendor_errors import failure, failure_of
 from handfast.payloads.json_profile import JsonObject, scrub
@@ -145,6 +153,8 @@ class StreamedReply:
         if not isinstance(event, dict):
             raise broken("an event of the model's stream is no object", Usage(requests=1))
         kind = event.get("type") or came.name
+        if not kind and is_completion(event):
+            raise wrong_api(*COMPLETION_CAME)
         if kind in LAST:
             self.answer = read_response(self._closing(kind, event.get("response")), self.headers)
             return True

@@ -20,6 +20,9 @@ ID_FIELD: Final[Mapping[str, str]] = {FUNCTION_CALL: "call_id", CUSTOM_CALL: "ca
 PROVIDER_IDS: Final = "provider_ids"
 """The field of an item that holds ids of the provider's that a run does not carry: they go back in its requests."""
 
+PROVIDER_FIELDS: Final = "provider_fields"
+"""The field of an item that holds what its provider wants back with it, by the names of that provider's API."""
+
 
 def id_of(item: Mapping[str, Any]) -> str:
     """Return the id by which an answer names the call."""

@@ -59,7 +59,7 @@ class Delta(DeltaPlace):
 
 
 class DeltasDiscarded(DeltaPlace):
-    """The deltas of an attempt are void: it failed, and another attempt may begin anew."""
+    """The deltas of an attempt are void: it failed, and another may begin anew; or a guardrail withdrew its text."""
 
     type: Literal["deltas_discarded"] = "deltas_discarded"
 

@@ -107,7 +107,8 @@ def checked_message(value: object) -> Message:
         raise MessageInvalidError(str(error)) from None
     if message.size > MESSAGE_BYTES:
         raise MessageInvalidError(
-            f"a message may have {MESSAGE_BYTES // 1024} KiB at most; give a reference and a tool that reads it",
+            f"a message may have {MESSAGE_BYTES // 1024} KiB at most; give a reference and a tool that reads it, and "
+            "keep images and files outside it with Handfast(artifacts=…)",
             message_id=message.id,
         )
     return message

@@ -338,6 +338,15 @@ class Transition(Payload):
     signed_by: SignedBy | None = None
 
 
+class Flood(Payload):
+    """How many signals of a run were refused unread, by their names (``""`` are names that it does not know)."""
+
+    refused: dict[str, int]
+    at: Instant
+
+
+MEMO_FLOOD = "handfast.flood"
+"""Memo key of the newest `Flood`."""
 MEMO_REQUEST = "handfast.request."
 """Memo key of one open request, followed by its id; set when it opens, cleared when it closes."""
 MEMO_LOG = "handfast.log"

@@ -199,7 +199,8 @@ class RunResult(Payload, Generic[Output]):
         by_request: The same, reply by reply in their order: the last 1,000, as far as they take 200 KB.
         guardrails: Verdicts of guardrails: the latest 100.
         stopped: Reason of a stop after a turn, where there was one: `output` is then the text up to it.
-        response_id: Id of the last reply at the model's provider, where it gave one.
+        response_id: Id of the last reply at the model's provider, where it gave one. None where a guardrail put
+            another output in its place: who goes on from there would send the model what was replaced.
         items: The run's conversation, input included, as the Responses API takes it; None unless ``result(items=True)``
             asked for it. It is never part of the result on the wire.
     """

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, Protocol, TypeAlias
 
-from handfast.errors import DefinitionError
+from handfast.errors import ArtifactError, DefinitionError
 from handfast.storage.artifact_urls import UrlStore, checked
 from handfast.storage.private_files import create_folder
 
@@ -20,6 +22,7 @@ __all__ = [
     "ArtifactsAt",
     "FolderStore",
     "artifact_store",
+    "keep_media",
     "place_of_run",
     "store_by_default",
     "store_named",
@@ -28,6 +31,8 @@ __all__ = [
 ArtifactsAt: TypeAlias = str | os.PathLike[str] | Literal[False] | None
 """Place of large outputs: a folder, a URL, False for none, or None for the default."""
 DEFAULT_FOLDER: Final = Path(".handfast/artifacts")
+KEEP_S: Final = 60.0
+"""Longest time to keep one image or file."""
 NOWHERE: Final = "none"
 """Value of ``HANDFAST_ARTIFACTS`` that means False."""
 
@@ -113,6 +118,19 @@ class FolderStore:
     def below(self, name: str) -> FolderStore:
         """See `ArtifactStore`."""
         return FolderStore(self.folder / checked(name))
+
+
+async def keep_media(place: ArtifactStore, data: Mapping[str, bytes]) -> None:
+    """Keep images and files of a conversation, by SHA-256.
+
+    Raises:
+        ArtifactError: The store did not take one.
+    """
+    for sha256, content in data.items():
+        try:
+            await asyncio.wait_for(asyncio.to_thread(place.write, sha256, content), KEEP_S)
+        except Exception as error:
+            raise ArtifactError(sha256, "kept", f"the store failed ({type(error).__name__})") from error
 
 
 def artifact_store(location: str | os.PathLike[str], option: str = "artifacts") -> ArtifactStore:

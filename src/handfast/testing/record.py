@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
+COMPLETIONS: Final = "/v1/chat/completions"
+"""Path of the Chat Completions API."""
 Json: TypeAlias = dict[str, Any]  # Any: foreign JSON, which tests index into without a cast at each step
 State: TypeAlias = Literal["open", "answered", "failed", "refused", "dropped", "client_closed", "server_closed"]
 
@@ -33,8 +35,8 @@ class RecordedRequest:
         query: The parameters of its query string.
         received_at: When the last byte of the body was read (UTC).
         items: The effective input: the items of the `previous_response_id` chain or of the conversation, then the new
-            ones. A plain
-            string counts as one user message. Empty until the request passed the checks.
+            ones. A plain string counts as one user message. Messages of a chat are read as items. Empty until the
+            request passed the checks.
         state: `open` until the request ends; then `answered` (a whole reply was sent), `failed` (a scripted
             `Fail`), `refused` (it broke a rule of the API, or the script had no step), `dropped` (a scripted
             `Drop`, or a `Hang` that ran out), `client_closed` (the client left first), or `server_closed`.
@@ -62,8 +64,12 @@ class RecordedRequest:
 
     @property
     def instructions(self) -> str:
-        """The instructions, or an empty string."""
-        return str(self.body.get("instructions") or "")
+        """The instructions, or an empty string; of a chat its first message, where that is the system's."""
+        messages = self.body.get("messages")
+        if self.path != COMPLETIONS or not isinstance(messages, list):
+            return str(self.body.get("instructions") or "")
+        head = messages[0] if messages and isinstance(messages[0], dict) else {}
+        return text_of(head) if head.get("role") in ("system", "developer") else ""
 
     @property
     def first_user_text(self) -> str:
@@ -103,7 +109,8 @@ class RecordedRequest:
     @property
     def tool_names(self) -> list[str]:
         """Names of the function tools and custom tools offered in this request."""
-        return [tool["name"] for tool in self.body.get("tools") or () if tool.get("type") in ("function", "custom")]
+        tools = [tool for tool in self.body.get("tools") or () if tool.get("type") in ("function", "custom")]
+        return [(tool.get(tool["type"]) or tool)["name"] for tool in tools]
 
 
 @dataclass(frozen=True)

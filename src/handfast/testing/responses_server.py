@@ -27,10 +27,10 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import unquote
 
-from handfast.testing.record import Json, RecordedRequest, State, Violation
+from handfast.testing.play import Player
+from handfast.testing.record import COMPLETIONS, Json, RecordedRequest, State, Violation
 from handfast.testing.responses.dialects import DIALECTS, dialect_named
 from handfast.testing.responses.http import Connection, Exchange
-from handfast.testing.responses.play import Player
 from handfast.testing.responses.refusal import ApiRefusal
 from handfast.testing.script import Script, ScriptInvalidError, Step
 
@@ -111,7 +111,8 @@ class ResponsesServer:
     @property
     def created(self) -> list[RecordedRequest]:
         """The requests for a response, in order of arrival: without lookups, cancels and conversations."""
-        return [each for each in self.requests if (each.method, each.path) == ("POST", "/v1/responses")]
+        paths = ("/v1/responses", COMPLETIONS)
+        return [each for each in self.requests if each.method == "POST" and each.path in paths]
 
     def hang_up(self) -> None:
         """Close every connection in the middle; what is made in the background goes on being made."""

@@ -43,12 +43,14 @@ from handfast.definitions.agents.hooks import AgentStart, HandoffTaken
 from handfast.definitions.agents.model_input import ModelInput
 from handfast.definitions.context import RunContext
 from handfast.definitions.tools.offered import Offered
-from handfast.errors import PayloadInvalidError, UnknownAgentError
+from handfast.errors import ArtifactError, PayloadInvalidError, UnknownAgentError
 from handfast.models.input_items import own_id, wire_items
 from handfast.models.port import ModelAnswer, ModelDelta, ModelRequest, OnDelta, StillUnderwayError
 from handfast.payloads.artifacts import READ_OUTPUT
+from handfast.payloads.base import json_size
 from handfast.payloads.call_items import CALLS
 from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.media import with_references
 from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply, ToldHooks
 from handfast.workflows.driver.last_words import refusal_of
 
@@ -57,7 +59,7 @@ REPLY_BYTES: Final = 1_800_000
 
 
 class CallModel:
-    """Holds what the activity needs; `run` is the activity."""
+    """The activity, as its method `run`, with the runtime of its worker."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -110,7 +112,7 @@ class CallModel:
         request = ModelRequest(
             model=model_name(self._runtime, agent, facts),
             instructions=given.instructions,
-            items=wire_items(given.items, agent.client),
+            items=wire_items(await self._runtime.blocks.with_data(list(given.items)), agent.client),
             tools=bounded_tools(self._runtime, agent, tools),
             settings=request_settings(agent, settings, prompt, called=bool(call.called)),
             transport=transport_of(settings),
@@ -134,6 +136,7 @@ class CallModel:
             reply = await self._planned(agent, planner, items, answer)
             if kept is not None:
                 reply = reply.model_copy(update={"history": await kept.position(answer, reply)})
+            reply = await self._fitting(reply)
             known: dict[str, Any] = {"model": model, "read_from": conversation.read_from, **_place()}
             known.update(signed=self._runtime.signed)
             wire = _bounded(reply.model_copy(update={**await self._probed(call, agent), **known}))
@@ -144,6 +147,18 @@ class CallModel:
             self._runtime.blocks.leave_out(call.origin, conversation.read_from)
         await observers.tell("on_model_end", context, model_end(model, reply, took_s))
         return wire
+
+    async def _fitting(self, reply: ModelReply) -> ModelReply:
+        """Keep the images of a reply outside the history where it would be too large with them."""
+        if json_size(reply.items) <= REPLY_BYTES or not self._runtime.artifacts.kept_here:
+            return reply
+        data: dict[str, bytes] = {}
+        items = with_references(reply.items, data)
+        try:
+            await self._runtime.artifacts.keep_all(data)
+        except ArtifactError:  # logged; the reply is refused as too large
+            return reply
+        return reply.model_copy(update={"items": items})
 
     async def _tell(self, told: Sequence[ToldHooks], context: RunContext[Any], items: Sequence[JsonObject]) -> None:
         """Let hooks hear of what happened since the last model call."""
@@ -158,13 +173,13 @@ class CallModel:
             await observers.tell("on_agent_start", context, AgentStart(handed_over_by=each.by))
 
     def _without_items(self, **said: Any) -> JsonObject:
-        """What is said before there is a reply."""
+        """Return a reply without items: it answers before the model is asked."""
         known = {**self._deployed, "signed": self._runtime.signed}
         return ModelReply(block=uuid.uuid4().hex, items=[], **known, **said).to_wire()
 
     @property
     def _deployed(self) -> dict[str, Any]:
-        """What a run takes over of its workers once, and keeps."""
+        """The options of the worker that a run takes over once and keeps."""
         return {"archive": self._runtime.archives, "notify": self._runtime.notifies}
 
     async def _planned(
@@ -205,7 +220,7 @@ class CallModel:
         return heard or None
 
     async def _probed(self, call: ModelCall, agent: Agent) -> dict[str, Any]:
-        """What the workflow wants to know once: search attributes, and the agent's own limits."""
+        """Return facts that the workflow needs once: search attributes, and the agent's own limits."""
         if not call.probe:
             return {}
         return {
@@ -229,7 +244,7 @@ class CallModel:
             ) from None
 
     def _definitions(self, offered: Mapping[str, Offered]) -> list[JsonObject]:
-        """What the model is offered; a handoff by name says what its target's agent is for."""
+        """Return the tools that the model is offered; a handoff by name has the description of its target."""
         definitions: list[JsonObject] = []
         for each in offered.values():
             definition = each.definition()
@@ -241,7 +256,7 @@ class CallModel:
         return definitions
 
     def _kept(self, call: ModelCall, agent: Agent) -> KeptConversation | None:
-        """The conversation as the agent's provider keeps it; None where it is sent in full."""
+        """Return the conversation as the agent's provider keeps it; None where it is sent in full."""
         if call.history is None:
             return None
         refuse_unfit(agent, self._runtime.registry)
@@ -255,7 +270,7 @@ def _with_own_id(delta: ModelDelta) -> ModelDelta:
 
 
 def _place() -> dict[str, str | None]:
-    """Where the reply is recorded: the workflow binds its requests by it."""
+    """Return where the reply is recorded: the workflow binds its requests to that place."""
     info = activity.info()
     return {"namespace": info.namespace, "run_id": info.workflow_run_id}
 
@@ -268,7 +283,7 @@ def _read(arg: object) -> ModelCall:
 
 
 def _whole(answer: ModelAnswer) -> list[JsonObject]:
-    """The items of a reply that can be acted on.
+    """Return the items of a reply that can be acted on.
 
     Raises:
         ApplicationError: It is incomplete, or empty.

@@ -1,10 +1,10 @@
-"""Shapes what a tool returned or raised, so that it can be recorded whatever it is."""
+"""Shapes a tool's result or exception so that it can be recorded, whatever it is."""
 
 from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from handfast.errors import JsonProfileError
 from handfast.payloads.base import json_size
 from handfast.payloads.cutting import cut
 from handfast.payloads.json_profile import MAX_DEPTH, JsonValue, check_json, scrub, spelled_integers
+from handfast.payloads.media import with_references
 from handfast.payloads.tool_call import ERROR_TEXT_BYTES, RESULT_BYTES
 
 _ANY: Final[TypeAdapter[Any]] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
@@ -24,7 +25,7 @@ _ANY: Final[TypeAdapter[Any]] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_
 MOST_MEMBERS: Final = 16
 """Members of an exception group that are told of, at each level."""
 DEEPEST_GROUP: Final = 8
-_PARTS_TOO_LARGE: Final = (
+PARTS_TOO_LARGE: Final = (
     "Error: the tool ran, but the images and files that it returned take {size:,} bytes, and at most {most:,} can be "
     "given to you; it should return their addresses (url=…) instead"
 )
@@ -36,32 +37,44 @@ class Shaped:
 
     Attributes:
         output: A text, or content parts.
-        json: The text is JSON, of a value that was no text.
+        json: True where the text is JSON, of a value that was no text.
         size: Bytes before it was cut, None where it was not.
         whole: The text before it was cut, None where it was not.
-        problem: Why it is no output at all; then there is none.
+        media: Images and files that `output` refers to, by SHA-256: they have to be kept.
+        problem: Why the result cannot be recorded; then there is no output.
     """
 
     output: JsonValue = None
     json: bool = False
     size: int | None = None
     whole: str | None = None
+    media: Mapping[str, bytes] | None = None
     problem: str | None = None
 
 
-def bounded_output(value: object) -> Shaped:
-    """Turn a tool's result into what the model reads.
+def bounded_output(value: object, *, by_reference: bool = False) -> Shaped:
+    """Turn a tool's result into the output that the model reads.
 
     A text stays as it is; content parts become what the Responses API takes; everything else becomes JSON. Beyond 256
-    KiB a text is cut, and says so with a digest of the whole; parts are refused, as half an image is none.
+    KiB a text is cut, and says so with a digest of the whole; parts are refused, as half an image is none, or their
+    data go by reference.
+
+    Args:
+        value: The tool's return value.
+        by_reference: Whoever asks keeps `Shaped.media`.
     """
     if value is None:
         return Shaped(output="")
     parts = parts_of(value)
     if parts is not None:
         size = json_size(parts)
+        if size > RESULT_BYTES and by_reference:
+            media: dict[str, bytes] = {}
+            referring = with_references(parts, media)
+            if json_size(referring) <= RESULT_BYTES:
+                return Shaped(output=hidden_in(referring), media=media)
         if size > RESULT_BYTES:
-            return Shaped(problem=_PARTS_TOO_LARGE.format(size=size, most=RESULT_BYTES))
+            return Shaped(problem=PARTS_TOO_LARGE.format(size=size, most=RESULT_BYTES))
         return Shaped(output=hidden_in(parts))
     if isinstance(value, str):
         return _bounded(scrub(value), json=False)
@@ -99,7 +112,7 @@ def plain_json(value: object) -> JsonValue:
 
 
 def bounded_text(text: str) -> str:
-    """A text for the model in place of an output, in 8 KiB at most and as it can be recorded."""
+    """Cut a text that the model reads in place of an output to 8 KiB, and to characters that can be recorded."""
     return cut(hidden(scrub(text)), ERROR_TEXT_BYTES)[0]
 
 
@@ -135,7 +148,7 @@ def _described(error: object, depth: int) -> str:
 
 
 def _refuse_unreadable(value: object, depth: int) -> None:
-    """Refuse what no JSON stands for although pydantic would try.
+    """Refuse a value that JSON has no form for, although pydantic would try.
 
     An iterator may never end, and reading it is work that the tool left undone; a content part is one for the model
     only where it stands alone or in a list.

@@ -1,31 +1,34 @@
-"""Outputs that go by reference: kept in the worker's store, and read from it piece by piece."""
+"""Keeps large outputs, images and files in the worker's store, and reads them piece by piece."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import Field
 from temporalio import activity
 
+from handfast.activities.runtime.outputs import PARTS_TOO_LARGE
 from handfast.definitions.tools.function_tool import Tool, tool
 from handfast.errors import ArtifactError
 from handfast.payloads.artifacts import READ_OUTPUT, Artifact
 from handfast.payloads.cutting import cut, whole_characters
+from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.media import references_in, with_data
 from handfast.payloads.tool_call import RESULT_BYTES, ToolOutcome
 from handfast.storage.artifacts import ArtifactStore, place_of_run
 
 logger = logging.getLogger(__name__)
 
 STORE_S: Final = 20.0
-"""How long the store may take. What comes later is not waited for: the run goes on with a cut output."""
+"""Time limit of the store; after it the run goes on with a cut output."""
 STORE_THREADS: Final = 8
 PREVIEW_BYTES: Final = 16 * 1024
-"""What the model reads of such an output at once."""
+"""Bytes of such an output that the model reads at once."""
 PIECE_BYTES: Final = 16 * 1024
 LARGEST_PIECE_BYTES: Final = 128 * 1024
 """A piece is an output like any other: it enters the history, and the model's context."""
@@ -44,15 +47,15 @@ class Artifacts:
 
     @property
     def kept_here(self) -> bool:
-        """Whether there is a store at all."""
+        """True where the worker has a store."""
         return self._store is not None
 
     def place_of(self, workflow_id: str) -> ArtifactStore | None:
-        """Where a run of the namespace of the activity under way keeps its own; None where there is no store."""
+        """Return the part of the store that belongs to a run of this namespace; None without a store."""
         return None if self._store is None else place_of_run(self._store, activity.info().namespace, workflow_id)
 
     def close(self) -> None:
-        """Let go of the threads; what is being written ends by itself."""
+        """Let go of the threads; writes under way end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def keep(self, data: bytes) -> Artifact:
@@ -69,6 +72,36 @@ class Artifacts:
         except Exception as error:
             raise _failed(sha256, "kept", error) from error
         return Artifact(sha256=sha256, bytes=len(data))
+
+    async def keep_all(self, data: Mapping[str, bytes]) -> None:
+        """Keep images and files.
+
+        Raises:
+            ArtifactError: One could not be kept.
+        """
+        await asyncio.gather(*map(self.keep, data.values()))
+
+    async def with_data(self, items: list[JsonObject]) -> list[JsonObject]:
+        """Return *items* with the images and files that they refer to, and a text in place of each that is lost.
+
+        Raises:
+            ArtifactError: The store cannot be reached.
+        """
+        wanted = sorted(references_in(items))
+        if not wanted:
+            return items
+        found = await asyncio.gather(*map(self._media, wanted))
+        whole: list[JsonObject] = with_data(items, dict(zip(wanted, found, strict=True)))
+        return whole
+
+    async def _media(self, sha256: str) -> bytes | None:
+        """Return an image or file; None where the store has lost it, which another attempt would not change."""
+        try:
+            return await self.read(sha256)
+        except ArtifactError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
 
     async def read(self, sha256: str) -> bytes:
         """Return an output.
@@ -97,13 +130,13 @@ class Artifacts:
 
 
 def _run() -> tuple[str, str]:
-    """Namespace and workflow id of the activity under way."""
+    """Return the namespace and workflow id of the activity under way."""
     info = activity.info()
     return info.namespace, info.workflow_id or ""
 
 
 def _failed(sha256: str, attempted: str, error: Exception) -> ArtifactError:
-    """Word what went wrong for the model. What the store says may hold paths and addresses: that is logged."""
+    """Word a failure of the store for the model. Its own message may hold paths and addresses: the log has it."""
     match error:
         case FileNotFoundError() if attempted == "read":
             problem = "it is not in this worker's store"
@@ -116,7 +149,7 @@ def _failed(sha256: str, attempted: str, error: Exception) -> ArtifactError:
 
 
 async def by_reference(artifacts: Artifacts, ended: ToolOutcome, whole: str) -> ToolOutcome:
-    """Put an output that was cut into the store, and its start and name into the outcome.
+    """Put an output that was cut into the store; return the outcome with its start and name.
 
     Where that fails, the output stays cut and says why: the tool has run, and is not run again for that.
     """
@@ -131,8 +164,25 @@ async def by_reference(artifacts: Artifacts, ended: ToolOutcome, whole: str) -> 
     return ended.model_copy(update={"output": preview(data, artifact), "artifact": artifact})
 
 
+async def with_media(artifacts: Artifacts, ended: ToolOutcome, media: Mapping[str, bytes]) -> ToolOutcome:
+    """Put the images and files of an output into the store.
+
+    Where that fails the model reads why: the tool has run, and is not run again for that.
+    """
+    size = sum(map(len, media.values()))
+    problem = PARTS_TOO_LARGE.format(size=size, most=RESULT_BYTES)
+    if artifacts.kept_here:
+        try:
+            await artifacts.keep_all(media)
+        except ArtifactError as error:
+            problem = f"{problem} ({error.brief})"
+        else:
+            return ended
+    return ended.model_copy(update={"kind": "error", "output": problem, "form": None})
+
+
 def preview(data: bytes, artifact: Artifact) -> str:
-    """What the model reads of an output that went by reference."""
+    """Return the part of an output in the store that the model reads at once."""
     shown = whole_characters(data, PREVIEW_BYTES)
     note = (
         f"[This is the start of the output: {shown:,} of {artifact.bytes:,} bytes, sha256 {artifact.sha256}. "
@@ -142,8 +192,7 @@ def preview(data: bytes, artifact: Artifact) -> str:
 
 
 def read_output_tool(artifacts: Artifacts) -> Tool:
-    """The tool with which a model reads more. Which outputs it may name is checked by the workflow, which knows those
-    of the conversation."""
+    """Return the tool with which a model reads more. The workflow checks that an output is of its conversation."""
 
     @tool(effect="read_only", name=READ_OUTPUT)
     async def read_output(

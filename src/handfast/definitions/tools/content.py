@@ -24,7 +24,7 @@ class Image:
 
     Attributes:
         url: Address at which the model's provider finds it.
-        data: The image itself; it enters the run's history, so a tool's parts may take 256 KiB together.
+        data: The image itself. Parts above 256 KiB together go by reference: they need the worker's `artifacts`.
         file_id: Id of a file that was uploaded to the provider.
         media_type: Type of *data*: ``image/png``, ``image/jpeg``, ``image/webp`` or ``image/gif``.
         detail: Resolution at which the model reads it.
@@ -55,7 +55,7 @@ class File:
 
     Attributes:
         url: Address at which the model's provider finds it.
-        data: The file itself; it enters the run's history, so a tool's parts may take 256 KiB together.
+        data: The file itself; as for `Image`.
         file_id: Id of a file that was uploaded to the provider.
         filename: Needed with *data*.
         media_type: Type of *data*.

@@ -60,7 +60,7 @@ def build_response(reply: Reply, body: Json, items: Sequence[Json], token: str, 
         token: What the ids of the response and its items end with.
         encrypted: Reasoning comes with encrypted content.
     """
-    call_ids = _free_call_ids(items, reply.outputs)
+    call_ids = free_call_ids(items, reply.outputs)
     item_status = "completed" if reply.status == "completed" else "incomplete"
     output = [_item(part, f"{token}{index:04x}", call_ids, item_status) for index, part in enumerate(reply.outputs)]
     if not encrypted:
@@ -107,7 +107,7 @@ def _incomplete(reply: Reply) -> Json | None:
     return {"reason": reply.incomplete_reason or "max_output_tokens"}
 
 
-def _free_call_ids(items: Sequence[Json], outputs: Sequence[Output]) -> Iterator[str]:
+def free_call_ids(items: Sequence[Json], outputs: Sequence[Output]) -> Iterator[str]:
     scripted = {part.call_id for part in outputs if isinstance(part, Call | CustomCall)}
     used = {item.get("call_id") for item in items} | scripted
     number = 0

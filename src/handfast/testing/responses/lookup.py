@@ -52,6 +52,8 @@ class Lookups:
         """
         methods: tuple[str, ...] = ()
         match record.path.removeprefix(ROOT).split("/") if record.path.startswith(ROOT) else []:
+            case ["chat", "completions"]:
+                methods = ("POST",)
             case ["responses" | "conversations"] | ["responses", "compact" | "input_tokens"]:
                 methods = ("POST",)
             case ["models"] | ["models", _] | ["responses", _, "input_items"]:
@@ -83,7 +85,7 @@ class Lookups:
             return self._dialect.compacts
         if path.startswith("files") or path == "responses/input_tokens":
             return self._dialect.strict
-        return path == "responses" or path.startswith("models") or self._dialect.stores
+        return path in ("responses", "chat/completions") or path.startswith("models") or self._dialect.stores
 
     def answer(self, record: RecordedRequest, content: bytes) -> Json | Follow:
         """Answer a request of a known path and method.

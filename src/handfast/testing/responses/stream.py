@@ -173,7 +173,7 @@ def _partial_images(item: Json, place: Json, response: Json) -> Iterator[Json]:
 
 def _written(subject: str, whole: str, field: str, place: Json) -> Iterator[Json]:
     """A text in pieces, then whole."""
-    for delta in _pieces(whole):
+    for delta in pieces(whole):
         yield {"type": f"response.{subject}.delta", **place, "delta": delta}
     yield {"type": f"response.{subject}.done", **place, field: whole}
 
@@ -181,7 +181,7 @@ def _written(subject: str, whole: str, field: str, place: Json) -> Iterator[Json
 def _printed(part: Json, place: Json) -> Iterator[Json]:
     kind = "response.shell_call_output_content"
     for name in ("stdout", "stderr"):
-        for delta in _pieces(str(part.get(name, ""))):
+        for delta in pieces(str(part.get(name, ""))):
             yield {"type": f"{kind}.delta", **place, "delta": {name: delta}}
     yield {"type": f"{kind}.done", **place, "output": [part]}
 
@@ -204,7 +204,7 @@ def _content_part(part: Json, place: Json) -> Iterator[Json]:
     text = str(part.get(key, ""))
     blank = {key: "", **({"annotations": []} if annotations else {})}
     yield {"type": "response.content_part.added", **place, "part": {**part, **blank}}
-    for delta in _pieces(text):
+    for delta in pieces(text):
         yield {"type": f"{kind}.delta", **place, "delta": delta, **extra}
     for index, annotation in enumerate(annotations):
         noted = {"annotation_index": index, "annotation": annotation}
@@ -216,7 +216,7 @@ def _content_part(part: Json, place: Json) -> Iterator[Json]:
 def _audio(part: Json) -> Iterator[Json]:
     """Speech, which is told without its place."""
     for subject, field in (("audio", "data"), ("audio.transcript", "transcript")):
-        for delta in _pieces(str(part.get(field, ""))):
+        for delta in pieces(str(part.get(field, ""))):
             yield {"type": f"response.{subject}.delta", "delta": delta}
         yield {"type": f"response.{subject}.done"}
 
@@ -224,13 +224,13 @@ def _audio(part: Json) -> Iterator[Json]:
 def _summary_part(part: Json, place: Json) -> Iterator[Json]:
     text = str(part.get("text", ""))
     yield {"type": "response.reasoning_summary_part.added", **place, "part": {**part, "text": ""}}
-    for delta in _pieces(text):
+    for delta in pieces(text):
         yield {"type": "response.reasoning_summary_text.delta", **place, "delta": delta}
     yield {"type": "response.reasoning_summary_text.done", **place, "text": text}
     yield {"type": "response.reasoning_summary_part.done", **place, "part": part}
 
 
-def _pieces(text: str) -> Iterator[str]:
+def pieces(text: str) -> Iterator[str]:
     """Cut *text* into a few deltas, however long it is."""
     size = max(_MIN_DELTA, -(-len(text) // _MAX_DELTAS))
     return (text[start : start + size] for start in range(0, len(text), size))

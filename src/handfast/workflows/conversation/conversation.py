@@ -156,7 +156,8 @@ class Conversation:
         state.ledger.standing.forget(frame.id)
         if frame.failure is not None and frame.failure.type == "ModelRefused":
             self._leave_out_unread(frame)
-        if reopening.tripped_at(frame, "output"):
+        aside = frame.input not in frame.blocks
+        if reopening.tripped_at(frame, "output") or (aside and reopening.tripped_at(frame, "input")):
             self._leave_out_messages(frame)
         reopening.close(frame, result.usage)
         state.drop_below(frame)
@@ -177,13 +178,17 @@ class Conversation:
 
         A question that stays without an answer would be answered with the next one.
         """
-        if frame.input not in frame.blocks:
-            return
-        for block in frame.blocks[frame.blocks.index(frame.input) :]:
-            items = self._state.transcript.items(block)
-            left = withdrawal.without_messages(items)
-            if left != items:
-                self._state.replace_block(frame, block, left)
+        items_of = self._state.transcript.items
+        aside, turn = reopening.since(frame.input, frame.earlier), reopening.since(frame.input, frame.blocks)
+        said = [item for block in aside for item in items_of(block)]
+        first: list[str] = []
+        if not turn:  # the first block may stand in for the whole conversation: a summary, or what a handoff hands over
+            first, turn = frame.blocks[:1], frame.blocks[1:]
+        left = {block: withdrawal.without_messages(items_of(block)) for block in [*aside, *turn]}
+        left |= {block: withdrawal.without_messages(items_of(block), only=said) for block in first}
+        for block, items in left.items():
+            if items != items_of(block):
+                self._state.replace_block(frame, block, items)
 
     def _was_read(self, message_id: str) -> bool:
         """Whether a message became part of the turn; a guardrail may have refused one that steers."""

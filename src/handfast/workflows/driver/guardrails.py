@@ -112,7 +112,7 @@ class Guardrails:
         if text is not None and not one:
             left.append(self._state.new_block([withdrawal.answer(text)]))
             frame.blocks.append(left[-1])
-        frame.answered_by, frame.answer = left, None
+        frame.answered_by, frame.answer, frame.response_id = left, None, None  # the provider has the answer as it was
         if judged.outcome == "replace":
             frame.output = judged.value
 

@@ -361,11 +361,16 @@ class Frame(BaseModel):
                 self.callers.append(self.agent)
 
     def replace_block(self, old: str, new: str | None) -> None:
-        """Let *new* be read in the place of *old*; None: nothing."""
+        """Let *new* be read in the place of *old*, also where it was put aside; None: nothing."""
+        instead = [] if new is None else [new]
+        if old in self.earlier:
+            at = self.earlier.index(old)
+            self.earlier[at : at + 1] = instead
+            return
         if old not in self.blocks:
             return
         at = self.blocks.index(old)
-        self.blocks[at : at + 1] = [] if new is None else [new]
+        self.blocks[at : at + 1] = instead
         if self.reply == old:
             self.reply = new
         if at < self.cursor:  # the model has read it: whoever keeps what it has read begins anew

@@ -86,6 +86,11 @@ def tripped_at(frame: Frame, kind: GuardrailKind) -> bool:
     )
 
 
+def since(block: str | None, blocks: Sequence[str]) -> list[str]:
+    """Return the blocks from *block* on; none where it is not among them."""
+    return list(blocks[blocks.index(block) :]) if block is not None and block in blocks else []
+
+
 def _take_back(frame: Frame) -> None:
     """Take a message that the model never answered, or was not to see, out of what it reads next time.
 

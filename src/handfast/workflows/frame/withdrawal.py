@@ -1,4 +1,4 @@
-"""What of a conversation is left where a guardrail has blocked or replaced an answer. Pure."""
+"""Takes an answer out of a conversation that a guardrail has blocked or replaced. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ CALL_OUTPUTS: Final = ("function_call_output", "custom_tool_call_output")
 WITHHELD: Final = "The tool ran, but its output was withheld."
 
 
-def without_messages(items: Sequence[JsonObject], instead: JsonObject | None = None) -> list[JsonObject]:
+def without_messages(
+    items: Sequence[JsonObject], instead: JsonObject | None = None, *, only: Sequence[JsonObject] | None = None
+) -> list[JsonObject]:
     """Drop messages, and the reasoning that led to them: a provider refuses it without the item that follows on it.
 
     Everything else stays, calls and what a provider's own tools have done: where an answer to a provider's question
@@ -22,13 +24,17 @@ def without_messages(items: Sequence[JsonObject], instead: JsonObject | None = N
     Args:
         items: A block of the conversation.
         instead: Stands in the place of the last message.
+        only: The messages to drop, the latest of equal ones; None: all.
     """
     left: list[JsonObject] = []
+    dropped = None if only is None else list(only)
     placed = instead is None
     leads_to_message = True
     for item in reversed(items):
-        if item.get("type") == "message":
+        if item.get("type") == "message" and (dropped is None or item in dropped):
             leads_to_message = True
+            if dropped is not None:
+                dropped.remove(item)
             if not placed and instead is not None:
                 left.append(instead)
                 placed = True
@@ -57,12 +63,12 @@ def without_answer(items: Sequence[JsonObject], text: str | None) -> list[JsonOb
 
 
 def answer(text: str) -> JsonObject:
-    """A message of the model."""
+    """Return *text* as a message of the model."""
     return {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
 
 
 def text_of(value: JsonValue, structured: StructuredOutput | None) -> str:
-    """A replacement as the model would have written it."""
+    """Return a replacement as the model would have written it."""
     if isinstance(value, str) and structured is None:
         return value
     wrapped = {"response": value} if structured is not None and structured.wrapped else value

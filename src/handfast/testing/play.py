@@ -21,7 +21,11 @@ from handfast.testing._script_steps import (
     Step,
     Verbatim,
 )
-from handfast.testing.record import Json, RecordedRequest, State
+from handfast.testing.chat.build import build_completion, refuse_unplayable
+from handfast.testing.chat.check import check_completion
+from handfast.testing.chat.stream import encode_chunk, encode_chunks, writes
+from handfast.testing.chat.thoughts import Thoughts
+from handfast.testing.record import COMPLETIONS, Json, RecordedRequest, State
 from handfast.testing.responses.build import build_response
 from handfast.testing.responses.check import check_key, check_request, read_body
 from handfast.testing.responses.compaction import COMPACT, build_compaction
@@ -31,7 +35,7 @@ from handfast.testing.responses.http import Exchange
 from handfast.testing.responses.lookup import Follow, Lookups
 from handfast.testing.responses.making import Making
 from handfast.testing.responses.params import conversation_named
-from handfast.testing.responses.refusal import ApiRefusal
+from handfast.testing.responses.refusal import ApiRefusal, error_body
 from handfast.testing.responses.stream import (
     encode_event,
     encode_verbatim,
@@ -77,6 +81,7 @@ class Player:
         self._choose = script.player()
         self._dialect = dialect
         self._store = Store(strict=dialect.strict)
+        self._thoughts = Thoughts()
         self._makings: dict[str, Making] = {}
         self._lookups = Lookups(self._store, self._makings, dialect)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -238,6 +243,8 @@ class Player:
     def _plan(self, record: RecordedRequest, content: bytes) -> Plan:
         self._lookups.refuse_unknown(record)
         check_key(record.headers)
+        if record.path == COMPLETIONS:
+            return self._completion(record, content)
         compact = record.path == COMPACT
         if record.path != _CREATE and not compact:
             return self._lookups.answer(record, content)
@@ -248,6 +255,18 @@ class Player:
         if compact is not isinstance(_last(step), Compacted) and isinstance(_last(step), Compacted | Reply):
             wanted = "Compacted" if compact else "Reply"
             raise ApiRefusal(f"request {record.number} needs a {wanted} in the script", code="script_failed")
+        return step
+
+    def _completion(self, record: RecordedRequest, content: bytes) -> Step:
+        record.body = read_body(record.headers, content)
+        record.items = check_completion(record.body, self._thoughts)
+        step = self._step(record)
+        last = _last(step)
+        if isinstance(last, Compacted):
+            raise ApiRefusal(f"request {record.number} needs a Reply in the script", code="script_failed")
+        reply = last.then if isinstance(last, Pause | Drop) else last
+        if isinstance(reply, Reply):
+            refuse_unplayable(reply)
         return step
 
     def _step(self, record: RecordedRequest) -> Step:
@@ -263,6 +282,10 @@ class Player:
 
     def _response(self, reply: Reply, record: RecordedRequest) -> Json:
         """Make the response, and keep it if that was asked for."""
+        if record.path == COMPLETIONS:
+            completion = build_completion(reply, record.body, record.items, self._token(record.content))
+            self._thoughts.shown(completion["choices"][0]["message"])
+            return completion
         response = self._built(reply, record, self._token(record.content))
         self._keep(response, record)
         return response
@@ -292,25 +315,31 @@ class Player:
     ) -> None:
         record.status, record.reply = 200, response
         if record.body.get("stream"):
-            await exchange.stream(200, self._streamed(response, pause), _EVENTS, _headers(record))
+            await exchange.stream(200, self._streamed(response, record, pause), _EVENTS, _headers(record))
         else:
             if pause is not None:
                 await self._gate(pause.name).wait()
             await exchange.send(200, json.dumps(response).encode(), "application/json", _headers(record))
 
-    async def _streamed(self, response: Json, pause: Pause | None) -> AsyncIterator[bytes]:
+    async def _streamed(self, response: Json, record: RecordedRequest, pause: Pause | None) -> AsyncIterator[bytes]:
         deltas = 0
-        for number, (event, is_piece) in enumerate(self._encoded(response)):
+        for number, (event, is_piece) in enumerate(self._encoded(response, record)):
             yield event
             deltas += is_piece
             if pause is not None and is_piece and deltas == pause.after:
                 await self._gate(pause.name).wait()
+                if pause.error is not None and record.path == COMPLETIONS:
+                    yield encode_chunk(error_body(500, _SERVER_FAILURE[0], pause.error))
+                    return
                 if pause.error is not None:
                     yield encode_event(number + 1, error_event(pause.error, _SERVER_FAILURE[0]))
                     return
 
-    def _encoded(self, response: Json) -> Iterator[tuple[bytes, bool]]:
+    def _encoded(self, response: Json, record: RecordedRequest) -> Iterator[tuple[bytes, bool]]:
         """Encode the events that tell of a response; of each, whether it is a delta."""
+        if record.path == COMPLETIONS:
+            yield from ((event, writes(event)) for event in encode_chunks(response, record.body))
+            return
         dialect = self._dialect
         events = list(dialect.events([*first_events(response), *later_events(response)]))
         for number, event in enumerate(events):
@@ -335,6 +364,14 @@ class Player:
     ) -> None:
         """Begin a response, and end it as failed."""
         message, code = _failure(fail)
+        if record.path == COMPLETIONS:
+            body = self._dialect.error(fail.status, message, code, fail.param)
+            if not record.body.get("stream"):
+                await _send(exchange, record, 200, body, extra)
+                return
+            record.status, record.reply = 200, body
+            await exchange.stream(200, [encode_chunk(body)], _EVENTS, {**_headers(record), **extra})
+            return
         response = self._built(Reply(), record, self._token(record.content))
         failed = {**response, "status": "failed", "completed_at": None, "usage": None}
         failed["error"] = {"code": code or "server_error", "message": message}
@@ -351,6 +388,7 @@ class Player:
         headers = {name.lower(): value for name, value in step.headers.items()}
         media = headers.pop("content-type", None)
         record.status = step.status
+        self._thoughts.sent(json.dumps([step.body, step.events]))
         if step.events is not None and record.body.get("stream"):
             events = [encode_verbatim(event) for event in step.events]
             await exchange.stream(step.status, events, media or _EVENTS, _headers(record) | headers)
@@ -365,7 +403,9 @@ class Player:
             return
         response = made or self._response(drop.then, record)
         stream = bool(record.body.get("stream"))
-        body = b"".join(event for event, _ in self._encoded(response)) if stream else json.dumps(response).encode()
+        body = (
+            b"".join(event for event, _ in self._encoded(response, record)) if stream else json.dumps(response).encode()
+        )
         record.status = 200
         await exchange.cut(200, body, _EVENTS if stream else "application/json", drop.after_bytes)
 

@@ -1,0 +1,1 @@
+"""The Chat Completions API: items become messages, and replies become items again."""

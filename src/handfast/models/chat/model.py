@@ -1,0 +1,172 @@
+"""The Chat Completions API, through any client of the `openai` package."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from typing import Any, Final, Literal, cast
+
+import httpx2
+import openai
+from openai.types.chat.completion_create_params import CompletionCreateParamsBase
+
+from handfast.errors import DefinitionError
+from handfast.models.chat.messages import FILLED, TRANSLATED, Reasoning, messages_of, settings_of, tools_of
+from handfast.models.chat.reply import StreamedCompletion, read_completion
+from handfast.models.port import ModelAnswer, ModelRequest, OnDelta
+from handfast.models.reading import parsed
+from handfast.models.streaming import STREAM, EventDecoder, broke_off
+from handfast.models.transport import sent_as
+from handfast.models.vendor_errors import failure_of
+
+CREATE: Final = "/chat/completions"
+USAGE_S: Final = 2.0
+"""How long a stream may go on after the reply: its usage comes in an event of its own."""
+_NO_FORMAT: Final = "Answer with one JSON object that satisfies this JSON schema, and with nothing else:"
+
+
+class ChatCompletionsModel:
+    """A model behind the Chat Completions API: llama.cpp, vLLM, DeepSeek, Groq, Mistral and many more.
+
+    One request is one POST to ``/chat/completions``; retries are Temporal's. Conversations keep the shape of the
+    Responses API, whatever the model: an agent can change its model in the middle of one.
+
+    What this API has nothing for is refused before it is sent: hosted tools, conversations at the provider, prompt
+    templates, compaction. An agent whose replies are made in the background is answered while the connection is held.
+    """
+
+    def __init__(
+        self,
+        client: openai.AsyncOpenAI,
+        *,
+        reasoning: Reasoning = "keep",
+        structured: Literal["json_schema", "json_object", "prompt"] = "json_schema",
+        strict: bool = True,
+        role: Literal["system", "developer"] = "system",
+        max_tokens: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens",
+        usage_in_stream: bool = True,
+    ) -> None:
+        """Describe the server.
+
+        Args:
+            client: Has its address and key.
+            reasoning: Which of its own reasoning the model is sent again, in the field that it came in: all (*keep*,
+                which models that think between tool calls want), that since the last message to it (*turn*), or none
+                (*drop*, for servers that refuse what they have sent, as Groq and Mistral do).
+            structured: How the server is asked for an answer of a type: by a JSON schema; as any JSON object, with
+                the schema in the instructions; or by the instructions alone.
+            strict: Whether the server knows ``strict`` for tools.
+            role: The role of the instructions.
+            max_tokens: The server's name for the limit of a reply.
+            usage_in_stream: Whether it knows ``stream_options``; without them a streamed reply counts no tokens.
+
+        Raises:
+            DefinitionError: An option has none of its values.
+        """
+        self._client = client.with_options(max_retries=0)
+        options: list[tuple[str, object, tuple[object, ...]]] = [
+            ("reasoning", reasoning, ("keep", "turn", "drop")),
+            ("structured", structured, ("json_schema", "json_object", "prompt")),
+            ("role", role, ("system", "developer")),
+            ("max_tokens", max_tokens, ("max_completion_tokens", "max_tokens")),
+        ]
+        for name, value, allowed in options:
+            if value not in allowed:
+                one_of = ", ".join(map(repr, allowed))
+                raise DefinitionError("ChatCompletionsModel", f"{name} must be one of {one_of}, not {value!r}")
+        self._reasoning = reasoning
+        self._structured = structured
+        self._strict = strict
+        self._role = role
+        self._max_tokens = max_tokens
+        self._usage_in_stream = usage_in_stream
+
+    @property
+    def known_settings(self) -> frozenset[str]:
+        """The parameters of a completion, as this version of the `openai` package has them, and the words of the
+        Responses API for some of them."""
+        return frozenset(CompletionCreateParamsBase.__annotations__) - FILLED | TRANSLATED
+
+    async def answer(self, request: ModelRequest) -> ModelAnswer:
+        """Call the model once.
+
+        Raises:
+            ModelCallError: It did not answer, or not with a reply, or the API has nothing for the request.
+        """
+        body = self._body(request)
+        client = sent_as(self._client, request.transport)
+        if request.on_delta is not None:
+            return await self._streamed(client, body, request.on_delta)
+        try:
+            response = await client.post(CREATE, cast_to=httpx2.Response, body=body)
+        except Exception as error:
+            raise failure_of(error) from error
+        return read_completion(parsed(response.content), response.headers)
+
+    def _body(self, request: ModelRequest) -> dict[str, Any]:
+        settings = settings_of(request.settings, max_tokens=self._max_tokens, tools=bool(request.tools))
+        instructions = request.instructions
+        shape = settings.get("response_format")
+        if self._structured != "json_schema" and shape is not None and shape.get("type") == "json_schema":
+            instructions = "\n\n".join(
+                part
+                for part in (instructions, f"{_NO_FORMAT}\n{json.dumps(shape['json_schema'].get('schema'))}")
+                if part
+            )
+            settings["response_format"] = {"type": "json_object"}
+            if self._structured == "prompt":
+                del settings["response_format"]
+        body: dict[str, Any] = {
+            **settings,
+            "model": request.model,
+            "messages": messages_of(
+                request.items, instructions=instructions, role=self._role, reasoning=self._reasoning
+            ),
+        }
+        if request.tools:
+            body["tools"] = tools_of(request.tools, strict=self._strict)
+        return body
+
+    async def _streamed(self, client: openai.AsyncOpenAI, body: dict[str, Any], on_delta: OnDelta) -> ModelAnswer:
+        body = {**body, "stream": True}
+        if self._usage_in_stream:
+            body["stream_options"] = {"include_usage": True}
+        stream: bool = True
+        try:
+            # What comes is the raw response, unread, of whichever httpx the client was made with.
+            response = cast(
+                httpx2.Response,
+                await client.post(CREATE, cast_to=httpx2.Response, body=body, stream=stream),
+            )
+            try:
+                if not response.headers.get("content-type", "").startswith(STREAM):
+                    return read_completion(parsed(await response.aread()), response.headers)  # it cannot stream
+                return await _read(response, on_delta)
+            finally:
+                await response.aclose()
+        except (httpx2.RequestError, ssl.SSLError) as error:
+            raise broke_off(type(error).__name__) from error
+        except Exception as error:
+            raise failure_of(error) from error
+
+
+async def _read(response: httpx2.Response, on_delta: OnDelta) -> ModelAnswer:
+    """Read a stream up to its end; once the reply is whole, its usage is waited for a little."""
+    events, reply = EventDecoder(), StreamedCompletion(on_delta)
+    reply.headers = response.headers
+    try:
+        async with asyncio.timeout(None) as patience:
+            async for chunk in response.aiter_bytes():
+                for event in events.feed(chunk):
+                    reply.take(event)
+                if reply.done:
+                    break
+                if reply.finished and patience.when() is None:
+                    patience.reschedule(asyncio.get_running_loop().time() + USAGE_S)
+    except (httpx2.RequestError, ssl.SSLError, TimeoutError):
+        if not reply.finished:
+            raise
+    if not (reply.finished or reply.done):
+        raise broke_off("the stream ended")
+    return reply.answer()
