@@ -36,6 +36,7 @@ from handfast.payloads.events import (
 )
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import ModelReply, Origin
+from handfast.payloads.review import REVIEW
 from handfast.payloads.runs import OWN_WORKFLOWS, RunInput, RunResult
 from handfast.payloads.tool_call import ToolCall
 from handfast.payloads.usage import Spent
@@ -231,6 +232,9 @@ class Projection:
     def _returned(self, scheduled: int, value: object, out: Emitter) -> None:
         asked = self._asked.pop(scheduled, None)
         if asked is None:
+            return
+        if asked.type == REVIEW:
+            self._requests.reviewed(asked.argument, value)
             return
         if asked.type != MODEL:
             self._activity_ended(asked, Done(value), out)

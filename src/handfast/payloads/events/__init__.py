@@ -55,6 +55,7 @@ from handfast.payloads.events.requests import (
     RequestOpened,
     RequestRefused,
     RequestReminded,
+    RequestReviewed,
     RequestVoted,
     RequestWithdrawn,
 )
@@ -104,6 +105,7 @@ __all__ = [
     "RequestOpened",
     "RequestRefused",
     "RequestReminded",
+    "RequestReviewed",
     "RequestVoted",
     "RequestWithdrawn",
     "RunEvent",

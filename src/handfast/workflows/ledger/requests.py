@@ -12,6 +12,7 @@ from handfast.payloads.changed import ChangedFacts
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import ApprovalPlan, DoubtPlan
 from handfast.payloads.requests import Approve, BudgetFacts, Request, RequestKind
+from handfast.payloads.review import Review, ReviewPlan
 from handfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
 from handfast.workflows.frame.frame import Call, Frame, Reached
 from handfast.workflows.ledger import escalation
@@ -77,6 +78,9 @@ def again(
     new = _about_call(frame, call, arguments, asker, now).model_copy(
         update={**asked, **_still_shown(request), "editors": list(dict.fromkeys(editors)) or None}
     )
+    if rule is None and request.review is not None:  # under the old rule, and anew
+        terms = request.review.model_dump(include=set(ReviewPlan.model_fields))
+        new = new.model_copy(update={"review": Review(**terms)})
     before = request.bound.policy_digest
     policy = before if rule is None else policy_of(rule)
     return sealed(new, arguments, schema=call.plan.schema_digest, policy=policy)
@@ -127,8 +131,12 @@ def unproven(
 
 
 def _held(call: Call, plan: ApprovalPlan) -> ApprovalPlan:
-    """What the rule says of a call, whose silence lets nothing run where an approval of it did not hold."""
-    return _silence_rejects(plan) if call.reasked or call.unproven else plan
+    """What the rule says of a call, whose silence lets nothing run where an approval of it did not hold.
+
+    Where one could not be verified, people alone decide: a reviewer would say the same again, with the same key.
+    """
+    held = _silence_rejects(plan) if call.reasked or call.unproven else plan
+    return held.model_copy(update={"review": None}) if call.unproven else held
 
 
 def _silence_rejects(plan: ApprovalPlan) -> ApprovalPlan:
@@ -159,6 +167,7 @@ def _asked_by(plan: ApprovalPlan, kind: RequestKind, now: datetime) -> dict[str,
         "deadline": escalation.deadline_of(plan, now),
         "on_deadline": escalation.default_of(plan, now),
         "schedule": escalation.schedule_of(plan, now),
+        "review": None if plan.review is None else Review(**plan.review.model_dump()),
         **plan.model_dump(include=_WHO),
     }
 

@@ -155,7 +155,7 @@ def published_groups(requests: Sequence[Request]) -> list[str]:
 def for_memo(request: Request, *, full: bool = False) -> dict[str, Any]:
     """Shape a request for the memo: large arguments by their start and size, hardly more than that once it is full."""
     if full:
-        request = request.model_copy(update={"votes": None, "schedule": None})
+        request = request.model_copy(update={"votes": None, "schedule": None, "review": None})
     return shortened(request, MEMO_ARGUMENTS_BYTES if not full else MEMO_ARGUMENTS_BYTES_FULL).to_wire()
 
 
