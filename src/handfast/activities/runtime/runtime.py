@@ -16,6 +16,7 @@ from handfast.activities.runtime.blocks import BlockCache, Blocks
 from handfast.activities.runtime.deltas import DeltaOutlet
 from handfast.activities.runtime.hooks import Observers
 from handfast.activities.runtime.references import Artifacts, read_output_tool
+from handfast.activities.runtime.secrets import resolved_for_server
 from handfast.activities.runtime.validation import validated_context
 from handfast.definitions.agents.hooks import AgentHooks
 from handfast.definitions.agents.registry import Registry
@@ -24,6 +25,7 @@ from handfast.definitions.gates.approval import Groups
 from handfast.definitions.gates.notify import NotifyFunction
 from handfast.definitions.secret import SecretResolver
 from handfast.definitions.tools.function_tool import Tool
+from handfast.mcp.pool import McpPool
 from handfast.models.port import ModelPort
 from handfast.payloads.artifacts import READ_OUTPUT
 from handfast.payloads.model_call import Origin
@@ -54,6 +56,7 @@ class Runtime:
         notify: Tells people of requests, where the application has such a function.
         resources: The result of the plugin's `resources`, made once.
         trusted: The keys by which decisions are verified; None: they need not be signed.
+        mcp: The MCP servers of the agents.
     """
 
     registry: Registry
@@ -83,7 +86,12 @@ class Runtime:
         default_factory=lambda: ThreadPoolExecutor(RULE_THREADS, thread_name_prefix="handfast-notify")
     )
 
+    mcp: McpPool = field(init=False)
+
     def __post_init__(self) -> None:
+        self.mcp = McpPool(
+            self.registry.servers, lambda server: resolved_for_server(server, self.secrets, self.threads)
+        )
         self.blocks = Blocks(BlockCache(), self.artifacts)
         self.read_output = read_output_tool(self.artifacts)
 
