@@ -9,6 +9,7 @@ from temporalio import workflow
 
 from handfast.payloads.changed import ChangedFacts, Difference
 from handfast.payloads.json_profile import JsonObject, JsonValue
+from handfast.payloads.mcp import McpChange
 from handfast.payloads.model_call import ExistingActivity
 from handfast.payloads.tool_call import LostStart, ToolOutcome
 from handfast.workflows.driver import existing_activity
@@ -17,7 +18,6 @@ from handfast.workflows.frame.frame import Call, Failure
 from handfast.workflows.frame.items import output_item, prefixed, suffixed
 from handfast.workflows.frame.withdrawal import WITHHELD
 from handfast.workflows.ledger import requests
-from handfast.workflows.ledger.entry import Entry
 from handfast.workflows.ledger.ledger import Ledger
 from handfast.workflows.ledger.log import WHY_CHARACTERS
 from handfast.workflows.loop import next_steps, verdicts
@@ -108,11 +108,17 @@ class CallEndings:
             case "cancelled":
                 self.set_output(call, outcome.output or verdicts.cancelled_text(call), outcome.block)
             case "not_begun":
-                self.not_begun(call)
+                self.not_begun(call, missing=bool(outcome.absent), why=outcome.reason if outcome.absent else None)
             case "unknown":
                 known = outcome.known.facts() if outcome.known else {}
                 told = {"ended": outcome.reason or "unknown", "worker": outcome.worker or "unknown"}
                 self._in_doubt(call, {**told, **known})
+            case _:
+                self._not_let(call, outcome)
+
+    def _not_let(self, call: Call, outcome: ToolOutcome) -> None:
+        """Take the ending of a call that was held back: what would have run is not what was shown or approved."""
+        match outcome.kind:
             case "refused" if outcome.reset is not None:
                 call.asked_in = outcome.reset
                 self.void(call, Difference(why=RESET))
@@ -120,6 +126,15 @@ class CallEndings:
                 self.mismatch(call, outcome.reason)
             case "unproven":
                 self._unproven(call, outcome.reason or "")
+            case "changed" if outcome.change is not None:
+                self._redefined(call, outcome.change)
+
+    def _redefined(self, call: Call, change: McpChange) -> None:
+        """Ask about a call of an MCP tool that is no longer what was shown; it has not run."""
+        effect = None if change.effect == "at_most_once" else change.effect
+        call.plan = call.plan.model_copy(update={"schema_digest": change.shown.digest, "effect": effect})
+        self._frame.definitions[call.tool] = change.shown.definition
+        self.void(call, change.difference)
 
     def _unproven(self, call: Call, why: str) -> None:
         """Ask again about a call that has not run, as no signed decision lets it."""
@@ -175,11 +190,11 @@ class CallEndings:
         """Ask anew about a call whose approval no longer holds; it has not run."""
         if call.cancelling is not None:  # alone or with its run: nobody is there to hear an answer
             self.cancelled(call)
-        elif call.reasked == MOST_REASKED or call.released_by is None:
+        elif call.reasked == MOST_REASKED:
             self._ledger.log.note_void(self._frame.id, call, difference.why, workflow.now(), "give_up")
             self.set_output(call, verdicts.NEVER_HELD, ran=False)
         else:
-            self._ask_again(call, difference, self._ledger.book.entries[call.released_by])
+            self._ask_anew(call, difference)
 
     def was_shown(self, call: Call, difference: Difference) -> bool:
         """Return whether the approver of the call has seen this very difference: to show it again would never end."""
@@ -191,11 +206,14 @@ class CallEndings:
             return False
         return Difference.from_wire(shown) == difference
 
-    def _ask_again(self, call: Call, difference: Difference, approved: Entry) -> None:
-        """Open a request in the place of an approval."""
+    def _ask_anew(self, call: Call, difference: Difference) -> None:
+        """Open a request about a call that was about to run, in place of its approval where it had one."""
         frame = self._frame
-        facts = ChangedFacts(**difference.model_dump(), request=approved.request.id, by=approved.closed_by)
-        self._ledger.log.note_void(frame.id, call, facts.why, workflow.now())
+        approved = None if call.released_by is None else self._ledger.book.entries[call.released_by]
+        by = None if approved is None else approved.closed_by
+        facts = ChangedFacts(**difference.model_dump(), request=call.released_by, by=by)
+        if approved is not None:
+            self._ledger.log.note_void(frame.id, call, facts.why, workflow.now())
         arguments = self._loop.arguments.of(frame, call)
         request = requests.after_change(frame, call, arguments, self._loop.identity, approved=approved, facts=facts)
         call.edited, call.arguments = call.arguments, None
@@ -209,8 +227,14 @@ class CallEndings:
         if call.plan.on_error == "fail":
             self._frame.fail(Failure(type="ToolFailed", message=f"{call.tool}: {output}"))
 
-    def not_begun(self, call: Call, *, missing: bool = False) -> None:
-        """Start a call again that has never begun; after `MOST_STARTS` starts, or without a worker, ask a person."""
+    def not_begun(self, call: Call, *, missing: bool = False, why: str | None = None) -> None:
+        """Start a call again that has never begun; after `MOST_STARTS` starts, or without a worker, ask a person.
+
+        Args:
+            call: Is started again.
+            missing: No worker has its tool, or what that needs.
+            why: The reason in place of "no worker has this tool".
+        """
         if call.cancelling is not None:
             self.cancelled(call)
             return
@@ -226,11 +250,9 @@ class CallEndings:
             if call.starts < next_steps.MOST_STARTS:
                 call.state, call.resume_at = "backoff", now + next_steps.delay_of(call.starts - 1)
                 return
-        self._ask_doubt(
-            call,
-            "no worker has this tool; it has not run" if missing else "no worker could start this call; it has not run",
-            {"ended": "not_registered" if missing else "not_begun", "starts": call.starts},
-        )
+        ended = "not_registered" if missing and why is None else "not_begun"
+        told = why or ("no worker has this tool" if missing else "no worker could start this call")
+        self._ask_doubt(call, f"{told}; it has not run", {"ended": ended, "starts": call.starts})
 
     def _nobody_took(self, call: Call) -> None:
         queue = call.plan.task_queue

@@ -6,8 +6,8 @@ from typing import Final
 
 from temporalio import workflow
 
-from handfast.errors import JsonProfileError
 from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.mcp import MCP_UNAVAILABLE
 from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
 from handfast.payloads.transcript import user_message
 from handfast.payloads.underway import Underway
@@ -158,8 +158,8 @@ class ModelCalls:
         else:
             try:
                 value = answer_value(reply.items, structured)
-            except JsonProfileError as error:  # a worker of another version found that it fits
-                self._refuse_answer(error.problem)
+            except ValueError as error:  # a worker of another version found that it fits
+                self._refuse_answer(str(error))
             else:
                 guardrails.finish(self._frame, value, reply)
 
@@ -218,10 +218,12 @@ class ModelCalls:
         frame.resume_at = workflow.now() + next_steps.delay_of(frame.broken_replies - 1)
 
     def _out_of_patience(self, under: str | None, message: str) -> None:
-        """Call again after an hour without a worker; fail if the model itself has failed for that long."""
+        """Call again after an hour without a worker; fail if the model, or an MCP server, has failed for that long."""
         frame = self._frame
         frame.waits += 1
-        if (under is not None and under.startswith("Model")) or frame.waits > timeouts.MOST_WAITS:
+        if under == MCP_UNAVAILABLE:
+            frame.failure = Failure(type=under, message=message)
+        elif (under is not None and under.startswith("Model")) or frame.waits > timeouts.MOST_WAITS:
             frame.failure = Failure(type="ModelUnavailable", message=message)
         else:
             frame.phase = "model"

@@ -54,6 +54,16 @@ class CallArguments:
         """Return the arguments of *call* as an activity gets them: inline, or the block where they stand."""
         return self._budget.placed(self.of(frame, call), requests.place_of(frame, call))
 
+    def placed_of_request(self, request: Request) -> tuple[JsonObject | None, ArgumentsAt | None]:
+        """Return the arguments that *request* asks about as an activity gets them.
+
+        Raises:
+            RequestClosedError: No call waits for it.
+        """
+        frame, call = self._frames.call_of(request)
+        place = None if call.edited is not None else requests.place_of(frame, call)
+        return self._budget.placed(self.of_request(request) or {}, place)
+
     def are_bound(self, frame: Frame, call: Call) -> bool:
         """Return whether the arguments of *call* are those that were approved: for calls without a tool's wrapper."""
         return binding.is_bound(frame, call, self.of(frame, call), self._identity)

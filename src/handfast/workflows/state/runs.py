@@ -21,6 +21,7 @@ from handfast.workflows.state.call_arguments import CallArguments
 from handfast.workflows.state.mailbox import Mailbox
 from handfast.workflows.state.notifications import Notifier
 from handfast.workflows.state.publish import Publisher
+from handfast.workflows.state.reviews import Reviews
 from handfast.workflows.state.run_state import RunState
 from handfast.workflows.state.segment import Segment
 from handfast.workflows.state.spending import Spending
@@ -69,6 +70,16 @@ class Runs:
         self.segment = Segment(state.segment, lambda: self.quiet)
         self.publisher = Publisher(state.shown, state.deployment, self.marks)
         self.notifier = Notifier(state.notifier, self.ledger.log, state.deployment, self.marks, self.changed)
+        self.reviews = Reviews(
+            self.ledger,
+            self.frames,
+            self.arguments,
+            self.spending,
+            identity=self.identity,
+            marks=self.marks,
+            changed=self.changed,
+            held=lambda: self.segment.holds,
+        )
         self.works: dict[str, Work] = {frame.id: Work(self.marks) for frame in self.frames.all}
         self.version = 0
         self.too_heavy: Failure | None = None
@@ -199,6 +210,7 @@ class Runs:
         self.notifier.take(self.state.labels)
         self.publisher.publish(self.ledger, self.phase, frame.agent if frame else None, self.state.labels)
         self.notifier.send()
+        self.reviews.send()
 
     async def _publish_later(self) -> None:
         self.publish_if_idle()
