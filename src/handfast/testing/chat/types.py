@@ -45,7 +45,7 @@ def check_body(body: Json) -> None:
     """
     streamed = CompletionCreateParamsStreaming if body.get("stream") else CompletionCreateParamsNonStreaming
     rest: Json = {**body, **{name: [] for name in _NAMED if name in body}}
-    _check(streamed, rest, "")
+    check_shape(streamed, rest, "")
 
 
 def check_message(message: Json, param: str) -> None:
@@ -59,7 +59,7 @@ def check_message(message: Json, param: str) -> None:
         raise missing(f"{param}.role")
     if role not in ROLES:
         raise wrong_value(f"{param}.role", role, ROLES)
-    _check(ROLES[role], message, param)
+    check_shape(ROLES[role], message, param)
 
 
 def check_tool(tool: Json, param: str) -> None:
@@ -68,10 +68,15 @@ def check_tool(tool: Json, param: str) -> None:
     Raises:
         ApiRefusal: It is no function and no custom tool.
     """
-    _check(ChatCompletionToolUnionParam, tool, param)
+    check_shape(ChatCompletionToolUnionParam, tool, param)
 
 
-def _check(shape: Any, value: Json, param: str) -> None:
+def check_shape(shape: Any, value: Json, param: str = "") -> None:
+    """Check a value by a typed dictionary, or a union of some, of a client's package.
+
+    Raises:
+        ApiRefusal: It lacks something, has too much, or something of another type.
+    """
     path: list[str | int] = [param] if param else []
     try:
         _whole(_adapter(shape).validate_python(value, strict=True), path)
