@@ -357,7 +357,7 @@ def test_edits_lead_from_before_to_after(stored: Any, before: Any, after: Any) -
 
 @pytest.mark.parametrize("plain", [False, True], ids=["model", "plain"])
 async def test_on_handoff_changes_the_context_as_tools_do(make_lab: MakeLab, cache: int, *, plain: bool) -> None:
-    """What `on_handoff` changes in the context is kept: the next agent's instructions and the result see it (A6)."""
+    """What `on_handoff` changes in the context is kept: the next agent's instructions and the result see it."""
 
     def note(ctx: RunContext[Any]) -> None:
         if plain:
@@ -383,7 +383,7 @@ async def test_on_handoff_changes_the_context_as_tools_do(make_lab: MakeLab, cac
 
 
 async def test_a_change_of_on_handoff_that_cannot_be_kept_is_said(make_lab: MakeLab) -> None:
-    """The model reads with the handoff's output that its change of the context was not kept, and why (A6)."""
+    """The model reads with the handoff's output that its change of the context was not kept, and why."""
 
     async def spoil(ctx: RunContext[Basket]) -> None:
         ctx.context.total = -1
@@ -490,7 +490,7 @@ SPOILED: dict[str, tuple[Agent, list[Reply], str]] = {
 async def test_a_change_from_elsewhere_is_refused_aloud(
     make_lab: MakeLab, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    """Whatever else changes `ctx.context` changes nothing of the run, and the log names it (A6)."""
+    """Whatever else changes `ctx.context` changes nothing of the run, and the log names it."""
     agent, script, who = SPOILED[name]
     lab = await make_lab([agent], script=script)
     run = await lab.start("desk", context={"customer": "ann"})
@@ -505,7 +505,7 @@ async def test_a_change_from_elsewhere_is_refused_aloud(
 
 async def test_what_shares_a_tools_call_changes_the_context_with_it(make_lab: MakeLab) -> None:
     """A tool's output guardrails, and hooks that hear of its start, have the tool's own context: what they change is
-    kept with what the tool changes (A6)."""
+    kept with what the tool changes."""
 
     class Starts(AgentHooks):
         def on_tool_start(self, context: ToolContext) -> None:

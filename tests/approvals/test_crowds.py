@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ from handfast.testing import Lab, Reply, call, text
 from support.crash.grpc_proxy import Drop, Fault, GrpcProxy, Side
 from support.desk import desk
 from support.labs import Effects, MakeLab
+from support.load import busy_loops
 
 DONE = Reply(text("done"))
 POLL = timedelta(seconds=5)
@@ -30,18 +30,6 @@ GIVEN_UP = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAN
 def many(count: int) -> Reply:
     """One reply with *count* gated calls."""
     return Reply(*(call("wipe", {"target": f"t{n}"}, f"c{n}") for n in range(count)))
-
-
-@asynccontextmanager
-async def busy_loops(count: int) -> AsyncIterator[None]:
-    """Processes that take the machine's time."""
-    loops = [await asyncio.create_subprocess_exec(sys.executable, "-c", "while True: pass") for _ in range(count)]
-    try:
-        yield
-    finally:
-        for loop in loops:
-            loop.kill()
-            await loop.wait()
 
 
 @asynccontextmanager

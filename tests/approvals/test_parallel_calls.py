@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from handfast import Agent, Approval, RunContext, tool
-from handfast.errors import RunFailedError
 from handfast.testing import Gate, Reply, call
 from support.desk import DONE, MIXED, desk, outputs
 from support.labs import Effects, MakeLab
@@ -101,15 +100,17 @@ async def test_a_call_repeated_word_for_word_runs_once(make_lab: MakeLab, effect
     assert outputs(lab) == [("c1", "wiped t")]
 
 
-async def test_different_calls_under_one_id_fail_the_run(make_lab: MakeLab, effects: Effects, cache: int) -> None:
-    """A6: two different calls with one id fail the run before anything is asked or run."""
+async def test_different_calls_under_one_id_are_two_calls(make_lab: MakeLab, effects: Effects, cache: int) -> None:
+    """A6: two different calls with one id each run once, and the model reads an output for each."""
     clash = Reply(call("look", {"check": "a"}, "c1"), call("look", {"check": "b"}, "c1"))
-    lab = await make_lab([desk(effects)], script=[clash], max_cached_workflows=cache)
+    lab = await make_lab([desk(effects)], script=[clash, DONE], max_cached_workflows=cache)
     run = await lab.start("desk")
-    with pytest.raises(RunFailedError, match="two different calls have the id c1") as failed:
-        await run.result()
-    assert failed.value.kind == "ModelReplyInvalid"
-    assert effects == []
+    assert (await run.result()).output == "done"
+    sent = lab.model.requests[1].body["input"]
+    called = [item["call_id"] for item in sent if item["type"] == "function_call"]
+    assert len(set(called)) == 2
+    assert [item["call_id"] for item in sent if item["type"] == "function_call_output"] == called
+    assert sorted(effects) == ["look a", "look b"]
 
 
 async def test_outputs_go_back_in_the_order_of_the_calls(make_lab: MakeLab, effects: Effects, cache: int) -> None:

@@ -96,8 +96,8 @@ MUTANTS: Final = (
     Mutant(
         "no validator",
         "workflows/host.py",
-        'f"{name}decide", update(decider.decide), validator=decider.refuse)',
-        'f"{name}decide", update(decider.decide))',
+        'update(f"{name}decide", decider.decide, decider.refuse)',
+        'update(f"{name}decide", decider.decide, lambda *_: None)',
         "tests/bounds/test_hostile_updates.py::test_no_update_can_break_a_run",
     ),
     Mutant(

@@ -207,7 +207,7 @@ async def test_the_plugin_leaves_the_workers_options_alone(server: EmbeddedServe
     runner = made["workflow_runner"]
     assert isinstance(runner, SandboxedWorkflowRunner)
     assert runner.restrictions == SandboxRestrictions.default.with_passthrough_modules("theirs", "handfast")
-    assert unsandboxed["workflow_runner"] is outside["workflow_runner"]
+    assert isinstance(unsandboxed["workflow_runner"], UnsandboxedWorkflowRunner)
     extended = made["client"].data_converter
     assert extended.payload_codec is CONVERTER.payload_codec
     assert issubclass(extended.payload_converter_class, CONVERTER.payload_converter_class)

@@ -34,7 +34,9 @@ HEAD: Final = """\
 All that `from handfast import …` and `from handfast.testing import …` give, with signatures and types. `make api`
 makes this page from the code, and a test fails when it is out of date. What is on no list here is private, but for the
 documented submodules `handfast.worker`, `handfast.connection`, `handfast.server`, `handfast.errors` and
-`handfast.payloads.events`. [Errors](errors.md) and [events](events.md) have pages of their own.
+`handfast.payloads.events`. [Errors](errors.md) and [events](events.md) have pages of their own, and
+`handfast.sync` has the methods of `Handfast`, `Run`, `Session` and `Turn`
+[without `await`](runs.md#scripts-and-notebooks).
 """
 
 

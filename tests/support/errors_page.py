@@ -107,6 +107,7 @@ REMEDIES: Final = {
     "SigningKeyUnknownError": "`handfast keys trust`, and give the file to the workers",
     "StaleDigestError": "load the request again and look at what it says now",
     "TargetError": "name `MODULE[:NAME]` where agents are, from the folder that holds the module",
+    "TooManySignalsError": "send it as an update; where a stranger floods the run, take the right to signal",
     "TurnFailedError": "see its `kind`; send another message: the session goes on",
     "UnknownAgentError": "compare with the names that the message lists",
     "UnknownRequestError": "list them with `pending()` or `handfast approvals`",

@@ -6,10 +6,10 @@ How a page is written so that its code runs as it stands:
   real server and a scripted model, so the code connects as a reader's would.
 - A block that begins with ``# name.py`` is a file: it is written under that name into the page's folder, where later
   blocks import it. A file called ``test_….py`` is run by pytest, in a process of its own.
-- A file that calls ``asyncio.run`` is a program: it is run by ``python name.py``, in a process of its own; one that
-  serves is stopped by SIGTERM once it polls. One that holds the call back behind ``if __name__ == "__main__"`` is
-  imported as well. ``<!-- prints: name.py -->`` before a text block says that the program printed exactly that; ``…``
-  stands for anything.
+- A file that calls ``asyncio.run``, or uses `handfast.sync`, is a program: it is run by ``python name.py``, in a
+  process of its own; one that serves is stopped by SIGTERM once it polls. One that holds the call back behind
+  ``if __name__ == "__main__"`` is imported as well. ``<!-- prints: name.py -->`` before a text block says that the
+  program printed exactly that; ``…`` stands for anything.
 - ``<!-- model: Reply(…), Reply(…) -->`` before a block says what the model plays from there on; a name stands for an
   entry of `scripts.SCRIPTS`. A worker then serves the agents of the page's last file that has some, on the task queue
   ``agents``; ``<!-- model, no worker: … -->`` leaves that to the page.
@@ -88,7 +88,7 @@ class Block:
     @property
     def is_program(self) -> bool:
         """Whether the file is run by ``python``."""
-        return self.file is not None and "asyncio.run(" in self.source
+        return self.file is not None and ("asyncio.run(" in self.source or "from handfast.sync" in self.source)
 
     @property
     def is_worker(self) -> bool:

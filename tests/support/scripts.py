@@ -55,6 +55,7 @@ SCRIPTS: Final[Mapping[str, Script]] = {
             "order 9": [_refund(9, 400), Reply(text("Order 9 was refunded."))],
             "order 10": [_refund(10, 500), Reply(text("Order 10 was refunded."))],
             "order 11": [_refund(11, 60), Reply(text("Order 11 was refunded."))],
+            "order 12": [_refund(12, 250), Reply(text("Order 12 was refunded."))],
         }
     ),
 }

@@ -263,7 +263,7 @@ async def read_by_a_command(command: str, **options: Any) -> str:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
 async def test_a_command_cannot_read_the_workers_environment() -> None:
-    """A command, of root too, finds nothing under /proc of the worker that holds its variables (A12)."""
+    """A command, of root too, finds nothing under /proc of the worker that holds its variables."""
     told = await read_by_a_command("tr '\\0' '\\n' < /proc/$PPID/environ; echo looked")
     assert "looked" in told
     assert "hush-hush" not in told

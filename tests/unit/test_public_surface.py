@@ -141,7 +141,17 @@ PUBLIC: Final = (
 )
 PUBLIC_IN_TESTING: Final = (
     *("Compacted", "Delay", "Drop", "Fail", "Gate", "Hang", "Lab", "LabTimeoutError", "Pause", "Reply"),
-    *("ResponsesServer", "Script", "Verbatim", "When", "call", "code_interpreter_item", "compaction", "custom_call"),
+    *(
+        "ResponsesServer",
+        "Script",
+        "Usage",
+        "Verbatim",
+        "When",
+        "call",
+        "code_interpreter_item",
+        "compaction",
+        "custom_call",
+    ),
     *("fetch_histories", "file_search_item", "image_generation_item", "mcp_approval", "mcp_call_item"),
     *("mcp_tools_item", "raw", "reasoning", "refusal", "replay", "text", "web_search_item"),
 )

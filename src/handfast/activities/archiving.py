@@ -1,4 +1,4 @@
-"""The activity `handfast.archive`: a history, read from the server and written into the archive."""
+"""The activity `handfast.archive`: reads a history from the server, and writes it into the archive."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from handfast.temporal.rpc import is_lost_place
 logger = logging.getLogger(__name__)
 
 CLOSES_WITHIN_S: Final = 20.0
-"""How long a run that is about to close is waited for, before the attempt gives up and another one looks again."""
+"""Time for which an attempt waits for a run that is about to close; then another one looks again."""
 MAY_CLOSE_WITHIN_S: Final = 5.0
-"""Likewise one that need not close: what there is by then is written."""
+"""Time for which it waits for a run that need not close; then the events so far are written."""
 QUERIED_ATTEMPTS: Final = 5
 """Attempts that fail where the transcript cannot be had; later ones do without."""
 
 
 class WriteArchive:
-    """Holds what the activity needs; `run` is the activity."""
+    """The activity, as its method `run`, with the runtime of its worker."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -80,7 +80,7 @@ class WriteArchive:
         return Archived(name=name, events=len(events), bytes=size).to_wire()
 
     async def _transcripts(self, client: Client, asked: ArchiveSegment) -> dict[str, Payload]:
-        """The conversations of the run's loops, encoded by the user's converter and codec, by frame."""
+        """Return the conversations of the run's loops by frame, encoded by the user's converter and codec."""
         handle = client.get_workflow_handle(asked.workflow_id, run_id=asked.run_id)
         converter = of_workflow(client, asked.workflow_id)
         place = self._runtime.artifacts.place_of(asked.workflow_id)
@@ -99,7 +99,7 @@ class WriteArchive:
 
 
 async def _history(client: Client, asked: ArchiveSegment) -> tuple[list[HistoryEvent], bool]:
-    """The run's events up to its close, and True; or up to now where it does not close in time."""
+    """Return the run's events up to its close, and True; or those so far, and False, where it stays open."""
     handle = client.get_workflow_handle(asked.workflow_id, run_id=asked.run_id)
     found: list[HistoryEvent] = []
     try:

@@ -17,19 +17,19 @@ from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.notify import NOTIFY, Notification, Notified, Notify
 
 CALL_S: Final = 15.0
-"""How long the application's function may take for one notification."""
+"""Time limit of the application's function for one notification."""
 PROBLEM_CHARACTERS: Final = 300
 
 
 class NotifyPeople:
-    """Holds what the activity needs; `run` is the activity."""
+    """The activity, as its method `run`, with the runtime of its worker."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
     @activity.defn(name=NOTIFY)
     async def run(self, arg: object) -> JsonObject:
-        """Tell each notification, those of one request in their order, and none that an earlier attempt has told.
+        """Send each notification, those of one request in their order, and none that an earlier attempt has sent.
 
         Raises:
             ApplicationError: ``NotifyMissing`` (another worker may have a function), ``NotifyFailed``: tried again.
@@ -61,7 +61,7 @@ class NotifyPeople:
     async def _tell(
         self, group: Iterable[Notification], told: set[str], problems: dict[str, str], *, past_failures: bool
     ) -> None:
-        """Tell what belongs to one request, in its order: where one fails the others wait for it, while that helps."""
+        """Send the notifications of one request in order: where one fails the others wait, while a retry may help."""
         for each in group:
             if each.id in told:
                 continue
@@ -74,7 +74,7 @@ class NotifyPeople:
                 return
 
     async def _problem_with(self, notification: Notification, *, last: bool) -> str | None:
-        """Call the function; say why that failed, or None. Its message may hold addresses and tokens: none is kept."""
+        """Call the function; return why it failed, or None, without its message: that may hold addresses and tokens."""
         notify, request = self._runtime.notify, notification.request
         assert notify is not None
         set_place(Place(request.agent, request.turn, request.tool, notification.run))

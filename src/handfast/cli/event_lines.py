@@ -75,8 +75,8 @@ def _said(event: events.RunEvent) -> tuple[str, str]:
 
 def _of_calls(event: events.RunEvent) -> tuple[str, str]:
     match event:
-        case events.ToolCalled(tool=tool, arguments=arguments, start=start):
-            again = f" (start {start})" if start > 1 else ""
+        case events.ToolCalled(tool=tool, arguments=arguments, start=start, repeats=repeats):
+            again = f" (start {start})" if start > 1 else " (as before)" if repeats is not None else ""
             return f"{one_line(tool)} runs{again} {_short(arguments)}", "cyan"
         case events.ToolOutput(tool=tool, output=output):
             return f"{one_line(tool)} -> {_short(output)}", "green"

@@ -21,6 +21,7 @@ class More:
     seconds: int | None
     frame: str | None
     by: str
+    session: bool
 
 
 async def raise_limits(where: Where, run_id: str, more: More, *, as_json: bool) -> int:
@@ -33,7 +34,7 @@ async def raise_limits(where: Where, run_id: str, more: More, *, as_json: bool) 
     hf = await handfast(where)
     duration = None if more.seconds is None else timedelta(seconds=more.seconds)
     raised = await hf.run(run_id).raise_limits(
-        turns=more.turns, tokens=more.tokens, duration=duration, by=more.by, frame=more.frame
+        turns=more.turns, tokens=more.tokens, duration=duration, by=more.by, frame=more.frame, session=more.session
     )
     if as_json:
         write_json({"run": run_id, "limits": raised})
@@ -49,6 +50,8 @@ def _sentence(run_id: str, raised: LimitsRaised) -> str:
             (raised.max_turns, "turns"),
             (raised.max_tokens, "tokens"),
             (raised.max_seconds, "seconds of work"),
+            (raised.session_turns, "turns of the session"),
+            (raised.session_tokens, "tokens of the session"),
         )
         if limit is not None
     ]

@@ -6,12 +6,14 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
@@ -25,6 +27,7 @@ from handfast.cli.options import Where
 from handfast.cli.output import one_line, say, warn, write_json
 from handfast.cli.place import quiet_core
 from handfast.cli.rehearsal import KEY, Rehearsal, scripted_model
+from handfast.cli.reload import Reloader
 from handfast.connection import DEFAULT_ADDRESS, connect
 from handfast.deltas.local import forget_hub, nearby_hub, write_hub
 from handfast.discretion import OWN, TEXTS, Discreet
@@ -63,6 +66,11 @@ class Serving:
             deployment=self.deployment,
         )
 
+    def typed(self) -> list[str]:
+        """Return the options that `handfast dev` shares with `handfast worker`, as they would be typed."""
+        at_a_time = [] if self.concurrency is None else ["--concurrency", str(self.concurrency)]
+        return ["--task-queue", self.task_queue, "--grace", str(self.grace), *at_a_time]
+
 
 def version_of(deployment: str | None, build_id: str | None) -> WorkerDeploymentVersion | None:
     """Read ``--deployment`` and ``--build-id``.
@@ -77,8 +85,14 @@ def version_of(deployment: str | None, build_id: str | None) -> WorkerDeployment
     return WorkerDeploymentVersion(deployment_name=deployment, build_id=build_id)
 
 
-async def worker(target: str | None, where: Where, serving: Serving) -> int:
+async def worker(target: str | None, where: Where, serving: Serving, *, until_eof: bool = False) -> int:
     """Serve the agents of *target*, or this folder's application.
+
+    Args:
+        target: ``MODULE[:NAME]``.
+        where: The server.
+        serving: Options of the worker.
+        until_eof: The end of standard input is told as SIGTERM is: whoever holds its other end is gone.
 
     Raises:
         InputError: No target is named, and this folder is no application.
@@ -98,15 +112,19 @@ async def worker(target: str | None, where: Where, serving: Serving) -> int:
     async def announce() -> None:
         _ready(facts, as_json=serving.as_json)
 
+    if until_eof:
+        threading.Thread(target=_stop_at_eof, daemon=True).start()
     await _serve_aloud(serving.worker(client, served), announce)
     return exits.OK
 
 
-async def dev(target: str | None, serving: Serving, *, port: int | None, ui_port: int | None) -> int:
+async def dev(
+    target: str | None, serving: Serving, *, port: int | None, ui_port: int | None, reload: bool = False
+) -> int:
     """Run the embedded server, or use the one that runs, and serve the agents of *target* or this folder's application.
 
     Raises:
-        InputError: This folder's application cannot be used; nothing was started.
+        InputError: This folder's application cannot be used, or there is none to reload; nothing was started.
         TargetError: There are no agents at *target*; nothing was started.
         DefinitionError: They cannot work, or there is no model client for them; nothing was started.
         PortBusyError: The port that was asked for is taken.
@@ -114,9 +132,13 @@ async def dev(target: str | None, serving: Serving, *, port: int | None, ui_port
     os.environ.setdefault(TEXTS, OWN)  # what your own code raises is shown with its message: you sit in front of it
     configure_logging()
     application = _application(target)
+    if reload and application is None:
+        raise exits.InputError(f"--reload needs agents: name MODULE[:NAME], or agents under [{TABLE}] in {PROJECT}")
+    # Two versions of a file may come within a second: a worker must not read what was compiled of the other one.
+    sys.dont_write_bytecode = sys.dont_write_bytecode or reload
     task = asyncio.current_task()
     assert task is not None
-    up = False
+    up, code = False, exits.OK
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # whoever stops us stops the server too
     try:
         async with scripted_model(application) as offered, own_deltas() as hub:
@@ -131,13 +153,14 @@ async def dev(target: str | None, serving: Serving, *, port: int | None, ui_port
                     write_hub(DIRECTORY, server.address, hub.url)
                 if not serving.as_json:
                     _introduce(server)
-                await _serve_on(server, served, serving, rehearsal)
+                options = ["--address", server.address, *([] if target is None else [target])] if reload else None
+                code = await _serve_on(server, served, serving, rehearsal, options)
     except asyncio.CancelledError:
         if not up:
             raise
     finally:
         forget_hub(DIRECTORY)
-    return exits.OK
+    return code
 
 
 async def _server(port: int | None, ui_port: int | None) -> EmbeddedServer:
@@ -207,13 +230,28 @@ def _import_for_dev(application: Application) -> Served:
         ) from None
 
 
-async def _serve_on(server: EmbeddedServer, served: Served | None, serving: Serving, rehearsal: Rehearsal) -> None:
+async def _serve_on(
+    server: EmbeddedServer,
+    served: Served | None,
+    serving: Serving,
+    rehearsal: Rehearsal,
+    reloading: Sequence[str] | None,
+) -> int:
+    """Serve until a signal.
+
+    Args:
+        server: Runs.
+        served: Agents and workflows; None: the server alone.
+        serving: Options of the worker.
+        rehearsal: What follows once it polls.
+        reloading: Arguments of worker processes that serve in place of this one, beside those options.
+    """
     facts = {"server": "started" if server.started_here else "attached", "ui": server.ui_url}
     if served is None:
         _ready({**facts, "address": server.address}, as_json=serving.as_json)
         if server.started_here:
             await asyncio.Event().wait()  # until a signal
-        return
+        return exits.OK
     client = await connect(server.address, namespace=server.namespace)
 
     async def announce() -> None:
@@ -221,7 +259,15 @@ async def _serve_on(server: EmbeddedServer, served: Served | None, serving: Serv
         _ready({**ready, "model": rehearsal.model}, as_json=serving.as_json)
         await rehearsal.play(client, serving.task_queue)
 
+    if reloading is not None:
+        return await Reloader([*reloading, *serving.typed()], Path.cwd()).run(announce)
     await _serve_aloud(serving.worker(client, served), announce)
+    return exits.OK
+
+
+def _stop_at_eof() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _served_facts(served: Served, serving: Serving) -> dict[str, object]:
@@ -233,7 +279,7 @@ def _served_facts(served: Served, serving: Serving) -> dict[str, object]:
     return facts
 
 
-async def _serve_aloud(worker: Worker, announce: Callable[[], Awaitable[None]]) -> None:
+async def _serve_aloud(worker: Worker, announce: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Serve until SIGTERM or SIGINT, and *announce* it once the server has seen the worker poll.
 
     *announce* may go on for as long as it is served; it is cancelled then.

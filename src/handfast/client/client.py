@@ -272,6 +272,8 @@ class Handfast:
         max_turns: int | Unset | None = UNSET,
         labels: Mapping[str, str] | None = None,
         requested_by: str | None = None,
+        max_session_turns: int | None = None,
+        max_session_tokens: int | None = None,
         on_message: OnBusy = "queue",
         stream: bool = False,
         segment_events: int | None = None,
@@ -290,6 +292,9 @@ class Handfast:
             max_turns: Most model replies for one message; None lifts the agent's own limit.
             labels: Up to 20, to find the session by.
             requested_by: The person who asks for it: a claimed name, recorded.
+            max_session_turns: Most model replies of the whole session; None is no limit. Above it, the agent's
+                `on_limit` says if a person is asked for more or the message fails; `raise_limits` raises it.
+            max_session_tokens: Most tokens of the whole session, likewise.
             on_message: What happens to a message while another one is being answered: it waits for a turn of its own
                 (*queue*), goes into the turn under way before the next model call (*steer*), or is refused.
             stream: Tell what the model writes while it writes it.
@@ -311,6 +316,8 @@ class Handfast:
             "context": context_to_wire(context),
             "labels": dict(labels or {}),
             "requested_by": requested_by,
+            "max_session_turns": max_session_turns,
+            "max_session_tokens": max_session_tokens,
             "on_message": on_message,
             "stream": stream or None,
             "segment_events": segment_events,

@@ -367,6 +367,7 @@ class Execution:
         duration: timedelta | None = None,
         by: str | None = None,
         frame: str | None = None,
+        session: bool = False,
     ) -> LimitsRaised:
         """Give a run that goes on more turns, tokens or time; one that waits for a budget goes on where it stopped.
 
@@ -376,6 +377,7 @@ class Execution:
             duration: Time to add, in whole seconds.
             by: The person who raises the limits: a claimed name, recorded.
             frame: The loop, where several are at work, as `Request.frame` has it.
+            session: Raise the budget of a whole session, in place of the limits of the message under way.
 
         Raises:
             GrantRefusedError: It would not let the run go on, or there is no such limit.
@@ -385,7 +387,9 @@ class Execution:
             TimeoutError: No worker answered; nothing was raised, unless one had just taken it.
             RunNotFoundError: The server does not know the run.
         """
-        return await steer.raise_limits(self._handle, turns=turns, tokens=tokens, duration=duration, by=by, frame=frame)
+        return await steer.raise_limits(
+            self._handle, turns=turns, tokens=tokens, duration=duration, by=by, frame=frame, session=session
+        )
 
     async def cancel_call(
         self, call_id: str, *, reason: str | None = None, by: str | None = None, frame: str | None = None

@@ -6,9 +6,10 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from temporalio.client import Client
+from typing_extensions import TypeVar as DefaultTypeVar
 
 from handfast.client.lists import OpenRequest
 from handfast.client.run import Run
@@ -17,10 +18,11 @@ from handfast.payloads.requests import Receipt, Verdict
 
 T = TypeVar("T")
 R = TypeVar("R")
+StartedRun = DefaultTypeVar("StartedRun", default=Run)
 
 
 @dataclass(frozen=True)
-class Started:
+class Started(Generic[StartedRun]):
     """The result of one start.
 
     Attributes:
@@ -30,7 +32,7 @@ class Started:
     """
 
     index: int
-    run: Run | None = None
+    run: StartedRun | None = None
     error: Exception | None = None
 
 

@@ -46,11 +46,14 @@ async def raise_limits(
     duration: timedelta | None,
     by: str | None,
     frame: str | None,
+    session: bool,
 ) -> LimitsRaised:
     """See `Execution.raise_limits`."""
     try:
         seconds = None if duration is None else math.ceil(duration.total_seconds())
-        given = RaiseLimits(turns=turns, tokens=tokens, seconds=seconds, by=by, frame=frame)
+        given = RaiseLimits(
+            turns=turns, tokens=tokens, seconds=seconds, by=by, frame=frame, session=True if session else None
+        )
     except ValidationError as error:
         raise DecisionInvalidError("; ".join(problems_of(error))) from None
     return LimitsRaised.from_wire(await run.update("raise_limits", given.to_wire()))

@@ -24,7 +24,7 @@ from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.exceptions import FailureError
 
 from handfast.errors import HistoryUnreadableError, PayloadUnreadableError
-from handfast.history.reader import requests_in_memo
+from handfast.history.reader import flood_in_memo, requests_in_memo
 from handfast.temporal.pollers import ACTIVITIES, WORKFLOWS, versions_polling
 from handfast.temporal.visibility import AGENT_KEY
 
@@ -32,6 +32,7 @@ ATTEMPTS: Final = 4
 """Attempts of an activity from which on a person should know: the first few are what retries are for."""
 OVERDUE_AFTER: Final = timedelta(seconds=10)
 """How long a deadline may have passed before a worker must have noticed."""
+FLOOD_SHOWN_FOR: Final = timedelta(hours=1)
 RECENT_EVENTS: Final = 50
 _CAUSE: Final = "WORKFLOW_TASK_FAILED_CAUSE_"
 _MESSAGE_LENGTH: Final = 400
@@ -41,9 +42,16 @@ _ROLL_BACK: Final = (
     "what was decided meanwhile counts"
 )
 
+_RELIEVE: Final = (
+    "the workers' machine is too slow, or has too much to do, for one step of this run: give it more CPU, or start "
+    "another worker; it goes on by itself then"
+)
+_DEADLOCK: Final = "[TMPRL1101]"
+"""How the SDK's message begins where a workflow did not yield within two seconds."""
+
 _GIVE_KEY: Final = "give every worker the key ring that the run was written with: it goes on by itself then"
 
-TroubleKind = Literal["task_fails", "overdue", "no_worker", "activity_paused", "activity_fails"]
+TroubleKind = Literal["task_fails", "overdue", "no_worker", "activity_paused", "activity_fails", "flood"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,7 @@ class Trouble:
         kind: *task_fails*: workers fail on it, by a deploy that does not fit its history or a bug. *overdue*: a
             deadline has passed and no worker has noticed. *no_worker*: nobody polls a task queue that it needs.
             *activity_fails*: a tool or model call was tried again and again. *activity_paused*: by an operator.
+            *flood*: somebody sends it more signals than it reads.
         since: When that began, as far as the server knows.
         attempt: Number of the attempt; 0 where nothing is tried.
         cause: The part that fails: Temporal's cause, an activity's type, a task queue.
@@ -116,6 +125,7 @@ async def trouble_of(
         or await _no_worker(described, polled)
         or await _unpolled_activity(described, polled)
         or await activity_trouble(described, attempts)
+        or await _flooded(described)
     )
 
 
@@ -150,13 +160,15 @@ async def _task_fails(client: Client, described: WorkflowExecutionDescription) -
     failures = await _recent_failures(client, described)
     if not failures and attempt < ATTEMPTS:
         return None  # a worker was killed with the task in hand: the next one takes it
-    cause, message, remedy = "WORKFLOW_TASK_TIMED_OUT", "workers take its tasks and do not answer", _ROLL_BACK
+    cause, message, remedy = "WORKFLOW_TASK_TIMED_OUT", "workers take its tasks and do not answer in time", _RELIEVE
     if failures:
         failed = failures[0].workflow_task_failed_event_attributes
         cause = WorkflowTaskFailedCause.Name(failed.cause).removeprefix(_CAUSE)
-        message = await _said(described, failed.failure)
+        message, remedy = await _said(described, failed.failure), _ROLL_BACK
         if failed.failure.application_failure_info.type == PayloadUnreadableError.__name__:
             remedy = _GIVE_KEY
+        elif _DEADLOCK in message:
+            remedy = _RELIEVE
     since = failures[-1].event_time if failures else described.raw_description.pending_workflow_task.scheduled_time
     return _trouble(described, "task_fails", cause, message, remedy, since=_time(since), attempt=attempt)
 
@@ -223,6 +235,23 @@ async def _unpolled_activity(described: WorkflowExecutionDescription, polled: Po
             message = f"{pending.activity_type.name} waits, and no worker polls the task queue {queue}"
             return _trouble(described, "no_worker", queue, message, _start(queue), since=_time(pending.scheduled_time))
     return None
+
+
+async def _flooded(described: WorkflowExecutionDescription) -> Trouble | None:
+    """Signals that the run refused unread, as too many came at once; named for an hour."""
+    try:
+        flood = flood_in_memo(dict(await described.memo()))
+    except HistoryUnreadableError:
+        return None
+    if flood is None or flood.at + FLOOD_SHOWN_FOR < datetime.now(UTC):
+        return None
+    names = ", ".join(f"{count:,} {name or 'of unknown names'}" for name, count in sorted(flood.refused.items()))
+    message = f"more signals came at once than it reads; refused unread so far: {names}"
+    remedy = (
+        "find out who sends them (each stands in its history with an identity), and take the right to signal from "
+        "them; the run goes on, and decisions by update count"
+    )
+    return _trouble(described, "flood", "signals", message, remedy, since=flood.at)
 
 
 def _retries(pending: PendingActivityInfo) -> str:

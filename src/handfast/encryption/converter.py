@@ -10,6 +10,7 @@ from typing import Any, Self
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
+from temporalio.common import RawValue
 from temporalio.converter import (
     ActivitySerializationContext,
     DataConverter,
@@ -72,6 +73,8 @@ class Tolerant(PayloadConverter):
             PayloadUnreadableError: The payload is encrypted with a missing key, and a type was asked for, or it is an
                 answer of the workflow's own activity or child: the workflow task fails, and is tried again.
         """
+        if type_hints is not None and all(hint is RawValue for hint in type_hints):
+            return [RawValue(payload) for payload in payloads]  # whoever reads them later finds what cannot be read
         unread = next((found for each in payloads if (found := read_unread(each)) is not None), None)
         hinted = type_hints is not None and any(hint is not object for hint in type_hints)
         if unread is not None and (hinted or self._answers_this_workflow()):

@@ -94,6 +94,7 @@ from handfast.payloads.refusals import (
     SigningKeyRetiredError,
     SigningKeyUnknownError,
     StaleDigestError,
+    TooManySignalsError,
     UnknownRequestError,
     VerdictNotAllowedError,
 )
@@ -166,6 +167,7 @@ __all__ = [
     "SigningKeyUnknownError",
     "StaleDigestError",
     "TargetError",
+    "TooManySignalsError",
     "TurnFailedError",
     "UnknownAgentError",
     "UnknownRequestError",

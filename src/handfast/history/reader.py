@@ -13,7 +13,7 @@ from temporalio.converter import DataConverter
 from temporalio.service import RPCError
 
 from handfast.errors import HistoryUnreadableError, PayloadInvalidError
-from handfast.payloads.requests import MEMO_LOG, MEMO_REQUEST, Request, Transition
+from handfast.payloads.requests import MEMO_FLOOD, MEMO_LOG, MEMO_REQUEST, Flood, Request, Transition
 from handfast.payloads.undecodable import Undecodable
 from handfast.temporal.rpc import is_lost_place
 
@@ -103,6 +103,14 @@ def requests_in_memo(memo: dict[str, Any]) -> list[Request]:
     """Read the open requests of a run from its memo, oldest first."""
     found = [read_request(value) for key, value in memo.items() if key.startswith(MEMO_REQUEST)]
     return sorted((request for request in found if request), key=lambda request: request.order)
+
+
+def flood_in_memo(memo: dict[str, Any]) -> Flood | None:
+    """How many signals a run refused unread, from its memo; None where there was no flood, or it cannot be read."""
+    try:
+        return Flood.from_wire(memo[MEMO_FLOOD]) if MEMO_FLOOD in memo else None
+    except PayloadInvalidError:
+        return None
 
 
 def read_request(value: object) -> Request | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -97,7 +98,10 @@ def check_json(value: object, *, max_depth: int = MAX_DEPTH) -> None:
     Raises:
         JsonProfileError: A limit is broken, something is no JSON type (a tuple, bytes…), a key is no string.
     """
-    _check(value, (), max_depth)
+    try:
+        _check(value, max_depth, max_depth)
+    except _Unsound as found:
+        raise _problem(found.path[::-1] if found.named else (), found.problem) from None
 
 
 def is_carried(integer: int) -> bool:
@@ -189,43 +193,68 @@ def _refuse_constant(name: str) -> NoReturn:
     raise JsonProfileError(f"{name} is not JSON; send null or a string")
 
 
-def _check(value: object, path: tuple[str | int, ...], max_depth: int) -> None:
+class _Unsound(Exception):
+    """What is wrong, and where: the place is put together on the way up, as most values are sound.
+
+    Attributes:
+        path: From the inside out.
+    """
+
+    def __init__(self, problem: str, *, named: bool = True) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.named = named
+        self.path: list[str | int] = []
+
+
+def _check(value: object, left: int, max_depth: int) -> None:
     match value:
         case None | bool():
             return
         case str():
             if not value.isascii() and _SURROGATE.search(value):
-                raise _problem(path, "a string holds a lone surrogate; send valid Unicode")
+                raise _Unsound("a string holds a lone surrogate; send valid Unicode")
         case int() | float():
-            _check_number(value, path)
-        case list() | dict() if len(path) >= max_depth:
-            raise JsonProfileError(_DEPTH_PROBLEM.replace(str(MAX_DEPTH), str(max_depth)))
+            _check_number(value)
+        case list() | dict() if left == 0:
+            raise _Unsound(_DEPTH_PROBLEM.replace(str(MAX_DEPTH), str(max_depth)), named=False)
         case list():
-            for index, item in enumerate(value):
-                _check(item, (*path, index), max_depth)
+            _check_items(enumerate(value), left, max_depth)
         case dict():
-            for key, item in value.items():
-                _check_key(key, path)
-                _check(item, (*path, key), max_depth)
+            for key in value:
+                _check_key(key)
+            _check_items(value.items(), left, max_depth)
         case _:
-            raise _problem(path, f"{type(value).__name__} is no JSON type")
+            raise _Unsound(f"{type(value).__name__} is no JSON type")
 
 
-def _check_number(value: float, path: tuple[str | int, ...]) -> None:
+def _check_items(items: Iterable[tuple[Any, Any]], left: int, max_depth: int) -> None:
+    at: Any = None
+    try:
+        for at, item in items:  # noqa: B007 - what it was in the end is where the problem is
+            # What large values have many of is looked at here: a call takes longer than the look.
+            kind = type(item)
+            if (kind is str and item.isascii()) or (kind is int and MIN_INTEGER <= item <= MAX_INTEGER):
+                continue
+            _check(item, left - 1, max_depth)
+    except _Unsound as found:
+        found.path.append(at)
+        raise
+
+
+def _check_number(value: float) -> None:
     if isinstance(value, int):
         if not is_carried(value):
-            raise _problem(path, _INTEGER_PROBLEM)
+            raise _Unsound(_INTEGER_PROBLEM)
     elif not math.isfinite(value):
-        raise _problem(
-            path, "a number is not finite or too large for a double; a string can hold it, where one is taken"
-        )
+        raise _Unsound("a number is not finite or too large for a double; a string can hold it, where one is taken")
 
 
-def _check_key(key: object, path: tuple[str | int, ...]) -> None:
+def _check_key(key: object) -> None:
     if not isinstance(key, str):
-        raise _problem(path, f"a key is {type(key).__name__}; keys must be strings")
+        raise _Unsound(f"a key is {type(key).__name__}; keys must be strings")
     if not key.isascii() and _SURROGATE.search(key):
-        raise _problem(path, "a key holds a lone surrogate; send valid Unicode")
+        raise _Unsound("a key holds a lone surrogate; send valid Unicode")
 
 
 def _scrub(value: Any, depth: int) -> Any:
@@ -260,7 +289,7 @@ def _spelled(value: Any, depth: int) -> Any:
             return value
 
 
-def _problem(path: tuple[str | int, ...], problem: str) -> JsonProfileError:
+def _problem(path: Sequence[str | int], problem: str) -> JsonProfileError:
     if not path:
         return JsonProfileError(problem)
     return JsonProfileError(f"at {'.'.join(str(part)[:_SHOWN_KEY_CHARS] for part in path)}: {problem}")

@@ -106,6 +106,10 @@ class KeysUnavailableError(RefusalError):
     """The run takes signed decisions only, and its worker has no keys to verify one with."""
 
 
+class TooManySignalsError(RefusalError):
+    """More signals came at once than are read: it was refused unread, or unchecked; an update is still taken."""
+
+
 class CallEndedError(RefusalError):
     """The call has its output already, was never made, or ended in a way that only its request can settle."""
 
@@ -155,6 +159,7 @@ REFUSALS: dict[str, type[RefusalError]] = {
         SignatureInvalidError,
         ClockSkewError,
         KeysUnavailableError,
+        TooManySignalsError,
         CallEndedError,
         MessageInvalidError,
         MessageConflictError,

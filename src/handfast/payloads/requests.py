@@ -195,11 +195,13 @@ class BudgetFacts(Payload):
     Attributes:
         used: Model replies, tokens of the loop and of everything below it, or seconds that these have worked.
         limit: How many were allowed, granted ones included.
+        session: It is the budget of a whole session, and no limit of the message under way.
     """
 
     what: LimitKind
     used: int
     limit: int
+    session: bool | None = None
 
 
 class RaiseLimits(Payload):
@@ -208,6 +210,7 @@ class RaiseLimits(Payload):
     Attributes:
         frame: Which loop; None means the one that was started, where there is only one.
         by: Who raises them, a claimed name.
+        session: Raise the budget of a whole session, which may be idle, in place of the limits of a message.
     """
 
     turns: Turns | None = None
@@ -215,6 +218,7 @@ class RaiseLimits(Payload):
     seconds: Seconds | None = None
     frame: Name | None = None
     by: Name | None = None
+    session: bool | None = None
 
 
 class LimitsRaised(Payload):
@@ -222,6 +226,7 @@ class LimitsRaised(Payload):
 
     Attributes:
         request: The budget request that was closed by it as granted.
+        session_turns: Budget of the whole session, where it has one; `session_tokens` likewise.
     """
 
     frame: str
@@ -229,6 +234,8 @@ class LimitsRaised(Payload):
     max_tokens: int | None = None
     max_seconds: float | None = None
     request: str | None = None
+    session_turns: int | None = None
+    session_tokens: int | None = None
 
 
 Verdict = Annotated[
@@ -338,6 +345,15 @@ class Transition(Payload):
     signed_by: SignedBy | None = None
 
 
+class Flood(Payload):
+    """How many signals of a run were refused unread, by their names (``""`` are names that it does not know)."""
+
+    refused: dict[str, int]
+    at: Instant
+
+
+MEMO_FLOOD = "handfast.flood"
+"""Memo key of the newest `Flood`."""
 MEMO_REQUEST = "handfast.request."
 """Memo key of one open request, followed by its id; set when it opens, cleared when it closes."""
 MEMO_LOG = "handfast.log"

@@ -28,11 +28,15 @@ class SessionInput(RunInput):
     Attributes:
         import_items: What was said before, as the Responses API takes it: the conversation begins with it.
         max_turns: Most model replies for one message.
+        max_session_turns: Most model replies of the whole session; None is no limit.
+        max_session_tokens: Most tokens of the whole session, nested agents included; None is no limit.
         on_message: What happens to a message while another one is being answered.
     """
 
     input: list[JsonObject] = []
     import_items: list[JsonObject] = []
+    max_session_turns: Annotated[int, Field(ge=1)] | None = None
+    max_session_tokens: Annotated[int, Field(ge=1)] | None = None
     on_message: OnBusy = "queue"  # type: ignore[assignment] # a session has turns to give, so it knows other answers
 
     @field_validator("import_items")

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import openai
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHistory
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Replayer, Worker
 
 from handfast.client.client import Handfast
 from handfast.client.execution import Execution
 from handfast.client.run import Run
+from handfast.client.session import Session
 from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.hooks import AgentHooks
 from handfast.definitions.agents.registry import Registry
@@ -346,12 +347,17 @@ class Lab:
         for process in processes:
             await within(END_S, f"the end of worker process {process.pid}", process.communicate())
 
-    # --- runs ---
+    # --- runs and sessions ---
 
     async def start(self, agent: str | Agent, input: str = "go", **options: Any) -> Run:
         """Start a run; options as `Handfast.start`."""
         run = await self.hf.start(agent, input, **options)
         return self.watch(run)
+
+    def session(self, agent: str | Agent, id: str | None = None, **options: Any) -> Session:
+        """Name a conversation, which its first message begins; options as `Handfast.session`."""
+        name = f"{agent if isinstance(agent, str) else agent.name}-{uuid.uuid4().hex[:12]}" if id is None else id
+        return self.watch(self.hf.session(name, agent=agent, **options))
 
     def watch(self, run: Watched) -> Watched:
         """Count a run or session that was started elsewhere among the lab's own."""
@@ -388,8 +394,16 @@ class Lab:
                 await within(END_S, what, replayer.replay_workflow(history))
 
     async def histories(self, run: Execution) -> list[WorkflowHistory]:
-        """The histories of a run, the first one first: one that is long or retried goes on in another."""
-        newest = await self.client.get_workflow_handle(run.id).describe()
+        """The histories of a run, the first one first: one that is long or retried goes on in another.
+
+        A session to which nothing was said has none.
+        """
+        try:
+            newest = await self.client.get_workflow_handle(run.id).describe()
+        except RPCError as error:
+            if isinstance(run, Session) and error.status is RPCStatusCode.NOT_FOUND:
+                return []
+            raise
         first = newest.raw_description.workflow_execution_info.first_run_id
         events: dict[str, list[HistoryEvent]] = {}
         async for run_id, event in chain_of(self.client, run.id, first, wait=False):

@@ -19,6 +19,7 @@ from temporalio.worker import (
     ActivityOutboundInterceptor,
     ExecuteActivityInput,
     Interceptor,
+    ReplayerConfig,
     StartActivityInput,
     Worker,
     WorkerConfig,
@@ -42,6 +43,7 @@ from handfast.activities.tool.run_tool import ToolActivities
 from handfast.discretion import shows_texts
 from handfast.payloads.signed import REFUSED, VERIFY
 from handfast.payloads.undecodable import UNREADABLE, Undecodable
+from handfast.worker.held_signals import holding
 from handfast.workflows.continuation.archive import ArchiveRun
 from handfast.workflows.run import AgentRun
 from handfast.workflows.session import AgentSession
@@ -170,8 +172,11 @@ class PluginParts(BeatGuard):
         config["workflows"] = [*config.get("workflows", []), *WORKFLOWS]
         config["activities"] = [*config.get("activities", []), *self.activities]
         config["interceptors"] = [*config.get("interceptors", []), self]
-        if "workflow_runner" in config:
-            config["workflow_runner"] = passed_through(config["workflow_runner"])
+        if config["client"].data_converter.external_storage is None:
+            # The SDK (1.35) makes a task for each payload where this is more than one, although there is nothing to
+            # fetch: 0.1 s of the event loop, and thousands of its turns, for ten thousand signals.
+            config["max_workflow_task_external_storage_concurrency"] = 1
+        fit_runners(config)
 
     def take_out(self, config: WorkerConfig) -> None:
         """Remove them again; the client keeps its converter, and the sandbox lets Handfast through."""
@@ -193,6 +198,14 @@ class PluginParts(BeatGuard):
 def parts_in(config: WorkerConfig) -> PluginParts | None:
     """Return the parts that a plugin added to a worker; None where there is no such plugin."""
     return next((each for each in config.get("interceptors", []) if isinstance(each, PluginParts)), None)
+
+
+def fit_runners(config: WorkerConfig | ReplayerConfig) -> None:
+    """Give the runners of *config* what workflows of ours need of them."""
+    if "workflow_runner" in config:
+        config["workflow_runner"] = holding(passed_through(config["workflow_runner"]))
+    if "unsandboxed_workflow_runner" in config:
+        config["unsandboxed_workflow_runner"] = holding(config["unsandboxed_workflow_runner"])
 
 
 def passed_through(runner: WorkflowRunner) -> WorkflowRunner:

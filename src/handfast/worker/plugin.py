@@ -38,7 +38,7 @@ from handfast.errors import DefinitionError
 from handfast.models.port import ModelPort
 from handfast.storage.artifacts import ArtifactsAt
 from handfast.worker.options import PluginOptions, Resources, warn_of_silent_tools
-from handfast.worker.parts import WORKFLOWS, PluginParts, parts_in, passed_through
+from handfast.worker.parts import WORKFLOWS, PluginParts, fit_runners, parts_in
 
 if TYPE_CHECKING:
     from handfast.signing.trusted_keys import TrustedKeys
@@ -209,8 +209,7 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
         """Replay our workflows beside the others."""
         self._protect(config)
         config["workflows"] = [*config.get("workflows", []), *WORKFLOWS]
-        if "workflow_runner" in config:
-            config["workflow_runner"] = passed_through(config["workflow_runner"])
+        fit_runners(config)
         return config
 
     @asynccontextmanager

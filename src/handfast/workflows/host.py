@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Literal
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from handfast.definitions.schema.arguments import problem_of
+from handfast.errors import TooManySignalsError
 from handfast.payloads.carry import SEGMENT_EVENTS, Carry
 from handfast.payloads.history import GivenHistory, history_to_wire
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.messages import OnMessage
-from handfast.payloads.requests import MEMO_LOG
+from handfast.payloads.requests import MEMO_LOG, Transition
 from handfast.payloads.runs import RunInput, RunPhase, RunResult
 from handfast.workflows.agent_ref import AgentRef, Output, read_output
 from handfast.workflows.continuation.archive import archive_segment
@@ -31,6 +32,8 @@ from handfast.workflows.handlers.raise_limits import Raiser
 from handfast.workflows.handlers.send import Sender
 from handfast.workflows.state.leaving import next_version
 from handfast.workflows.state.run_state import RunState
+from handfast.workflows.tasks.intake import Intake
+from handfast.workflows.tasks.raw import decoded, takes_raw
 from handfast.workflows.tasks.unread import Unread
 
 PREFIX: Final = "handfast."
@@ -90,6 +93,8 @@ class AgentHost:
         self._prefix = prefix
         self._decider = Decider(self._state)
         self._unread = Unread(self._state.marks)
+        state = self._state
+        self._intake = Intake(state.marks, self._unread, state.signals, state.ledger.book.open_ids, self._flooded)
         self._register()
 
     async def run(
@@ -194,7 +199,8 @@ class AgentHost:
         ours = not self._prefix
 
         def may_leave() -> bool:
-            return workflow.all_handlers_finished() if ours else not self._without_key
+            finished = workflow.all_handlers_finished() if ours else not self._without_key
+            return finished and self._intake.idle
 
         carried = await self._carrier.carry(lambda: until is not None and until.done(), may_leave, self._added)
         return None if carried is None else carried.to_wire()
@@ -262,6 +268,8 @@ class AgentHost:
     def _leave(self, frame: Frame) -> None:
         self._state.active.discard(frame.id)
         self._driven.discard(frame.id)
+        if not self._state.active:
+            self._drop_signals()
         if self._prefix:
             # Later in this task: the user's code may start the next agent first, and then nothing has changed.
             self._idling = asyncio.create_task(self._publish_idle())
@@ -271,17 +279,16 @@ class AgentHost:
 
     def refuse_other_signals(self) -> None:
         """Log signals of any other name as refused, instead of leaving them unread: for a workflow of our own."""
-        workflow.set_dynamic_signal_handler(self._decider.unknown_signal)
+        self._intake.handle_others(self._decider.unknown_signal)
 
     def converse(self) -> Conversation:
         """Be the host of a session: messages open turns, one after the other. For a workflow of our own."""
         conversation = self._conversation = Conversation(self._state, Talk.model_validate(self.own))
         sender = SessionSender(self._state, conversation)
-        signal, update = self._unread.signal, self._unread.update
-        workflow.set_signal_handler("send", signal(sender.send_by_signal))
-        workflow.set_update_handler("send", update(sender.send), validator=sender.refuse)
-        workflow.set_signal_handler("close", signal(sender.close))
-        workflow.set_query_handler("turn", sender.turn)
+        self._intake.handle("send", sender.send_by_signal)
+        self._unread.handle_update("send", sender.send, sender.refuse)
+        self._intake.handle("close", sender.close)
+        _handle_query("turn", sender.turn)
         return conversation
 
     async def to_the_end(self, running: asyncio.Task[RunResult]) -> RunResult:
@@ -297,6 +304,7 @@ class AgentHost:
 
     def close(self, how: RunPhase) -> None:
         """Publish the last state of a workflow that ends with its host."""
+        self._drop_signals()
         self._state.close(how)
 
     # --- inside ---
@@ -305,25 +313,49 @@ class AgentHost:
         name, decider, raiser = self._prefix, self._decider, Raiser(self._state)
         canceller, sender = CallCanceller(self._state), Sender(self._state)
         queries = Queries(self._state)
-        signal, update = self._unread.signal, self._unread.update
-        workflow.set_signal_handler(f"{name}approve", signal(decider.approve))
-        workflow.set_signal_handler(f"{name}reject", signal(decider.reject))
-        workflow.set_signal_handler(f"{name}decide", signal(decider.decide_by_signal))
-        workflow.set_signal_handler(f"{name}stop", signal(decider.stop))
-        workflow.set_signal_handler(f"{name}send", signal(sender.send_by_signal))
-        workflow.set_update_handler(f"{name}decide", update(decider.decide), validator=decider.refuse)
-        workflow.set_update_handler(f"{name}raise_limits", update(raiser.raise_limits), validator=raiser.refuse)
-        workflow.set_update_handler(f"{name}cancel_call", update(canceller.cancel_call), validator=canceller.refuse)
-        workflow.set_update_handler(f"{name}send", update(sender.send), validator=sender.refuse)
-        workflow.set_query_handler(f"{name}decision", decider.decision)
-        workflow.set_query_handler(f"{name}pending_approvals", queries.pending)
-        workflow.set_query_handler(f"{name}pending_requests", queries.pending)
-        workflow.set_query_handler(f"{name}status", queries.status)
-        workflow.set_query_handler(f"{name}transcript", queries.transcript)
+        signal, update = self._intake.handle, self._unread.handle_update
+        signal(f"{name}approve", decider.approve, decides=True)
+        signal(f"{name}reject", decider.reject, decides=True)
+        signal(f"{name}decide", decider.decide_by_signal, decides=True)
+        signal(f"{name}stop", decider.stop)
+        signal(f"{name}send", sender.send_by_signal)
+        update(f"{name}decide", decider.decide, decider.refuse)
+        update(f"{name}raise_limits", raiser.raise_limits, raiser.refuse)
+        update(f"{name}cancel_call", canceller.cancel_call, canceller.refuse)
+        update(f"{name}send", sender.send, sender.refuse)
+        _handle_query(f"{name}decision", decider.decision)
+        _handle_query(f"{name}pending_approvals", queries.pending)
+        _handle_query(f"{name}pending_requests", queries.pending)
+        _handle_query(f"{name}status", queries.status)
+        _handle_query(f"{name}transcript", queries.transcript)
+
+    def _drop_signals(self) -> None:
+        """Leave unread what nobody is there for any more: a workflow does not go on for the end of a flood."""
+        unread = self._intake.drop()
+        if unread:
+            why = f"RunEndedError: the run had ended before {unread:,} signals were read"
+            self._state.ledger.log.note(Transition(what="refused", at=workflow.now(), why=why))
+
+    def _flooded(self, name: str, count: int) -> None:
+        """Say that signals of a name are refused unread: in the log, and where attention is called to runs."""
+        state, now = self._state, workflow.now()
+        what: Literal["refused", "message_refused"] = "message_refused" if name.endswith("send") else "refused"
+        named = f"signals {name}" if name else "signals of unknown names"
+        refusal = TooManySignalsError(f"{count:,} {named} so far were refused unread: too many came at once")
+        state.ledger.log.note(Transition(what=what, at=now, why=f"{type(refusal).__name__}: {refusal.message}"))
+        state.publisher.flooded(state.signals.refused, now)
+        state.ledger_changed()
 
     def _added(self) -> JsonObject:
         """What is taken along beside the state of the loops."""
         return self.own if self._conversation is None else self._conversation.carried()
+
+
+def _handle_query(name: str, handler: Callable[..., Any]) -> None:
+    def answer(*args: object) -> Any:
+        return handler(*decoded(args))
+
+    workflow.set_query_handler(name, takes_raw(answer))
 
 
 def _assert_in_init() -> None:

@@ -1,4 +1,4 @@
-"""Making a conversation short: by its provider, or by an agent that writes a summary."""
+"""Compacts a conversation, by its provider or by an agent that writes a summary, and packs blocks."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def compact_history(asked: CompactHistory, runtime: Runtime) -> HistoryCom
 
 
 def _start(blocks: OrderedBlocks, rule: Compact) -> tuple[list[JsonObject], str | None]:
-    """The items that are to be made short: whole blocks, the last of which is named."""
+    """Return the items to compact, which are whole blocks, and the last of these blocks."""
     items = [item for _, block in blocks for item in block]
     start = start_of_turns(items, rule.keep_turns)
     taken: list[JsonObject] = []
@@ -121,8 +121,9 @@ def _summary(answer: ModelAnswer, model: str) -> ModelAnswer:
 
 
 def _to_sum_up(items: Sequence[JsonObject]) -> list[JsonObject]:
-    """What an agent reads that sums up: text, as no other model need know its items or be able to read its reasoning.
-    What a provider has compacted is handed on as it is."""
+    """Write the conversation as text for the agent that sums it up: its model may not know the items and reasoning.
+
+    Items that a provider has compacted are passed on as they are."""
     compacted = [item for item in items if item.get("type") == "compaction"]
     told = "\n\n".join(line for line in map(_told, items) if line)
     return [*compacted, user_message(f"{ASKED}\n\n<conversation>\n{told}\n</conversation>")]
@@ -162,7 +163,7 @@ def _part(part: Any) -> str:
 
 
 async def pack_blocks(asked: PackBlocks, runtime: Runtime) -> Packed:
-    """Keep blocks as one; the same ones lead to the same content, so that a retry changes nothing.
+    """Keep blocks as one artifact; equal blocks have equal content, so that a retry changes nothing.
 
     Raises:
         ApplicationError: ``ArtifactFailed``: they could not be kept.

@@ -1,4 +1,4 @@
-"""Answers what a run asks about a decision: its signature, the person's groups, edited arguments, answers, words."""
+"""Answers questions of a run about a decision: its signature, groups, edited arguments, answers, rejection texts."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from handfast.signing.trusted_keys import TrustedKeys
 
 LOOKUP_S: Final = 10.0
-"""How long a lookup of groups may take before the decision is refused."""
+"""Time limit of a lookup of groups; after it the decision is refused."""
 WORDING_S: Final = 5.0
-"""How long an agent's `rejection_text` may take before the default text is used."""
+"""Time limit of an agent's `rejection_text`; after it the default text stands."""
 EDIT_REFUSED: Final = "the edited arguments are refused"
 
 
@@ -47,7 +47,7 @@ EDIT_REFUSED: Final = "the edited arguments are refused"
 
 
 def refusal_of(asked: VerifyDecision, trusted: TrustedKeys) -> Refusal | None:
-    """Why a decision does not count; None where it does."""
+    """Return why a decision does not count; None where it does."""
     try:
         trusted.check_new(
             Decision.from_wire(asked.decision),
@@ -63,7 +63,7 @@ def refusal_of(asked: VerifyDecision, trusted: TrustedKeys) -> Refusal | None:
 
 
 def verifier(trusted: TrustedKeys) -> Callable[[JsonObject], JsonObject | None]:
-    """The function that validators call. Plain JSON in and out: it crosses the border of a sandbox."""
+    """Return the function that validators call. Plain JSON in and out: it crosses the border of a sandbox."""
 
     def verify(asked: JsonObject) -> JsonObject | None:
         refused = refusal_of(VerifyDecision.from_wire(asked), trusted)
@@ -73,7 +73,7 @@ def verifier(trusted: TrustedKeys) -> Callable[[JsonObject], JsonObject | None]:
 
 
 def verified(asked: VerifyDecision, trusted: TrustedKeys | None) -> DecisionVerified:
-    """Answer the activity.
+    """Verify the signature of a decision that came by signal.
 
     Raises:
         ApplicationError: This worker cannot tell; another may.
@@ -90,7 +90,7 @@ def verified(asked: VerifyDecision, trusted: TrustedKeys | None) -> DecisionVeri
 
 
 async def look_up_groups(asked: LookUpGroups, runtime: Runtime) -> GroupsFound:
-    """Say which of the groups the person is in; every failure is a problem, which refuses the decision."""
+    """Look up the groups that the person is in; every failure is a problem, which refuses the decision."""
     groups = runtime.groups
     if groups is None:
         return GroupsFound(problem="this worker knows no groups; give HandfastPlugin(groups=…)")

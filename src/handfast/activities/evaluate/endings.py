@@ -1,4 +1,4 @@
-"""Asks an agent's own functions what a run ends with, where the model gave no answer."""
+"""Asks an agent's own functions for a run's output, where the model gave no answer."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from handfast.payloads.tool_call import RESULT_BYTES
 from handfast.workflows.driver.last_words import refusal_of
 
 HANDLER_S: Final = 20.0
-"""How long one of them may take."""
+"""Time limit of one of them."""
 _ANY: Final[TypeAdapter[Any]] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
 
 
 AFTER_TOOLS_S: Final = 20.0
-"""How long the function may take."""
+"""Time limit of the function."""
 
 
 async def handle_max_turns(asked: HandleMaxTurns, runtime: Runtime) -> EndingHandled:
@@ -92,7 +92,7 @@ async def _recorded(final: FinalOutput, kind: OutputType | None, runtime: Runtim
 
 
 async def ask_after_tools(asked: AskAfterTools, runtime: Runtime) -> AfterTools:
-    """Evaluate the function. One that raises, hangs or answers nonsense is a problem: nobody knows whether to go on.
+    """Ask the agent's `after_tools`. One that raises, hangs or answers nonsense is a problem, which ends the run.
 
     Raises:
         ApplicationError: ``Missing``: this worker's agent has no such function.

@@ -61,14 +61,14 @@ from handfast.payloads.signed import VerifyDecision
 
 
 class Evaluate:
-    """Holds what the activity needs; `run` is the activity."""
+    """The activity, as its method `run`, with the runtime of its worker."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
     @activity.defn(name=EVALUATE)
     async def run(self, arg: object) -> JsonObject:
-        """Evaluate one piece of user code by name, and beat meanwhile.
+        """Evaluate one piece of user code by name, and send heartbeats meanwhile.
 
         Raises:
             ApplicationError: This worker lacks the agent or tool (retried, another may have it).

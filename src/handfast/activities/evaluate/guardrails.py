@@ -26,7 +26,7 @@ from handfast.workflows.driver.answers import value_of
 from handfast.workflows.loop.next_steps import text_of_reply
 
 GUARDRAIL_S: Final = 60.0
-"""How long a guardrail may take."""
+"""Time limit of a guardrail."""
 VALUE_BYTES: Final = 1_800_000
 """Largest replacement that can be recorded."""
 
@@ -79,7 +79,7 @@ async def _output(asked: AboutOutput, runtime: Runtime) -> JsonValue:
 
 
 async def _typed(agent: Agent, output: JsonValue, runtime: Runtime) -> Any:
-    """The output as the agent's output type; what is none (a tool's output that ended the run) stays JSON."""
+    """Read the output as the agent's output type; any other (a tool's output that ended the run) stays JSON."""
     kind = agent.output
     if kind is None:
         return output
@@ -124,7 +124,7 @@ async def _judged(
 
 
 def _new_input(guardrail: InputGuardrail, value: object) -> JsonValue:
-    """What stands in place of the input.
+    """Return a replacement for the input, as it is recorded.
 
     Raises:
         JsonProfileError: It is no input, or comes too late.
@@ -140,7 +140,7 @@ def _new_input(guardrail: InputGuardrail, value: object) -> JsonValue:
 
 
 async def _new_output(agent: Agent, value: object, runtime: Runtime) -> JsonValue:
-    """What stands in place of the output.
+    """Return a replacement for the output, as it is recorded.
 
     Raises:
         JsonProfileError: It is no such output.
@@ -167,7 +167,7 @@ def _fitting(value: JsonValue) -> JsonValue:
 
 
 def bounded_info(info: object) -> JsonValue:
-    """What a guardrail found, as JSON that stays with the run; what cannot is left out, and says so."""
+    """Turn a guardrail's info into JSON that stays with the run; a large one, or no JSON, is left out and says so."""
     try:
         plain = scrub_json(plain_json(info))
     except JsonProfileError as error:

@@ -43,7 +43,7 @@ OfferedT = TypeVar("OfferedT", bound=Offered)
 
 
 FUNCTION_S: Final = 20.0
-"""How long one of them may take: less than the activity may."""
+"""Time limit of one of them: less than the activity's."""
 
 
 async def build_input(asked: BuildInput, runtime: Runtime) -> Items:
@@ -145,7 +145,7 @@ async def _found(origin: Origin, name: str, kind: type[OfferedT], runtime: Runti
 
 
 def _here(function: Function | None, what: str) -> Function:
-    """A function that was there when the call was planned.
+    """Return the user's function; it was there when the call was planned.
 
     Raises:
         ApplicationError: ``Missing``: this worker lacks it, being older or a later deploy. Another may have it.
@@ -156,7 +156,7 @@ def _here(function: Function | None, what: str) -> Function:
 
 
 def _items(value: object, who: str, *, of: Sequence[JsonObject] | None = None) -> Items:
-    """Check items that user code made; those that a filter left of a conversation are made whole."""
+    """Check items that user code made; drop halves of pairs that a filter left of a conversation."""
     if isinstance(value, tuple):
         value = list(value)
     items: list[JsonObject] = []

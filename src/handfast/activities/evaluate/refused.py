@@ -1,4 +1,4 @@
-"""Tells an operator of decisions that did not count, in production mode: one line each, and a number."""
+"""Logs and counts decisions that did not count, in production mode."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ class RefusedDecisions:
 
 
 def _shown(value: str | None) -> str:
-    """Quote a value, so that none can begin a line of its own."""
+    """Quote a value, so that it cannot begin a line of its own."""
     return "none" if value is None else json.dumps(value if len(value) <= SHOWN else f"{value[:SHOWN]}…")

@@ -1,4 +1,4 @@
-"""Asks a tool whether what was approved still holds, right before it runs. What cannot be found out is asked anew."""
+"""Asks a tool right before it runs if its approval still holds. Where the tool cannot tell, a person is asked anew."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from handfast.payloads.evaluation import RevalidateCall, Revalidated
 from handfast.payloads.json_profile import JsonValue, check_json, scrub, scrub_json
 
 REVALIDATE_S: Final = 30.0
-"""How long a tool's `revalidate` may take."""
+"""Time limit of a tool's `revalidate`."""
 
 
 async def revalidated(asked: RevalidateCall, runtime: Runtime) -> Revalidated:
-    """Say what has changed since the call was approved; nothing where the approval holds."""
+    """Return the change since the call was approved; None where the approval holds."""
     tool = runtime.tool(asked.tool)
     if tool.revalidate is None:  # an older worker, or a later deploy: neither loosens what was approved with it
         problem = "is not there on this worker"
@@ -66,7 +66,7 @@ def _unknown(problem: str) -> Difference:
 
 
 def _shown(value: object) -> JsonValue:
-    """A value as JSON that a person is shown: of a large one, and of what is no JSON, text."""
+    """Return a value as JSON that a person is shown; a large one, or no JSON, as text."""
     shaped: JsonValue = scrub_json(to_jsonable_python(value, fallback=str, inf_nan_mode="strings"))
     try:
         check_json(shaped)

@@ -1,4 +1,4 @@
-"""Asks a tool's `verify` whether a call in doubt took effect."""
+"""Asks a tool's `verify` if a call in doubt took effect."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from handfast.payloads.requests import Ran, RunAgain
 from handfast.payloads.tool_call import ERROR_TEXT_BYTES
 
 VERIFY_S: Final = 20.0
-"""How long one answer may take."""
+"""Time limit of one answer."""
 
 
 async def verify_call(asked: VerifyCall, runtime: Runtime) -> Verified:
-    """Let the tool find out. What it cannot say, or what is no answer, is a problem for a person.
+    """Ask the tool. Where it cannot tell, or gives no valid answer, a person has to.
 
     Raises:
         ApplicationError: ``VerifyFailed``: it raised, or took too long. It is asked again, a few times.

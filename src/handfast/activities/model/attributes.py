@@ -1,4 +1,4 @@
-"""Finds out which of our search attributes a namespace has: an upsert of a missing one stops a workflow for ever."""
+"""Looks up which of our search attributes a namespace has: an upsert of a missing one stops a workflow for ever."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ASK_AGAIN_S: Final = 60.0
 
 
 class AttributeProbe:
-    """Asks once for all runs; what is missing is asked for again a minute later."""
+    """Asks the server once for all runs, and a minute later again for the attributes that are missing."""
 
     def __init__(self) -> None:
         self._known: list[str] | None = None
@@ -27,7 +27,7 @@ class AttributeProbe:
         self._refused = False
 
     async def existing(self, client: Client) -> list[str] | None:
-        """Names of ours that the namespace has; None where it did not say: ask again."""
+        """Return the attributes of ours that the namespace has; None where the server did not say."""
         now = asyncio.get_running_loop().time()
         if self._known is not None and (
             len(self._known) == len(SEARCH_ATTRIBUTES) or now - self._asked_at < ASK_AGAIN_S

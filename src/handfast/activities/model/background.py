@@ -1,4 +1,4 @@
-"""Which background response an attempt of a model call waits for, and how the next one gets to know of it."""
+"""Passes the id of a background response from one attempt of a model call to the next."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from handfast.payloads.underway import Underway
 logger = logging.getLogger(__name__)
 
 PATIENCE_S: Final = 480.0
-"""How long one call waits: less than the ten minutes that it may take."""
+"""Time for which one call waits: less than its ten minutes."""
 
 
 def background_of(call: ModelCall, saying: Saying) -> Background:
-    """How the response of *call* is waited for: its id is in every heartbeat, so a further attempt picks it up."""
+    """Return how to wait for the response of *call*; heartbeats hold its id, so that a further attempt picks it up."""
 
     async def remember(response: str | None) -> None:
         await saying.say([{"response": response}])
@@ -34,13 +34,13 @@ def background_of(call: ModelCall, saying: Saying) -> Background:
 
 
 def waited_for(call: ModelCall, response: str) -> Underway:
-    """What the workflow is told of a response that is still being made."""
+    """Tell the workflow of a response that the provider is still making."""
     before = call.underway
     return Underway(response=response, calls=1 + (before.calls if before and before.response == response else 0))
 
 
 def _begun(call: ModelCall) -> str | None:
-    """The response that an attempt before this one has begun, or else a call before this one."""
+    """Return the response that an earlier attempt began, or else an earlier call."""
     details = activity.info().heartbeat_details
     if details and isinstance(details[0], Mapping) and "response" in details[0]:
         said = details[0]["response"]

@@ -59,7 +59,7 @@ REPLY_BYTES: Final = 1_800_000
 
 
 class CallModel:
-    """Holds what the activity needs; `run` is the activity."""
+    """The activity, as its method `run`, with the runtime of its worker."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -173,13 +173,13 @@ class CallModel:
             await observers.tell("on_agent_start", context, AgentStart(handed_over_by=each.by))
 
     def _without_items(self, **said: Any) -> JsonObject:
-        """What is said before there is a reply."""
+        """Return a reply without items: it answers before the model is asked."""
         known = {**self._deployed, "signed": self._runtime.signed}
         return ModelReply(block=uuid.uuid4().hex, items=[], **known, **said).to_wire()
 
     @property
     def _deployed(self) -> dict[str, Any]:
-        """What a run takes over of its workers once, and keeps."""
+        """The options of the worker that a run takes over once and keeps."""
         return {"archive": self._runtime.archives, "notify": self._runtime.notifies}
 
     async def _planned(
@@ -220,7 +220,7 @@ class CallModel:
         return heard or None
 
     async def _probed(self, call: ModelCall, agent: Agent) -> dict[str, Any]:
-        """What the workflow wants to know once: search attributes, and the agent's own limits."""
+        """Return facts that the workflow needs once: search attributes, and the agent's own limits."""
         if not call.probe:
             return {}
         return {
@@ -244,7 +244,7 @@ class CallModel:
             ) from None
 
     def _definitions(self, offered: Mapping[str, Offered]) -> list[JsonObject]:
-        """What the model is offered; a handoff by name says what its target's agent is for."""
+        """Return the tools that the model is offered; a handoff by name has the description of its target."""
         definitions: list[JsonObject] = []
         for each in offered.values():
             definition = each.definition()
@@ -256,7 +256,7 @@ class CallModel:
         return definitions
 
     def _kept(self, call: ModelCall, agent: Agent) -> KeptConversation | None:
-        """The conversation as the agent's provider keeps it; None where it is sent in full."""
+        """Return the conversation as the agent's provider keeps it; None where it is sent in full."""
         if call.history is None:
             return None
         refuse_unfit(agent, self._runtime.registry)
@@ -270,7 +270,7 @@ def _with_own_id(delta: ModelDelta) -> ModelDelta:
 
 
 def _place() -> dict[str, str | None]:
-    """Where the reply is recorded: the workflow binds its requests by it."""
+    """Return where the reply is recorded: the workflow binds its requests to that place."""
     info = activity.info()
     return {"namespace": info.namespace, "run_id": info.workflow_run_id}
 
@@ -283,7 +283,7 @@ def _read(arg: object) -> ModelCall:
 
 
 def _whole(answer: ModelAnswer) -> list[JsonObject]:
-    """The items of a reply that can be acted on.
+    """Return the items of a reply that can be acted on.
 
     Raises:
         ApplicationError: It is incomplete, or empty.

@@ -1,4 +1,4 @@
-"""What of a conversation the model is sent."""
+"""Cuts a conversation for one model request."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ OrderedBlocks: TypeAlias = Sequence[tuple[str, Sequence[JsonObject]]]
 
 @dataclass(frozen=True)
 class Sent:
-    """What one request carries of a conversation.
+    """The part of a conversation that one request carries.
 
     Attributes:
-        read_from: The first block of which the model reads something; None: none is left out.
+        read_from: The first block that the model reads in part or whole; None where no block is left out.
     """
 
     items: list[JsonObject]
@@ -29,7 +29,7 @@ class Sent:
 
 
 def sent(agent: Agent, blocks: OrderedBlocks) -> Sent:
-    """Leave out what the agent's requests do not carry."""
+    """Leave out the items that the agent's requests do not carry."""
     items = [item for _, block in blocks for item in block]
     start = _start(agent, items)
     if start == 0:
@@ -38,7 +38,7 @@ def sent(agent: Agent, blocks: OrderedBlocks) -> Sent:
 
 
 def to_be_compacted(agent: Agent, usage: Usage) -> bool | None:
-    """Whether the conversation has grown to the mark at which the agent wants it made short; None: no."""
+    """Return True where a request was as long as the agent's `Compact.at_tokens`; None where it was not."""
     rule = agent.compaction
     return True if rule is not None and not rule.within_replies and usage.input_tokens >= rule.at_tokens else None
 
@@ -61,7 +61,7 @@ def _start_by(rule: Truncate, items: Sequence[JsonObject]) -> int:
 
 
 def _block_at(blocks: OrderedBlocks, start: int) -> str | None:
-    """The block that holds item number *start*; None for the first one."""
+    """Return the block that holds item number *start*; None for the first one."""
     for place, (block_id, items) in enumerate(blocks):
         if start < len(items):
             return block_id if place else None

@@ -1,4 +1,4 @@
-"""Asks an agent's functions for the prompt template of a request, and for what is sent of its input."""
+"""Asks an agent's functions for the prompt template of a request, and filters its input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from handfast.payloads.conversation import without_orphans
 from handfast.payloads.json_profile import JsonObject, check_json, scrub
 
 ASKED_S: Final = 30.0
-"""How long either function may take."""
+"""Time limit of either function."""
 
 
 async def prompt_of(runtime: Runtime, agent: Agent, context: RunContext[Any]) -> JsonObject | None:
@@ -39,7 +39,7 @@ async def prompt_of(runtime: Runtime, agent: Agent, context: RunContext[Any]) ->
 
 
 async def filtered(runtime: Runtime, agent: Agent, context: RunContext[Any], given: ModelInput) -> ModelInput:
-    """Return what is sent in place of *given*. Calls without output, and outputs without call, are left out.
+    """Return the input to send in place of *given*, without calls that lack an output and outputs that lack a call.
 
     Raises:
         ApplicationError: ``InputFilterFailed``: the filter gave nothing that could be sent. Without its answer the

@@ -1,4 +1,4 @@
-"""Plans what follows a reply: which calls run, which wait for a person, which cannot be answered by a tool."""
+"""Plans the calls of a reply: which run, which wait for a person, and which no tool can answer."""
 
 from __future__ import annotations
 
@@ -42,8 +42,7 @@ MOST_CALLS: Final = 256
 
 
 class Planner:
-    """Looks every call of one reply up in the agent, validates it, and asks its approval rule: once, and never
-    again."""
+    """Looks up each call of one reply in the agent, validates it, and asks its approval rule exactly once."""
 
     def __init__(
         self, agent: Agent, offered: Mapping[str, Offered], context: RunContext[Any], runtime: Runtime
@@ -117,7 +116,7 @@ class Planner:
         raise AssertionError(f"{type(offered).__name__} has no plan")
 
     def forms(self, items: Sequence[JsonObject], calls: Sequence[PlannedCall]) -> dict[str, JsonObject] | None:
-        """The forms that answers to planned questions must satisfy, by tool: once each, however often it is called."""
+        """The JSON schemas of answers to planned questions, once for each tool."""
         asked = {items[call.index]["name"] for call in calls if call.kind == "question"}
         named = ((name, self._offered[name]) for name in sorted(asked))
         forms = {name: each.form_schema for name, each in named if isinstance(each, Question)}
@@ -186,7 +185,7 @@ class Planner:
     async def _stopped(
         self, index: int, item: JsonObject, tool: Tool[..., Any], arguments: BaseModel
     ) -> PlannedCall | None:
-        """Ask the guardrails that want to be asked before a person is."""
+        """Ask the guardrails with `before_approval`."""
         guardrails = [each for each in tool.input_guardrails if each.before_approval]
         if not guardrails:
             return None
@@ -222,12 +221,12 @@ def _retry_plan(retry: Retry) -> RetryPlan:
 
 
 def asks(call: PlannedCall) -> bool:
-    """Whether a person is asked about *call*."""
+    """Return True where a person is asked about *call*."""
     return call.approval is not None or call.kind in ("ask", "question")
 
 
 def after_tools_plan(agent: Agent) -> AfterToolsPlan | None:
-    """What follows when the calls of a reply are settled; None: the model."""
+    """Return what follows when the calls of a reply are settled; None for another model call."""
     match agent.after_tools:
         case "run_again":
             return None
@@ -239,7 +238,7 @@ def after_tools_plan(agent: Agent) -> AfterToolsPlan | None:
 
 
 def too_large(tool: ActivityTool, arguments: JsonObject) -> str | None:
-    """Why *arguments* cannot be sent, for the model; None where they can. Another's activity cannot fetch a block."""
+    """Tell the model why *arguments* cannot be sent, as this activity fetches no block; None where they can."""
     size = len(json.dumps(arguments))
     if size <= EXISTING_ARGUMENT_BYTES:
         return None
@@ -249,7 +248,7 @@ def too_large(tool: ActivityTool, arguments: JsonObject) -> str | None:
 
 
 def plan_existing(index: int, tool: ActivityTool, approval: ApprovalPlan | None, *, worded: bool | None) -> PlannedCall:
-    """Say what the workflow has to know to start the activity itself."""
+    """Return the facts with which the workflow starts the activity itself."""
     beat = tool.heartbeat_timeout
     return PlannedCall(
         index=index,
@@ -274,7 +273,7 @@ def plan_existing(index: int, tool: ActivityTool, approval: ApprovalPlan | None,
 
 
 def servers(agent: Agent) -> dict[str, HostedMcp]:
-    """The hosted MCP servers that *agent* offers, by label."""
+    """Return the hosted MCP servers that *agent* offers, by label."""
     return {each.server_label: each for each in agent.hosted if isinstance(each, HostedMcp)}
 
 

@@ -1,4 +1,4 @@
-"""One model call on a conversation that the provider keeps: only what is new is sent, and nothing is there twice."""
+"""One model call on a conversation that the provider keeps: it sends new items only, and leaves none there twice."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class FullTranscript:
         self._call = call
 
     async def blocks(self) -> OrderedBlocks:
-        """All of it."""
+        """Return every block."""
         return await self._blocks.transcript(self._call.origin, self._call.after, self._call.ids)
 
 
@@ -58,7 +58,7 @@ class KeptConversation:
         self._uncertain = history.kind == "conversation" and again
 
     async def prepared(self) -> KeptHistory | None:
-        """Make sure of the conversation before its first request; None where that has been done.
+        """Find or make the conversation before its first request; None where an earlier call has done so.
 
         What it ends with is recorded before anything is sent, so that a lost attempt can be told from what was there.
 
@@ -77,7 +77,7 @@ class KeptConversation:
         return now.model_copy(update={"item": last, "ready": True})
 
     async def blocks(self) -> OrderedBlocks:
-        """What the next request sends."""
+        """Return the blocks that the next request sends."""
         now, ids = self._now, self._call.ids
         if now.holds is None:
             return await self._full.blocks()
@@ -87,7 +87,7 @@ class KeptConversation:
         return await self._full.blocks()
 
     async def answer(self, request: ModelRequest) -> ModelAnswer:
-        """Call the model once; where the provider has forgotten what came before, send that too.
+        """Call the model once; where the provider has forgotten the conversation, send all of it.
 
         Raises:
             ModelCallError: It did not answer, or cannot be sent what it has forgotten.
@@ -109,7 +109,7 @@ class KeptConversation:
         return await self._port.answer(self._placed(replace(request, items=wire_items(items, self._client))))
 
     async def position(self, answer: ModelAnswer, reply: ModelReply) -> KeptHistory:
-        """What the provider keeps after a reply, which may have been read otherwise than it came.
+        """Return what the provider keeps after a reply; Handfast may have read the reply otherwise than it came.
 
         Raises:
             ApplicationError: A conversation could not be brought into order; the call is made again.
@@ -157,19 +157,19 @@ class KeptConversation:
             self._uncertain = False
 
     async def _mend(self) -> None:
-        """Delete what an attempt left behind whose outcome was lost, the newest first."""
+        """Delete the items of an attempt whose outcome was lost, the newest first."""
         conversation = self._now.conversation or ""
         for item in reversed(await self._conversations.items_after(conversation, self._now.item)):
             await self._conversations.delete_item(conversation, str(item.get("id")))
 
     async def _came_late(self) -> bool:
-        """Whether a lost attempt's items came in after they had been looked for: then they were refused, not ours."""
+        """Return True where items of a lost attempt arrived after `_mend`: the provider refused those, not ours."""
         if not self._uncertain:
             return False
         return bool(await self._conversations.items_after(self._now.conversation or "", self._now.item))
 
     async def _refuse_strangers(self, answer: ModelAnswer) -> None:
-        """An earlier attempt may have ended just before this one was sent: then the model has read its reply too."""
+        """Refuse a reply to which an earlier attempt has added its own: the model may have read both."""
         own = set(_ids(answer.items))
         if not own or any(_is_from_model(item) for item in self._sent):
             return
@@ -182,7 +182,7 @@ class KeptConversation:
         return last if isinstance(last, str) else await self._conversations.last_item(self._now.conversation or "")
 
     async def _mended(self, came: Sequence[JsonObject], read: Sequence[JsonObject]) -> str | None:
-        """Put what was read of a reply in the place of what came."""
+        """Replace the items of a reply at the provider by the items that were read of it."""
         conversation = self._now.conversation or ""
         for item in reversed(list(_ids(came))):
             await self._conversations.delete_item(conversation, item)
@@ -204,7 +204,7 @@ def _ids(items: Sequence[JsonObject]) -> Iterator[str]:
 
 
 def history_port(agent: Agent, port: ModelPort) -> HistoryPort:
-    """The agent's provider as one that keeps histories.
+    """Return the agent's model client as one that keeps histories.
 
     Raises:
         ApplicationError: ``HistoryExcluded``: it keeps none.
@@ -215,7 +215,7 @@ def history_port(agent: Agent, port: ModelPort) -> HistoryPort:
 
 
 def refuse_unfit(agent: Agent, registry: Registry) -> None:
-    """Refuse agents whose definition wants to change what the provider keeps, those it may hand over to included.
+    """Refuse an agent that would change a history at the provider, or may hand over to one that would.
 
     Raises:
         ApplicationError: ``HistoryExcluded``: it names everything that does not go together.

@@ -1,4 +1,4 @@
-"""Which calls of a reply can be answered: each must be of a kind that was offered, and tell itself apart."""
+"""Checks the calls of a reply: each is of a kind that was offered, and has an id of its own."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ UNANSWERABLE: Final = frozenset(
 
 
 def offered_kinds(agent: Agent) -> frozenset[str]:
-    """The kinds of call that *agent* can answer. Function calls always: one of an unknown tool is told so."""
+    """Return the kinds of call that *agent* can answer; function calls always, for the error about unknown tools."""
     own = {FUNCTION_CALL, *(each.call_type for each in agent.offered.values())}
     return frozenset(own | {MCP_APPROVAL} if servers(agent) else own)
 
 
 def used_ids(items: Sequence[JsonObject]) -> set[str]:
-    """Ids of the calls among *items*, which may be answered once only."""
+    """Return the ids of the calls among *items*; each may be answered once."""
     return {str(item.get(ID_FIELD[item["type"]])) for item in items if _is_call(item)}
 
 
@@ -96,7 +96,7 @@ def answerable(
 
 
 def says_something(items: Sequence[JsonObject]) -> bool:
-    """Whether a reply holds a word, a call or an image: anything else is as good as an empty reply."""
+    """Return True where a reply holds a word, a call or an image: any other counts as empty."""
     return any(map(_says_something, items))
 
 

@@ -1,4 +1,4 @@
-"""How an agent asks its model: which one, through which client, with which instructions, and what its failures are."""
+"""Builds an agent's model request, and translates the failures of its model client."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from handfast.workflows.driver.answers import answer_text
 logger = logging.getLogger(__name__)
 
 INSTRUCTIONS_S: Final = 30.0
-"""How long instructions that are a function may take."""
+"""Time limit of instructions that are a function."""
 
 
 PROBLEM_CHARACTERS: Final = 4000
@@ -70,7 +70,7 @@ def model_name(runtime: Runtime, agent: Agent, facts: RunFacts) -> str:
 
 
 def port_of(runtime: Runtime, agent: Agent) -> ModelPort:
-    """The client through which *agent* asks.
+    """Return the model client of *agent*.
 
     Raises:
         ApplicationError: ``ModelRefused``: the plugin has no such client.
@@ -107,7 +107,7 @@ def bounded_tools(runtime: Runtime, agent: Agent, tools: list[JsonObject]) -> li
 
 
 async def instructions_of(runtime: Runtime, agent: Agent, context: RunContext[Any]) -> str:
-    """The instructions of *agent* for one request.
+    """Return the instructions of *agent* for one request.
 
     Raises:
         ApplicationError: ``InstructionsFailed``: they are a function, and it gave none.
@@ -122,7 +122,7 @@ async def instructions_of(runtime: Runtime, agent: Agent, context: RunContext[An
 
 
 async def answered(port: ModelPort, request: ModelRequest) -> ModelAnswer:
-    """Call the model; a background response that the provider has forgotten is made anew.
+    """Call the model; begin a background response again that the provider has forgotten.
 
     Raises:
         ApplicationError: It did not answer, or not with a reply.
@@ -144,7 +144,7 @@ async def answered(port: ModelPort, request: ModelRequest) -> ModelAnswer:
 
 
 def read_again(answer: ModelAnswer) -> ModelAnswer:
-    """Read the items of any port as those of a server are: a port of the user's may hand on what it got.
+    """Read the items of any port as those of a server: a user's port may pass on what it got.
 
     Raises:
         ModelCallError: ``ModelReplyInvalid``: something among them is no item.
@@ -157,7 +157,7 @@ def read_again(answer: ModelAnswer) -> ModelAnswer:
 
 
 def to_application_error(error: ModelCallError) -> ApplicationError:
-    """The failure of an activity that a model's is: it says whether a retry can help."""
+    """Translate the failure of a model call into one of the activity; it says if a retry can help."""
     if error.kind == "ModelReplyInvalid" and error.retryable:
         return ApplicationError(error.message, type=REPLY_BROKEN, non_retryable=True)
     return ApplicationError(
@@ -169,7 +169,7 @@ def to_application_error(error: ModelCallError) -> ApplicationError:
 
 
 def with_spent(error: ApplicationError, usage: Usage, model: str) -> ApplicationError:
-    """The same failure, with what its reply has cost."""
+    """Return *failed* with the cost of its reply."""
     return ApplicationError(
         error.message,
         Spent(usage=usage, model=model).to_wire(),
@@ -217,7 +217,7 @@ def request_settings(
         agent: The agent.
         given: Its settings, with those of the run.
         prompt: The prompt template.
-        called: It has made a call in this loop before: a tool that it must call would be called for ever.
+        called: True once the agent has made a call in this loop: a tool that it must call would be called for ever.
     """
     settings = body_settings(agent, given, prompt)
     if agent.compaction is not None and agent.compaction.within_replies:
@@ -228,14 +228,14 @@ def request_settings(
 
 
 def _freed(choice: object) -> object:
-    """The choice without its demand for a call; what it forbids, it goes on forbidding."""
+    """Return the tool choice without its demand for a call."""
     if isinstance(choice, Mapping) and choice.get("type") == "allowed_tools":
         return {**choice, "mode": "auto"}
     return choice if choice == "none" else "auto"
 
 
 def input_guardrails(agent: Agent) -> list[NamedGuardrail] | None:
-    """What has to be asked before the model, blocking ones first; None where the agent has no input guardrails."""
+    """Return the input guardrails of the agent, blocking ones first; None where it has none."""
     ordered = sorted(agent.input_guardrails, key=lambda each: each.parallel)
     return [NamedGuardrail(name=each.name, parallel=each.parallel) for each in ordered] or None
 

@@ -1,1 +1,1 @@
-"""What every activity of a worker uses."""
+"""The parts that all activities of a worker use."""

@@ -29,9 +29,9 @@ logger = logging.getLogger(__name__)
 
 EVERY_S: Final = 1.0
 RENEW_S: Final = 0.5
-"""Between two renewals of what the beats say."""
+"""Pause between two renewals of the details."""
 FIRST_BEAT_S: Final = 2.5
-"""How long the first beat may take: less than the heartbeat timeout that it has to beat."""
+"""Time limit of the first heartbeat: less than the heartbeat timeout."""
 GONE: Final = frozenset({RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION})
 """The server no longer waits for this attempt."""
 
@@ -44,11 +44,11 @@ OUR_BEAT: Final[ContextVar[bool]] = ContextVar("handfast_our_beat", default=Fals
 
 
 class _Beat:
-    """What the beats of one activity say. Replaced whole, as the thread that sends reads it meanwhile.
+    """The details of one activity's heartbeats. Replaced whole, as the thread that sends reads it meanwhile.
 
     Attributes:
-        said: The details before they were encoded.
-        request: The same, ready to be sent.
+        said: The details, not yet encoded.
+        request: The heartbeat, ready to be sent.
     """
 
     def __init__(self, client: Client, info: activity.Info, said: Sequence[Any]) -> None:
@@ -81,7 +81,7 @@ class _Beat:
 
 
 class Beating:
-    """The beats of one activity while they go on."""
+    """The heartbeats of one activity while they go on."""
 
     def __init__(self, client: Client, beat: _Beat, loop: asyncio.AbstractEventLoop) -> None:
         self._client = client
@@ -89,7 +89,7 @@ class Beating:
         self._loop = loop
 
     async def say(self, details: Sequence[Any]) -> None:
-        """Say *details* from now on, and at once: returns when the server has them, or did not answer in time."""
+        """Send *details* at once and from now on; return when the server has them, or did not answer in time."""
         await self._beat.say(details)
         answered = asyncio.run_coroutine_threadsafe(_send(self._client, self._beat.request), self._loop)
         try:
@@ -99,14 +99,14 @@ class Beating:
 
 
 class NotAcknowledgedError(Exception):
-    """The first beat got no answer in time, or the server no longer waits for this attempt."""
+    """The first heartbeat got no answer in time, or the server no longer waits for this attempt."""
 
 
 class Beats:
-    """One thread with an event loop of its own, for every activity of a worker."""
+    """Sends the heartbeats of all activities of a worker, from a thread with an event loop of its own."""
 
     def start(self, feed: Feed | None = None) -> None:
-        """Start the thread. Not before: a worker that is made and never run would leave an open loop.
+        """Start the thread: a worker that is made and never run must not leave an open loop.
 
         Args:
             feed: Resets the SDK core's own timer from any thread; None does it from the worker's event loop.
@@ -134,10 +134,10 @@ class Beats:
         first: bool = True,
         renewed: Callable[[], Awaitable[Sequence[Any]]] | None = None,
     ) -> AsyncIterator[Beating]:
-        """Beat for the activity that calls this, until the block is left.
+        """Send heartbeats for the current activity until the block is left.
 
         Args:
-            details: The same with every beat, until there are others.
+            details: Of every heartbeat, until others come.
             on_cancel: Called once, in the caller's loop, with "cancel" or "gone".
             first: Wait for the first beat's acknowledgement.
             renewed: Waits for something new to say; returns the details of all beats from then on.
@@ -177,7 +177,7 @@ class Beats:
 
 
 async def _end_all() -> None:
-    """Let every beat that was told to stop come to its end, before the loop does."""
+    """Wait for the heartbeats that were told to stop, before the loop ends."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
@@ -185,7 +185,7 @@ async def _end_all() -> None:
 
 
 async def _send(client: Client, request: RecordActivityTaskHeartbeatRequest) -> bool:
-    """Send one beat; whether a cancel was requested."""
+    """Send one heartbeat; return True where a cancel was requested."""
     response = await client.workflow_service.record_activity_task_heartbeat(request)
     return bool(response.cancel_requested)
 
@@ -215,7 +215,7 @@ async def _beat(
 
 
 async def _renew(beat: _Beat, renewed: Callable[[], Awaitable[Sequence[Any]]]) -> None:
-    """Let the beats say what there is new to say."""
+    """Put new details into the heartbeats as they come."""
     while True:
         details = await renewed()
         try:
@@ -226,7 +226,7 @@ async def _renew(beat: _Beat, renewed: Callable[[], Awaitable[Sequence[Any]]]) -
 
 
 async def _feed_from_loop(beat: _Beat) -> None:
-    """The public way to keep the core's timer from ending an attempt; a tool that blocks the loop holds it up."""
+    """Keep the core's timer from ending an attempt, by the public way: a tool that blocks the loop holds it up."""
     OUR_BEAT.set(True)
     while True:
         await asyncio.sleep(EVERY_S)
@@ -234,7 +234,7 @@ async def _feed_from_loop(beat: _Beat) -> None:
 
 
 def core_feed(worker: Worker) -> Feed | None:
-    """How a thread tells *worker*'s core that an attempt is alive.
+    """Return a function with which a thread tells *worker*'s core that an attempt is alive.
 
     The core ends an attempt, and drops what it answers, when it was not told anything for the heartbeat timeout and
     five seconds

@@ -28,10 +28,10 @@ KEPT_ORDERS: Final = 2000
 QUERY_PATIENCE_S: Final = 60.0
 FIRST_QUERY: Final = timedelta(seconds=4)
 LONGEST_QUERY: Final = timedelta(seconds=30)
-"""How long one try may take. A worker that evicts the run just then may drop the query, which then is never answered; a
+"""Time limit of one try. A worker that evicts the run just then may drop the query, which then is never answered; a
 long run that has to be replayed first takes seconds."""
 TOO_LARGE: Final = re.compile("size exceeds limit|size that exceeded the error limit|larger than max|length too large")
-"""How the server ("Blob data size exceeds limit."), the SDK and gRPC say that an answer is too large."""
+"""Words of the server ("Blob data size exceeds limit."), the SDK and gRPC for an answer that is too large."""
 
 
 class BlockCache:
@@ -47,7 +47,7 @@ class BlockCache:
         self._room = max_bytes
 
     def get(self, block_id: str) -> list[JsonObject] | None:
-        """The items of a block, if they are here."""
+        """Return the items of a block; None where it is not in the cache."""
         known = self._blocks.get(block_id)
         if known is None:
             return None
@@ -55,7 +55,7 @@ class BlockCache:
         return known[0]
 
     def put(self, block_id: str, items: list[JsonObject]) -> None:
-        """Keep a block; older ones make room.
+        """Keep a block, in the place of the oldest ones where there is no room.
 
         Keys are put in order: payload converters do the same or not, and what the model is sent must not depend on
         whether a block was kept here or came back from the workflow.
@@ -71,7 +71,7 @@ class BlockCache:
             self._room += freed
 
     def order(self, frame: tuple[str, ...], after: str) -> list[str] | None:
-        """The frame's block ids up to and including *after*, if they are known here."""
+        """Return the frame's block ids up to and including *after*; None where they are not in the cache."""
         known = self._orders.get(frame)
         if known is None or after not in known:
             return None
@@ -109,7 +109,7 @@ class Blocks:
     async def transcript(
         self, origin: Origin, after: str | None, ids: Sequence[str]
     ) -> list[tuple[str, list[JsonObject]]]:
-        """All blocks that the model has to see, by id, in order.
+        """Return all blocks that the model has to see, by id, in order.
 
         Args:
             origin: Whose transcript.
@@ -137,20 +137,20 @@ class Blocks:
         self.cache.drop_before(_frame_of(origin), read_from)
 
     async def some(self, origin: Origin, ids: Sequence[str]) -> list[tuple[str, list[JsonObject]]]:
-        """Just these blocks, by id, in order."""
+        """Return these blocks alone, by id, in order."""
         return await self._blocks(origin, ids, {})
 
     async def whole(self, origin: Origin) -> list[JsonObject]:
-        """All items of a frame, in order, as the workflow has them now: copies, which user code may change."""
+        """Return all items of a frame, in order, as the workflow has them now: copies, which user code may change."""
         found = await self._fetch(origin, None)
         return [copy.deepcopy(item) for items in found.values() for item in items]
 
     async def ordered(self, origin: Origin) -> list[tuple[str, list[JsonObject]]]:
-        """All blocks of a frame, by id, in order, as the workflow has them now."""
+        """Return all blocks of a frame, by id, in order, as the workflow has them now."""
         return list((await self._fetch(origin, None)).items())
 
     async def block(self, origin: Origin, block_id: str) -> list[JsonObject]:
-        """The items of one block."""
+        """Return the items of one block."""
         [(_, items)] = await self._blocks(origin, [block_id], {})
         return items
 
@@ -204,7 +204,7 @@ class Blocks:
             ) from error
 
     async def _unpacked(self, kept: Artifact) -> list[JsonObject]:
-        """The items of blocks that are kept outside the history."""
+        """Return the items of blocks that are kept outside the history."""
         assert self._artifacts is not None
         try:
             return Pack.from_wire(json.loads(await self._artifacts.read(kept.sha256))).items
@@ -220,7 +220,7 @@ def _frame_of(origin: Origin) -> tuple[str, ...]:
 
 
 async def _query(name: str, arg: JsonObject) -> Any:
-    """Ask the activity's own workflow. Retried here: a query that fails is no attempt of the model call."""
+    """Query the activity's own workflow, with retries: a query that fails is no attempt of the model call."""
     info, client = activity.info(), activity.client()
     handle = client.get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
     deadline = asyncio.get_running_loop().time() + QUERY_PATIENCE_S

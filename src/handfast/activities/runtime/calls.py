@@ -1,4 +1,4 @@
-"""Builds what a tool, its guardrails and its hooks are told about their call."""
+"""Builds the tool context of a call, for the tool, its guardrails and its hooks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def tool_context(
     key: str,
     attempt: int = 1,
 ) -> ToolContext[Any]:
-    """The context of one call, read anew.
+    """Read the run's context anew for one call.
 
     Raises:
         ApplicationError: ``ContextInvalid``: the run's context does not fit the tool's or the agent's model.
@@ -46,7 +46,7 @@ def of_call(
     attempt: int,
     resources: object,
 ) -> ToolContext[Any]:
-    """The run's context, as one call has it."""
+    """Return the run's context as one call has it."""
     return ToolContext(
         **{field.name: getattr(run, field.name) for field in dataclasses.fields(RunContext)},
         tool=tool,

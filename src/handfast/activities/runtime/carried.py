@@ -1,4 +1,4 @@
-"""What an exception carries on purpose: the members of a group, explicit causes, exceptions handed to it."""
+"""Exceptions that an exception carries on purpose: members of a group, explicit causes, exceptions handed to it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def carried(error: BaseException) -> tuple[BaseException, ...]:
-    """Return what *error* carries itself. Its implicit context does not count: that is what was being handled then."""
+    """Return the exceptions that *error* carries itself, without its implicit context: that was being handled then."""
     try:
         reason = getattr(error, "reason", None)  # where urllib and urllib3 put it
     except Exception:  # noqa: BLE001 - the exception is the user's, and so is its property
@@ -31,5 +31,5 @@ def all_carried(error: BaseException) -> Iterator[BaseException]:
 
 
 def carries(error: BaseException, kinds: type[BaseException] | tuple[type[BaseException], ...]) -> bool:
-    """Whether *error*, or anything that it carries, is one of *kinds*."""
+    """Return True where *error*, or any exception that it carries, is one of *kinds*."""
     return any(isinstance(each, kinds) for each in all_carried(error))

@@ -1,4 +1,4 @@
-"""Takes what model calls and tools say to the stream of deltas: in the background, and never in their way."""
+"""Publishes the deltas of model calls and tools in the background, never in their way."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from handfast.payloads.progress import ToolProgress
 logger = logging.getLogger(__name__)
 
 EVERY_S: Final = 0.04
-"""Between two entries: what is said meanwhile travels together."""
+"""Pause between two entries: the deltas in between travel together."""
 PUBLISH_S: Final = 3.0
-"""How long a stream may take to accept an entry."""
+"""Time limit of a stream for accepting an entry."""
 PAUSES_S: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
 """Before a stream that failed is tried again; then the last of them."""
 LAST_WORDS_S: Final = 0.5
-"""How long an activity that ends waits for what it has said to be accepted, so that its end is not seen before."""
+"""Time for which an activity that ends waits for its deltas to be accepted, so that its end is not seen first."""
 MOST_CHARS: Final = 256 * 1024
 """Of one attempt, that wait to be published; what is more is lost."""
 
@@ -42,7 +42,7 @@ Kind = Literal["text", "reasoning", "arguments", "tool_progress"]
 
 
 class DeltaOutlet:
-    """One task for all activities of a worker."""
+    """Publishes deltas from one task for all activities of a worker."""
 
     def __init__(self, stream: DeltaStream | None, *, owned: bool = False) -> None:
         """Take the stream; None keeps no deltas, and one that is owned ends with the worker."""
@@ -61,7 +61,7 @@ class DeltaOutlet:
             self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Stop it; what nobody has accepted by now is lost."""
+        """Stop the task; deltas that the stream has not accepted by now are lost."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -70,25 +70,25 @@ class DeltaOutlet:
             await self._stream.close()
 
     def pen(self, origin: Origin, *, turn: int) -> Pen | None:
-        """For what the activity says that calls this; None where nobody would keep it."""
+        """Return a pen for the current activity; None where no stream would keep its deltas."""
         return None if self._task is None else Pen(self, origin, turn)
 
     def wake(self, pen: Pen, *, hurry: bool = False) -> None:
-        """Have what *pen* holds published soon, or at once."""
+        """Publish the deltas of *pen* soon, or at once."""
         self._waiting[pen] = None
         self._wake.set()
         if hurry:
             self._hurry.set()
 
     def leave(self, pen: Pen) -> None:
-        """Take notice that *pen* says no more; where the stream is away, what it still holds is lost."""
+        """End *pen*; where the stream is away, the deltas that it still holds are lost."""
         if not self.works and pen in self._waiting:
             del self._waiting[pen]
             self._lost += len(pen.take())
 
     @property
     def works(self) -> bool:
-        """Whether the stream accepted the last entry."""
+        """True where the stream accepted the last entry."""
         return self._failures == 0
 
     async def _run(self) -> None:
@@ -152,15 +152,14 @@ class _Gap:
 
 
 class Pen:
-    """What one attempt of an activity says. Used in the worker's event loop alone.
+    """The deltas of one attempt of an activity. Used in the worker's event loop alone.
 
-    As a context it tells, where an attempt is not the first, that what those before it said is void; and where it
-    ends with an exception, that its own is.
+    As a context manager it tells that the deltas of earlier attempts are void, and at an exception its own.
 
     Attributes:
         run: Whose deltas they are.
-        settled: Everything that was said has been accepted, or lost.
-        ended: It says no more.
+        settled: Every delta has been accepted, or lost.
+        ended: No more deltas come.
     """
 
     def __init__(self, outlet: DeltaOutlet, origin: Origin, turn: int) -> None:
@@ -189,7 +188,7 @@ class Pen:
         self._seq = 0
 
     async def __aenter__(self) -> Self:
-        """Discard what earlier attempts have said."""
+        """Discard the deltas of earlier attempts."""
         if self._earlier is not None:
             self._discard(self._earlier)
         return self
@@ -197,7 +196,7 @@ class Pen:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let what was said arrive first, unless the attempt is being cancelled."""
+        """Wait for the deltas to arrive, unless the attempt is being cancelled."""
         if kind is not None:
             self._discard(self._place.attempt)
         self.ended = True
@@ -208,11 +207,11 @@ class Pen:
             self._outlet.leave(self)
 
     def model(self, delta: ModelDelta) -> None:
-        """Say a piece of a reply."""
+        """Add a piece of a reply."""
         self._write(delta.kind, delta.text, delta.item, delta.call_id)
 
     def progress(self, told: ToolProgress) -> None:
-        """Say what a tool says of itself: of what was not published yet, the newest."""
+        """Add a tool's progress, in the place of one that was not published yet."""
         if self._said and isinstance(self._said[-1], _Piece):
             self._said.pop()
             self._chars = 0
@@ -221,7 +220,7 @@ class Pen:
             self._said[-1].done, self._said[-1].total = told.done, told.total
 
     async def finish(self) -> None:
-        """Wait, for a moment, until everything was accepted; not at all where the stream is away."""
+        """Wait a moment until every delta is accepted; not at all where the stream is away."""
         if self.settled.is_set() or not self._outlet.works:
             return
         self._outlet.wake(self, hurry=True)
@@ -233,11 +232,11 @@ class Pen:
 
     @property
     def holds_something(self) -> bool:
-        """Whether something waits to be published."""
+        """True while a delta waits to be published."""
         return bool(self._said)
 
     def take(self) -> list[Delta | DeltasDiscarded]:
-        """Hand over what was said since the last time."""
+        """Hand over the deltas since the last time."""
         said, self._said, self._chars = self._said, [], 0
         records: list[Delta | DeltasDiscarded] = []
         for each in said:
@@ -251,7 +250,7 @@ class Pen:
         return records
 
     async def encoded(self, records: list[Delta | DeltasDiscarded]) -> bytes:
-        """Records as one entry, through the converter and codec of the worker's client."""
+        """Encode records as one entry, with the converter and codec of the worker's client."""
         [payload] = await self._converter.encode([records_to_wire(records)])
         return payload.SerializeToString()
 

@@ -1,4 +1,4 @@
-"""Keeps the values of secrets out of everything that is said of a call."""
+"""Keeps the values of secrets out of outputs, errors and logs of a call."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def hide(values: Iterable[str]) -> None:
 
 
 def hidden(text: str) -> str:
-    """The text with a marker in the place of each value."""
+    """Return the text with a marker in the place of each value."""
     for form in _HIDDEN.get():
         text = text.replace(form, MARKER)
     return text
 
 
 def hidden_in(value: Any) -> Any:
-    """The same for every text of a JSON value, the keys of objects included."""
+    """Return a JSON value with a marker in the place of each value, in all texts and keys."""
     if not _HIDDEN.get():
         return value
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Tells hooks what happens. They observe: whatever they do, the call goes on."""
+"""Calls hooks. They observe: whatever they do, the call goes on."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from handfast.payloads.tool_call import ToolOutcome
 from handfast.workflows.loop.next_steps import text_of_reply
 
 HOOK_S: Final = 5.0
-"""How long a hook may take before it is left behind."""
+"""Time limit of a hook; after it the call goes on without it."""
 
 
 def model_start(request: ModelRequest) -> ModelStart:
-    """What hooks hear of a model call that begins."""
+    """Describe a model call that begins, for hooks."""
     tools = tuple(str(each.get("name", each.get("type"))) for each in request.tools)
     return ModelStart(model=request.model, items=len(request.items), tools=tools)
 
 
 def model_end(model: str, reply: ModelReply, took_s: float) -> ModelEnd:
-    """What hooks hear of a reply."""
+    """Describe a reply, for hooks."""
     calls = tuple(tool_of(reply.items[each.index]) for each in reply.calls)
     return ModelEnd(model=model, text=text_of_reply(reply.items), calls=calls, usage=reply.usage, seconds=took_s)
 
@@ -44,7 +44,7 @@ def rejection_of(told: ToldHooks, items: Sequence[JsonObject]) -> Rejection:
 
 
 class Observers:
-    """The hooks of a worker and of one agent, told side by side."""
+    """Calls the hooks of a worker and of one agent, side by side."""
 
     def __init__(self, hooks: Sequence[AgentHooks], threads: Executor) -> None:
         self._hooks = hooks
@@ -55,7 +55,7 @@ class Observers:
         return Observers(tuple(dict.fromkeys((*self._hooks, *others._hooks))), self._threads)
 
     def hear(self, *events: str) -> bool:
-        """Whether any of them listens to one of these."""
+        """Return True where a hook listens to one of these events."""
         return any(self._listening(event) for event in events)
 
     async def tell(self, event: str, *told: object) -> None:
@@ -82,7 +82,7 @@ class Observers:
 
 
 class ObservedCall:
-    """One tool call as hooks hear of it."""
+    """Tells hooks of one tool call."""
 
     def __init__(self, observers: Observers, context: ToolContext[Any] | None) -> None:
         """Take the call's context; None where nobody listens."""
@@ -91,7 +91,7 @@ class ObservedCall:
         self._began = time.monotonic()
 
     async def start(self, stop: Callable[[str], None]) -> bool:
-        """Tell that the tool is about to run.
+        """Tell hooks that the tool is about to run.
 
         Args:
             stop: Called where the server wants the call to end meanwhile.
@@ -108,13 +108,13 @@ class ObservedCall:
         return True
 
     async def end(self, ended: ToolOutcome) -> None:
-        """Tell that the tool has returned or raised; its outcome stands whatever happens here."""
+        """Tell hooks that the tool has returned or raised; its outcome stands whatever they do."""
         if ended.kind in ("ok", "error"):
             took_s = time.monotonic() - self._began
             await self._tell("on_tool_end", ToolEnd(output=ended.output, failed=ended.kind == "error", seconds=took_s))
 
     async def _tell(self, event: str, *told: object) -> bool:
-        """Tell, unless the activity is cancelled meanwhile: False then."""
+        """Tell hooks; return False where the activity is cancelled meanwhile."""
         if self._context is None:
             return True
         telling = asyncio.create_task(self._observers.tell(event, self._context, *told))

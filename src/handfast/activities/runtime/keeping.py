@@ -1,4 +1,4 @@
-"""Keeps an activity that is no tool alive while it works, and ends it when it is cancelled."""
+"""Sends heartbeats for an activity that is no tool, and ends it when it is cancelled."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ T = TypeVar("T")
 
 
 class Saying:
-    """What the beats of an activity say, and why they ended it.
+    """The heartbeats of an activity, and why they ended it.
 
     Attributes:
         stopped: "cancel", or "gone": the server waits for this attempt no longer. None: it was not told to end.
     """
 
     def __init__(self) -> None:
-        """Begin before the beats do."""
+        """Begin before the heartbeats do."""
         self.stopped: str | None = None
         self._begun: asyncio.Future[Beating] = asyncio.get_running_loop().create_future()
 
     @property
     def is_withdrawn(self) -> bool:
-        """Whether a cancel was asked for, by whichever way that was heard of first."""
+        """True once a cancel was asked for, whichever way the activity heard of it."""
         details = activity.cancellation_details()
         return self.stopped == "cancel" or (details is not None and details.cancel_requested)
 
     def begin(self, beating: Beating) -> None:
-        """The beats have begun."""
+        """Take the heartbeats, which have begun."""
         self._begun.set_result(beating)
 
     async def say(self, details: Sequence[Any]) -> None:
-        """Say *details* with every beat from now on; returns when the server has them."""
+        """Send *details* with every heartbeat from now on; return when the server has them."""
         await (await self._begun).say(details)
 
 
 async def kept_alive(
     beats: Beats, work: Coroutine[Any, Any, T], cancelled: ApplicationError, saying: Saying | None = None
 ) -> T:
-    """Beat while *work* goes on; a cancel ends it, whatever it is at.
+    """Send heartbeats while *work* goes on; a cancel ends it, whatever it is at.
 
     What the attempt before this one has said is said on, until *work* says something else.
 
@@ -72,7 +72,7 @@ async def kept_alive(
 
 
 async def ended(working: asyncio.Task[T]) -> T:
-    """Await *working*, which a cancel of the caller cancels once: what it does on its way out is not cut short.
+    """Await *working*. A cancel of the caller cancels it once, so that its cleanup is not cut short.
 
     A cancel is heard of twice, by the beats and by the SDK. A task that is awaited as it is gets both.
     """

@@ -1,4 +1,4 @@
-"""Shapes what a tool returned or raised, so that it can be recorded whatever it is."""
+"""Shapes a tool's result or exception so that it can be recorded, whatever it is."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Shaped:
 
     Attributes:
         output: A text, or content parts.
-        json: The text is JSON, of a value that was no text.
+        json: True where the text is JSON, of a value that was no text.
         size: Bytes before it was cut, None where it was not.
         whole: The text before it was cut, None where it was not.
         media: Images and files that `output` refers to, by SHA-256: they have to be kept.
-        problem: Why it is no output at all; then there is none.
+        problem: Why the result cannot be recorded; then there is no output.
     """
 
     output: JsonValue = None
@@ -53,14 +53,14 @@ class Shaped:
 
 
 def bounded_output(value: object, *, by_reference: bool = False) -> Shaped:
-    """Turn a tool's result into what the model reads.
+    """Turn a tool's result into the output that the model reads.
 
     A text stays as it is; content parts become what the Responses API takes; everything else becomes JSON. Beyond 256
     KiB a text is cut, and says so with a digest of the whole; parts are refused, as half an image is none, or their
     data go by reference.
 
     Args:
-        value: What the tool returned.
+        value: The tool's return value.
         by_reference: Whoever asks keeps `Shaped.media`.
     """
     if value is None:
@@ -112,7 +112,7 @@ def plain_json(value: object) -> JsonValue:
 
 
 def bounded_text(text: str) -> str:
-    """A text for the model in place of an output, in 8 KiB at most and as it can be recorded."""
+    """Cut a text that the model reads in place of an output to 8 KiB, and to characters that can be recorded."""
     return cut(hidden(scrub(text)), ERROR_TEXT_BYTES)[0]
 
 
@@ -148,7 +148,7 @@ def _described(error: object, depth: int) -> str:
 
 
 def _refuse_unreadable(value: object, depth: int) -> None:
-    """Refuse what no JSON stands for although pydantic would try.
+    """Refuse a value that JSON has no form for, although pydantic would try.
 
     An iterator may never end, and reading it is work that the tool left undone; a content part is one for the model
     only where it stands alone or in a list.

@@ -20,7 +20,7 @@ MOST_MEMBERS: Final = 8
 """Members of an exception group that are shown, at each level."""
 DEEPEST_GROUP: Final = 8
 MESSAGE_BYTES: Final = 4096
-"""What is shown of one exception's message."""
+"""Characters of one exception's message that are shown."""
 _LIBRARY_FOLDERS: Final = tuple(
     {f"{os.path.normpath(sysconfig.get_path(name))}{os.sep}" for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 )
@@ -42,7 +42,7 @@ def own_traceback(error: BaseException, *, texts: bool, function: Callable[..., 
 
 
 def last_own_line(error: BaseException, function: Callable[..., Any] | None = None) -> str | None:
-    """Where in the user's own files *error* was raised, as in "/app/shop.py, line 12"; None: in none of them."""
+    """Return where in the user's own files *error* was raised, as in "/app/shop.py, line 12"; None if nowhere."""
     package = _package_of(function)
     own = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if _is_own(frame, package)]
     if own:
@@ -145,5 +145,5 @@ def _name(error: BaseException) -> str:
 
 
 def _visible(line: str) -> str:
-    """Write out what a terminal would not show as itself: a message may quote what a model wrote."""
+    """Escape characters that a terminal would not show as themselves: a message may quote what a model wrote."""
     return "".join(each if each.isprintable() or each == "\t" else ascii(each)[1:-1] for each in line)

@@ -1,4 +1,4 @@
-"""Takes a tool's progress, from any thread, to where its heartbeats are made."""
+"""Passes a tool's progress, from any thread, to its heartbeats."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ProgressReport:
         self._newest: ToolProgress | None = None
 
     def tell(self, text: str, done: float | None, total: float | None) -> None:
-        """Keep what the tool says. Safe from any thread; forgotten once the call has ended."""
+        """Keep a tool's progress. Safe from any thread; forgotten once the call has ended."""
         short = hidden(scrub(text)).encode()[:PROGRESS_BYTES].decode(errors="ignore")
         told = self._newest = ToolProgress(
             tool=self._tool, call_id=self._call_id, text=short, done=done, total=total, at=datetime.now(UTC)
@@ -44,10 +44,10 @@ class ProgressReport:
 
     @property
     def newest(self) -> JsonObject | None:
-        """What it said last, if anything."""
+        """The progress that the tool told last, if any."""
         return None if self._newest is None else self._newest.to_wire()
 
     async def told(self) -> None:
-        """Wait until it says something new."""
+        """Wait for new progress."""
         await self._changed.wait()
         self._changed.clear()

@@ -1,4 +1,4 @@
-"""Outputs that go by reference: kept in the worker's store, and read from it piece by piece."""
+"""Keeps large outputs, images and files in the worker's store, and reads them piece by piece."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from handfast.storage.artifacts import ArtifactStore, place_of_run
 logger = logging.getLogger(__name__)
 
 STORE_S: Final = 20.0
-"""How long the store may take. What comes later is not waited for: the run goes on with a cut output."""
+"""Time limit of the store; after it the run goes on with a cut output."""
 STORE_THREADS: Final = 8
 PREVIEW_BYTES: Final = 16 * 1024
-"""What the model reads of such an output at once."""
+"""Bytes of such an output that the model reads at once."""
 PIECE_BYTES: Final = 16 * 1024
 LARGEST_PIECE_BYTES: Final = 128 * 1024
 """A piece is an output like any other: it enters the history, and the model's context."""
@@ -47,15 +47,15 @@ class Artifacts:
 
     @property
     def kept_here(self) -> bool:
-        """Whether there is a store at all."""
+        """True where the worker has a store."""
         return self._store is not None
 
     def place_of(self, workflow_id: str) -> ArtifactStore | None:
-        """Where a run of the namespace of the activity under way keeps its own; None where there is no store."""
+        """Return the part of the store that belongs to a run of this namespace; None without a store."""
         return None if self._store is None else place_of_run(self._store, activity.info().namespace, workflow_id)
 
     def close(self) -> None:
-        """Let go of the threads; what is being written ends by itself."""
+        """Let go of the threads; writes under way end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def keep(self, data: bytes) -> Artifact:
@@ -95,7 +95,7 @@ class Artifacts:
         return whole
 
     async def _media(self, sha256: str) -> bytes | None:
-        """An image or file; None where it is lost, which another attempt would not change."""
+        """Return an image or file; None where the store has lost it, which another attempt would not change."""
         try:
             return await self.read(sha256)
         except ArtifactError as error:
@@ -130,13 +130,13 @@ class Artifacts:
 
 
 def _run() -> tuple[str, str]:
-    """Namespace and workflow id of the activity under way."""
+    """Return the namespace and workflow id of the activity under way."""
     info = activity.info()
     return info.namespace, info.workflow_id or ""
 
 
 def _failed(sha256: str, attempted: str, error: Exception) -> ArtifactError:
-    """Word what went wrong for the model. What the store says may hold paths and addresses: that is logged."""
+    """Word a failure of the store for the model. Its own message may hold paths and addresses: the log has it."""
     match error:
         case FileNotFoundError() if attempted == "read":
             problem = "it is not in this worker's store"
@@ -149,7 +149,7 @@ def _failed(sha256: str, attempted: str, error: Exception) -> ArtifactError:
 
 
 async def by_reference(artifacts: Artifacts, ended: ToolOutcome, whole: str) -> ToolOutcome:
-    """Put an output that was cut into the store, and its start and name into the outcome.
+    """Put an output that was cut into the store; return the outcome with its start and name.
 
     Where that fails, the output stays cut and says why: the tool has run, and is not run again for that.
     """
@@ -182,7 +182,7 @@ async def with_media(artifacts: Artifacts, ended: ToolOutcome, media: Mapping[st
 
 
 def preview(data: bytes, artifact: Artifact) -> str:
-    """What the model reads of an output that went by reference."""
+    """Return the part of an output in the store that the model reads at once."""
     shown = whole_characters(data, PREVIEW_BYTES)
     note = (
         f"[This is the start of the output: {shown:,} of {artifact.bytes:,} bytes, sha256 {artifact.sha256}. "
@@ -192,8 +192,7 @@ def preview(data: bytes, artifact: Artifact) -> str:
 
 
 def read_output_tool(artifacts: Artifacts) -> Tool:
-    """The tool with which a model reads more. Which outputs it may name is checked by the workflow, which knows those
-    of the conversation."""
+    """Return the tool with which a model reads more. The workflow checks that an output is of its conversation."""
 
     @tool(effect="read_only", name=READ_OUTPUT)
     async def read_output(

@@ -1,4 +1,4 @@
-"""Asks an approval rule whether a call needs a person: once per call, and its answer is recorded."""
+"""Asks an approval rule if a call needs a person: once per call, and its answer is recorded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from handfast.payloads.json_profile import scrub
 from handfast.payloads.model_call import ApprovalPlan, EscalationPlan
 
 RULE_S: Final = 5.0
-"""How long an approval rule may take before a person is asked instead."""
+"""Time limit of an approval rule; after it a person is asked."""
 
 
 LONGEST_KEY: Final = 255
@@ -107,7 +107,7 @@ class KeyFailedError(Exception):
 
 
 async def own_key(offered: Offered, context: RunContext[Any], arguments: BaseModel, threads: Executor) -> str | None:
-    """The key that the tool's own function makes of *arguments*; None where it has none, and the call's is taken.
+    """Return the key that the tool's own function makes of *arguments*; None where the tool has no such function.
 
     Raises:
         KeyFailedError: It raised, took too long, or made no text that can be a key.

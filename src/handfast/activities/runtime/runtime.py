@@ -1,4 +1,4 @@
-"""What the activities of one worker share."""
+"""The parts that the activities of one worker share."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Runtime:
 
     Attributes:
         default_model: Name of the model for agents that name none.
-        groups: Who is in which group, where the application said.
+        groups: Looks up the groups of a person, where the application has such a function.
         hooks: Hear of the model calls and tools of every agent.
         artifacts: Keeps outputs that are too large for the history.
-        deltas: Takes what is said to whoever watches.
+        deltas: Publishes deltas to watchers.
         secrets: Knows the secrets of tools that are neither in the environment nor in a file.
         archive: Keeps histories beyond the server's retention.
-        notify: Tells people of requests, where the application said how.
-        resources: What the plugin's `resources` made, once.
+        notify: Tells people of requests, where the application has such a function.
+        resources: The result of the plugin's `resources`, made once.
         trusted: The keys by which decisions are verified; None: they need not be signed.
     """
 
@@ -103,7 +103,7 @@ class Runtime:
         return None if self.notify is None else True
 
     def tool(self, name: str) -> Tool:
-        """The tool called *name*: one of the registry, or ours.
+        """Return the tool called *name*: one of the registry, or ours.
 
         Raises:
             UnknownToolError: There is none.
@@ -111,12 +111,12 @@ class Runtime:
         return self.read_output if name == READ_OUTPUT else self.registry.tool(name)
 
     def observers(self, agent: str) -> Observers:
-        """Who hears what an agent does: the worker's hooks, then its own."""
+        """Return the hooks that hear of an agent: the worker's, then its own."""
         known = self.registry.agents.get(agent)
         return Observers((*self.hooks, *(known.hooks if known else ())), self.threads)
 
     def open(self, worker: Worker) -> None:
-        """Start the thread that beats for *worker*."""
+        """Start the thread that sends the heartbeats of *worker*."""
         self.beats.start(core_feed(worker))
 
     def close(self) -> None:
@@ -127,14 +127,14 @@ class Runtime:
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def facts(self, origin: Origin) -> RunFacts:
-        """What the run was started with, its context as tools have left it: a copy, which user code may spoil."""
+        """Return a copy of the run's input facts, with the context as tools have left it; user code may change it."""
         if origin.facts is None:
             return RunFacts()
         [stored] = await self.blocks.block(origin, origin.facts)
         return RunFacts.from_wire(copy.deepcopy(stored))
 
     async def run_context(self, origin: Origin, kind: type[Any] | None) -> RunContext[Any]:
-        """What agent code is told about its run.
+        """Return the run context that agent code gets.
 
         Args:
             origin: The run.

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 LARGEST_BYTES: Final = 64 * 1024
 MISSING: Final = (LookupError, FileNotFoundError)
-"""How a resolver says that there is no such secret."""
+"""Exceptions by which a resolver says that there is no such secret."""
 
 
 async def resolved(
@@ -31,7 +31,7 @@ async def resolved(
     within_s: float,
     threads: Executor,
 ) -> dict[str, Any]:
-    """The values by parameter, which are hidden from then on.
+    """Return the values by parameter; outputs, errors and logs of the call hide them from then on.
 
     Raises:
         SecretMissingError: There is no such secret.

@@ -1,4 +1,4 @@
-"""The one way in which activities call the user's code other than tools: rules, hooks, texts, filters and the like."""
+"""Calls the user's code other than tools: rules, guardrails, hooks, filters and functions that word a text."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def ask(
     Args:
         function: The function to call.
         args: Its arguments.
-        name: What the log calls it, as in "the approval rule of refund".
+        name: Its name in the log, as in "the approval rule of refund".
         within: Seconds that it may take.
         threads: Where a sync function runs.
         then: For the log: what follows from a problem.
@@ -89,7 +89,7 @@ async def ask(
 
 
 def _written(context: RunContext[Any]) -> str | None:
-    """The run's context as text, to be compared; None where it cannot be written."""
+    """Return the run's context as a text to compare; None where it cannot be written."""
     held: object = context.context
     try:
         if isinstance(held, BaseModel):

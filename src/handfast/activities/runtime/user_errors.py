@@ -1,4 +1,4 @@
-"""Logs what the user's code raised: once, where it happened, and with the frames of the user's own files only."""
+"""Logs exceptions of the user's code: once, with their place in the run and the frames of the user's own files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOGGED_WHERE_IT_HAPPENED: Final = frozenset(
 
 @dataclass(frozen=True)
 class Place:
-    """Where in a run user code is called; None: that does not apply.
+    """The place in a run where user code is called; None for parts that do not apply.
 
     Attributes:
         run: Workflow id, where it is not the one of the activity under way.
@@ -38,11 +38,11 @@ class Place:
 
     @classmethod
     def of(cls, origin: Origin, *, tool: str | None = None) -> Self:
-        """The place that the input of an activity names."""
+        """Return the place that the input of an activity names."""
         return cls(origin.agent, origin.turn, tool)
 
     def facts(self) -> Iterator[str]:
-        """Yield what is known, for a line of the log."""
+        """Yield the known parts, for a line of the log."""
         if self.agent is not None:
             yield f"agent {self.agent}"
         if self.turn is not None:
@@ -68,7 +68,7 @@ def set_tool(tool: str) -> None:
 
 
 def is_last_attempt() -> bool:
-    """Whether the server makes no further attempt at the activity under way."""
+    """Return True where the server makes no further attempt at the activity under way."""
     info = activity.info()
     most = info.retry_policy.maximum_attempts if info.retry_policy is not None else 1
     return info.attempt >= most > 0
@@ -113,7 +113,7 @@ def log_timeout(name: str, problem: str, then: str = "", *, retried: bool = Fals
 
 
 def log_answer(name: str, problem: str, then: str = "") -> None:
-    """Log that the user's code answered what is no answer."""
+    """Log that the user's code gave an answer of no use."""
     logger.error("%s %s%s (%s)", name, problem, _follows(then), _place())
 
 

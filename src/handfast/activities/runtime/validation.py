@@ -1,4 +1,4 @@
-"""Runs the validators of the user's pydantic models: in a thread and with a limit, as the rest of the user's code."""
+"""Runs the validators of the user's pydantic models, in a thread and with a time limit like other user code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from handfast.payloads.base import problems_of
 from handfast.payloads.json_profile import JsonObject
 
 VALIDATION_S: Final = 5.0
-"""How long the validators of one value may take."""
+"""Time limit of the validators of one value."""
 NOT_RUN: Final = "the call is not run"
 
 Given = TypeVar("Given")
@@ -33,7 +33,7 @@ class ValidatorFailedError(Exception):
     """A validator gave no verdict. The text is written for the model to read: "AttributeError: no such field".
 
     Attributes:
-        timed_out: It took too long.
+        timed_out: True where the validator took too long.
     """
 
     def __init__(self, text: str, *, timed_out: bool) -> None:
@@ -126,7 +126,7 @@ async def validated_context(raw: JsonObject | None, kind: type[Any] | None, thre
 
 @dataclass(frozen=True)
 class _Asked(Generic[Refusal]):
-    """A validation as the log tells of it.
+    """The words with which the log tells of a validation.
 
     Attributes:
         owner: Whose module says which frames are the user's own.

@@ -1,4 +1,4 @@
-"""Whether an attempt before this one may have entered the tool's body.
+"""Finds out if an earlier attempt may have entered the tool's body.
 
 The begun mark says so for a lost attempt, as long as nobody takes it away: an operator who unpauses or resets an
 activity can have the server forget its heartbeats, and count its attempts from one again (seen with server 1.32, also
@@ -24,15 +24,15 @@ from handfast.definitions.tools.function_tool import Tool
 from handfast.payloads.tool_call import Attempt, LostStart, ToolCall, ToolOutcome
 
 LOOK_S: Final = 1.0
-"""How long the server may take to say what it knows: nothing beats meanwhile."""
+"""Time limit of a question to the server: no heartbeat is sent meanwhile."""
 SILENT_FOR: Final = timedelta(seconds=6)
-"""How long an attempt that never beat may have lasted: twice its heartbeat timeout, as timers fire late under load."""
+"""Longest life of an attempt without a heartbeat: twice its heartbeat timeout, as timers fire late under load."""
 PAGE_EVENTS: Final = 200
 MOST_PAGES: Final = 20
 
 
 async def held_back(lost: Sequence[LostStart]) -> ToolOutcome | None:
-    """The outcome of a call whose body must not be entered, as an attempt before this one may have been in it.
+    """Return the outcome of a call whose body an earlier attempt may have entered; None where this one may enter it.
 
     Args:
         lost: Starts of the same call that timed out without the mark.
@@ -57,14 +57,14 @@ async def held_back(lost: Sequence[LostStart]) -> ToolOutcome | None:
 
 
 def _unknown(why: str) -> ToolOutcome:
-    """A doubt about an attempt before this one, with what that said of itself."""
+    """Return a doubt about an earlier attempt, with the last words of its heartbeats."""
     earlier = Attempt.among(activity.info().heartbeat_details)
     ended = outcome("unknown", reason=why, known=earlier)
     return ended.model_copy(update={"worker": None if earlier is None else earlier.worker})
 
 
 async def _ended_before() -> bool:
-    """Whether an attempt of this activity had ended before: the server knows also where it was told to forget."""
+    """Return True where an attempt of this activity had ended before: the server knows that after a reset, too."""
     info = activity.info()
     handle = activity.client().get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
     described = await handle.describe()
@@ -75,7 +75,7 @@ async def _ended_before() -> bool:
 
 
 async def _lasted(start: LostStart) -> timedelta:
-    """From the start of a lost attempt to its timeout, by the server's clock."""
+    """Return the time from the start of a lost attempt to its timeout, by the server's clock."""
     ended: datetime | None = None
     async for event in _backwards(activity.client(), activity.info().workflow_id or "", start.run):
         timed_out = event.activity_task_timed_out_event_attributes
@@ -102,12 +102,12 @@ async def _backwards(client: Client, workflow_id: str, run_id: str) -> AsyncIter
 
 
 def is_once(call: ToolCall, tool: Tool[..., Any]) -> bool:
-    """Whether the body may be entered once at most: as planned, or as the tool says by now."""
+    """Return True where the body may be entered once at most, by the plan or by the tool of today."""
     return "at_most_once" in (call.effect, tool.effect)
 
 
 def unkept(call: ToolCall, tool: Tool[..., Any]) -> ToolOutcome | None:
-    """How a call ends whose output nobody here would look at; None where somebody does, or need not."""
+    """Return the outcome of a call whose output guardrails this worker lacks; None where it lacks none."""
     if not call.output_guarded or tool.output_guardrails:
         return None
     why = "output guardrails are not there on this worker"
@@ -117,5 +117,5 @@ def unkept(call: ToolCall, tool: Tool[..., Any]) -> ToolOutcome | None:
 
 
 def unprovable(call: ToolCall) -> ToolOutcome | None:
-    """How a call ends on a worker without keys; None where nothing has to be proven."""
+    """Return the outcome of a call whose proofs this worker has no keys for; None where it needs none."""
     return outcome("not_begun", reason="this worker has no keys to verify a decision with") if call.signed else None

@@ -1,4 +1,4 @@
-"""What the heartbeats of a tool say: that its body was entered, and what is known of the attempt."""
+"""Heartbeat details of a tool: the mark that its body was entered, and facts of the attempt."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from handfast.activities.runtime.progress import ProgressReport
 from handfast.payloads.tool_call import Attempt, ToolOutcome
 
 ALIVE_S: Final = 0.5
-"""How long the beats of an attempt that cannot be repeated say the same; encoding them takes as long again at most."""
+"""Time for which the heartbeats of an `at_most_once` call keep their details; encoding takes as long again at most."""
 
 
 class Begun:
-    """The mark, and what follows it. The mark is the first of the details, and in every beat: none may erase it."""
+    """The mark, and what follows it. It is the first detail of every heartbeat, so that none erases it."""
 
     def __init__(self, report: ProgressReport | None, *, at_most_once: bool) -> None:
         """Describe the attempt under way.
@@ -36,25 +36,25 @@ class Begun:
 
     @property
     def is_renewed(self) -> bool:
-        """Whether there may be anything new to say."""
+        """True while later heartbeats may say more."""
         return self._at_most_once or self._report is not None
 
     @property
     def attempt(self) -> Attempt:
-        """What is known by now."""
+        """The facts of the attempt that are known by now."""
         return self._attempt.model_copy(update={"alive_at": datetime.now(UTC)}) if self._at_most_once else self._attempt
 
     def details(self) -> Sequence[Any]:
-        """What the next beat says."""
+        """Return the details of the next heartbeat."""
         newest = None if self._report is None else self._report.newest
         return [self.attempt.to_wire(), *([] if newest is None else [newest])]
 
     def told_by(self, ended: ToolOutcome) -> ToolOutcome:
-        """An outcome of this attempt, with what is known of it where that is a doubt."""
+        """Return an outcome of this attempt, with its facts where it is a doubt."""
         return ended.model_copy(update={"known": self.attempt}) if ended.kind == "unknown" else ended
 
     async def renewed(self) -> Sequence[Any]:
-        """Wait until there is something new to say; return what beats say from then on."""
+        """Wait for new facts; return the details of heartbeats from then on."""
         with suppress(TimeoutError):
             async with asyncio.timeout(ALIVE_S if self._at_most_once else None):
                 await (asyncio.Event().wait() if self._report is None else self._report.told())

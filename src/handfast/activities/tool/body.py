@@ -1,4 +1,4 @@
-"""One execution of a tool's function, and the ways in which it can end."""
+"""Executes a tool's function once, and tells how it ended."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from handfast.payloads.json_profile import JsonValue
 from handfast.payloads.tool_call import Attempt, ToolOutcome
 
 SETTLE_S: Final = 60.0
-"""How long a tool that ignores its cancellation is waited for."""
+"""Time after which a tool that ignores its cancellation is left behind."""
 
 ON_CANCEL_S: Final = 10.0
-"""How long a tool's `on_cancel` may take."""
+"""Time limit of a tool's `on_cancel`."""
 
 OutcomeKind = Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused", "unproven"]
 
 
 class ToolBody:
-    """Runs the function in a task or thread of its own, and watches it until it has ended one way or another.
+    """Runs the function in a task or thread of its own, and watches it to its end.
 
     Attributes:
-        returned: What the function returned, once it has.
+        returned: The function's return value, once it has returned.
         raised: The exception that it ended with.
         whole: Its output as a text, where that was cut.
         media: Images and files that its output refers to.
@@ -50,7 +50,7 @@ class ToolBody:
         arguments: dict[str, Any],
         runtime: Runtime,
     ) -> None:
-        """Take everything that the function needs; nothing starts yet."""
+        """Take the function's arguments and context; `run` starts it."""
         self._tool = tool
         self._context = context
         self._args, self._kwargs = tool.form.passed(arguments, context)
@@ -64,13 +64,13 @@ class ToolBody:
         self.media: Mapping[str, bytes] | None = None
 
     def stop(self, _why: str) -> None:
-        """The server wants this call to end."""
+        """End the call: the server wants it to."""
         self._cancelled.set()
         self._stop.set()
 
     @property
     def stopping(self) -> bool:
-        """Whether the server wants this call to end."""
+        """True once the server wants this call to end."""
         return self._stop.is_set()
 
     async def run(self, timeout_s: float, *, at_most_once: bool) -> ToolOutcome:
@@ -115,7 +115,7 @@ class ToolBody:
         return await self._timed_out(running, timeout_s, at_most_once=at_most_once)
 
     async def _guarded(self) -> tuple[bool, object]:
-        """Run the function: whether it returned, and what. No exception leaves: SystemExit would end the loop."""
+        """Run the function; return True and its value, or False and its exception: SystemExit would end the loop."""
         try:
             return True, await self._call()
         except BaseException as error:  # noqa: BLE001 - every ending of user code becomes an outcome
@@ -163,7 +163,7 @@ class ToolBody:
         return outcome("error", output=bounded_error(error))
 
     async def _stopped(self, running: asyncio.Task[tuple[bool, object]]) -> ToolOutcome:
-        """End a cancelled call. What finishes all the same is kept; a thread cannot be interrupted, only asked."""
+        """End a cancelled call, and keep its output if it finishes all the same; a thread can only be asked to end."""
         if self._tool.is_async:
             running.cancel()
         waiting = asyncio.create_task(asyncio.wait({running}, timeout=SETTLE_S))
@@ -176,7 +176,7 @@ class ToolBody:
         return ended if problem is None else ended.model_copy(update={"reason": _joined(ended.reason, problem)})
 
     async def _on_cancel(self) -> str | None:
-        """Call the tool's `on_cancel`; what went wrong with it, if anything did."""
+        """Call the tool's `on_cancel`; return its problem, if it had one."""
         hook = self._tool.on_cancel
         if hook is None:
             return None

@@ -1,4 +1,4 @@
-"""Sees what a tool changed in the run's context, and whether the run can keep it."""
+"""Compares the run's context before and after a tool, and refuses changes that the run cannot keep."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from handfast.payloads.json_profile import JsonObject, JsonValue, check_json
 
 @dataclass(frozen=True)
 class Change:
-    """What became of the context.
+    """A tool's change of the context.
 
     Attributes:
-        edits: What changed.
+        edits: The changes, by path.
         refused: Why the run cannot keep the change; then there are no edits.
     """
 
@@ -27,10 +27,10 @@ class Change:
 
 
 class ContextWatch:
-    """Compares a context as a tool got it with what the tool made of it."""
+    """Compares the context that a tool got with the one that it left."""
 
     def __init__(self, stored: JsonObject | None, context: object) -> None:
-        """Look at the context before the tool does.
+        """Copy the context before the tool gets it.
 
         Args:
             stored: As the run keeps it.
@@ -48,7 +48,7 @@ class ContextWatch:
             self._unwritten = _fields(context)
 
     def change(self, context: object) -> Change:
-        """Look at the context after the tool did; whatever is in it, nothing is raised."""
+        """Compare the context after the tool; raises nothing, whatever it holds."""
         try:
             return self._change(context)
         except JsonProfileError as error:
@@ -83,7 +83,7 @@ def _fields(context: object) -> object:
 
 
 def _plain(context: object) -> JsonValue:
-    """The context as JSON, sharing nothing with it.
+    """Return the context as JSON that shares nothing with it.
 
     Raises:
         JsonProfileError: A plain context holds what is no JSON.

@@ -1,4 +1,4 @@
-"""What a tool's exception means: whether its call may have taken effect, and what the model reads of it."""
+"""Judges a tool's exception: if its call may have taken effect, and the words for the model."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _CUT_BY_NAME: Final = frozenset(
         *(("urllib3", name) for name in ("ProtocolError", "ReadTimeoutError")),
     }
 )
-"""Those of well-known clients, which need not be installed: the module's first name, and the class."""
+"""Exceptions of well-known clients, which need not be installed: the module's first name, and the class."""
 _NOT_REACHED_BY_NAME: Final = frozenset(
     {
         *((library, name) for library in _HTTPX for name in _HTTPX_NOT_REACHED),
@@ -47,18 +47,18 @@ _NOT_REACHED_BY_NAME: Final = frozenset(
 DEEPEST: Final = 100
 """Exceptions in exceptions that are looked through one by one."""
 WORDING_S: Final = 5.0
-"""How long a tool's `on_error` may take before the default words are used."""
+"""Time limit of a tool's `on_error`; after it the default words stand."""
 
 
 class _Reached(Enum):
-    """What an exception says of the other side; None: nothing."""
+    """Verdict of an exception on its request: it may have reached the other side, or it did not."""
 
     PERHAPS = auto()
     NO = auto()
 
 
 def is_left_unknown(error: BaseException) -> bool:
-    """Whether the outcome of a call that ended with this exception is unknown.
+    """Return True where an exception leaves the outcome of its call unknown.
 
     So it is where a connection broke or nothing came back in time, and where the tool says so itself; not where nobody
     was reached in the first place. An exception is judged by all that it carries: the members of groups at any depth,
@@ -91,7 +91,7 @@ def _reached(error: BaseException, above: tuple[BaseException, ...]) -> _Reached
 
 
 def _sent_before(error: BaseException, by_name: frozenset[tuple[str, str]], *kinds: type[Exception]) -> bool:
-    """Whether the attempt that reached nobody was made while a broken one was being handled, which may have sent."""
+    """Return True where the refused attempt followed a broken one, which may have sent the request."""
     return any(
         (isinstance(each, kinds) and not isinstance(each, _NOT_REACHED)) or _names(each) & by_name
         for each in _before(error)
@@ -103,7 +103,7 @@ def _names(error: BaseException) -> frozenset[tuple[str, str]]:
 
 
 def _before(error: BaseException) -> Iterator[BaseException]:
-    """Yield what led to *error*, implicitly too."""
+    """Yield the exceptions that led to *error*, its implicit context too."""
     seen = {id(error)}
     each = _led_to(error)
     while each is not None and id(each) not in seen:
@@ -119,7 +119,7 @@ def _led_to(error: BaseException) -> BaseException | None:
 async def worded(
     runtime: Runtime, tool: Tool[..., Any], context: ToolContext[Any], error: BaseException, ended: ToolOutcome
 ) -> ToolOutcome:
-    """Let the tool's `on_error` say what the model reads; in the default words where it gives no text."""
+    """Ask the tool's `on_error` for the words that the model reads; the default ones stand where it gives none."""
     if not callable(tool.on_error):
         return ended
     name, then = f"on_error of {tool.name}", "the default text is used"

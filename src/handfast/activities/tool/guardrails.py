@@ -1,4 +1,4 @@
-"""Asks a tool's guardrails, and closes what they cannot judge."""
+"""Asks a tool's guardrails. A call or output that they cannot judge is blocked."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from handfast.payloads.tool_call import ToolOutcome
 logger = logging.getLogger(__name__)
 
 GUARDRAIL_S: Final = 30.0
-"""How long one guardrail may take."""
+"""Time limit of one guardrail."""
 GUARDRAILS_S: Final = 60.0
-"""How long all guardrails of one call's input, or output, may take together."""
+"""Time limit of all guardrails of one call's input, or output, together."""
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class Stopped:
     """An input guardrail does not let the call run.
 
     Attributes:
-        output: What the model reads instead.
+        output: The text that the model reads instead.
         reason: Why the run ends; None where it goes on.
     """
 
@@ -93,12 +93,13 @@ async def _ask_one(
 async def guarded_output(
     guardrails: Iterable[OutputCheck], context: ToolContext[Any], value: object, ended: Ended, threads: Executor
 ) -> Ended:
-    """Ask the output guardrails in their order, each about what the one before has left. The tool has run: whatever
-    they do, it is not run again.
+    """Ask the output guardrails in their order, each about the output that the one before left.
+
+    The tool has run: whatever they do, it is not run again.
 
     Args:
-        value: What the function returned.
-        ended: How the call has ended so far.
+        value: The function's return value.
+        ended: The end of the call so far.
     """
     result = ended
     try:
@@ -131,8 +132,7 @@ def withheld(ended: ToolOutcome, why: str) -> ToolOutcome:
 
 
 async def unhurried(work: Awaitable[T]) -> T | None:
-    """Wait for *work*, which ends by itself, through a cancel: what a tool did must not be lost. None where the worker
-    shuts down first."""
+    """Wait for *work* through a cancel, so that a tool's output is not lost; None where the worker shuts down first."""
     task = asyncio.ensure_future(work)
     while not task.done():
         try:
@@ -149,7 +149,7 @@ class GuardrailError(Exception):
     """A guardrail gave no verdict.
 
     Attributes:
-        brief: What happened, without what the guardrail's exception says: that may quote what it looked at.
+        brief: What happened, without the message of the guardrail's exception: that may quote the output.
     """
 
     def __init__(self, brief: str, detail: str = "") -> None:
@@ -187,5 +187,5 @@ def _replaced(ended: ToolOutcome, value: object) -> Ended:
 
 
 def not_asked(tool: str, why: str) -> str:
-    """What the model reads of a call that an input guardrail gave no verdict on: it does not run."""
+    """Tell the model of a call that does not run, as an input guardrail gave no verdict."""
     return f"Error: this call of {tool} was not run: an input guardrail {why}"

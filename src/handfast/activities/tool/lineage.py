@@ -1,4 +1,4 @@
-"""Finds out whether a run was reset: then what was asked before may have been answered, and have run, once already."""
+"""Finds out if a run was reset: then a call may have been approved, and have run, once already."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from handfast.payloads.tool_call import ToolCall
 
 ANSWER_WITHIN: Final = timedelta(seconds=1.5)
-"""Less than the heartbeat timeout: nothing beats yet."""
+"""Time limit of the server: less than the heartbeat timeout, as no heartbeat is sent yet."""
 MOST_KEPT: Final = 10_000
 
 
@@ -25,7 +25,7 @@ class LineageUnknownError(Exception):
 
 @dataclass(frozen=True)
 class _Begun:
-    """How a run began.
+    """The beginning of a run.
 
     Attributes:
         reset: As another one that was reset.
@@ -43,7 +43,7 @@ class Lineage:
         self._begun: dict[str, _Begun] = {}
 
     async def was_reset(self, call: ToolCall) -> bool:
-        """Whether *call* was asked about in a run that was reset since.
+        """Return True where *call* was asked about in a run that was reset since.
 
         The server is asked only where the run is another than the one in which the model made the call: it went on in
         fresh histories meanwhile, or was reset, or both, one after the other. So all that lie between are looked at. Of
@@ -70,7 +70,7 @@ class Lineage:
         return False
 
     async def _how_begun(self, namespace: str, workflow_id: str, run_id: str) -> _Begun:
-        """How a run began: kept, so that a long chain is found out in several attempts where one has no time for it."""
+        """Read the beginning of a run and keep it: a long chain may take several attempts."""
         if run_id in self._begun:
             return self._begun[run_id]
         if len(self._begun) >= MOST_KEPT:

@@ -1,4 +1,4 @@
-"""The last check before an effect: whose signed decisions let this very call run, by the keys of today."""
+"""The last check before an effect: signed decisions let this very call run, by the keys of today."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from handfast.signing.trusted_keys import SKEW, TrustedKeys
 
 
 async def proofs_of(call: ToolCall, runtime: Runtime) -> Proofs:
-    """What came with a call, whole."""
+    """Return the proofs that came with a call, fetched where they are large."""
     proofs = call.proofs or Proofs()
     if proofs.at is None:
         return proofs
@@ -47,7 +47,7 @@ class Proving:
         self._place = Place(namespace=info.namespace, workflow=info.workflow_id or "", run=call.origin.workflow_run)
 
     def problem(self, proofs: Proofs) -> str | None:
-        """Why a call must not run that waited for a person; None where it may, or where nobody was asked.
+        """Return why a call that waited for a person must not run; None where it may, or where nobody was asked.
 
         Raises:
             KeysUnavailableError: That cannot be told now.
@@ -71,7 +71,7 @@ class Proving:
 
     @property
     def _may_expire(self) -> bool:
-        """Whether a deadline may have let it run: what a function said of this call is not known here."""
+        """True where a deadline may have let the call run: the answer of a rule is not known here."""
         if isinstance(self._rule, Approval):
             return self._rule.on_deadline == "approve"
         return self._rule is not True
@@ -80,7 +80,7 @@ class Proving:
         return "; ".join([problem, *self._refused])
 
     def _releases(self, decision: Decision) -> bool:
-        """Whether a signed decision lets the call in hand run."""
+        """Return True where a signed decision lets the call in hand run."""
         verdict = decision.verdict
         if not isinstance(verdict, Approve) or not self._is_valid(decision):
             return False
@@ -98,7 +98,7 @@ class Proving:
         )
 
     def _runs_again(self, proofs: Proofs) -> bool:
-        """Whether a signed decision says that a call in doubt runs again, with these arguments."""
+        """Return True where a signed decision says that a call in doubt runs again with these arguments."""
         decision = proofs.again
         if decision is None or proofs.doubt is None or not isinstance(decision.verdict, RunAgain):
             return False

@@ -49,7 +49,7 @@ from handfast.payloads.tool_call import ToolCall, ToolOutcome
 logger = logging.getLogger(__name__)
 
 FETCH_S: Final = 2.0
-"""How long arguments, context and secrets may take to come: less than the heartbeat timeout."""
+"""Time limit for fetching arguments, context and secrets: less than the heartbeat timeout."""
 SHORTEST_S: Final = 0.2
 """For the validators of the arguments, where the rest took long."""
 
@@ -69,7 +69,7 @@ class ToolActivities:
         self._lineage = Lineage()
 
     def all(self) -> list[Callable[..., Any]]:
-        """The activities, one type per tool."""
+        """Return the activities, one type per tool."""
         return [self._activity(name) for name in (*self._runtime.registry.tools, READ_OUTPUT)]
 
     def _activity(self, name: str) -> Callable[[object], Coroutine[Any, Any, JsonObject]]:
@@ -80,7 +80,7 @@ class ToolActivities:
         return run
 
     async def _run(self, arg: object) -> ToolOutcome:
-        """Run one call. Every ending is a typed outcome; only what must be retried is raised."""
+        """Run one call. Every ending is a typed outcome, but for failures that Temporal retries."""
         try:
             call = ToolCall.from_wire(arg)
             tool = self._runtime.tool(call.tool)
@@ -113,7 +113,7 @@ class ToolActivities:
         return ToolOutcome.from_wire(hidden_in(ended.to_wire()))
 
     async def _prepared(self, call: ToolCall, tool: Tool[..., Any], began: float) -> _Prepared | ToolOutcome:
-        """Fetch and validate what the body gets; the outcome where there is none.
+        """Fetch and validate the arguments and context of the body; return the outcome where that fails.
 
         Nothing beats meanwhile: a beat without the mark could overtake the first one with it.
         """
@@ -145,7 +145,7 @@ class ToolActivities:
         return _Prepared(arguments, context, bound)
 
     async def _refused(self, call: ToolCall, tool: Tool[..., Any], arguments: JsonObject) -> ToolOutcome | None:
-        """How a call ends that is not what a person let run; None where it is, or where nobody was asked."""
+        """Return the outcome of a call that is not the one a person approved; None where it is, or nobody was asked."""
         changed = None if call.digest is None else _changed(call, call.digest, arguments)
         if changed is not None:
             return outcome("refused", reason=changed)
@@ -161,7 +161,7 @@ class ToolActivities:
         return None
 
     async def _unproven(self, call: ToolCall, tool: Tool[..., Any], arguments: JsonObject) -> ToolOutcome | None:
-        """What becomes of a call that nobody is proven to have let run; None where it is, or need not be."""
+        """Return the outcome of a call without a proven approval; None where it has one, or needs none."""
         if self._runtime.trusted is None:
             return unprovable(call)
         from handfast.activities.tool.proofs import Proving, proofs_of  # noqa: PLC0415 - needs an optional extra
@@ -178,7 +178,7 @@ class ToolActivities:
     async def _execute(
         self, call: ToolCall, tool: Tool[..., Any], bound: dict[str, Any], context: ToolContext[Any] | None
     ) -> ToolOutcome:
-        """Enter the body, once the server knows; everything from here on is beaten for."""
+        """Enter the body, once the server has the mark; heartbeats go on to the end of the call."""
         origin = call.origin
         watch = None if context is None else ContextWatch((await self._runtime.facts(origin)).context, context.context)
         body = ToolBody(tool, context, bound, self._runtime)
@@ -248,8 +248,7 @@ class ToolActivities:
     async def _after(
         self, tool: Tool[..., Any], context: ToolContext[Any], watch: ContextWatch, body: ToolBody, ended: Ended
     ) -> Ended:
-        """What follows on a body that has ended: the words for its exception, or the output guardrails and what it
-        changed in the run's context."""
+        """Word the exception of an ended body, or ask the output guardrails and read its change of the context."""
         if body.raised is not None and not body.stopping:
             text = await unhurried(worded(self._runtime, tool, context, body.raised, ended.outcome))
             return Ended(text or ended.outcome)
@@ -268,13 +267,13 @@ class ToolActivities:
 
 
 def _heard(fetching: asyncio.Future[Any]) -> None:
-    """Take notice of how an abandoned fetch ended, so that nobody complains that nobody did."""
+    """Read how an abandoned fetch ended: asyncio warns of an exception that nobody has read."""
     if not fetching.cancelled():
         fetching.exception()
 
 
 def _changed(call: ToolCall, digest: str, arguments: JsonObject) -> str | None:
-    """Why the call in hand is not the one that was approved; None where it is."""
+    """Return why the call in hand is not the one that was approved; None where it is."""
     if call.binding is None:
         return "not what was approved: binding"
     origin, info = call.origin, activity.info()

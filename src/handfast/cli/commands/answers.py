@@ -75,6 +75,9 @@ def raise_limits(
     frame: Annotated[
         str | None, typer.Option(metavar="ID", help="Which loop, where several agents are at work.")
     ] = None,
+    session: Annotated[
+        bool, typer.Option("--session", help="Raise the budget of a whole session, in place of a message's limits.")
+    ] = False,
     by: options.By = None,
     address: options.Address = None,
     namespace: options.Namespace = None,
@@ -85,5 +88,5 @@ def raise_limits(
     from handfast.cli import limits
 
     where = options.Where(address, namespace, profile)
-    more = limits.More(turns=turns, tokens=tokens, seconds=seconds, frame=frame, by=options.user(by))
+    more = limits.More(turns=turns, tokens=tokens, seconds=seconds, frame=frame, by=options.user(by), session=session)
     return asyncio.run(limits.raise_limits(where, run, more, as_json=json))

@@ -47,6 +47,10 @@ def dev(
     task_queue: options.TaskQueue = options.TASK_QUEUE,
     grace: Grace = 30,
     concurrency: Concurrency = None,
+    reload: Annotated[
+        bool,
+        typer.Option("--reload", help="Serve the code as it is now: a fresh worker whenever a Python file changes."),
+    ] = False,
     json: options.Json = False,
 ) -> int:
     """Run a Temporal server on this machine, and a worker for your agents.
@@ -57,7 +61,7 @@ def dev(
     from handfast.cli import serve
 
     serving = serve.Serving(task_queue, grace, concurrency, as_json=json)
-    return asyncio.run(serve.dev(target, serving, port=port, ui_port=ui_port))
+    return asyncio.run(serve.dev(target, serving, port=port, ui_port=ui_port, reload=reload))
 
 
 def worker(
@@ -97,6 +101,7 @@ def worker(
     address: options.Address = None,
     namespace: options.Namespace = None,
     profile: options.Profile = None,
+    until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
     json: options.Json = False,
 ) -> int:
     """Serve your agents until SIGTERM or Ctrl-C, then let running tools finish."""
@@ -105,4 +110,4 @@ def worker(
     where = options.Where(address, namespace, profile)
     version = serve.version_of(deployment, build_id)
     serving = serve.Serving(task_queue, grace, concurrency, as_json=json, per_second=per_second, deployment=version)
-    return asyncio.run(serve.worker(target, where, serving))
+    return asyncio.run(serve.worker(target, where, serving, until_eof=until_eof))

@@ -56,10 +56,9 @@ def _frame(value: object) -> Frame | None:
 
 
 def _loop(frame: Frame, blocks: JsonObject) -> LoopView:
-    items = blocks.get(frame.reply or "")
-    calls = [_call(call, items if isinstance(items, list) else []) for call in frame.calls]
+    calls = [_call(call, _items(blocks, frame.reply)) for call in frame.calls]
     asked = frame.turn + 1 if frame.phase in _ASKED_AGAIN else frame.turn
-    return LoopView(
+    loop = LoopView(
         frame=frame.id,
         agent=frame.agent,
         agent_path=frame.agent_path,
@@ -74,6 +73,14 @@ def _loop(frame: Frame, blocks: JsonObject) -> LoopView:
         queued=len(frame.queue),
         over=frame.phase == "finished" or frame.failure is not None,
     )
+    for block in [*frame.earlier, *frame.blocks]:
+        loop.take_calls(calls if block == frame.reply else (), _items(blocks, block))
+    return loop
+
+
+def _items(blocks: JsonObject, block: str | None) -> list[object]:
+    items = blocks.get(block or "")
+    return list(items) if isinstance(items, list) else []
 
 
 def _call(call: Call, items: list[object]) -> CallView:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -25,6 +26,7 @@ class CallView:
         ok: True where it ran to its end; `value` is its result.
         cancelling: Somebody wants it to end.
         child: The nested loop that it started.
+        repeats: Id of the latest call of an earlier reply with the same tool and arguments.
     """
 
     call_id: str
@@ -39,6 +41,7 @@ class CallView:
     cancelling: bool = False
     wording: bool = False
     child: str | None = None
+    repeats: str | None = None
 
 
 def arguments_in(item: object) -> JsonObject | None:
@@ -50,6 +53,14 @@ def arguments_in(item: object) -> JsonObject | None:
     except (ValueError, RecursionError, KeyError):  # the model wrote it
         return None
     return arguments if isinstance(arguments, dict) else None
+
+
+def _content(item: object) -> tuple[str, str] | None:
+    """Return the tool and arguments of a call item; None for other items."""
+    arguments = arguments_in(item)
+    if arguments is None or not isinstance(item, dict):
+        return None
+    return call_items.tool_of(item), json.dumps(arguments, sort_keys=True)
 
 
 @dataclass
@@ -65,6 +76,7 @@ class LoopView:
         queued: Messages that wait for its next model call: it goes on while there are some.
         answered: True once it has an output, which is `output` unless a guardrail replaces it.
         over: Its end was told.
+        made: Id of the latest call for each tool with each arguments.
     """
 
     frame: str
@@ -82,6 +94,7 @@ class LoopView:
     answered: bool = False
     output: JsonValue = None
     over: bool = False
+    made: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def nested(self) -> bool:
@@ -91,6 +104,16 @@ class LoopView:
     def call(self, call_id: str, tool: str) -> CallView:
         """Return the call of that id, which may stem from an earlier segment."""
         return self.calls.setdefault(call_id, CallView(call_id, tool))
+
+    def take_calls(self, calls: Iterable[CallView], items: Sequence[object]) -> None:
+        """Find the calls that *calls* repeat, then note those of their reply, *items*, for the replies to come."""
+        for call in calls:
+            if call.plan is not None and call.plan.index < len(items):
+                call.repeats = self.made.get(_content(items[call.plan.index]) or ("", ""))
+        for item in items:
+            content = _content(item)
+            if content is not None and isinstance(item, dict):
+                self.made[content] = call_items.id_of(item)
 
     def fields(self, turn: int | None = None) -> dict[str, Any]:
         """The fields that every event of the loop has."""

@@ -222,7 +222,8 @@ class Projection:
         call = parent.calls.get(origin.call or "") if parent is not None else None
         if parent is not None and call is not None:
             call.starts, call.running, call.child = call.starts + 1, True, loop.frame
-            out.add(ToolCalled, **parent.fields_of(call), arguments=call.arguments, start=call.starts)
+            more = {"start": call.starts, "repeats": call.repeats}
+            out.add(ToolCalled, **parent.fields_of(call), arguments=call.arguments, **more)
         tool = call.tool if call is not None else None
         out.add(AgentStarted, **loop.fields(), parent=origin.parent, call_id=origin.call, tool=tool)
         return loop

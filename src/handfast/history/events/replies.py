@@ -45,6 +45,7 @@ class Replies:
         for plan in reply.calls:
             call = _call(plan, reply.items)
             loop.calls[call.call_id] = call
+        loop.take_calls(loop.calls.values(), reply.items)
         out.add(
             ModelReplied,
             **loop.fields(),

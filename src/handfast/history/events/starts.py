@@ -130,7 +130,8 @@ class Starts:
         self, loop: LoopView, call: CallView, arguments: JsonObject | None, request: str | None, out: Emitter
     ) -> None:
         call.starts, call.running = call.starts + 1, True
-        out.add(ToolCalled, **loop.fields_of(call), arguments=arguments, start=call.starts, request=request)
+        more = {"start": call.starts, "request": request, "repeats": call.repeats}
+        out.add(ToolCalled, **loop.fields_of(call), arguments=arguments, **more)
 
     def ended(self, asked: Asked, ending: Settled, out: Emitter) -> None:
         """Take the end of a call's activity."""

@@ -16,12 +16,15 @@ class ToolCalled(OfCall):
         arguments: None where they stand in the transcript alone: a person's own above 16 KB.
         start: 1, and more where it is started again as it had not begun, or somebody said so.
         request: The request that released it.
+        repeats: Id of the latest call with the same tool and arguments that an earlier reply of the loop made, as far
+            as the run holds its conversation itself.
     """
 
     type: Literal["tool_called"] = "tool_called"
     arguments: JsonObject | None = None
     start: int = 1
     request: str | None = None
+    repeats: str | None = None
 
 
 class ToolOutput(OfCall):

@@ -26,6 +26,7 @@ from handfast.workflows.ledger.ledger import LedgerState
 from handfast.workflows.state.mailbox import MailboxState
 from handfast.workflows.state.notifications import NotifierState
 from handfast.workflows.state.run_state import RunState
+from handfast.workflows.tasks.intake import SignalTally
 from handfast.workflows.tasks.work import Work
 
 POSTPONED_EVENTS: Final = 500
@@ -46,6 +47,7 @@ class CarriedState(BaseModel):
         unlimited: Frames whose caller lifted the agent's own limit of turns.
         attributes: Search attributes that the namespace has, where that is known.
         archives: Workers have an archive.
+        signals: What was read of its signals.
         keeps: Workers keep outside the history what is too large for it.
         shown: Bytes that open requests take in the memo.
         mailbox: What became of messages.
@@ -72,6 +74,7 @@ class CarriedState(BaseModel):
     notifier: NotifierState | None = None
     archives: bool = False
     left_version: str | None = None
+    signals: SignalTally = SignalTally()
 
 
 def restored(prefix: str, carry: Carry) -> tuple[RunState, JsonObject]:
@@ -91,6 +94,7 @@ def restored(prefix: str, carry: Carry) -> tuple[RunState, JsonObject]:
     state.keeps, state.archives = carried.keeps, carried.archives
     state.transcript.restore(carried.blocks, carried.packs)
     state.spending.restore(carried.spending)
+    state.signals = carried.signals
     state.publisher.restore(carried.attributes, carried.shown)
     if carried.notifier is not None:
         state.notifier.restore(carried.notifier)
@@ -231,6 +235,7 @@ class Carrier:
             attributes=state.publisher.carried(),
             keeps=state.keeps,
             archives=state.archives,
+            signals=state.signals,
             shown=state.publisher.shown,
             own=own,
             mailbox=state.mailbox.state,

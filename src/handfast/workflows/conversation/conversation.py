@@ -69,6 +69,7 @@ class Conversation:
         """Enter the frame of the conversation, with what was said before."""
         frame = self._state.new_frame(given.model_copy(update={"input": given.import_items, "on_message": None}))
         frame.phase, frame.lasts = "finished", True
+        frame.session_turns, frame.session_tokens = given.max_session_turns, given.max_session_tokens
         self._state.mailbox.early[:], frame.queue = frame.queue, []  # each message gets a turn of its own
         if given.segment_events is not None:
             self._state.leaving.after(given.segment_events)

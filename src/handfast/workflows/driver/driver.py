@@ -129,7 +129,7 @@ class Driver:
 
     def _next_steps(self) -> list[steps.Step]:
         state, frame = self._state, self._frame
-        tokens = 0 if frame.max_tokens is None else state.usage_of(frame).total_tokens
+        tokens = state.usage_of(frame).total_tokens if limits.counts_tokens(frame) else 0
         return next_steps.next_steps(frame, state.ledger.book.entries, workflow.now(), tokens)
 
     def _take(self, step: steps.Step) -> None:

@@ -238,7 +238,9 @@ class Frame(BaseModel):
         input: Block of the message that is being answered, in a conversation of several; None: the first one.
         lasts: It is a session's, which reopens it for each message and gives those that came too late a turn of their
             own.
-        turns_before: Model replies to earlier messages, which count for no limit; `spent_before` likewise.
+        turns_before: Model replies to earlier messages, which count for no limit of a message; `spent_before` likewise.
+        session_turns: Most model replies to all messages together, raises included; None is no limit. `session_tokens`
+            likewise.
     """
 
     id: str
@@ -318,6 +320,8 @@ class Frame(BaseModel):
     lasts: bool = False
     turns_before: int = 0
     spent_before: Usage = Usage()
+    session_turns: int | None = None
+    session_tokens: int | None = None
 
     @property
     def has_to_answer(self) -> bool:
@@ -422,8 +426,10 @@ class Reached:
     Attributes:
         used: Model replies, tokens of the frame and of everything below it, or whole seconds.
         limit: What was allowed, granted ones included.
+        session: It is the budget of a whole session, and no limit of the message under way.
     """
 
     what: LimitKind
     used: int
     limit: int
+    session: bool = False

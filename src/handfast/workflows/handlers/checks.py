@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from temporalio import workflow
 
-from handfast.errors import AnswerRefusedError, EditRefusedError, GroupsUnknownError
+from handfast.errors import AnswerRefusedError, EditRefusedError, GroupsUnknownError, TooManySignalsError
 from handfast.payloads.evaluation import EVALUATE, ArgumentsChecked, CheckAnswer, CheckArguments, LookUpGroups, Question
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.requests import Answer, Approve, Decision
@@ -17,12 +17,14 @@ from handfast.workflows.handlers.signatures import no_keys, refusal_from, to_ver
 from handfast.workflows.ledger import votes
 from handfast.workflows.ledger.entry import has_form
 from handfast.workflows.state.run_state import RunState
+from handfast.workflows.tasks.intake import Allowance
 from handfast.workflows.tasks.settle import Done, settle_activity, start_activity
 from handfast.workflows.tasks.timeouts import EVALUATION
 
 MOST_LOOKUPS: Final = 50
 """Lookups of groups at the same time: anybody may send a thousand decisions, and a run has 2,000 activities."""
-
+LOOKED_UP: Final = 500
+"""Decisions that are looked up however fast they come: each costs three events, and a history is replayed in one go."""
 
 AnswerT = TypeVar("AnswerT")
 
@@ -63,7 +65,8 @@ class Checks:
 
     def __init__(self, state: RunState) -> None:
         self._state = state
-        self._lookups = 0
+        self._lookups = asyncio.Semaphore(MOST_LOOKUPS)
+        self._allowance = Allowance(most=LOOKED_UP)
         signature = Check(lambda review: state.ledger.state.signed and not review.verified, self._signature)
         self.in_order: Final = (
             signature,
@@ -130,18 +133,24 @@ class Checks:
             asked: The question.
             summary: The same for people.
             makes_room: It may be large: what one workflow task cannot carry is asked in a later one.
+
+        Raises:
+            TooManySignalsError: Too many came at once.
         """
         ledger = self._state.ledger
+        if not self._allowance.take(workflow.time()):
+            raise TooManySignalsError(
+                f"{LOOKED_UP} decisions came at once that had to be looked up; decide again by update",
+                request=decision.id,
+            )
         ledger.book.look_up(decision)
-        while self._lookups >= MOST_LOOKUPS:
-            await workflow.wait_condition(lambda: self._lookups < MOST_LOOKUPS)
+        await self._lookups.acquire()
         answer: AnswerT | None = None
         if ledger.book.waits(decision.id):
-            self._lookups += 1
             while makes_room and not self._state.room.take(asked.to_wire()):
                 await asyncio.sleep(NEXT_TASK_S)
             answer = await self._evaluated(asked, summary)
-            self._lookups -= 1
+        self._lookups.release()
         ledger.looked_up(decision)
         self._state.ledger_changed()
         ledger.check(decision, workflow.now())

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from temporalio import workflow
-from temporalio.common import RawValue
 
 from handfast.errors import DecisionInvalidError, RefusalError
 from handfast.payloads.binding import digest_of
@@ -49,8 +46,8 @@ class Decider:
         else:
             self._state.stop(why)
 
-    async def unknown_signal(self, name: str, args: Sequence[RawValue]) -> None:
-        """Every other signal; its arguments stay undecoded."""
+    async def unknown_signal(self, name: str) -> None:
+        """Every other signal; its arguments stay unread."""
         self._log(None, DecisionInvalidError(f"there is no signal {scrub(name[:64])!r} here"))
 
     # --- the update ---

@@ -14,7 +14,7 @@ from handfast.errors import (
     RefusalError,
 )
 from handfast.payloads.json_profile import JsonObject, check_json
-from handfast.payloads.requests import Decision, Grant, LimitsRaised, RaiseLimits, Request
+from handfast.payloads.requests import Decision, Grant, LimitKind, LimitsRaised, RaiseLimits, Request
 from handfast.workflows.frame.frame import Frame
 from handfast.workflows.handlers.at_work import loop_meant
 from handfast.workflows.handlers.decode import only_argument, refusal_to_wire
@@ -54,8 +54,8 @@ class Raiser:
             ledger.record(_granted(request, given), now)
             limits.take_decision(frame, ledger.book.entries[request.id])
         else:
-            limits.grant(frame, more)
-            ledger.log.note_raise(frame.id, more, given.by, now)
+            limits.grant(frame, more, session=bool(given.session))
+            ledger.log.note_raise("of the session" if given.session else frame.id, more, given.by, now)
         self._state.ledger_changed()
         return LimitsRaised(
             frame=frame.id,
@@ -63,25 +63,50 @@ class Raiser:
             max_tokens=limits.tokens_of(frame),
             max_seconds=limits.seconds_of(frame),
             request=request.id if request else None,
+            session_turns=frame.session_turns,
+            session_tokens=frame.session_tokens,
         ).to_wire()
 
     def _checked(self, given: RaiseLimits) -> tuple[Frame, Request | None]:
-        frame = loop_meant(self._state, given.frame, DecisionInvalidError)
-        known = frame.limit_known
-        for what, more, limit in (
-            ("turns", given.turns, frame.max_turns),
-            ("tokens", given.tokens, frame.max_tokens),
-            ("time", given.seconds, frame.max_seconds),
-        ):
-            if more is not None and limit is None and (known or self._state.unlimited(frame)):
-                raise GrantRefusedError(f"{frame.agent} has no limit of {what} that could be raised", limit=what)
+        if given.session:
+            frame = self._session()
+            _refuse_absent(
+                "the session",
+                ("turns", given.turns, frame.session_turns),
+                ("tokens", given.tokens, frame.session_tokens),
+                ("time", given.seconds, None),
+            )
+        else:
+            frame = loop_meant(self._state, given.frame, DecisionInvalidError)
+            if frame.limit_known or self._state.unlimited(frame):
+                _refuse_absent(
+                    frame.agent,
+                    ("turns", given.turns, frame.max_turns),
+                    ("tokens", given.tokens, frame.max_tokens),
+                    ("time", given.seconds, frame.max_seconds),
+                )
         request = next((each for each in self._budgets() if each.frame == frame.id), None)
+        if request is not None and given.session and not (request.facts or {}).get("session"):
+            request = None  # it asks for the message under way alone
         if request is not None:
             self._state.ledger.check(_granted(request, given), workflow.now())
         return frame, request
 
+    def _session(self) -> Frame:
+        found = next((frame for frame in self._state.frames if frame.lasts), None)
+        if found is None:
+            raise DecisionInvalidError("this is no session; leave session out to raise the limits of a run")
+        return found
+
     def _budgets(self) -> list[Request]:
         return [each for each in self._state.ledger.book.open_requests() if each.kind == "budget"]
+
+
+def _refuse_absent(who: str, *limits_named: tuple[LimitKind, int | None, float | None]) -> None:
+    """Refuse to raise what has no limit."""
+    for what, more, limit in limits_named:
+        if more is not None and limit is None:
+            raise GrantRefusedError(f"{who} has no limit of {what} that could be raised", limit=what)
 
 
 def _granted(request: Request, given: RaiseLimits) -> Decision:

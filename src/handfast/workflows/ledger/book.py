@@ -43,6 +43,10 @@ class RequestBook:
         """Return the requests that wait, in the order in which they opened."""
         return [entry.request for entry in self.entries.values() if entry.waits]
 
+    def open_ids(self) -> list[str]:
+        """The ids of the requests that wait."""
+        return [each.id for each in self.open_requests()]
+
     def waits(self, request_id: str) -> bool:
         """Return whether a request is still to be decided."""
         return self.entries[request_id].waits

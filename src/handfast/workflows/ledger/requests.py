@@ -211,13 +211,16 @@ def missing_agent(frame: Frame, asker: Asker) -> Request:
 def budget(frame: Frame, limit: Reached, asker: Asker) -> Request:
     """The request of a frame that has no turns, tokens or time left."""
     unit = "seconds" if limit.what == "time" else limit.what
+    who = "the session" if limit.session else frame.agent
     return _about_frame(
         frame,
         asker,
         kind="budget",
-        reason=f"{frame.agent} has used {limit.used:,} of {limit.limit:,} {unit}; grant more, or reject",
+        reason=f"{who} has used {limit.used:,} of {limit.limit:,} {unit}; grant more, or reject",
         verdicts=["grant", "reject"],
-        facts=BudgetFacts(what=limit.what, used=limit.used, limit=limit.limit).to_wire(),
+        facts=BudgetFacts(
+            what=limit.what, used=limit.used, limit=limit.limit, session=True if limit.session else None
+        ).to_wire(),
     )
 
 

@@ -41,7 +41,19 @@ def reached(frame: Frame, tokens: int) -> Reached | None:
     for what, used, limit in spent:
         if limit is not None and used >= limit:
             return Reached(what=what, used=int(used), limit=int(limit))
+    together: tuple[tuple[LimitKind, int, int | None], ...] = (
+        ("turns", frame.turn, frame.session_turns),
+        ("tokens", frame.spent_before.total_tokens + tokens, frame.session_tokens),
+    )
+    for what, used, limit in together:
+        if limit is not None and used >= limit:
+            return Reached(what=what, used=used, limit=limit, session=True)
     return None
+
+
+def counts_tokens(frame: Frame) -> bool:
+    """Whether a limit of the frame is one of tokens."""
+    return frame.max_tokens is not None or frame.session_tokens is not None
 
 
 def turns_of(frame: Frame) -> int | None:
@@ -106,7 +118,11 @@ def at_limit(frame: Frame, limit: Reached) -> list[AskBudget | HandleLimit]:
 
 
 def failure(frame: Frame, limit: Reached, why: str = "") -> Failure:
-    """How a run ends at a limit."""
+    """How a run ends at a limit, or the turn of a message."""
+    if limit.session:
+        kind = "MaxTurnsExceeded" if limit.what == "turns" else "MaxTokensExceeded"
+        text = f"the session used {limit.used:,} {limit.what} of {limit.limit:,}"
+        return Failure(type=kind, message=f"{text}; raise_limits(session=True) raises its budget{why}")
     if limit.what == "turns":
         text = f"{frame.agent} used its {limit.limit} turns without an answer; raise max_turns"
         return Failure(type="MaxTurnsExceeded", message=text + why)
@@ -122,14 +138,18 @@ def take_decision(frame: Frame, entry: Entry) -> None:
     if entry.waits:
         return
     if isinstance(entry.verdict, Grant):
-        grant(frame, entry.verdict)
+        grant(frame, entry.verdict, session=bool((entry.request.facts or {}).get("session")))
     else:
         frame.limit_refused = True
     frame.phase = "model"
 
 
-def grant(frame: Frame, more: Grant) -> None:
-    """Raise what a frame may spend."""
+def grant(frame: Frame, more: Grant, *, session: bool = False) -> None:
+    """Raise what a frame may spend, for the message under way or for the whole session."""
+    if session:
+        frame.session_turns = None if frame.session_turns is None else frame.session_turns + (more.turns or 0)
+        frame.session_tokens = None if frame.session_tokens is None else frame.session_tokens + (more.tokens or 0)
+        return
     frame.granted_turns += more.turns or 0
     frame.granted_tokens += more.tokens or 0
     frame.granted_seconds += more.seconds or 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from temporalio import workflow
@@ -12,7 +13,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 from handfast.payloads.base import json_size
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.people import groups_among
-from handfast.payloads.requests import MEMO_LOG, MEMO_REQUEST, Request
+from handfast.payloads.requests import MEMO_FLOOD, MEMO_LOG, MEMO_REQUEST, Flood, Request
 from handfast.payloads.runs import published_labels
 from handfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES
 from handfast.workflows.ledger.ledger import Ledger
@@ -52,6 +53,7 @@ class Publisher:
         self._known: frozenset[str] | None = None
         self._published: dict[str, Any] = {}
         self._shown: dict[str, int] = {}
+        self._flood: Flood | None = None
         for pair in workflow.info().typed_search_attributes:
             self._published[pair.key.name] = pair.value
 
@@ -85,6 +87,10 @@ class Publisher:
         """Whether a request stands in the memo: one that a workflow of the user's own did not pass on does not."""
         return request_id in self._shown
 
+    def flooded(self, refused: Mapping[str, int], now: datetime) -> None:
+        """Have it said how many signals of which names were refused unread."""
+        self._flood = Flood(refused=dict(refused), at=now)
+
     def publish(self, ledger: Ledger, status: str, agent: str | None, labels: Mapping[str, str]) -> None:
         """Write the ledger's transitions to the memo and the run's state to the search attributes."""
         self._publish_memo(ledger)
@@ -112,6 +118,8 @@ class Publisher:
     def _publish_memo(self, ledger: Ledger) -> None:
         """Write as much as one task's commands can carry; the driver comes back for the rest."""
         memo: dict[str, Any] = {}
+        if self._flood is not None:
+            memo[MEMO_FLOOD], self._flood = self._flood.to_wire(), None
         room = MEMO_BYTES_PER_TASK
         for request_id, request in list(ledger.book.unpublished.items()):
             if room <= 0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from temporalio import workflow
 
 from handfast.errors import RequestClosedError
@@ -31,6 +33,7 @@ from handfast.workflows.state.publish import LISTED_BYTES, Publisher
 from handfast.workflows.state.spending import Spending
 from handfast.workflows.state.transcript import Transcript
 from handfast.workflows.tasks.command_budget import Room
+from handfast.workflows.tasks.intake import SignalTally
 from handfast.workflows.tasks.marks import Marks
 from handfast.workflows.tasks.work import Work
 
@@ -72,6 +75,7 @@ class RunState(FrameTable):
         self.transcript = Transcript()
         self.room = Room(self.new_block)
         self.marks = Marks()
+        self.signals = SignalTally()
         self.publisher = Publisher(self.marks)
         self.notifier = Notifier(self.ledger, self.ledger_changed, self.marks)
         self.spending = Spending()
@@ -95,6 +99,7 @@ class RunState(FrameTable):
         self._ended: RunPhase = "idle"
         self._stop_first: str | None = None
         self._told_in = 0
+        self._publishing: asyncio.Task[None] | None = None
 
     @property
     def query(self) -> str:
@@ -117,9 +122,10 @@ class RunState(FrameTable):
         self.publish()
 
     def ledger_changed(self) -> None:
-        """Wake the drivers; where there is none, publish in their place."""
+        """Wake the drivers; where there is none, publish in their place, once however many signals a task brings."""
         self.wake()
-        self.publish_if_idle()
+        if not self.active and (self._publishing is None or self._publishing.done()):
+            self._publishing = asyncio.create_task(self._publish_later())
 
     def wake(self) -> None:
         """Wake the drivers: something was said from outside."""
@@ -361,6 +367,9 @@ class RunState(FrameTable):
         self.notifier.take(self.labels)
         self.publisher.publish(self.ledger, self.phase, frame.agent if frame else None, self.labels)
         self.notifier.send()
+
+    async def _publish_later(self) -> None:
+        self.publish_if_idle()
 
     def publish_if_idle(self) -> None:
         """Publish where no driver is there to do it in the same task."""

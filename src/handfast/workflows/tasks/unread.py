@@ -11,6 +11,7 @@ from temporalio import workflow
 from handfast.errors import PayloadUnreadableError
 from handfast.payloads.undecodable import Undecodable
 from handfast.workflows.tasks.marks import Marks
+from handfast.workflows.tasks.raw import decoded, takes_raw
 
 MARK: Final = "handfast.unread.{}"
 """Recorded for a signal that could not be decrypted, by its number in the history."""
@@ -36,16 +37,20 @@ class Unread:
 
         return guarded
 
-    def update(self, handler: Callable[..., Any]) -> Callable[..., Any]:
-        """Guard the handler of an update: its validator could read what it gets."""
+    def handle_update(self, name: str, handler: Callable[..., Any], validator: Callable[..., None]) -> None:
+        """Have updates of a name handled, once their validator could read them."""
+
+        def check(*args: object) -> None:
+            validator(*decoded(args))
 
         async def guarded(*args: object) -> Any:
-            demand(args)
+            read = decoded(args)
+            demand(read)
             await self._marks.after_signals()
-            answer = handler(*args)
+            answer = handler(*read)
             return await answer if inspect.isawaitable(answer) else answer
 
-        return guarded
+        workflow.set_update_handler(name, takes_raw(guarded), validator=check)
 
     def _as_recorded(self, args: Sequence[object]) -> Sequence[object]:
         self._signals += 1
