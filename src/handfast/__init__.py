@@ -134,6 +134,9 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
         image_generation as image_generation,
         web_search as web_search,
     )
+    from handfast.definitions.tools.mcp import (
+        McpServer as McpServer,
+    )
     from handfast.definitions.tools.options import (
         Retry as Retry,
         ToolInputGuardrail as ToolInputGuardrail,
@@ -304,6 +307,7 @@ _HOMES = {
     "Match": "payloads.remember",
     "MaxTurns": "definitions.agents.limits",
     "McpCall": "definitions.tools.hosted",
+    "McpServer": "definitions.tools.mcp",
     "MessageReceipt": "payloads.messages",
     "ModelAnswer": "models.port",
     "ModelCallError": "models.port",

@@ -40,7 +40,7 @@ from handfast.payloads.requests import Request
 from handfast.server import EmbeddedServer
 from handfast.storage.artifacts import ArtifactsAt
 from handfast.testing.deadline import within
-from handfast.testing.replaying import has_begun
+from handfast.testing.replaying import failure_of, has_begun
 from handfast.testing.responses_server import ResponsesServer
 from handfast.testing.script import Script, Step
 from handfast.worker import make_worker
@@ -399,7 +399,9 @@ class Lab:
             what = f"reading the histories of {run.id}"
             for history in filter(has_begun, await within(END_S, what, self.histories(run))):
                 what = f"the replay of {run.id} with {len(history.events)} events"
-                await within(END_S, what, replayer.replay_workflow(history))
+                failure = await within(END_S, what, failure_of(replayer, history))
+                if failure is not None:
+                    raise failure
 
     async def histories(self, run: Execution) -> list[WorkflowHistory]:
         """The histories of a run, the first one first: one that is long or retried goes on in another.

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -110,6 +111,7 @@ class PluginOptions:
             DefinitionError: There is none, and no OPENAI_API_KEY to make one from; or an agent names no model, or a
                 client or a setting that is not there, or offers too many tools.
         """
+        check_extra(self._registry)
         if not self._registry.agents:
             return self.models or {}, ()
         check_model_names(self._registry, self._default_model)
@@ -160,6 +162,21 @@ def _check_groups_asked(registry: Registry, groups: Groups | None) -> None:
         for server in agent.hosted:
             if isinstance(server, HostedMcp):
                 check_asked_groups(f"agent {agent.name!r}, {server.server_label!r}", server.approval, groups)
+    for each in registry.servers.values():
+        for rule in (*each.approvals, each.on_unknown):
+            check_asked_groups(f"MCP server {each.name!r}", rule, groups)
+
+
+def check_extra(registry: Registry) -> None:
+    """Check that MCP servers can be reached at all.
+
+    Raises:
+        DefinitionError: The package ``mcp`` is not installed.
+    """
+    if registry.servers and find_spec("mcp") is None:
+        names = ", ".join(sorted(registry.servers))
+        problem = f"MCP servers ({names}) need the extra mcp: pip install 'handfast[mcp]'"
+        raise DefinitionError("HandfastPlugin", problem)
 
 
 def check_reviewer_key(key: Signer | None, trusted: TrustedKeys | None) -> None:

@@ -43,6 +43,7 @@ from handfast.activities.runtime.user_errors import LOGGED_WHERE_IT_HAPPENED
 from handfast.activities.tool.run_tool import ToolActivities
 from handfast.discretion import shows_texts
 from handfast.payloads.signed import REFUSED, VERIFY
+from handfast.payloads.tool_call import CALL_TYPES
 from handfast.payloads.undecodable import UNREADABLE, Undecodable
 from handfast.worker.held_signals import holding
 from handfast.workflows.continuation.archive import ArchiveRun
@@ -59,7 +60,7 @@ KEY_AGAIN: Final = timedelta(seconds=20)
 
 class _Outbound(ActivityOutboundInterceptor):
     def heartbeat(self, *details: Any) -> None:
-        if OUR_BEAT.get() or not activity.info().activity_type.startswith("handfast.tool."):
+        if OUR_BEAT.get() or not activity.info().activity_type.startswith(CALL_TYPES):
             super().heartbeat(*details)
 
 
@@ -193,6 +194,7 @@ class PluginParts(BeatGuard):
         held.callback(self.runtime.close)
         self.runtime.deltas.open()
         held.push_async_callback(self.runtime.deltas.close)
+        held.push_async_callback(self.runtime.mcp.close)
         for each in self.made:
             held.push_async_callback(each.close)
 

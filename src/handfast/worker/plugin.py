@@ -30,6 +30,7 @@ from handfast.definitions.gates.notify import NotifyFunction
 from handfast.definitions.schema.arguments import checked_definition
 from handfast.definitions.secret import SecretResolver
 from handfast.definitions.tools.function_tool import Tool
+from handfast.definitions.tools.mcp import McpServer
 from handfast.deltas.stream import DeltaStream
 from handfast.encryption.codec import protected
 from handfast.encryption.converter import tolerant
@@ -63,6 +64,7 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
         agents: Sequence[Agent] = (),
         *,
         tools: Sequence[Tool] = (),
+        mcp: Sequence[McpServer] = (),
         models: Mapping[str, openai.AsyncOpenAI | ModelPort] | None = None,
         default_model: str | None = None,
         resources: Resources | None = None,
@@ -83,6 +85,7 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
         Args:
             agents: The agents of this worker; a client that only starts and decides needs none.
             tools: Further tools, for a worker on a task queue of its own that has tools and no agents.
+            mcp: MCP servers whose tools every agent offers; an agent may have servers of its own.
             models: Model clients by the name that agents use in ``client=``; None makes an ``AsyncOpenAI()`` from
                 the environment when a worker starts that has agents.
             default_model: Name of the model for agents that name none; ``HANDFAST_MODEL`` by default.
@@ -120,7 +123,7 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
         Raises:
             DefinitionError: Agents or tools cannot work together.
         """
-        self.registry = Registry(agents, tools)
+        self.registry = Registry(agents, tools, mcp)
         self._options = PluginOptions(
             self.registry,
             models=models,

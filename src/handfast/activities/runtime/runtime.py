@@ -16,6 +16,7 @@ from handfast.activities.runtime.blocks import BlockCache, Blocks
 from handfast.activities.runtime.deltas import DeltaOutlet
 from handfast.activities.runtime.hooks import Observers
 from handfast.activities.runtime.references import Artifacts, read_output_tool
+from handfast.activities.runtime.secrets import resolved_for_server
 from handfast.activities.runtime.validation import validated_context
 from handfast.definitions.agents.hooks import AgentHooks
 from handfast.definitions.agents.registry import Registry
@@ -24,6 +25,7 @@ from handfast.definitions.gates.approval import Groups
 from handfast.definitions.gates.notify import NotifyFunction
 from handfast.definitions.secret import SecretResolver
 from handfast.definitions.tools.function_tool import Tool
+from handfast.mcp.pool import McpPool
 from handfast.models.port import ModelPort
 from handfast.payloads.artifacts import READ_OUTPUT
 from handfast.payloads.model_call import Origin
@@ -57,6 +59,7 @@ class Runtime:
         trusted: The keys by which decisions are verified; None: they need not be signed.
         reviewer_key: Signs what reviewers decide on this worker.
         sample_key: Draws the requests that people decide whatever a reviewer says.
+        mcp: The MCP servers of the agents.
     """
 
     registry: Registry
@@ -91,7 +94,12 @@ class Runtime:
         default_factory=lambda: ThreadPoolExecutor(RULE_THREADS, thread_name_prefix="handfast-review")
     )
 
+    mcp: McpPool = field(init=False)
+
     def __post_init__(self) -> None:
+        self.mcp = McpPool(
+            self.registry.servers, lambda server: resolved_for_server(server, self.secrets, self.threads)
+        )
         self.blocks = Blocks(BlockCache(), self.artifacts)
         self.read_output = read_output_tool(self.artifacts)
 
