@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 
+import openai
 import pytest
 from pydantic import ValidationError
 
@@ -19,6 +20,7 @@ from handfast import (
     HandfastPlugin,
     ModelReviewer,
     Opinion,
+    ResponsesModel,
     Signer,
     is_sampled,
     tool,
@@ -271,10 +273,13 @@ def test_what_no_reviewer_can_be_is_refused_where_it_is_written(make: Callable[[
 def test_a_reviewer_of_a_model_that_is_not_there_is_refused_at_the_start() -> None:
     """A worker whose reviewer asks an entry that it does not have says so, with the entries that it has."""
 
-    @tool(approval=Approval(review=ModelReviewer("m", policy="Approve.", client="cheap")))
+    @tool(approval=Approval(review=ModelReviewer("m", policy="Approve.", client="cheap", settings={"tempreature": 0})))
     def wipe() -> None:
         """Delete everything."""
 
     registry = Registry([Agent("desk", model="m", tools=[wipe])])
-    with pytest.raises(DefinitionError, match="its reviewer asks the model client 'cheap'"):
-        check_agents(registry, {})
+    port = ResponsesModel(openai.AsyncOpenAI(api_key="test"))
+    with pytest.raises(DefinitionError, match=r"its reviewer asks the model client 'cheap'; .* has default"):
+        check_agents(registry, {"default": port})
+    with pytest.raises(DefinitionError, match=r"no setting 'tempreature' \(settings of its reviewer\)"):
+        check_agents(registry, {"default": port, "cheap": port})
