@@ -29,7 +29,7 @@ from handfast.payloads.model_call import REPLY_BROKEN, NamedGuardrail, Structure
 from handfast.payloads.model_settings import TRANSPORT_SETTINGS, merged_settings
 from handfast.payloads.runs import RunFacts
 from handfast.payloads.usage import Spent, Usage
-from handfast.workflows.driver.answers import answer_text
+from handfast.workflows.frame.replies import answer_text
 
 logger = logging.getLogger(__name__)
 
