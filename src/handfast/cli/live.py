@@ -30,7 +30,7 @@ from handfast.payloads.progress import ToolProgress
 LOOK_S: Final = 1.0
 """Between two looks at what running tools say."""
 PATIENCE_S: Final = 3.0
-"""How long nothing may happen before the command looks for the cause."""
+"""Time without news after which the command looks for the cause."""
 
 
 class Follower:

@@ -18,7 +18,7 @@ from handfast.payloads.transcript import Pack, TranscriptPage, TranscriptQuery
 from handfast.storage.artifacts import ArtifactStore
 
 PAGE_WITHIN: Final = timedelta(seconds=15)
-"""How long one page may take: a run that nobody remembers is replayed first."""
+"""Limit of time for one page: a run that nobody remembers is replayed first."""
 PACK_S: Final = 60.0
 
 

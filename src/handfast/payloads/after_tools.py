@@ -10,7 +10,7 @@ from handfast.payloads.model_call import Origin
 
 
 class AfterTools(Payload):
-    """Whether the run ends.
+    """Says whether the run ends after its tools.
 
     Attributes:
         final: It ends with `output`.

@@ -9,7 +9,7 @@ from typing import Final
 from handfast.payloads.base import Payload
 
 FORMAT: Final = 1
-"""Of the state inside; a worker that does not know it leaves the run to one that does."""
+"""Version of the state inside; a worker that does not know it leaves the run to one that does."""
 CARRY_BYTES: Final = 1_000_000
 """Most bytes of a carried state as it travels."""
 SEGMENT_EVENTS: Final = 2_000

@@ -6,9 +6,9 @@ from handfast.payloads.base import Payload
 from handfast.payloads.json_profile import JsonValue
 
 WHY_BYTES = 600
-"""Of the words that say what has changed."""
+"""Most bytes of the words that say what has changed."""
 SHOWN_BYTES = 600
-"""Of each value that is shown with them; of a larger one the start, as text. All of it goes into the memo."""
+"""Most bytes of each value shown with them; of a larger one the start, as text. All of it goes into the memo."""
 
 
 class Difference(Payload):

@@ -27,11 +27,11 @@ Seconds = Annotated[int, Field(ge=1, le=1_000_000_000)]
 DECISION_BYTES = 64 * 1024
 """Largest decision that is taken: an approver writes a note, not a book."""
 NOT_ANSWERED = "A person declined to answer."
-"""What the model reads when a question was rejected without a reason."""
+"""Text that the model reads when a question was rejected without a reason."""
 NOBODY_ANSWERED = "Nobody answered in time."
-"""What the model reads when a question passed its deadline."""
+"""Text that the model reads when a question passed its deadline."""
 DEFAULT_REJECTION = "A person rejected this call. It did not run."
-"""What the model reads when a call was rejected without a reason."""
+"""Text that the model reads when a call was rejected without a reason."""
 
 
 class Vote(Payload):
@@ -352,7 +352,7 @@ class Transition(Payload):
 
 
 class Flood(Payload):
-    """How many signals of a run were refused unread, by their names (``""`` are names that it does not know)."""
+    """Counts of signals that a run refused unread, by their names (``""`` are names that it does not know)."""
 
     refused: dict[str, int]
     at: Instant

@@ -31,7 +31,7 @@ TOOL_TIMEOUT: Final = timedelta(minutes=10)
 
 
 WORKER_BYTES: Final = 256
-"""Of a worker's identity that a request repeats."""
+"""Most bytes of a worker's identity that a request repeats."""
 
 
 class Attempt(Payload):
@@ -87,9 +87,9 @@ class LostStart(Payload):
 
 
 TOOL_TYPE: Final = "handfast.tool."
-"""What the type of a tool's activity begins with, before the tool's name."""
+"""Beginning of the type of a tool's activity, before the tool's name."""
 MCP_TYPE: Final = "handfast.mcp."
-"""What the type of an MCP server's activity begins with, before the server's name."""
+"""Beginning of the type of an MCP server's activity, before the server's name."""
 CALL_TYPES: Final = (TOOL_TYPE, MCP_TYPE)
 
 

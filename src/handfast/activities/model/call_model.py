@@ -259,7 +259,7 @@ class CallModel:
         return definitions
 
     async def _of_servers(self, agent: Agent, offered: Mapping[str, Offered]) -> Mapping[str, Offered]:
-        """What the agent's MCP servers list.
+        """Return the tools that the agent's MCP servers list.
 
         Raises:
             ApplicationError: `MCP_UNAVAILABLE`: one of them cannot be reached.

@@ -125,7 +125,7 @@ class Planner:
         return {name: form for name, form in forms.items() if form is not None} or None
 
     def definitions(self, items: Sequence[JsonObject], calls: Sequence[PlannedCall]) -> dict[str, JsonObject] | None:
-        """What the model was told of the MCP tools that it calls, by tool: once each, however often it is called."""
+        """Return what the model was told of each MCP tool that it calls, once each, however often it is called."""
         called = {items[call.index]["name"] for call in calls if call.mcp is not None}
         named = ((name, self._offered[name]) for name in sorted(called))
         return {name: tool.kept for name, tool in named if isinstance(tool, McpTool)} or None

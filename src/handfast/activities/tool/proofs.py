@@ -82,8 +82,10 @@ class Proving:
         return self._rule is not True
 
     def _is_its_reviewer(self, name: str) -> bool:
-        """Whether the tool has a reviewer of that name who may let it run by itself; of a function's answer no more is
-        known here than that a reviewer's key has signed."""
+        """Return whether the tool has a reviewer of that name who may let it run alone.
+
+        Of a function's answer no more is known here than that a reviewer's key has signed.
+        """
         if not is_reviewer(name) or self._rule is True:
             return False
         if not isinstance(self._rule, Approval):

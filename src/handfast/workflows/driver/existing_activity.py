@@ -27,7 +27,7 @@ UNSETTLED: Final = frozenset(
 """Failures by which a worker says that it stopped the activity, or lost its result: not how the effect ended."""
 
 FACT_BYTES: Final = 1000
-"""Of another's error that a request carries."""
+"""Most bytes of another's error that a request carries."""
 
 
 def options(

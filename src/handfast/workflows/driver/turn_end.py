@@ -1,4 +1,4 @@
-"""What follows when every call of a turn has its output: the model again, or the end of the frame."""
+"""Ends a turn whose calls all have their outputs: the model is called again, or the frame ends."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from handfast.workflows.ledger.standing_decisions import is_changed
 
 PREVIEW_CHARACTERS = 2000
 DESCRIPTION_CHARACTERS = 300
-"""Of what a server says of its tool: every request of it carries that."""
+"""Most characters of a server's description of its tool: every request of it carries that."""
 _WHO: Final = {"approvers", "quorum", "exclude_requester", "veto", "on_edit"}
 _BY_RULE: Final = {*_WHO, "kind", "verdicts", "reason", "deadline", "on_deadline", "schedule"}
 """Fields of a request that its approval rule decides."""

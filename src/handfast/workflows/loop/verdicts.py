@@ -1,4 +1,4 @@
-"""What a closed request means for its call. Pure."""
+"""Applies the verdict of a closed request to its call. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CANCELLED: Final = "This call was cancelled before it finished."
 
 
 def cancelled_text(call: Call) -> str:
-    """What the model reads of a call that was cancelled."""
+    """Return the output that the model reads of a call that was cancelled."""
     return f"{CANCELLED} {call.cancelling}" if call.cancelling else CANCELLED
 
 
@@ -87,7 +87,7 @@ def _rejected_by(entry: Entry) -> str | None:
 
 
 def proofs_of_release(entry: Entry) -> Proofs:
-    """What proves that a closed request let its call run."""
+    """Return the decisions that prove that a closed request let its call run."""
     if entry.state == "expired":
         return Proofs(expired=entry.request.deadline)
     approvals = [each for each in entry.proofs if isinstance(each.verdict, Approve)]
