@@ -18,7 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from handfast.client.run import Run
 from handfast.client.stores import Stores
 from handfast.errors import ArchiveDamagedError, ArtifactsUnavailableError, HistoryExpiredError, RunGoesOnError
-from handfast.payloads.archiving import ARCHIVE, CHILD_ID
+from handfast.payloads.continuation import ARCHIVE, CHILD_ID
 from handfast.payloads.events import RunStarted
 from handfast.payloads.json_profile import JsonObject
 from handfast.storage.artifacts import place_of_run

@@ -13,8 +13,8 @@ from temporalio.converter import DataConverter
 from temporalio.service import RPCError
 
 from handfast.errors import HistoryUnreadableError, PayloadInvalidError
+from handfast.payloads.base import Undecodable
 from handfast.payloads.requests import MEMO_FLOOD, MEMO_LOG, MEMO_REQUEST, Flood, Request, Transition
-from handfast.payloads.undecodable import Undecodable
 from handfast.temporal.rpc import is_lost_place
 
 

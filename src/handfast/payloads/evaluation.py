@@ -9,16 +9,15 @@ from typing import Annotated, Final, Literal, Protocol, TypeVar
 
 from pydantic import Field, TypeAdapter
 
-from handfast.payloads.after_tools import AskAfterTools
-from handfast.payloads.artifacts import Artifact
 from handfast.payloads.base import Payload
-from handfast.payloads.changed import Difference
 from handfast.payloads.context_edits import ContextEdit
 from handfast.payloads.guardrails import CheckInput, CheckOutput, TellEnd
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.model_call import ApprovalPlan, Origin
+from handfast.payloads.requests import Difference
 from handfast.payloads.signed import VerifyDecision
 from handfast.payloads.tool_call import ArgumentsAt
+from handfast.payloads.transcript import Artifact
 from handfast.payloads.usage import Spent
 
 EVALUATE: Final = "handfast.evaluate"
@@ -136,6 +135,36 @@ class Packed(Payload):
     """The answer of a store of blocks: where they are kept."""
 
     packed: Artifact
+
+
+class AfterTools(Payload):
+    """Says whether the run ends after its tools.
+
+    Attributes:
+        final: It ends with `output`.
+        problem: Why the run fails.
+    """
+
+    final: bool | None = None
+    output: JsonValue = None
+    problem: str | None = None
+
+
+class AskAfterTools(Payload):
+    """Ask the agent's `after_tools` function for a final output.
+
+    Attributes:
+        results: A block for each call, in the model's order: one item with `tool`, `call_id`, `arguments`, `output`
+            and `ok`.
+    """
+
+    kind: Literal["after_tools"] = "after_tools"
+    origin: Origin
+    results: list[str]
+
+    def read(self, answer: object) -> AfterTools:
+        """See `Question`."""
+        return AfterTools.from_wire(answer)
 
 
 class PackBlocks(Payload):

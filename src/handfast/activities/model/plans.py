@@ -30,13 +30,13 @@ from handfast.definitions.tools.options import Retry
 from handfast.definitions.tools.question import Question
 from handfast.errors import ArgumentsInvalidError, JsonProfileError
 from handfast.mcp.tool import McpTool
-from handfast.payloads.artifacts import READ_OUTPUT
 from handfast.payloads.binding import text_digest
 from handfast.payloads.call_items import CALLS, MCP_APPROVAL, arguments_of, arguments_text, id_of
 from handfast.payloads.canonical import sha256_digest
 from handfast.payloads.json_profile import JsonObject, parse_json
 from handfast.payloads.model_call import AfterToolsPlan, ApprovalPlan, ExistingActivity, PlannedCall, RetryPlan
 from handfast.payloads.tool_call import EXISTING_ARGUMENT_BYTES, TOOL_TIMEOUT
+from handfast.payloads.transcript import READ_OUTPUT
 
 MOST_CALLS: Final = 256
 """Calls of one reply that are carried out; the others are sent back to the model."""

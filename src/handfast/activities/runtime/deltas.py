@@ -23,7 +23,7 @@ from handfast.payloads.deltas import (
     records_to_wire,
 )
 from handfast.payloads.model_call import Origin
-from handfast.payloads.progress import ToolProgress
+from handfast.payloads.tool_call import ToolProgress
 
 logger = logging.getLogger(__name__)
 

@@ -15,11 +15,10 @@ from handfast.payloads.canonical import canonical_json
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.matching import matches
 from handfast.payloads.people import is_reviewer, person
-from handfast.payloads.proofs import Proofs
 from handfast.payloads.requests import Approve, Decision, RunAgain
 from handfast.payloads.review import counts_alone
 from handfast.payloads.signed import Place, about
-from handfast.payloads.tool_call import ToolCall
+from handfast.payloads.tool_call import Proofs, ToolCall
 from handfast.signing.trusted_keys import SKEW, TrustedKeys
 
 

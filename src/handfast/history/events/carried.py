@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from handfast.errors import PayloadInvalidError
 from handfast.history.events.loops import CallView, LoopView, arguments_in
-from handfast.payloads.carry import Carry
+from handfast.payloads.continuation import Carry
 from handfast.payloads.json_profile import JsonObject
 from handfast.workflows.frame.frame import Call, Frame
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from temporalio import workflow
 
-from handfast.payloads.carry import CARRY_BYTES, Carry
+from handfast.payloads.continuation import CARRY_BYTES, Carry
 from handfast.payloads.guardrails import kept
 from handfast.workflows.continuation.archive import archive_segment
 from handfast.workflows.continuation.packs import Packer

@@ -7,10 +7,10 @@ from typing import Final
 
 from temporalio import workflow
 
-from handfast.payloads.changed import ChangedFacts, Difference
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.mcp import McpChange
 from handfast.payloads.model_call import ExistingActivity
+from handfast.payloads.requests import ChangedFacts, Difference
 from handfast.payloads.tool_call import LostStart, ToolOutcome
 from handfast.workflows.driver import existing_activity
 from handfast.workflows.driver.frame_loop import FrameLoop

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from handfast.payloads.after_tools import AskAfterTools
+from handfast.payloads.evaluation import AskAfterTools
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.workflows.driver.frame_loop import FrameLoop
 from handfast.workflows.frame.frame import Call, Failure

@@ -7,10 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from handfast.payloads import call_items
-from handfast.payloads.changed import ChangedFacts
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import ApprovalPlan, DoubtPlan
-from handfast.payloads.requests import Approve, BudgetFacts, Request, RequestKind
+from handfast.payloads.requests import Approve, BudgetFacts, ChangedFacts, Request, RequestKind
 from handfast.payloads.review import Review, ReviewPlan
 from handfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
 from handfast.workflows.frame.frame import Call, Frame, Reached

@@ -7,8 +7,8 @@ from typing import Final
 
 from handfast.payloads.json_profile import JsonValue
 from handfast.payloads.model_call import ToldHooks
-from handfast.payloads.proofs import Proofs
 from handfast.payloads.requests import DEFAULT_REJECTION, NOT_ANSWERED, Answer, Approve, GiveUp, Ran, Reject, RunAgain
+from handfast.payloads.tool_call import Proofs
 from handfast.workflows.frame.frame import Call, Failure, Frame
 from handfast.workflows.frame.items import is_part
 from handfast.workflows.ledger.entry import Entry

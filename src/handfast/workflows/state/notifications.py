@@ -11,10 +11,9 @@ from pydantic import BaseModel
 from temporalio import workflow
 
 from handfast.errors import PayloadInvalidError, PayloadUnreadableError
-from handfast.payloads.base import json_size
+from handfast.payloads.base import UNREADABLE, json_size
 from handfast.payloads.notify import NOTIFY, Notification, Notified, Notify
 from handfast.payloads.requests import Request, Transition
-from handfast.payloads.undecodable import UNREADABLE
 from handfast.workflows.ledger.log import RequestLog
 from handfast.workflows.state.deployment import Deployment
 from handfast.workflows.state.publish import shortened

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pydantic import BaseModel
 from temporalio import workflow
 
-from handfast.payloads.carry import SEGMENT_EVENTS
+from handfast.payloads.continuation import SEGMENT_EVENTS
 
 
 class SegmentState(BaseModel):

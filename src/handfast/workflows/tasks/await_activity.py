@@ -11,9 +11,9 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError, TimeoutType
 
 from handfast.errors import PayloadInvalidError
+from handfast.payloads.base import UNREADABLE
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.tool_call import Attempt
-from handfast.payloads.undecodable import UNREADABLE
 from handfast.payloads.usage import Spent
 from handfast.workflows.tasks.marks import TaskMarks
 from handfast.workflows.tasks.unread import require_readable

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from temporalio import workflow
 from temporalio.common import RawValue
 
-from handfast.payloads.undecodable import Undecodable
+from handfast.payloads.base import Undecodable
 
 MOST_BYTES: Final = 256 * 1024
 """Most bytes of an argument. A decision or message may have 64 KiB, which take three times as much escaped."""
