@@ -191,6 +191,10 @@ class Driver:
         """Open the request of a gated call, unless a remembered decision answers it."""
         call = step.call
         item = self._state.item_of(self._frame, call)
+        if call.state == "asked":
+            request = requests.of_server(self._frame, call, item, self._state.asker)
+            call.state, call.request = "asking", self._state.ledger.book.open(request)
+            return
         request = requests.of_call(self._frame, call, item, self._state.asker)
         recalled = self._state.recalled(request, call, requests.arguments_of(call, item))
         if recalled is None:

@@ -85,6 +85,7 @@ class Calls:
             output_guarded=plan.output_guarded,
             signed=True if self._state.ledger.state.signed and call.proofs is not None else None,
             mcp=self._shown(call),
+            asked=None if call.asked is None else call.asked.model_copy(update={"questions": []}),
         )
         settled = await self._work.activity(
             name,
