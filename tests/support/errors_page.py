@@ -207,6 +207,7 @@ INTERNAL: Final = frozenset(
         *("ArchiveFailed", "ArchiveMissing", "ArchiveUnwritable", "ArchivingCancelled", "StillOpen", "ToolRetried"),
         *("ArtifactFailed", "Cancelled", "EvaluationCancelled", "ModelCallCancelled", "Missing", "NotifyFailed"),
         *("NotifyMissing", "HistoryGone", "HostTooLate", "KeyInUse", "PayloadInvalid", "QueryInvalid", "VerifyFailed"),
+        "ReviewCancelled",
         *("TimeoutScheduleToClose", "TimeoutScheduleToStart", "TranscriptUnavailable", "WorkerShutdown"),
     }
 )

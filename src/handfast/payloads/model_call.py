@@ -10,6 +10,7 @@ from handfast.payloads.base import Instant, Payload
 from handfast.payloads.history import KeptHistory
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.requests import DeadlineDefault, LimitPolicy, OnEdit
+from handfast.payloads.review import ReviewPlan
 from handfast.payloads.underway import Underway
 from handfast.payloads.usage import Usage
 
@@ -114,6 +115,7 @@ class ApprovalPlan(Payload):
         deadline_at: Until when it stays open, where the rule named a time and not how long.
         remind_s: So long after it opened the request is brought to mind.
         escalate: Who may decide too, and when.
+        review: How the application's reviewer judges it first, where it has one.
     """
 
     deadline_s: Annotated[float, Field(gt=0)] | None = None
@@ -127,6 +129,7 @@ class ApprovalPlan(Payload):
     deadline_at: Instant | None = None
     remind_s: list[float] | None = None
     escalate: list[EscalationPlan] | None = None
+    review: ReviewPlan | None = None
 
 
 class DoubtPlan(Payload):

@@ -36,6 +36,7 @@ from handfast.activities.evaluate.evaluate import Evaluate
 from handfast.activities.evaluate.refused import RefusedDecisions
 from handfast.activities.model.call_model import CallModel
 from handfast.activities.notify import NotifyPeople
+from handfast.activities.review.review import ReviewRequests
 from handfast.activities.runtime.beats import OUR_BEAT
 from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.user_errors import LOGGED_WHERE_IT_HAPPENED
@@ -48,7 +49,7 @@ from handfast.worker.held_signals import holding
 from handfast.workflows.continuation.archive import ArchiveRun
 from handfast.workflows.run import AgentRun
 from handfast.workflows.session import AgentSession
-from handfast.workflows.tasks.settle import BY_ANY_WORKER
+from handfast.workflows.tasks.await_activity import BY_ANY_WORKER
 
 WORKFLOWS: Final[tuple[type, ...]] = (AgentRun, AgentSession, ArchiveRun)
 
@@ -156,6 +157,7 @@ class PluginParts(BeatGuard):
     def of(cls, owner: object, runtime: Runtime, made: Sequence[openai.AsyncOpenAI], client: Client) -> Self:
         """Make the parts of a worker whose activities share *runtime*."""
         ours = [CallModel(runtime).run, Evaluate(runtime).run, WriteArchive(runtime).run, NotifyPeople(runtime).run]
+        ours.append(ReviewRequests(runtime).run)
         meter = (client.service_client.config.runtime or SdkRuntime.default()).metric_meter
         return cls(owner, runtime, made, [*ours, *ToolActivities(runtime).all()], RefusedDecisions(meter))
 

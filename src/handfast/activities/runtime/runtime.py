@@ -33,6 +33,7 @@ from handfast.payloads.runs import RunFacts
 from handfast.storage.archive import Archive
 
 if TYPE_CHECKING:
+    from handfast.signing.signer import Signer
     from handfast.signing.trusted_keys import TrustedKeys
 
 TOOL_THREADS = 1000
@@ -56,6 +57,8 @@ class Runtime:
         notify: Tells people of requests, where the application has such a function.
         resources: The result of the plugin's `resources`, made once.
         trusted: The keys by which decisions are verified; None: they need not be signed.
+        reviewer_key: Signs what reviewers decide on this worker.
+        sample_key: Draws the requests that people decide whatever a reviewer says.
         mcp: The MCP servers of the agents.
     """
 
@@ -70,6 +73,8 @@ class Runtime:
     secrets: SecretResolver | None = None
     resources: Any = None
     trusted: TrustedKeys | None = None
+    reviewer_key: Signer | None = None
+    sample_key: bytes = b""
     deltas: DeltaOutlet = field(default_factory=lambda: DeltaOutlet(None))
     blocks: Blocks = field(init=False)
     beats: Beats = field(default_factory=Beats)
@@ -84,6 +89,9 @@ class Runtime:
     )
     notify_threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(RULE_THREADS, thread_name_prefix="handfast-notify")
+    )
+    review_threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(RULE_THREADS, thread_name_prefix="handfast-review")
     )
 
     mcp: McpPool = field(init=False)
@@ -131,7 +139,13 @@ class Runtime:
         """Stop the threads; a sync tool that is still running is left to end by itself."""
         self.beats.close()
         self.artifacts.close()
-        for threads in (self.tool_threads, self.validation_threads, self.threads, self.notify_threads):
+        for threads in (
+            self.tool_threads,
+            self.validation_threads,
+            self.threads,
+            self.notify_threads,
+            self.review_threads,
+        ):
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def facts(self, origin: Origin) -> RunFacts:

@@ -56,6 +56,7 @@ from handfast.payloads.events.requests import (
     RequestOpened,
     RequestRefused,
     RequestReminded,
+    RequestReviewed,
     RequestVoted,
     RequestWithdrawn,
 )
@@ -105,6 +106,7 @@ __all__ = [
     "RequestOpened",
     "RequestRefused",
     "RequestReminded",
+    "RequestReviewed",
     "RequestVoted",
     "RequestWithdrawn",
     "RunEvent",
