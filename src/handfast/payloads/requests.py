@@ -314,6 +314,7 @@ class Transition(Payload):
             anew. *repeated*: a decision came once more, and got the receipt of the first time. *remembered*: an earlier
             decision answered a call, which was not asked about. *sent*: a message was taken. *placed*: it stands before
             the next model call. *answered*: a session ended its turn; `why` says how that failed, if it did.
+            *taken_back*: of its messages, which are no part of the conversation any more.
             *message_refused*: `why` says the reason; what it said stands in the history, where it came in.
         frame: The loop that it is about, where no request says it; `call` likewise.
         message: The id of the message that it is about; `block` that of the reply which answers it.
@@ -325,7 +326,7 @@ class Transition(Payload):
     what: (
         Literal["opened", "voted", "decided", "edited", "repeated", "remembered", "voided"]
         | Literal["refused", "expired", "withdrawn", "in_doubt", "limits_raised"]
-        | Literal["sent", "placed", "answered", "message_refused"]
+        | Literal["sent", "placed", "answered", "taken_back", "message_refused"]
         | Literal["compacted", "compaction_failed", "verified"]
         | Literal["reminded", "escalated", "notify_failed"]
     )

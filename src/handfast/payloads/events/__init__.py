@@ -35,6 +35,7 @@ from handfast.payloads.events.messages import (
     MessagePlaced,
     MessageRefused,
     MessageSent,
+    MessageTakenBack,
 )
 from handfast.payloads.events.reading import (
     EVENT_TYPES,
@@ -93,6 +94,7 @@ __all__ = [
     "MessagePlaced",
     "MessageRefused",
     "MessageSent",
+    "MessageTakenBack",
     "ModelFailed",
     "ModelReplied",
     "NotificationFailed",

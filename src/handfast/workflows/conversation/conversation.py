@@ -7,6 +7,7 @@ from typing import Final
 from pydantic import BaseModel
 from temporalio import workflow
 
+from handfast.errors import MessageRefusedError
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.requests import Transition
 from handfast.payloads.runs import RunResult
@@ -15,11 +16,14 @@ from handfast.payloads.sessions import (
     MessageState,
     OnBusy,
     SessionInput,
+    TakeBack,
+    TakenBack,
     TurnFailure,
     TurnResult,
     TurnStatus,
 )
 from handfast.workflows.conversation.records import TurnRecord, TurnRecords
+from handfast.workflows.conversation.turn_starts import TurnStarts
 from handfast.workflows.driver.driver import Driver, failed
 from handfast.workflows.frame import reopening, withdrawal
 from handfast.workflows.frame.frame import Frame, Queued
@@ -38,12 +42,14 @@ class Talk(BaseModel):
         frame: The one that is reopened for each message; None before the session has begun.
         answering: Messages that the turn under way answers: the one that opened it, and those that steer it.
         closing: It was closed: it ends when what waits has been answered.
+        starts: How the newest turns began.
     """
 
     frame: str | None = None
     on_message: OnBusy = "queue"
     answering: list[str] = []
     records: TurnRecords = TurnRecords()
+    starts: TurnStarts = TurnStarts()
     closing: CloseSession | None = None
 
 
@@ -124,12 +130,69 @@ class Conversation:
         result = self.talk.records.result_of(message_id, self._state.transcript)
         if result is not None:
             over: MessageState = "answered" if result.failure is None else "failed"
-            return TurnStatus(message_id=message_id, state=over, result=result)
+            gone = True if self.talk.records.records[message_id].taken_back else None
+            return TurnStatus(message_id=message_id, state=over, result=result, taken_back=gone)
         receipt = self._state.mailbox.receipt_of(message_id)
         if receipt is None:
             return TurnStatus(message_id=message_id, state="unknown")
         state = _STATES.get(receipt.state, "queued")
         return TurnStatus(message_id=message_id, state=state, reason=receipt.why)
+
+    # --- taking back ---
+
+    def check_last(self, given: TakeBack) -> None:
+        """Refuse to take back what cannot be.
+
+        Raises:
+            MessageRefusedError: Its fact `reason` says why.
+        """
+        talk, early = self.talk, self._state.mailbox.early
+        if talk.answering and not early:
+            raise _stays("a message is being answered; stop its turn first", "busy")
+        start = talk.starts.kept[-1] if talk.starts.kept else None
+        last = [early[-1].id] if early else start.messages if start is not None else []
+        if not last:
+            raise _stays("there is no message that could be taken back", "nothing")
+        if given.message_id not in (None, *last):
+            raise _stays(f"message {given.message_id} is not the last one, which is {last[-1]}", "not_last")
+        block = None if early or start is None else start.block
+        if block is not None and (self.frame is None or block not in self.frame.blocks):
+            raise _stays(f"message {last[-1]} is in a part of the conversation that has been made short", "compacted")
+
+    def take_back(self, given: TakeBack) -> TakenBack:
+        """Take the last message out of the conversation, with all that was said on it.
+
+        Raises:
+            MessageRefusedError: It cannot be.
+        """
+        self.check_last(given)
+        state, now = self._state, workflow.now()
+        if state.mailbox.early:
+            queued = state.mailbox.take_back(now, given.by)
+            state.ledger_changed()
+            return TakenBack(messages=[queued.id], items=state.transcript.items(queued.block))
+        start, frame = self.talk.starts.kept.pop(), self.frame
+        assert frame is not None
+        items: list[JsonObject] = []
+        if start.block is not None:
+            at = frame.blocks.index(start.block)
+            items = [
+                item
+                for block in frame.blocks[at:]
+                for item in state.transcript.items(block)
+                if item.get("role") in ("user", "developer", "system")
+            ]
+            reopening.cut(frame, at, start.history)
+            frame.agent, frame.agent_path, frame.handoff = start.agent, start.agent_path, None
+            frame.compact = False
+        for message_id in start.messages:
+            if message_id in self.talk.records.records:
+                self.talk.records.records[message_id].taken_back = True
+            state.ledger.log.note(
+                Transition(what="taken_back", at=now, by=given.by, message=message_id, frame=frame.id)
+            )
+        state.ledger_changed()
+        return TakenBack(messages=start.messages, items=items)
 
     # --- one message ---
 
@@ -139,6 +202,7 @@ class Conversation:
         frame.queue = [message]
         self._state.mailbox.place(frame, [message], workflow.now())
         self.talk.answering = [message.id]
+        self.talk.starts.begin(frame, message.id)
 
     def _settle(self, frame: Frame) -> None:
         """Enter what became of the messages of a turn that is over, and leave the frame whole for the next one."""
@@ -146,21 +210,23 @@ class Conversation:
         left = {message.id for message in frame.queue}
         result = self._result(frame)
         block, made = self._block(frame, result.output)
-        for message_id in self.talk.answering:
-            if message_id not in left and self._was_read(message_id):
-                record = TurnRecord(result=result, block=block, structured=frame.answer_structured, made=made)
-                state.transcript.forget(self.talk.records.add(message_id, record))
-                self._note_end(message_id, frame)
+        answered = [each for each in self.talk.answering if each not in left and self._was_read(each)]
+        for message_id in answered:
+            record = TurnRecord(result=result, block=block, structured=frame.answer_structured, made=made)
+            state.transcript.forget(self.talk.records.add(message_id, record))
+            self._note_end(message_id, frame)
         self.talk.answering = []
         state.mailbox.early[:0] = frame.queue  # no model call was left for them: each gets a turn of its own
         frame.queue = []
         state.ledger.standing.forget(frame.id)
+        at = frame.blocks.index(frame.input) if frame.input in frame.blocks else len(frame.blocks)
         if frame.failure is not None and frame.failure.type == "ModelRefused":
             self._leave_out_unread(frame)
         aside = frame.input not in frame.blocks
         if reopening.tripped_at(frame, "output") or (aside and reopening.tripped_at(frame, "input")):
             self._leave_out_messages(frame)
         reopening.close(frame, result.usage)
+        self.talk.starts.settle(frame, answered, first=next(iter(frame.blocks[at:]), None))
         state.drop_below(frame)
         state.active.discard(frame.id)
         if not state.mailbox.early:
@@ -222,3 +288,7 @@ class Conversation:
                 what="answered", at=workflow.now(), message=message_id, frame=frame.id, block=frame.answer, why=why
             )
         )
+
+
+def _stays(why: str, reason: str) -> MessageRefusedError:
+    return MessageRefusedError(why, reason=reason)

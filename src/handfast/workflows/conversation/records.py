@@ -36,6 +36,7 @@ class TurnRecord(BaseModel):
     Attributes:
         block: Of the reply that is its answer, `structured` as it is read; or, where `made`, of the output itself.
         size: Bytes of the output in `result`; None where it is not kept there.
+        taken_back: The message was taken back since.
     """
 
     result: TurnResult
@@ -43,6 +44,7 @@ class TurnRecord(BaseModel):
     structured: StructuredOutput | None = None
     made: bool = False
     size: int | None = None
+    taken_back: bool = False
 
 
 class TurnRecords(BaseModel):

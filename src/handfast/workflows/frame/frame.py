@@ -230,6 +230,7 @@ class Frame(BaseModel):
         guardrails: What the guardrails said, the latest last.
         underway: The background response that its model call waits for.
         history: What the model's provider keeps of it; None: it is sent in full with each call.
+        history_before: The same as it was before the message that is being answered, in a conversation of several.
         queue: Messages that wait for the next model call, in the order in which they came.
         on_message: What becomes of one when no model call is to come.
         interrupted: The model call under way is being cancelled, to be made again with a message.
@@ -311,6 +312,7 @@ class Frame(BaseModel):
     output_guards: list[Guard] = []
     guardrails: list[GuardrailResult] = []
     history: KeptHistory | None = None
+    history_before: KeptHistory | None = None
     queue: list[Queued] = []
     on_message: OnMessage = "follow_up"
     interrupted: bool = False

@@ -32,8 +32,23 @@ def take(frame: Frame, reply: ModelReply) -> bool:
     frame.history = reply.history
     if reply.items or reply.input_guardrails:
         return False
+    if frame.history_before is not None and not frame.history_before.ready:
+        frame.history_before = reply.history
     frame.phase = "model"
     return True
+
+
+def go_back(frame: Frame, before: KeptHistory | None) -> None:
+    """Take it up again as it was *before* what has just been taken out of the conversation."""
+    now = frame.history
+    if now is None or before is None:
+        return
+    if now.kind == "chain":
+        frame.history = before.model_copy(update={"rebuilt": now.rebuilt})
+    elif now.conversation == before.conversation:  # what stands there after that item is deleted by the next call
+        frame.history = now.model_copy(update={"item": before.item, "holds": before.holds, "uncertain": True})
+    else:  # it was made anew meanwhile, with what has been taken out
+        frame.history = now.model_copy(update={"conversation": None, "item": None, "holds": None})
 
 
 def shown(frame: Frame | None) -> KeptHistory | None:
