@@ -98,28 +98,24 @@ async def test_each_real_attempt_counts_once(make_lab: MakeLab, effects: Effects
 @pytest.mark.parametrize(
     ("last", "kind"),
     [
-        pytest.param(Reply(refusal("no"), usage=spent(70)), "ModelRefusal", id="refusal"),
-        pytest.param(Reply(text("hal"), status="incomplete", usage=spent(70)), "ModelIncomplete", id="incomplete"),
-        pytest.param(
-            Reply(call("look", {}, "c9"), call("wipe", {"target": "a"}, "c9"), usage=spent(70)),
-            "ModelReplyInvalid",
-            id="contradiction",
-        ),
+        pytest.param([Reply(refusal("no"), usage=spent(70))], "ModelRefusal", id="refusal"),
+        pytest.param([Reply(text("hal"), status="incomplete", usage=spent(70))], "ModelIncomplete", id="incomplete"),
+        pytest.param([Reply(usage=spent(70))] * 3, "ModelReplyInvalid", id="empty"),
     ],
 )
 async def test_a_failed_run_keeps_what_it_spent(
-    make_lab: MakeLab, effects: Effects, last: Reply, kind: str, cache: int
+    make_lab: MakeLab, effects: Effects, last: list[Reply], kind: str, cache: int
 ) -> None:
-    """N4: the error of a failed run says what was spent, the reply that ended it included, and so does its status."""
-    lab = await make_lab([desk(effects)], script=[LOOK, last], max_cached_workflows=cache)
+    """N4: the error of a failed run says what was spent, the replies that ended it included, and so does its status."""
+    lab = await make_lab([desk(effects)], script=[LOOK, *last], max_cached_workflows=cache)
     run = await lab.start("desk")
     with pytest.raises(RunFailedError) as failed:
         await run.result()
     assert failed.value.kind == kind
-    assert failed.value.usage == counted(50, 70)
+    assert failed.value.usage == counted(50, *[70] * len(last))
     status = await run.status()
-    assert (status.status, status.usage) == ("failed", counted(50, 70))
-    assert [each.usage.input_tokens for each in status.by_request] == [50, 70]
+    assert (status.status, status.usage) == ("failed", counted(50, *[70] * len(last)))
+    assert [each.usage.input_tokens for each in status.by_request] == [50, *[70] * len(last)]
 
 
 async def test_a_cancelled_run_keeps_what_it_spent(make_lab: MakeLab, effects: Effects, cache: int) -> None:

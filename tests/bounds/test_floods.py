@@ -63,7 +63,7 @@ async def test_three_thousand_signals_without_a_worker_lose_no_decision(
     keys = {"trusted_keys": ring(GATEWAY), "signer": GATEWAY} if production else {}
     lab, run, request = await with_a_request(make_lab, desk(effects), **keys)
     await lab.stop_worker()
-    await flood(lab, run, [name], 3000, {"nothing": 1} if name != "stop" else 5)
+    await flood(lab.client, run, [name], 3000, {"nothing": 1} if name != "stop" else 5)
     assert (await run.approve(request, decided_by="lead")).state == "stored"
     await lab.start_worker()
     await ended_well(lab, run, effects)
@@ -77,7 +77,9 @@ async def test_thousands_of_decisions_about_what_waits_hide_no_true_one(
     keys = {"trusted_keys": ring(GATEWAY), "signer": GATEWAY} if production else {}
     lab, run, request = await with_a_request(make_lab, desk(effects), **keys)
     await lab.stop_worker()
-    await flood(lab, run, ["approve", "reject", "decide"], 3000, {"id": request, "digest": "v1:0", "decided_by": "x"})
+    await flood(
+        lab.client, run, ["approve", "reject", "decide"], 3000, {"id": request, "digest": "v1:0", "decided_by": "x"}
+    )
     assert (await run.approve(request, decided_by="lead")).state == "stored"
     await lab.start_worker()
     await ended_well(lab, run, effects)
@@ -90,7 +92,7 @@ async def test_ten_thousand_signals_on_a_busy_machine_leave_a_run_decidable(
     decision counts, and the run ends."""
     lab, run, request = await with_a_request(make_lab, desk(effects))
     await lab.stop_worker()
-    await flood(lab, run, ["approve"], 9999, {"id": "none", "decided_by": "stranger"})
+    await flood(lab.client, run, ["approve"], 9999, {"id": "none", "decided_by": "stranger"})
     async with busy_loops(6):
         await lab.start_worker()
         async with asyncio.timeout(WITHIN_BUSY_S):
@@ -105,7 +107,7 @@ async def test_ten_thousand_signals_of_all_names_to_a_run_with_a_worker_are_name
     """XD4: ten thousand signals of several names come while a worker runs: the run takes decisions by update, says in
     its events how many were refused unread, and stands among those that need attention, with what helps."""
     lab, run, request = await with_a_request(make_lab, desk(effects))
-    await flood(lab, run, ["send", "approve", "decide", "no-such-signal"], 9999, {"nothing": 1})
+    await flood(lab.client, run, ["send", "approve", "decide", "no-such-signal"], 9999, {"nothing": 1})
     found = await flood_of(lab, run)
     assert found is not None
     assert "no-such-signal" not in found.message  # a stranger's words
@@ -169,7 +171,7 @@ async def test_a_flood_to_agents_in_a_users_workflow_leaves_its_own_signals_alon
     run = lab.watch(lab.hf.run(handle.id))
     request = await lab.next_request(run)
     await lab.stop_worker()
-    await flood(lab, run, ["handfast.send", "handfast.approve", "handfast.nothing", "ping"], 4000)
+    await flood(lab.client, run, ["handfast.send", "handfast.approve", "handfast.nothing", "ping"], 4000)
     await run.approve(request, decided_by="lead")
     await lab.start_worker()
     async with asyncio.timeout(WITHIN_S):

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from temporalio.client import Client
 from temporalio.common import RetryPolicy
@@ -33,6 +33,8 @@ from handfast import (  # noqa: E402
     Compact,
     Escalation,
     Notification,
+    Opinion,
+    ReviewInput,
     Run,
     RunAgain,
     Signer,
@@ -190,11 +192,26 @@ async def give(amount: int) -> str:
     return f"gave {amount}"
 
 
+async def judge(_context: Any, review: ReviewInput) -> Opinion:
+    """Leave small loans to people, approve the next ones, and never end over a large one."""
+    if review.arguments["amount"] > 100:
+        await stall(None, None)
+    verdict: Literal["approve", "leave"] = "leave" if review.arguments["amount"] < 10 else "approve"
+    return Opinion(verdict, "by its amount")
+
+
+@tool(approval=Approval(review=judge))
+async def insure(amount: int) -> str:
+    """Insure an amount."""
+    return f"insured {amount}"
+
+
+insurer = Agent("insurer", model="m", tools=[insure])
 teller = Agent("teller", model="m", tools=[exchange, charge, lend, give])
 hoster = Agent("hoster", model="m", tools=[hosted_mcp("files", server_url="https://files.example/mcp")])
 thinker = Agent("thinker", instructions="Think.", model="m", background=True)
 keeper = Agent("keeper", model="m", tools=[wipe, look], compaction=Compact(at_tokens=1, keep_turns=0))
-AGENTS = [desk, frugal, front, thinker, keeper, *stalling, hoster, teller, *asked.AGENTS]
+AGENTS = [desk, frugal, front, thinker, keeper, *stalling, hoster, teller, insurer, *asked.AGENTS]
 STARTED_WITH = {
     "nested": "front",
     "handed_over": "front",
@@ -211,6 +228,7 @@ STARTED_WITH = {
     "verified": "teller",
     "escalated": "teller",
     "uncompacted": "keeper",
+    "reviewing": "insurer",
     **asked.STARTED_WITH,
 }
 """Scenes that begin with another agent than the desk."""
@@ -515,6 +533,13 @@ async def signed_for(lab: Lab, run: Run) -> None:
     await until_settled(lab, run)
 
 
+async def reviewing(lab: Lab, run: Run) -> None:
+    """One call was approved by its reviewer and has run, one was left to people, and one is being reviewed."""
+    await logged(lab, run, "reviewed", 2)
+    await until_settled(lab, run)
+    await stalled(lab, run)
+
+
 async def finished(_lab: Lab, run: Run) -> None:
     """Completed, its archiving started."""
     await run.result()
@@ -596,6 +621,7 @@ SCENES: dict[str, Scene] = {
     "verified": ([Reply(call("charge", {"amount": 7}, "c1"))], stalled),
     "escalated": ([Reply(call("lend", {"amount": 7}, "c1"), call("give", {"amount": 8}, "c2"))], escalated),
     "signed": ([Reply(WIPE, call("wipe", {"target": "b"}, "c2"))], signed_for),
+    "reviewing": ([Reply(*(call("insure", {"amount": each}, f"c{each}") for each in (7, 70, 700)))], reviewing),
     "hosted": ([Reply(WIPE), DONE, Reply(WIPE), Gate("never", DONE)], hosted),
     **asked.SCENES,
 }

@@ -90,7 +90,7 @@ def plain(payload: dict[str, Any]) -> Any:
 
 def test_what_comes_between_a_request_and_its_effect_is_recorded() -> None:
     """XG1: among what the recorded histories hold is every question to the user's code and every step of the ledger
-    that a call can wait for: changed since its approval, verified, signed, reminded of, escalated, told of."""
+    that a call can wait for: reviewed, changed since approved, verified, signed, reminded of, escalated, told of."""
     asked = {
         plain(each["input"]["payloads"][0])["kind"]
         for each in attributes("activityTaskScheduledEventAttributes")
@@ -103,7 +103,7 @@ def test_what_comes_between_a_request_and_its_effect_is_recorded() -> None:
         for step in plain(each["upsertedMemo"]["fields"].get(MEMO_LOG, {})) or []
     }
     assert asked >= set(KINDS)
-    assert "handfast.notify" in kinds
+    assert kinds >= {"handfast.notify", "handfast.review"}
     logged = {word for each in get_args(Transition.model_fields["what"].annotation) for word in get_args(each)}
     assert steps >= logged
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from handfast.cli import exits
 from handfast.cli.doubts import facts_of
-from handfast.cli.event_lines import verified_text
+from handfast.cli.event_lines import opinion_text, verified_text
 from handfast.cli.options import Where
 from handfast.cli.output import json_text, plain, visible, write_json
 from handfast.cli.place import handfast, whole
@@ -23,6 +23,7 @@ from handfast.client.run import Run
 from handfast.client.trouble import Trouble, trouble_of
 from handfast.errors import RunCancelledError, RunFailedError
 from handfast.payloads.requests import Request
+from handfast.payloads.review import Review
 from handfast.payloads.runs import RunResult, RunStatus
 
 
@@ -162,21 +163,35 @@ def print_request(out: Console, request: Request, now: datetime) -> None:
         _line(out, "  due", cell(f"{until(request.deadline, now)}, then {request.on_deadline}"))
     if approvers := approvers_text(request):
         _line(out, "  approvers", cell(approvers))
-    for step in request.schedule or ():
-        _line(out, f"  {'reminder' if step.what == 'remind' else 'escalation'}", cell(step_text(step, now)))
-    for vote in request.votes or ():
-        who = f"{vote.by} {verified_text(vote.signed_by)}".rstrip()
-        _line(out, "  vote", cell(f"{vote.verdict} by {who}, {ago(vote.at, now)}"))
-    if request.editors:
-        _line(out, "  edited by", cell(", ".join(request.editors)))
-    if request.exclude_requester:
-        _line(out, "  not by", cell(f"{request.requested_by or 'whoever asked'}, who asked"))
+    _print_deciders(out, request, now)
     if request.reason:
         _line(out, "  why", cell(request.reason))
     if request.facts and question is None:
         for label, known in facts_of(request, now):
             _line(out, f"  {label}", cell(known))
     _line(out, "  verdicts", cell(", ".join(request.verdicts)))
+
+
+def _print_deciders(out: Console, request: Request, now: datetime) -> None:
+    for step in request.schedule or ():
+        _line(out, f"  {'reminder' if step.what == 'remind' else 'escalation'}", cell(step_text(step, now)))
+    for vote in request.votes or ():
+        who = f"{vote.by} {verified_text(vote.signed_by)}".rstrip()
+        _line(out, "  vote", cell(f"{vote.verdict} by {who}, {ago(vote.at, now)}"))
+    if request.review is not None:
+        _line(out, "  reviewer", cell(review_text(request.review)))
+    if request.editors:
+        _line(out, "  edited by", cell(", ".join(request.editors)))
+    if request.exclude_requester:
+        _line(out, "  not by", cell(f"{request.requested_by or 'whoever asked'}, who asked"))
+
+
+def review_text(review: Review) -> str:
+    """Say who reviews a request, or what the reviewer said of it."""
+    if review.is_under_way:
+        return f"{review.by} is asked, for {review.timeout_s:g} s at most"
+    why = "; ".join(filter(None, [review.reason, review.problem]))
+    return f"{review.by}: {opinion_text(review.verdict, review.confidence, review.left, why)}"
 
 
 def question_of(request: Request) -> str | None:

@@ -27,6 +27,7 @@ from handfast.errors.definitions import (
     UnknownToolError,
     UsageError,
 )
+from handfast.errors.mcp import McpUnavailableError
 from handfast.errors.runs import (
     HistoryExpiredError,
     OffsetUnknownError,
@@ -127,6 +128,7 @@ __all__ = [
     "JsonProfileError",
     "KeyMissingError",
     "KeysUnavailableError",
+    "McpUnavailableError",
     "MessageConflictError",
     "MessageInvalidError",
     "MessageRefusedError",

@@ -27,9 +27,9 @@ class ChangedFacts(Difference):
     """Facts of a request that opened because what had been approved has changed, as its ``facts["changed"]``.
 
     Attributes:
-        request: The one that had been approved.
+        request: The one that had been approved; None where nobody had to be asked before.
         by: Who had approved it, where that was said.
     """
 
-    request: str
+    request: str | None = None
     by: str | None = None

@@ -115,6 +115,7 @@ class CheckArguments(Payload):
     Attributes:
         ask_rule: Also ask the approval rule what it says of them.
         keyed: The tool made the key that was planned: without one of theirs they must not run.
+        mcp: The MCP server whose tool it is.
     """
 
     kind: Literal["check_arguments"] = "check_arguments"
@@ -124,6 +125,7 @@ class CheckArguments(Payload):
     at: ArgumentsAt | None = None
     ask_rule: bool | None = None
     keyed: bool | None = None
+    mcp: str | None = None
 
     def read(self, answer: object) -> ArgumentsChecked:
         """See `Question`."""

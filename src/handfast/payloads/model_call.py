@@ -10,6 +10,7 @@ from handfast.payloads.base import Instant, Payload
 from handfast.payloads.history import KeptHistory
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.requests import DeadlineDefault, LimitPolicy, OnEdit
+from handfast.payloads.review import ReviewPlan
 from handfast.payloads.underway import Underway
 from handfast.payloads.usage import Usage
 
@@ -114,6 +115,7 @@ class ApprovalPlan(Payload):
         deadline_at: Until when it stays open, where the rule named a time and not how long.
         remind_s: So long after it opened the request is brought to mind.
         escalate: Who may decide too, and when.
+        review: How the application's reviewer judges it first, where it has one.
     """
 
     deadline_s: Annotated[float, Field(gt=0)] | None = None
@@ -127,6 +129,7 @@ class ApprovalPlan(Payload):
     deadline_at: Instant | None = None
     remind_s: list[float] | None = None
     escalate: list[EscalationPlan] | None = None
+    review: ReviewPlan | None = None
 
 
 class DoubtPlan(Payload):
@@ -184,7 +187,9 @@ class PlannedCall(Payload):
         verified: Its tool can find out whether it took effect.
         reads: It reads an output that went by reference, which has to be one of this conversation.
         revalidates: The tool is asked, when a released call is about to run, whether the approval still holds.
-        schema_digest: Digest of the tool's parameters as they were offered, where a person is asked.
+        mcp: Name of the MCP server whose tool it calls.
+        schema_digest: Digest of the tool's parameters as they were offered, where a person is asked. Of an MCP tool it
+            is that of its whole definition, and always there.
         arguments_digest: Likewise of the arguments: later code must not read others in the same reply.
     """
 
@@ -214,6 +219,7 @@ class PlannedCall(Payload):
     hosted: bool | None = None
     reads: bool | None = None
     revalidates: bool | None = None
+    mcp: str | None = None
     schema_digest: str | None = None
     arguments_digest: str | None = None
 
@@ -249,6 +255,7 @@ class ModelReply(Payload):
         handles_max_turns: The agent has a function that is asked at the limit of turns.
         attributes: On a probe: search attributes of ours that the namespace has; None where it did not say.
         forms: For calls of kind *question*: the JSON schema that an answer must satisfy, by tool.
+        definitions: For calls of MCP tools: what the model was told of the tool, by its name.
         max_turns: On a probe: the agent's own limit; 0 means none.
         structured: For a final answer of an agent with an output type.
         input_guardrails: The model was not called: these come first.
@@ -277,6 +284,7 @@ class ModelReply(Payload):
     items: list[JsonObject]
     calls: list[PlannedCall] = []
     forms: dict[str, JsonObject] | None = None
+    definitions: dict[str, JsonObject] | None = None
     usage: Usage = Usage()
     model: str | None = None
     refusal: Literal["failed", "handled"] | None = None

@@ -11,6 +11,7 @@ from handfast.payloads.base import Instant, Payload
 from handfast.payloads.binding import Binding, Bound
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.remember import Remember
+from handfast.payloads.review import LeftBecause, Review, Share
 from handfast.payloads.signature import Signature, SignedBy
 
 RequestKind = Literal["approval", "question", "budget", "handoff", "hosted_mcp", "in_doubt"]
@@ -85,6 +86,7 @@ class Request(Payload):
             `BudgetFacts`. For *question*: ``schema``, which the answer must satisfy, where it is no text; lists that
             need no worker have ``schema_bytes`` in its place. Where an approval no longer held: ``changed``, a
             `ChangedFacts`.
+        review: The review by the application's reviewer, where the approval rule wants one.
         bound: What the digest covers beyond the other fields.
     """
 
@@ -116,6 +118,7 @@ class Request(Payload):
     editors: list[str] | None = None
     schedule: list[Scheduled] | None = None
     facts: JsonObject | None = None
+    review: Review | None = None
     bound: Bound
 
     @property
@@ -315,7 +318,8 @@ class Transition(Payload):
             decision answered a call, which was not asked about. *sent*: a message was taken. *placed*: it stands before
             the next model call. *answered*: a session ended its turn; `why` says how that failed, if it did.
             *taken_back*: of its messages, which are no part of the conversation any more.
-            *message_refused*: `why` says the reason; what it said stands in the history, where it came in.
+            *message_refused*: `why` says the reason; what it said stands in the history, where it came in. *reviewed*:
+            a reviewer has judged a request, with `confidence`; `left` says why people decide it nevertheless.
         frame: The loop that it is about, where no request says it; `call` likewise.
         message: The id of the message that it is about; `block` that of the reply which answers it.
         due: Of *reminded* and *escalated*, when that was to be; it took place at `at`.
@@ -328,7 +332,7 @@ class Transition(Payload):
         | Literal["refused", "expired", "withdrawn", "in_doubt", "limits_raised"]
         | Literal["sent", "placed", "answered", "taken_back", "message_refused"]
         | Literal["compacted", "compaction_failed", "verified"]
-        | Literal["reminded", "escalated", "notify_failed"]
+        | Literal["reminded", "escalated", "notify_failed", "reviewed"]
     )
     at: Instant
     request: str | None = None
@@ -344,6 +348,8 @@ class Transition(Payload):
     due: Instant | None = None
     approvers: list[str] | None = None
     signed_by: SignedBy | None = None
+    confidence: Share | None = None
+    left: LeftBecause | None = None
 
 
 class Flood(Payload):

@@ -41,6 +41,9 @@ _DISPATCH_AT_ONCE: Final = tuple(
 )
 # A history is deleted once the queue's state was written: half a minute later by default, whoever waits for it.
 _DELETION_SOON: Final = 'history.transferProcessorUpdateAckInterval="1s"'
+# A task that workers failed often has its timeout lengthened each time, to ten minutes and more: so long a run stands
+# still after a rollback, or after the kill of the worker that has the task.
+_TASKS_AGAIN: Final = 'history.workflowTaskRetryMaxInterval="20s"'
 # One partition of each task queue: more are for more traffic than one machine makes, and each has to be loaded.
 _ONE_PARTITION: Final = ("matching.numTaskqueueReadPartitions=1", "matching.numTaskqueueWritePartitions=1")
 _PRAGMAS: Final = ("journal_mode=WAL", "synchronous=NORMAL")
@@ -123,7 +126,7 @@ def command(
         line += [part for pragma in _PRAGMAS for part in ("--sqlite-pragma", pragma)]
     if namespace != DEFAULT_NAMESPACE:
         line += ["--namespace", namespace]
-    for setting in (*_DISPATCH_AT_ONCE, _DELETION_SOON, *_ONE_PARTITION):
+    for setting in (*_DISPATCH_AT_ONCE, _DELETION_SOON, _TASKS_AGAIN, *_ONE_PARTITION):
         line += ["--dynamic-config-value", setting]
     for name, kind in SEARCH_ATTRIBUTES.items():
         line += ["--search-attribute", f"{name}={kind}"]

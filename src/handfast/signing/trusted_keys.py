@@ -25,7 +25,7 @@ from handfast.errors import (
 )
 from handfast.payloads.base import problems_of
 from handfast.payloads.json_profile import parse_json
-from handfast.payloads.people import person
+from handfast.payloads.people import REVIEWER, is_reviewer, person
 from handfast.payloads.requests import Decision
 from handfast.payloads.signature import Signature
 from handfast.payloads.signed import About, Place, statement, unsigned
@@ -49,7 +49,8 @@ class TrustedKey(BaseModel):
         public: The key, 32 bytes in base64.
         state: *active*: it may sign decisions. *verify_only*: what was decided with it stands, and nothing new is.
         signs_for: ``"*"`` for a key that vouches for whomever it names, as that of a gateway; else the names of the
-            people, mostly one, whose own key it is.
+            people, mostly one, whose own key it is. A reviewer is no person: a worker's key names it
+            (``reviewer:judge``), or all of them (``reviewer:*``), and nobody else.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
@@ -64,9 +65,21 @@ class TrustedKey(BaseModel):
         public_key(value)
         return value
 
+    @field_validator("signs_for")
+    @classmethod
+    def _check_names(cls, value: Literal["*"] | list[str]) -> Literal["*"] | list[str]:
+        if value != "*" and 0 < sum(map(is_reviewer, value)) < len(value):
+            raise ValueError(
+                "a key signs for people or for reviewers, not for both; make the reviewers one of their own"
+            )
+        return value
+
     def may_sign_for(self, name: str) -> bool:
-        """Return True where the key vouches for a person of that name."""
-        return self.signs_for == "*" or person(name) in {person(each) for each in self.signs_for}
+        """Return True where the key vouches for that name."""
+        named = set() if self.signs_for == "*" else {person(each) for each in self.signs_for}
+        if is_reviewer(name):
+            return bool({person(name), f"{REVIEWER}*"} & named)
+        return self.signs_for == "*" or person(name) in named
 
 
 class _Ring(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Final, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field
 
@@ -233,14 +233,3 @@ def raw(item: Mapping[str, object]) -> Raw:
 
 def _compact(arguments: Json | str) -> str:
     return arguments if isinstance(arguments, str) else json.dumps(arguments, separators=(",", ":"))
-
-
-HOSTED_ID_PREFIXES: Final = {
-    "web_search_call": "ws",
-    "file_search_call": "fs",
-    "code_interpreter_call": "ci",
-    "image_generation_call": "ig",
-    "mcp_list_tools": "mcpl",
-    "mcp_call": "mcp",
-}
-"""How the ids of items begin that the provider made itself."""

@@ -40,7 +40,7 @@ from handfast.payloads.requests import Request
 from handfast.server import EmbeddedServer
 from handfast.storage.artifacts import ArtifactsAt
 from handfast.testing.deadline import within
-from handfast.testing.replaying import has_begun
+from handfast.testing.replaying import failure_of, has_begun
 from handfast.testing.responses_server import ResponsesServer
 from handfast.testing.script import Script, Step
 from handfast.worker import make_worker
@@ -109,6 +109,8 @@ class Lab:
         archive: str | os.PathLike[str] | None = None,
         trusted_keys: TrustedKeys | str | os.PathLike[str] | None = None,
         signer: Signer | None = None,
+        reviewer_key: Signer | str | os.PathLike[str] | None = None,
+        sample_key: bytes | str | os.PathLike[str] | None = None,
         secrets: SecretResolver | None = None,
         max_cached_workflows: int | None = None,
         notify: NotifyFunction | None = None,
@@ -137,6 +139,8 @@ class Lab:
             archive: Likewise; the lab's client reads it too.
             trusted_keys: Likewise; worker processes need a path.
             signer: Signs what the lab's client decides.
+            reviewer_key: As `HandfastPlugin`; worker processes need a path.
+            sample_key: Likewise.
             secrets: As `HandfastPlugin` has it (in-process workers).
             max_cached_workflows: 0 replays each run at every one of its tasks; None is ``HANDFAST_TEST_CACHE``, or
                 1,000.
@@ -160,6 +164,8 @@ class Lab:
         self._archive = archive
         self._trusted_keys = trusted_keys
         self._signer = signer
+        self._reviewer_key = reviewer_key
+        self._sample_key = sample_key
         self._secrets = secrets
         given = max_cached_workflows
         self._cache = int(os.environ.get("HANDFAST_TEST_CACHE") or 1000) if given is None else given
@@ -249,6 +255,8 @@ class Lab:
             deltas=self._deltas,
             archive=self._archive,
             trusted_keys=self._trusted_keys,
+            reviewer_key=self._reviewer_key,
+            sample_key=self._sample_key,
             notify=self._notify,
             secrets=self._secrets,
         )
@@ -290,10 +298,10 @@ class Lab:
                 "OPENAI_BASE_URL": self.model.base_url,
                 "HANDFAST_MODEL": "scripted",
                 **({"HANDFAST_DELTAS": self._deltas} if isinstance(self._deltas, str) else {}),
-                **(
-                    {"HANDFAST_TRUSTED_KEYS": os.fspath(self._trusted_keys)}
-                    if isinstance(self._trusted_keys, str | os.PathLike)
-                    else {}
+                **_paths(
+                    HANDFAST_TRUSTED_KEYS=self._trusted_keys,
+                    HANDFAST_REVIEWER_KEY=self._reviewer_key,
+                    HANDFAST_SAMPLE_KEY=self._sample_key,
                 ),
                 **({"HANDFAST_ARTIFACTS": "none"} if self._artifacts is False else {}),
                 **self._environment,
@@ -391,7 +399,9 @@ class Lab:
             what = f"reading the histories of {run.id}"
             for history in filter(has_begun, await within(END_S, what, self.histories(run))):
                 what = f"the replay of {run.id} with {len(history.events)} events"
-                await within(END_S, what, replayer.replay_workflow(history))
+                failure = await within(END_S, what, failure_of(replayer, history))
+                if failure is not None:
+                    raise failure
 
     async def histories(self, run: Execution) -> list[WorkflowHistory]:
         """The histories of a run, the first one first: one that is long or retried goes on in another.
@@ -424,3 +434,7 @@ class Lab:
 
     def _at_the_end(self, what: str, close: Callable[[], Awaitable[None]]) -> None:
         self._stack.push_async_callback(lambda: within(END_S, what, close()))
+
+
+def _paths(**given: object) -> dict[str, str]:
+    return {name: os.fspath(value) for name, value in given.items() if isinstance(value, str | os.PathLike)}

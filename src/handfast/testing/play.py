@@ -92,6 +92,10 @@ class Player:
         """Let pass what waits at *gate*, now and later."""
         self._gate(gate).set()
 
+    def add_file(self, id: str) -> None:
+        """Let a file of that id be there."""
+        self._store.files.add(id)
+
     def forget(self, id: str) -> bool:
         """Drop a stored response or a conversation; whether it was known."""
         making = self._makings.pop(id, None)

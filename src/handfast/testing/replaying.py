@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHistory
@@ -11,6 +12,11 @@ from temporalio.worker import Replayer
 
 from handfast.client.lists import of_agents
 from handfast.worker.plugin import HandfastPlugin
+
+TOO_SLOW: Final = "[TMPRL1101]"
+"""How the SDK marks a workflow that did not yield within two seconds."""
+TRIES: Final = 5
+"""Replays of one history on a machine that has no time for it."""
 
 
 async def fetch_histories(client: Client, *, limit: int = 100) -> list[WorkflowHistory]:
@@ -49,15 +55,27 @@ async def replay(
     Returns:
         Why each of those failed that did, by run id; empty where all replay.
     """
-
-    async def given() -> AsyncIterator[WorkflowHistory]:
-        for history in filter(has_begun, histories):
-            yield history
-
     replayer = Replayer(
         workflows=list(workflows),
         plugins=[HandfastPlugin()],
         data_converter=data_converter or DataConverter.default,
     )
-    results = await replayer.replay_workflows(given(), raise_on_replay_failure=False)
-    return dict(results.replay_failures)
+    failures: dict[str, Exception] = {}
+    for history in filter(has_begun, histories):
+        failure = await failure_of(replayer, history)
+        if failure is not None:
+            failures[history.run_id] = failure
+    return failures
+
+
+async def failure_of(replayer: Replayer, history: WorkflowHistory) -> Exception | None:
+    """Replay one history, and again where the machine had no time for it: that says nothing of the code.
+
+    Returns:
+        Why it failed; None where it replays.
+    """
+    for _ in range(TRIES):
+        failure = (await replayer.replay_workflow(history, raise_on_replay_failure=False)).replay_failure
+        if failure is None or TOO_SLOW not in str(failure):
+            break
+    return failure

@@ -119,6 +119,10 @@ class ResponsesServer:
         for connection in self._connections.values():
             connection.abort()
 
+    def add_file(self, id: str) -> None:
+        """Let a file be there, as if it had been uploaded: parts of messages may name it by its id."""
+        self._player.add_file(id)
+
     def forget(self, id: str) -> None:
         """Drop a stored response with its items, or a conversation, as a provider does in time.
 

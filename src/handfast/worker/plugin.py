@@ -30,6 +30,7 @@ from handfast.definitions.gates.notify import NotifyFunction
 from handfast.definitions.schema.arguments import checked_definition
 from handfast.definitions.secret import SecretResolver
 from handfast.definitions.tools.function_tool import Tool
+from handfast.definitions.tools.mcp import McpServer
 from handfast.deltas.stream import DeltaStream
 from handfast.encryption.codec import protected
 from handfast.encryption.converter import tolerant
@@ -41,6 +42,7 @@ from handfast.worker.options import PluginOptions, Resources, warn_of_silent_too
 from handfast.worker.parts import WORKFLOWS, PluginParts, fit_runners, parts_in
 
 if TYPE_CHECKING:
+    from handfast.signing.signer import Signer
     from handfast.signing.trusted_keys import TrustedKeys
 
 PLUGIN: Final = "handfast.HandfastPlugin"
@@ -62,6 +64,7 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
         agents: Sequence[Agent] = (),
         *,
         tools: Sequence[Tool] = (),
+        mcp: Sequence[McpServer] = (),
         models: Mapping[str, openai.AsyncOpenAI | ModelPort] | None = None,
         default_model: str | None = None,
         resources: Resources | None = None,
@@ -71,6 +74,8 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
         deltas: str | DeltaStream | None = None,
         archive: str | os.PathLike[str] | None = None,
         trusted_keys: TrustedKeys | str | os.PathLike[str] | None = None,
+        reviewer_key: Signer | str | os.PathLike[str] | None = None,
+        sample_key: bytes | str | os.PathLike[str] | None = None,
         encryption: EncryptionAt = None,
         notify: NotifyFunction | None = None,
         secrets: SecretResolver | None = None,
@@ -80,6 +85,7 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
         Args:
             agents: The agents of this worker; a client that only starts and decides needs none.
             tools: Further tools, for a worker on a task queue of its own that has tools and no agents.
+            mcp: MCP servers whose tools every agent offers; an agent may have servers of its own.
             models: Model clients by the name that agents use in ``client=``; None makes an ``AsyncOpenAI()`` from
                 the environment when a worker starts that has agents.
             default_model: Name of the model for agents that name none; ``HANDFAST_MODEL`` by default.
@@ -103,6 +109,11 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
                 come, and names in them are verified. `TrustedKeys`, or the path of a file of them, which is read
                 again whenever it changes. ``HANDFAST_TRUSTED_KEYS`` by default; without any, names are claimed. All
                 workers that serve the same runs need it.
+            reviewer_key: A `Signer`, or the path of its file: in production mode it signs what reviewers decide on this
+                worker, and *trusted_keys* has to let it sign for them. ``HANDFAST_REVIEWER_KEY`` by default.
+            sample_key: Bytes, or the path of a file, by which ``Approval(sample=…)`` draws the requests that people
+                decide whatever a reviewer says: nobody without it can tell which. ``HANDFAST_SAMPLE_KEY`` by default,
+                else an empty one. All workers that serve the same runs need the same one.
             encryption: A `Keyring`, or the file that holds one: all that the client and the worker write, into
                 histories, artifacts and streams, is encrypted. All workers and clients of the same runs need it. By
                 default the file that ``HANDFAST_ENCRYPTION_KEYS`` names; False for none.
@@ -112,7 +123,7 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
         Raises:
             DefinitionError: Agents or tools cannot work together.
         """
-        self.registry = Registry(agents, tools)
+        self.registry = Registry(agents, tools, mcp)
         self._options = PluginOptions(
             self.registry,
             models=models,
@@ -124,6 +135,8 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
             deltas=deltas,
             archive=archive,
             trusted_keys=trusted_keys,
+            reviewer_key=reviewer_key,
+            sample_key=sample_key,
             encryption=encryption,
             notify=notify,
             secrets=secrets,

@@ -23,17 +23,20 @@ from temporalio.client import Client, WorkflowHistory
 from temporalio.worker import Replayer
 
 from handfast import GiveUp, Handfast, HandfastPlugin, Run
+from handfast.errors import RequestClosedError, RunEndedError
 from handfast.history.chain import chain_of
 from handfast.history.reader import history_of
 from handfast.payloads.events import InDoubt, ModelReplied, RequestDecided, RequestOpened
 from handfast.payloads.requests import Request
 from handfast.server import EmbeddedServer
 from handfast.testing import Reply, ResponsesServer, Script, call, text
+from handfast.testing.replaying import failure_of
 from handfast.testing.script import RecordedRequest, Step
 from support.crash.grpc_proxy import POLLS, Fault, GrpcProxy, Kill, Point
 from support.crash.ledger import Ledger
 from support.crash.steps import RunStep
 from support.crash.warm_workers import WarmWorker, WarmWorkers
+from support.evidence import BY_THE_SERVER
 
 AT_A_TIME: Final = 16
 RUN_S: Final = 120.0
@@ -57,6 +60,7 @@ class Case:
         before: Turns with a free call each, before the model calls those.
         segment_events: As `Handfast.start`; the person decides when the run has gone on in a fresh history. Only the
             messages around that are points.
+        times: How often the model makes each of the calls, all at once.
     """
 
     name: str
@@ -66,6 +70,18 @@ class Case:
     by: Literal["update", "signal", "edit"] = "update"
     before: int = 0
     segment_events: int | None = None
+    times: int = 1
+
+    @property
+    def gated(self) -> list[str]:
+        """The ids of the calls that a person decides."""
+        return [call_id for call_id, tool in self.ids if tool != "look"]
+
+    @property
+    def ids(self) -> list[tuple[str, str]]:
+        """Every call that the model makes: its id, and its tool."""
+        numbers = range(self.times)
+        return [(tool if self.times == 1 else f"{tool}-{n}", tool) for n in numbers for tool in self.calls]
 
 
 @dataclass(frozen=True)
@@ -149,7 +165,7 @@ def play(cases: Sequence[Case]) -> Script:
             return Reply(text("done"))
         if case.nested and what == "do":
             return Reply(call("auditor", {"input": f"audit {name} {run}"}, "nested"))
-        return Reply(*(call(tool, {"run": run}, tool) for tool in case.calls))
+        return Reply(*(call(tool, {"run": run}, call_id) for call_id, tool in case.ids))
 
     return Script.of(choose)
 
@@ -240,6 +256,19 @@ class Matrix:
                 await self._decide(run, request, case)
         return doubts
 
+    async def clerk(self, run: Run) -> Run:
+        """The same run, as a client with a connection of its own sees it."""
+        return Handfast(await Client.connect(self.server.address)).run(run.id)
+
+    async def decide_with_others(self, run: Run, case: Case) -> None:
+        """Decide everything that waits at once, until the run ends; others do the same, and one of all counts."""
+        deciding: list[asyncio.Task[None]] = []
+        async for request in run.requests():
+            deciding.append(asyncio.create_task(self._decide(run, request, case)))
+        for each in await asyncio.gather(*deciding, return_exceptions=True):
+            if isinstance(each, BaseException) and not isinstance(each, RequestClosedError | RunEndedError):
+                raise each
+
     async def _decide(self, run: Run, request: Request, case: Case) -> None:
         if not case.approve:
             await run.reject(request, decided_by="lead", reason="no")
@@ -306,8 +335,14 @@ class Matrix:
             histories.setdefault(temporal_run, []).append(event)
         failed = 0
         for events in histories.values():
-            failed += sum(each.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED for each in events)
-            await self._replayer.replay_workflow(WorkflowHistory(run.id, events))
+            failed += sum(
+                each.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
+                and each.workflow_task_failed_event_attributes.cause not in BY_THE_SERVER
+                for each in events
+            )
+            failure = await failure_of(self._replayer, WorkflowHistory(run.id, events))
+            if failure is not None:
+                raise failure
         return failed
 
 
@@ -323,7 +358,7 @@ def wrongs(trial: Trial, case: Case) -> list[str]:
     A denied call has no effect, a call with an output has one, one in doubt at most one and a person was asked; each
     call was shown and decided once, and no workflow task failed. That the run ended at all was waited for.
     """
-    gated = [tool for tool in case.calls if tool != "look"]
+    gated = case.gated
     found = {
         "workflow tasks failed": trial.failed,
         "some calls were shown twice, or not at all": {each: len(trial.shown.get(each, ())) for each in gated}
@@ -339,7 +374,7 @@ def wrongs(trial: Trial, case: Case) -> list[str]:
             found[f"{tool} began {bodies} times"] = bodies > 1
             found[f"{tool} had {effects} effects"] = effects > 1 if trial.doubts else effects != 1
         else:
-            found[f"{tool} had {effects} effects"] = effects != 1
-            found[f"{tool} had {keys} keys"] = keys != 1
+            found[f"{tool} had {effects} effects"] = effects != case.times
+            found[f"{tool} had {keys} keys"] = keys != case.times
             found[f"{tool} was in doubt"] = trial.doubts or trial.told
     return [f"{trial.point}: {what}" for what, is_so in found.items() if is_so]

@@ -1,8 +1,9 @@
 """`make soak`: runs of five kinds for some minutes, while workers are killed and messages lost, doubled and held up.
 
-Two storms, one after the other: *mixed* lasts as long as one likes; *killed-every-second* begins 200 runs within a
-minute in which a worker is killed every second. A third worker of the mixed one is never killed: its memory and open
-files must not grow. Ends with 1 where anything is wrong.
+Three storms, one after the other: *mixed* lasts as long as one likes; *killed-every-second* begins 200 runs within a
+minute in which a worker is killed every second; in *crowded* four clients decide each of forty requests at once, and a
+stranger sends runs thousands of signals, for a minute. A third worker of the mixed one is never killed: its memory and
+open files must not grow. Ends with 1 where anything is wrong.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from temporalio.client import Client
 
 from handfast.server import EmbeddedServer
 from handfast.testing import ResponsesServer
-from support.crash.cases import CASES
+from support.crash.cases import CASES, CROWDED, DENIED, IDEMPOTENT
 from support.crash.ledger import Ledger
 from support.crash.matrix import Matrix, play
 from support.crash.storm import Storm, Weather
@@ -31,6 +32,7 @@ from support.crash.warm_workers import WarmWorkers
 
 MIXED: Final = "mixed"
 EVERY_SECOND: Final = "killed-every-second"
+CROWD: Final = "crowded"
 SAMPLE_S: Final = 2.0
 PROGRESS_S: Final = 10.0
 MOST_FILES: Final = 10
@@ -123,6 +125,16 @@ async def soak(minutes: float, seed: int, only: str | None) -> list[dict[str, An
     weathers = {
         MIXED: Weather(seed=seed, seconds=minutes * 60, kill_every_s=5.0, lost=0.03),
         EVERY_SECOND: Weather(seed=seed, seconds=60.0, kill_every_s=1.0, runs=200),
+        CROWD: Weather(
+            seed=seed,
+            seconds=60.0,
+            kill_every_s=10.0,
+            at_a_time=4,
+            cases=(CROWDED, IDEMPOTENT, DENIED),
+            clerks=4,
+            flood=3000,
+            flood_every_s=5.0,
+        ),
     }
     with tempfile.TemporaryDirectory(prefix="handfast-soak-") as name:
         directory = Path(name)
@@ -150,7 +162,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5.0, help="how long the mixed storm lasts")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of everything that is left to chance")
-    parser.add_argument("--only", choices=(MIXED, EVERY_SECOND), help="one of the storms")
+    parser.add_argument("--only", choices=(MIXED, EVERY_SECOND, CROWD), help="one of the storms")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args()
     figures = asyncio.run(soak(options.minutes, options.seed, options.only))

@@ -8,18 +8,23 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
+
+from temporalio.service import RPCError, RPCStatusCode
 
 from handfast import Handfast, Run
 from support.crash.cases import AT_MOST_ONCE, DENIED, IDEMPOTENT, NESTED, PARALLEL
 from support.crash.grpc_proxy import POLLS, Delay, Double, Drop, Fault, GrpcProxy, Side
 from support.crash.matrix import Case, Matrix, Trial, wrongs
 from support.crash.warm_workers import WarmWorker
+from support.load import flood
 
 MIXED: Final = (IDEMPOTENT, AT_MOST_ONCE, DENIED, PARALLEL, NESTED)
+STRANGE: Final = ("send", "approve", "reject", "decide", "raise", "no-such-signal")
+NONSENSE: Final = {"id": "none", "decided_by": "stranger"}
 CLOSED_WITHIN_S: Final = 120.0
 """How long the runs may go on when the storm is over."""
 
@@ -34,6 +39,9 @@ class Weather:
         kill_every_s: How long it is between two kills, give or take a third.
         lost: Share of the messages that matter which are lost, doubled or held up.
         runs: How many runs begin while it lasts, evenly; None: as many as there can be, `at_a_time`.
+        clerks: How many clients decide all that waits of a run, each at the same time as the others.
+        flood: How many signals a stranger sends to one run at a time, of names that it knows and others.
+        flood_every_s: How long it is between two floods.
     """
 
     seed: int
@@ -43,6 +51,9 @@ class Weather:
     runs: int | None = None
     at_a_time: int = 12
     cases: Sequence[Case] = MIXED
+    clerks: int = 1
+    flood: int = 0
+    flood_every_s: float = 10.0
 
 
 @dataclass
@@ -54,6 +65,7 @@ class Aftermath:
         approved: Calls that a person approved.
         effects: Of those calls.
         doubts: Of those calls, the ones that are in doubt; `without` of them had no effect.
+        floods: Bursts of signals that a stranger sent.
     """
 
     runs: int = 0
@@ -64,15 +76,16 @@ class Aftermath:
     doubts: int = 0
     without: int = 0
     rejected: int = 0
+    floods: int = 0
     wrong: list[str] = field(default_factory=list)
 
     def add(self, case: Case, trial: Trial) -> None:
         """Count one run that has ended."""
-        gated = [tool for tool in case.calls if tool != "look"]
+        gated = case.gated
         if not case.approve:
             self.rejected += len(gated)
             return
-        effects = sum(trial.effects[tool] for tool in gated)
+        effects = sum(trial.effects[tool] for tool in case.calls if tool != "look")
         self.approved += len(gated)
         self.effects += effects
         self.doubts += trial.doubts
@@ -109,12 +122,14 @@ class Storm:
                 self._proxies.append(proxy)
                 self._workers.append(await self.matrix.workers.start(proxy.address, self.task_queue))
             stack.push_async_callback(self._end_workers)
-            killing = asyncio.create_task(self._kill_in_turn())
+            beside = [asyncio.create_task(self._kill_in_turn())]
+            if self.weather.flood:
+                beside.append(asyncio.create_task(self._flood_runs()))
             try:
                 await self._begin_runs()
             finally:
                 self._over.set()
-                await killing
+                await asyncio.gather(*beside)
             for proxy in self._proxies:
                 proxy.plan_by(None)
             await asyncio.wait({task for _, _, task in self._started}, timeout=CLOSED_WITHIN_S)
@@ -145,15 +160,37 @@ class Storm:
             self.begun += 1
 
     async def _to_its_end(self, case: Case, run: Run) -> int:
-        doubts = await self.matrix.decide_all(run, case)
+        if self.weather.clerks == 1:
+            doubts = await self.matrix.decide_all(run, case)
+        else:
+            clerks = [await self.matrix.clerk(run) for _ in range(self.weather.clerks)]
+            await asyncio.gather(*(self.matrix.decide_with_others(clerk, case) for clerk in clerks))
+            doubts = 0
         await run.result()
         return doubts
 
+    async def _is_over_in(self, about_s: float) -> bool:
+        try:
+            await asyncio.wait_for(self._over.wait(), self._chance.uniform(about_s * 2 / 3, about_s * 4 / 3))
+        except TimeoutError:
+            return False
+        return True
+
+    async def _flood_runs(self) -> None:
+        while not await self._is_over_in(self.weather.flood_every_s):
+            living = [run for _, run, task in self._started if not task.done()]
+            if living:
+                self.after.floods += 1
+                try:
+                    await flood(self.matrix.client, self._chance.choice(living), STRANGE, self.weather.flood, NONSENSE)
+                except RPCError as error:
+                    # The run has ended meanwhile, or its history takes no more signals.
+                    if error.status not in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
+                        raise
+
     async def _kill_in_turn(self) -> None:
         for number in count():
-            every = self.weather.kill_every_s
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._over.wait(), self._chance.uniform(every * 2 / 3, every * 4 / 3))
+            if await self._is_over_in(self.weather.kill_every_s):
                 return
             turn = number % len(self._workers)
             worker = self._workers[turn]

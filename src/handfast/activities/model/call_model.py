@@ -43,13 +43,14 @@ from handfast.definitions.agents.hooks import AgentStart, HandoffTaken
 from handfast.definitions.agents.model_input import ModelInput
 from handfast.definitions.context import RunContext
 from handfast.definitions.tools.offered import Offered
-from handfast.errors import ArtifactError, PayloadInvalidError, UnknownAgentError
+from handfast.errors import ArtifactError, McpUnavailableError, PayloadInvalidError, UnknownAgentError
 from handfast.models.input_items import own_id, wire_items
 from handfast.models.port import ModelAnswer, ModelDelta, ModelRequest, OnDelta, StillUnderwayError
 from handfast.payloads.artifacts import READ_OUTPUT
 from handfast.payloads.base import json_size
 from handfast.payloads.call_items import CALLS
 from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.mcp import MCP_UNAVAILABLE
 from handfast.payloads.media import with_references
 from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply, ToldHooks
 from handfast.workflows.driver.last_words import refusal_of
@@ -99,6 +100,7 @@ class CallModel:
         context = await self._runtime.run_context(call.origin, agent.context_type)
         context.turn += 1
         offered = dict(await offered_now(agent, context, self._runtime.threads))
+        offered |= await self._of_servers(agent, offered)
         if call.by_reference:
             offered[READ_OUTPUT] = self._runtime.read_output
         blocks = await (kept or FullTranscript(self._runtime.blocks, call)).blocks()
@@ -199,6 +201,7 @@ class CallModel:
             max_parallel=agent.max_parallel_calls if calls else None,
             max_open=agent.max_open_requests if any(map(asks, calls)) else None,
             forms=planner.forms(items, calls),
+            definitions=planner.definitions(items, calls),
             usage=answer.usage,
             refusal=None if not refused else "failed" if agent.on_refusal is None else "handled",
             handles_max_turns=True if agent.on_max_turns is not None else None,
@@ -254,6 +257,18 @@ class CallModel:
                 definition["description"] = said or f"Give the conversation to the agent {each.to}."
             definitions.append(definition)
         return definitions
+
+    async def _of_servers(self, agent: Agent, offered: Mapping[str, Offered]) -> Mapping[str, Offered]:
+        """What the agent's MCP servers list.
+
+        Raises:
+            ApplicationError: `MCP_UNAVAILABLE`: one of them cannot be reached.
+        """
+        servers = self._runtime.registry.servers_of(agent)
+        try:
+            return await self._runtime.mcp.offered(servers, (*offered, READ_OUTPUT)) if servers else {}
+        except McpUnavailableError as error:
+            raise ApplicationError(str(error), type=MCP_UNAVAILABLE) from None
 
     def _kept(self, call: ModelCall, agent: Agent) -> KeptConversation | None:
         """Return the conversation as the agent's provider keeps it; None where it is sent in full."""

@@ -30,7 +30,7 @@ SETTLE_S: Final = 60.0
 ON_CANCEL_S: Final = 10.0
 """Time limit of a tool's `on_cancel`."""
 
-OutcomeKind = Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused", "unproven"]
+OutcomeKind = Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused", "unproven", "changed", "asked"]
 
 
 class ToolBody:

@@ -35,6 +35,7 @@ from handfast.definitions.gates.guardrails import GuardrailFunction, InputGuardr
 from handfast.definitions.schema.output_type import OutputType, output_type_of
 from handfast.definitions.tools.function_tool import Tool, tool
 from handfast.definitions.tools.hosted import HostedTool, split_hosted
+from handfast.definitions.tools.mcp import McpServer, checked_servers
 from handfast.definitions.tools.offered import Offered, check_name
 from handfast.definitions.tools.options import EnabledRule
 from handfast.errors import DefinitionError
@@ -85,6 +86,7 @@ class Agent:
         tools: Tools that the model may call. Plain functions are wrapped by `handfast.tool`; a dict is a tool of the
             provider's, as its API takes it.
         hosted: Tools that the provider runs itself. They may be given among the tools.
+        mcp: MCP servers whose tools the model may call, beside those that the plugin has for all agents.
         handoffs: Agents, or their names, that may take over the conversation.
         model_settings: Further fields of the request: ``temperature``, ``reasoning``, ``max_output_tokens``…
         max_turns: Most model replies; None is no limit.
@@ -134,6 +136,7 @@ class Agent:
         ()
     )
     hosted: _Kept[Sequence[HostedTool], tuple[HostedTool, ...]] = _Kept(())
+    mcp: _Kept[Sequence[McpServer], tuple[McpServer, ...]] = _Kept(())
     handoffs: _Kept[Sequence[Handoff | Agent | str], tuple[Handoff, ...]] = _Kept(())
     model_settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     max_turns: int | None = 100
@@ -174,6 +177,7 @@ class Agent:
             "output": output,
             "tools": _wrapped(subject, tools),
             "hosted": hosted,
+            "mcp": checked_servers(subject, self.mcp),
             "handoffs": _handoffs(subject, self.handoffs),
             "model_settings": MappingProxyType(checked_settings(subject, self.model_settings, output)),
             "input_guardrails": guardrails_of(InputGuardrail, self.input_guardrails, subject),
@@ -183,7 +187,7 @@ class Agent:
         for attribute, value in kept.items():
             object.__setattr__(self, attribute, value)
         check_offered(subject, [*self.tools, *self.handoffs])
-        checked_after_tools(subject, self.after_tools, [each.name for each in self.tools])
+        checked_after_tools(subject, self.after_tools, None if self.mcp else [each.name for each in self.tools])
         checked_compaction(
             subject,
             self.compaction,

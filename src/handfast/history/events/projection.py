@@ -17,7 +17,7 @@ from handfast.history.events.loop_ends import LoopEnds
 from handfast.history.events.loops import Emitter, LoopView
 from handfast.history.events.replies import Replies
 from handfast.history.events.requests import Requests
-from handfast.history.events.starts import TOOL, Asked, Starts
+from handfast.history.events.starts import Asked, Starts
 from handfast.payloads.cancel_call import CancelCall
 from handfast.payloads.evaluation import EVALUATE
 from handfast.payloads.events import (
@@ -36,8 +36,9 @@ from handfast.payloads.events import (
 )
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import ModelReply, Origin
+from handfast.payloads.review import REVIEW
 from handfast.payloads.runs import OWN_WORKFLOWS, RunInput, RunResult
-from handfast.payloads.tool_call import ToolCall
+from handfast.payloads.tool_call import CALL_TYPES, ToolCall
 from handfast.payloads.usage import Spent
 from handfast.workflows.tasks.settle import Done, Settled
 
@@ -188,7 +189,7 @@ class Projection:
         if fact.type == MODEL:
             self._ends.nested_failures(loop, as_object(given.get("failed")), out)
             self._asks_model(loop, origin, out)
-        elif fact.type.startswith(TOOL):
+        elif fact.type.startswith(CALL_TYPES):
             call = self._starts.tool(loop, ToolCall.from_wire(given), out)
         elif fact.type == EVALUATE:
             if given.get("kind") in TURN_IS_OVER:
@@ -231,6 +232,9 @@ class Projection:
     def _returned(self, scheduled: int, value: object, out: Emitter) -> None:
         asked = self._asked.pop(scheduled, None)
         if asked is None:
+            return
+        if asked.type == REVIEW:
+            self._requests.reviewed(asked.argument, value)
             return
         if asked.type != MODEL:
             self._activity_ended(asked, Done(value), out)

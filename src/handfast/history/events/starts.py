@@ -24,6 +24,7 @@ from handfast.payloads.evaluation import (
 from handfast.payloads.events import (
     Compacted,
     GuardrailSpoke,
+    ToolAsked,
     ToolCalled,
     ToolCancelled,
     ToolFailed,
@@ -33,11 +34,10 @@ from handfast.payloads.events import (
 from handfast.payloads.guardrails import Judged
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.requests import DEFAULT_REJECTION
-from handfast.payloads.tool_call import ToolCall, ToolOutcome
+from handfast.payloads.tool_call import CALL_TYPES, ToolCall, ToolOutcome
 from handfast.workflows.driver import existing_activity
 from handfast.workflows.tasks.settle import Cancelled, Done, Failed, Settled
 
-TOOL = "handfast.tool."
 PayloadT = TypeVar("PayloadT", bound=Payload)
 
 
@@ -60,7 +60,7 @@ class Asked:
     @property
     def runs_call(self) -> bool:
         """True for the call itself, and False for a question about it."""
-        return not self.type.startswith(OWN) or self.type.startswith(TOOL)
+        return not self.type.startswith(OWN) or self.type.startswith(CALL_TYPES)
 
     @property
     def effect(self) -> str:
@@ -176,7 +176,9 @@ class Starts:
             case "cancelled":
                 out.add(ToolCancelled, **fields, output=outcome.output)
                 self._ends.close(loop, call)
-            case "not_begun" | "unknown" | "refused" | "unproven":
+            case "asked":
+                out.add(ToolAsked, **fields)
+            case "not_begun" | "unknown" | "refused" | "unproven" | "changed":
                 out.add(ToolFailed, **fields, why=outcome.kind, message=outcome.reason)
 
     def _existing_returned(self, loop: LoopView, call: CallView, value: object, out: Emitter) -> None:

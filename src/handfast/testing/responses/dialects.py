@@ -137,13 +137,11 @@ def _vllm_reply(response: Json, body: Json) -> Json:
 
 
 def _vllm_events(events: Events) -> Iterator[Json]:
-    """Reasoning has parts of its own beside its deltas."""
+    """Reasoning has events of its own for its parts."""
     for event in events:
-        place: Json = {name: event[name] for name in ("item_id", "output_index", "content_index") if name in event}
-        part = {"type": "reasoning_text", "text": event.get("text", "")}
-        if event["type"] == "response.reasoning_text.done":
-            yield event
-            yield {"type": "response.reasoning_part.done", **place, "part": part}
+        part = event.get("part") or {}
+        if event["type"].startswith("response.content_part") and part.get("type") == "reasoning_text":
+            yield {**event, "type": event["type"].replace("content_part", "reasoning_part")}
         else:
             yield event
 

@@ -27,13 +27,16 @@ def was_shown(state: RunState, call: Call, difference: Difference) -> bool:
     return Difference.from_wire(shown) == difference
 
 
-def ask_again(state: RunState, frame: Frame, call: Call, difference: Difference) -> bool:
-    """Open a request in place of the approval of a call that was about to run; False where that was often enough."""
-    if call.reasked == MOST_REASKED or call.released_by is None:
+def ask_anew(state: RunState, frame: Frame, call: Call, difference: Difference) -> bool:
+    """Open a request about a call that was about to run, in place of its approval where it had one; False where that
+    was often enough."""
+    if call.reasked == MOST_REASKED:
         return False
-    approved = state.ledger.book.entries[call.released_by]
-    facts = ChangedFacts(**difference.model_dump(), request=approved.request.id, by=approved.closed_by)
-    state.ledger.log.note_void(frame.id, call, facts.why, workflow.now())
+    approved = None if call.released_by is None else state.ledger.book.entries[call.released_by]
+    by = None if approved is None else approved.closed_by
+    facts = ChangedFacts(**difference.model_dump(), request=call.released_by, by=by)
+    if approved is not None:
+        state.ledger.log.note_void(frame.id, call, facts.why, workflow.now())
     request = requests.changed(
         frame, call, state.arguments_of(frame, call), state.asker, approved=approved, facts=facts
     )

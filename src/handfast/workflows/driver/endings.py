@@ -9,10 +9,11 @@ from temporalio import workflow
 
 from handfast.payloads.changed import Difference
 from handfast.payloads.json_profile import JsonObject, JsonValue
+from handfast.payloads.mcp import McpChange
 from handfast.payloads.model_call import ExistingActivity
 from handfast.payloads.tool_call import LostStart, ToolOutcome
 from handfast.workflows.driver import existing_activity
-from handfast.workflows.driver.ask_again import ask_again, give_up
+from handfast.workflows.driver.ask_again import ask_anew, give_up
 from handfast.workflows.frame.frame import Call, Failure, Frame
 from handfast.workflows.frame.items import output_item, prefixed, suffixed
 from handfast.workflows.frame.withdrawal import WITHHELD
@@ -104,11 +105,17 @@ class CallEndings:
             case "cancelled":
                 self.settle(call, outcome.output or verdicts.cancelled_text(call), outcome.block)
             case "not_begun":
-                self.not_begun(call)
+                self.not_begun(call, missing=bool(outcome.absent), why=outcome.reason if outcome.absent else None)
             case "unknown":
                 known = outcome.known.facts() if outcome.known else {}
                 told = {"ended": outcome.reason or "unknown", "worker": outcome.worker or "unknown"}
                 self._in_doubt(call, {**told, **known})
+            case _:
+                self._not_let(call, outcome)
+
+    def _not_let(self, call: Call, outcome: ToolOutcome) -> None:
+        """Take the ending of a call that was held back: what would have run is not what was shown or approved."""
+        match outcome.kind:
             case "refused" if outcome.reset is not None:
                 call.asked_in = outcome.reset
                 self.void(call, Difference(why=RESET))
@@ -116,6 +123,15 @@ class CallEndings:
                 self.mismatch(call, outcome.reason)
             case "unproven":
                 self._unproven(call, outcome.reason or "")
+            case "changed" if outcome.change is not None:
+                self._redefined(call, outcome.change)
+
+    def _redefined(self, call: Call, change: McpChange) -> None:
+        """Ask about a call of an MCP tool that is no longer what was shown; it has not run."""
+        effect = None if change.effect == "at_most_once" else change.effect
+        call.plan = call.plan.model_copy(update={"schema_digest": change.shown.digest, "effect": effect})
+        self._frame.definitions[call.tool] = change.shown.definition
+        self.void(call, change.difference)
 
     def _unproven(self, call: Call, why: str) -> None:
         """Ask again about a call that did not run, as no signed decision lets it."""
@@ -171,7 +187,7 @@ class CallEndings:
         """Ask anew about a call whose approval no longer holds; it has not run."""
         if call.cancelling is not None:  # alone or with its run: nobody is there to hear an answer
             self.cancelled(call)
-        elif not ask_again(self._state, self._frame, call, difference):
+        elif not ask_anew(self._state, self._frame, call, difference):
             give_up(self._state, self._frame, call, difference)
             self.settle(call, verdicts.NEVER_HELD, ran=False)
 
@@ -180,8 +196,14 @@ class CallEndings:
         if call.plan.on_error == "fail":
             self._frame.fail(Failure(type="ToolFailed", message=f"{call.tool}: {output}"))
 
-    def not_begun(self, call: Call, *, missing: bool = False) -> None:
-        """Start a call again that is known not to have begun; ask a person where that has no end."""
+    def not_begun(self, call: Call, *, missing: bool = False, why: str | None = None) -> None:
+        """Start a call again that is known not to have begun; ask a person where that has no end.
+
+        Args:
+            call: Is started again.
+            missing: No worker has its tool, or what that needs.
+            why: The reason in place of "no worker has this tool".
+        """
         if call.cancelling is not None:
             self.cancelled(call)
             return
@@ -197,11 +219,9 @@ class CallEndings:
             if call.starts < next_steps.MOST_STARTS:
                 call.state, call.resume_at = "backoff", now + next_steps.delay_of(call.starts - 1)
                 return
-        self._ask_doubt(
-            call,
-            "no worker has this tool; it has not run" if missing else "no worker could start this call; it has not run",
-            {"ended": "not_registered" if missing else "not_begun", "starts": call.starts},
-        )
+        ended = "not_registered" if missing and why is None else "not_begun"
+        told = why or ("no worker has this tool" if missing else "no worker could start this call")
+        self._ask_doubt(call, f"{told}; it has not run", {"ended": ended, "starts": call.starts})
 
     def _nobody_took(self, call: Call) -> None:
         queue = call.plan.task_queue

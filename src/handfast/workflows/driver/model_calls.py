@@ -7,6 +7,7 @@ from typing import Final
 from temporalio import workflow
 
 from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.mcp import MCP_UNAVAILABLE
 from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
 from handfast.payloads.underway import Underway
 from handfast.workflows.driver.answers import Answers
@@ -178,10 +179,13 @@ class ModelTurns:
         frame.resume_at = workflow.now() + next_steps.delay_of(frame.broken_replies - 1)
 
     def _out_of_patience(self, under: str | None, message: str) -> None:
-        """An hour has passed. Where the model was never heard of in it, no worker was there: that is waited for."""
+        """An hour has passed. Where neither model nor MCP server was asked in it, no worker was there: that is waited
+        for."""
         frame = self._frame
         frame.waits += 1
-        if (under is not None and under.startswith("Model")) or frame.waits > timeouts.MOST_WAITS:
+        if under == MCP_UNAVAILABLE:
+            frame.failure = Failure(type=under, message=message)
+        elif (under is not None and under.startswith("Model")) or frame.waits > timeouts.MOST_WAITS:
             frame.failure = Failure(type="ModelUnavailable", message=message)
         else:
             frame.phase = "model"

@@ -8,9 +8,10 @@ from typing import Final, TypeVar
 from temporalio import workflow
 
 from handfast.payloads.evaluation import GuardCall, Question, RevalidateCall, WordRejection
+from handfast.payloads.mcp import McpShown
 from handfast.payloads.model_call import ExistingActivity
 from handfast.payloads.requests import DEFAULT_REJECTION
-from handfast.payloads.tool_call import ToolCall
+from handfast.payloads.tool_call import MCP_TYPE, TOOL_TYPE, ToolCall
 from handfast.workflows.driver import existing_activity
 from handfast.workflows.driver.ask_again import was_shown
 from handfast.workflows.driver.call_questions import about
@@ -59,6 +60,7 @@ class Calls:
             await self._ask_guardrails(call)
             if not call.allowed:
                 return
+        name = f"{TOOL_TYPE}{call.tool}" if plan.mcp is None else f"{MCP_TYPE}{plan.mcp}"
         if plan.revalidates and call.digest is not None and not await self._still_holds(call):
             return
         effect = plan.effect or "at_most_once"
@@ -82,9 +84,10 @@ class Calls:
             lost=call.lost or None,
             output_guarded=plan.output_guarded,
             signed=True if self._state.ledger.state.signed and call.proofs is not None else None,
+            mcp=self._shown(call),
         )
         settled = await self._work.activity(
-            f"handfast.tool.{call.tool}",
+            name,
             arg.to_wire(),
             f"{frame.agent} · turn {frame.turn} · {call.tool}",
             timeouts.tool_call(timeout, effect, plan.task_queue, plan.retry),
@@ -166,6 +169,13 @@ class Calls:
             case Cancelled():
                 self.endings.take(call, settled)
         return None
+
+    def _shown(self, call: Call) -> McpShown | None:
+        plan = call.plan
+        if plan.mcp is None:
+            return None
+        definition = self._frame.definitions.get(call.tool, {})
+        return McpShown(server=plan.mcp, digest=plan.schema_digest or "", definition=definition)
 
     def _key(self, call: Call) -> str:
         return call.key or call.plan.key or requests.idempotency_key(self._state.asker, self._frame, call)

@@ -223,6 +223,7 @@ class Frame(BaseModel):
         compact: The conversation is to be made short before the next model call.
         compact_from: The turn from which that may be tried again; `compact_pause` is for how many turns it was put off.
         forms: JSON schemas that answers to its questions must satisfy, by tool.
+        definitions: What the model was told of MCP tools that it calls, by tool.
         broken_replies: Replies in a row that were empty or none at all.
         invalid_outputs: Answers that did not fit the agent's output type.
         guards: Guardrails of the run's input and output; `guards_known` once the agent was asked for its input's.
@@ -286,6 +287,7 @@ class Frame(BaseModel):
     compact_pause: int = 0
     stop: str | None = None
     forms: dict[str, JsonObject] = {}
+    definitions: dict[str, JsonObject] = {}
     facts: str | None = None
     context_changed: bool = False
     after_tools: AfterToolsPlan | None = None
@@ -357,7 +359,7 @@ class Frame(BaseModel):
         self.hears, self.untold = reply.hears or [], []
         self.compact = bool(reply.compact) and self.history is None and self.turn >= self.compact_from
         self.handles_max_turns = bool(reply.handles_max_turns)
-        self.forms = reply.forms or {}
+        self.forms, self.definitions = reply.forms or {}, reply.definitions or {}
         self.after_tools, self.max_parallel, self.max_open = reply.after_tools, reply.max_parallel, reply.max_open
         self.failed_calls = {}
         self.calls = [Call.of(plan, reply.items[plan.index]) for plan in reply.calls]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from handfast.payloads.call_items import CUSTOM_CALL, MCP_APPROVAL, PROVIDER_IDS, answer_ids, id_of
@@ -19,25 +20,33 @@ class _Kind:
         one_of: At least one of these has to be there.
         optional: Whether null stands for a text that is left out.
         details: What `detail` may be.
+        forms: What the text in a field looks like.
     """
 
     texts: Collection[str]
     one_of: Collection[str]
     optional: bool = True
     details: Collection[JsonValue] = ()
+    forms: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
 
 
+_SOME: Final = re.compile(r".+", re.S)
+_ADDRESS: Final = re.compile(r"https?://\S+", re.I)
+_INLINE: Final = re.compile(r"data:[^,\s]+;base64,\S+", re.I)
+_ADDRESS_OR_INLINE: Final = re.compile(rf"{_ADDRESS.pattern}|{_INLINE.pattern}", re.I)
 _KINDS: Final[Mapping[str, _Kind]] = {
     "input_text": _Kind(texts=("text",), one_of=("text",), optional=False),
     "input_image": _Kind(
         texts=("file_id", "image_url"),
         one_of=("file_id", "image_url"),
         details=("auto", "high", "low", "original", None),
+        forms={"file_id": _SOME, "image_url": _ADDRESS_OR_INLINE},
     ),
     "input_file": _Kind(
         texts=("file_data", "file_id", "file_url", "filename"),
         one_of=("file_data", "file_id", "file_url"),
         details=("auto", "high", "low"),
+        forms={"file_id": _SOME, "file_url": _ADDRESS, "file_data": _INLINE},
     ),
 }
 
@@ -48,9 +57,9 @@ def is_part(value: JsonValue) -> bool:
         return False
     name = value.get("type")
     kind = _KINDS.get(name) if isinstance(name, str) else None
-    if kind is None or not any(isinstance(value.get(field), str) for field in kind.one_of):
+    if kind is None or not any(isinstance(value.get(key), str) for key in kind.one_of):
         return False
-    return all(field == "type" or _fits(kind, field, item) for field, item in value.items())
+    return all(key == "type" or _fits(kind, key, item) for key, item in value.items())
 
 
 def prefixed(text: str, output: JsonValue) -> JsonValue:
@@ -67,10 +76,13 @@ def suffixed(output: JsonValue, text: str) -> JsonValue:
     return f"{output}\n\n{text}" if output else text
 
 
-def _fits(kind: _Kind, field: str, item: JsonValue) -> bool:
-    if field in kind.texts:
-        return isinstance(item, str) or (item is None and kind.optional)
-    return field == "detail" and item in kind.details
+def _fits(kind: _Kind, name: str, item: JsonValue) -> bool:
+    if name not in kind.texts:
+        return name == "detail" and item in kind.details
+    if not isinstance(item, str):
+        return item is None and kind.optional
+    form = kind.forms.get(name)
+    return form is None or form.fullmatch(item) is not None
 
 
 def output_item(call: Mapping[str, Any], output: JsonValue) -> JsonObject:

@@ -10,7 +10,7 @@ from handfast.errors import CallEndedError, DecisionInvalidError, JsonProfileErr
 from handfast.payloads.cancel_call import CallCancelled, CancelCall
 from handfast.payloads.json_profile import JsonObject, check_json
 from handfast.workflows.frame.frame import Call, Frame
-from handfast.workflows.handlers.decode import only_argument, refusal_to_wire
+from handfast.workflows.handlers.decode import check_person, only_argument, refusal_to_wire
 from handfast.workflows.state.run_state import RunState
 
 
@@ -89,6 +89,8 @@ def _read(args: Sequence[object]) -> CancelCall:
     value = only_argument(args, '{"call_id", "frame"?, "reason"?, "by"?}')
     try:
         check_json(value)
-        return CancelCall.from_wire(value)
+        given = CancelCall.from_wire(value)
     except (JsonProfileError, PayloadInvalidError) as error:
         raise DecisionInvalidError(str(error)) from None
+    check_person("by", given.by)
+    return given

@@ -168,6 +168,7 @@ class Checks:
         decision, ledger = review.decision, self._state.ledger
         origin = self._state.origin_of(ledger.book.entries[decision.id].request)
         request = ledger.book.hold(decision).request
+        plan = self._state.call_of(request)[1].plan
         inline, at = self._state.room.placed(edited_by(decision) or {}, None)
         arg = CheckArguments(
             origin=origin,
@@ -175,7 +176,8 @@ class Checks:
             arguments=inline,
             at=at,
             ask_rule=True if request.on_edit == "ask_again" else None,
-            keyed=True if self._state.call_of(request)[1].plan.key is not None else None,
+            keyed=True if plan.key is not None else None,
+            mcp=plan.mcp,
         )
         answer = await self._evaluated(arg, f"{request.agent} · checking edited arguments of {request.tool}")
         ledger.release(decision)

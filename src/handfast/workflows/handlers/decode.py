@@ -12,6 +12,7 @@ from handfast.errors import DecisionInvalidError, JsonProfileError, PayloadInval
 from handfast.payloads.base import Payload, json_size
 from handfast.payloads.carry import Carry
 from handfast.payloads.json_profile import JsonObject, JsonValue, check_json, scrub
+from handfast.payloads.people import REVIEWER, is_reviewer
 from handfast.payloads.requests import DECISION_BYTES, Approve, Decision, Reject
 from handfast.payloads.runs import RunInput
 from handfast.payloads.sessions import SessionInput
@@ -91,7 +92,22 @@ def _decision(value: object) -> Decision:
         raise DecisionInvalidError(str(error)) from None
     if decision.size > DECISION_BYTES:
         raise DecisionInvalidError(f"a decision may have {DECISION_BYTES // 1024} KiB at most")
+    check_person("decided_by", decision.decided_by, request=decision.id)
     return decision
+
+
+def check_person(field: str, name: str | None, request: str | None = None) -> None:
+    """Refuse the name of a reviewer in what comes in.
+
+    Raises:
+        DecisionInvalidError: It is one.
+    """
+    if name is not None and is_reviewer(name):
+        raise DecisionInvalidError(
+            f"{field} names a reviewer, whose decisions come from a worker alone; say which person it is, without "
+            f"{REVIEWER!r} before the name",
+            request=request,
+        )
 
 
 def read_start(args: Sequence[object], expected: str, kind: type[InputT]) -> InputT:

@@ -17,7 +17,7 @@ from handfast.payloads.json_profile import JsonObject, check_json
 from handfast.payloads.requests import Decision, Grant, LimitKind, LimitsRaised, RaiseLimits, Request
 from handfast.workflows.frame.frame import Frame
 from handfast.workflows.handlers.at_work import loop_meant
-from handfast.workflows.handlers.decode import only_argument, refusal_to_wire
+from handfast.workflows.handlers.decode import check_person, only_argument, refusal_to_wire
 from handfast.workflows.handlers.signatures import refuse_unverified
 from handfast.workflows.loop import limits
 from handfast.workflows.state.run_state import RunState
@@ -125,6 +125,7 @@ def _read(args: Sequence[object]) -> RaiseLimits:
         given = RaiseLimits.from_wire(value)
     except (JsonProfileError, PayloadInvalidError) as error:
         raise DecisionInvalidError(str(error)) from None
+    check_person("by", given.by)
     if given.turns is None and given.tokens is None and given.seconds is None:
         raise DecisionInvalidError("say how many turns, tokens or seconds are added")
     return given

@@ -12,6 +12,7 @@ from handfast.payloads.changed import ChangedFacts
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import ApprovalPlan, DoubtPlan
 from handfast.payloads.requests import Approve, BudgetFacts, Request, RequestKind
+from handfast.payloads.review import Review, ReviewPlan
 from handfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
 from handfast.workflows.frame.frame import Call, Frame, Reached
 from handfast.workflows.ledger import escalation
@@ -20,6 +21,8 @@ from handfast.workflows.ledger.entry import Entry
 from handfast.workflows.ledger.standing_decisions import is_changed
 
 PREVIEW_CHARACTERS = 2000
+DESCRIPTION_CHARACTERS = 300
+"""Of what a server says of its tool: every request of it carries that."""
 _WHO: Final = {"approvers", "quorum", "exclude_requester", "veto", "on_edit"}
 _BY_RULE: Final = {*_WHO, "kind", "verdicts", "reason", "deadline", "on_deadline", "schedule"}
 """Fields of a request that its approval rule decides."""
@@ -45,7 +48,7 @@ def _gated(frame: Frame, call: Call, item: JsonObject, arguments: JsonObject, as
         facts = {"server_label": item["server_label"], "name": item["name"]}
         return request.model_copy(update={**_asked_by(plan, "hosted_mcp", now), "facts": facts})
     kind: RequestKind = "handoff" if call.plan.kind == "handoff" else "approval"
-    return request.model_copy(update=_asked_by(plan, kind, now))
+    return request.model_copy(update={**_asked_by(plan, kind, now), "facts": _of_server(frame, call) or None})
 
 
 def again(
@@ -75,17 +78,20 @@ def again(
     asked = _asked_by(_held(call, rule), request.kind, now) if rule is not None else old
     editors = [*(request.editors or []), *([editor] if editor else [])]
     new = _about_call(frame, call, arguments, asker, now).model_copy(
-        update={**asked, **_still_shown(request), "editors": list(dict.fromkeys(editors)) or None}
+        update={**asked, **_still_shown(frame, call, request), "editors": list(dict.fromkeys(editors)) or None}
     )
+    if rule is None and request.review is not None:  # under the old rule, and anew
+        terms = request.review.model_dump(include=set(ReviewPlan.model_fields))
+        new = new.model_copy(update={"review": Review(**terms)})
     before = request.bound.policy_digest
     policy = before if rule is None else policy_of(rule)
     return sealed(new, arguments, schema=call.plan.schema_digest, policy=policy)
 
 
 def changed(
-    frame: Frame, call: Call, arguments: JsonObject, asker: Asker, *, approved: Entry, facts: ChangedFacts
+    frame: Frame, call: Call, arguments: JsonObject, asker: Asker, *, approved: Entry | None, facts: ChangedFacts
 ) -> Request:
-    """The request that takes the place of an approval which no longer holds.
+    """The request that takes the place of an approval which no longer holds, or (None) of no question at all.
 
     Who may decide stays as it was, and the deadline is a fresh one. A default of approve does not hold on: nobody has
     seen what has changed.
@@ -93,17 +99,35 @@ def changed(
     now, policy = asker.now(), _rule_of(call)
     plan = policy or ApprovalPlan()
     plan = _silence_rejects(plan)
-    editors = list(approved.request.editors or []) if approved.request.call_id == call.call_id else []
-    if isinstance(approved.verdict, Approve) and approved.verdict.arguments is not None and approved.closed_by:
-        editors.append(approved.closed_by)
+    editors = [] if approved is None else _editors_by(approved, call)
+    since = "the agent called it" if approved is None else f"{facts.by or 'somebody'} approved it"
     shown = {
         **_asked_by(plan, "approval", now),
-        "reason": f"changed since {facts.by or 'somebody'} approved it: {facts.why}",
-        "facts": {"changed": facts.to_wire()},
+        "reason": f"changed since {since}: {facts.why}",
+        "facts": {**_of_server(frame, call), "changed": facts.to_wire()},
         "editors": list(dict.fromkeys(editors)) or None,
     }
     request = _about_call(frame, call, arguments, asker, now).model_copy(update=shown)
     return sealed(request, arguments, schema=call.plan.schema_digest, policy=policy_of(policy))
+
+
+def _editors_by(approved: Entry, call: Call) -> list[str]:
+    """Who has changed the arguments of a call by the time of its approval."""
+    editors = list(approved.request.editors or []) if approved.request.call_id == call.call_id else []
+    if isinstance(approved.verdict, Approve) and approved.verdict.arguments is not None and approved.closed_by:
+        editors.append(approved.closed_by)
+    return editors
+
+
+def _of_server(frame: Frame, call: Call) -> JsonObject:
+    """What people are told of the MCP tool that is called, in its server's words; nothing for other calls."""
+    if call.plan.mcp is None:
+        return {}
+    told = frame.definitions.get(call.tool, {})
+    description = str(told.get("description") or "")[:DESCRIPTION_CHARACTERS]
+    hints = told.get("annotations")
+    said = {"tool": told.get("name"), "description": description or None, "annotations": hints or None}
+    return {"mcp": {"server": call.plan.mcp, **{name: value for name, value in said.items() if value is not None}}}
 
 
 def unproven(
@@ -121,26 +145,31 @@ def unproven(
             changed by then is still so.
     """
     request = of_call(frame, call, item, asker)
-    shown = {} if closed is None or closed.call_id != call.call_id else _still_shown(closed)
+    shown = {} if closed is None or closed.call_id != call.call_id else _still_shown(frame, call, closed)
     editors = None if closed is None else closed.editors
     return request.model_copy(update={"reason": reason, "editors": editors, **shown})
 
 
 def _held(call: Call, plan: ApprovalPlan) -> ApprovalPlan:
-    """What the rule says of a call, whose silence lets nothing run where an approval of it did not hold."""
-    return _silence_rejects(plan) if call.reasked or call.unproven else plan
+    """What the rule says of a call, whose silence lets nothing run where an approval of it did not hold.
+
+    Where one could not be verified, people alone decide: a reviewer would say the same again, with the same key.
+    """
+    held = _silence_rejects(plan) if call.reasked or call.unproven else plan
+    return held.model_copy(update={"review": None}) if call.unproven else held
 
 
 def _silence_rejects(plan: ApprovalPlan) -> ApprovalPlan:
     return plan.model_copy(update={"on_deadline": None}) if plan.on_deadline == "approve" else plan
 
 
-def _still_shown(former: Request) -> dict[str, Any]:
-    """What has changed since an approval, for whoever is asked in place of *former*: they have not seen it yet."""
-    if not is_changed(former):
-        return {}
-    assert former.facts is not None
-    return {"facts": {"changed": former.facts["changed"]}}
+def _still_shown(frame: Frame, call: Call, former: Request) -> dict[str, Any]:
+    """The facts for whoever is asked in place of *former*: what has changed since an approval they have not seen."""
+    shown = _of_server(frame, call)
+    if is_changed(former):
+        assert former.facts is not None
+        shown["changed"] = former.facts["changed"]
+    return {"facts": shown} if shown else {}
 
 
 def _rule_of(call: Call) -> ApprovalPlan | None:
@@ -159,6 +188,7 @@ def _asked_by(plan: ApprovalPlan, kind: RequestKind, now: datetime) -> dict[str,
         "deadline": escalation.deadline_of(plan, now),
         "on_deadline": escalation.default_of(plan, now),
         "schedule": escalation.schedule_of(plan, now),
+        "review": None if plan.review is None else Review(**plan.review.model_dump()),
         **plan.model_dump(include=_WHO),
     }
 

@@ -31,7 +31,7 @@ MOST_WAITING: Final = 500
 """Notifications that wait for one of those; beyond, the oldest are given up."""
 CARRIED_BYTES: Final = 200_000
 """Of notifications that go on in a fresh history, where `CARRY_BYTES` has to take the run too; likewise."""
-ARGUMENTS_BYTES: Final = {"opened": 2048, "reminded": 2048, "escalated": 2048}
+ARGUMENTS_BYTES: Final = {"opened": 2048, "reviewed": 2048, "reminded": 2048, "escalated": 2048}
 """Of the arguments that a notification shows, by what it tells; 256 for those that a request has closed."""
 LAST_WORDS: Final = timedelta(seconds=10)
 """How long a run that has ended waits for the last ones."""

@@ -155,7 +155,7 @@ def published_groups(requests: Sequence[Request]) -> list[str]:
 def for_memo(request: Request, *, full: bool = False) -> dict[str, Any]:
     """Shape a request for the memo: large arguments by their start and size, hardly more than that once it is full."""
     if full:
-        request = request.model_copy(update={"votes": None, "schedule": None})
+        request = request.model_copy(update={"votes": None, "schedule": None, "review": None})
     return shortened(request, MEMO_ARGUMENTS_BYTES if not full else MEMO_ARGUMENTS_BYTES_FULL).to_wire()
 
 
@@ -173,11 +173,12 @@ def shortened(request: Request, limit: int) -> Request:
     """Replace what takes more than *limit* bytes on the wire: arguments by their start and size, a form by its size."""
     form = (request.facts or {}).get("schema")
     if form is not None and (bytes_of_form := json_size(form)) > limit:
-        request = request.model_copy(update={"facts": {"schema_bytes": bytes_of_form}})
+        others = {name: fact for name, fact in (request.facts or {}).items() if name != "schema"}
+        request = request.model_copy(update={"facts": {**others, "schema_bytes": bytes_of_form}})
     changed = (request.facts or {}).get("changed")
     if isinstance(changed, dict) and json_size(changed) > limit:
         kept = {key: _start(_text(value), limit // 4) for key, value in changed.items()}
-        request = request.model_copy(update={"facts": {"changed": kept}})
+        request = request.model_copy(update={"facts": {**(request.facts or {}), "changed": kept}})
     if request.arguments is None:
         if request.arguments_preview is None:
             return request

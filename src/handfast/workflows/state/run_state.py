@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from temporalio import workflow
 
@@ -13,9 +14,11 @@ from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import Origin, ToldHooks
 from handfast.payloads.proofs import Proofs
 from handfast.payloads.requests import MEMO_REQUEST, Request, Transition
+from handfast.payloads.review_call import ReviewCall
 from handfast.payloads.runs import RunFacts, RunInput, RunPhase
 from handfast.payloads.tool_call import ArgumentsAt
 from handfast.payloads.transcript import user_message
+from handfast.payloads.usage import Spent
 from handfast.workflows.frame import provider_history
 from handfast.workflows.frame.frame import Call, Failure, Frame, asked_call, asking_frame
 from handfast.workflows.frame.table import FrameTable
@@ -30,12 +33,18 @@ from handfast.workflows.state.leaving import Leaving
 from handfast.workflows.state.mailbox import Mailbox, MailboxState
 from handfast.workflows.state.notifications import Notifier
 from handfast.workflows.state.publish import LISTED_BYTES, Publisher
+from handfast.workflows.state.reviews import Reviews
 from handfast.workflows.state.spending import Spending
 from handfast.workflows.state.transcript import Transcript
 from handfast.workflows.tasks.command_budget import Room
 from handfast.workflows.tasks.intake import SignalTally
 from handfast.workflows.tasks.marks import Marks
 from handfast.workflows.tasks.work import Work
+
+REVIEWED_BLOCKS: Final = 8
+"""Blocks of a conversation that a reviewer is shown something of, beside the first one."""
+_LEFT_OUT: Final = ("arguments", "arguments_preview", "arguments_bytes", "votes", "schedule")
+"""Fields of a request that its reviewer gets in another way, or not at all."""
 
 
 class RunState(FrameTable):
@@ -92,6 +101,14 @@ class RunState(FrameTable):
         self.unlimited_frames: set[str] = set()
         self.labels: dict[str, str] = {}
         self.leaving = Leaving(segment_events, lambda: self.quiet)
+        self.reviews = Reviews(
+            self.ledger,
+            self.marks,
+            call_of=self._review_call,
+            spent=self._count_review,
+            changed=self.ledger_changed,
+            held=lambda: self.leaving.holds,
+        )
         self.too_heavy: Failure | None = None
         self.keeps = False
         self.probed = False
@@ -367,9 +384,29 @@ class RunState(FrameTable):
         self.notifier.take(self.labels)
         self.publisher.publish(self.ledger, self.phase, frame.agent if frame else None, self.labels)
         self.notifier.send()
+        self.reviews.send()
 
     async def _publish_later(self) -> None:
         self.publish_if_idle()
+
+    def _review_call(self, request: Request) -> tuple[ReviewCall, str | None]:
+        """Return what a reviewer is asked about a request, and the task queue of the run's model calls."""
+        frame, call = self.call_of(request)
+        place = None if call.edited is not None else place_of(frame, call)
+        arguments, at = self.room.placed(self._arguments_of(request) or {}, place)
+        asked = ReviewCall(
+            origin=self.origin(frame),
+            request=request.model_copy(update=dict.fromkeys(_LEFT_OUT)),
+            arguments=arguments,
+            at=at,
+            blocks=[*frame.blocks[:1], *frame.blocks[1:][-REVIEWED_BLOCKS:]],
+        )
+        return asked, frame.model_queue
+
+    def _count_review(self, request: Request, spent: Spent) -> None:
+        frame = next((frame for frame in self.frames if frame.id == request.frame), None)
+        if frame is not None:
+            self.spending.add(frame, spent.usage, spent.model)
 
     def publish_if_idle(self) -> None:
         """Publish where no driver is there to do it in the same task."""

@@ -65,6 +65,28 @@ NOTIFICATION: Final = workflow.ActivityConfig(
 )
 """Nothing waits for it. Where no worker is, it is told when one returns."""
 
+REVIEW_GRACE: Final = timedelta(seconds=5)
+"""Beyond the time that a review may take, which its worker enforces: the server's limit is the net below."""
+
+
+def review(timeout_s: float, task_queue: str | None) -> workflow.ActivityConfig:
+    """Return the budget of one review, its retries included: by then the request is left to people.
+
+    Args:
+        timeout_s: How long it may take.
+        task_queue: Where the run's model calls go, which knows rules and models; None is the run's own.
+    """
+    whole = timedelta(seconds=min(timeout_s, LONGEST_TOOL_TIMEOUT_S)) + REVIEW_GRACE
+    elsewhere = workflow.ActivityConfig() if task_queue is None else workflow.ActivityConfig(task_queue=task_queue)
+    return workflow.ActivityConfig(
+        **elsewhere,
+        start_to_close_timeout=whole,
+        schedule_to_close_timeout=whole,
+        heartbeat_timeout=ALIVE,
+        retry_policy=RetryPolicy(maximum_attempts=8, non_retryable_error_types=NEVER_RETRIED),
+    )
+
+
 TOLD_ONCE: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=30),
     heartbeat_timeout=ALIVE,
