@@ -36,7 +36,7 @@ ORDERS = list(permutations(["handfast", "openai-agents", "otel"]))
 KEYS = Keyring({"k1": b"1" * 32}, current="k1")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def spans() -> Iterator[InMemorySpanExporter]:
     """What is traced in this process: there is one provider in each."""
     exporter = InMemorySpanExporter()
