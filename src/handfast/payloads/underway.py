@@ -11,7 +11,9 @@ class Underway(Payload):
     Attributes:
         response: Its id at the provider.
         calls: How many activities have waited for it.
+        choice: Position of its model in the agent's list; None is the first.
     """
 
     response: str
     calls: int = 0
+    choice: int | None = None

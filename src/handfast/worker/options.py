@@ -237,23 +237,28 @@ def check_agents(registry: Registry, ports: Mapping[str, ModelPort]) -> None:
             )
     for agent in registry.agents.values():
         subject = f"agent {agent.name!r}"
-        port = ports.get(agent.client)
-        if port is None:
-            known = ", ".join(sorted(ports)) or "none"
-            raise DefinitionError(
-                subject, f"there is no model client {agent.client!r}; HandfastPlugin(models=…) has {known}"
-            )
-        _check_tools(subject, agent, port)
-        known_settings = port.known_settings if isinstance(port, SettingsPort) else agent.model_settings
-        for setting in agent.model_settings:
-            if setting not in known_settings and setting not in TRANSPORT_SETTINGS:
-                close = get_close_matches(setting, known_settings, n=1)
-                hint = (
-                    f"; did you mean {close[0]!r}?"
-                    if close
-                    else "; put it into extra_body, or upgrade the client's package"
+        for client in agent.clients:
+            port = ports.get(client)
+            if port is None:
+                known = ", ".join(sorted(ports)) or "none"
+                raise DefinitionError(
+                    subject, f"there is no model client {client!r}; HandfastPlugin(models=…) has {known}"
                 )
-                raise DefinitionError(subject, f"its model client knows no setting {setting!r} (model_settings){hint}")
+            _check_tools(subject, agent, port)
+            _check_settings(subject, agent, port)
+
+
+def _check_settings(subject: str, agent: Agent, port: ModelPort) -> None:
+    known_settings = port.known_settings if isinstance(port, SettingsPort) else agent.model_settings
+    for setting in agent.model_settings:
+        if setting not in known_settings and setting not in TRANSPORT_SETTINGS:
+            close = get_close_matches(setting, known_settings, n=1)
+            hint = (
+                f"; did you mean {close[0]!r}?"
+                if close
+                else "; put it into extra_body, or upgrade the client's package"
+            )
+            raise DefinitionError(subject, f"its model client knows no setting {setting!r} (model_settings){hint}")
 
 
 def _check_tools(subject: str, agent: Agent, port: ModelPort) -> None:
