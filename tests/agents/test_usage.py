@@ -173,7 +173,7 @@ async def test_nested_replies_are_among_the_figures(make_lab: MakeLab, effects: 
 
 def test_the_figures_are_bounded() -> None:
     """N1: of very many replies the newest figures are kept, in a bounded number of bytes; the total counts all."""
-    kept = Spending()
+    kept = Spending([])
     frame = Frame(id="0", agent="a" * 64, agent_path=["a" * 64] * 30)
     for turn in range(MOST_REQUESTS + 500):
         frame.turn = turn

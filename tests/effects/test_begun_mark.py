@@ -25,7 +25,7 @@ from handfast.payloads.model_call import Origin
 from handfast.payloads.undecodable import Undecodable
 from handfast.server import EmbeddedServer
 from handfast.testing import Lab, Reply, call, text
-from handfast.workflows.tasks.settle import Failed, ending_of
+from handfast.workflows.tasks.await_activity import Failed, ending_of
 from support.crash.grpc_proxy import GrpcProxy
 from support.crash.steps import BEAT
 from support.desk import DONE, desk, outputs

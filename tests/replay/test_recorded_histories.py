@@ -16,7 +16,7 @@ from handfast import HandfastPlugin
 from handfast.payloads.evaluation import Evaluation
 from handfast.payloads.requests import MEMO_LOG, RequestKind, Transition
 from handfast.workflows.frame.frame import CallState, Phase
-from handfast.workflows.state.run_state import RunState
+from handfast.workflows.state.runs import Runs
 from replay.record import SCENES
 from support.two_runs import TwoRuns
 
@@ -53,20 +53,20 @@ async def test_every_wait_state_is_recorded_and_replays(monkeypatch: pytest.Monk
     request, every phase of a loop and every state of a call that there is; sessions, a user's own workflow, a fresh
     history with open requests and the archiving too."""
     waited: set[str] = set()
-    publish = RunState.publish
+    publish = Runs.publish
 
-    def watched(state: RunState) -> None:
+    def watched(runs: Runs) -> None:
         """Note where a workflow stands at the end of each task, which is where it waits."""
-        waited.update(frame.phase for frame in state.frames)
-        waited.update(call.state for frame in state.frames for call in frame.calls)
-        waited.update(request.kind for request in state.ledger.book.open_requests())
-        publish(state)
+        waited.update(frame.phase for frame in runs.frames.all)
+        waited.update(call.state for frame in runs.frames.all for call in frame.calls)
+        waited.update(request.kind for request in runs.ledger.book.open_requests())
+        publish(runs)
 
     async def histories() -> AsyncIterator[WorkflowHistory]:
         for path in RECORDED:
             yield WorkflowHistory.from_json(path.stem, path.read_text())
 
-    monkeypatch.setattr(RunState, "publish", watched)
+    monkeypatch.setattr(Runs, "publish", watched)
     replayer = Replayer(workflows=[TwoRuns], plugins=[HandfastPlugin()])
     results = await replayer.replay_workflows(histories(), raise_on_replay_failure=False)
     assert results.replay_failures == {}

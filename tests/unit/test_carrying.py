@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from hypothesis import given, strategies as st
 
+from handfast.payloads.messages import MessageReceipt
+from handfast.payloads.notify import Notification
 from handfast.payloads.remember import Remember
 from handfast.payloads.requests import Approve, Decision, Reject
+from handfast.payloads.usage import RequestUsage, Usage
 from handfast.workflows.continuation.packs import loose_in, put_pack
-from handfast.workflows.frame.frame import Frame
+from handfast.workflows.frame.frame import Frame, Queued
+from handfast.workflows.frame.table import FrameTable
 from handfast.workflows.ledger.ledger import Ledger, LedgerState
+from handfast.workflows.state.deployment import Deployment
+from handfast.workflows.state.mailbox import MailboxState
+from handfast.workflows.state.notifications import NotifierState
+from handfast.workflows.state.run_state import RunState
+from handfast.workflows.state.segment import SegmentState
+from handfast.workflows.state.session_state import SessionState
+from handfast.workflows.state.transcript import TranscriptState
+from handfast.workflows.tasks.intake import SignalTally
 from support.requests import NOW, request
 
 
@@ -63,3 +75,35 @@ def test_a_check_that_is_under_way_is_waited_for_although_a_rejection_came_first
     assert ledger.book.busy
     ledger.release(edit)
     assert not ledger.book.busy
+
+
+def test_all_that_lasts_of_a_run_goes_into_a_fresh_history() -> None:
+    """A fresh history begins with every field of the state: one that is added, here too, is carried like the others."""
+    ledger = Ledger()
+    ledger.book.open(request("one"))
+    ledger.book.open(request("two"))
+    made = Decision(id="one", verdict=Approve(), decided_by="lead", decision_id="d1", remember=Remember(of="tool"))
+    ledger.record(made, NOW)
+    notification = {"id": "one:opened", "what": "opened", "at": NOW, "run": "r", "request": request("one")}
+    usage = RequestUsage(agent="desk", agent_path=["desk"], turn=1, model="m", usage=Usage(requests=1))
+    state = RunState(
+        frames=FrameTable(all=[Frame(id="0", agent="desk", agent_path=["desk"], driven=True)], next_id=1),
+        labels={"team": "ops"},
+        stop_first="enough",
+        ledger=ledger.state,
+        transcript=TranscriptState(blocks={"b": [{"type": "message"}]}),
+        mailbox=MailboxState(
+            known={"m": ("digest", MessageReceipt(id="m", state="queued", at=NOW))},
+            early=[Queued(id="m", block="b", size=1)],
+        ),
+        notifier=NotifierState(untold=[Notification.model_validate(notification)]),
+        spending=[("0", usage)],
+        deployment=Deployment(archives=True),
+        segment=SegmentState(left_version="desk.1"),
+        shown={"two": 1},
+        signals=SignalTally(refused={"decide": 1}),
+        session=SessionState(frame="0", answering=["m"]),
+    )
+    begun = RunState()
+    assert [name for name in RunState.model_fields if getattr(state, name) == getattr(begun, name)] == []
+    assert RunState.model_validate_json(state.model_dump_json()) == state

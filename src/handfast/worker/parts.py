@@ -49,7 +49,7 @@ from handfast.worker.held_signals import holding
 from handfast.workflows.continuation.archive import ArchiveRun
 from handfast.workflows.run import AgentRun
 from handfast.workflows.session import AgentSession
-from handfast.workflows.tasks.settle import BY_ANY_WORKER
+from handfast.workflows.tasks.await_activity import BY_ANY_WORKER
 
 WORKFLOWS: Final[tuple[type, ...]] = (AgentRun, AgentSession, ArchiveRun)
 

@@ -24,7 +24,7 @@ from handfast.payloads.evaluation import EndingHandled, FinalWords, HandleMaxTur
 from handfast.payloads.json_profile import JsonValue, check_json, scrub_json
 from handfast.payloads.model_call import Origin
 from handfast.payloads.tool_call import RESULT_BYTES
-from handfast.workflows.driver.last_words import refusal_of
+from handfast.workflows.frame.replies import refusal_text
 
 HANDLER_S: Final = 20.0
 """Time limit of one of them."""
@@ -45,7 +45,7 @@ async def handle_refusal(asked: HandleRefusal, runtime: Runtime) -> EndingHandle
     """Ask the agent's `on_refusal`."""
     agent = runtime.registry.agent(asked.origin.agent)
     items = await runtime.blocks.block(asked.origin, asked.block)
-    return await _final_words(agent, agent.on_refusal, asked.origin, Refusal(text=refusal_of(items) or ""), runtime)
+    return await _final_words(agent, agent.on_refusal, asked.origin, Refusal(text=refusal_text(items) or ""), runtime)
 
 
 async def _final_words(

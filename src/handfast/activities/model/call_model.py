@@ -63,7 +63,7 @@ from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.mcp import MCP_UNAVAILABLE
 from handfast.payloads.media import with_references
 from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply, ToldHooks
-from handfast.workflows.driver.last_words import refusal_of
+from handfast.workflows.frame.replies import refusal_text
 
 REPLY_BYTES: Final = 1_800_000
 """Largest reply that is recorded. Above 2 MB the server would refuse it, and the paid call would be made again."""
@@ -207,7 +207,7 @@ class CallModel:
         self, agent: Agent, planner: Planner, items: list[JsonObject], answer: ModelAnswer
     ) -> ModelReply:
         """Plan a reply's calls; of one that refuses, none is carried out."""
-        refused = refusal_of(items) is not None
+        refused = refusal_text(items) is not None
         if refused:
             items = [item for item in items if item["type"] not in CALLS]
             drop_last_thoughts(items)

@@ -23,14 +23,22 @@ from handfast.definitions.context import RunContext
 from handfast.definitions.tools.offered import Offered
 from handfast.errors import OutputInvalidError
 from handfast.models.output_items import ItemUnreadableError, read_items
-from handfast.models.port import BoundedPort, ModelAnswer, ModelCallError, ModelPort, ModelRequest, Transport
+from handfast.models.port import (
+    BoundedPort,
+    ModelAnswer,
+    ModelCallError,
+    ModelPort,
+    ModelRequest,
+    Transport,
+    model_of,
+)
 from handfast.payloads.artifacts import READ_OUTPUT
 from handfast.payloads.json_profile import JsonObject, scrub
 from handfast.payloads.model_call import REPLY_BROKEN, NamedGuardrail, StructuredOutput
 from handfast.payloads.model_settings import TRANSPORT_SETTINGS, merged_settings
 from handfast.payloads.runs import RunFacts
 from handfast.payloads.usage import Spent, Usage
-from handfast.workflows.driver.answers import answer_text
+from handfast.workflows.frame.replies import answer_text
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +52,8 @@ PROBLEM_CHARACTERS: Final = 4000
 def asked_models(runtime: Runtime, agent: Agent, facts: RunFacts) -> Sequence[Asked]:
     """Return the models that *agent* asks, in order. The name is empty where the provider's prompt template has it.
 
+    The run's comes first, then the agent's, that of its model entry, and the default.
+
     Raises:
         ApplicationError: ``ModelRefused``: nobody named one.
     """
@@ -53,7 +63,7 @@ def asked_models(runtime: Runtime, agent: Agent, facts: RunFacts) -> Sequence[As
         return [Asked(each.model, each.client or agent.client, each.patience) for each in agent.choices]
     if agent.prompt is not None:
         return [Asked("", agent.client)]
-    name = runtime.default_model
+    name = model_of(port_of(runtime, agent, agent.client)) or runtime.default_model
     if name is None:
         raise ApplicationError(
             f"agent {agent.name} names no model, and HandfastPlugin has no default_model",

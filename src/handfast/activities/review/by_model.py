@@ -21,7 +21,7 @@ from handfast.payloads.json_profile import JsonObject, parse_json
 from handfast.payloads.model_settings import TRANSPORT_SETTINGS
 from handfast.payloads.transcript import user_message
 from handfast.payloads.usage import Spent
-from handfast.workflows.loop.next_steps import text_of_reply
+from handfast.workflows.frame.replies import text_of_reply
 
 THEN: Final = "people decide"
 INSTRUCTIONS: Final = """\
@@ -92,6 +92,7 @@ def material(given: ReviewInput) -> JsonObject:
         "tool": given.tool,
         "arguments": given.arguments,
         "agents": list(given.agent_path),
+        "the tool's server says": (request.facts or {}).get("mcp"),
         "why a person is asked": request.reason,
         "requested by": request.requested_by,
         "arguments changed by": request.editors,

@@ -25,8 +25,7 @@ def carried_loops(arguments: list[object]) -> list[LoopView]:
     for argument in arguments:
         state = _find(argument, 0)
         if state is not None:
-            blocks = state.get("blocks")
-            frames = state.get("frames")
+            blocks, frames = _part(state, "transcript", "blocks"), _part(state, "frames", "all")
             return [
                 _loop(frame, blocks if isinstance(blocks, dict) else {})
                 for frame in (_frame(each) for each in (frames if isinstance(frames, list) else []))
@@ -46,6 +45,12 @@ def _find(value: object, depth: int) -> JsonObject | None:
         return decoded if isinstance(decoded, dict) else None
     inner = list(value.values()) if isinstance(value, dict) else value
     return next((found for each in inner if (found := _find(each, depth + 1)) is not None), None)
+
+
+def _part(state: JsonObject, name: str, field: str) -> object:
+    """A field of a part of the state, as `RunState` names them."""
+    part = state.get(name)
+    return part.get(field) if isinstance(part, dict) else None
 
 
 def _frame(value: object) -> Frame | None:

@@ -40,7 +40,7 @@ from handfast.payloads.review import REVIEW
 from handfast.payloads.runs import OWN_WORKFLOWS, RunInput, RunResult
 from handfast.payloads.tool_call import CALL_TYPES, ToolCall
 from handfast.payloads.usage import Spent
-from handfast.workflows.tasks.settle import Done, Settled
+from handfast.workflows.tasks.await_activity import Done, Ending
 
 MODEL = "handfast.call_model"
 ONE_RUN = "AgentRun"
@@ -256,7 +256,7 @@ class Projection:
         else:
             self._activity_ended(asked, ending, out)
 
-    def _activity_ended(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def _activity_ended(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         if asked.type == EVALUATE:
             self._starts.evaluated(asked, ending, out)
         elif asked.call is not None:

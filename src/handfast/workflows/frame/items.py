@@ -13,7 +13,7 @@ from handfast.payloads.json_profile import JsonObject, JsonValue
 
 @dataclass(frozen=True)
 class _Kind:
-    """One kind of part.
+    """A kind of content part.
 
     Attributes:
         texts: Fields that hold a text.
@@ -52,7 +52,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
 
 
 def is_part(value: JsonValue) -> bool:
-    """Whether *value* is a part that the API takes: of a known kind, with what that needs and nothing else."""
+    """Return whether the API takes *value* as a content part: of a known kind, with its fields and no other."""
     if not isinstance(value, dict):
         return False
     name = value.get("type")
@@ -86,7 +86,7 @@ def _fits(kind: _Kind, name: str, item: JsonValue) -> bool:
 
 
 def output_item(call: Mapping[str, Any], output: JsonValue) -> JsonObject:
-    """Shape the one answer to *call*.
+    """Return the item that answers *call*.
 
     Args:
         call: The model's item.

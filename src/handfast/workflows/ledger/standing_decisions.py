@@ -111,12 +111,12 @@ class StandingDecision(BaseModel):
 
     @property
     def proofs(self) -> list[Decision]:
-        """The signed decision that proves it to a tool's wrapper; none where it is not signed."""
+        """Signed decision that proves it to a tool's wrapper; none where it is not signed."""
         return [] if self.proof is None else [self.proof]
 
     @property
     def remember(self) -> Remember:
-        """The wish by which it was remembered."""
+        """Wish by which it was remembered."""
         scope: RememberScope = "agent" if self.agent is not None else "run"
         return Remember(of=self.of, match=self.patterns, scope=scope, uses=self.uses, until=self.until)
 

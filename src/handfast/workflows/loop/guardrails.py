@@ -78,10 +78,10 @@ def finish(
     frame.answer, frame.answer_structured = (None, None) if reply is None else (reply.block, reply.structured)
     frame.guards.extend(frame.output_guards)
     frame.phase = "checking"
-    settle(frame)
+    finish_if_checked(frame)
 
 
-def settle(frame: Frame) -> None:
+def finish_if_checked(frame: Frame) -> None:
     """Finish a frame whose guardrails have all spoken, and for which no message waits."""
     if frame.phase == "checking" and not frame.has_to_answer and all(each.state == "done" for each in frame.guards):
         frame.phase = "finished"

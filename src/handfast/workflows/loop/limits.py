@@ -52,7 +52,7 @@ def reached(frame: Frame, tokens: int) -> Reached | None:
 
 
 def counts_tokens(frame: Frame) -> bool:
-    """Whether a limit of the frame is one of tokens."""
+    """Return whether a limit of the frame is one of tokens."""
     return frame.max_tokens is not None or frame.session_tokens is not None
 
 
@@ -84,7 +84,7 @@ def tick(frame: Frame, now: datetime, *, resting: bool) -> None:
     frame.clock_at, frame.resting = now, resting
 
 
-def room_to_ask(frame: Frame, entries: Iterable[Entry]) -> int:
+def requests_left(frame: Frame, entries: Iterable[Entry]) -> int:
     """How many more requests may be opened for calls of the frame; below 0: any number."""
     if frame.max_open is None:
         return -1
@@ -133,7 +133,7 @@ def failure(frame: Frame, limit: Reached, why: str = "") -> Failure:
     return Failure(type="MaxTokensExceeded", message=text + why)
 
 
-def take_decision(frame: Frame, entry: Entry) -> None:
+def apply_decision(frame: Frame, entry: Entry) -> None:
     """Take a closed budget request over into its frame, which then goes on where it stopped."""
     if entry.waits:
         return

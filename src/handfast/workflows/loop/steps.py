@@ -40,7 +40,7 @@ class WordRejection:
 
 
 @dataclass(frozen=True)
-class Settle:
+class SetOutput:
     """Give a call its output without running it."""
 
     call: Call
@@ -81,7 +81,7 @@ class Stop:
     """End the loop with what it has said so far, as it was told to."""
 
 
-AT_ONCE: Final = (Settle, AskPerson, AskBudget, FinishTurn, Stop, PlaceMessages, RefuseMessages)
+AT_ONCE: Final = (SetOutput, AskPerson, AskBudget, FinishTurn, Stop, PlaceMessages, RefuseMessages)
 """Steps after which nothing is under way that was not before."""
 
 Begin = StartTool | StartAgent | HandOver
@@ -94,7 +94,7 @@ Step = (
     | StartAgent
     | AskPerson
     | WordRejection
-    | Settle
+    | SetOutput
     | HandOver
     | FilterHistory
     | CompactHistory

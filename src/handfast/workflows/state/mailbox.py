@@ -76,7 +76,7 @@ class Mailbox:
         known = self._known.get(message_id)
         return None if known is None else known[1]
 
-    def check_room(self, frame: Frame | None, message: Message) -> None:
+    def check_capacity(self, frame: Frame | None, message: Message) -> None:
         """Refuse a message where too much waits already.
 
         Args:

@@ -13,14 +13,22 @@ from handfast.payloads.requests import Request
 from handfast.payloads.review import REVIEW
 from handfast.payloads.review_call import ReviewCall, Reviewed
 from handfast.payloads.usage import Spent
+from handfast.workflows.frame.identity import Identity
+from handfast.workflows.frame.table import FrameTable
 from handfast.workflows.ledger import reviews
 from handfast.workflows.ledger.ledger import Ledger
-from handfast.workflows.tasks.marks import Marks
-from handfast.workflows.tasks.settle import Cancelled, Done, Failed, Settled, settle_activity, start_activity
+from handfast.workflows.state.call_arguments import CallArguments
+from handfast.workflows.state.spending import Spending
+from handfast.workflows.tasks.await_activity import Cancelled, Done, Ending, Failed, await_activity, start_activity
+from handfast.workflows.tasks.marks import TaskMarks
 from handfast.workflows.tasks.timeouts import review as timeouts_of
 
 MOST_UNDER_WAY: Final = 20
 """Reviews at the same time; further requests are reviewed in their order."""
+REVIEWED_BLOCKS: Final = 8
+"""Blocks of a conversation that a reviewer is shown something of, beside the first one."""
+_LEFT_OUT: Final = ("arguments", "arguments_preview", "arguments_bytes", "votes", "schedule")
+"""Fields of a request that its reviewer gets in another way, or not at all."""
 
 
 class Reviews:
@@ -32,10 +40,12 @@ class Reviews:
     def __init__(
         self,
         ledger: Ledger,
-        marks: Marks,
+        frames: FrameTable,
+        arguments: CallArguments,
+        spending: Spending,
         *,
-        call_of: Callable[[Request], tuple[ReviewCall, str | None]],
-        spent: Callable[[Request, Spent], None],
+        identity: Identity,
+        marks: TaskMarks,
         changed: Callable[[], None],
         held: Callable[[], bool],
     ) -> None:
@@ -43,16 +53,20 @@ class Reviews:
 
         Args:
             ledger: Holds the requests.
-            marks: Of the workflow.
-            call_of: Returns what the activity is asked about a request, and its task queue: None is the run's own.
-            spent: Counts what a reviewer's model call has cost.
+            frames: Hold the calls that they ask about.
+            arguments: Looks up the arguments of those.
+            spending: Counts what a reviewer's model call has cost.
+            identity: Of the workflow.
+            marks: Likewise.
             changed: Wakes the loops, and has the ledger published.
             held: Says whether the history is about to be left: what begins now would have to begin again.
         """
         self._ledger = ledger
+        self._frames = frames
+        self._arguments = arguments
+        self._spending = spending
+        self._identity = identity
         self._marks = marks
-        self._call_of = call_of
-        self._spent = spent
         self._changed = changed
         self._held = held
         self._activities: dict[str, workflow.ActivityHandle[Any]] = {}
@@ -77,32 +91,45 @@ class Reviews:
 
     def _begin(self, request: Request) -> None:
         assert request.review is not None
-        asked, queue = self._call_of(request)
+        frame = self._frames.frame_of(request)
+        arguments, at = self._arguments.placed_of_request(request)
+        asked = ReviewCall(
+            origin=self._identity.origin(frame),
+            request=request.model_copy(update=dict.fromkeys(_LEFT_OUT)),
+            arguments=arguments,
+            at=at,
+            blocks=[*frame.blocks[:1], *frame.blocks[1:][-REVIEWED_BLOCKS:]],
+        )
         summary = f"{request.agent} · {request.review.by} reviews {request.tool}"
-        config = timeouts_of(request.review.timeout_s, queue)
+        config = timeouts_of(request.review.timeout_s, frame.model_queue)
         activity = start_activity(REVIEW, asked.to_wire(), summary, config, self._marks)
         self._activities[request.id] = activity
         self._tasks[request.id] = asyncio.create_task(self._review(request, activity))
 
     async def _review(self, request: Request, activity: workflow.ActivityHandle[Any]) -> None:
-        said = _said(await settle_activity(activity, self._marks), request)
+        said = _said(await await_activity(activity, self._marks), request)
         self._activities.pop(request.id, None)
         if said is None:
             return
         if said.spent is not None:
-            self._spent(request, said.spent)
+            self._count(request, said.spent)
         # A decision that is being checked came first; where it is refused, this one counts.
         await workflow.wait_condition(lambda: not self._is_being_decided(request.id))
         if self._ledger.book.waits(request.id):
             reviews.take(self._ledger, request.id, said, workflow.now())
         self._changed()
 
+    def _count(self, request: Request, spent: Spent) -> None:
+        frame = next((frame for frame in self._frames.all if frame.id == request.frame), None)
+        if frame is not None:
+            self._spending.add(frame, spent.usage, spent.model)
+
     def _is_being_decided(self, request_id: str) -> bool:
         entry = self._ledger.book.entries.get(request_id)
         return entry is not None and (entry.state == "checking" or self._ledger.book.is_looked_up(request_id))
 
 
-def _said(ending: Settled, request: Request) -> Reviewed | None:
+def _said(ending: Ending, request: Request) -> Reviewed | None:
     """Read what a reviewer said; None where it was cancelled."""
     match ending:
         case Done(value):

@@ -19,9 +19,10 @@ from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
-from handfast.workflows.tasks.marks import Marks
+from handfast.workflows.tasks.command_budget import NEXT_TASK
+from handfast.workflows.tasks.marks import TaskMarks
 from handfast.workflows.tasks.raw import decoded, size, takes_raw
-from handfast.workflows.tasks.unread import Unread
+from handfast.workflows.tasks.unread import MessageGuard
 
 BATCH: Final = 100
 """Signals that one workflow task reads: some 20 ms, and ten times as much on a machine a tenth as fast. The next task
@@ -34,8 +35,6 @@ NAMING_OPEN: Final = 3000
 """Decisions about requests that wait, beyond those: one that somebody made must not be lost among others'."""
 PER_SECOND: Final = 1.0
 """How many more may be read with each second that passes."""
-ANOTHER_TASK_S: Final = 0.001
-"""After it another workflow task comes."""
 LOOKED_AT: Final = 4096
 """Bytes at either end of a decision in which the id of its request is looked for, without reading it."""
 TOLD: Final = frozenset(10**power for power in range(20))
@@ -96,8 +95,8 @@ class Intake:
 
     def __init__(
         self,
-        marks: Marks,
-        unread: Unread,
+        marks: TaskMarks,
+        guard: MessageGuard,
         tally: SignalTally,
         waiting: Callable[[], Iterable[str]],
         flooded: Flooded,
@@ -106,7 +105,7 @@ class Intake:
 
         Args:
             marks: The workflow's.
-            unread: Likewise.
+            guard: Likewise.
             tally: The run's.
             waiting: Says the ids of the requests that wait: a decision that names one has an allowance of its own, so
                 that no flood of others keeps it out.
@@ -114,7 +113,7 @@ class Intake:
                 then at each power of ten.
         """
         self._marks = marks
-        self._unread = unread
+        self._guard = guard
         self._requests = waiting
         self._flooded = flooded
         self._handlers: dict[str, Handler] = {}
@@ -128,7 +127,7 @@ class Intake:
 
     def handle(self, name: str, handler: Handler, *, decides: bool = False) -> None:
         """Have signals of a name handled; *decides* where they are decisions."""
-        self._handlers[name] = self._unread.signal(handler)
+        self._handlers[name] = self._guard.signal(handler)
         if decides:
             self._decisions.add(name)
 
@@ -161,7 +160,7 @@ class Intake:
     # --- inside ---
 
     async def _came(self, name: str, args: Sequence[object]) -> None:
-        self._marks.took()
+        self._marks.note_input()
         self._begin_task()
         if self._is_read(name, args, workflow.time()):
             if self._waiting or not self._has_room(args):
@@ -187,8 +186,8 @@ class Intake:
             handed_on = [task for task in handed_on if not _has_ended(task)]
             if self._waiting:
                 with suppress(TimeoutError):
-                    await workflow.wait_condition(lambda: not self._waiting, timeout=ANOTHER_TASK_S)
-                self._marks.took()
+                    await workflow.wait_condition(lambda: not self._waiting, timeout=NEXT_TASK)
+                self._marks.note_input()
         self._draining = False
         for task in handed_on:
             await task

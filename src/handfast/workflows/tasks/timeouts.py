@@ -14,13 +14,13 @@ from handfast.payloads.tool_call import TOOL_TIMEOUT
 NEVER_RETRIED: Final = ["PayloadsTooLarge", "TypeError", "ValidationError"]
 """Error types whose repetition would repeat the work, not mend it."""
 
-ALIVE: Final = timedelta(seconds=5)
+HEARTBEAT_TIMEOUT: Final = timedelta(seconds=5)
 """An activity that was not heard of for this long is taken to have died with its worker, which beats every second."""
 
 MODEL_CALL: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(minutes=10),
     schedule_to_close_timeout=timedelta(hours=1),
-    heartbeat_timeout=ALIVE,
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
     retry_policy=RetryPolicy(
         initial_interval=timedelta(seconds=1),
         maximum_interval=timedelta(seconds=60),
@@ -45,14 +45,14 @@ MOST_UNDERWAY: Final = 24 * 7
 EVALUATION: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=30),
     schedule_to_close_timeout=timedelta(minutes=2),
-    heartbeat_timeout=ALIVE,
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
     retry_policy=RetryPolicy(maximum_attempts=5, non_retryable_error_types=NEVER_RETRIED),
 )
 """For what somebody waits for who can ask again: the check of a decision."""
 
 PART_OF_RUN: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=30),
-    heartbeat_timeout=ALIVE,
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
     retry_policy=RetryPolicy(maximum_attempts=5, non_retryable_error_types=NEVER_RETRIED),
 )
 """For what a run cannot go on without: where no worker is, it is waited for, as a run of weeks must not end for it."""
@@ -82,21 +82,21 @@ def review(timeout_s: float, task_queue: str | None) -> workflow.ActivityConfig:
         **elsewhere,
         start_to_close_timeout=whole,
         schedule_to_close_timeout=whole,
-        heartbeat_timeout=ALIVE,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
         retry_policy=RetryPolicy(maximum_attempts=8, non_retryable_error_types=NEVER_RETRIED),
     )
 
 
 TOLD_ONCE: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=30),
-    heartbeat_timeout=ALIVE,
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
     retry_policy=RetryPolicy(maximum_attempts=1),
 )
 """For user code that may have an effect: whether it had one is not worth a repetition."""
 
 GUARDRAIL: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=90),
-    heartbeat_timeout=ALIVE,
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
     retry_policy=RetryPolicy(
         maximum_attempts=8, maximum_interval=timedelta(seconds=30), non_retryable_error_types=NEVER_RETRIED
     ),
@@ -106,7 +106,7 @@ GUARDRAIL: Final = workflow.ActivityConfig(
 COMPACTION: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(minutes=10),
     schedule_to_close_timeout=timedelta(minutes=15),
-    heartbeat_timeout=ALIVE,
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
     retry_policy=RetryPolicy(
         maximum_attempts=3, maximum_interval=timedelta(seconds=30), non_retryable_error_types=NEVER_RETRIED
     ),
@@ -122,7 +122,7 @@ def compaction(task_queue: str | None) -> workflow.ActivityConfig:
 
 AFTER_TOOLS: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=60),
-    heartbeat_timeout=ALIVE,
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
     retry_policy=RetryPolicy(
         maximum_attempts=8, maximum_interval=timedelta(seconds=30), non_retryable_error_types=NEVER_RETRIED
     ),
@@ -132,14 +132,14 @@ AFTER_TOOLS: Final = workflow.ActivityConfig(
 TOOL_GUARDRAILS: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=75),
     schedule_to_close_timeout=timedelta(minutes=5),
-    heartbeat_timeout=ALIVE,
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
     retry_policy=RetryPolicy(maximum_attempts=3, non_retryable_error_types=NEVER_RETRIED),
 )
 
 VERIFICATION: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=30),
     schedule_to_close_timeout=timedelta(minutes=2),
-    heartbeat_timeout=ALIVE,
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
     retry_policy=RetryPolicy(maximum_attempts=4, non_retryable_error_types=NEVER_RETRIED),
 )
 """After it a person is asked, who may know more."""

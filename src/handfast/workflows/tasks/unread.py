@@ -10,21 +10,21 @@ from temporalio import workflow
 
 from handfast.errors import PayloadUnreadableError
 from handfast.payloads.undecodable import Undecodable
-from handfast.workflows.tasks.marks import Marks
+from handfast.workflows.tasks.marks import TaskMarks
 from handfast.workflows.tasks.raw import decoded, takes_raw
 
 MARK: Final = "handfast.unread.{}"
 """Recorded for a signal that could not be decrypted, by its number in the history."""
 
 
-class Unread:
+class MessageGuard:
     """Says the same of each message on every replay, with whatever keys.
 
     A signal that could not be decrypted changed nothing, and never will, although a later key ring might read it. One
     that could be, and cannot any more, fails the workflow task until the key is back.
     """
 
-    def __init__(self, marks: Marks) -> None:
+    def __init__(self, marks: TaskMarks) -> None:
         self._marks = marks
         self._signals = 0
 
@@ -32,7 +32,7 @@ class Unread:
         """Guard the handler of a signal."""
 
         async def guarded(*args: object) -> None:
-            self._marks.took()
+            self._marks.note_input()
             await handler(*self._as_recorded(args))
 
         return guarded
@@ -45,7 +45,7 @@ class Unread:
 
         async def guarded(*args: object) -> Any:
             read = decoded(args)
-            demand(read)
+            require_readable(read)
             await self._marks.after_signals()
             answer = handler(*read)
             return await answer if inspect.isawaitable(answer) else answer
@@ -62,11 +62,11 @@ class Unread:
             return args
         if workflow.patched(mark):
             return args if unreadable else [Undecodable("it was encrypted, and could not be read when it came", True)]
-        demand(args)
+        require_readable(args)
         return args
 
 
-def refuse_for_good(start: Undecodable) -> None:
+def check_start(start: Undecodable) -> None:
     """Return where a start that cannot be decrypted is to be refused, now and on every replay.
 
     Raises:
@@ -75,10 +75,10 @@ def refuse_for_good(start: Undecodable) -> None:
     if not start.encrypted:
         return
     if start.key is not None or not workflow.patched(MARK.format(0)):
-        demand([start])
+        require_readable([start])
 
 
-def demand(args: Sequence[object]) -> None:
+def require_readable(args: Sequence[object]) -> None:
     """Make sure that everything can be read.
 
     Raises:

@@ -10,8 +10,8 @@ from temporalio import workflow
 
 from handfast.payloads.evaluation import EVALUATE, Question
 from handfast.payloads.json_profile import JsonObject
-from handfast.workflows.tasks.marks import Marks
-from handfast.workflows.tasks.settle import Cancelled, Done, Failed, Settled, settle_activity, start_activity
+from handfast.workflows.tasks.await_activity import Cancelled, Done, Ending, Failed, await_activity, start_activity
+from handfast.workflows.tasks.marks import TaskMarks
 
 AnswerT = TypeVar("AnswerT")
 
@@ -23,7 +23,7 @@ class Work:
         ending: The frame is being abandoned: nobody will be asked any more, and what is unknown is said to be.
     """
 
-    def __init__(self, marks: Marks) -> None:
+    def __init__(self, marks: TaskMarks) -> None:
         """Begin with nothing under way; *marks* are the workflow's."""
         self.ending = False
         self._marks = marks
@@ -62,7 +62,7 @@ class Work:
         call: str | None = None,
         model: bool = False,
         by_any_worker: bool = False,
-    ) -> Settled:
+    ) -> Ending:
         """Run an activity to its end, whatever that is.
 
         Args:
@@ -80,7 +80,7 @@ class Work:
         if model:
             self._model = handle
         try:
-            return await settle_activity(handle, self._marks)
+            return await await_activity(handle, self._marks)
         finally:
             self._handles.remove(entry)
             if model:

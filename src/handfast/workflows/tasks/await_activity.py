@@ -15,8 +15,8 @@ from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.tool_call import Attempt
 from handfast.payloads.undecodable import UNREADABLE
 from handfast.payloads.usage import Spent
-from handfast.workflows.tasks.marks import Marks
-from handfast.workflows.tasks.unread import demand
+from handfast.workflows.tasks.marks import TaskMarks
+from handfast.workflows.tasks.unread import require_readable
 
 BY_ANY_WORKER: Final[ContextVar[bool]] = ContextVar("BY_ANY_WORKER", default=False)
 """Whether the activity that is being started is left to the task queue: read by the worker's interceptor, as
@@ -80,7 +80,7 @@ class Cancelled:
     """The activity ended because we cancelled it."""
 
 
-Settled: TypeAlias = Done[object] | Failed | Cancelled
+Ending: TypeAlias = Done[object] | Failed | Cancelled
 
 
 def start_activity(
@@ -88,7 +88,7 @@ def start_activity(
     arg: JsonObject | None,
     summary: str,
     config: workflow.ActivityConfig,
-    marks: Marks,
+    marks: TaskMarks,
     *,
     by_any_worker: bool = False,
 ) -> workflow.ActivityHandle[Any]:
@@ -103,7 +103,7 @@ def start_activity(
         by_any_worker: The task queue hands it out. Otherwise the worker that has the run in its cache may take it at
             once, which is faster, and which is wrong where that worker has just said that it does not know it.
     """
-    marks.made()
+    marks.note_command()
     told = BY_ANY_WORKER.set(by_any_worker)
     handle = workflow.start_activity(
         name, args=[] if arg is None else [arg], **workflow.ActivityConfig(**{**config, "summary": summary})
@@ -112,7 +112,7 @@ def start_activity(
     return handle
 
 
-async def settle_activity(handle: workflow.ActivityHandle[Any], marks: Marks) -> Settled:
+async def await_activity(handle: workflow.ActivityHandle[Any], marks: TaskMarks) -> Ending:
     """Wait for an activity and tell its endings apart. Cancellation of the waiting task propagates.
 
     Raises:
@@ -121,14 +121,14 @@ async def settle_activity(handle: workflow.ActivityHandle[Any], marks: Marks) ->
     try:
         value = await handle
     except ActivityError as error:
-        marks.took()
+        marks.note_input()
         return ending_of(error)
-    marks.took()
-    demand([value])
+    marks.note_input()
+    require_readable([value])
     return Done(value)
 
 
-def ending_of(error: ActivityError) -> Settled:
+def ending_of(error: ActivityError) -> Ending:
     """Tell why an activity failed."""
     ending = cause_ending(error.activity_type, error.cause, str(error))
     if not isinstance(ending, Failed):
@@ -136,7 +136,7 @@ def ending_of(error: ActivityError) -> Settled:
     return replace(ending, worker=error.identity or None, started=error.started_event_id or None)
 
 
-def cause_ending(activity: str, cause: BaseException | None, told: str = "") -> Settled:
+def cause_ending(activity: str, cause: BaseException | None, told: str = "") -> Ending:
     """Tell why an activity failed, from what its failure was caused by; *told* stands in where nothing was."""
     if isinstance(cause, CancelledError):
         return Cancelled()

@@ -1,4 +1,4 @@
-"""A call in doubt whose tool can find out whether it took effect: so that the doubt resolves itself."""
+"""Resolves the doubt about a call whose tool can find out whether it took effect."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from temporalio import workflow
 from handfast.payloads.cutting import cut
 from handfast.payloads.evaluation import Verified, VerifyCall
 from handfast.payloads.json_profile import scrub
-from handfast.workflows.driver.call_questions import about
 from handfast.workflows.driver.endings import CallEndings
 from handfast.workflows.driver.existing_activity import FACT_BYTES
-from handfast.workflows.frame.frame import Call, Frame
-from handfast.workflows.state.run_state import RunState
+from handfast.workflows.driver.frame_loop import FrameLoop
+from handfast.workflows.frame.frame import Call
+from handfast.workflows.ledger.log import RequestLog
 from handfast.workflows.tasks import timeouts
-from handfast.workflows.tasks.settle import Done, Failed
-from handfast.workflows.tasks.work import Work
+from handfast.workflows.tasks.await_activity import Done, Failed
 
 MOST_REPEATS: Final = 2
 """How often a call is run again because its tool says that it took no effect; then a person is asked."""
 
 
 class Verification:
-    """Asks the tools of one frame's calls."""
+    """Asks the `verify` functions of one frame's tools."""
 
-    def __init__(self, state: RunState, frame: Frame, work: Work, endings: CallEndings) -> None:
-        self._state = state
-        self._frame = frame
-        self._work = work
+    def __init__(self, loop: FrameLoop, log: RequestLog, endings: CallEndings) -> None:
+        """Take the loop, the ledger's log, and the part that ends calls."""
+        self._loop = loop
+        self._frame = loop.frame
+        self._log = log
         self._endings = endings
 
     async def resolve(self, call: Call, key: str) -> None:
-        """Resolve the doubt about a call, where its tool can; ask or tell as ever where it cannot."""
+        """Resolve the doubt about a call by the tool's `verify`; if that cannot tell, follow its `on_unknown`."""
         if call.doubt is None:
             return
         answer = await self._asked(call, key)
@@ -48,7 +48,7 @@ class Verification:
         self._note(call, answer.verified, str(facts.get("ended")))
         if answer.verified == "ran":
             self._endings.ran(call, answer.output)
-            self._endings.settle(call, answer.output)
+            self._endings.set_output(call, answer.output)
         elif call.cancelling is not None:
             self._endings.cancelled(call)
         else:
@@ -56,10 +56,9 @@ class Verification:
             call.state, call.starts, call.lost, call.allowed = "ready", 0, [], False
 
     async def _asked(self, call: Call, key: str) -> Verified:
-        arg = about(call, self._frame, self._state, VerifyCall, key=key)
-        summary = f"{self._frame.agent} · verifying {call.tool}"
-        settled = await self._work.evaluate(arg, summary, timeouts.VERIFICATION, call=call.call_id)
-        match settled:
+        question = self._loop.about(call, VerifyCall, key=key)
+        ending = await self._loop.ask(question, f"verifying {call.tool}", timeouts.VERIFICATION, call=call.call_id)
+        match ending:
             case Done(answer):
                 return answer
             case Failed(message=message):
@@ -67,4 +66,4 @@ class Verification:
         return Verified(problem="cancelled before verify had answered")
 
     def _note(self, call: Call, verdict: str | None, why: str) -> None:
-        self._state.ledger.log.note_verified(self._frame.id, call, verdict, why, workflow.now())
+        self._log.note_verified(self._frame.id, call, verdict, why, workflow.now())

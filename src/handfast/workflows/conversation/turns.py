@@ -37,7 +37,7 @@ def reopen(frame: Frame, block: str) -> None:
 
 
 def readable(items: Sequence[JsonObject]) -> list[JsonObject]:
-    """Leave out of outputs, and of messages, what a provider may have refused: content that is no text, and long ones.
+    """Replace content that a provider may have refused: in outputs and messages, all that is no text, and long texts.
 
     Each call keeps its output, so that the model knows that it took place.
     """
@@ -70,7 +70,7 @@ def close(frame: Frame, spent: Usage) -> None:
 
 
 def _keep_outputs(frame: Frame) -> None:
-    """Append what a turn that was broken off had: the model must read one output for each call that it made."""
+    """Append the outputs of a turn that broke off: the model must read one output for each of its calls."""
     frame.blocks.extend(call.output for call in frame.calls if call.output is not None)
     if frame.calls and frame.handoff is not None:
         frame.agent = frame.handoff.agent
@@ -92,7 +92,7 @@ def since(block: str | None, blocks: Sequence[str]) -> list[str]:
 
 
 def _take_back(frame: Frame) -> None:
-    """Take a message that the model never answered, or was not to see, out of what it reads next time.
+    """Drop a message that the model never answered, or was not to see, from what it reads next time.
 
     Otherwise what the provider refuses once would be refused with every message after it.
     """

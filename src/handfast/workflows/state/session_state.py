@@ -1,4 +1,4 @@
-"""What became of the messages of a session that had their turn, the newest ones; carried with the session. Pure."""
+"""What lasts of a session beside its frame, its ledger and its mailbox."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from handfast.errors import JsonProfileError
 from handfast.payloads.base import json_size
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.model_call import StructuredOutput
-from handfast.payloads.sessions import TurnFailure, TurnResult
-from handfast.workflows.driver.answers import value_of
-from handfast.workflows.loop import next_steps
+from handfast.payloads.sessions import CloseSession, OnBusy, TurnFailure, TurnResult
+from handfast.workflows.frame.replies import answer_value, text_of_reply
 from handfast.workflows.state.transcript import Transcript
 
 KEPT_RECORDS: Final = 1000
@@ -111,6 +110,24 @@ class TurnRecords(BaseModel):
         _leave(record)
 
 
+class SessionState(BaseModel):
+    """All that lasts of a session beside its frame, its ledger and its mailbox, where messages wait as *early*.
+
+    Attributes:
+        frame: The frame that is reopened for each message; None before the session has begun.
+        on_message: What becomes of a message that comes while another one is being answered.
+        answering: Messages that the turn under way answers: the one that opened it, and those that steer it.
+        records: Results of the newest messages.
+        closing: The session was closed: it ends when the messages that wait have been answered.
+    """
+
+    frame: str | None = None
+    on_message: OnBusy = "queue"
+    answering: list[str] = []
+    records: TurnRecords = TurnRecords()
+    closing: CloseSession | None = None
+
+
 def _leave(record: TurnRecord) -> None:
     record.result, record.size = record.result.model_copy(update={"output": None}), None
 
@@ -142,8 +159,8 @@ def _read(block: str, record: TurnRecord, transcript: Transcript) -> tuple[JsonV
     if record.made:
         return (items[0].get("output"),)
     if record.structured is None:
-        return (next_steps.text_of_reply(items),)
+        return (text_of_reply(items),)
     try:
-        return (value_of(items, record.structured),)
+        return (answer_value(items, record.structured),)
     except JsonProfileError:  # it was read when it came in; a version that reads it otherwise has nothing better
-        return (next_steps.text_of_reply(items),)
+        return (text_of_reply(items),)
