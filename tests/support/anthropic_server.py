@@ -18,17 +18,17 @@ from typing import Any, Final, Literal, Self, TypeAlias
 from anthropic.types import MessageParam
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming, MessageCreateParamsStreaming
 
-from handfast.testing import Drop, Fail, Gate, Pause, Reply
+from handfast.testing import Drop, Fail, Gate, Pause, Reply, Verbatim
 from handfast.testing._script_outputs import Call, Output, Reasoning, Refusal, Text
 from handfast.testing.chat.types import check_shape
 from handfast.testing.record import Json
 from handfast.testing.responses.http import Connection, Exchange
 from handfast.testing.responses.refusal import ApiRefusal
-from handfast.testing.responses.stream import pieces
+from handfast.testing.responses.stream import encode_verbatim, pieces
 
 REDACTED: Final = "redacted"
 """The summary of a `Reasoning` that comes encrypted, as a ``redacted_thinking`` block."""
-Step: TypeAlias = Reply | Fail | Drop | Gate | Pause
+Step: TypeAlias = Reply | Fail | Drop | Gate | Pause | Verbatim
 _ERRORS: Final = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -146,6 +146,14 @@ class AnthropicServer:
                 await exchange.cut(200, body, media, step.after_bytes)
                 asked.state = "dropped"
                 return
+            case Verbatim():
+                given = step.headers.get("content-type")
+                if stream and step.events is not None:
+                    told = [encode_verbatim(event) for event in step.events]
+                    await exchange.stream(step.status, told, given or "text/event-stream; charset=utf-8", {})
+                else:
+                    content = step.body if isinstance(step.body, str) else json.dumps(step.body)
+                    await exchange.send(step.status, content.encode(), given or "application/json")
             case Reply() | Pause():
                 message = self._message(step if isinstance(step, Reply) else step.then, asked)
                 self._sent.append(message)

@@ -224,6 +224,7 @@ class StreamedCompletion:
     """What the chunks of one stream have said so far.
 
     Attributes:
+        begun: A chunk has come.
         done: The server has said that nothing follows.
         headers: Of the stream.
     """
@@ -233,7 +234,7 @@ class StreamedCompletion:
         self._usage: object = None
         self._id: object = None
         self._finished: object = None
-        self.done = False
+        self.begun = self.done = False
         self.headers: Mapping[str, str] = {}
 
     def take(self, came: Event) -> None:
@@ -256,6 +257,7 @@ class StreamedCompletion:
         Raises:
             ModelCallError: It says that the provider failed.
         """
+        self.begun = True
         if isinstance(kind := chunk.get("type"), str) and kind.startswith("response."):
             raise wrong_api(*_RESPONSE_CAME)
         _raise_error(chunk, usage_of(self._usage), self.headers)
