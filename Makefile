@@ -18,7 +18,7 @@ PYTEST = $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-crash quick quick-tests test test-slow test-replayed check types wheel collected scenarios api promises \
+.PHONY: help demo demo-crash quick quick-tests test test-slow test-replayed check types wheel collected scenarios api dialects promises \
 	record figures crash-matrix soak mutants bench clean
 
 help: ## Say what there is to make
@@ -67,6 +67,9 @@ scenarios: $(READY) ## Write docs/scenarios.md from the tests
 
 api: $(READY) ## Write docs/api.md and docs/errors.md from the code
 	@cd tests && ../$(BIN)/python -m support.api_page && ../$(BIN)/python -m support.errors_page
+
+dialects: $(READY) ## Write the table of model servers in docs/models.md from what their fakes answer
+	@cd tests && ../$(BIN)/python -m support.dialects_table
 
 record: $(READY) ## Record the wait states that no release has recorded yet, for the tests of replay
 	$(BIN)/python tests/replay/record.py $(SCENES)

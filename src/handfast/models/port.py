@@ -110,6 +110,7 @@ class ModelAnswer:
     Attributes:
         incomplete: Why the reply stops in the middle, None for a whole one.
         left_out: What the request went without, as its server refuses it: paths of fields.
+        kept: False where the provider says that it has not kept the response, whatever the request asked for.
     """
 
     items: list[JsonObject]
@@ -117,6 +118,7 @@ class ModelAnswer:
     response_id: str | None = None
     incomplete: str | None = None
     left_out: tuple[str, ...] = ()
+    kept: bool = True
 
 
 ModelErrorKind = Literal[

@@ -34,7 +34,10 @@ _PASSING: Final[tuple[tuple[int, tuple[str, ...]], ...]] = (
     (502, ("gateway", "upstream")),
     (
         500,
-        ("server_error", "internal", "api_error", "connection_error", "stream_error", "stream_read", "unknown_error"),
+        (
+            *("server_error", "model_error", "internal", "api_error", "connection_error", "stream_error"),
+            *("stream_read", "unknown_error"),
+        ),
     ),
 )
 _PASSING_WORDS: Final = re.compile(

@@ -99,6 +99,7 @@ def read_response(body: object, headers: Mapping[str, str] | None = None) -> Mod
         usage=usage,
         response_id=text(body["id"]) if isinstance(body.get("id"), str) else None,
         incomplete=_incomplete(body) if body.get("status") == "incomplete" else None,
+        kept=body.get("store") is not False,
     )
 
 

@@ -105,7 +105,12 @@ class ResponsesModel:
             body["instructions"] = request.instructions
         if request.tools:
             body["tools"] = list(request.tools)
-        return await self._asked(CREATE, body if self._strict else _lenient(body), request)
+        answer = await self._asked(CREATE, body if self._strict else _lenient(body), request)
+        if request.previous_response_id is not None and not answer.kept:
+            # Ollama, for one, takes no notice of the field: the model has read the new items alone.
+            message = "the server keeps no responses, and has continued none"
+            raise ModelCallError("HistoryLost", message, retryable=False, usage=answer.usage)
+        return answer
 
     async def compact(self, request: ModelRequest) -> ModelAnswer:
         """Compact a conversation once, by ``POST /responses/compact``; tools and most settings do not matter to it.

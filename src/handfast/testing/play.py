@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias, TypeVar
 
 from handfast.testing._script_steps import (
@@ -32,6 +32,7 @@ from handfast.testing.responses.check import check_key, check_request, read_body
 from handfast.testing.responses.compaction import COMPACT, build_compaction
 from handfast.testing.responses.conversation import Store
 from handfast.testing.responses.dialect import Dialect
+from handfast.testing.responses.dialects import ENCRYPTED
 from handfast.testing.responses.http import Exchange
 from handfast.testing.responses.lookup import Follow, Lookups
 from handfast.testing.responses.making import Making
@@ -55,7 +56,6 @@ Act: TypeAlias = Reply | Compacted | Fail | Verbatim | Hang | Drop | Pause
 """A step without what has to be waited for before it."""
 
 _CREATE: Final = "/v1/responses"
-ENCRYPTED: Final = "reasoning.encrypted_content"
 _EVENTS: Final = "text/event-stream; charset=utf-8"
 _FAILURES: Final[dict[int, tuple[str, str | None]]] = {
     401: ("Incorrect API key provided.", "invalid_api_key"),
@@ -121,7 +121,7 @@ class Player:
 
     async def play(self, plan: Plan, exchange: Exchange, record: RecordedRequest) -> State:
         """Carry out a plan, and return how the request ended."""
-        if isinstance(plan, Reply | Delay | Gate | Pause | Fail) and _is_made_later(plan, record):
+        if isinstance(plan, Reply | Delay | Gate | Pause | Fail) and self._is_made_later(plan, record):
             return await self._in_background(plan, exchange, record)
         made: Json | None = None
         if isinstance(plan, Reply | Compacted | Delay | Gate | Pause | Fail | Verbatim | Drop | Hang):
@@ -159,6 +159,10 @@ class Player:
             case _:
                 await _send(exchange, record, 200, plan)
                 return "answered"
+
+    def _is_made_later(self, step: Step, record: RecordedRequest) -> bool:
+        asked = self._dialect.background and bool(record.body.get("background"))
+        return asked and not (isinstance(step, Fail) and step.inside is None)
 
     async def _waited(self, step: Step, record: RecordedRequest) -> tuple[Act, Json | None]:
         """Go through what has to be waited for; on a conversation the response is made too, even if nobody is left
@@ -344,8 +348,12 @@ class Player:
         if record.path == COMPLETIONS:
             yield from self._chunks(response, record)
             return
+        yield from self._framed([*first_events(response), *later_events(response)])
+
+    def _framed(self, told: Iterable[Json]) -> Iterator[tuple[bytes, bool]]:
+        """Encode the events of a whole stream as the server writes them."""
         dialect = self._dialect
-        events = list(dialect.events([*first_events(response), *later_events(response)]))
+        events = list(dialect.events(told))
         for number, event in enumerate(events):
             encoded = encode_event(number, event, named=dialect.names_events)
             begins, ends = number == 0, number == len(events) - 1
@@ -403,7 +411,7 @@ class Player:
         record.status, record.reply = 200, failed
         told = [*first_events(failed)]
         last = error_event(code, message, fail.param) if fail.inside == "event" else failed_event(failed)
-        events = [encode_event(number, event) for number, event in enumerate([*told, last])]
+        events = [event for event, _ in self._framed([*told, last])]
         await exchange.stream(200, events, _EVENTS, {**_headers(record), **extra})
 
     async def _verbatim(self, step: Verbatim, exchange: Exchange, record: RecordedRequest) -> None:
@@ -436,10 +444,6 @@ def _last(step: Step) -> Act:
     while isinstance(step, Delay | Gate):
         step = step.then
     return step
-
-
-def _is_made_later(step: Step, record: RecordedRequest) -> bool:
-    return bool(record.body.get("background")) and not (isinstance(step, Fail) and step.inside is None)
 
 
 def _failure(fail: Fail) -> tuple[str, str | None]:

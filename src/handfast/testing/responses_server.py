@@ -50,8 +50,9 @@ class ResponsesServer:
     Args:
         script: What to answer; a plain list of steps is a sequence.
         port: The port; a free one where 0.
-        dialect: Which server it stands for: ``openai``, ``azure``, ``ollama``, ``vllm``, ``lmstudio``, ``openrouter``
-            or ``litellm``. Those beside the first two take more, know less, and answer in their own way.
+        dialect: Which server it stands for: ``openai``, ``azure``, ``ollama``, ``vllm``, ``lmstudio``, ``openrouter``,
+            ``litellm`` or ``open-responses``. Those beside the first two take more, know less, and answer in their
+            own way.
 
     Attributes:
         requests: All requests in order of arrival, refused ones included.

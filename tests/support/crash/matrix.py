@@ -43,6 +43,7 @@ RUN_S: Final = 120.0
 GOES_ON_S: Final = 8.0
 """The promise: after a SIGKILL a run goes on within this time."""
 START_S: Final = 0.5
+BUSY_S: Final = 0.5
 AROUND: Final = 6
 TRIES: Final = 3
 """Where the machine is so busy that a run is late it is done again."""
@@ -136,6 +137,12 @@ class Trial:
     def in_time(self) -> bool:
         """Whether the run went on within the time that is promised."""
         return self.pause_s <= GOES_ON_S + self.late_s
+
+    @property
+    def most_lost_replies(self) -> int:
+        """How many replies the kill may cost: the one on its way, and on a machine so busy that a heartbeat of the next
+        worker can come too late, one more."""
+        return 1 if self.late_s < BUSY_S else 2
 
     @property
     def points(self) -> list[Point]:

@@ -118,7 +118,7 @@ class KeptConversation:
         as_it_came = read == answer.items
         now = self._now.model_copy(update={"uncertain": None, "holds": reply.block})
         if now.kind == "chain":
-            if as_it_came and answer.response_id is not None:
+            if as_it_came and answer.kept and answer.response_id is not None:
                 return now.model_copy(update={"response": answer.response_id})
             return now.model_copy(update={"response": now.base, "holds": None})
         assert now.conversation is not None

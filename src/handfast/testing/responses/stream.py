@@ -221,7 +221,8 @@ def _audio(part: Json) -> Iterator[Json]:
         yield {"type": f"response.{subject}.done"}
 
 
-def _summary_part(part: Json, place: Json) -> Iterator[Json]:
+def _summary_part(said: Json | str, place: Json) -> Iterator[Json]:
+    part = {"type": "summary_text", "text": said} if isinstance(said, str) else said
     text = str(part.get("text", ""))
     yield {"type": "response.reasoning_summary_part.added", **place, "part": {**part, "text": ""}}
     for delta in pieces(text):
