@@ -18,7 +18,7 @@ from handfast.payloads.deltas import Delta
 from handfast.payloads.events import ModelReplied, RequestOpened
 from handfast.testing import Drop, Fail, Lab, Pause, Reply, Verbatim, call, custom_call, reasoning, refusal, text
 from handfast.testing.script import Step, Usage
-from support.events import to_the_end, types
+from support.events import to_the_end
 from support.evidence import failed_tasks
 from support.labs import Effects, MakeLab
 from support.shredder import shredder
@@ -56,18 +56,6 @@ async def test_a_gated_agent_runs_on_chat_completions(make_lab: MakeLab, streame
     usage = result.usage
     assert (usage.requests, usage.input_tokens, usage.output_tokens, usage.total_tokens) == (3, 450, 40, 490)
     assert (usage.cached_input_tokens, usage.reasoning_tokens) == (64, 10)
-
-
-async def test_chat_completions_and_responses_give_the_same_events(make_lab: MakeLab) -> None:
-    """What a reader of events sees does not tell which API the model was asked by."""
-    seen = []
-    for models in (CHAT, {}):
-        lab = await make_lab([desk], script=STEPS, models=models)
-        run = await lab.start(desk, "Clean up.")
-        await run.approve(await lab.next_request(run), decided_by="lead")
-        await run.result()
-        seen.append(types(await to_the_end(run)))
-    assert seen[0] == seen[1]
 
 
 async def test_words_are_told_while_they_are_written(make_lab: MakeLab) -> None:
