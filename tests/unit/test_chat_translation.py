@@ -14,6 +14,7 @@ from handfast.models.chat.reply import StreamedCompletion, read_completion
 from handfast.models.port import ModelCallError, ModelDelta
 from handfast.models.streaming import Event
 from handfast.testing.chat.check import check_completion
+from handfast.testing.chat.dialects import CHAT_DIALECTS
 from handfast.testing.chat.thoughts import Thoughts
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
@@ -109,7 +110,11 @@ HISTORY = st.lists(
 def test_every_conversation_is_a_valid_request(items: list[dict[str, Any]]) -> None:
     """The strict server accepts the messages, and each call is answered right behind the message that makes it."""
     messages = messages_of(items, instructions="Help.")
-    check_completion({"model": "m", "messages": [without_thoughts(each) for each in messages]}, Thoughts())
+    check_completion(
+        {"model": "m", "messages": [without_thoughts(each) for each in messages]},
+        Thoughts(None),
+        CHAT_DIALECTS["openai"],
+    )
     waiting: list[str] = []
     for message in messages:
         if message["role"] == "tool":

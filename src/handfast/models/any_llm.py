@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from handfast.errors import DefinitionError
 from handfast.models.chat.messages import messages_of, settings_of, tools_of
 from handfast.models.chat.reply import StreamedCompletion, read_completion
-from handfast.models.port import ModelAnswer, ModelCallError, ModelErrorKind, ModelRequest, OnDelta
-from handfast.models.provider_error import retry_after, text
+from handfast.models.claude.reply import StreamedMessage, read_message
+from handfast.models.claude.request import body_of
+from handfast.models.port import ModelAnswer, ModelCallError, ModelRequest, OnDelta, Transport
+from handfast.models.provider_error import error_of, text
 from handfast.models.streaming import broke_off
-from handfast.models.vendor_errors import failure_of
+from handfast.models.vendor_errors import failure, failure_of
+from handfast.payloads.json_profile import JsonObject
 
 if TYPE_CHECKING:
     from any_llm import AnyLLM
 
-_KINDS: Final[Mapping[str, tuple[ModelErrorKind, bool]]] = {
-    "RateLimitError": ("ModelBusy", True),
-    "ProviderError": ("ModelUnavailable", True),
-    "AuthenticationError": ("ModelRefused", False),
-    "InvalidRequestError": ("ModelRefused", False),
-    "ModelNotFoundError": ("ModelRefused", False),
-    "ContextLengthExceededError": ("ModelRefused", False),
-    "UnsupportedParameterError": ("ModelRefused", False),
-    "ContentFilterError": ("ModelRefused", False),
-    "UnsupportedProviderError": ("ModelRefused", False),
-    "MissingApiKeyError": ("ModelRefused", False),
-}
-"""What an error of any-llm means for the call, and whether it can help to ask again."""
+EXTRA: Final = "any-llm"
+UNBOUNDED_S: Final = 600.0
+"""Anthropic's client refuses a long reply that is not streamed, unless it is told how long it may take."""
 
 
 class AnyLLMModel:
@@ -38,8 +33,9 @@ class AnyLLMModel:
 
         HandfastPlugin([desk], models={"default": AnyLLMModel("anthropic:claude-sonnet-5")})
 
-    Conversations keep the shape of the Responses API, and travel as messages of Chat Completions. Signatures that a
-    provider puts on what its model thinks, as Anthropic and Gemini do, are kept with it and sent back.
+    Conversations keep the shape of the Responses API. Claude is asked by Anthropic's Messages API, at Anthropic or
+    elsewhere, and what it thinks goes back to it word for word, signatures and encrypted parts included. Other models
+    are asked by messages of Chat Completions, which any-llm translates.
 
     Attributes:
         model: The model that the entry names; agents of it need name none.
@@ -61,14 +57,18 @@ class AnyLLMModel:
         try:
             import any_llm  # noqa: PLC0415 - an optional extra
         except ImportError:
-            remedy = "pip install 'handfast[any-llm]'"
-            raise DefinitionError("AnyLLMModel", f"any-llm is not installed; {remedy}") from None
+            problem = f"any-llm is not installed; pip install 'handfast[{EXTRA}]'"
+            raise DefinitionError("AnyLLMModel", problem) from None
         try:
-            self._client: AnyLLM = any_llm.AnyLLM.create(
-                provider, api_key, api_base, unified_exceptions=True, max_retries=0, **options
-            )
-        except (any_llm.AnyLLMError, ImportError, ValueError) as error:
-            raise DefinitionError("AnyLLMModel", f"{provider!r} cannot be asked: {error}") from error
+            kind = any_llm.AnyLLM.get_provider_class(any_llm.AnyLLM.resolve_provider_key(provider))
+            retries = {} if kind.MAX_RETRIES_SUPPORT == "unsupported" else {"max_retries": 0}  # they are Temporal's
+            self._client: AnyLLM = kind(api_key, api_base, unified_exceptions=True, **retries, **options)
+        except any_llm.UnsupportedProviderError:
+            known = ", ".join(sorted(any_llm.AnyLLM.get_supported_providers()))
+            raise DefinitionError("AnyLLMModel", f"any-llm knows no provider {provider!r}; it knows {known}") from None
+        except (any_llm.AnyLLMError, ImportError, TypeError, ValueError) as error:
+            said = " ".join(str(error).split())
+            raise DefinitionError("AnyLLMModel", f"{provider!r} cannot be asked: {said}") from error
         self.model = model or None
 
     async def answer(self, request: ModelRequest) -> ModelAnswer:
@@ -77,32 +77,110 @@ class AnyLLMModel:
         Raises:
             ModelCallError: It did not answer, or not with a reply, or the provider has nothing for the request.
         """
+        native = self._client.serves_messages_natively(request.model) and _is_claude(self._client, request.model)
+        try:
+            async with asyncio.timeout(request.transport.timeout_s):
+                return await (self._by_messages(request) if native else self._by_completions(request))
+        except ModelCallError:
+            raise
+        except TimeoutError as error:
+            raise ModelCallError("ModelUnavailable", "the model took too long", retryable=True) from error
+        except Exception as error:
+            raise _failure(error, self._client) from error
+
+    async def close(self) -> None:
+        """Close the connections of the provider's client, where it has some: once no worker asks the entry any more."""
+        client = getattr(self._client, "client", None)
+        close = getattr(client, "close", None) or getattr(client, "aclose", None)
+        if inspect.isawaitable(closing := close() if close is not None else None):
+            await closing
+
+    async def _by_messages(self, request: ModelRequest) -> ModelAnswer:
+        body = body_of(request.model, request.instructions, request.items, request.tools, request.settings)
+        if (config := body.pop("output_config", None)) is not None:
+            # Bedrock takes it by the name of any-llm's own; the others hand on what they do not know.
+            body["output_format" if self._client.PROVIDER_NAME == "bedrock" else "output_config"] = _config(config)
+        body |= _sent_with(request.transport)
+        if request.on_delta is None:
+            message: Any = await self._client.amessages(timeout=request.transport.timeout_s or UNBOUNDED_S, **body)
+            return read_message(_plain(message))
+        reply = StreamedMessage(request.on_delta)
+        async for event in _closed(await self._client.amessages(stream=True, **body)):
+            reply.take(_plain(event))
+        if not reply.done:
+            raise broke_off("the stream ended")
+        return reply.answer()
+
+    async def _by_completions(self, request: ModelRequest) -> ModelAnswer:
         fields: dict[str, Any] = {
             **settings_of(request.settings, max_tokens="max_tokens", tools=bool(request.tools)),
-            "messages": messages_of(request.items, instructions=request.instructions, reasoning="keep"),
+            "messages": messages_of(request.items, instructions=request.instructions),
+            **_sent_with(request.transport),
         }
         if request.tools:
             fields["tools"] = tools_of(request.tools, strict=True)
-        try:
-            if request.on_delta is not None:
-                return await self._streamed(request.model, fields, request.on_delta)
-            completion = await self._client.acompletion(request.model, **fields)
-            return read_completion(completion.model_dump(mode="json"))
-        except ModelCallError:
-            raise
-        except Exception as error:
-            raise _failure(error) from error
+        if request.on_delta is not None:
+            return await self._streamed(request.model, fields, request.on_delta)
+        completion: Any = await self._client.acompletion(request.model, **fields)
+        return read_completion(_plain(completion))
 
     async def _streamed(self, model: str, fields: dict[str, Any], on_delta: OnDelta) -> ModelAnswer:
         reply = StreamedCompletion(on_delta)
-        chunks: Any = await self._client.acompletion(
-            model, stream=True, stream_options={"include_usage": True}, **fields
-        )
+        chunks = await self._client.acompletion(model, stream=True, stream_options={"include_usage": True}, **fields)
         async for chunk in _closed(chunks):
-            reply.take_chunk(chunk.model_dump(mode="json"))
+            reply.take_chunk(_plain(chunk))
         if not reply.finished:
             raise broke_off("the stream ended")
         return reply.answer()
+
+
+def _is_claude(client: AnyLLM, model: str) -> bool:
+    """Whether any-llm asks for *model* by Anthropic's API because it is Anthropic's, whoever hosts it."""
+    return "anthropic" in client.PROVIDER_NAME or "claude" in model.lower()
+
+
+def _sent_with(transport: Transport) -> dict[str, Any]:
+    """The headers and the query of one request, as the clients of providers take them."""
+    if any(value is None for value in transport.headers.values()):
+        raise ModelCallError(
+            "ModelRefused", "AnyLLMModel cannot take away a header that the provider's client sends", retryable=False
+        )
+    sent = {"extra_headers": dict(transport.headers), "extra_query": dict(transport.query)}
+    return {name: value for name, value in sent.items() if value}
+
+
+def _config(config: JsonObject) -> JsonObject:
+    """The same config with a schema that the API takes: its client knows which keywords are none of that."""
+    wanted = config.get("format")
+    if wanted is None:
+        return config
+    from anthropic import transform_schema  # noqa: PLC0415 - comes with the extra
+
+    try:
+        return {**config, "format": {**wanted, "schema": transform_schema(_with_one_type(wanted["schema"]))}}
+    except ValueError as error:
+        message = f"Anthropic takes no such schema for an answer: {text(str(error))}"
+        raise ModelCallError("ModelRefused", message, retryable=False) from error
+
+
+def _with_one_type(schema: Any) -> Any:
+    """The same schema without lists of types, which `transform_schema` does not know."""
+    if isinstance(schema, list):
+        return [_with_one_type(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    types = schema.get("type")
+    if isinstance(types, list):
+        rest = {name: value for name, value in schema.items() if name not in ("type", "description", "title")}
+        about = {name: schema[name] for name in ("description", "title") if name in schema}
+        schema = {**about, "anyOf": [{"type": "null"} if each == "null" else {**rest, "type": each} for each in types]}
+    return {name: _with_one_type(value) for name, value in schema.items()}
+
+
+def _plain(found: Any) -> JsonObject:
+    """An object of any-llm as JSON, as it came: without fields that nobody set."""
+    plain: JsonObject = found.model_dump(mode="json", exclude_unset=True)
+    return plain
 
 
 async def _closed(chunks: Any) -> AsyncIterator[Any]:
@@ -116,13 +194,38 @@ async def _closed(chunks: Any) -> AsyncIterator[Any]:
             await close()
 
 
-def _failure(error: Exception) -> ModelCallError:
+def _failure(error: Exception, client: AnyLLM) -> ModelCallError:
+    """What any-llm raises, as every failure is read: by the words and the status of the provider."""
     from any_llm import AnyLLMError  # noqa: PLC0415 - an optional extra
 
     if not isinstance(error, AnyLLMError):
         return failure_of(error)
-    status = error.status_code
-    kind, retryable = _KINDS.get(type(error).__name__, ("ModelUnavailable", status is None or status >= 500))
-    asked = getattr(error, "retry_after", None)
-    wait = retry_after({"retry-after": str(asked)}) if asked is not None else None
-    return ModelCallError(kind, f"the model failed: {text(str(error))}", retryable=retryable, retry_after=wait)
+    cause = error.original_exception
+    headers = getattr(getattr(cause, "response", None), "headers", None)
+    said: object = getattr(cause, "body", None)
+    if not said:
+        said = {"message": error.message, "code": error.code, "type": error.error_type, "param": error.param}
+    status = error.status_code if error.status_code is not None and error.status_code >= 400 else None
+    if status is None and not (error.code or error.error_type or (isinstance(said, Mapping) and said.get("error"))):
+        return _unsaid(error)
+    wait = getattr(error, "retry_after", None)
+    known = headers if isinstance(headers, Mapping) else {} if wait is None else {"retry-after": str(wait)}
+    return failure(error_of(said, status=status, headers=known), key=client.ENV_API_KEY_NAME)
+
+
+def _unsaid(error: Exception) -> ModelCallError:
+    """A failure that the provider did not speak of: it could not be reached, or any-llm refuses the request itself."""
+    import any_llm  # noqa: PLC0415 - an optional extra
+
+    refused = (
+        any_llm.InvalidRequestError,
+        any_llm.UnsupportedParameterError,
+        any_llm.AuthenticationError,
+        any_llm.ContentFilterError,
+        any_llm.ContextLengthExceededError,
+        any_llm.ModelNotFoundError,
+    )
+    message = text(" ".join(str(error).split()))
+    if isinstance(error, refused):
+        return ModelCallError("ModelRefused", f"the model was not asked: {message}", retryable=False)
+    return ModelCallError("ModelUnavailable", f"the model could not be reached: {message}", retryable=True)

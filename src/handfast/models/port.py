@@ -199,6 +199,16 @@ class SettingsPort(Protocol):
 
 
 @runtime_checkable
+class NamedPort(Protocol):
+    """A provider whose entry names a model: agents of it need name none."""
+
+    @property
+    def model(self) -> str | None:
+        """The model that is asked for agents that name none."""
+        ...
+
+
+@runtime_checkable
 class BoundedPort(Protocol):
     """A provider that takes so many tools in one request: a worker refuses an agent with more when it starts."""
 
@@ -244,3 +254,8 @@ class HistoryPort(Protocol):
     async def answer(self, request: ModelRequest) -> ModelAnswer:
         """As `ModelPort`."""
         ...
+
+
+def model_of(port: ModelPort) -> str | None:
+    """Return the model that an entry names, if it does."""
+    return port.model if isinstance(port, NamedPort) else None

@@ -54,6 +54,7 @@ class ResponsesModel:
         store: bool | None = False,
         strict: bool = True,
         max_tools: int | None = MOST_TOOLS,
+        model: str | None = None,
     ) -> None:
         """Describe a model entry, for ``HandfastPlugin(models={…})``.
 
@@ -66,12 +67,14 @@ class ResponsesModel:
             strict: Whether schemas of tools and answers are sent as strict ones.
             max_tools: How many tools one request may offer: a worker whose agent has more does not start. None where
                 the server has no such limit.
+            model: The model that is asked for agents that name none.
         """
         self._client = client.with_options(max_retries=0)
         self._reasoning = reasoning
         self._store = store
         self._strict = strict
         self.max_tools = max_tools
+        self.model = model
         self.conversations: ConversationPort = ResponsesConversations(self._client)
         self._learned: dict[str, list[str]] = {}
         self._unreadable: dict[str, None] = {}

@@ -23,7 +23,8 @@ from handfast.testing._script_steps import (
 )
 from handfast.testing.chat.build import build_completion, refuse_unplayable
 from handfast.testing.chat.check import check_completion
-from handfast.testing.chat.stream import encode_chunk, encode_chunks, writes
+from handfast.testing.chat.dialects import chat_dialect
+from handfast.testing.chat.stream import DONE, chunks_of, encode_chunk, head_of, writes
 from handfast.testing.chat.thoughts import Thoughts
 from handfast.testing.record import COMPLETIONS, Json, RecordedRequest, State
 from handfast.testing.responses.build import build_response
@@ -36,7 +37,7 @@ from handfast.testing.responses.http import Exchange
 from handfast.testing.responses.lookup import Follow, Lookups
 from handfast.testing.responses.making import Making
 from handfast.testing.responses.params import conversation_named
-from handfast.testing.responses.refusal import ApiRefusal, error_body
+from handfast.testing.responses.refusal import ApiRefusal
 from handfast.testing.responses.stream import (
     encode_event,
     encode_verbatim,
@@ -81,7 +82,8 @@ class Player:
         self._choose = script.player()
         self._dialect = dialect
         self._store = Store(strict=dialect.strict)
-        self._thoughts = Thoughts()
+        self._chat = chat_dialect(dialect.name)
+        self._thoughts = Thoughts(self._chat.thoughts)
         self._makings: dict[str, Making] = {}
         self._lookups = Lookups(self._store, self._makings, dialect)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -147,7 +149,7 @@ class Player:
                 await self._drop(plan, exchange, record, made)
                 return "dropped"
             case ApiRefusal():
-                body = self._dialect.error(plan.status, plan.message, plan.code, plan.param)
+                body = self._error(plan.status, plan.message, plan.code, plan.param, record.path)
                 await _send(exchange, record, plan.status, body)
                 return "refused"
             case Follow():
@@ -263,7 +265,7 @@ class Player:
 
     def _completion(self, record: RecordedRequest, content: bytes) -> Step:
         record.body = read_body(record.headers, content)
-        record.items = check_completion(record.body, self._thoughts)
+        record.items = check_completion(record.body, self._thoughts, self._chat)
         step = self._step(record)
         last = _last(step)
         if isinstance(last, Compacted):
@@ -288,6 +290,7 @@ class Player:
         """Make the response, and keep it if that was asked for."""
         if record.path == COMPLETIONS:
             completion = build_completion(reply, record.body, record.items, self._token(record.content))
+            completion = self._chat.reply(completion, record.body)
             self._thoughts.shown(completion["choices"][0]["message"])
             return completion
         response = self._built(reply, record, self._token(record.content))
@@ -333,7 +336,8 @@ class Player:
             if pause is not None and is_piece and deltas == pause.after:
                 await self._gate(pause.name).wait()
                 if pause.error is not None and record.path == COMPLETIONS:
-                    yield encode_chunk(error_body(500, _SERVER_FAILURE[0], pause.error))
+                    error = self._error(500, _SERVER_FAILURE[0], pause.error, None, record.path)
+                    yield self._broken(error, record)
                     return
                 if pause.error is not None:
                     yield encode_event(number + 1, error_event(pause.error, _SERVER_FAILURE[0]))
@@ -342,7 +346,7 @@ class Player:
     def _encoded(self, response: Json, record: RecordedRequest) -> Iterator[tuple[bytes, bool]]:
         """Encode the events that tell of a response; of each, whether it is a delta."""
         if record.path == COMPLETIONS:
-            yield from ((event, writes(event)) for event in encode_chunks(response, record.body))
+            yield from self._chunks(response, record)
             return
         yield from self._framed([*first_events(response), *later_events(response)])
 
@@ -355,9 +359,27 @@ class Player:
             begins, ends = number == 0, number == len(events) - 1
             yield (dialect.before if begins else b"") + encoded + (dialect.after if ends else b""), is_delta(event)
 
+    def _chunks(self, completion: Json, record: RecordedRequest) -> Iterator[tuple[bytes, bool]]:
+        """Encode the chunks of a completion; of each, whether it is a piece of what the model writes."""
+        before = self._chat.before
+        for chunk in self._chat.chunks(chunks_of(completion, record.body), completion):
+            yield before + encode_chunk(chunk), writes(chunk)
+            before = b""
+        yield DONE, False
+
+    def _error(self, status: int, message: str, code: str | None, param: str | None, path: str) -> Json:
+        """An error in the form of the API that was asked."""
+        made = (self._chat.error or self._dialect.error) if path == COMPLETIONS else self._dialect.error
+        return made(status, message, code, param)
+
+    def _broken(self, error: Json, record: RecordedRequest) -> bytes:
+        """An error as the last chunk of a stream."""
+        head = head_of(self._token(record.content), record.body)
+        return encode_chunk(self._chat.broken(error, head), name="error" if self._chat.names_errors else None)
+
     async def _fail(self, fail: Fail, exchange: Exchange, record: RecordedRequest) -> None:
         message, code = _failure(fail)
-        body = self._dialect.error(fail.status, message, code, fail.param)
+        body = self._error(fail.status, message, code, fail.param, record.path)
         extra = {} if fail.retry_after is None else {"retry-after": f"{fail.retry_after:g}"}
         extra |= fail.headers
         if fail.inside is None:
@@ -373,12 +395,12 @@ class Player:
         """Begin a response, and end it as failed."""
         message, code = _failure(fail)
         if record.path == COMPLETIONS:
-            body = self._dialect.error(fail.status, message, code, fail.param)
+            body = self._error(fail.status, message, code, fail.param, record.path)
             if not record.body.get("stream"):
                 await _send(exchange, record, 200, body, extra)
                 return
             record.status, record.reply = 200, body
-            await exchange.stream(200, [encode_chunk(body)], _EVENTS, {**_headers(record), **extra})
+            await exchange.stream(200, [self._broken(body, record)], _EVENTS, {**_headers(record), **extra})
             return
         response = self._built(Reply(), record, self._token(record.content))
         failed = {**response, "status": "failed", "completed_at": None, "usage": None}

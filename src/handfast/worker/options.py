@@ -29,7 +29,7 @@ from handfast.deltas.stream import DeltaStream, delta_stream
 from handfast.encryption.codec import keyring_of
 from handfast.encryption.keyring import EncryptionAt, keyring_named
 from handfast.errors import DefinitionError, ModelClientMissingError
-from handfast.models.port import BoundedPort, ModelPort, SettingsPort
+from handfast.models.port import BoundedPort, ModelPort, SettingsPort, model_of
 from handfast.models.responses import ResponsesModel
 from handfast.payloads.model_settings import TRANSPORT_SETTINGS
 from handfast.payloads.people import is_reviewer
@@ -114,9 +114,10 @@ class PluginOptions:
         check_extra(self._registry)
         if not self._registry.agents:
             return self.models or {}, ()
-        check_model_names(self._registry, self._default_model)
+        ports = {} if self.models is None else _ports(self.models)
+        check_model_names(self._registry, self._default_model, ports)
         if self.models is not None:
-            check_agents(self._registry, _ports(self.models))
+            check_agents(self._registry, ports)
             return self.models, ()
         try:
             made = openai.AsyncOpenAI()
@@ -207,14 +208,18 @@ def reviewers_of(registry: Registry) -> Iterator[tuple[str, Reviewer]]:
                 yield f"agent {agent.name!r}, tool {name!r}", rule.review
 
 
-def check_model_names(registry: Registry, default_model: str | None) -> None:
+def check_model_names(registry: Registry, default_model: str | None, ports: Mapping[str, ModelPort]) -> None:
     """Check that every agent asks some model.
 
     Raises:
-        DefinitionError: One names none, and there is no default.
+        DefinitionError: One names none, its model entry neither, and there is no default.
     """
+    if default_model is not None:
+        return
     for agent in registry.agents.values():
-        if agent.model is None and agent.prompt is None and default_model is None:
+        port = ports.get(agent.client)
+        by_entry = None if port is None else model_of(port)
+        if agent.model is None and agent.prompt is None and by_entry is None:
             raise DefinitionError(
                 f"agent {agent.name!r}",
                 "it names no model, and there is no default; give it model=…, or the plugin default_model=…, or set "

@@ -22,7 +22,15 @@ from handfast.definitions.context import RunContext
 from handfast.definitions.tools.offered import Offered
 from handfast.errors import OutputInvalidError
 from handfast.models.output_items import ItemUnreadableError, read_items
-from handfast.models.port import BoundedPort, ModelAnswer, ModelCallError, ModelPort, ModelRequest, Transport
+from handfast.models.port import (
+    BoundedPort,
+    ModelAnswer,
+    ModelCallError,
+    ModelPort,
+    ModelRequest,
+    Transport,
+    model_of,
+)
 from handfast.payloads.artifacts import READ_OUTPUT
 from handfast.payloads.json_profile import JsonObject, scrub
 from handfast.payloads.model_call import REPLY_BROKEN, NamedGuardrail, StructuredOutput
@@ -43,13 +51,15 @@ PROBLEM_CHARACTERS: Final = 4000
 def model_name(runtime: Runtime, agent: Agent, facts: RunFacts) -> str:
     """Return the name of the model that *agent* asks; empty where the provider's prompt template names it.
 
+    The run's comes first, then the agent's, that of its model entry, and the default.
+
     Raises:
         ApplicationError: ``ModelRefused``: nobody named one.
     """
     named = facts.model or agent.model
     if named is None and agent.prompt is not None:
         return ""
-    name = named or runtime.default_model
+    name = named or model_of(port_of(runtime, agent)) or runtime.default_model
     if name is None:
         raise ApplicationError(
             f"agent {agent.name} names no model, and HandfastPlugin has no default_model",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from handfast.models.chat.reply import DETAILS, EXTRA, REASONING
+from handfast.models.chat.reply import EXTRA, PARTS, REASONING
 from handfast.models.port import ModelCallError
 from handfast.payloads.call_items import PROVIDER_FIELDS
 from handfast.payloads.json_profile import JsonObject
@@ -94,13 +94,15 @@ class _Reply:
 
     def think(self, item: JsonObject) -> None:
         told = item.get(PROVIDER_FIELDS) or {}
-        for name in (DETAILS, EXTRA):
+        for name in PARTS:
             if told.get(name):
-                self._thoughts[name] = told[name]
+                self._thoughts[name] = [*self._thoughts.get(name, ()), *told[name]]
+        if told.get(EXTRA):
+            self._thoughts[EXTRA] = told[EXTRA]
         name = told.get("field", REASONING[0])
         parts = [*_dicts(item.get("content")), *_dicts(item.get("summary"))]
         text = "\n\n".join(part["text"] for part in parts if isinstance(part.get("text"), str))
-        if text and name is not None and DETAILS not in told:
+        if text and name is not None and not any(part in told for part in PARTS):
             self._thoughts[name] = "\n\n".join(filter(None, (self._thoughts.get(name), text)))
 
     def say(self, item: JsonObject) -> None:

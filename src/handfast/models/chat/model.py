@@ -34,6 +34,9 @@ class ChatCompletionsModel:
 
     What this API has nothing for is refused before it is sent: hosted tools, conversations at the provider, prompt
     templates, compaction. An agent whose replies are made in the background is answered while the connection is held.
+
+    Attributes:
+        model: The model that is asked for agents that name none.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class ChatCompletionsModel:
         role: Literal["system", "developer"] = "system",
         max_tokens: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens",
         usage_in_stream: bool = True,
+        model: str | None = None,
     ) -> None:
         """Describe the server.
 
@@ -60,6 +64,7 @@ class ChatCompletionsModel:
             role: The role of the instructions.
             max_tokens: The server's name for the limit of a reply.
             usage_in_stream: Whether it knows ``stream_options``; without them a streamed reply counts no tokens.
+            model: The model that is asked for agents that name none.
 
         Raises:
             DefinitionError: An option has none of its values.
@@ -81,6 +86,7 @@ class ChatCompletionsModel:
         self._role = role
         self._max_tokens = max_tokens
         self._usage_in_stream = usage_in_stream
+        self.model = model
 
     @property
     def known_settings(self) -> frozenset[str]:

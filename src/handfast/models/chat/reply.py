@@ -21,12 +21,12 @@ from handfast.payloads.usage import Usage
 REASONING: Final = ("reasoning_content", "reasoning")
 """Fields in which servers put what a model thinks: DeepSeek and llama.cpp the first, OpenRouter, Ollama, vLLM and Groq
 the second."""
-DETAILS: Final = "reasoning_details"
-"""Parts of what a model thinks, some of them signed or encrypted, that OpenRouter wants back as they came."""
+PARTS: Final = ("reasoning_details", "thinking_blocks")
+"""Parts of what a model thinks, some signed or encrypted, that OpenRouter and LiteLLM want back as they came."""
 EXTRA: Final = "extra_content"
 """The field of a message or call in which Gemini and any-llm send what they want back unchanged."""
 _RESPONSE_CAME: Final = ("Chat Completions", "a Responses object", "ResponsesModel")
-_WRITTEN: Final = ("text", "summary", "data")
+_WRITTEN: Final = ("text", "summary", "data", "thinking")
 _INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
@@ -124,8 +124,9 @@ class ChatReply:
             if thought := _text_of(delta.get(name)):
                 self._think(thought, name)
                 break
-        if isinstance(details := delta.get(DETAILS), list) and details:
-            _append(self._items[self._open("reasoning")].fields.setdefault(DETAILS, []), details)
+        for name in PARTS:
+            if isinstance(parts := delta.get(name), list) and parts:
+                _append(self._items[self._open("reasoning")].fields.setdefault(name, []), parts)
         if isinstance(extra := delta.get(EXTRA), dict) and extra:
             _merge(self._items[self._open("reasoning")].fields.setdefault(EXTRA, {}), extra)
         if thought := _thinking_in(delta.get("content")):
@@ -284,16 +285,26 @@ class StreamedCompletion:
 
 
 def _append(into: list[JsonObject], more: Sequence[object]) -> None:
-    """Append parts of reasoning; pieces of one part, which share its index, become one again."""
+    """Append parts of reasoning; pieces of one part become one again."""
     for part in more:
         if not isinstance(part, dict):
             continue
         last = into[-1] if into else {}
-        if part.get("index") is None or any(part.get(name) != last.get(name) for name in ("index", "type")):
+        if not _goes_on(last, part):
             into.append(dict(part))
             continue
         grown = {name: f"{last[name]}{part[name]}" for name in _WRITTEN if last.get(name) and part.get(name)}
-        last.update({**{name: value for name, value in part.items() if value is not None}, **grown})
+        last.update({**{name: value for name, value in part.items() if value not in (None, "")}, **grown})
+
+
+def _goes_on(last: JsonObject, part: JsonObject) -> bool:
+    """Whether a part is a further piece of the last one: OpenRouter's share their index, LiteLLM's end with the
+    signature."""
+    if part.get("type") != last.get("type"):
+        return False
+    if part.get("index") is None:
+        return part.get("type") == "thinking" and last.get("index") is None and not last.get("signature")
+    return bool(part["index"] == last.get("index"))
 
 
 def _thinking_in(content: object) -> str:

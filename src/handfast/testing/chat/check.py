@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from handfast.testing.chat.dialect import ChatDialect
 from handfast.testing.chat.items import items_of
 from handfast.testing.chat.thoughts import Thoughts
 from handfast.testing.chat.types import check_body, check_message, check_tool
@@ -19,17 +20,19 @@ _UNPLAYED: Final = ("audio", "function_call", "functions", "prediction", "web_se
 """Parameters of the real API that nothing here can play."""
 
 
-def check_completion(body: Json, thoughts: Thoughts) -> list[Json]:
+def check_completion(body: Json, thoughts: Thoughts, dialect: ChatDialect) -> list[Json]:
     """Check a request, and return its messages as items of the Responses API: scripts and records read those.
 
     Args:
         body: The request.
         thoughts: The reasoning that the server has sent.
+        dialect: How the server reads.
 
     Raises:
         ApiRefusal: The real API would refuse it.
     """
-    check_body(body)
+    strict = dialect.strict
+    check_body(body, strict=strict)
     for name in _UNPLAYED:
         if body.get(name):
             raise ApiRefusal(f"This server plays no '{name}'.", name, "unsupported_parameter")
@@ -38,9 +41,10 @@ def check_completion(body: Json, thoughts: Thoughts) -> list[Json]:
     if body.get("stream_options") is not None and not body.get("stream"):
         message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
         raise ApiRefusal(message, "stream_options", "invalid_value")
-    _tools(body)
-    messages = _messages(body, thoughts)
-    _check_format(body, messages)
+    _tools(body, strict)
+    messages = _messages(body, thoughts, strict)
+    _check_format(body, messages, strict)
+    dialect.check(body)
     return items_of(messages)
 
 
@@ -60,9 +64,9 @@ def _array(body: Json, name: str) -> list[Json]:
 # --- tools ---
 
 
-def _tools(body: Json) -> None:
+def _tools(body: Json, strict: bool) -> None:
     if body.get("tools") is None:
-        for name in ("tool_choice", "parallel_tool_calls"):
+        for name in ("tool_choice", "parallel_tool_calls") if strict else ():
             if body.get(name) is not None and body[name] != "none":
                 raise ApiRefusal(f"'{name}' is only allowed when 'tools' are specified.", name, "invalid_value")
         return
@@ -76,19 +80,19 @@ def _tools(body: Json) -> None:
     names: set[tuple[str, str]] = set()
     for number, tool in enumerate(tools):
         place = f"tools[{number}]"
-        check_tool(tool, place)
+        check_tool(tool, place, strict=strict)
         kind = tool["type"]
         shape = tool[kind]
         if not re.fullmatch(_NAME.strip("^$"), shape["name"]) or len(shape["name"]) > 64:
             raise no_match(f"{place}.{kind}.name", _NAME)
         if kind == "function":
-            _function(shape, place)
+            _function(shape, place, strict)
         names.add((kind, shape["name"]))
     _chosen(body.get("tool_choice"), names)
 
 
-def _function(function: Json, place: str) -> None:
-    strict = function.get("strict") is True
+def _function(function: Json, place: str, knows_strict: bool) -> None:
+    strict = knows_strict and function.get("strict") is True
     if function.get("parameters") is None and not strict:
         return
     problem = schema_problem(function.get("parameters"), strict=strict)
@@ -112,13 +116,13 @@ def _chosen(choice: object, offered: set[tuple[str, str]]) -> None:
 # --- messages ---
 
 
-def _messages(body: Json, thoughts: Thoughts) -> list[Json]:
+def _messages(body: Json, thoughts: Thoughts, strict: bool) -> list[Json]:
     messages = _array(body, "messages")
     waiting: list[str] = []
     before = "user"
     for number, message in enumerate(messages):
         place = f"messages[{number}]"
-        check_message(thoughts.without(message), place)
+        check_message(thoughts.without(message), place, strict=strict)
         role = message["role"]
         if role == "tool":
             if before not in ("assistant", "tool") or message["tool_call_id"] not in waiting:
@@ -165,9 +169,9 @@ def _calls(message: Json, place: str) -> list[str]:
 # --- the format of the answer ---
 
 
-def _check_format(body: Json, messages: Sequence[Json]) -> None:
+def _check_format(body: Json, messages: Sequence[Json], strict: bool) -> None:
     wanted = body.get("response_format") or {}
-    if wanted.get("type") == "json_object" and not any("json" in text_of(each).lower() for each in messages):
+    if strict and wanted.get("type") == "json_object" and not any("json" in text_of(each).lower() for each in messages):
         message = (
             "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'."
         )
@@ -175,7 +179,7 @@ def _check_format(body: Json, messages: Sequence[Json]) -> None:
     if wanted.get("type") != "json_schema":
         return
     shape = wanted["json_schema"]
-    problem = schema_problem(shape.get("schema"), strict=shape.get("strict") is True)
+    problem = schema_problem(shape.get("schema"), strict=strict and shape.get("strict") is True)
     if problem is not None:
         message = f"Invalid schema for response_format '{shape['name']}': {problem}"
         raise ApiRefusal(message, "response_format", "invalid_json_schema")
