@@ -94,7 +94,7 @@ class Runtime:
         default_factory=lambda: ThreadPoolExecutor(RULE_THREADS, thread_name_prefix="handfast-notify")
     )
     review_threads: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(RULE_THREADS, thread_name_prefix="handfast-review")
+        default_factory=lambda: ThreadPoolExecutor(TOOL_THREADS, thread_name_prefix="handfast-review")
     )
 
     mcp: McpPool = field(init=False)
