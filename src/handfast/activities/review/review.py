@@ -153,6 +153,8 @@ class ReviewRequests:
             if server is None:
                 raise UnknownToolError(name, sorted(agent.offered))
             return server.approval, McpCall(label, called, arguments)
+        if "mcp" in (request.facts or {}):
+            return self._rule_of_server(request, arguments)
         offered = agent.offered.get(name)
         if offered is None:
             raise UnknownToolError(name, sorted(agent.offered))
@@ -163,6 +165,14 @@ class ReviewRequests:
             return offered.approval, await validated(offered.validate, arguments, of=offered, threads=threads)
         except (ArgumentsInvalidError, ValidatorFailedError):
             return False, None  # the deploy of this worker takes other arguments
+
+    def _rule_of_server(self, request: Request, arguments: JsonObject) -> tuple[ApprovalRule, object]:
+        about: JsonObject = (request.facts or {})["mcp"]
+        named, tool = str(about.get("server")), str(about.get("tool"))
+        server = self._runtime.registry.servers.get(named)
+        if server is None:
+            raise UnknownToolError(request.tool or "", sorted(self._runtime.registry.servers))
+        return server.approval_of(tool, "at_most_once"), McpCall(named, tool, arguments)
 
     # --- what follows ---
 
