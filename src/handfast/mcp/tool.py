@@ -22,10 +22,10 @@ from handfast.definitions.tools.options import Retry
 from handfast.errors import ArgumentsInvalidError, JsonProfileError, McpUnavailableError, OutcomeUnknownError
 from handfast.payloads.base import json_size
 from handfast.payloads.binding import text_digest
-from handfast.payloads.changed import SHOWN_BYTES, Difference
 from handfast.payloads.cutting import cut
 from handfast.payloads.json_profile import JsonObject, JsonValue, check_json, scrub
 from handfast.payloads.mcp import McpAsked, McpChange, McpShown
+from handfast.payloads.requests import SHOWN_BYTES, Difference
 
 __all__ = [
     "CallFunction",

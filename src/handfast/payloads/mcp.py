@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from handfast.payloads.base import Payload
-from handfast.payloads.changed import Difference
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import Effect
+from handfast.payloads.requests import Difference
 
 __all__ = [
     "FORM_BYTES",

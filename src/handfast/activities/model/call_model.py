@@ -46,13 +46,13 @@ from handfast.definitions.tools.offered import Offered
 from handfast.errors import ArtifactError, McpUnavailableError, PayloadInvalidError, UnknownAgentError
 from handfast.models.input_items import own_id, wire_items
 from handfast.models.port import BoundedPort, ModelAnswer, ModelDelta, ModelRequest, OnDelta, StillUnderwayError
-from handfast.payloads.artifacts import READ_OUTPUT
 from handfast.payloads.base import json_size
 from handfast.payloads.call_items import CALLS
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.mcp import MCP_UNAVAILABLE
 from handfast.payloads.media import with_references
 from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply, ToldHooks
+from handfast.payloads.transcript import READ_OUTPUT
 from handfast.workflows.frame.replies import refusal_text
 
 REPLY_BYTES: Final = 1_800_000
@@ -259,7 +259,7 @@ class CallModel:
         return definitions
 
     async def _of_servers(self, agent: Agent, offered: Mapping[str, Offered]) -> Mapping[str, Offered]:
-        """What the agent's MCP servers list, as far as one request takes it beside what is *offered* already.
+        """Return the tools that the agent's MCP servers list, as far as one request takes them beside those *offered*.
 
         Raises:
             ApplicationError: `MCP_UNAVAILABLE`: one of them cannot be reached.

@@ -31,13 +31,7 @@ from handfast.payloads.events.loops import (
     ReplyCall,
     TurnStarted,
 )
-from handfast.payloads.events.messages import (
-    MessageAnswered,
-    MessagePlaced,
-    MessageRefused,
-    MessageSent,
-)
-from handfast.payloads.events.reading import (
+from handfast.payloads.events.reader import (
     EVENT_TYPES,
     KnownEvent,
     RunEvent,
@@ -64,6 +58,10 @@ from handfast.payloads.events.runs import (
     CancelRequested,
     Continued,
     LimitsExtended,
+    MessageAnswered,
+    MessagePlaced,
+    MessageRefused,
+    MessageSent,
     RunFinished,
     RunStarted,
     StatusChanged,

@@ -348,7 +348,7 @@ METHODS: Final[Mapping[type[steps.Step], Callable[[Driver, Any], None]]] = {
     steps.StartAgent: Driver._begin,
     steps.HandOver: Driver._begin,
 }
-"""How each step is taken."""
+"""Method that takes each step."""
 
 
 def too_large(frame: Frame, size: int) -> Failure:

@@ -7,10 +7,10 @@ from typing import Final
 
 from temporalio import workflow
 
-from handfast.payloads.changed import ChangedFacts, Difference
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.mcp import McpAsked, McpChange
 from handfast.payloads.model_call import ExistingActivity
+from handfast.payloads.requests import ChangedFacts, Difference
 from handfast.payloads.tool_call import LostStart, ToolOutcome
 from handfast.workflows.driver import existing_activity
 from handfast.workflows.driver.frame_loop import FrameLoop
@@ -24,12 +24,11 @@ from handfast.workflows.loop import next_steps, verdicts
 from handfast.workflows.tasks.await_activity import Cancelled, Done, Ending, Failed
 
 MOST_REASKED: Final = 10
-"""How often a call is asked about again: where approvals come from a program, two programs could keep a run busy for
-ever."""
+"""Most times that a call is asked about again: two programs, one of which approves, could keep a run busy for ever."""
 MOST_UNPROVEN: Final = 3
-"""So often in a row a call may turn out not to be proven, before that ends the run."""
+"""Most times in a row that a call turns out not to be proven, before that ends the run."""
 RESET: Final = "the run was reset after this was asked about; what was approved before that may have run already"
-"""What a person is told who is asked anew."""
+"""Reason in the request of a person who is asked anew."""
 
 
 class CallEndings:

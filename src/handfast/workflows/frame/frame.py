@@ -24,11 +24,10 @@ from handfast.payloads.model_call import (
     PlannedCall,
     StructuredOutput,
     ToldHooks,
+    Underway,
 )
-from handfast.payloads.proofs import Proofs
 from handfast.payloads.requests import LimitKind, LimitPolicy
-from handfast.payloads.tool_call import LostStart
-from handfast.payloads.underway import Underway
+from handfast.payloads.tool_call import LostStart, Proofs
 from handfast.payloads.usage import Usage
 
 FAILURE_BYTES: Final = 8192

@@ -8,11 +8,10 @@ from typing import Any, Final
 
 from handfast.payloads import call_items
 from handfast.payloads.binding import text_digest
-from handfast.payloads.changed import ChangedFacts
 from handfast.payloads.cutting import cut
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import ApprovalPlan, DoubtPlan
-from handfast.payloads.requests import Approve, BudgetFacts, Request, RequestKind
+from handfast.payloads.requests import Approve, BudgetFacts, ChangedFacts, Request, RequestKind
 from handfast.payloads.review import Review, ReviewPlan
 from handfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
 from handfast.workflows.frame.frame import Call, Frame, Reached
@@ -24,7 +23,7 @@ from handfast.workflows.ledger.standing_decisions import is_changed
 
 PREVIEW_CHARACTERS = 2000
 DESCRIPTION_CHARACTERS = 300
-"""Of what a server says of its tool: every request of it carries that."""
+"""Most characters of a server's description of its tool: every request of it carries that."""
 REASON_BYTES: Final = 1000
 _WHO: Final = {"approvers", "quorum", "exclude_requester", "veto", "on_edit"}
 _BY_RULE: Final = {*_WHO, "kind", "verdicts", "reason", "deadline", "on_deadline", "schedule"}

@@ -1,4 +1,4 @@
-"""What a closed request means for its call. Pure."""
+"""Applies the verdict of a closed request to its call. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Final
 
 from handfast.payloads.json_profile import JsonValue
 from handfast.payloads.model_call import ToldHooks
-from handfast.payloads.proofs import Proofs
 from handfast.payloads.requests import DEFAULT_REJECTION, NOT_ANSWERED, Answer, Approve, GiveUp, Ran, Reject, RunAgain
+from handfast.payloads.tool_call import Proofs
 from handfast.workflows.frame.frame import Call, Failure, Frame
 from handfast.workflows.frame.items import is_part
 from handfast.workflows.ledger.entry import Entry
@@ -24,7 +24,7 @@ CANCELLED: Final = "This call was cancelled before it finished."
 
 
 def cancelled_text(call: Call) -> str:
-    """What the model reads of a call that was cancelled."""
+    """Return the output that the model reads of a call that was cancelled."""
     return f"{CANCELLED} {call.cancelling}" if call.cancelling else CANCELLED
 
 
@@ -101,7 +101,7 @@ def _rejected_by(entry: Entry) -> str | None:
 
 
 def proofs_of_release(entry: Entry) -> Proofs:
-    """What proves that a closed request let its call run."""
+    """Return the decisions that prove that a closed request let its call run."""
     if entry.state == "expired":
         return Proofs(expired=entry.request.deadline)
     approvals = [each for each in entry.proofs if isinstance(each.verdict, Approve)]
