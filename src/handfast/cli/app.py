@@ -10,10 +10,8 @@ import typer
 from handfast.cli.commands import (
     answers,
     decisions,
-    encryption,
     keys,
     messages,
-    project,
     records,
     runs,
     servers,
@@ -45,7 +43,7 @@ def handfast(
 
 
 for _command in (
-    project.init,
+    settings.init,
     servers.dev,
     servers.worker,
     runs.start,
@@ -65,8 +63,8 @@ for _command in (
     records.export,
     records.erase,
     keys.keys,
-    encryption.codec,
-    encryption.rekey,
+    keys.codec,
+    keys.rekey,
     settings.setup,
     settings.doctor,
 ):

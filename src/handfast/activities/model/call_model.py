@@ -13,7 +13,6 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from handfast.activities.model.attributes import AttributeProbe
-from handfast.activities.model.background import background_of, waited_for
 from handfast.activities.model.conversation import sent, to_be_compacted
 from handfast.activities.model.model_input import filtered, prompt_of
 from handfast.activities.model.plans import Planner, after_tools_plan, asks, servers
@@ -33,8 +32,8 @@ from handfast.activities.model.request import (
     transport_of,
     with_spent,
 )
+from handfast.activities.runtime.beats import Saying, kept_alive
 from handfast.activities.runtime.hooks import model_end, model_start, rejection_of
-from handfast.activities.runtime.keeping import Saying, kept_alive
 from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.user_errors import Place, set_place
 from handfast.definitions.agents.agent import Agent
@@ -45,15 +44,15 @@ from handfast.definitions.context import RunContext
 from handfast.definitions.tools.offered import Offered
 from handfast.errors import ArtifactError, McpUnavailableError, PayloadInvalidError, UnknownAgentError
 from handfast.models.input_items import own_id, wire_items
-from handfast.models.port import ModelAnswer, ModelDelta, ModelRequest, OnDelta, StillUnderwayError
+from handfast.models.port import Background, ModelAnswer, ModelDelta, ModelRequest, OnDelta, StillUnderwayError
 from handfast.payloads.base import json_size
 from handfast.payloads.call_items import CALLS
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.mcp import MCP_UNAVAILABLE
 from handfast.payloads.media import with_references
-from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply, ToldHooks
+from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply, ToldHooks, Underway
 from handfast.payloads.transcript import READ_OUTPUT
-from handfast.workflows.frame.replies import refusal_text
+from handfast.workflows.frame.items import refusal_text
 
 REPLY_BYTES: Final = 1_800_000
 """Largest reply that is recorded. Above 2 MB the server would refuse it, and the paid call would be made again."""
@@ -327,3 +326,36 @@ def _bounded(reply: ModelReply) -> JsonObject:
             non_retryable=True,
         )
     return wire
+
+
+PATIENCE_S: Final = 480.0
+"""Time for which one call waits: less than its ten minutes."""
+
+
+def background_of(call: ModelCall, saying: Saying) -> Background:
+    """Return how to wait for the response of *call*; heartbeats hold its id, so that a further attempt picks it up."""
+
+    async def remember(response: str | None) -> None:
+        await saying.say([{"response": response}])
+
+    return Background(
+        remember=remember,
+        withdrawn=lambda: saying.is_withdrawn,
+        patience_s=PATIENCE_S,
+        resume=_begun(call),
+    )
+
+
+def waited_for(call: ModelCall, response: str) -> Underway:
+    """Tell the workflow of a response that the provider is still making."""
+    before = call.underway
+    return Underway(response=response, calls=1 + (before.calls if before and before.response == response else 0))
+
+
+def _begun(call: ModelCall) -> str | None:
+    """Return the response that an earlier attempt began, or else an earlier call."""
+    details = activity.info().heartbeat_details
+    if details and isinstance(details[0], Mapping) and "response" in details[0]:
+        said = details[0]["response"]
+        return said if isinstance(said, str) else None
+    return None if call.underway is None else call.underway.response
