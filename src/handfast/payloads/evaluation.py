@@ -189,6 +189,9 @@ class CheckAnswer(Payload):
     """Validate a person's answer against the form of the question that it answers.
 
     `arguments`, or those at `at`, hold it as ``output``.
+
+    Attributes:
+        form: JSON schema of the form, where an MCP server asks; None: the question knows its own.
     """
 
     kind: Literal["check_answer"] = "check_answer"
@@ -196,6 +199,7 @@ class CheckAnswer(Payload):
     tool: str
     arguments: JsonObject | None = None
     at: ArgumentsAt | None = None
+    form: JsonObject | None = None
 
     def read(self, answer: object) -> AnswerChecked:
         """See `Question`."""

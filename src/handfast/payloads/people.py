@@ -25,8 +25,11 @@ def is_group(name: str) -> bool:
 
 
 def is_reviewer(name: str) -> bool:
-    """Tell the name of a reviewer from a person's, in whatever spelling."""
-    return person(name).startswith(REVIEWER)
+    """Tell the name of a reviewer from a person's, also in a spelling that only looks like one."""
+    shown = "".join(each for each in person(name) if each.isprintable() and not each.isspace())
+    while shown.startswith(USER):
+        shown = shown.removeprefix(USER)
+    return shown.startswith(REVIEWER)
 
 
 def groups_among(names: Iterable[str]) -> list[str]:

@@ -84,7 +84,9 @@ class Request(Payload):
         schedule: Reminders and escalations, in order, those that took place included. Whom one added is in `approvers`.
         facts: For *in_doubt*: what is known of the attempt (attempt, started_at, worker, how it ended). For *budget*:
             `BudgetFacts`. For *question*: ``schema``, which the answer must satisfy, where it is no text; lists that
-            need no worker have ``schema_bytes`` in its place. Where an approval no longer held: ``changed``, a
+            need no worker have ``schema_bytes`` in its place; of an MCP server's also ``question``, its text, and
+            ``url``, the address of a page to visit in place of a form. Of calls of MCP tools: ``mcp``, what the server
+            says of the tool. Where an approval no longer held: ``changed``, a
             `ChangedFacts`.
         review: The review by the application's reviewer, where the approval rule wants one.
         bound: What the digest covers beyond the other fields.
@@ -131,6 +133,11 @@ class Request(Payload):
             tool=self.tool,
             call=self.call_id,
         )
+
+    @property
+    def of_server(self) -> bool:
+        """Return whether an MCP server asks, in the middle of a call that goes on with the answer."""
+        return self.kind == "question" and "mcp" in (self.facts or {})
 
     @property
     def order(self) -> tuple[datetime, int, int]:

@@ -95,7 +95,7 @@ def is_sampled(digest: str, share: float, key: bytes) -> bool:
     *share*. So an auditor with the key computes it again, and nobody without can tell beforehand.
 
     Args:
-        digest: ``request.digest``, as events and requests have it: ``sha256:`` and 64 digits.
+        digest: ``request.digest``, as requests and the event `request_opened` have it: ``v1:`` and 64 digits.
         share: ``Approval(sample=…)`` of then, as in ``request.review.sample``.
         key: ``HandfastPlugin(sample_key=…)`` of the workers.
     """

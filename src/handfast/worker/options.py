@@ -202,6 +202,7 @@ def reviewers_of(registry: Registry) -> Iterator[tuple[str, Reviewer]]:
     for agent in registry.agents.values():
         rules = [(name, offered.approval) for name, offered in agent.offered.items()]
         rules += [(each.server_label, each.approval) for each in agent.hosted if isinstance(each, HostedMcp)]
+        rules += [(server.name, rule) for server in agent.mcp for rule in server.approvals]
         for name, rule in rules:
             if isinstance(rule, Approval) and rule.review is not None:
                 yield f"agent {agent.name!r}, tool {name!r}", rule.review
@@ -230,35 +231,35 @@ def check_agents(registry: Registry, ports: Mapping[str, ModelPort]) -> None:
     """Check that every agent's requests can be made by its model client.
 
     Raises:
-        DefinitionError: An agent names a client that is not there, or a setting that its client does not know, or
-            offers more tools than it takes.
+        DefinitionError: An agent or a reviewer names a client that is not there, or a setting that its client does not
+            know; or an agent offers more tools than it takes.
     """
-    for subject, reviewer in reviewers_of(registry):
-        if isinstance(reviewer, ModelReviewer) and reviewer.client not in ports:
-            known = ", ".join(sorted(ports)) or "none"
-            raise DefinitionError(
-                subject,
-                f"its reviewer asks the model client {reviewer.client!r}, and HandfastPlugin(models=…) has {known}",
-            )
     for agent in registry.agents.values():
         subject = f"agent {agent.name!r}"
-        port = ports.get(agent.client)
-        if port is None:
-            known = ", ".join(sorted(ports)) or "none"
-            raise DefinitionError(
-                subject, f"there is no model client {agent.client!r}; HandfastPlugin(models=…) has {known}"
-            )
+        port = _port(subject, "there is no", agent.client, ports)
         _check_tools(subject, agent, port)
-        known_settings = port.known_settings if isinstance(port, SettingsPort) else agent.model_settings
-        for setting in agent.model_settings:
-            if setting not in known_settings and setting not in TRANSPORT_SETTINGS:
-                close = get_close_matches(setting, known_settings, n=1)
-                hint = (
-                    f"; did you mean {close[0]!r}?"
-                    if close
-                    else "; put it into extra_body, or upgrade the client's package"
-                )
-                raise DefinitionError(subject, f"its model client knows no setting {setting!r} (model_settings){hint}")
+        _check_settings(subject, "model_settings", agent.model_settings, port)
+    for subject, reviewer in reviewers_of(registry):
+        if isinstance(reviewer, ModelReviewer):
+            port = _port(subject, "its reviewer asks the", reviewer.client, ports)
+            _check_settings(subject, "settings of its reviewer", reviewer.settings, port)
+
+
+def _port(subject: str, what: str, client: str, ports: Mapping[str, ModelPort]) -> ModelPort:
+    port = ports.get(client)
+    if port is None:
+        known = ", ".join(sorted(ports)) or "none"
+        raise DefinitionError(subject, f"{what} model client {client!r}; HandfastPlugin(models=…) has {known}")
+    return port
+
+
+def _check_settings(subject: str, option: str, settings: Mapping[str, Any], port: ModelPort) -> None:
+    known = port.known_settings if isinstance(port, SettingsPort) else settings
+    for setting in settings:
+        if setting not in known and setting not in TRANSPORT_SETTINGS:
+            close = get_close_matches(setting, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else "put it into extra_body, or upgrade the client's package"
+            raise DefinitionError(subject, f"its model client knows no setting {setting!r} ({option}); {hint}")
 
 
 def _check_tools(subject: str, agent: Agent, port: ModelPort) -> None:

@@ -92,6 +92,7 @@ def material(given: ReviewInput) -> JsonObject:
         "tool": given.tool,
         "arguments": given.arguments,
         "agents": list(given.agent_path),
+        "the tool's server says": (request.facts or {}).get("mcp"),
         "why a person is asked": request.reason,
         "requested by": request.requested_by,
         "arguments changed by": request.editors,

@@ -23,8 +23,10 @@ from handfast.definitions.gates.approval import Approval, ApprovalRule
 from handfast.definitions.gates.model_reviewer import ModelReviewer
 from handfast.definitions.gates.review import Opinion, Reviewer, ReviewInput, name_of
 from handfast.definitions.tools.hosted import HostedMcp, McpCall
+from handfast.definitions.tools.offered import Offered
 from handfast.errors import (
     ArgumentsInvalidError,
+    McpUnavailableError,
     PayloadInvalidError,
     RefusalError,
     UnknownAgentError,
@@ -52,7 +54,8 @@ class ReviewRequests:
         """Ask a reviewer about one request, and beat meanwhile.
 
         Raises:
-            ApplicationError: This worker lacks the agent or tool, or the reviewer's model is away: tried again.
+            ApplicationError: This worker lacks the agent or tool, or the reviewer's model or the tool's server is
+                away: tried again.
         """
         try:
             asked = ReviewCall.from_wire(arg)
@@ -62,7 +65,7 @@ class ReviewRequests:
         cancelled = ApplicationError("the review was cancelled", type="ReviewCancelled", non_retryable=True)
         try:
             return (await kept_alive(self._runtime.beats, self._reviewed(asked), cancelled)).to_wire()
-        except (UnknownAgentError, UnknownToolError) as error:
+        except (UnknownAgentError, UnknownToolError, McpUnavailableError) as error:
             raise ApplicationError(str(error), type="Missing") from None
 
     async def _reviewed(self, asked: ReviewCall) -> Reviewed:
@@ -122,6 +125,7 @@ class ReviewRequests:
 
         Raises:
             UnknownToolError: The agent does not have the tool here.
+            McpUnavailableError: The tool's server cannot be reached.
         """
         request = asked.request
         assert request.review is not None
@@ -153,7 +157,9 @@ class ReviewRequests:
             if server is None:
                 raise UnknownToolError(name, sorted(agent.offered))
             return server.approval, McpCall(label, called, arguments)
-        offered = agent.offered.get(name)
+        offered: Offered | None = agent.offered.get(name)
+        if offered is None and (listed_by := _mcp_server(request)) is not None:
+            offered = await self._runtime.mcp.tool(listed_by, name)
         if offered is None:
             raise UnknownToolError(name, sorted(agent.offered))
         if not callable(offered.approval):
@@ -190,3 +196,10 @@ class ReviewRequests:
             except RefusalError as refusal:
                 return {"unsigned": refusal.message}
         return {"signature": decision.signature}
+
+
+def _mcp_server(request: Request) -> str | None:
+    """Return the MCP server whose tool a request is about."""
+    told = (request.facts or {}).get("mcp")
+    server = told.get("server") if isinstance(told, dict) else None
+    return server if isinstance(server, str) else None

@@ -8,7 +8,7 @@ from typing import Final
 from temporalio import workflow
 
 from handfast.payloads.json_profile import JsonObject, JsonValue
-from handfast.payloads.mcp import McpChange
+from handfast.payloads.mcp import McpAsked, McpChange
 from handfast.payloads.model_call import ExistingActivity
 from handfast.payloads.requests import ChangedFacts, Difference
 from handfast.payloads.tool_call import LostStart, ToolOutcome
@@ -112,8 +112,15 @@ class CallEndings:
                 known = outcome.known.facts() if outcome.known else {}
                 told = {"ended": outcome.reason or "unknown", "worker": outcome.worker or "unknown"}
                 self._in_doubt(call, {**told, **known})
+            case "asked" if outcome.asked is not None:
+                self._asked(call, outcome.asked)
             case _:
                 self._not_let(call, outcome)
+
+    def _asked(self, call: Call, asked: McpAsked) -> None:
+        """Let people answer what the call's MCP server asks; it goes on with the answers."""
+        call.asked = asked
+        call.state, call.starts, call.missing_since = "asked", 0, None
 
     def _not_let(self, call: Call, outcome: ToolOutcome) -> None:
         """Take the ending of a call that was held back: what would have run is not what was shown or approved."""

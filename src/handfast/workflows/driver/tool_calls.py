@@ -85,6 +85,7 @@ class ToolCalls:
             output_guarded=plan.output_guarded,
             signed=True if self._ledger.signed and call.proofs is not None else None,
             mcp=self._shown(call),
+            asked=None if call.asked is None else call.asked.model_copy(update={"questions": []}),
         )
         ending = await self._loop.work.activity(
             name,

@@ -130,7 +130,7 @@ def _next_calls(frame: Frame) -> list[Call]:
 
 
 def _step_of(frame: Frame, call: Call, entries: Mapping[str, Entry], now: datetime) -> Step | None:
-    if call.cancelling is not None and call.state in ("planned", "ready", "backoff"):
+    if call.cancelling is not None and call.state in ("planned", "ready", "backoff", "asked"):
         return SetOutput(call, cancelled_text(call))
     if call.state == "planned":
         match call.plan.kind:
@@ -153,6 +153,8 @@ def _step_of(frame: Frame, call: Call, entries: Mapping[str, Entry], now: dateti
         step = apply_verdict(frame, call, entries[call.request])
         if step is not None or frame.failure is not None:
             return step
+    if call.state == "asked":
+        return AskPerson(call)
     return _start(call) if call.state == "ready" else None
 
 

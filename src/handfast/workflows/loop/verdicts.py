@@ -37,6 +37,9 @@ def apply_verdict(frame: Frame, call: Call, entry: Entry) -> Step | None:
     if entry.state == "expired" and entry.request.on_deadline == "fail":
         frame.failure = Failure(type="DeadlineExpired", message=f"nobody decided on {call.tool} before its deadline")
         return None
+    if entry.request.of_server:
+        _answered(call, entry)
+        return None
     match entry.verdict:
         case Approve(arguments=arguments):
             call.released_by, call.digest = entry.request.id, entry.digest
@@ -68,6 +71,17 @@ def apply_verdict(frame: Frame, call: Call, entry: Entry) -> Step | None:
             ended = (entry.request.facts or {}).get("ended")
             return SetOutput(call, NOT_RUN if ended in ("not_registered", "not_begun") else OUTCOME_UNKNOWN)
     raise AssertionError(f"{entry.request.id} closed without a verdict")
+
+
+def _answered(call: Call, entry: Entry) -> None:
+    """Take the answer to a question of the call's MCP server over: the call goes on once all of them are answered."""
+    assert call.asked is not None
+    match entry.verdict:
+        case Answer(output=output):
+            call.asked = call.asked.answered("accept", output)
+        case _:
+            call.asked = call.asked.answered("cancel" if entry.state == "expired" else "decline")
+    call.state = "ready" if call.asked.next_question is None else "asked"
 
 
 def _rejected(call: Call, entry: Entry) -> Step:
