@@ -104,6 +104,6 @@ $(DEMO): pyproject.toml constraints.txt .ci/prepare
 	@touch $@
 
 # After the first stage, and without doing it again where only that one is there.
-$(READY): $(DEMO)
+$(READY): $(DEMO) tests/support/mcp/package.json
 	@.ci/prepare all $(PYTHON)
 	@touch $@

@@ -31,7 +31,7 @@ from handfast.payloads.sessions import TurnQuery, TurnResult, TurnStatus
 OVER: Final = frozenset({"answered", "failed", "refused"})
 """States in which nothing more comes of a message."""
 FIRST_TRY: Final = timedelta(seconds=1)
-"""How long a query may take before it is asked once more."""
+"""Time after which a query is asked once more."""
 ASK_AGAIN_S: Final = 1.0
 """Pause before a worker that was not there is asked again."""
 OF_ONE_MESSAGE: Final = (MessageSent, MessageRefused, MessageAnswered, MessageTakenBack)

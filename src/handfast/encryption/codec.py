@@ -29,7 +29,7 @@ from handfast.encryption.converter import Watchful, tolerant
 from handfast.encryption.keyring import Keyring
 from handfast.encryption.sealed_payload import ENCRYPTED, KEY, NAMESPACE, WORKFLOW, unread
 from handfast.errors import KeyMissingError, PayloadUnreadableError, SealBrokenError
-from handfast.payloads.undecodable import Undecodable
+from handfast.payloads.base import Undecodable
 
 __all__ = ["EncryptionCodec", "encrypted", "keyring_of", "protected"]
 

@@ -11,14 +11,13 @@ from typing import Any, Final
 from temporalio.client import WorkflowHandle
 
 from handfast.errors import ArtifactError
-from handfast.payloads.artifacts import Artifact
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.media import references_in, with_data
-from handfast.payloads.transcript import Pack, TranscriptPage, TranscriptQuery
+from handfast.payloads.transcript import Artifact, Pack, TranscriptPage, TranscriptQuery
 from handfast.storage.artifacts import ArtifactStore
 
 PAGE_WITHIN: Final = timedelta(seconds=15)
-"""How long one page may take: a run that nobody remembers is replayed first."""
+"""Limit of time for one page: a run that nobody remembers is replayed first."""
 PACK_S: Final = 60.0
 
 

@@ -14,7 +14,7 @@ from handfast.payloads.runs import Output, RunInput
 from handfast.payloads.usage import Usage
 
 OnBusy = Literal["queue", "steer", "refuse"]
-"""What happens to a message while another one is being answered: it gets a turn of its own after that, it goes into
+"""Fate of a message while another one is being answered: it gets a turn of its own after that, it goes into
 that one before the next model call, or it is refused."""
 
 MessageState = Literal["unknown", "queued", "working", "answered", "failed", "refused"]

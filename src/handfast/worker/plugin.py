@@ -163,7 +163,7 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
     # --- client ---
 
     def configure_client(self, config: ClientConfig) -> ClientConfig:
-        """Extend the data converter; the default one stays for further plugins that follow and may bring theirs.
+        """Extend the data converter; where plugins follow that may bring their own, leave the default one to them.
 
         A worker extends whatever converter its client has in the end.
         """

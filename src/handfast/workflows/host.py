@@ -10,7 +10,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from handfast.definitions.schema.arguments import problem_of
-from handfast.payloads.carry import SEGMENT_EVENTS, Carry
+from handfast.payloads.continuation import SEGMENT_EVENTS, Carry
 from handfast.payloads.history import GivenHistory, history_to_wire
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.messages import OnMessage

@@ -10,8 +10,7 @@ from temporalio import activity
 
 from handfast.activities.runtime.keeping import Saying
 from handfast.models.port import Background
-from handfast.payloads.model_call import ModelCall
-from handfast.payloads.underway import Underway
+from handfast.payloads.model_call import ModelCall, Underway
 
 logger = logging.getLogger(__name__)
 

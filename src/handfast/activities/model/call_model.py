@@ -45,14 +45,14 @@ from handfast.definitions.context import RunContext
 from handfast.definitions.tools.offered import Offered
 from handfast.errors import ArtifactError, McpUnavailableError, PayloadInvalidError, UnknownAgentError
 from handfast.models.input_items import own_id, wire_items
-from handfast.models.port import ModelAnswer, ModelDelta, ModelRequest, OnDelta, StillUnderwayError
-from handfast.payloads.artifacts import READ_OUTPUT
+from handfast.models.port import BoundedPort, ModelAnswer, ModelDelta, ModelRequest, OnDelta, StillUnderwayError
 from handfast.payloads.base import json_size
 from handfast.payloads.call_items import CALLS
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.mcp import MCP_UNAVAILABLE
 from handfast.payloads.media import with_references
 from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply, ToldHooks
+from handfast.payloads.transcript import READ_OUTPUT
 from handfast.workflows.frame.replies import refusal_text
 
 REPLY_BYTES: Final = 1_800_000
@@ -259,16 +259,27 @@ class CallModel:
         return definitions
 
     async def _of_servers(self, agent: Agent, offered: Mapping[str, Offered]) -> Mapping[str, Offered]:
-        """What the agent's MCP servers list.
+        """Return the tools that the agent's MCP servers list, as far as one request takes them beside those *offered*.
 
         Raises:
             ApplicationError: `MCP_UNAVAILABLE`: one of them cannot be reached.
         """
         servers = self._runtime.registry.servers_of(agent)
         try:
-            return await self._runtime.mcp.offered(servers, (*offered, READ_OUTPUT)) if servers else {}
+            found = await self._runtime.mcp.offered(servers, (*offered, READ_OUTPUT)) if servers else {}
         except McpUnavailableError as error:
             raise ApplicationError(str(error), type=MCP_UNAVAILABLE) from None
+        port = port_of(self._runtime, agent)
+        most = port.max_tools if isinstance(port, BoundedPort) else None
+        if most is None or not found:
+            return found
+        room = max(0, most - len(offered) - len(agent.hosted))
+        if len(found) > room:
+            self._runtime.mcp.warn(
+                f"agent {agent.name}: {len(found) - room} tools of its MCP servers are not offered, as one request to "
+                f"its model takes {most}; choose with tools=[…]"
+            )
+        return dict(list(found.items())[:room])
 
     def _kept(self, call: ModelCall, agent: Agent) -> KeptConversation | None:
         """Return the conversation as the agent's provider keeps it; None where it is sent in full."""

@@ -27,9 +27,9 @@ from handfast.definitions.secret import SecretResolver
 from handfast.definitions.tools.function_tool import Tool
 from handfast.mcp.pool import McpPool
 from handfast.models.port import ModelPort
-from handfast.payloads.artifacts import READ_OUTPUT
 from handfast.payloads.model_call import Origin
 from handfast.payloads.runs import RunFacts
+from handfast.payloads.transcript import READ_OUTPUT
 from handfast.storage.archive import Archive
 
 if TYPE_CHECKING:

@@ -211,6 +211,8 @@ class Requests:
 
     def _expired(self, request: Request, default: str | None, out: Emitter) -> None:
         loop, _ = self._call(request)
+        if default == "reject" and request.of_server:
+            return  # the call goes on: its server hears that nobody answered
         if default == "reject":
             text = NOBODY_ANSWERED if request.kind == "question" else LATE
             self._not_run(request, "expired", text, None, out)
@@ -233,7 +235,7 @@ class Requests:
         if request is None:
             return
         loop, call = self._call(request)
-        if loop is None or call is None or call.closed:
+        if loop is None or call is None or call.closed or request.of_server:
             return
         match step.verdict:
             case "reject":

@@ -31,14 +31,7 @@ from handfast.payloads.events.loops import (
     ReplyCall,
     TurnStarted,
 )
-from handfast.payloads.events.messages import (
-    MessageAnswered,
-    MessagePlaced,
-    MessageRefused,
-    MessageSent,
-    MessageTakenBack,
-)
-from handfast.payloads.events.reading import (
+from handfast.payloads.events.reader import (
     EVENT_TYPES,
     KnownEvent,
     RunEvent,
@@ -65,6 +58,11 @@ from handfast.payloads.events.runs import (
     CancelRequested,
     Continued,
     LimitsExtended,
+    MessageAnswered,
+    MessagePlaced,
+    MessageRefused,
+    MessageSent,
+    MessageTakenBack,
     RunFinished,
     RunStarted,
     StatusChanged,

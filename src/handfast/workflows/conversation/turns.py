@@ -82,7 +82,7 @@ def _keep_outputs(frame: Frame) -> None:
 
 
 def tripped_at(frame: Frame, kind: GuardrailKind) -> bool:
-    """Whether a guardrail of that kind has stopped what the frame was reopened for."""
+    """Return whether a guardrail of that kind has stopped what the frame was reopened for."""
     return any(
         each.kind == kind and each.outcome in ("fail", "error") and each.message is None for each in frame.guardrails
     )

@@ -15,6 +15,7 @@ from handfast.payloads.cutting import cut
 from handfast.payloads.guardrails import GuardrailResult
 from handfast.payloads.history import KeptHistory
 from handfast.payloads.json_profile import JsonObject, JsonValue
+from handfast.payloads.mcp import McpAsked
 from handfast.payloads.messages import OnMessage
 from handfast.payloads.model_call import (
     AfterToolsPlan,
@@ -23,11 +24,10 @@ from handfast.payloads.model_call import (
     PlannedCall,
     StructuredOutput,
     ToldHooks,
+    Underway,
 )
-from handfast.payloads.proofs import Proofs
 from handfast.payloads.requests import LimitKind, LimitPolicy
-from handfast.payloads.tool_call import LostStart
-from handfast.payloads.underway import Underway
+from handfast.payloads.tool_call import LostStart, Proofs
 from handfast.payloads.usage import Usage
 
 FAILURE_BYTES: Final = 8192
@@ -48,7 +48,7 @@ Phase = Literal[
     "checking",
     "finished",
 ]
-CallState = Literal["planned", "asking", "ready", "running", "backoff", "wording", "settled"]
+CallState = Literal["planned", "asking", "ready", "running", "backoff", "wording", "asked", "settled"]
 
 
 class Call(BaseModel):
@@ -75,6 +75,7 @@ class Call(BaseModel):
         proofs: The decisions that released it, or said to run it again.
         unproven: How often a worker found that none lets it run.
         policy: What the approval rule said of arguments that a person edited; None: as planned.
+        asked: What its MCP server asks for before it goes on, and the answers so far.
         asked_in: Run id of the history in which it was asked about anew after a reset; None: where the model made it.
         reasked: How often an approval of it was taken back, as something had changed.
     """
@@ -107,6 +108,7 @@ class Call(BaseModel):
     unproven: int = 0
     policy: ApprovalPlan | None = None
     reasked: int = 0
+    asked: McpAsked | None = None
     asked_in: str | None = None
 
     @classmethod

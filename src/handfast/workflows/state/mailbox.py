@@ -56,7 +56,7 @@ class Mailbox:
         self._known: Recent[MessageReceipt] = Recent(state.known, KEPT_MESSAGES)
 
     def repeated(self, message: Message) -> MessageReceipt | None:
-        """What became of the same message, if it was taken before.
+        """Return the receipt of the same message, if it was taken before.
 
         Raises:
             MessageConflictError: Its id was used with other content.
@@ -72,7 +72,7 @@ class Mailbox:
         return receipt.model_copy(update={"duplicate": True})
 
     def receipt_of(self, message_id: str) -> MessageReceipt | None:
-        """What became of a message, if it is known (still)."""
+        """Return the receipt of a message; None where it is unknown, or known no more."""
         known = self._known.get(message_id)
         return None if known is None else known[1]
 
@@ -118,7 +118,7 @@ class Mailbox:
         return self._sent(message, MessageReceipt(id=message_id, state="queued", at=now), now)
 
     def take_over(self) -> list[Queued]:
-        """What came early, for the run that begins."""
+        """Return the messages that came early, for the run that begins."""
         queue = list(self.early)
         self.early.clear()
         return queue

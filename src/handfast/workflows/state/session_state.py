@@ -1,4 +1,4 @@
-"""What lasts of a session beside its frame, its ledger and its mailbox."""
+"""The state of a session beside its frame, its ledger and its mailbox."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ KEPT_OUTPUTS_BYTES: Final = 256_000
 CARRIED_ANSWERS_BYTES: Final = 256_000
 """Blocks that are taken into a fresh history for nothing but an old answer, together: the newest ones."""
 CARRIED_NOTES_BYTES: Final = 128_000
-"""What guardrails said of old messages, and why their turns failed, together: the newest of them in full."""
+"""Most bytes of guardrails' results and failures of old turns together: the newest of them are kept in full."""
 BRIEF_CHARACTERS: Final = 300
-"""What is left of the text of an older failure."""
+"""Characters that are left of the text of an older failure."""
 
 
 class TurnRecord(BaseModel):
@@ -79,7 +79,7 @@ class TurnRecords(BaseModel):
         return dropped
 
     def result_of(self, message_id: str, transcript: Transcript) -> TurnResult | None:
-        """What became of a message, if it had its turn and is known still."""
+        """Return the record of a message that had its turn; None where it is unknown, or known no more."""
         record = self.records.get(message_id)
         if record is None or record.size is not None or record.block is None:
             return None if record is None else record.result
@@ -88,7 +88,7 @@ class TurnRecords(BaseModel):
         return record.result.model_copy(update=facts)
 
     def carried(self, standing: Collection[str], transcript: Transcript) -> TurnRecords:
-        """What is taken along into a fresh history: all of the newest messages, and less of those before.
+        """Return the records for a fresh history: all of the newest messages, and less of those before.
 
         Args:
             standing: Blocks that are taken along anyway.
