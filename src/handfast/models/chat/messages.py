@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+from handfast.models.chat.form import Reasoning
 from handfast.models.chat.reply import EXTRA, PARTS, REASONING
 from handfast.models.port import ModelCallError
 from handfast.payloads.call_items import PROVIDER_FIELDS
 from handfast.payloads.json_profile import JsonObject
-
-Reasoning = Literal["keep", "turn", "drop"]
-"""Which of its own reasoning a model is sent again: all, that since the last message to it, or none."""
 
 NAME: Final = "Chat Completions"
 FILLED: Final = frozenset({"messages", "model", "tools", "response_format", "stream_options", "n", "functions"})
