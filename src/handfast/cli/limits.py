@@ -1,4 +1,4 @@
-"""Give a run more turns, tokens or time, and show the limits that hold now."""
+"""Give a run more turns, tokens, time or money, and show the limits that hold now."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class More:
     turns: int | None
     tokens: int | None
     seconds: int | None
+    cost: str | None
     frame: str | None
     by: str
     session: bool
@@ -34,7 +35,13 @@ async def raise_limits(where: Where, run_id: str, more: More, *, as_json: bool) 
     hf = await handfast(where)
     duration = None if more.seconds is None else timedelta(seconds=more.seconds)
     raised = await hf.run(run_id).raise_limits(
-        turns=more.turns, tokens=more.tokens, duration=duration, by=more.by, frame=more.frame, session=more.session
+        turns=more.turns,
+        tokens=more.tokens,
+        duration=duration,
+        cost=more.cost,
+        by=more.by,
+        frame=more.frame,
+        session=more.session,
     )
     if as_json:
         write_json({"run": run_id, "limits": raised})
@@ -50,8 +57,10 @@ def _sentence(run_id: str, raised: LimitsRaised) -> str:
             (raised.max_turns, "turns"),
             (raised.max_tokens, "tokens"),
             (raised.max_seconds, "seconds of work"),
+            (raised.max_cost, "of money"),
             (raised.session_turns, "turns of the session"),
             (raised.session_tokens, "tokens of the session"),
+            (raised.session_cost, "of money for the session"),
         )
         if limit is not None
     ]

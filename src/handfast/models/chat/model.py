@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+from collections.abc import Mapping
 from typing import Any, Final, Literal, cast
 
 import httpx2
@@ -15,6 +16,7 @@ from handfast.errors import DefinitionError
 from handfast.models.chat.messages import FILLED, TRANSLATED, Reasoning, messages_of, settings_of, tools_of
 from handfast.models.chat.reply import StreamedCompletion, read_completion
 from handfast.models.port import ModelAnswer, ModelRequest, OnDelta
+from handfast.models.prices import Price, checked_prices
 from handfast.models.reading import parsed
 from handfast.models.streaming import STREAM, EventDecoder, broke_off
 from handfast.models.transport import sent_as
@@ -49,6 +51,7 @@ class ChatCompletionsModel:
         role: Literal["system", "developer"] = "system",
         max_tokens: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens",
         usage_in_stream: bool = True,
+        prices: Mapping[str, Price] | None = None,
         model: str | None = None,
     ) -> None:
         """Describe the server.
@@ -64,6 +67,7 @@ class ChatCompletionsModel:
             role: The role of the instructions.
             max_tokens: The server's name for the limit of a reply.
             usage_in_stream: Whether it knows ``stream_options``; without them a streamed reply counts no tokens.
+            prices: What its models cost, by their names; under ``"*"`` that of every other one.
             model: The model that is asked for agents that name none.
 
         Raises:
@@ -86,6 +90,7 @@ class ChatCompletionsModel:
         self._role = role
         self._max_tokens = max_tokens
         self._usage_in_stream = usage_in_stream
+        self.prices = checked_prices("ChatCompletionsModel", prices)
         self.model = model
 
     @property
