@@ -202,9 +202,6 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
     from handfast.payloads.notify import (
         Notification as Notification,
     )
-    from handfast.payloads.progress import (
-        ToolProgress as ToolProgress,
-    )
     from handfast.payloads.remember import (
         Match as Match,
         Remember as Remember,
@@ -235,6 +232,9 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
     )
     from handfast.payloads.sessions import (
         TurnResult as TurnResult,
+    )
+    from handfast.payloads.tool_call import (
+        ToolProgress as ToolProgress,
     )
     from handfast.payloads.usage import (
         RequestUsage as RequestUsage,
@@ -366,7 +366,7 @@ _HOMES = {
     "ToolContext": "definitions.context",
     "ToolEnd": "definitions.agents.hooks",
     "ToolInputGuardrail": "definitions.tools.options",
-    "ToolProgress": "payloads.progress",
+    "ToolProgress": "payloads.tool_call",
     "ToolResult": "definitions.agents.after_tools",
     "Trouble": "client.trouble",
     "Truncate": "definitions.agents.compaction",

@@ -18,7 +18,7 @@ from handfast import Agent, Approval, Grant, tool
 from handfast.client.run import Run
 from handfast.errors import RequestClosedError, RunCancelledError, RunEndedError, RunFailedError, UnknownRequestError
 from handfast.history.chain import chain_of
-from handfast.payloads.carry import Carry
+from handfast.payloads.continuation import Carry
 from handfast.payloads.requests import MEMO_REQUEST, Request
 from handfast.testing import Lab, Reply, Script, call, text
 from handfast.testing.script import RecordedRequest

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from typing import Any
 
+import psutil
 import pytest
 
 from handfast import Agent, GiveUp, Ran, RunAgain
@@ -14,6 +16,7 @@ from handfast.workflows.loop.verdicts import OUTCOME_UNKNOWN
 from support.desk import outputs
 from support.labs import MakeLab
 from support.mcp.world import World, said
+from support.progress import told
 
 DONE = Reply(text("done"))
 LOOK = Reply(call("look", {"name": "a"}, "c0"))
@@ -173,3 +176,79 @@ async def test_a_worker_replaced_while_a_person_thinks_starts_a_server_of_its_ow
     assert (await run.result()).output == "done"
     assert world.effects == ["write a"]
     assert len(world.starts) == 2
+
+
+async def test_progress_of_a_server_is_that_of_the_call(make_lab: MakeLab, world: World) -> None:
+    """What a server tells of its progress is what ``run.progress()`` says."""
+    lab = await make_lab([desk(world, approval=False)], script=[WRITE, DONE])
+    world.answers = None
+    run = await lab.start("desk")
+    called = await world.called()
+    called.progress(1, 4, "reading")
+    progress = await told(run, "reading")
+    assert (progress.tool, progress.done, progress.total) == ("write", 1, 4)
+    called.answer(said("written"))
+    assert (await run.result()).output == "done"
+
+
+@pytest.mark.parametrize("http", [pytest.param(False, id="stdio"), pytest.param(True, id="http")])
+async def test_a_cancel_reaches_the_server(make_lab: MakeLab, world: World, *, http: bool) -> None:
+    """Cancelling the run, or the call alone, cancels the request at the server, whose session stays."""
+    world.answers = None
+    async with world.served() as served:
+        server = served.http(approval=False) if http else world.stdio(approval=False)
+        lab = await make_lab([Agent("desk", model="m", mcp=[server])], script=[WRITE, DONE, WRITE])
+        run = await lab.start("desk")
+        first = await world.called()
+        await run.cancel_call("c1")
+        await asyncio.wait_for(first.ended.wait(), 10)
+        assert (await run.result()).output == "done"
+        other = await lab.start("desk")
+        second = await world.called()
+        assert second.pid == first.pid
+        await other.cancel()
+        await asyncio.wait_for(second.ended.wait(), 10)
+
+
+async def test_a_server_by_http_may_go_and_come_again(make_lab: MakeLab, world: World) -> None:
+    """A call that it was lost in is in doubt; the next one, to the server at the same address, is made."""
+    world.answers = None
+    async with world.served() as served:
+        lab = await make_lab([Agent("desk", model="m", mcp=[served.http()])], script=[WRITE, DONE])
+        run = await lab.start("desk")
+        await run.approve(await lab.next_request(run), decided_by="lead")
+        await world.called()
+        served.process.kill()
+        doubt = await lab.next_request(run)
+        assert doubt.kind == "in_doubt"
+        async with world.served(port=served.port):
+            await run.decide(doubt, RunAgain(), decided_by="lead")
+            (await world.called()).answer(said("written"))
+            assert (await run.result()).output == "done"
+    assert outputs(lab) == [("c1", "written")]
+    assert world.effects == ["write a", "write a"]
+
+
+async def test_one_connection_serves_every_run_of_a_worker(make_lab: MakeLab, world: World) -> None:
+    """Two agents with the same server and several runs share its process, which ends with the worker."""
+    server = world.stdio(approval=False)
+    agents = [Agent(name, model="m", mcp=[server]) for name in ("one", "two")]
+    lab = await make_lab(agents, script=[WRITE, DONE, WRITE, DONE, WRITE, DONE])
+    for name in ("one", "two", "one"):
+        assert (await (await lab.start(name)).result()).output == "done"
+    [pid] = world.starts
+    assert psutil.pid_exists(pid)
+    await lab.stop_worker()
+    assert not psutil.pid_exists(pid)
+
+
+async def test_servers_of_the_plugin_are_every_agents(make_lab: MakeLab, world: World) -> None:
+    """What the plugin has goes to all agents; ``tools`` and ``prefix`` say what, and under which names."""
+    server = world.stdio(approval=False, tools=["look", "write"], prefix="shop_")
+    agents = [Agent(name, model="m") for name in ("one", "two")]
+    lab = await make_lab(agents, mcp=[server], script=[Reply(call("shop_look", {"name": "a"}, "c1")), DONE, DONE])
+    for name in ("one", "two"):
+        assert (await (await lab.start(name)).result()).output == "done"
+    offered = [[tool["name"] for tool in request.body["tools"]] for request in lab.model.requests]
+    assert offered == [["shop_look", "shop_write"]] * 3
+    assert world.effects == ["look a"]

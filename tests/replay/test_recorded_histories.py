@@ -42,7 +42,7 @@ def test_every_scene_is_recorded() -> None:
 PASSED_THROUGH = {
     *("model", "calls"),  # the next step is taken in the same task
     *("ending", "filter"),  # likewise
-    *("planned", "ready"),
+    *("planned", "ready", "asked"),
     "finished",
 }
 """Phases and states in which nothing is waited for; one that is waited in belongs into a scene instead."""

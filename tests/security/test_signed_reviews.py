@@ -28,9 +28,8 @@ from handfast.payloads.binding import digest_of
 from handfast.payloads.events import RequestReviewed
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import Origin
-from handfast.payloads.proofs import Proofs
 from handfast.payloads.signed import About, Place
-from handfast.payloads.tool_call import ToolCall
+from handfast.payloads.tool_call import Proofs, ToolCall
 from support.books import request
 from support.evidence import failed_tasks, logged
 from support.labs import Effects, MakeLab

@@ -13,7 +13,7 @@ from handfast import Agent
 from handfast.client.session import Session
 from handfast.errors import AnswerExpiredError, MessageRefusedError, RunFailedError, SessionClosedError, TurnFailedError
 from handfast.payloads.base import json_size
-from handfast.payloads.carry import Carry
+from handfast.payloads.continuation import Carry
 from handfast.payloads.guardrails import GuardrailResult
 from handfast.payloads.sessions import TurnFailure, TurnResult
 from handfast.testing import Lab, Reply, text

@@ -8,10 +8,9 @@ from typing import Any, Final
 import pytest
 
 from handfast.payloads.binding import digest_of
-from handfast.payloads.changed import ChangedFacts
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import ApprovalPlan, DoubtPlan, PlannedCall
-from handfast.payloads.requests import Approve, Request
+from handfast.payloads.requests import Approve, ChangedFacts, Request
 from handfast.workflows.frame.frame import Call, Frame
 from handfast.workflows.frame.identity import Identity
 from handfast.workflows.ledger import requests

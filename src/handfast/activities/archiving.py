@@ -19,7 +19,7 @@ from handfast.activities.runtime.runtime import Runtime
 from handfast.encryption.converter import of_workflow
 from handfast.errors import ArtifactError, PayloadInvalidError
 from handfast.history.conversation import whole_transcript
-from handfast.payloads.archiving import ARCHIVE, Archived, ArchiveSegment
+from handfast.payloads.continuation import ARCHIVE, Archived, ArchiveSegment
 from handfast.payloads.json_profile import JsonObject
 from handfast.temporal.rpc import is_lost_place
 

@@ -10,9 +10,8 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.converter import DataConverter
 
 from handfast.history.reader import ledger_changes
-from handfast.payloads.progress import ToolProgress
 from handfast.payloads.requests import Request
-from handfast.payloads.tool_call import CALL_TYPES, MCP_TYPE, TOOL_TYPE
+from handfast.payloads.tool_call import CALL_TYPES, MCP_TYPE, TOOL_TYPE, ToolProgress
 
 TOOL: Final = TOOL_TYPE
 MODEL: Final = "handfast.call_model"

@@ -148,15 +148,7 @@ def _print(out: Console, shown: Shown) -> None:
 def print_request(out: Console, request: Request, now: datetime) -> None:
     """Show a request with everything that a person needs to decide it."""
     _line(out, "waits", cell(f"{request.kind} {request.id}", "yellow"))
-    question = question_of(request)
-    if question is not None:
-        _line(out, "  question", cell(question, "bold"))
-        if takes_form(request):
-            form = (request.facts or {}).get("schema")
-            _line(out, "  form", Text(json_text(form, indent=2), overflow="fold") if form else cell("JSON; see `show`"))
-    elif request.tool is not None:
-        _line(out, "  tool", cell(request.tool, "bold"))
-        _line(out, "  arguments", arguments_text(request, indent=2))
+    _print_subject(out, request)
     _line(out, "  agent", cell(" > ".join(request.agent_path) or request.agent))
     _line(out, "  asked", cell(ago(request.requested_at, now)))
     if request.deadline is not None:
@@ -164,12 +156,26 @@ def print_request(out: Console, request: Request, now: datetime) -> None:
     if approvers := approvers_text(request):
         _line(out, "  approvers", cell(approvers))
     _print_deciders(out, request, now)
-    if request.reason:
+    if request.reason and not request.of_server:
         _line(out, "  why", cell(request.reason))
-    if request.facts and question is None:
+    if request.facts and request.kind != "question":
         for label, known in facts_of(request, now):
             _line(out, f"  {label}", cell(known))
     _line(out, "  verdicts", cell(", ".join(request.verdicts)))
+
+
+def _print_subject(out: Console, request: Request) -> None:
+    question = question_of(request)
+    if question is not None:
+        _line(out, "  question", cell(question, "bold"))
+        if takes_form(request):
+            form = (request.facts or {}).get("schema")
+            _line(out, "  form", Text(json_text(form, indent=2), overflow="fold") if form else cell("JSON; see `show`"))
+        if isinstance(address := (request.facts or {}).get("url"), str):
+            _line(out, "  visit", cell(address))
+    if request.tool is not None and (question is None or request.of_server):
+        _line(out, "  tool", cell(request.tool, "bold"))
+        _line(out, "  arguments", arguments_text(request, indent=2))
 
 
 def _print_deciders(out: Console, request: Request, now: datetime) -> None:
@@ -198,6 +204,9 @@ def question_of(request: Request) -> str | None:
     """Return the text of a question, as far as it is known here; None for other kinds of request."""
     if request.kind != "question":
         return None
+    asked = (request.facts or {}).get("question")
+    if isinstance(asked, str):
+        return asked
     if request.arguments is not None:
         return str(request.arguments.get("question", ""))
     return f"{request.arguments_preview or ''}…"
@@ -205,7 +214,7 @@ def question_of(request: Request) -> str | None:
 
 def takes_form(request: Request) -> bool:
     """Return True for a question that is answered with JSON of a given form."""
-    return request.kind == "question" and bool(request.facts)
+    return request.kind == "question" and not {"schema", "schema_bytes"}.isdisjoint(request.facts or {})
 
 
 def answer_text(result: RunResult) -> str:

@@ -276,6 +276,7 @@ class Handfast:
         max_session_turns: int | None = None,
         max_session_tokens: int | None = None,
         max_session_cost: Decimal | float | str | None = None,
+        history: GivenHistory | None = None,
         on_message: OnBusy = "queue",
         stream: bool = False,
         segment_events: int | None = None,
@@ -298,6 +299,7 @@ class Handfast:
                 `on_limit` says if a person is asked for more or the message fails; `raise_limits` raises it.
             max_session_tokens: Most tokens of the whole session, likewise.
             max_session_cost: Most money of the whole session, likewise.
+            history: Let the model's provider keep the conversation, as `start` takes it.
             on_message: What happens to a message while another one is being answered: it waits for a turn of its own
                 (*queue*), goes into the turn under way before the next model call (*steer*), or is refused.
             stream: Tell what the model writes while it writes it.
@@ -322,6 +324,7 @@ class Handfast:
             "max_session_turns": max_session_turns,
             "max_session_tokens": max_session_tokens,
             "max_session_cost": max_session_cost,
+            "history": history_to_wire(history),
             "on_message": on_message,
             "stream": stream or None,
             "segment_events": segment_events,

@@ -17,14 +17,13 @@ from handfast.client.merge import Item
 from handfast.client.stores import Stores
 from handfast.definitions.schema.arguments import UNSET, checked_methods
 from handfast.definitions.schema.output_type import OutputType
-from handfast.payloads.cancel_call import CallCancelled
 from handfast.payloads.events import RunEvent
 from handfast.payloads.json_profile import JsonObject, JsonValue
-from handfast.payloads.progress import ToolProgress
 from handfast.payloads.remember import Remember, RememberedFor
 from handfast.payloads.requests import (
     Answer,
     Approve,
+    CallCancelled,
     DecisionOutcome,
     Grant,
     LimitsRaised,
@@ -34,6 +33,7 @@ from handfast.payloads.requests import (
     Verdict,
 )
 from handfast.payloads.runs import RunResult, RunStatus
+from handfast.payloads.tool_call import ToolProgress
 
 T = TypeVar("T")
 

@@ -12,16 +12,22 @@ from typing import Any, Final, TypeVar, cast
 import anyio
 import mcp_types as types
 from mcp import Client, MCPError
+from mcp.client import ClientRequestContext
 from mcp.shared.dispatcher import ProgressFnT
+from mcp_types.methods import validate_server_result
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from handfast.definitions.tools.mcp import McpServer, StdioTransport
 from handfast.errors import McpUnavailableError, OutcomeUnknownError
+from handfast.mcp.elicitation import asked_of, linked, responses_of
+from handfast.mcp.results import prompt_of, resource_of
+from handfast.mcp.tool import McpToolError
 from handfast.mcp.transport import LOST, NOT_REACHED, Stderr, Values, opened, quiet_client
 from handfast.payloads.base import problems_of
 from handfast.payloads.cutting import cut
 from handfast.payloads.json_profile import JsonObject, scrub
+from handfast.payloads.mcp import McpAsked
 
 __all__ = ["Connection"]
 
@@ -30,6 +36,7 @@ logger = logging.getLogger("handfast.mcp")
 CLOSE_S: Final = 10.0
 """How long a server may take to end: the SDK gives it two seconds, then asks, then kills."""
 PROBLEM_BYTES: Final = 600
+NAME_BYTES: Final = 200
 MOST_PAGES: Final = 100
 MOST_TOOLS: Final = 1000
 UNASKED_PAUSE: Final = (0.05, 2.0)
@@ -42,6 +49,7 @@ class Connection:
     """A session, from its start to its end; it is not started twice.
 
     Attributes:
+        left_out: What it lists and is no tool, and why.
         changed: Set while the server has said that its tools have changed, and nobody has looked yet.
     """
 
@@ -55,6 +63,7 @@ class Connection:
         self._holding: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
         self._told_of_noise = False
+        self.left_out: dict[str, str] = {}
         self.changed = asyncio.Event()
 
     @property
@@ -117,18 +126,101 @@ class Connection:
         raise McpUnavailableError(self._server.name, f"lists more than {MOST_TOOLS:,} tools, or a list without end")
 
     async def call(
-        self, name: str, arguments: JsonObject, *, meta: JsonObject, progress: ProgressFnT
-    ) -> types.CallToolResult:
-        """Call a tool.
+        self, name: str, arguments: JsonObject, *, meta: JsonObject, progress: ProgressFnT, asked: McpAsked | None
+    ) -> types.CallToolResult | McpAsked:
+        """Call a tool, or go on with a call; return its result, or what the server asks for before it goes on.
+
+        Args:
+            name: The server's own name of the tool.
+            arguments: The same for the whole call.
+            meta: Sent along.
+            progress: Told of progress.
+            asked: What the server asked for, with the answers.
 
         Raises:
             McpUnavailableError: The call was not made.
+            McpToolError: The server refused it, or asks for what it is not given.
             OutcomeUnknownError: It was sent, and what became of it is not known.
-            MCPError: The server refused it.
+        """
+        client, told = self._live(), cast(types.RequestParamsMeta, meta)
+        modern = client.protocol_version in MODERN_PROTOCOL_VERSIONS
+        answers = responses_of(asked) if asked is not None and asked.answers and modern else None
+        state = None if asked is None else asked.state
+        pause, longest = UNASKED_PAUSE
+        while True:
+            sending = client.session.call_tool(
+                name,
+                arguments,
+                progress_callback=progress,
+                input_responses=None if answers is None else {**answers},
+                request_state=state,
+                meta=told,
+                allow_input_required=True,
+            )
+            try:
+                result = await self._sent(sending)
+            except MCPError as error:
+                if error.code != types.URL_ELICITATION_REQUIRED or modern:
+                    raise
+                return linked(error.data, asked)
+            if isinstance(result, types.CallToolResult):
+                return result
+            if result.input_requests:
+                return asked_of(result, asked)
+            # The server wants to be asked again a little later; the tool's own timeout ends that.
+            answers, state = None, result.request_state
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
+
+    # --- resources and prompts ---
+
+    @property
+    def has_resources(self) -> bool:
+        """True where the server says that it has resources."""
+        return self._client is not None and self._client.server_capabilities.resources is not None
+
+    @property
+    def has_prompts(self) -> bool:
+        """True where the server says that it has prompts."""
+        return self._client is not None and self._client.server_capabilities.prompts is not None
+
+    async def resources(self, cursor: str | None) -> JsonObject:
+        """List a page of resources; the first one has the templates too.
+
+        Raises:
+            McpUnavailableError: The server is not there.
+            McpToolError: It refuses.
         """
         session = self._live().session
-        told = cast(types.RequestParamsMeta, meta)
-        return await self._sent(session.call_tool(name, arguments, progress_callback=progress, meta=told))
+        page = await self._sent(session.list_resources(params=types.PaginatedRequestParams(cursor=cursor)))
+        listed = {"resources": [_plain(each) for each in page.resources], "next_cursor": page.next_cursor}
+        if cursor is None:
+            try:
+                templates = (await session.list_resource_templates()).resource_templates
+            except MCPError:  # it has none
+                templates = []
+            listed["templates"] = [_plain(each) for each in templates]
+        return {name: value for name, value in listed.items() if value}
+
+    async def resource(self, uri: str) -> object:
+        """Read a resource; raises as `resources` does."""
+        read = await self._sent(self._live().session.read_resource(uri, allow_input_required=True))
+        if isinstance(read, types.InputRequiredResult):
+            raise McpToolError("the server asks a person before it gives the resource, which it can do for tools alone")
+        return resource_of(read)
+
+    async def prompts(self, cursor: str | None) -> JsonObject:
+        """List a page of prompts; raises as `resources` does."""
+        page = await self._sent(self._live().session.list_prompts(params=types.PaginatedRequestParams(cursor=cursor)))
+        listed = {"prompts": [_plain(each) for each in page.prompts], "next_cursor": page.next_cursor}
+        return {name: value for name, value in listed.items() if value}
+
+    async def prompt(self, name: str, arguments: dict[str, str]) -> object:
+        """Read a prompt, filled in; raises as `resources` does."""
+        read = await self._sent(self._live().session.get_prompt(name, arguments, allow_input_required=True))
+        if isinstance(read, types.InputRequiredResult):
+            raise McpToolError("the server asks a person before it gives the prompt, which it can do for tools alone")
+        return prompt_of(read)
 
     # --- inside ---
 
@@ -136,6 +228,25 @@ class Connection:
         if self._client is None or not self.alive:
             raise McpUnavailableError(self._server.name, "has ended; the call was not made")
         return self._client
+
+    def _sift(self, result: dict[str, Any]) -> None:
+        """Leave out of a listing what is no tool as the protocol has it."""
+        tools = result.get("tools")
+        if self._client is None or not isinstance(tools, list):
+            return
+        kept = []
+        for each in tools:
+            try:
+                alone = {**result, "tools": [each]}
+                validate_server_result("tools/list", self._client.protocol_version, alone)
+                types.ListToolsResult.model_validate(alone, by_name=False)
+            except ValidationError as error:
+                name = each.get("name") if isinstance(each, dict) else None
+                called = cut(scrub(str(name)), NAME_BYTES)[0] if isinstance(name, str) else "one without a name"
+                self.left_out[called] = problems_of(error)[0].removeprefix("tools.0.")
+            else:
+                kept.append(each)
+        result["tools"] = kept
 
     async def _list_page(self, cursor: str | None) -> types.ListToolsResult:
         return await self._live().session.list_tools(params=types.PaginatedRequestParams(cursor=cursor))
@@ -170,7 +281,15 @@ class Connection:
                 said = cut(scrub(error.message), PROBLEM_BYTES)[0]
                 problem = f"the connection to the MCP server {self._server.name} broke during the call: {said}"
                 raise OutcomeUnknownError(problem) from None
-            raise
+            if error.code == types.URL_ELICITATION_REQUIRED:
+                raise
+            raise McpToolError(f"the MCP server {self._server.name} answers: {error.message}") from None
+        except ValidationError as error:
+            form = f"its result has another form than the protocol's: {'; '.join(problems_of(error))}"
+            raise McpToolError(f"the MCP server {self._server.name} has answered, and {form}") from None
+        except RuntimeError as error:  # the SDK's word for a result that is not as the tool declares it
+            said = cut(scrub(str(error)), PROBLEM_BYTES)[0]
+            raise McpToolError(f"the MCP server {self._server.name} has answered, and {said}") from None
 
     async def _hold(self, values: Values, ready: asyncio.Future[None]) -> None:
         within = self._server.start_within.total_seconds()
@@ -178,12 +297,13 @@ class Connection:
         try:
             with anyio.CancelScope(deadline=anyio.current_time() + within) as scope:
                 async with (
-                    opened(self._server, values, self._ended, self._stderr) as streams,
+                    opened(self._server, values, self._ended, self._stderr, self._sift) as streams,
                     Client(
                         _Given(streams),
                         mode="auto",
                         cache=None,
                         message_handler=self._heard,
+                        elicitation_callback=self._asked_by_server,
                         client_info=types.Implementation(name="handfast", version=version("handfast")),
                     ) as client,
                 ):
@@ -226,6 +346,12 @@ class Connection:
         except Exception as error:  # noqa: BLE001 - without it the tools are listed more often
             logger.debug("the MCP server %s tells of no changes: %s", self._server.name, type(error).__name__)
 
+    async def _asked_by_server(
+        self, context: ClientRequestContext, params: types.ElicitRequestParams
+    ) -> types.ElicitResult | types.ErrorData:
+        """Answer a server of an older protocol, which asks while its session lives."""
+        return types.ElicitResult(action="cancel")
+
     async def _heard(self, message: object) -> None:
         if isinstance(message, types.ToolListChangedNotification):
             self.changed.set()
@@ -263,6 +389,11 @@ class _Given:
 
     async def __aexit__(self, *_: object) -> None:
         return None
+
+
+def _plain(listed: BaseModel) -> JsonObject:
+    """What a server lists, as JSON, without what is for programs."""
+    return listed.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"meta", "icons", "annotations"})
 
 
 def _told(error: MCPError) -> str:

@@ -17,8 +17,10 @@ from handfast.definitions.context import ToolContext
 from handfast.definitions.secret import Secret
 from handfast.definitions.tools.mcp import McpServer
 from handfast.errors import McpUnavailableError, UnknownToolError
+from handfast.mcp.readable import readable
 from handfast.mcp.tool import McpTool, ToolRefusedError, made_tool, offered_name
 from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.mcp import McpAsked
 
 if TYPE_CHECKING:
     from handfast.mcp.connection import Connection
@@ -134,6 +136,8 @@ class Pooled:
     def _read(self, connection: Connection, listed: Sequence[JsonObject]) -> dict[str, McpTool]:
         """Make tools of what a server lists. What cannot be one is left out, with a word in the log."""
         server = self._server
+        for called, why in connection.left_out.items():
+            self._warn(f"{called} is not offered: {why}")
         wanted = [each for each in listed if server.offers(str(each["name"]))]
         names = Counter(offered_name(server, str(each["name"])) for each in wanted)
         tools: dict[str, McpTool] = {}
@@ -147,6 +151,9 @@ class Pooled:
                 tools[called] = made_tool(server, each, partial(_call, connection, name))
             except ToolRefusedError as error:
                 self._warn(f"{name} is not offered: {error}")
+        for tool in readable(server, connection):
+            if tools.setdefault(tool.name, tool) is not tool:
+                self._warn(f"{tool.listed} is not offered: a tool of it is called {tool.name}")
         for missing in sorted(set(server.tools or ()) - {str(each["name"]) for each in wanted}):
             self._warn(f"it has no tool {missing}, which tools=[…] names")
         return tools
@@ -181,7 +188,7 @@ class McpPool:
         for server, listing in zip(servers, listings, strict=True):
             for name, tool in ({} if listing is None else listing.tools).items():
                 if name in taken or name in found:
-                    self._warn(f"the MCP server {server.name}: {name} is not offered, as another tool has that name; "
+                    self.warn(f"the MCP server {server.name}: {name} is not offered, as another tool has that name; "
                                "give the server prefix=…")  # fmt: skip
                 else:
                     found[name] = tool
@@ -213,6 +220,12 @@ class McpPool:
             raise UnknownToolError(name, sorted(listing.tools))
         return tool
 
+    def warn(self, text: str) -> None:
+        """Log a warning, once."""
+        if text not in self._told:
+            self._told.add(text)
+            logger.warning("%s", text)
+
     async def close(self) -> None:
         """End every connection."""
         await asyncio.gather(*(each.close() for each in self._pooled.values()))
@@ -223,16 +236,13 @@ class McpPool:
         except McpUnavailableError as error:
             if server.required:
                 raise
-            self._warn(f"{error}; its tools are not offered meanwhile")
+            self.warn(f"{error}; its tools are not offered meanwhile")
             return None
 
-    def _warn(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
-            logger.warning("%s", text)
 
-
-async def _call(connection: Connection, name: str, context: ToolContext[Any], arguments: JsonObject) -> object:
+async def _call(
+    connection: Connection, name: str, context: ToolContext[Any], arguments: JsonObject, asked: McpAsked | None = None
+) -> object:
     from handfast.mcp.results import value_of  # noqa: PLC0415 - needs an optional extra
 
     async def told(progress: float, total: float | None, message: str | None) -> None:
@@ -240,7 +250,8 @@ async def _call(connection: Connection, name: str, context: ToolContext[Any], ar
             context.progress(message or "", done=progress, total=total)
 
     meta = {"handfast/idempotency-key": context.idempotency_key}
-    return value_of(await connection.call(name, arguments, meta=meta, progress=told))
+    answer = await connection.call(name, arguments, meta=meta, progress=told, asked=asked)
+    return answer if isinstance(answer, McpAsked) else value_of(answer)
 
 
 async def _shared(task: asyncio.Task[SharedT]) -> SharedT:

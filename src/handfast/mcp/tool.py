@@ -6,7 +6,8 @@ import hashlib
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -21,15 +22,25 @@ from handfast.definitions.tools.options import Retry
 from handfast.errors import ArgumentsInvalidError, JsonProfileError, McpUnavailableError, OutcomeUnknownError
 from handfast.payloads.base import json_size
 from handfast.payloads.binding import text_digest
-from handfast.payloads.changed import SHOWN_BYTES, Difference
 from handfast.payloads.cutting import cut
 from handfast.payloads.json_profile import JsonObject, JsonValue, check_json, scrub
-from handfast.payloads.mcp import McpChange, McpShown
+from handfast.payloads.mcp import McpAsked, McpChange, McpShown
+from handfast.payloads.requests import SHOWN_BYTES, Difference
 
-__all__ = ["CallFunction", "McpTool", "McpToolError", "ToolRefusedError", "made_tool"]
+__all__ = [
+    "CallFunction",
+    "McpTool",
+    "McpToolError",
+    "ToolRefusedError",
+    "made_tool",
+    "object_schema",
+    "offered_name",
+    "problems_of",
+]
 
-CallFunction = Callable[[ToolContext[Any], JsonObject], Awaitable[object]]
-"""Makes the call: given tool context and arguments."""
+CallFunction = Callable[..., Awaitable[object]]
+"""Makes the call: given tool context and arguments, and as ``asked`` what the server wanted to know, with the answers.
+It returns what the call does, or an `McpAsked`."""
 
 DEFINITION_BYTES: Final = 64 * 1024
 """Largest definition that is offered to a model."""
@@ -83,7 +94,7 @@ class McpTool(Tool[..., Any]):
             check_json(arguments)
         except JsonProfileError as error:
             raise ArgumentsInvalidError(self.name, [error.problem]) from None
-        if problems := list(_problems(self.parameters, arguments)):
+        if problems := problems_of(self.parameters, arguments, "arguments"):
             raise ArgumentsInvalidError(self.name, problems)
         return McpCall(self.server.name, self.listed, arguments)
 
@@ -91,6 +102,10 @@ class McpTool(Tool[..., Any]):
         """See base class."""
         self.validate(arguments)
         return {"arguments": arguments}
+
+    def going_on(self, asked: McpAsked | None) -> McpTool:
+        """Return it for a call that goes on with the answers to what its server *asked*."""
+        return self if asked is None else replace(self, function=partial(self.function, asked=asked))
 
     @property
     def kept(self) -> JsonObject:
@@ -120,7 +135,7 @@ def made_tool(server: McpServer, listed: Mapping[str, Any], call: CallFunction) 
         ToolRefusedError: A model could not be offered it.
     """
     name = str(listed["name"])
-    schema = _object_schema(listed.get("inputSchema"))
+    schema = object_schema(listed.get("inputSchema"))
     annotations = {key: value for key, value in (listed.get("annotations") or {}).items() if value is not None}
     description = str(listed.get("description") or listed.get("title") or annotations.get("title") or "")
     shown = {"server": server.name, "name": name, "description": description, "inputSchema": schema}
@@ -172,18 +187,23 @@ def _told(_: ToolContext[Any], error: Exception) -> str:
     return f"Error: {named}{error}"
 
 
-def _object_schema(given: object) -> JsonObject:
+def object_schema(given: object) -> JsonObject:
+    """Return the JSON schema of an object, as a server gives it.
+
+    Raises:
+        ToolRefusedError: It is no such schema.
+    """
     if not isinstance(given, dict):
-        raise ToolRefusedError("its input schema is no object")
+        raise ToolRefusedError("its schema is no object")
     schema: JsonObject = {"type": "object", "properties": {}, **given}
     if schema["type"] != "object" or not isinstance(schema["properties"], dict):
-        raise ToolRefusedError("its input schema is not the schema of an object")
+        raise ToolRefusedError("its schema is not that of an object")
     try:
         check_json(schema)
     except JsonProfileError as error:
-        raise ToolRefusedError(f"its input schema is no JSON that can be kept: {error.problem}") from None
+        raise ToolRefusedError(f"its schema is no JSON that can be kept: {error.problem}") from None
     if (problem := _problem_of_schema(schema)) is not None:
-        raise ToolRefusedError(f"its input schema is none: {problem}")
+        raise ToolRefusedError(f"its schema is none: {problem}")
     return schema
 
 
@@ -200,12 +220,12 @@ def _problem_of_schema(schema: JsonObject) -> str | None:
     return None
 
 
-def problems_of(schema: JsonObject, value: JsonValue) -> list[str]:
-    """Return where *value* does not satisfy a JSON schema, and what is wanted there; without the values."""
-    return list(_problems(schema, value))
+def problems_of(schema: JsonObject, value: JsonValue, whole: str) -> list[str]:
+    """Return where *value*, which is called *whole*, does not satisfy a JSON schema; without the values."""
+    return list(_problems(schema, value, whole))
 
 
-def _problems(schema: JsonObject, value: JsonValue) -> Iterator[str]:
+def _problems(schema: JsonObject, value: JsonValue, whole: str) -> Iterator[str]:
     from referencing import Registry  # noqa: PLC0415 - of an optional extra
     from referencing.exceptions import Unresolvable  # noqa: PLC0415
 
@@ -215,7 +235,7 @@ def _problems(schema: JsonObject, value: JsonValue) -> Iterator[str]:
         for count, error in enumerate(validator.iter_errors(value)):
             if count == SHOWN_PROBLEMS:
                 return
-            place = ".".join(map(str, error.absolute_path)) or "arguments"
+            place = ".".join(map(str, error.absolute_path)) or whole
             yield cut(scrub(f"{place}: {_wanted(error)}"), 300)[0]
     except (Unresolvable, RecursionError):
         return  # the server knows its schema, and checks it too

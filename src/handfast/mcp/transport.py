@@ -16,6 +16,7 @@ import httpx2
 from mcp import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
+from mcp_types import JSONRPCResponse
 
 from handfast.definitions.secret import Secret
 from handfast.definitions.tools.mcp import HttpTransport, McpServer, StdioTransport
@@ -35,6 +36,7 @@ STDERR_CHARACTERS: Final = 500
 
 Streams = tuple[Any, Any]
 """Read and write stream of the SDK."""
+Sift = Callable[[dict[str, Any]], None]
 Values = Mapping[Secret, str]
 """The secrets that a server needs, by reference."""
 
@@ -97,11 +99,15 @@ class _Lines(asyncio.Protocol):
 
 
 class _Watched:
-    """A read stream of the SDK that tells when it has ended: the session itself says so only to who asks something."""
+    """A read stream of the SDK that tells when it has ended: the session itself says so only to who asks something.
 
-    def __init__(self, stream: Any, ended: asyncio.Event) -> None:
+    What a server lists is sifted here: of a listing with one tool that is none the session refuses the whole.
+    """
+
+    def __init__(self, stream: Any, ended: asyncio.Event, sift: Sift) -> None:
         self._stream = stream
         self._ended = ended
+        self._sift = sift
 
     @property
     def last_context(self) -> Any:
@@ -115,6 +121,8 @@ class _Watched:
         except (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
             self._ended.set()
             raise
+        if isinstance(message, SessionMessage) and isinstance(message.message, JSONRPCResponse):
+            self._sift(message.message.result)
         return message
 
     async def aclose(self) -> None:
@@ -140,7 +148,9 @@ class _Watched:
 
 
 @asynccontextmanager
-async def opened(server: McpServer, values: Values, ended: asyncio.Event, stderr: Stderr) -> AsyncGenerator[Streams]:
+async def opened(
+    server: McpServer, values: Values, ended: asyncio.Event, stderr: Stderr, sift: Sift
+) -> AsyncGenerator[Streams]:
     """Reach *server*; leaving ends its process, or its session.
 
     Args:
@@ -148,14 +158,15 @@ async def opened(server: McpServer, values: Values, ended: asyncio.Event, stderr
         values: Its secrets.
         ended: Set when the server has gone.
         stderr: Takes what its process writes there.
+        sift: Takes out of each result what the session would refuse the whole for.
     """
     match server.transport:
         case StdioTransport() as transport:
             async with _process(transport, values, stderr) as (read, write):
-                yield _Watched(read, ended), write
+                yield _Watched(read, ended, sift), write
         case HttpTransport() as transport:
             async with _address(transport, values) as (read, write):
-                yield _Watched(read, ended), write
+                yield _Watched(read, ended, sift), write
 
 
 @asynccontextmanager

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from handfast.payloads.base import Payload
-from handfast.payloads.changed import Difference
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import Effect
+from handfast.payloads.requests import Difference
 
 __all__ = [
     "FORM_BYTES",
     "MCP_UNAVAILABLE",
+    "MESSAGE_CHARACTERS",
     "MOST_QUESTIONS",
+    "MOST_ROUNDS",
     "STATE_BYTES",
     "McpAnswer",
     "McpAsked",
@@ -25,10 +27,14 @@ MCP_UNAVAILABLE: Final = "McpUnavailable"
 """Error type of a model call that was not made, as an MCP server that is required could not be reached."""
 FORM_BYTES: Final = 8192
 """Largest JSON schema of an answer: it travels with its request."""
-STATE_BYTES: Final = 64 * 1024
+STATE_BYTES: Final = 32 * 1024
 """Largest state that a server may want to have back with the answers."""
 MOST_QUESTIONS: Final = 10
 """Questions that a server may ask at once."""
+MOST_ROUNDS: Final = 10
+"""How often a server may ask for one call."""
+MESSAGE_CHARACTERS: Final = 4000
+"""Of a question's text: the rest is cut."""
 
 
 class McpShown(Payload):
@@ -96,7 +102,7 @@ class McpAsked(Payload):
         answers: So far.
     """
 
-    questions: list[McpQuestion]
+    questions: list[McpQuestion] = []
     state: str | None = None
     round: int = 1
     answers: list[McpAnswer] = []
@@ -106,3 +112,16 @@ class McpAsked(Payload):
         """The first question without an answer."""
         answered = {each.key for each in self.answers}
         return next((each for each in self.questions if each.key not in answered), None)
+
+    def answered(self, action: Literal["accept", "decline", "cancel"], output: object = None) -> McpAsked:
+        """Return it with the answer to the next question.
+
+        Args:
+            action: See `McpAnswer`.
+            output: What a person answered.
+        """
+        question = self.next_question
+        assert question is not None
+        content = output if action == "accept" and question.form is not None and isinstance(output, dict) else None
+        answer = McpAnswer(key=question.key, action=action, content=content)
+        return self.model_copy(update={"answers": [*self.answers, answer]})

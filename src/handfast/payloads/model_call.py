@@ -11,8 +11,22 @@ from handfast.payloads.history import KeptHistory
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.requests import DeadlineDefault, LimitPolicy, OnEdit
 from handfast.payloads.review import ReviewPlan
-from handfast.payloads.underway import Underway
 from handfast.payloads.usage import Money, Usage
+
+
+class Underway(Payload):
+    """A background response that a model call waits for.
+
+    Attributes:
+        response: Its id at the provider.
+        calls: How many activities have waited for it.
+        choice: Position of its model in the agent's list; None is the first.
+    """
+
+    response: str
+    calls: int = 0
+    choice: int | None = None
+
 
 Effect = Literal["read_only", "idempotent", "at_most_once"]
 UnknownPolicy = Literal["ask", "tell_model", "fail"]

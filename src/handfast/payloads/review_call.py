@@ -16,7 +16,7 @@ from handfast.payloads.usage import Spent
 __all__ = ["ReviewMessage"]
 
 REJECTED_BY_REVIEWER = "A reviewer rejected this call. It did not run."
-"""What the model reads when a reviewer rejected a call without a reason."""
+"""Text that the model reads when a reviewer rejected a call without a reason."""
 
 
 class ReviewMessage(Payload):
@@ -48,7 +48,7 @@ class ReviewCall(Payload):
 
 
 class Reviewed(Payload):
-    """What a reviewer said, and what it was shown beside the request and its arguments.
+    """The answer of a reviewer, with what it was shown beside the request and its arguments.
 
     Attributes:
         problem: Why it said nothing.

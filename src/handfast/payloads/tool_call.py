@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final, Literal, Self
 
-from handfast.payloads.artifacts import Artifact
 from handfast.payloads.base import Instant, Payload
 from handfast.payloads.binding import Binding
 from handfast.payloads.context_edits import ContextEdit
@@ -16,7 +15,30 @@ from handfast.payloads.errors import PayloadInvalidError
 from handfast.payloads.json_profile import JsonObject, JsonValue, scrub
 from handfast.payloads.mcp import McpAsked, McpChange, McpShown
 from handfast.payloads.model_call import Effect, Origin
-from handfast.payloads.proofs import Proofs
+from handfast.payloads.requests import Decision
+from handfast.payloads.transcript import Artifact
+
+
+class Proofs(Payload):
+    """The signed decisions behind a call.
+
+    Attributes:
+        decisions: Those that released it, one for each person.
+        at: Block where they stand that are too large to travel.
+        quorum: How many people it takes; None is one.
+        expired: The deadline that released it, by its default.
+        again: The decision to run it again, where there has to be one (`reruns`) as it had begun before; `doubt` is
+            what the digest of that request covers besides the arguments.
+    """
+
+    decisions: list[Decision] = []
+    at: str | None = None
+    quorum: int | None = None
+    expired: Instant | None = None
+    again: Decision | None = None
+    doubt: Binding | None = None
+    reruns: bool | None = None
+
 
 INLINE_ARGUMENTS_BYTES = 16 * 1024
 """Arguments up to this size travel in the activity's input; larger ones are fetched from their block."""
@@ -31,7 +53,7 @@ TOOL_TIMEOUT: Final = timedelta(minutes=10)
 
 
 WORKER_BYTES: Final = 256
-"""Of a worker's identity that a request repeats."""
+"""Most bytes of a worker's identity that a request repeats."""
 
 
 class Attempt(Payload):
@@ -87,9 +109,9 @@ class LostStart(Payload):
 
 
 TOOL_TYPE: Final = "handfast.tool."
-"""What the type of a tool's activity begins with, before the tool's name."""
+"""Beginning of the type of a tool's activity, before the tool's name."""
 MCP_TYPE: Final = "handfast.mcp."
-"""What the type of an MCP server's activity begins with, before the server's name."""
+"""Beginning of the type of an MCP server's activity, before the server's name."""
 CALL_TYPES: Final = (TOOL_TYPE, MCP_TYPE)
 
 
@@ -186,3 +208,23 @@ class ToolOutcome(Payload):
             value: JsonValue = json.loads(self.output)
             return value
         return self.output
+
+
+PROGRESS_BYTES = 1000
+"""Most bytes of a progress text, in UTF-8."""
+
+
+class ToolProgress(Payload):
+    """The newest progress of one call that runs.
+
+    Attributes:
+        done: How much of `total`, in a unit of the tool's.
+        at: When the tool said so, by its worker's clock.
+    """
+
+    tool: str
+    call_id: str
+    text: str
+    done: float | None = None
+    total: float | None = None
+    at: Instant

@@ -18,7 +18,7 @@ AT_A_TIME: Final = 8
 """Updates of this process to one run at a time. The server refuses the eleventh of all processes; eight leave room for
 a second process, and are as fast."""
 TURN_WITHIN_S: Final = 4.0
-"""How long a caller waits for its turn, before a signal stands in for the update. A worker has longer to answer: where
+"""Longest wait of a caller for its turn, before a signal stands in for the update. A worker has longer to answer: where
 none does, those who wait do not begin anew when the first ones give up."""
 PATIENCE_S: Final = 10.0
 """From the first try on: the SDK repeats a call for ten seconds by itself, which is enough."""

@@ -1,4 +1,4 @@
-"""What a scripted model puts out: messages, calls, reasoning, and what the provider ran itself."""
+"""Outputs of a scripted model: messages, calls, reasoning, and what the provider ran itself."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Reasoning:
 
 @dataclass(frozen=True)
 class Compaction:
-    """What the provider keeps of the conversation so far. Made by `compaction`."""
+    """The conversation so far, as the provider keeps it. Made by `compaction`."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
     encrypted: str | None = None
@@ -97,7 +97,7 @@ class McpApproval:
 
 @dataclass(frozen=True)
 class Hosted:
-    """What the provider ran itself; an id is made up where the item has none. Made by `web_search_item` and others."""
+    """A call that the provider ran itself; its id is made up if it has none. Made by `web_search_item` and others."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
     item: Json

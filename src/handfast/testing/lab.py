@@ -33,6 +33,7 @@ from handfast.definitions.gates.approval import Groups
 from handfast.definitions.gates.notify import NotifyFunction
 from handfast.definitions.schema.arguments import checked
 from handfast.definitions.secret import SecretResolver
+from handfast.definitions.tools.mcp import McpServer
 from handfast.deltas.stream import DeltaStream
 from handfast.history.chain import chain_of
 from handfast.models.port import ModelPort
@@ -101,6 +102,7 @@ class Lab:
         client: Client | None = None,
         workflows: Sequence[type] = (),
         activities: Sequence[Callable[..., Any]] = (),
+        mcp: Sequence[McpServer] = (),
         resources: Resources | None = None,
         groups: Groups | None = None,
         hooks: Sequence[AgentHooks] = (),
@@ -131,7 +133,8 @@ class Lab:
             client: A client with a converter or codec of its own, or of a server of its own (time skipping, say).
             workflows: The user's own workflows, served beside the agents (in-process workers).
             activities: The user's own activities, likewise.
-            resources: As `HandfastPlugin`.
+            mcp: As `HandfastPlugin`.
+            resources: Likewise.
             groups: Likewise.
             hooks: Likewise.
             artifacts: Likewise; by default none are kept.
@@ -156,6 +159,7 @@ class Lab:
         self._given_client = client
         self._workflows = list(workflows)
         self._activities = list(activities)
+        self._mcp = mcp
         self._resources = resources
         self._groups = groups
         self._hooks = hooks
@@ -248,6 +252,7 @@ class Lab:
                 **{name: make(self._openai) for name, make in self._models.items()},
             },
             default_model="scripted",
+            mcp=self._mcp,
             resources=self._resources,
             groups=self._groups,
             hooks=self._hooks,

@@ -1,4 +1,4 @@
-"""What is done with one request: refused, looked up, or answered as the script says."""
+"""Plays one request: refuses it, looks it up, or answers as the script says."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ class Player:
                 self._store.conversations.unlock(conversation)
 
     def _token(self, content: bytes) -> str:
-        """What ids of a reply end with: new for every reply, and equal where equal requests came in equal number, so
+        """Return the end of a reply's ids: new for every reply, and equal where equal requests came in equal number, so
         that what two servers were sent can be compared byte by byte."""
         request = hashlib.sha256(content).digest()
         self._times[request] += 1

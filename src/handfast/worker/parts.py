@@ -42,9 +42,9 @@ from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.user_errors import LOGGED_WHERE_IT_HAPPENED
 from handfast.activities.tool.run_tool import ToolActivities
 from handfast.discretion import shows_texts
+from handfast.payloads.base import UNREADABLE, Undecodable
 from handfast.payloads.signed import REFUSED, VERIFY
 from handfast.payloads.tool_call import CALL_TYPES
-from handfast.payloads.undecodable import UNREADABLE, Undecodable
 from handfast.worker.held_signals import holding
 from handfast.workflows.continuation.archive import ArchiveRun
 from handfast.workflows.run import AgentRun

@@ -10,7 +10,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from handfast.definitions.schema.arguments import problem_of
-from handfast.payloads.carry import SEGMENT_EVENTS, Carry
+from handfast.payloads.continuation import SEGMENT_EVENTS, Carry
 from handfast.payloads.history import GivenHistory, history_to_wire
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.messages import OnMessage
@@ -287,6 +287,7 @@ class AgentHost:
         sender = SessionSender(self._runs, conversation)
         self._intake.handle("send", sender.send_by_signal)
         self._guard.handle_update("send", sender.send, sender.refuse)
+        self._guard.handle_update("take_back", sender.take_back, sender.refuse_to_take_back)
         self._intake.handle("close", sender.close)
         _handle_query("turn", sender.turn)
         return conversation

@@ -1,6 +1,6 @@
 """An MCP server, by the SDK's own, whose tools are those of a `support.mcp.world`: started as ``server.py SOCKET``.
 
-With ``legacy`` it knows the older protocol only, with ``http PORT`` it is reached by streamable HTTP.
+With ``http PORT`` it is reached by streamable HTTP, at a port that it tells the world.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import sys
 from typing import Any
 
@@ -63,16 +64,17 @@ async def call_tool(
 
 async def main() -> None:
     """Serve until the client goes."""
-    _, writer = await ask({"what": "start"})
+    listening = socket.create_server(("127.0.0.1", int(OPTIONS[1]) if "http" in OPTIONS else 0))
+    _, writer = await ask({"what": "start", "port": listening.getsockname()[1]})
     writer.close()
     server: Server[Any] = Server("store", version="1", on_list_tools=list_tools, on_call_tool=call_tool)
     if "http" in OPTIONS:
         import uvicorn  # noqa: PLC0415 - the process that speaks over stdio starts sooner without it
 
         app = server.streamable_http_app()
-        config = uvicorn.Config(app, host="127.0.0.1", port=int(OPTIONS[1]), log_level="warning")
-        await uvicorn.Server(config).serve()
+        await uvicorn.Server(uvicorn.Config(app, log_level="warning")).serve(sockets=[listening])
         return
+    listening.close()
     async with stdio_server() as (read, write):
         await server.run(read, write, server.create_initialization_options())
 

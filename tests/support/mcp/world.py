@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -62,6 +63,18 @@ class Called:
         self._writer.write(json.dumps(order).encode() + b"\n")
 
 
+@dataclass(frozen=True)
+class Served:
+    """A server that is reached by HTTP."""
+
+    process: asyncio.subprocess.Process
+    port: int
+
+    def http(self, name: str = "store", **options: Any) -> McpServer:
+        """It, for an agent."""
+        return McpServer.http(name, f"http://127.0.0.1:{self.port}/mcp", **options)
+
+
 class World:
     """What a test and the processes of its MCP server share.
 
@@ -81,6 +94,7 @@ class World:
         self.answers: Callable[[Called], JsonObject | None] | None = None
         self.starts: list[int] = []
         self._calls: asyncio.Queue[Called] = asyncio.Queue()
+        self._ports: asyncio.Queue[int] = asyncio.Queue()
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -95,6 +109,19 @@ class World:
     def stdio(self, name: str = "store", *arguments: str, **options: Any) -> McpServer:
         """The server, as a process of the worker's."""
         return McpServer.stdio(name, sys.executable, str(SERVER), str(self.path), *arguments, **options)
+
+    @asynccontextmanager
+    async def served(self, port: int = 0) -> AsyncIterator[Served]:
+        """The server as a process of its own, reached by HTTP, at any free port or at *port*."""
+        process = await asyncio.create_subprocess_exec(sys.executable, str(SERVER), str(self.path), "http", str(port))
+        try:
+            async with asyncio.timeout(WAIT_S):
+                port = await self._ports.get()
+            yield Served(process, port)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
 
     async def called(self) -> Called:
         """The next call that nothing has answered yet."""
@@ -117,6 +144,7 @@ class World:
         match told["what"]:
             case "start":
                 self.starts.append(told["pid"])
+                self._ports.put_nowait(told["port"])
                 writer.write(b"{}\n")
             case "list":
                 self.listings += 1

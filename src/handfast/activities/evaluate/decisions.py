@@ -24,6 +24,7 @@ from handfast.errors import (
     RefusalError,
     UnknownToolError,
 )
+from handfast.mcp.tool import problems_of
 from handfast.payloads.evaluation import (
     AnswerChecked,
     ArgumentsChecked,
@@ -191,6 +192,10 @@ async def check_answer(asked: CheckAnswer, runtime: Runtime) -> AnswerChecked:
     Raises:
         UnknownToolError: This worker's agent does not have the question.
     """
+    if asked.form is not None:
+        problems = problems_of(asked.form, (await arguments_of(runtime, asked)).get("output"), "answer")
+        fits = f"the answer to {asked.tool} does not fit: {'; '.join(problems)}"
+        return AnswerChecked(problem=fits if problems else None)
     offered = runtime.registry.agent(asked.origin.agent).offered
     question = offered.get(asked.tool)
     if not isinstance(question, Question):

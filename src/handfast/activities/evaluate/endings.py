@@ -18,9 +18,15 @@ from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.limits import MaxTurns, OnMaxTurns, OnRefusal, Refusal
 from handfast.definitions.schema.output_type import OutputType
 from handfast.errors import OutputInvalidError
-from handfast.payloads.after_tools import AfterTools, AskAfterTools
 from handfast.payloads.base import json_size
-from handfast.payloads.evaluation import EndingHandled, FinalWords, HandleMaxTurns, HandleRefusal
+from handfast.payloads.evaluation import (
+    AfterTools,
+    AskAfterTools,
+    EndingHandled,
+    FinalWords,
+    HandleMaxTurns,
+    HandleRefusal,
+)
 from handfast.payloads.json_profile import JsonValue, check_json, scrub_json
 from handfast.payloads.model_call import Origin
 from handfast.payloads.tool_call import RESULT_BYTES

@@ -15,7 +15,7 @@ from temporalio.exceptions import ApplicationError
 from handfast.activities.model.attributes import AttributeProbe
 from handfast.activities.model.background import background_of
 from handfast.activities.model.conversation import sent, to_be_compacted
-from handfast.activities.model.in_turn import ModelsInTurn
+from handfast.activities.model.in_turn import Asked, ModelsInTurn
 from handfast.activities.model.model_input import filtered, prompt_of
 from handfast.activities.model.plans import Planner, after_tools_plan, asks, servers
 from handfast.activities.model.provider_history import FullTranscript, KeptConversation, history_port, refuse_unfit
@@ -49,6 +49,7 @@ from handfast.definitions.tools.offered import Offered
 from handfast.errors import ArtifactError, McpUnavailableError, PayloadInvalidError, UnknownAgentError
 from handfast.models.input_items import own_id, wire_items
 from handfast.models.port import (
+    BoundedPort,
     ModelAnswer,
     ModelCallError,
     ModelDelta,
@@ -58,13 +59,13 @@ from handfast.models.port import (
     StillUnderwayError,
 )
 from handfast.models.prices import priced
-from handfast.payloads.artifacts import READ_OUTPUT
 from handfast.payloads.base import json_size
 from handfast.payloads.call_items import CALLS
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.mcp import MCP_UNAVAILABLE
 from handfast.payloads.media import with_references
 from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply, ToldHooks
+from handfast.payloads.transcript import READ_OUTPUT
 from handfast.workflows.frame.replies import refusal_text
 
 REPLY_BYTES: Final = 1_800_000
@@ -112,7 +113,9 @@ class CallModel:
         context = await self._runtime.run_context(call.origin, agent.context_type)
         context.turn += 1
         offered = dict(await offered_now(agent, context, self._runtime.threads))
-        offered |= await self._of_servers(agent, offered)
+        facts = await self._runtime.facts(call.origin)
+        models = asked_models(self._runtime, agent, facts)
+        offered |= await self._of_servers(agent, offered, models)
         if call.by_reference:
             offered[READ_OUTPUT] = self._runtime.read_output
         blocks = await (kept or FullTranscript(self._runtime.blocks, call)).blocks()
@@ -121,11 +124,8 @@ class CallModel:
         given = await filtered(self._runtime, agent, context, ModelInput(conversation.items, instructions))
         prompt = await prompt_of(self._runtime, agent, context)
         tools = [*self._definitions(offered), *(each.definition() for each in agent.hosted)]
-        facts = await self._runtime.facts(call.origin)
         settings = settings_of(agent, facts)
-        turn = await ModelsInTurn(
-            call, asked_models(self._runtime, agent, facts), self._runtime.outages, saying
-        ).begin()
+        turn = await ModelsInTurn(call, models, self._runtime.outages, saying).begin()
         client = turn.choice.client
         port = port_of(self._runtime, agent, client)
         refuse_unpriced(agent, port, turn.choice, limited=bool(call.costs))
@@ -282,17 +282,33 @@ class CallModel:
             definitions.append(definition)
         return definitions
 
-    async def _of_servers(self, agent: Agent, offered: Mapping[str, Offered]) -> Mapping[str, Offered]:
-        """What the agent's MCP servers list.
+    async def _of_servers(
+        self, agent: Agent, offered: Mapping[str, Offered], models: Sequence[Asked]
+    ) -> Mapping[str, Offered]:
+        """Return the tools that the agent's MCP servers list, as far as one request to any of *models* takes them.
+
+        They come beside those *offered*.
 
         Raises:
             ApplicationError: `MCP_UNAVAILABLE`: one of them cannot be reached.
         """
         servers = self._runtime.registry.servers_of(agent)
         try:
-            return await self._runtime.mcp.offered(servers, (*offered, READ_OUTPUT)) if servers else {}
+            found = await self._runtime.mcp.offered(servers, (*offered, READ_OUTPUT)) if servers else {}
         except McpUnavailableError as error:
             raise ApplicationError(str(error), type=MCP_UNAVAILABLE) from None
+        ports = [port_of(self._runtime, agent, each.client) for each in models]
+        bounds = [port.max_tools for port in ports if isinstance(port, BoundedPort) and port.max_tools is not None]
+        if not bounds or not found:
+            return found
+        most = min(bounds)
+        room = max(0, most - len(offered) - len(agent.hosted))
+        if len(found) > room:
+            self._runtime.mcp.warn(
+                f"agent {agent.name}: {len(found) - room} tools of its MCP servers are not offered, as one request to "
+                f"its model takes {most}; choose with tools=[…]"
+            )
+        return dict(list(found.items())[:room])
 
     def _kept(self, call: ModelCall, agent: Agent) -> KeptConversation | None:
         """Return the conversation as the agent's provider keeps it; None where it is sent in full."""

@@ -15,8 +15,7 @@ from temporalio.exceptions import ApplicationError
 from handfast.activities.runtime.keeping import Saying
 from handfast.activities.runtime.outages import Outages
 from handfast.models.port import ModelCallError
-from handfast.payloads.model_call import ModelCall, PassedOver
-from handfast.payloads.underway import Underway
+from handfast.payloads.model_call import ModelCall, PassedOver, Underway
 
 logger = logging.getLogger(__name__)
 

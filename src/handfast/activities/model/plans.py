@@ -30,13 +30,13 @@ from handfast.definitions.tools.options import Retry
 from handfast.definitions.tools.question import Question
 from handfast.errors import ArgumentsInvalidError, JsonProfileError
 from handfast.mcp.tool import McpTool
-from handfast.payloads.artifacts import READ_OUTPUT
 from handfast.payloads.binding import text_digest
 from handfast.payloads.call_items import CALLS, MCP_APPROVAL, arguments_of, arguments_text, id_of
 from handfast.payloads.canonical import sha256_digest
 from handfast.payloads.json_profile import JsonObject, parse_json
 from handfast.payloads.model_call import AfterToolsPlan, ApprovalPlan, ExistingActivity, PlannedCall, RetryPlan
 from handfast.payloads.tool_call import EXISTING_ARGUMENT_BYTES, TOOL_TIMEOUT
+from handfast.payloads.transcript import READ_OUTPUT
 
 MOST_CALLS: Final = 256
 """Calls of one reply that are carried out; the others are sent back to the model."""
@@ -125,7 +125,7 @@ class Planner:
         return {name: form for name, form in forms.items() if form is not None} or None
 
     def definitions(self, items: Sequence[JsonObject], calls: Sequence[PlannedCall]) -> dict[str, JsonObject] | None:
-        """What the model was told of the MCP tools that it calls, by tool: once each, however often it is called."""
+        """Return what the model was told of each MCP tool that it calls, once each, however often it is called."""
         called = {items[call.index]["name"] for call in calls if call.mcp is not None}
         named = ((name, self._offered[name]) for name in sorted(called))
         return {name: tool.kept for name, tool in named if isinstance(tool, McpTool)} or None

@@ -33,11 +33,11 @@ from handfast.models.port import (
     model_of,
 )
 from handfast.models.prices import price_of, priced_usage
-from handfast.payloads.artifacts import READ_OUTPUT
 from handfast.payloads.json_profile import JsonObject, scrub
 from handfast.payloads.model_call import REPLY_BROKEN, NamedGuardrail, StructuredOutput
 from handfast.payloads.model_settings import TRANSPORT_SETTINGS, merged_settings
 from handfast.payloads.runs import RunFacts
+from handfast.payloads.transcript import READ_OUTPUT
 from handfast.payloads.usage import Spent, Usage
 from handfast.workflows.frame.replies import answer_text
 

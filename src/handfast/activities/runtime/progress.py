@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from handfast.activities.runtime.hiding import hidden
 from handfast.payloads.json_profile import JsonObject, scrub
-from handfast.payloads.progress import PROGRESS_BYTES, ToolProgress
+from handfast.payloads.tool_call import PROGRESS_BYTES, ToolProgress
 
 
 class ProgressReport:

@@ -28,9 +28,9 @@ from handfast.definitions.secret import SecretResolver
 from handfast.definitions.tools.function_tool import Tool
 from handfast.mcp.pool import McpPool
 from handfast.models.port import ModelPort
-from handfast.payloads.artifacts import READ_OUTPUT
 from handfast.payloads.model_call import Origin
 from handfast.payloads.runs import RunFacts
+from handfast.payloads.transcript import READ_OUTPUT
 from handfast.storage.archive import Archive
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Runtime:
         default_factory=lambda: ThreadPoolExecutor(RULE_THREADS, thread_name_prefix="handfast-notify")
     )
     review_threads: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(RULE_THREADS, thread_name_prefix="handfast-review")
+        default_factory=lambda: ThreadPoolExecutor(TOOL_THREADS, thread_name_prefix="handfast-review")
     )
 
     mcp: McpPool = field(init=False)

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 LARGEST_BYTES: Final = 64 * 1024
 SERVER_S: Final = 10.0
-"""How long each secret of an MCP server may take to come."""
+"""Limit of time for each secret of an MCP server."""
 MISSING: Final = (LookupError, FileNotFoundError)
 """Exceptions by which a resolver says that there is no such secret."""
 

@@ -22,6 +22,7 @@ from handfast.activities.tool.errors import is_left_unknown
 from handfast.definitions.context import ToolContext
 from handfast.definitions.tools.function_tool import Tool
 from handfast.payloads.json_profile import JsonValue
+from handfast.payloads.mcp import McpAsked
 from handfast.payloads.tool_call import Attempt, ToolOutcome
 
 SETTLE_S: Final = 60.0
@@ -139,6 +140,8 @@ class ToolBody:
 
     def _ended(self, result: tuple[bool, object]) -> ToolOutcome:
         returned, value = result
+        if isinstance(value, McpAsked):
+            return outcome("asked").model_copy(update={"asked": value})
         if returned:
             self.returned = value
             shaped = bounded_output(value, by_reference=True)

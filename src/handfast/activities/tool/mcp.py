@@ -34,7 +34,7 @@ async def found_tool(call: ToolCall, server: str, pool: McpPool) -> McpTool | To
     # Where nobody is asked about this tool, whatever it says of itself, nobody is asked about a change either.
     if change is not None and (call.request is not None or tool.approval is not False):
         return outcome("changed", reason=change.difference.why).model_copy(update={"change": change})
-    return tool
+    return tool.going_on(call.asked)
 
 
 def _absent(reason: str) -> ToolOutcome:

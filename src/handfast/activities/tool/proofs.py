@@ -15,11 +15,10 @@ from handfast.payloads.canonical import canonical_json
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.matching import matches
 from handfast.payloads.people import is_reviewer, person
-from handfast.payloads.proofs import Proofs
 from handfast.payloads.requests import Approve, Decision, RunAgain
 from handfast.payloads.review import counts_alone
 from handfast.payloads.signed import Place, about
-from handfast.payloads.tool_call import ToolCall
+from handfast.payloads.tool_call import Proofs, ToolCall
 from handfast.signing.trusted_keys import SKEW, TrustedKeys
 
 
@@ -82,8 +81,10 @@ class Proving:
         return self._rule is not True
 
     def _is_its_reviewer(self, name: str) -> bool:
-        """Whether the tool has a reviewer of that name who may let it run by itself; of a function's answer no more is
-        known here than that a reviewer's key has signed."""
+        """Return whether the tool has a reviewer of that name who may let it run alone.
+
+        Of a function's answer no more is known here than that a reviewer's key has signed.
+        """
         if not is_reviewer(name) or self._rule is True:
             return False
         if not isinstance(self._rule, Approval):

@@ -42,11 +42,11 @@ from handfast.errors import (
     UnknownToolError,
 )
 from handfast.mcp.tool import McpTool
-from handfast.payloads.artifacts import READ_OUTPUT
 from handfast.payloads.binding import difference
 from handfast.payloads.call_items import arguments_text
 from handfast.payloads.json_profile import JsonObject, parse_json
 from handfast.payloads.tool_call import MCP_TYPE, TOOL_TYPE, ToolCall, ToolOutcome
+from handfast.payloads.transcript import READ_OUTPUT
 
 logger = logging.getLogger(__name__)
 

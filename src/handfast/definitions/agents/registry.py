@@ -11,7 +11,7 @@ from handfast.definitions.schema.output_type import OutputType
 from handfast.definitions.tools.function_tool import Tool
 from handfast.definitions.tools.mcp import McpServer, checked_servers
 from handfast.errors import DefinitionError, UnknownAgentError, UnknownToolError
-from handfast.payloads.artifacts import READ_OUTPUT
+from handfast.payloads.transcript import READ_OUTPUT
 
 __all__ = ["Registry", "output_types"]
 

@@ -102,8 +102,8 @@ class McpServer:
         timeout: Longest time for one call.
         start_within: Longest time until it has started and listed its tools.
         required: While it cannot be reached, the model is not called. False: it is called without its tools.
-        resources: The model is also offered to list and read the server's resources.
-        prompts: The model is also offered to list and read the server's prompts.
+        resources: The model is also offered ``list_resources`` and ``read_resource``, which only read.
+        prompts: Likewise ``list_prompts`` and ``get_prompt``.
     """
 
     name: str

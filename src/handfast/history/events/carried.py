@@ -9,12 +9,12 @@ from pydantic import ValidationError
 
 from handfast.errors import PayloadInvalidError
 from handfast.history.events.loops import CallView, LoopView, arguments_in
-from handfast.payloads.carry import Carry
+from handfast.payloads.continuation import Carry
 from handfast.payloads.json_profile import JsonObject
 from handfast.workflows.frame.frame import Call, Frame
 
 DEEPEST: Final = 8
-"""How far the argument of a user's own workflow is searched for the state of its agents."""
+"""Depth to which the argument of a user's own workflow is searched for the state of its agents."""
 _STARTED: Final = frozenset({"running", "backoff", "wording"})
 _ASKED_AGAIN: Final = frozenset({"backoff", "stuck", "thinking"})
 """Phases in which the turn to come has begun."""

@@ -18,7 +18,6 @@ from handfast.history.events.loops import Emitter, LoopView
 from handfast.history.events.replies import Replies
 from handfast.history.events.requests import Requests
 from handfast.history.events.starts import Asked, Starts
-from handfast.payloads.cancel_call import CancelCall
 from handfast.payloads.evaluation import EVALUATE
 from handfast.payloads.events import (
     AgentStarted,
@@ -36,6 +35,7 @@ from handfast.payloads.events import (
 )
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import ModelReply, Origin
+from handfast.payloads.requests import CancelCall
 from handfast.payloads.review import REVIEW
 from handfast.payloads.runs import OWN_WORKFLOWS, RunInput, RunResult
 from handfast.payloads.tool_call import CALL_TYPES, ToolCall

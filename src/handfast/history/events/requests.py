@@ -211,6 +211,8 @@ class Requests:
 
     def _expired(self, request: Request, default: str | None, out: Emitter) -> None:
         loop, _ = self._call(request)
+        if default == "reject" and request.of_server:
+            return  # the call goes on: its server hears that nobody answered
         if default == "reject":
             text = NOBODY_ANSWERED if request.kind == "question" else LATE
             self._not_run(request, "expired", text, None, out)
@@ -233,7 +235,7 @@ class Requests:
         if request is None:
             return
         loop, call = self._call(request)
-        if loop is None or call is None or call.closed:
+        if loop is None or call is None or call.closed or request.of_server:
             return
         match step.verdict:
             case "reject":
@@ -313,7 +315,8 @@ class Requests:
     def _decision(self, step: Transition) -> Decision | None:
         said = self._said.get(step.request or "", [])
         for decision in reversed(said):
-            if decision.decision_id == step.decision_id and decision.verdict.kind == step.verdict:
+            same = decision.decision_id == step.decision_id and decision.decided_by == step.by
+            if same and decision.verdict.kind == step.verdict:
                 return decision
         return None
 

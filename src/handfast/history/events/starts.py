@@ -10,9 +10,9 @@ from handfast.errors import PayloadInvalidError
 from handfast.history.events.facts import OWN, TURN_MARK, as_object
 from handfast.history.events.loop_ends import LoopEnds
 from handfast.history.events.loops import CallView, Emitter, LoopView
-from handfast.payloads.after_tools import AfterTools
 from handfast.payloads.base import Payload
 from handfast.payloads.evaluation import (
+    AfterTools,
     CallGuarded,
     EndingHandled,
     HistoryCompacted,

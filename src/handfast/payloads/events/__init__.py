@@ -31,13 +31,7 @@ from handfast.payloads.events.loops import (
     ReplyCall,
     TurnStarted,
 )
-from handfast.payloads.events.messages import (
-    MessageAnswered,
-    MessagePlaced,
-    MessageRefused,
-    MessageSent,
-)
-from handfast.payloads.events.reading import (
+from handfast.payloads.events.reader import (
     EVENT_TYPES,
     KnownEvent,
     RunEvent,
@@ -64,6 +58,11 @@ from handfast.payloads.events.runs import (
     CancelRequested,
     Continued,
     LimitsExtended,
+    MessageAnswered,
+    MessagePlaced,
+    MessageRefused,
+    MessageSent,
+    MessageTakenBack,
     RunFinished,
     RunStarted,
     StatusChanged,
@@ -95,6 +94,7 @@ __all__ = [
     "MessagePlaced",
     "MessageRefused",
     "MessageSent",
+    "MessageTakenBack",
     "ModelFailed",
     "ModelReplied",
     "NotificationFailed",

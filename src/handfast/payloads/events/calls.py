@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from handfast.payloads.artifacts import Artifact
 from handfast.payloads.events.base import Event, OfCall
 from handfast.payloads.json_profile import JsonObject, JsonValue
+from handfast.payloads.transcript import Artifact
 
 
 class ToolCalled(OfCall):

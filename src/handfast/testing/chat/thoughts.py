@@ -18,7 +18,7 @@ _GUIDE: Final = "https://api-docs.deepseek.com/guides/thinking_mode#tool-calls"
 
 
 class Thoughts:
-    """What the server has shown of its reasoning.
+    """The reasoning that the server has shown.
 
     A field of its own is taken back by a server that has sent one, and by no other. Reasoning that led to a call comes
     back with it until the turn ends, as DeepSeek wants it of texts, and Anthropic of parts with a signature.

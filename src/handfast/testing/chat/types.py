@@ -34,7 +34,7 @@ ROLES: Final[Mapping[str, type]] = {
 """Messages by role; ``function`` is one of an API before this one."""
 _NAMED: Final = frozenset({"messages", "tools"})
 _ALTERNATIVES: Final = frozenset({"str", "generator", "bool", "int", "float", "none"})
-"""How pydantic names alternatives that are no classes, in the place of a problem."""
+"""Names that pydantic gives to alternatives that are no classes, in the place of a problem."""
 
 
 def check_body(body: Json, *, strict: bool = True) -> None:

@@ -47,7 +47,7 @@ _DEFAULTS: Final[Json] = {
     "truncation": "disabled",
     "user": None,
 }
-"""What the API echoes of a request, and its value where the request has none or null."""
+"""Fields of a request that the API echoes, with their values where the request has none or null."""
 
 
 def build_response(reply: Reply, body: Json, items: Sequence[Json], token: str, *, encrypted: bool) -> Json:

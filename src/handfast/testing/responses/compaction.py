@@ -111,7 +111,7 @@ def build_compaction(step: Compacted, body: Json, items: Sequence[Json], token: 
 
 
 def compaction_item(token: str, encrypted: str | None = None) -> Json:
-    """What the provider keeps of a conversation, readable to it alone."""
+    """Return the item in which the provider keeps a conversation, readable to it alone."""
     made_up = base64.b64encode(f"compaction {token}".encode()).decode()
     return {
         "id": f"cmp_{token}",
@@ -121,7 +121,7 @@ def compaction_item(token: str, encrypted: str | None = None) -> Json:
 
 
 class Seals:
-    """Which compaction items this server has made: nobody else's can be read."""
+    """Holds the compaction items that this server has made: nobody else's can be read."""
 
     def __init__(self) -> None:
         self._made: set[object] = set()

@@ -18,13 +18,13 @@ from handfast.testing.responses.refusal import ApiRefusal, wrong_type
 from handfast.testing.responses.values import string
 
 _CALLS: Final = {"function_call": "call_id", "custom_tool_call": "call_id", "mcp_approval_request": "id"}
-"""What must be answered, and the field that holds its id."""
+"""Types of items that must be answered, and the field that holds their id."""
 _OUTPUTS: Final = {
     "function_call_output": ("function_call", "call_id"),
     "custom_tool_call_output": ("custom_tool_call", "call_id"),
     "mcp_approval_response": ("mcp_approval_request", "approval_request_id"),
 }
-"""What answers it, and the field that names it."""
+"""Types of items that answer them, and the field that names the answered one."""
 
 
 @dataclass

@@ -73,7 +73,7 @@ class Conversations:
         return self._known.pop(conversation_id, None) is not None
 
     def items(self, conversation_id: str) -> list[Json]:
-        """What a response on it reads before its own input.
+        """Return the items that a response on it reads before its own input.
 
         Raises:
             ApiRefusal: It is unknown, or another response is being made on it.

@@ -14,7 +14,7 @@ PURPOSES: Final = ("assistants", "batch", "evals", "fine-tune", "user_data", "vi
 
 
 class Files:
-    """What was uploaded, by id; the contents are not kept."""
+    """Holds the files that were uploaded, by id; their contents are not kept."""
 
     def __init__(self) -> None:
         self._known: dict[str, Json] = {}

@@ -95,7 +95,7 @@ ID_PREFIXES: Final[Mapping[str, str]] = {
     "mcp_approval_request": "mcpr",
     "mcp_approval_response": "mcpr",
 }
-"""How their ids begin."""
+"""Beginnings of their ids."""
 
 
 _SHAPES: Final[Mapping[str, tuple[Mapping[str, Check], Mapping[str, Check]]]] = {

@@ -78,7 +78,7 @@ class Lookups:
             raise ApiRefusal(f"Not allowed to {record.method} on {record.path}.", status=405)
 
     def _has(self, path: str) -> bool:
-        """Whether the server knows such a path at all."""
+        """Return whether the server knows such a path at all."""
         if path.startswith("conversations"):
             return self._dialect.conversations
         if path == "responses/compact":

@@ -42,7 +42,7 @@ def failed_event(response: Json) -> Json:
 
 
 def first_events(response: Json, *, queued: bool = False) -> Iterator[Json]:
-    """What is told before the first item: the response is there, was queued perhaps, and is being made."""
+    """Yield the events before the first item: the response is there, was queued perhaps, and is being made."""
     begun = {**response, "status": "in_progress", "completed_at": None, "output": [], "usage": None}
     begun |= {"error": None, "incomplete_details": None}
     if queued:
@@ -55,7 +55,7 @@ def first_events(response: Json, *, queued: bool = False) -> Iterator[Json]:
 
 
 def later_events(response: Json) -> Iterator[Json]:
-    """What follows: each item with its deltas, then the whole response."""
+    """Yield the events of each item with its deltas, then of the whole response."""
     for index, item in enumerate(response["output"]):
         yield {"type": "response.output_item.added", "output_index": index, "item": _begun(item)}
         yield from _inside(item, {"item_id": item.get("id", ""), "output_index": index}, response)
@@ -90,7 +90,7 @@ def _begun(item: Json) -> Json:
 
 
 def _inside(item: Json, place: Json, response: Json) -> Iterator[Json]:
-    """What is told of an item while it is made; nothing of one that is malformed."""
+    """Yield the events of an item while it is made; none for one that is malformed."""
     kind = str(item.get("type"))
     if kind in _CALLS:
         subject, field = _CALLS[kind]
@@ -147,7 +147,7 @@ _MAY_FAIL: Final = ("mcp_call", "mcp_list_tools")
 
 
 def _hosted(kind: str, item: Json, place: Json, response: Json) -> Iterator[Json]:
-    """What the provider does itself: its states, with what it writes or makes between them."""
+    """Yield the events of a call that the provider runs: its states, with what it writes or makes between them."""
     first, *others = _STEPS[kind]
     yield {"type": f"response.{kind}.{first}", **place}
     if kind == "code_interpreter_call":

@@ -224,4 +224,4 @@ def _within(value: float, param: str, kind: str, minimum: float | None, maximum:
 
 
 CALLER: Final = nullable(tagged({"direct": ({}, ()), "program": ({"caller_id": text()}, ("caller_id",))}))
-"""Who made a call: the model itself, or a program that it wrote."""
+"""Callers: the model itself, or a program that it wrote."""

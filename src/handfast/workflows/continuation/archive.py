@@ -11,7 +11,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
 from handfast.errors import PayloadInvalidError
-from handfast.payloads.archiving import ARCHIVE, CHILD_ID, ArchiveSegment
+from handfast.payloads.continuation import ARCHIVE, CHILD_ID, ArchiveSegment
 from handfast.payloads.json_profile import JsonObject
 from handfast.workflows.state.runs import Runs
 from handfast.workflows.tasks.await_activity import Done, Failed, await_activity, start_activity

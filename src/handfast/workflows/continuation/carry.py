@@ -13,7 +13,7 @@ from typing import Final
 
 from temporalio import workflow
 
-from handfast.payloads.carry import CARRY_BYTES, Carry
+from handfast.payloads.continuation import CARRY_BYTES, Carry
 from handfast.payloads.guardrails import kept
 from handfast.workflows.continuation.archive import archive_segment
 from handfast.workflows.continuation.packs import Packer
@@ -28,7 +28,7 @@ POSTPONED_EVENTS: Final = 500
 LATEST_EVENTS: Final = 10_000
 """Events at which that ends the run: near 24,000 a replay no longer fits into a workflow task."""
 TOLD_WITHIN: Final = timedelta(seconds=5)
-"""How long a run that leaves its history waits for what people are being told; what is left is told in the next one."""
+"""Longest wait of a run that leaves its history for notifications under way; those left are told in the next one."""
 
 
 def restored(carry: Carry) -> RunState:

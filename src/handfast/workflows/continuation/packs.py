@@ -1,4 +1,4 @@
-"""What weighs most of a run that goes on in a fresh history: its blocks, kept outside as packs."""
+"""Packs: the blocks of a run that goes on in a fresh history, kept outside of it, as they weigh most."""
 
 from __future__ import annotations
 

@@ -234,6 +234,10 @@ class Driver:
         """Open the request of a gated call, unless a standing decision answers it."""
         call = step.call
         item = self._arguments.item_of(self._frame, call)
+        if call.state == "asked":
+            request = requests.for_server(self._frame, call, item, self._runs.identity)
+            call.state, call.request = "asking", self._ledger.book.open(request)
+            return
         request = requests.for_call(self._frame, call, item, self._runs.identity)
         arguments = self._arguments.of(self._frame, call)
         recalled = self._ledger.recall(request, arguments, call.call_id, workflow.now())
@@ -345,7 +349,7 @@ METHODS: Final[Mapping[type[steps.Step], Callable[[Driver, Any], None]]] = {
     steps.StartAgent: Driver._begin,
     steps.HandOver: Driver._begin,
 }
-"""How each step is taken."""
+"""Method that takes each step."""
 
 
 def too_large(frame: Frame, size: int) -> Failure:

@@ -7,10 +7,10 @@ from typing import Final
 
 from temporalio import workflow
 
-from handfast.payloads.changed import ChangedFacts, Difference
 from handfast.payloads.json_profile import JsonObject, JsonValue
-from handfast.payloads.mcp import McpChange
+from handfast.payloads.mcp import McpAsked, McpChange
 from handfast.payloads.model_call import ExistingActivity
+from handfast.payloads.requests import ChangedFacts, Difference
 from handfast.payloads.tool_call import LostStart, ToolOutcome
 from handfast.workflows.driver import existing_activity
 from handfast.workflows.driver.frame_loop import FrameLoop
@@ -24,12 +24,11 @@ from handfast.workflows.loop import next_steps, verdicts
 from handfast.workflows.tasks.await_activity import Cancelled, Done, Ending, Failed
 
 MOST_REASKED: Final = 10
-"""How often a call is asked about again: where approvals come from a program, two programs could keep a run busy for
-ever."""
+"""Most times that a call is asked about again: two programs, one of which approves, could keep a run busy for ever."""
 MOST_UNPROVEN: Final = 3
-"""So often in a row a call may turn out not to be proven, before that ends the run."""
+"""Most times in a row that a call turns out not to be proven, before that ends the run."""
 RESET: Final = "the run was reset after this was asked about; what was approved before that may have run already"
-"""What a person is told who is asked anew."""
+"""Reason in the request of a person who is asked anew."""
 
 
 class CallEndings:
@@ -113,8 +112,15 @@ class CallEndings:
                 known = outcome.known.facts() if outcome.known else {}
                 told = {"ended": outcome.reason or "unknown", "worker": outcome.worker or "unknown"}
                 self._in_doubt(call, {**told, **known})
+            case "asked" if outcome.asked is not None:
+                self._asked(call, outcome.asked)
             case _:
                 self._not_let(call, outcome)
+
+    def _asked(self, call: Call, asked: McpAsked) -> None:
+        """Let people answer what the call's MCP server asks; it goes on with the answers."""
+        call.asked = asked
+        call.state, call.starts, call.missing_since = "asked", 0, None
 
     def _not_let(self, call: Call, outcome: ToolOutcome) -> None:
         """Take the ending of a call that was held back: what would have run is not what was shown or approved."""

@@ -9,12 +9,11 @@ from typing import Final
 from temporalio import workflow
 
 from handfast.errors import JsonProfileError
-from handfast.payloads.base import json_size
+from handfast.payloads.base import Undecodable, json_size
 from handfast.payloads.cutting import cut
 from handfast.payloads.json_profile import JsonObject, JsonValue, check_json, scrub, spelled_integers, whole_numbers
 from handfast.payloads.model_call import Effect, ExistingActivity
 from handfast.payloads.tool_call import ERROR_TEXT_BYTES, RESULT_BYTES, WORKER_BYTES
-from handfast.payloads.undecodable import Undecodable
 from handfast.workflows.frame.items import is_part
 from handfast.workflows.tasks import timeouts
 
@@ -27,7 +26,7 @@ UNSETTLED: Final = frozenset(
 """Failures by which a worker says that it stopped the activity, or lost its result: not how the effect ended."""
 
 FACT_BYTES: Final = 1000
-"""Of another's error that a request carries."""
+"""Most bytes of another's error that a request carries."""
 
 
 def options(

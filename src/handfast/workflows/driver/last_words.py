@@ -1,4 +1,4 @@
-"""What a frame ends with where the model gave no answer: its agent's own functions are asked."""
+"""Ends a frame without an answer of the model: its agent's own functions are asked for one."""
 
 from __future__ import annotations
 

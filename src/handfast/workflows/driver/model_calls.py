@@ -8,9 +8,8 @@ from temporalio import workflow
 
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.mcp import MCP_UNAVAILABLE
-from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
+from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply, Underway
 from handfast.payloads.transcript import user_message
-from handfast.payloads.underway import Underway
 from handfast.workflows.driver.frame_loop import FrameLoop
 from handfast.workflows.driver.last_words import LastWords
 from handfast.workflows.frame.frame import Failure, Queued

@@ -9,9 +9,8 @@ from temporalio import workflow
 from handfast.payloads.evaluation import GuardCall, Question, RevalidateCall, WordRejection
 from handfast.payloads.mcp import McpShown
 from handfast.payloads.model_call import ExistingActivity
-from handfast.payloads.proofs import Proofs
 from handfast.payloads.requests import DEFAULT_REJECTION
-from handfast.payloads.tool_call import MCP_TYPE, TOOL_TYPE, ToolCall
+from handfast.payloads.tool_call import MCP_TYPE, TOOL_TYPE, Proofs, ToolCall
 from handfast.workflows.driver import existing_activity
 from handfast.workflows.driver.endings import CallEndings
 from handfast.workflows.driver.frame_loop import FrameLoop
@@ -86,6 +85,7 @@ class ToolCalls:
             output_guarded=plan.output_guarded,
             signed=True if self._ledger.signed and call.proofs is not None else None,
             mcp=self._shown(call),
+            asked=None if call.asked is None else call.asked.model_copy(update={"questions": []}),
         )
         ending = await self._loop.work.activity(
             name,

@@ -1,11 +1,11 @@
-"""What follows when every call of a turn has its output: the model again, or the end of the frame."""
+"""Ends a turn whose calls all have their outputs: the model is called again, or the frame ends."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-from handfast.payloads.after_tools import AskAfterTools
+from handfast.payloads.evaluation import AskAfterTools
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.workflows.driver.frame_loop import FrameLoop
 from handfast.workflows.frame.frame import Call, Failure

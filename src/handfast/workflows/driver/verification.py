@@ -18,7 +18,7 @@ from handfast.workflows.tasks import timeouts
 from handfast.workflows.tasks.await_activity import Done, Failed
 
 MOST_REPEATS: Final = 2
-"""How often a call is run again because its tool says that it took no effect; then a person is asked."""
+"""Most times that a call runs again because its tool says that it took no effect; then a person is asked."""
 
 
 class Verification:

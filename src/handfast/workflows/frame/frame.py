@@ -16,6 +16,7 @@ from handfast.payloads.cutting import cut
 from handfast.payloads.guardrails import GuardrailResult
 from handfast.payloads.history import KeptHistory
 from handfast.payloads.json_profile import JsonObject, JsonValue
+from handfast.payloads.mcp import McpAsked
 from handfast.payloads.messages import OnMessage
 from handfast.payloads.model_call import (
     AfterToolsPlan,
@@ -24,11 +25,10 @@ from handfast.payloads.model_call import (
     PlannedCall,
     StructuredOutput,
     ToldHooks,
+    Underway,
 )
-from handfast.payloads.proofs import Proofs
 from handfast.payloads.requests import LimitKind, LimitPolicy
-from handfast.payloads.tool_call import LostStart
-from handfast.payloads.underway import Underway
+from handfast.payloads.tool_call import LostStart, Proofs
 from handfast.payloads.usage import Money, Usage
 
 FAILURE_BYTES: Final = 8192
@@ -49,7 +49,7 @@ Phase = Literal[
     "checking",
     "finished",
 ]
-CallState = Literal["planned", "asking", "ready", "running", "backoff", "wording", "settled"]
+CallState = Literal["planned", "asking", "ready", "running", "backoff", "wording", "asked", "settled"]
 
 
 class Call(BaseModel):
@@ -76,6 +76,7 @@ class Call(BaseModel):
         proofs: The decisions that released it, or said to run it again.
         unproven: How often a worker found that none lets it run.
         policy: What the approval rule said of arguments that a person edited; None: as planned.
+        asked: What its MCP server asks for before it goes on, and the answers so far.
         asked_in: Run id of the history in which it was asked about anew after a reset; None: where the model made it.
         reasked: How often an approval of it was taken back, as something had changed.
     """
@@ -108,6 +109,7 @@ class Call(BaseModel):
     unproven: int = 0
     policy: ApprovalPlan | None = None
     reasked: int = 0
+    asked: McpAsked | None = None
     asked_in: str | None = None
 
     @classmethod
@@ -230,6 +232,7 @@ class Frame(BaseModel):
         guardrails: What the guardrails said, the latest last.
         underway: The background response that its model call waits for.
         history: What the model's provider keeps of it; None: it is sent in full with each call.
+        history_before: The same as it was before the message that is being answered, in a conversation of several.
         queue: Messages that wait for the next model call, in the order in which they came.
         on_message: What becomes of one when no model call is to come.
         interrupted: The model call under way is being cancelled, to be made again with a message.
@@ -316,6 +319,7 @@ class Frame(BaseModel):
     output_guards: list[Guard] = []
     guardrails: list[GuardrailResult] = []
     history: KeptHistory | None = None
+    history_before: KeptHistory | None = None
     queue: list[Queued] = []
     on_message: OnMessage = "follow_up"
     interrupted: bool = False
@@ -378,6 +382,8 @@ class Frame(BaseModel):
         self.history = reply.history
         if reply.items or reply.input_guardrails:
             return False
+        if self.history_before is not None and not self.history_before.ready:
+            self.history_before = reply.history
         self.phase = "model"
         return True
 
@@ -390,6 +396,18 @@ class Frame(BaseModel):
         if told is not None and told.kind == "conversation":
             self.history = told.model_copy(update={"uncertain": True})
         return told
+
+    def take_history_back(self, before: KeptHistory | None) -> None:
+        """Go on with the history as it was *before* the part that has just been taken out of the conversation."""
+        now = self.history
+        if now is None or before is None:
+            return
+        if now.kind == "chain":
+            self.history = before.model_copy(update={"rebuilt": now.rebuilt})
+        elif now.conversation == before.conversation:  # what stands there after that item is deleted by the next call
+            self.history = now.model_copy(update={"item": before.item, "holds": before.holds, "uncertain": True})
+        else:  # it was made anew meanwhile, with what has been taken out
+            self.history = now.model_copy(update={"conversation": None, "item": None, "holds": None})
 
     def replace_block(self, old: str, new: str | None) -> None:
         """Let *new* be read in the place of *old*, also where it was put aside; None: nothing."""

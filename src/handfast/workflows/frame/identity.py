@@ -13,7 +13,7 @@ from handfast.workflows.frame.frame import Call, Frame
 
 @dataclass(frozen=True)
 class Identity:
-    """Which workflow this is, with its clock and its source of random ids.
+    """The ids of a workflow, with its clock and its source of random ids.
 
     Attributes:
         workflow_run: Run id of the first history, stable over continue-as-new.

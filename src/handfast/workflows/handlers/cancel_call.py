@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from temporalio import workflow
 
 from handfast.errors import CallEndedError, DecisionInvalidError, JsonProfileError, PayloadInvalidError, RefusalError
-from handfast.payloads.cancel_call import CallCancelled, CancelCall
 from handfast.payloads.json_profile import JsonObject, check_json
+from handfast.payloads.requests import CallCancelled, CancelCall
 from handfast.workflows.frame.frame import Call, Frame
 from handfast.workflows.handlers.decode import check_person, only_argument, refusal_to_wire
 from handfast.workflows.state.runs import Runs

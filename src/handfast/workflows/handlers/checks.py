@@ -198,7 +198,14 @@ class Checks:
         origin = self._origin_of(ledger.book.entries[decision.id].request)
         request = ledger.book.hold(decision).request
         inline, at = self._runs.budget.placed({"output": decision.verdict.output}, None)
-        arg = CheckAnswer(origin=origin, tool=request.tool or "", arguments=inline, at=at)
+        form = (request.facts or {}).get("schema") if request.of_server else None
+        arg = CheckAnswer(
+            origin=origin,
+            tool=request.tool or "",
+            arguments=inline,
+            at=at,
+            form=form if isinstance(form, dict) else None,
+        )
         answer = await self._evaluated(arg, f"{request.agent} · checking the answer to {request.tool}")
         ledger.release(decision)
         self._runs.changed()

@@ -9,15 +9,14 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from handfast.errors import DecisionInvalidError, JsonProfileError, PayloadInvalidError, RefusalError
-from handfast.payloads.base import Payload, json_size
-from handfast.payloads.carry import Carry
+from handfast.payloads.base import Payload, Undecodable, json_size
+from handfast.payloads.continuation import Carry
 from handfast.payloads.json_profile import JsonObject, JsonValue, check_json, scrub
 from handfast.payloads.people import REVIEWER, is_reviewer
 from handfast.payloads.requests import DECISION_BYTES, Approve, Decision, Reject
 from handfast.payloads.runs import RunInput
 from handfast.payloads.sessions import SessionInput
 from handfast.payloads.transcript import BLOCK_BYTES
-from handfast.payloads.undecodable import Undecodable
 from handfast.payloads.usage import Spent, Usage
 from handfast.workflows.ledger.log import WHY_CHARACTERS
 from handfast.workflows.tasks.unread import check_start, require_readable

@@ -1,4 +1,4 @@
-"""Whose decision it is: signatures are checked by today's keys and clock, which a replay must never ask again.
+"""Checks whose decision it is: signatures are checked by today's keys and clock, which a replay must never ask again.
 
 An update's validator is not replayed, so it asks the worker at once; for a signal an activity does, and the answer is
 recorded. What neither refuses is verified in a run that is recorded as signed.

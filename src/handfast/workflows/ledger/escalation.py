@@ -1,4 +1,4 @@
-"""When a request is brought to mind, who may decide it then, and when that ends. Pure."""
+"""Plans of reminders and escalations: who may decide a request from when, and when that ends. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from handfast.payloads.model_call import ApprovalPlan
 from handfast.payloads.requests import DeadlineDefault, Request, Scheduled, Transition
 
 LONGEST_S: Final = 3650 * 86_400.0
-"""What a recorded plan may ask for at most: no clock can say when much more would be."""
+"""Longest wait that a recorded plan may ask for: no clock can say when much more would be."""
 
 
 def deadline_of(plan: ApprovalPlan, opened: datetime) -> datetime | None:

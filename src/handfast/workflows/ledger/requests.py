@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from handfast.payloads import call_items
-from handfast.payloads.changed import ChangedFacts
+from handfast.payloads.binding import text_digest
+from handfast.payloads.cutting import cut
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import ApprovalPlan, DoubtPlan
-from handfast.payloads.requests import Approve, BudgetFacts, Request, RequestKind
+from handfast.payloads.requests import Approve, BudgetFacts, ChangedFacts, Request, RequestKind
 from handfast.payloads.review import Review, ReviewPlan
 from handfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
 from handfast.workflows.frame.frame import Call, Frame, Reached
@@ -22,7 +23,8 @@ from handfast.workflows.ledger.standing_decisions import is_changed
 
 PREVIEW_CHARACTERS = 2000
 DESCRIPTION_CHARACTERS = 300
-"""Of what a server says of its tool: every request of it carries that."""
+"""Most characters of a server's description of its tool: every request of it carries that."""
+REASON_BYTES: Final = 1000
 _WHO: Final = {"approvers", "quorum", "exclude_requester", "veto", "on_edit"}
 _BY_RULE: Final = {*_WHO, "kind", "verdicts", "reason", "deadline", "on_deadline", "schedule"}
 """Fields of a request that its approval rule decides."""
@@ -224,6 +226,28 @@ def for_doubt(
     request = request.model_copy(update={**who, "reason": reason, "facts": facts})
     policy = policy_of(_rule_of(call))
     return with_digest(request, arguments, schema=call.plan.schema_digest, policy=policy)
+
+
+def for_server(frame: Frame, call: Call, item: JsonObject, identity: Identity) -> Request:
+    """Return the request of a call whose MCP server asks something before it goes on.
+
+    Who may let the call run may answer; one of them is enough, and nobody's silence answers.
+    """
+    question = None if call.asked is None else call.asked.next_question
+    assert question is not None
+    arguments, now = arguments_of(call, item), identity.now()
+    plan = _silence_rejects(_rule_of(call) or ApprovalPlan()).model_copy(update={"quorum": None, "veto": None})
+    asks = {"question": question.message, "schema": question.form, "url": question.url}
+    shown = {
+        **_asked_by(plan, "question", now),
+        "on_edit": None,
+        "review": None,
+        "verdicts": ["answer", "reject"],
+        "reason": cut(f"the MCP server {call.plan.mcp} asks: {question.message}", REASON_BYTES)[0],
+        "facts": {**_of_server(frame, call), **{name: fact for name, fact in asks.items() if fact is not None}},
+    }
+    request = _about_call(frame, call, arguments, identity, now).model_copy(update=shown)
+    return with_digest(request, arguments, schema=text_digest(question.to_wire()), policy=policy_of(_rule_of(call)))
 
 
 def for_missing_agent(frame: Frame, identity: Identity) -> Request:

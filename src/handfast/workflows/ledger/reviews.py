@@ -1,4 +1,4 @@
-"""What follows from what a reviewer said of a request. Pure.
+"""Applies the answer of a reviewer to its request. Pure.
 
 All that a reviewer may do is written in the request, by the application's own approval rule: no text that it was shown
 changes any of it.

@@ -1,4 +1,4 @@
-"""Who may decide a request, and when enough have. Pure.
+"""Counts the votes on a request: who may cast one, and when there are enough. Pure.
 
 Names are claimed, where decisions need not be signed: there these rules stop mistakes, not attackers.
 """

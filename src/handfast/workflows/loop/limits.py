@@ -1,4 +1,4 @@
-"""What a frame may still spend, turns, tokens and time, and what follows when nothing is left. Pure."""
+"""Rules for limits: how many turns, tokens and seconds a frame may spend, and what follows then. Pure."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def counts_cost(frame: Frame) -> bool:
 
 
 def turns_of(frame: Frame) -> int | None:
-    """How many model replies the frame may have, granted ones included; None is no limit."""
+    """Return how many model replies the frame may have, granted ones included; None is no limit."""
     return None if frame.max_turns is None else frame.max_turns + frame.granted_turns
 
 
 def tokens_of(frame: Frame) -> int | None:
-    """How many tokens the frame may spend, granted ones included; None is no limit."""
+    """Return how many tokens the frame may spend, granted ones included; None is no limit."""
     return None if frame.max_tokens is None else frame.max_tokens + frame.granted_tokens
 
 
@@ -81,7 +81,7 @@ def cost_of(frame: Frame) -> Decimal | None:
 
 
 def seconds_of(frame: Frame) -> float | None:
-    """How long the frame may work, granted time included; None is no limit."""
+    """Return how long the frame may work, granted time included; None is no limit."""
     return None if frame.max_seconds is None else frame.max_seconds + frame.granted_seconds
 
 
@@ -99,14 +99,14 @@ def tick(frame: Frame, now: datetime, *, resting: bool) -> None:
 
 
 def requests_left(frame: Frame, entries: Iterable[Entry]) -> int:
-    """How many more requests may be opened for calls of the frame; below 0: any number."""
+    """Return how many more requests may be opened for calls of the frame; below 0: any number."""
     if frame.max_open is None:
         return -1
     return max(frame.max_open - sum(entry.waits for entry in entries), 0)
 
 
 def problem_of(pending: Sequence[Request], held: int) -> str | None:
-    """Why a run cannot go on without a person or a deploy, where that is more than that people are asked.
+    """Return why a run cannot go on without a person or a deploy, where that is more than that people are asked.
 
     Args:
         pending: Its open requests.
@@ -132,7 +132,7 @@ def at_limit(frame: Frame, limit: Reached) -> list[AskBudget | HandleLimit]:
 
 
 def failure(frame: Frame, limit: Reached, why: str = "") -> Failure:
-    """How a run ends at a limit, or the turn of a message."""
+    """Return the failure of a run at a limit, or of the turn of a message."""
     if limit.session:
         kind = {"turns": "MaxTurnsExceeded", "cost": "MaxCostExceeded"}.get(limit.what, "MaxTokensExceeded")
         used = f"has cost {limit.used:,}" if limit.what == "cost" else f"used {limit.used:,} {limit.what}"

@@ -1,4 +1,4 @@
-"""What one frame does next: a function of the frame and the ledger, without clock, network or Temporal."""
+"""The next steps of one frame: a function of the frame and the ledger, without clock, network or Temporal."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from handfast.workflows.loop.steps import (
 from handfast.workflows.loop.verdicts import apply_verdict, cancelled_text
 
 MISSING_PATIENCE: Final = timedelta(minutes=2)
-"""How long a call waits for a worker that has its tool, before a person is told."""
+"""Longest wait of a call for a worker that has its tool, before a person is told."""
 MOST_STARTS: Final = 5
-"""How often a call that never began is scheduled before a person is told."""
+"""Most times that a call which never began is scheduled before a person is told."""
 MOST_BROKEN_REPLIES: Final = 3
-"""How many replies in a row may be empty or none at all."""
+"""Most replies in a row that are empty or none at all."""
 BACKOFF: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds between starts; the last one repeats."""
 
@@ -69,7 +69,7 @@ def next_steps(frame: Frame, entries: Mapping[str, Entry], now: datetime, spent:
 
 
 def _of_calls(frame: Frame, entries: Mapping[str, Entry], now: datetime) -> list[Step]:
-    """What the calls of the turn need: as many begin, and are asked about, as there is room for."""
+    """Return the steps of the turn's calls: as many begin, and are asked about, as there is room for."""
     steps: list[Step] = []
     slots, room = _slots(frame), limits.requests_left(frame, entries.values())
     for call in _next_calls(frame):
@@ -106,14 +106,14 @@ def _before_model(frame: Frame, spent: Usage) -> list[Step]:
 
 
 def _slots(frame: Frame) -> int:
-    """How many more calls of the frame may run beside those that do; below 0: any number."""
+    """Return how many more calls of the frame may run beside those that do; below 0: any number."""
     if frame.max_parallel is None:
         return -1
     return max(frame.max_parallel - sum(call.state == "running" for call in frame.calls), 0)
 
 
 def _has_effect(step: Step | None) -> bool:
-    """Whether something runs after *step*: a call here, or one of the provider's own, which gets its yes."""
+    """Return whether something runs after *step*: a call here, or one of the provider's own, which gets its yes."""
     return isinstance(step, Begin) or (isinstance(step, SetOutput) and step.output is True)
 
 
@@ -131,7 +131,7 @@ def _next_calls(frame: Frame) -> list[Call]:
 
 
 def _step_of(frame: Frame, call: Call, entries: Mapping[str, Entry], now: datetime) -> Step | None:
-    if call.cancelling is not None and call.state in ("planned", "ready", "backoff"):
+    if call.cancelling is not None and call.state in ("planned", "ready", "backoff", "asked"):
         return SetOutput(call, cancelled_text(call))
     if call.state == "planned":
         match call.plan.kind:
@@ -154,6 +154,8 @@ def _step_of(frame: Frame, call: Call, entries: Mapping[str, Entry], now: dateti
         step = apply_verdict(frame, call, entries[call.request])
         if step is not None or frame.failure is not None:
             return step
+    if call.state == "asked":
+        return AskPerson(call)
     return _start(call) if call.state == "ready" else None
 
 
@@ -187,23 +189,23 @@ def _leave_missing(frame: Frame, entries: Mapping[str, Entry], now: datetime) ->
 
 
 def pause_of_missing(since: datetime, now: datetime) -> timedelta:
-    """How long to wait for a worker that has the agent or tool: half as long again as it has been missing."""
+    """Return how long to wait for a worker that has the agent or tool: half as long again as it has been missing."""
     shortest, longest = MISSING_PAUSE
     return min(max((now - since) / 2, shortest), longest)
 
 
 def guardrail_tripped(call: Call, reason: str | None) -> Failure:
-    """How a run ends whose guardrail said so."""
+    """Return the failure of a run whose guardrail stopped it."""
     return Failure(type="GuardrailTripped", message=f"{call.tool}: {reason or 'no reason given'}")
 
 
 def delay_of(start: int) -> timedelta:
-    """How long to wait before start number *start* (from 0)."""
+    """Return how long to wait before start number *start* (from 0)."""
     return timedelta(seconds=BACKOFF[min(start, len(BACKOFF) - 1)])
 
 
 def wake_at(frame: Frame) -> datetime | None:
-    """When the frame has to be looked at again although nothing happened."""
+    """Return when the frame has to be looked at again although nothing happened."""
     times = [call.resume_at for call in frame.calls if call.state == "backoff" and call.resume_at]
     if frame.phase == "backoff" and frame.resume_at:
         times.append(frame.resume_at)

@@ -1,4 +1,4 @@
-"""What a frame's loop may ask its driver to do."""
+"""Steps that a frame's loop may ask its driver to take."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ AT_ONCE: Final = (SetOutput, AskPerson, AskBudget, FinishTurn, Stop, PlaceMessag
 """Steps after which nothing is under way that was not before."""
 
 Begin = StartTool | StartAgent | HandOver
-"""What starts a call that may run."""
+"""Steps that start a call."""
 
 Step = (
     Stop

@@ -1,4 +1,4 @@
-"""What a closed request means for its call. Pure."""
+"""Applies the verdict of a closed request to its call. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Final
 
 from handfast.payloads.json_profile import JsonValue
 from handfast.payloads.model_call import ToldHooks
-from handfast.payloads.proofs import Proofs
 from handfast.payloads.requests import DEFAULT_REJECTION, NOT_ANSWERED, Answer, Approve, GiveUp, Ran, Reject, RunAgain
+from handfast.payloads.tool_call import Proofs
 from handfast.workflows.frame.frame import Call, Failure, Frame
 from handfast.workflows.frame.items import is_part
 from handfast.workflows.ledger.entry import Entry
@@ -24,7 +24,7 @@ CANCELLED: Final = "This call was cancelled before it finished."
 
 
 def cancelled_text(call: Call) -> str:
-    """What the model reads of a call that was cancelled."""
+    """Return the output that the model reads of a call that was cancelled."""
     return f"{CANCELLED} {call.cancelling}" if call.cancelling else CANCELLED
 
 
@@ -36,6 +36,9 @@ def apply_verdict(frame: Frame, call: Call, entry: Entry) -> Step | None:
         return SetOutput(call, cancelled_text(call))
     if entry.state == "expired" and entry.request.on_deadline == "fail":
         frame.failure = Failure(type="DeadlineExpired", message=f"nobody decided on {call.tool} before its deadline")
+        return None
+    if entry.request.of_server:
+        _answered(call, entry)
         return None
     match entry.verdict:
         case Approve(arguments=arguments):
@@ -70,6 +73,17 @@ def apply_verdict(frame: Frame, call: Call, entry: Entry) -> Step | None:
     raise AssertionError(f"{entry.request.id} closed without a verdict")
 
 
+def _answered(call: Call, entry: Entry) -> None:
+    """Take the answer to a question of the call's MCP server over: the call goes on once all of them are answered."""
+    assert call.asked is not None
+    match entry.verdict:
+        case Answer(output=output):
+            call.asked = call.asked.answered("accept", output)
+        case _:
+            call.asked = call.asked.answered("cancel" if entry.state == "expired" else "decline")
+    call.state = "ready" if call.asked.next_question is None else "asked"
+
+
 def _rejected(call: Call, entry: Entry) -> Step:
     """Say what the model reads of a rejection without a reason."""
     if call.plan.kind == "question":
@@ -87,7 +101,7 @@ def _rejected_by(entry: Entry) -> str | None:
 
 
 def proofs_of_release(entry: Entry) -> Proofs:
-    """What proves that a closed request let its call run."""
+    """Return the decisions that prove that a closed request let its call run."""
     if entry.state == "expired":
         return Proofs(expired=entry.request.deadline)
     approvals = [each for each in entry.proofs if isinstance(each.verdict, Approve)]

@@ -1,4 +1,4 @@
-"""What the workers of a run say of their deployment."""
+"""The deployment of a run, as its workers describe it."""
 
 from __future__ import annotations
 

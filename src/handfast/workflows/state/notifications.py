@@ -11,10 +11,9 @@ from pydantic import BaseModel
 from temporalio import workflow
 
 from handfast.errors import PayloadInvalidError, PayloadUnreadableError
-from handfast.payloads.base import json_size
+from handfast.payloads.base import UNREADABLE, json_size
 from handfast.payloads.notify import NOTIFY, Notification, Notified, Notify
 from handfast.payloads.requests import Request, Transition
-from handfast.payloads.undecodable import UNREADABLE
 from handfast.workflows.ledger.log import RequestLog
 from handfast.workflows.state.deployment import Deployment
 from handfast.workflows.state.publish import shortened
@@ -25,17 +24,17 @@ from handfast.workflows.tasks.timeouts import NOTIFICATION
 MOST_TOGETHER: Final = 20
 """Notifications of one activity."""
 MOST_BYTES: Final = 200_000
-"""Of one activity's argument, unless one notification alone has more."""
+"""Most bytes of one activity's argument, unless one notification alone has more."""
 MOST_UNDER_WAY: Final = 3
 """Activities at the same time: what they carry together has to fit beside a task's other commands."""
 MOST_WAITING: Final = 500
 """Notifications that wait for one of those; beyond, the oldest are given up."""
 CARRIED_BYTES: Final = 200_000
-"""Of notifications that go on in a fresh history, where `CARRY_BYTES` has to take the run too; likewise."""
+"""Most bytes of notifications that go on in a fresh history, where `CARRY_BYTES` has to take the run too."""
 ARGUMENTS_BYTES: Final = {"opened": 2048, "reviewed": 2048, "reminded": 2048, "escalated": 2048}
-"""Of the arguments that a notification shows, by what it tells; 256 for those that a request has closed."""
+"""Most bytes of the arguments that a notification shows, by what it tells; 256 where a request is closed."""
 LAST_WORDS: Final = timedelta(seconds=10)
-"""How long a run that has ended waits for the last ones."""
+"""Longest wait of a run that has ended for the last ones."""
 UNREAD: Final = "handfast.unread.notified.{}"
 """Recorded where the answer of one of those activities could not be decrypted, by its number in the history."""
 
@@ -89,7 +88,7 @@ class Notifier:
 
     @property
     def idle(self) -> bool:
-        """Whether every notification has been told, or given up."""
+        """True once every notification has been told, or given up."""
         return not self._state.untold and not self._batches
 
     def lighten(self, now: datetime) -> bool:
@@ -174,9 +173,10 @@ class Notifier:
             self._changed()
 
     async def _ending(self, activity: workflow.ActivityHandle[Any]) -> Ending:
-        """How an activity ended. What could not be decrypted when it came never could, whatever keys a replay has.
+        """Wait for the ending of an activity.
 
-        No run waits for a key because of it, as it does for what it goes on with.
+        An answer that could not be decrypted when it came never could, whatever keys a replay has: no run waits for a
+        key because of it.
         """
         self._delivered += 1
         unread = UNREAD.format(self._delivered)
@@ -234,7 +234,7 @@ def _id_of(step: Transition, request: Request) -> str:
 
 
 def problems_of(ending: Ending, batch: list[Notification]) -> dict[str, str]:
-    """Why notifications were not delivered, by their id."""
+    """Return why notifications were not delivered, by their id."""
     match ending:
         case Done(value):
             try:

@@ -1,4 +1,4 @@
-"""What the world may see of a run without asking a worker: search attributes and memo."""
+"""Publishes search attributes and memo: the part of a run that is seen without asking a worker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from handfast.workflows.state.deployment import Deployment
 from handfast.workflows.tasks.marks import TaskMarks
 
 MEMO_BYTES_PER_TASK: Final = 1_000_000
-"""What one upsert carries; above 2 MB it would stop the workflow for ever."""
+"""Most bytes of one upsert; above 2 MB it would stop the workflow for ever."""
 MEMO_FULL: Final = 1_000_000
 """Bytes of open requests beyond which the memo, which a run may have 2 MB of, shows further ones shorter."""
 MEMO_ARGUMENTS_BYTES_FULL: Final = 64
@@ -33,7 +33,7 @@ LISTED_BYTES: Final = 1_500_000
 ATTRIBUTE_BYTES: Final = 2000
 """The server takes 2 KB as the value of one search attribute."""
 SHORTEST_BYTES: Final = 64
-"""How far arguments are shortened for it at most."""
+"""Bytes to which arguments are shortened for it at most."""
 
 STATUS: Final = SearchAttributeKey.for_keyword(search_attributes.STATUS)
 AGENT: Final = SearchAttributeKey.for_keyword(search_attributes.AGENT)

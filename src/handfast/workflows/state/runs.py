@@ -96,7 +96,7 @@ class Runs:
 
     @property
     def about_to_begin(self) -> bool:
-        """Whether a workflow of ours has been started, and its run has not begun: messages may come that early."""
+        """True while a workflow of ours has been started, and its run has not begun: messages may come that early."""
         return not self._prefix and not self.frames.all
 
     @property
@@ -108,12 +108,12 @@ class Runs:
 
     @property
     def quiet(self) -> bool:
-        """Whether no loop has anything under way, and no decision is being checked."""
+        """True while no loop has anything under way, and no decision is being checked."""
         return not self.ledger.book.busy and all(work.quiet for work in self.works.values())
 
     @property
     def told_in_this_task(self) -> bool:
-        """Whether something was said from outside in the workflow task under way."""
+        """True if something was said from outside in the workflow task under way."""
         return self._told_in == workflow.info().get_current_history_length()
 
     # --- beginning and ending ---

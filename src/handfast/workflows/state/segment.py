@@ -1,4 +1,4 @@
-"""When a workflow leaves its history for a fresh one: the history has become long, or outdated, and all is quiet."""
+"""Says when a workflow leaves its history for a fresh one: it has become long, or outdated, and all is quiet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pydantic import BaseModel
 from temporalio import workflow
 
-from handfast.payloads.carry import SEGMENT_EVENTS
+from handfast.payloads.continuation import SEGMENT_EVENTS
 
 
 class SegmentState(BaseModel):
@@ -57,7 +57,7 @@ class Segment:
 
     @property
     def due(self) -> bool:
-        """Whether the history is long enough to leave it, and what cannot be taken along has ended."""
+        """True once the history is long enough to leave it, and everything that cannot be taken along has ended."""
         info = workflow.info()
         if info.cron_schedule:
             return False  # a run that goes on could not be told from the next one of the schedule
@@ -70,7 +70,7 @@ class Segment:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing new may begin: all is quiet, or it has taken too long to become so."""
+        """True while nothing new may begin: all is quiet, or it has taken too long to become so."""
         if not self.due:
             return False
         return self._quiet() or workflow.info().get_current_history_length() >= 2 * self._due_at

@@ -1,4 +1,4 @@
-"""What lasts of a session beside its frame, its ledger and its mailbox."""
+"""The state of a session beside its frame, its ledger and its mailbox."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from handfast.payloads.model_call import StructuredOutput
 from handfast.payloads.sessions import CloseSession, OnBusy, TurnFailure, TurnResult
 from handfast.workflows.frame.replies import answer_value, text_of_reply
 from handfast.workflows.state.transcript import Transcript
+from handfast.workflows.state.turn_starts import TurnStarts
 
 KEPT_RECORDS: Final = 1000
 """Messages whose result is kept, the newest ones."""
@@ -24,9 +25,9 @@ KEPT_OUTPUTS_BYTES: Final = 256_000
 CARRIED_ANSWERS_BYTES: Final = 256_000
 """Blocks that are taken into a fresh history for nothing but an old answer, together: the newest ones."""
 CARRIED_NOTES_BYTES: Final = 128_000
-"""What guardrails said of old messages, and why their turns failed, together: the newest of them in full."""
+"""Most bytes of guardrails' results and failures of old turns together: the newest of them are kept in full."""
 BRIEF_CHARACTERS: Final = 300
-"""What is left of the text of an older failure."""
+"""Characters that are left of the text of an older failure."""
 
 
 class TurnRecord(BaseModel):
@@ -35,6 +36,7 @@ class TurnRecord(BaseModel):
     Attributes:
         block: Of the reply that is its answer, `structured` as it is read; or, where `made`, of the output itself.
         size: Bytes of the output in `result`; None where it is not kept there.
+        taken_back: The message was taken back since.
     """
 
     result: TurnResult
@@ -42,6 +44,7 @@ class TurnRecord(BaseModel):
     structured: StructuredOutput | None = None
     made: bool = False
     size: int | None = None
+    taken_back: bool = False
 
 
 class TurnRecords(BaseModel):
@@ -76,7 +79,7 @@ class TurnRecords(BaseModel):
         return dropped
 
     def result_of(self, message_id: str, transcript: Transcript) -> TurnResult | None:
-        """What became of a message, if it had its turn and is known still."""
+        """Return the record of a message that had its turn; None where it is unknown, or known no more."""
         record = self.records.get(message_id)
         if record is None or record.size is not None or record.block is None:
             return None if record is None else record.result
@@ -85,7 +88,7 @@ class TurnRecords(BaseModel):
         return record.result.model_copy(update=facts)
 
     def carried(self, standing: Collection[str], transcript: Transcript) -> TurnRecords:
-        """What is taken along into a fresh history: all of the newest messages, and less of those before.
+        """Return the records for a fresh history: all of the newest messages, and less of those before.
 
         Args:
             standing: Blocks that are taken along anyway.
@@ -118,6 +121,7 @@ class SessionState(BaseModel):
         on_message: What becomes of a message that comes while another one is being answered.
         answering: Messages that the turn under way answers: the one that opened it, and those that steer it.
         records: Results of the newest messages.
+        starts: How the newest turns began.
         closing: The session was closed: it ends when the messages that wait have been answered.
     """
 
@@ -125,6 +129,7 @@ class SessionState(BaseModel):
     on_message: OnBusy = "queue"
     answering: list[str] = []
     records: TurnRecords = TurnRecords()
+    starts: TurnStarts = TurnStarts()
     closing: CloseSession | None = None
 
 

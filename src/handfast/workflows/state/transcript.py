@@ -8,10 +8,9 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from handfast.payloads.artifacts import Artifact
 from handfast.payloads.base import json_size
 from handfast.payloads.json_profile import JsonObject
-from handfast.payloads.transcript import Block, TranscriptPage, TranscriptQuery
+from handfast.payloads.transcript import Artifact, Block, TranscriptPage, TranscriptQuery
 from handfast.workflows.frame.frame import Frame
 
 _ID: Final = re.compile(r"(?<![0-9a-f-])[0-9a-f-]{32,36}(?![0-9a-f-])")

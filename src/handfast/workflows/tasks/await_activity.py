@@ -11,15 +11,15 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError, TimeoutType
 
 from handfast.errors import PayloadInvalidError
+from handfast.payloads.base import UNREADABLE
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.tool_call import Attempt
-from handfast.payloads.undecodable import UNREADABLE
 from handfast.payloads.usage import Spent
 from handfast.workflows.tasks.marks import TaskMarks
 from handfast.workflows.tasks.unread import require_readable
 
 BY_ANY_WORKER: Final[ContextVar[bool]] = ContextVar("BY_ANY_WORKER", default=False)
-"""Whether the activity that is being started is left to the task queue: read by the worker's interceptor, as
+"""True while an activity is started that is left to the task queue: read by the worker's interceptor, as
 `workflow.start_activity` has no such argument (SDK 1.35)."""
 
 NOT_REGISTERED: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
@@ -30,7 +30,7 @@ NOT_REGISTERED: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
     "ActivityNotRegisteredError": (("unable to find activityType={}. ",), "Supported types"),
     "java.lang.IllegalArgumentException": (('Activity Type "{}" ',), "is not registered with a worker. Known types"),
 }
-"""What a worker answers that does not know an activity: by the type of its failure how the text begins, with the
+"""Answers of a worker that does not know an activity: by the type of its failure how the text begins, with the
 activity's own type, and what it holds further. Python and TypeScript, .NET and Ruby; Go; Java. As narrow as that,
 because an activity that did its work may raise a NotFoundError of its own, and must not be run again for it."""
 
@@ -165,18 +165,18 @@ def cause_ending(activity: str, cause: BaseException | None, told: str = "") -> 
 
 
 def _is_unknown(activity: str, kind: str | None, text: str) -> bool:
-    """Whether a failure is a worker's own: it does not know the activity, and has run nothing."""
+    """Return whether a failure is a worker's own: it does not know the activity, and has run nothing."""
     begins, further = NOT_REGISTERED.get(kind or "", ((), ""))
     return text.startswith(tuple(each.format(activity) for each in begins)) and further.lower() in text.lower()
 
 
 def _without_key(activity: str, cause: ApplicationError) -> bool:
-    """Whether a worker could not decrypt what it was given, and has run nothing."""
+    """Return whether a worker could not decrypt what it was given, and has run nothing."""
     return activity.startswith("handfast.") and cause.type == UNREADABLE
 
 
 def _spent(error: ApplicationError) -> Spent | None:
-    """What the failure's detail says was spent: read by hand, as user code fails with details of its own."""
+    """Return what was spent, by the failure's detail: read by hand, as user code fails with details of its own."""
     try:
         return Spent.from_wire(error.details[0]) if error.details else None
     except PayloadInvalidError:

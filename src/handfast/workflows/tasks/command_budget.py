@@ -1,4 +1,4 @@
-"""What the commands of one workflow task may carry inline, together."""
+"""Budget of the bytes that the commands of one workflow task carry inline, together."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ AT_ONCE: Final = 500
 NAMING_OPEN: Final = 3000
 """Decisions about requests that wait, beyond those: one that somebody made must not be lost among others'."""
 PER_SECOND: Final = 1.0
-"""How many more may be read with each second that passes."""
+"""Signals that may be read with each second that passes."""
 LOOKED_AT: Final = 4096
 """Bytes at either end of a decision in which the id of its request is looked for, without reading it."""
 TOLD: Final = frozenset(10**power for power in range(20))
@@ -43,7 +43,7 @@ OTHERS: Final = ""
 """Stands for all names that have no handler."""
 
 HELD: Final = "handfast.held_signals"
-"""What a worker calls the function that gives a workflow the signals that the SDK was not shown, see
+"""Name under which a worker has the function that gives a workflow the signals that the SDK was not shown, see
 `handfast.worker.held_signals`."""
 
 _ID: Final = re.compile(rb"[0-9a-f]{8}-[0-9a-f-]{27}")
@@ -54,7 +54,7 @@ Held = deque[tuple[str, Sequence[Payload]]]
 
 
 class Allowance(BaseModel):
-    """How much more of one kind is done at once: a bucket that fills with time.
+    """A bucket that fills with time: what it holds may be done at once.
 
     Attributes:
         most: What it holds; full at first.
@@ -77,7 +77,7 @@ class Allowance(BaseModel):
 
 
 class SignalTally(BaseModel):
-    """What was read of a run's signals, and what was not: it goes on in a fresh history, as a flood does.
+    """Counts of a run's signals, read and unread: they go on in a fresh history, as a flood does.
 
     Attributes:
         read: Allowances by the signal's name.
@@ -147,7 +147,7 @@ class Intake:
 
     @property
     def idle(self) -> bool:
-        """Whether all that came has been handed on."""
+        """True while all that came has been handed on."""
         return not self._waiting and not self._held and not self._draining
 
     def drop(self) -> int:
@@ -211,7 +211,7 @@ class Intake:
                 flooded.add(known)
 
     def _is_read(self, name: str, args: Sequence[object], now: float) -> bool:
-        """Whether a signal is within what is read at all; one that is not is counted."""
+        """Return whether a signal is within what is read at all; one that is not is counted."""
         if self._allowance(name).take(now):
             return True
         if name in self._decisions and any(map(self._may_decide, args)) and self._tally.about_open.take(now):
@@ -258,7 +258,7 @@ class Intake:
 
 
 def _has_ended(task: asyncio.Task[None]) -> bool:
-    """Whether a handler has ended; what it raised fails the workflow task."""
+    """Return whether a handler has ended; an exception of it fails the workflow task."""
     if task.done():
         task.result()
     return task.done()

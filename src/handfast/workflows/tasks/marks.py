@@ -16,7 +16,7 @@ from temporalio import workflow
 from handfast.payloads.requests import MEMO_LOG
 
 PASSES: Final = 8
-"""How often everything that waits is looked at before a task counts as one without a command: a result wakes its loop
+"""Times that everything which waits is looked at before a task counts as one without a command: a result wakes its loop
 in one, and every loop above that in one more."""
 
 
@@ -61,5 +61,5 @@ class TaskMarks:
 
 
 def _task() -> int:
-    """What tells the tasks of a history apart."""
+    """Return the number that tells the tasks of a history apart."""
     return workflow.info().get_current_history_length()

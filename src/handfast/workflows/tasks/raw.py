@@ -9,10 +9,10 @@ from typing import Any, Final, TypeVar
 from temporalio import workflow
 from temporalio.common import RawValue
 
-from handfast.payloads.undecodable import Undecodable
+from handfast.payloads.base import Undecodable
 
 MOST_BYTES: Final = 256 * 1024
-"""Of an argument. A decision or message may have 64 KiB; escaped, its characters take three times as much."""
+"""Most bytes of an argument. A decision or message may have 64 KiB, which take three times as much escaped."""
 MOST_PARTS: Final = 64 * 1024
 """Commas and opening brackets in it: what has more of them has more than 64 KiB. Each part takes longer than a byte."""
 

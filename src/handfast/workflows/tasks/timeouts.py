@@ -1,4 +1,4 @@
-"""How long activities may take, and how often they are tried."""
+"""Timeouts and retry policies of activities."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def model_call(task_queue: str | None) -> workflow.ActivityConfig:
 
 
 MOST_WAITS: Final = 24 * 14
-"""How often an hour without any worker is waited out for one model call: two weeks."""
+"""Most hours without any worker that are waited out for one model call: two weeks."""
 
 MOST_UNDERWAY: Final = 24 * 7
-"""How many model calls wait for one background response, each for eight minutes: most of a day."""
+"""Most model calls that wait for one background response, each for eight minutes: most of a day."""
 
 EVALUATION: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=30),
@@ -127,7 +127,7 @@ AFTER_TOOLS: Final = workflow.ActivityConfig(
         maximum_attempts=8, maximum_interval=timedelta(seconds=30), non_retryable_error_types=NEVER_RETRIED
     ),
 )
-"""Where no worker is, it is waited for."""
+"""A worker is waited for where there is none."""
 
 TOOL_GUARDRAILS: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=75),
@@ -148,7 +148,7 @@ TOOL_HEARTBEAT: Final = timedelta(seconds=3)
 TOOL_GRACE: Final = timedelta(seconds=90)
 """Beyond the tool's own timeout, which its worker enforces: the server's is only the net below."""
 START_WITHIN: Final = timedelta(hours=1)
-"""How long a tool on a task queue of its own waits there for a worker, before a person is told."""
+"""Longest wait of a tool on a task queue of its own for a worker, before a person is told."""
 ONE_ATTEMPT: Final = RetryPolicy(maximum_attempts=1)
 SEVERAL_ATTEMPTS: Final = RetryPolicy(
     initial_interval=timedelta(seconds=1),
@@ -157,11 +157,11 @@ SEVERAL_ATTEMPTS: Final = RetryPolicy(
     non_retryable_error_types=NEVER_RETRIED,
 )
 LONGEST_TOOL_TIMEOUT_S: Final = 365 * 86400.0
-"""What a recorded plan may ask for at most: beyond it no clock can say when it ends."""
+"""Longest timeout that a recorded plan may ask for: beyond it no clock can say when it ends."""
 
 
 def tool_timeout(planned_s: float | None) -> timedelta:
-    """How long a tool's body may take."""
+    """Return how long a tool's body may take."""
     return timedelta(seconds=min(planned_s or TOOL_TIMEOUT.total_seconds(), LONGEST_TOOL_TIMEOUT_S))
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from temporalio import workflow
 
 from handfast.errors import PayloadUnreadableError
-from handfast.payloads.undecodable import Undecodable
+from handfast.payloads.base import Undecodable
 from handfast.workflows.tasks.marks import TaskMarks
 from handfast.workflows.tasks.raw import decoded, takes_raw
 

@@ -1,4 +1,4 @@
-"""What one frame has under way: its tasks, and the activities that they wait for."""
+"""Work of one frame under way: its tasks, and the activities that they wait for."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Work:
 
     @property
     def any_done(self) -> bool:
-        """Whether a piece of work has ended since the last `reap`."""
+        """True if a piece of work has ended since the last `reap`."""
         return any(task.done() for task in self._tasks)
 
     def reap(self) -> None:
@@ -49,7 +49,7 @@ class Work:
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing is under way but nested loops, which are looked at by themselves."""
+        """True while nothing is under way but nested loops, which are looked at by themselves."""
         return not self.any_done and len(self._tasks) == len(self._children)
 
     async def activity(

@@ -10,9 +10,8 @@ from handfast.payloads.base import Instant, Payload, problems_of
 from handfast.payloads.errors import PayloadInvalidError
 from handfast.payloads.events.calls import CallEvent
 from handfast.payloads.events.loops import LoopEvent
-from handfast.payloads.events.messages import MessageEvent
 from handfast.payloads.events.requests import RequestEvent
-from handfast.payloads.events.runs import LifecycleEvent
+from handfast.payloads.events.runs import LifecycleEvent, MessageEvent
 from handfast.payloads.json_profile import JsonObject
 
 
