@@ -69,7 +69,7 @@ class ChatCompletionsModel:
             structured: How the server is asked for an answer of a type: by a JSON schema; as any JSON object, with
                 the schema in the instructions; or by the instructions alone.
             strict: Whether the server knows ``strict`` for tools.
-            role: The role of the instructions.
+            role: The role of the instructions, and of messages of either role in the conversation.
             max_tokens: The server's name for the limit of a reply.
             usage_in_stream: Whether it knows ``stream_options``; without them a streamed reply counts no tokens.
             prices: What its models cost, by their names; under ``"*"`` that of every other one.
