@@ -235,9 +235,10 @@ def check_agents(registry: Registry, ports: Mapping[str, ModelPort]) -> None:
     """
     for agent in registry.agents.values():
         subject = f"agent {agent.name!r}"
-        port = _port(subject, "there is no", agent.client, ports)
-        _check_tools(subject, agent, port)
-        _check_settings(subject, "model_settings", agent.model_settings, port)
+        for client in agent.clients:
+            port = _port(subject, "there is no", client, ports)
+            _check_tools(subject, agent, port)
+            _check_settings(subject, "model_settings", agent.model_settings, port)
     for subject, reviewer in reviewers_of(registry):
         if isinstance(reviewer, ModelReviewer):
             port = _port(subject, "its reviewer asks the", reviewer.client, ports)
