@@ -8,7 +8,7 @@ TYPED := src tests $(wildcard bench/*.py demo.py desk.py worker.py workflows/*.p
 # What runs against the built wheel: tests of the library alone, and of an application that it makes.
 WHEEL_TESTS ?= tests/unit tests/cli/test_init.py
 # Tests of the runtime, whose runs can be replayed at each of their tasks.
-REPLAYED := $(addprefix tests/,agents approvals bounds cancellation effects history models neighbours runs security sessions streaming tools)
+REPLAYED := $(addprefix tests/,agent_loop approvals bounds cancellation effects history models neighbours runs security sessions streaming tools)
 # Tests mostly wait for a server, a timer or a process: more of them run at a time than a small machine has cores. A file
 # stays in one process, and files go in their own order: the slow ones (app, cli, crash) are not left for the end.
 JOBS ?= 4

@@ -47,7 +47,7 @@ MUTANTS: Final = (
     Mutant(
         "no digest check",
         "activities/tool/run_tool.py",
-        "        changed = None if call.digest is None else _changed(call, call.digest, arguments)\n",
+        "        changed = None if call.digest is None else _changed(call, tool, call.digest, arguments)\n",
         "        changed = None\n",
         "tests/approvals/test_identity.py::test_an_input_that_was_tampered_with_runs_nothing",
     ),

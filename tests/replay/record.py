@@ -464,6 +464,16 @@ async def talking(lab: Lab, run: Run) -> None:
     await session.send("And hurry.")
 
 
+async def taking_back(lab: Lab, run: Run) -> None:
+    """A message of a session was taken back, the provider keeping the conversation; an approval of the next is open."""
+    session = lab.hf.session(run.id, agent="desk", history="conversation")
+    for message in ("Hello.", "Clean up."):
+        await (await session.send(message)).result()
+    await session.take_back(by="rita")
+    await session.send("Clean up, please.", by="rita")
+    await lab.next_request(session)
+
+
 async def stalled(lab: Lab, run: Run) -> None:
     """A function of the agent's own is being asked."""
     await asyncio.wait_for(started.wait(), 30)
@@ -600,6 +610,7 @@ SCENES: dict[str, Scene] = {
     "archived": ([DONE], finished),
     "archiving": ([DONE], finished),
     "session": ([DONE, Fail(400), Reply(WIPE)], talking),
+    "taken_back": ([DONE, DONE, Reply(WIPE)], taking_back),
     "checking": ([DONE], stalled),
     "closing": ([Reply(call("look", {"check": "fans"}, "c1"))], stalled),
     "wording": ([Reply(WIPE)], wording),
@@ -636,7 +647,7 @@ async def record(client: Client, folder: Path, name: str) -> None:
         if name == "hosted":
             handle = await client.start_workflow(TwoRuns.run, "desk", id="hosted", task_queue=lab.task_queue)
             run = lab.watch(lab.hf.run(handle.id))
-        elif name == "session":
+        elif name in {"session", "taken_back"}:
             run = lab.watch(lab.hf.run(name))  # its first message creates it
         else:
             agent = STARTED_WITH.get(name, "desk")

@@ -105,6 +105,20 @@ async def failure_of(entry: ChatCompletionsModel, request: ModelRequest) -> Mode
 
 
 REFUSED = [
+    pytest.param(
+        "openai",
+        {
+            "messages": [
+                {
+                    **CALLED,
+                    "tool_calls": [{"id": "", "type": "function", "function": {"name": "l", "arguments": "{}"}}],
+                },
+                {**ANSWERED, "tool_call_id": ""},
+            ]
+        },
+        "empty string",
+        id="openai-empty-id",
+    ),
     pytest.param("openai", {"colour": 1}, "Unknown parameter", id="openai-unknown"),
     pytest.param("azure", {"colour": 1}, "Unknown parameter", id="azure-unknown"),
     pytest.param(
@@ -191,3 +205,37 @@ async def test_signed_reasoning_that_is_missing_is_refused(name: str, streamed: 
         failed = await failure_of(entry, request_of(USER, thought, called, output, deltas=deltas))
     assert failed.kind == "ModelRefused"
     assert "cannot be modified" in failed.message
+
+
+FOREIGN = [
+    {"type": "function_call", "call_id": f"chatcmpl-tool-{'0' * 32}", "name": "look", "arguments": "{}"},
+    {"type": "function_call_output", "call_id": f"chatcmpl-tool-{'0' * 32}", "output": "on"},
+]
+
+
+async def test_ids_of_another_server_are_shortened_where_this_one_refuses_them() -> None:
+    """OpenAI takes 40 characters in the id of a call: what began elsewhere goes on, and it is learned."""
+    async with server_of("openai", [Reply(text("fine")), Reply(text("fine"))]) as (server, client):
+        entry = ChatCompletionsModel(client)
+        for _ in range(2):
+            await entry.answer(request_of(USER, *FOREIGN))
+    assert [each.code for each in server.violations] == ["string_above_max_length"]
+    assert len(server.requests) == 3
+    messages = server.requests[-1].body["messages"]
+    [called] = messages[2]["tool_calls"]
+    assert (len(called["id"]), messages[3]["tool_call_id"]) == (9, called["id"])
+
+
+async def test_ids_are_shortened_as_mistral_wants_them() -> None:
+    """Nine letters and digits, as Mistral says itself; a refusal that is none of ids is left alone."""
+    steps: list[Step] = [
+        Fail(400, "Tool call id was chatcmpl-tool-0 but must be a-z, A-Z, 0-9, with a length of 9."),
+        Reply(text("fine")),
+        Fail(400, "messages with role 'tool' must be a response to each 'tool_call_id'"),
+    ]
+    async with server_of("openai", steps) as (server, client):
+        short = [{**item, "call_id": "c1"} for item in FOREIGN]
+        await ChatCompletionsModel(client).answer(request_of(USER, *short))
+        assert server.requests[-1].body["messages"][2]["tool_calls"][0]["id"].isalnum()
+        await failure_of(ChatCompletionsModel(client), request_of(USER, *short))
+    assert len(server.requests) == 3

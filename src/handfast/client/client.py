@@ -274,6 +274,7 @@ class Handfast:
         requested_by: str | None = None,
         max_session_turns: int | None = None,
         max_session_tokens: int | None = None,
+        history: GivenHistory | None = None,
         on_message: OnBusy = "queue",
         stream: bool = False,
         segment_events: int | None = None,
@@ -295,6 +296,7 @@ class Handfast:
             max_session_turns: Most model replies of the whole session; None is no limit. Above it, the agent's
                 `on_limit` says if a person is asked for more or the message fails; `raise_limits` raises it.
             max_session_tokens: Most tokens of the whole session, likewise.
+            history: Let the model's provider keep the conversation, as `start` takes it.
             on_message: What happens to a message while another one is being answered: it waits for a turn of its own
                 (*queue*), goes into the turn under way before the next model call (*steer*), or is refused.
             stream: Tell what the model writes while it writes it.
@@ -318,6 +320,7 @@ class Handfast:
             "requested_by": requested_by,
             "max_session_turns": max_session_turns,
             "max_session_tokens": max_session_tokens,
+            "history": history_to_wire(history),
             "on_message": on_message,
             "stream": stream or None,
             "segment_events": segment_events,

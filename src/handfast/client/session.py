@@ -18,11 +18,11 @@ from handfast.client.turn import Turn
 from handfast.definitions.schema.arguments import checked_methods
 from handfast.definitions.schema.output_type import OutputType
 from handfast.errors import RunEndedError, RunExistsError, RunNotFoundError, SessionNotFoundError
-from handfast.history.conversation import read_transcript
+from handfast.history.conversation import read_transcript, with_media
 from handfast.payloads.cutting import reason_text
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.messages import Message, MessageReceipt, When, checked_message
-from handfast.payloads.sessions import CloseSession
+from handfast.payloads.sessions import CloseSession, TakeBack, TakenBack
 from handfast.payloads.transcript import TranscriptQuery
 from handfast.temporal.rpc import typed_errors
 
@@ -102,6 +102,34 @@ class Session(Execution):
         with handle.needs_worker():
             query = TranscriptQuery(current=True)
             return await read_transcript(handle.workflow, "transcript", query, place_of(handle))
+
+    async def take_back(self, message_id: str | None = None, *, by: str | None = None) -> TakenBack:
+        """Take the last message back: it leaves the conversation, with all that was said on it.
+
+        The model does not read it any more, nor do `items` and `transcript` have it; the agent goes on who had the
+        conversation before. What tools have done stays done, what they changed in the context stays changed, and what
+        it cost counts. The history, and its events, still have it. A message that waits for its turn loses that.
+
+        Args:
+            message_id: The message, which has to be the last one, so that a repetition takes no other back.
+            by: The person who takes it back: a claimed name, recorded.
+
+        Returns:
+            What was taken back: ids, and what it said, to be said otherwise.
+
+        Raises:
+            MessageRefusedError: There is none, it is another one, it is being answered, or the conversation has been
+                made short since.
+            PayloadInvalidError: The id or the name can be none.
+            RunEndedError: The session has ended.
+            UpdateLimitError: Its present history takes no further update.
+            TimeoutError: No worker answered; nothing was taken back, unless one had just taken it.
+            RunNotFoundError: The server does not know the session.
+        """
+        handle = self._handle
+        answer = await handle.update("take_back", TakeBack.from_wire({"message_id": message_id, "by": by}).to_wire())
+        found = TakenBack.from_wire(answer)
+        return found.model_copy(update={"items": await with_media(found.items, place_of(handle))})
 
     async def close(self, reason: str | None = None, *, by: str | None = None) -> bool:
         """End the session once what was sent has been answered; False where it had ended already.

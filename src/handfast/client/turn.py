@@ -21,7 +21,7 @@ from handfast.definitions.schema.arguments import UNSET, checked_methods
 from handfast.definitions.schema.output_type import OutputType
 from handfast.errors import AnswerExpiredError, MessageRefusedError, TurnFailedError, WaitingForPeople
 from handfast.history.reader import ledger_changes
-from handfast.payloads.events import MessageAnswered, MessagePlaced, MessageRefused, MessageSent
+from handfast.payloads.events import MessageAnswered, MessagePlaced, MessageRefused, MessageSent, MessageTakenBack
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.messages import MessageReceipt
 from handfast.payloads.requests import Transition
@@ -33,7 +33,7 @@ FIRST_TRY: Final = timedelta(seconds=1)
 """Time after which a query is asked once more."""
 ASK_AGAIN_S: Final = 1.0
 """Pause before a worker that was not there is asked again."""
-OF_ONE_MESSAGE: Final = (MessageSent, MessageRefused, MessageAnswered)
+OF_ONE_MESSAGE: Final = (MessageSent, MessageRefused, MessageAnswered, MessageTakenBack)
 """Events that concern nobody but who sent that message."""
 
 T = TypeVar("T")

@@ -54,10 +54,10 @@ async def read_transcript(
             items.extend(block.items if block.packed is None else await _unpacked(block.packed, place))
             after = block.id
         if not page.more or not page.blocks:
-            return await _with_data(items, place)
+            return await with_media(items, place)
 
 
-async def _with_data(items: list[JsonObject], place: ArtifactStore | None) -> list[JsonObject]:
+async def with_media(items: list[JsonObject], place: ArtifactStore | None) -> list[JsonObject]:
     """Return *items* with their images and files, as far as the store that is known here has them."""
     if place is None:
         return items

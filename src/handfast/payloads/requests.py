@@ -324,6 +324,7 @@ class Transition(Payload):
             anew. *repeated*: a decision came once more, and got the receipt of the first time. *remembered*: an earlier
             decision answered a call, which was not asked about. *sent*: a message was taken. *placed*: it stands before
             the next model call. *answered*: a session ended its turn; `why` says how that failed, if it did.
+            *taken_back*: of its messages, which are no part of the conversation any more.
             *message_refused*: `why` says the reason; what it said stands in the history, where it came in. *reviewed*:
             a reviewer has judged a request, with `confidence`; `left` says why people decide it nevertheless.
         frame: The loop that it is about, where no request says it; `call` likewise.
@@ -336,7 +337,7 @@ class Transition(Payload):
     what: (
         Literal["opened", "voted", "decided", "edited", "repeated", "remembered", "voided"]
         | Literal["refused", "expired", "withdrawn", "in_doubt", "limits_raised"]
-        | Literal["sent", "placed", "answered", "message_refused"]
+        | Literal["sent", "placed", "answered", "taken_back", "message_refused"]
         | Literal["compacted", "compaction_failed", "verified"]
         | Literal["reminded", "escalated", "notify_failed", "reviewed"]
     )

@@ -133,4 +133,5 @@ class Session(Execution[sessions.Session]):
     send = turned(sessions.Session.send, Turn)
     turn = named(sessions.Session.turn, Turn)
     items = blocking(sessions.Session.items)
+    take_back = blocking(sessions.Session.take_back)
     close = blocking(sessions.Session.close)

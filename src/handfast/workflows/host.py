@@ -287,6 +287,7 @@ class AgentHost:
         sender = SessionSender(self._runs, conversation)
         self._intake.handle("send", sender.send_by_signal)
         self._guard.handle_update("send", sender.send, sender.refuse)
+        self._guard.handle_update("take_back", sender.take_back, sender.refuse_to_take_back)
         self._intake.handle("close", sender.close)
         _handle_query("turn", sender.turn)
         return conversation

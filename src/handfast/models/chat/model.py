@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import re
 import ssl
 from typing import Any, Final, Literal, cast
 
@@ -14,15 +16,19 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsBas
 from handfast.errors import DefinitionError
 from handfast.models.chat.messages import FILLED, TRANSLATED, Reasoning, messages_of, settings_of, tools_of
 from handfast.models.chat.reply import StreamedCompletion, read_completion
-from handfast.models.port import ModelAnswer, ModelRequest, OnDelta
+from handfast.models.port import ModelAnswer, ModelCallError, ModelRequest, OnDelta
 from handfast.models.reading import parsed
 from handfast.models.streaming import STREAM, EventDecoder, broke_off
 from handfast.models.transport import sent_as
 from handfast.models.vendor_errors import failure_of
 
+logger = logging.getLogger(__name__)
+
 CREATE: Final = "/chat/completions"
 USAGE_S: Final = 2.0
 """How long a stream may go on after the reply: its usage comes in an event of its own."""
+_IDS: Final = re.compile(r"tool_calls\W+\d+\W+id\b|tool_call_id\b|tool call id\b", re.I)
+_FORM: Final = re.compile(r"too long|maximum length|with a length|\bmatch\b|\bpattern\b", re.I)
 _NO_FORMAT: Final = "Answer with one JSON object that satisfies this JSON schema, and with nothing else:"
 
 
@@ -87,6 +93,7 @@ class ChatCompletionsModel:
         self._max_tokens = max_tokens
         self._usage_in_stream = usage_in_stream
         self.model = model
+        self._short_ids: set[str] = set()
 
     @property
     def known_settings(self) -> frozenset[str]:
@@ -100,6 +107,18 @@ class ChatCompletionsModel:
         Raises:
             ModelCallError: It did not answer, or not with a reply, or the API has nothing for the request.
         """
+        try:
+            return await self._sent(request)
+        except ModelCallError as error:
+            if request.model in self._short_ids or not _refuses_ids(error):
+                raise
+            logger.warning(
+                "%s refused the ids of calls (%s); they are sent as short ones", request.model, error.message
+            )
+            self._short_ids.add(request.model)
+        return await self._sent(request)
+
+    async def _sent(self, request: ModelRequest) -> ModelAnswer:
         body = self._body(request)
         client = sent_as(self._client, request.transport)
         if request.on_delta is not None:
@@ -127,7 +146,11 @@ class ChatCompletionsModel:
             **settings,
             "model": request.model,
             "messages": messages_of(
-                request.items, instructions=instructions, role=self._role, reasoning=self._reasoning
+                request.items,
+                instructions=instructions,
+                role=self._role,
+                reasoning=self._reasoning,
+                short_ids=request.model in self._short_ids,
             ),
         }
         if request.tools:
@@ -155,6 +178,15 @@ class ChatCompletionsModel:
             raise broke_off(type(error).__name__) from error
         except Exception as error:
             raise failure_of(error) from error
+
+
+def _refuses_ids(error: ModelCallError) -> bool:
+    """Whether a request was refused for the ids of its calls, which may be another server's: OpenAI takes 40
+    characters, Mistral nine letters and digits."""
+    said = error.said
+    if error.kind != "ModelRefused" or said is None:
+        return False
+    return bool(_FORM.search(said.message) and (_IDS.search(said.param or "") or _IDS.search(said.message)))
 
 
 async def _read(response: httpx2.Response, on_delta: OnDelta) -> ModelAnswer:

@@ -176,4 +176,13 @@ class MessageAnswered(Event):
     block: str | None = None
 
 
-MessageEvent = MessageSent | MessagePlaced | MessageRefused | MessageAnswered
+class MessageTakenBack(Event):
+    """A message of a session was taken back after its turn: it, and what was said on it, left the conversation."""
+
+    type: Literal["message_taken_back"] = "message_taken_back"
+    message: str
+    by: str | None = None
+    frame: str | None = None
+
+
+MessageEvent = MessageSent | MessagePlaced | MessageRefused | MessageAnswered | MessageTakenBack

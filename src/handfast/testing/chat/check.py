@@ -16,6 +16,7 @@ from handfast.testing.responses.schema import schema_problem
 
 _NAME: Final = "^[a-zA-Z0-9_-]+$"
 _MAX_TOOLS: Final = 128
+_LONGEST_ID: Final = 40
 _UNPLAYED: Final = ("audio", "function_call", "functions", "prediction", "web_search_options")
 """Parameters of the real API that nothing here can play."""
 
@@ -132,7 +133,7 @@ def _messages(body: Json, thoughts: Thoughts, strict: bool) -> list[Json]:
         else:
             _refuse_unanswered(waiting, place)
             if role == "assistant":
-                waiting = _calls(message, place)
+                waiting = _calls(message, place, strict)
         before = role
     _refuse_unanswered(waiting, "messages")
     thoughts.check(messages)
@@ -148,7 +149,7 @@ def _refuse_unanswered(waiting: Sequence[str], place: str) -> None:
         raise ApiRefusal(message, f"{place}.role" if place != "messages" else place)
 
 
-def _calls(message: Json, place: str) -> list[str]:
+def _calls(message: Json, place: str, strict: bool) -> list[str]:
     calls = message.get("tool_calls")
     if calls is not None and not calls:
         expected = "Expected an array with minimum length 1, but got an empty array instead."
@@ -157,6 +158,8 @@ def _calls(message: Json, place: str) -> list[str]:
         told = "expected a string, got null."
         raise ApiRefusal(f"Invalid value for 'content': {told}", f"{place}.content", "invalid_type")
     ids = [call["id"] for call in calls or ()]
+    for number, id in enumerate(ids if strict else ()):
+        _check_id(id, f"{place}.tool_calls[{number}].id")
     if len(set(ids)) < len(ids):
         raise ApiRefusal(f"Duplicate id in '{place}.tool_calls'.", f"{place}.tool_calls", "invalid_value")
     for number, call in enumerate(calls or ()):
@@ -164,6 +167,15 @@ def _calls(message: Json, place: str) -> list[str]:
         if not re.fullmatch(_NAME.strip("^$"), name):
             raise no_match(f"{place}.tool_calls[{number}].{call['type']}.name", _NAME)
     return ids
+
+
+def _check_id(id: str, place: str) -> None:
+    if not id:
+        told = "Expected a string with minimum length 1, but got an empty string instead."
+        raise ApiRefusal(f"Invalid '{place}': empty string. {told}", place, "empty_string")
+    if len(id) > _LONGEST_ID:
+        told = f"Expected a string with maximum length {_LONGEST_ID}, but got a string with length {len(id)} instead."
+        raise ApiRefusal(f"Invalid '{place}': string too long. {told}", place, "string_above_max_length")
 
 
 # --- the format of the answer ---

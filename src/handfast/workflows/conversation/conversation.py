@@ -6,13 +6,16 @@ from typing import Final
 
 from temporalio import workflow
 
-from handfast.payloads.json_profile import JsonValue
+from handfast.errors import MessageRefusedError
+from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.requests import Transition
 from handfast.payloads.runs import RunResult
 from handfast.payloads.sessions import (
     CloseSession,
     MessageState,
     SessionInput,
+    TakeBack,
+    TakenBack,
     TurnFailure,
     TurnResult,
     TurnStatus,
@@ -104,12 +107,63 @@ class Conversation:
         result = self.session.records.result_of(message_id, self._runs.transcript)
         if result is not None:
             over: MessageState = "answered" if result.failure is None else "failed"
-            return TurnStatus(message_id=message_id, state=over, result=result)
+            gone = True if self.session.records.records[message_id].taken_back else None
+            return TurnStatus(message_id=message_id, state=over, result=result, taken_back=gone)
         receipt = self._runs.mailbox.receipt_of(message_id)
         if receipt is None:
             return TurnStatus(message_id=message_id, state="unknown")
         state = _STATES.get(receipt.state, "queued")
         return TurnStatus(message_id=message_id, state=state, reason=receipt.why)
+
+    # --- taking back ---
+
+    def check_last(self, given: TakeBack) -> None:
+        """Refuse to take back a message that has to stay.
+
+        Raises:
+            MessageRefusedError: Its fact `reason` says why.
+        """
+        session, early = self.session, self._runs.mailbox.early
+        if session.answering and not early:
+            raise _stays("a message is being answered; stop its turn first", "busy")
+        start = session.starts.kept[-1] if session.starts.kept else None
+        last = [early[-1].id] if early else start.messages if start is not None else []
+        if not last:
+            raise _stays("there is no message that could be taken back", "nothing")
+        if given.message_id not in (None, *last):
+            raise _stays(f"message {given.message_id} is not the last one, which is {last[-1]}", "not_last")
+        block = None if early or start is None else start.block
+        if block is not None and (self.frame is None or block not in self.frame.blocks):
+            raise _stays(f"message {last[-1]} is in a part of the conversation that has been made short", "compacted")
+
+    def take_back(self, given: TakeBack) -> TakenBack:
+        """Take the last message out of the conversation, with all that was said on it.
+
+        Raises:
+            MessageRefusedError: It has to stay.
+        """
+        self.check_last(given)
+        runs, now = self._runs, workflow.now()
+        if runs.mailbox.early:
+            queued = runs.mailbox.take_back(now, given.by)
+            runs.changed()
+            return TakenBack(messages=[queued.id], items=runs.transcript.items(queued.block))
+        start, frame = self.session.starts.kept.pop(), self.frame
+        assert frame is not None
+        items: list[JsonObject] = []
+        if start.block is not None:
+            at = frame.blocks.index(start.block)
+            said = [item for block in frame.blocks[at:] for item in runs.transcript.items(block)]
+            items = [item for item in said if item.get("role") in ("user", "developer", "system")]
+            turns.cut(frame, at, start.history)
+            frame.agent, frame.agent_path, frame.handoff = start.agent, start.agent_path, None
+            frame.compact = False
+        for message_id in start.messages:
+            if message_id in self.session.records.records:
+                self.session.records.records[message_id].taken_back = True
+            runs.ledger.log.note(Transition(what="taken_back", at=now, by=given.by, message=message_id, frame=frame.id))
+        runs.changed()
+        return TakenBack(messages=start.messages, items=items)
 
     # --- one message ---
 
@@ -118,6 +172,7 @@ class Conversation:
         frame.queue = [message]
         self._runs.mailbox.place(frame, [message], workflow.now())
         self.session.answering = [message.id]
+        self.session.starts.begin(frame, message.id)
 
     def _close_turn(self, frame: Frame) -> None:
         """Enter the results of the turn's messages, and leave the frame whole for the next one."""
@@ -125,21 +180,23 @@ class Conversation:
         left = {message.id for message in frame.queue}
         result = self._result(frame)
         block, made = self._block(frame, result.output)
-        for message_id in self.session.answering:
-            if message_id not in left and self._was_read(message_id):
-                record = TurnRecord(result=result, block=block, structured=frame.answer_structured, made=made)
-                runs.transcript.forget(self.session.records.add(message_id, record))
-                self._note_end(message_id, frame)
+        answered = [each for each in self.session.answering if each not in left and self._was_read(each)]
+        for message_id in answered:
+            record = TurnRecord(result=result, block=block, structured=frame.answer_structured, made=made)
+            runs.transcript.forget(self.session.records.add(message_id, record))
+            self._note_end(message_id, frame)
         self.session.answering = []
         runs.mailbox.early[:0] = frame.queue  # no model call was left for them: each gets a turn of its own
         frame.queue = []
         runs.ledger.standing.forget(frame.id)
+        at = frame.blocks.index(frame.input) if frame.input in frame.blocks else len(frame.blocks)
         if frame.failure is not None and frame.failure.type == "ModelRefused":
             self._leave_out_unread(frame)
         aside = frame.input not in frame.blocks
         if turns.tripped_at(frame, "output") or (aside and turns.tripped_at(frame, "input")):
             self._leave_out_messages(frame)
         turns.close(frame, result.usage)
+        self.session.starts.settle(frame, answered, first=next(iter(frame.blocks[at:]), None))
         for each in runs.frames.under(frame):
             if each is not frame:
                 runs.forget(each)
@@ -203,3 +260,7 @@ class Conversation:
                 what="answered", at=workflow.now(), message=message_id, frame=frame.id, block=frame.answer, why=why
             )
         )
+
+
+def _stays(why: str, reason: str) -> MessageRefusedError:
+    return MessageRefusedError(why, reason=reason)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from temporalio.exceptions import ApplicationError
 
-from handfast.errors import MessageRefusedError, SessionClosedError
+from handfast.errors import (
+    MessageInvalidError,
+    MessageRefusedError,
+    PayloadInvalidError,
+    RefusalError,
+    SessionClosedError,
+)
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.messages import Message, MessageReceipt
-from handfast.payloads.sessions import CloseSession, TurnQuery
+from handfast.payloads.sessions import CloseSession, TakeBack, TurnQuery
 from handfast.workflows.conversation.conversation import Conversation
 from handfast.workflows.frame.frame import Frame
-from handfast.workflows.handlers.decode import read_optional
+from handfast.workflows.handlers.decode import read_optional, refusal_to_wire
 from handfast.workflows.handlers.send import Sender
 from handfast.workflows.state.runs import Runs
 
@@ -27,6 +35,20 @@ class SessionSender(Sender):
     def turn(self, *args: object) -> JsonObject:
         """Query `turn`: return the status of a message."""
         return self._conversation.status_of(read_optional(TurnQuery, args).message_id).to_wire()
+
+    def refuse_to_take_back(self, *args: object) -> None:
+        """Validate the update `take_back`: a refusal leaves no trace in the history."""
+        try:
+            self._conversation.check_last(_read_take_back(args))
+        except RefusalError as refusal:
+            raise refusal_to_wire(refusal) from None
+
+    def take_back(self, *args: object) -> JsonObject:
+        """Update `take_back`: the last message, and what was said on it, leave the conversation."""
+        try:
+            return self._conversation.take_back(_read_take_back(args)).to_wire()
+        except RefusalError as refusal:
+            raise refusal_to_wire(refusal) from None
 
     async def close(self, *args: object) -> None:
         """Signal `close`: end the session when its messages have been answered. An unreadable reason is left out."""
@@ -63,3 +85,10 @@ class SessionSender(Sender):
             frame = None  # no model call is to come for it
         mailbox.check_capacity(frame, message)
         return frame
+
+
+def _read_take_back(args: Sequence[object]) -> TakeBack:
+    try:
+        return TakeBack.from_wire(args[0] if args else {})
+    except PayloadInvalidError as error:
+        raise MessageInvalidError(str(error)) from None

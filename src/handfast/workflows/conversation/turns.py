@@ -7,6 +7,7 @@ from typing import Final
 
 from handfast.payloads.base import json_size
 from handfast.payloads.guardrails import GuardrailKind
+from handfast.payloads.history import KeptHistory
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.model_call import ToldHooks
 from handfast.payloads.usage import Usage
@@ -33,6 +34,7 @@ def reopen(frame: Frame, block: str) -> None:
         setattr(frame, name, Frame.model_fields[name].get_default(call_default_factory=True))
     frame.turns_before = frame.turn
     frame.input, frame.untold = block, [ToldHooks(what="started")]
+    frame.history_before = frame.history
     frame.phase = "filter" if frame.handoff is not None else "model"
 
 
@@ -98,7 +100,21 @@ def _take_back(frame: Frame) -> None:
     """
     if frame.input not in frame.blocks:
         return
-    at = frame.blocks.index(frame.input)
+    cut(frame, frame.blocks.index(frame.input), frame.history_before)
+
+
+def cut(frame: Frame, at: int, history: KeptHistory | None) -> None:
+    """Take the blocks from *at* on out of what the model reads.
+
+    Args:
+        frame: The loop; nothing of it is under way.
+        at: Position of the first one.
+        history: What the model's provider kept when that was yet to come.
+    """
     del frame.blocks[at:]
-    if frame.cursor > at:
-        frame.cursor, frame.seen = at, frame.blocks[at - 1] if at else None
+    frame.take_history_back(history)
+    if frame.cursor <= at:
+        return
+    held = None if frame.history is None else frame.history.holds  # with a history, what is new follows on that block
+    frame.cursor = frame.blocks.index(held) if held is not None and held in frame.blocks else at
+    frame.seen = frame.blocks[frame.cursor - 1] if frame.cursor else None

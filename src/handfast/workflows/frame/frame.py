@@ -231,6 +231,7 @@ class Frame(BaseModel):
         guardrails: What the guardrails said, the latest last.
         underway: The background response that its model call waits for.
         history: What the model's provider keeps of it; None: it is sent in full with each call.
+        history_before: The same as it was before the message that is being answered, in a conversation of several.
         queue: Messages that wait for the next model call, in the order in which they came.
         on_message: What becomes of one when no model call is to come.
         interrupted: The model call under way is being cancelled, to be made again with a message.
@@ -315,6 +316,7 @@ class Frame(BaseModel):
     output_guards: list[Guard] = []
     guardrails: list[GuardrailResult] = []
     history: KeptHistory | None = None
+    history_before: KeptHistory | None = None
     queue: list[Queued] = []
     on_message: OnMessage = "follow_up"
     interrupted: bool = False
@@ -376,6 +378,8 @@ class Frame(BaseModel):
         self.history = reply.history
         if reply.items or reply.input_guardrails:
             return False
+        if self.history_before is not None and not self.history_before.ready:
+            self.history_before = reply.history
         self.phase = "model"
         return True
 
@@ -388,6 +392,18 @@ class Frame(BaseModel):
         if told is not None and told.kind == "conversation":
             self.history = told.model_copy(update={"uncertain": True})
         return told
+
+    def take_history_back(self, before: KeptHistory | None) -> None:
+        """Go on with the history as it was *before* the part that has just been taken out of the conversation."""
+        now = self.history
+        if now is None or before is None:
+            return
+        if now.kind == "chain":
+            self.history = before.model_copy(update={"rebuilt": now.rebuilt})
+        elif now.conversation == before.conversation:  # what stands there after that item is deleted by the next call
+            self.history = now.model_copy(update={"item": before.item, "holds": before.holds, "uncertain": True})
+        else:  # it was made anew meanwhile, with what has been taken out
+            self.history = now.model_copy(update={"conversation": None, "item": None, "holds": None})
 
     def replace_block(self, old: str, new: str | None) -> None:
         """Let *new* be read in the place of *old*, also where it was put aside; None: nothing."""

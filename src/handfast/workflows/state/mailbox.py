@@ -154,6 +154,14 @@ class Mailbox:
         while self.early:
             self._refused(None, self.early.pop(0), refusal, now)
 
+    def take_back(self, now: datetime, by: str | None) -> Queued:
+        """Take the last message out of those that wait for a turn of their own."""
+        message = self.early.pop()
+        self._became(message.id, {"state": "refused", "why": "it was taken back"})
+        why = "taken_back: it was taken back before its turn"
+        self._log.note(Transition(what="message_refused", at=now, by=by, message=message.id, why=why))
+        return message
+
     def refuse_unread(self, message: Message | None, refusal: RefusalError, now: datetime) -> None:
         """Log a message that came by signal and was not taken: its sender cannot be answered.
 

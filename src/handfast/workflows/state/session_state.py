@@ -14,6 +14,7 @@ from handfast.payloads.model_call import StructuredOutput
 from handfast.payloads.sessions import CloseSession, OnBusy, TurnFailure, TurnResult
 from handfast.workflows.frame.replies import answer_value, text_of_reply
 from handfast.workflows.state.transcript import Transcript
+from handfast.workflows.state.turn_starts import TurnStarts
 
 KEPT_RECORDS: Final = 1000
 """Messages whose result is kept, the newest ones."""
@@ -35,6 +36,7 @@ class TurnRecord(BaseModel):
     Attributes:
         block: Of the reply that is its answer, `structured` as it is read; or, where `made`, of the output itself.
         size: Bytes of the output in `result`; None where it is not kept there.
+        taken_back: The message was taken back since.
     """
 
     result: TurnResult
@@ -42,6 +44,7 @@ class TurnRecord(BaseModel):
     structured: StructuredOutput | None = None
     made: bool = False
     size: int | None = None
+    taken_back: bool = False
 
 
 class TurnRecords(BaseModel):
@@ -118,6 +121,7 @@ class SessionState(BaseModel):
         on_message: What becomes of a message that comes while another one is being answered.
         answering: Messages that the turn under way answers: the one that opened it, and those that steer it.
         records: Results of the newest messages.
+        starts: How the newest turns began.
         closing: The session was closed: it ends when the messages that wait have been answered.
     """
 
@@ -125,6 +129,7 @@ class SessionState(BaseModel):
     on_message: OnBusy = "queue"
     answering: list[str] = []
     records: TurnRecords = TurnRecords()
+    starts: TurnStarts = TurnStarts()
     closing: CloseSession | None = None
 
 
