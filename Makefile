@@ -8,7 +8,7 @@ TYPED := src tests $(wildcard bench/*.py demo.py desk.py worker.py workflows/*.p
 # What runs against the built wheel: tests of the library alone, and of an application that it makes.
 WHEEL_TESTS ?= tests/unit tests/cli/test_init.py
 # Tests of the runtime, whose runs can be replayed at each of their tasks.
-REPLAYED := $(addprefix tests/,agents approvals bounds cancellation effects history models neighbours runs security sessions streaming tools)
+REPLAYED := $(addprefix tests/,agent_loop approvals bounds cancellation effects history models neighbours runs security sessions streaming tools)
 # Tests mostly wait for a server, a timer or a process: more of them run at a time than a small machine has cores. A file
 # stays in one process, and files go in their own order: the slow ones (app, cli, crash) are not left for the end.
 JOBS ?= 4
@@ -18,7 +18,7 @@ PYTEST = $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-crash quick quick-tests test test-slow test-replayed check types wheel collected scenarios api promises \
+.PHONY: help demo demo-crash quick quick-tests test test-slow test-replayed check types wheel collected scenarios api dialects promises \
 	record figures crash-matrix soak mutants bench clean
 
 help: ## Say what there is to make
@@ -68,6 +68,9 @@ scenarios: $(READY) ## Write docs/scenarios.md from the tests
 api: $(READY) ## Write docs/api.md and docs/errors.md from the code
 	@cd tests && ../$(BIN)/python -m support.api_page && ../$(BIN)/python -m support.errors_page
 
+dialects: $(READY) ## Write the tables of model servers in docs/models.md from what their fakes answer
+	@cd tests && ../$(BIN)/python -m support.dialects_table
+
 record: $(READY) ## Record the wait states that no release has recorded yet, for the tests of replay
 	$(BIN)/python tests/replay/record.py $(SCENES)
 
@@ -101,6 +104,6 @@ $(DEMO): pyproject.toml constraints.txt .ci/prepare
 	@touch $@
 
 # After the first stage, and without doing it again where only that one is there.
-$(READY): $(DEMO)
+$(READY): $(DEMO) tests/support/mcp/package.json
 	@.ci/prepare all $(PYTHON)
 	@touch $@

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from temporalio.client import Client
 
+from activities.caretaker import DEFAULT_MODEL
 from demonstration.model import scripted
 from demonstration.person import DEFAULT_ANSWERS, FORMS, Answer, AtTerminal, Person, Prepared, read_answer, read_line
 from demonstration.screen import DemoError, Screen
 from demonstration.story import Story
 from demonstration.worker_process import ROOT
 from demonstration.workers import Setting
-from desk import DEFAULT_MODEL
 from handfast import HandfastError
 from handfast.errors import PortBusyError
 from handfast.server import DEFAULT_PORT, EmbeddedServer

@@ -15,6 +15,7 @@ from typing import Final
 
 from pydantic import BaseModel, Field
 
+from activities.caretaker import DEFAULT_MODEL
 from activities.case import Case
 from activities.look_up_order import look_up_order
 from activities.read_ledger import read_ledger
@@ -25,7 +26,6 @@ from activities.workspace import Workspace
 from handfast import Agent, HandfastPlugin, RunContext, handoff, question
 from workflows.service_desk import Outcome
 
-DEFAULT_MODEL: Final = "gpt-5.6"
 DEFAULT_WORKSPACE: Final = ".handfast/workspace"
 
 REPORT: Final = (

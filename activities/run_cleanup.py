@@ -1,4 +1,4 @@
-"""The tool `run_cleanup`: deletes files for good, so a person is asked first, and it never runs twice by itself."""
+"""The tool `run_cleanup`: deletes files for good, so a person is asked first; a reviewer rejects the worst."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, TypedDict
 
 from pydantic import Field
 
+from activities.caretaker import caretaker
 from activities.pause import pause
 from activities.workspace import Workspace
 from handfast import Approval, ToolContext, tool
@@ -26,6 +27,8 @@ class Cleanup(TypedDict):
         deadline=timedelta(hours=4),
         on_deadline="reject",
         reason="It deletes files for good.",
+        review=caretaker,
+        review_may=["reject"],
     ),
 )
 def run_cleanup(

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from activities.caretaker import POLICY
+from demonstration.evidence import FILES
 from desk import auditor, billing, follow_up, it_support, triage
 from handfast.testing import Reply, Script, call, text
 from handfast.testing.responses_server import RecordedRequest
@@ -15,6 +17,8 @@ from handfast.testing.script import Step
 TICKET: Final = (
     "Clean up temp_files, run a thermal diagnostic, clean winsxs_cache. And my order never came: I want my money back."
 )
+EAGER: Final = "home"
+"""What the model would clean as well, though nobody asked for it."""
 QUESTION: Final = "Which order never came? Please give me its number."
 
 
@@ -24,7 +28,7 @@ def scripted() -> Script:
 
 
 def _next(request: RecordedRequest) -> Step | None:
-    play = _PARTS.get(request.instructions)
+    play = _caretaker if POLICY in request.instructions else _PARTS.get(request.instructions)
     return play(request) if play is not None else None
 
 
@@ -35,13 +39,25 @@ def _triage(request: RecordedRequest) -> Step:
 
 
 def _it_support(request: RecordedRequest) -> Step:
-    if "run_cleanup" in _called(request):
+    targets = [json.loads(item["arguments"])["target"] for item in _calls(request) if item["name"] == "run_cleanup"]
+    if EAGER in targets:
         return Reply(call("transfer_to_billing", {}))
+    if targets:  # it was told of two, and wants more
+        return Reply(call("run_cleanup", {"target": EAGER, "older_than_days": 0}))
     return Reply(
         call("run_cleanup", {"target": "temp_files", "older_than_days": 0}),
         call("run_diagnostic", {"check_name": "thermal"}),
         call("run_cleanup", {"target": "winsxs_cache", "older_than_days": 0}),
     )
+
+
+def _caretaker(request: RecordedRequest) -> Step:
+    target = json.loads(request.first_user_text)["arguments"]["target"]
+    if target in FILES:
+        said = {"verdict": "leave", "reason": f"{target} is no folder of people's own files.", "confidence": 0.9}
+    else:
+        said = {"verdict": "reject", "reason": f"{target} may hold people's own files.", "confidence": 0.95}
+    return Reply(text(json.dumps(said)))
 
 
 def _billing(request: RecordedRequest) -> Step:
@@ -120,8 +136,11 @@ _DONE: Final = re.compile(r"\{.*\}|It ran before", re.DOTALL)
 def _called(request: RecordedRequest) -> dict[str, str]:
     """Return the last output of each tool, by name."""
     outputs = request.tool_outputs
-    calls = [item for item in request.items if item.get("type") == "function_call"]
-    return {item["name"]: outputs[item["call_id"]] for item in calls}
+    return {item["name"]: outputs[item["call_id"]] for item in _calls(request)}
+
+
+def _calls(request: RecordedRequest) -> list[Mapping[str, Any]]:
+    return [item for item in request.items if item.get("type") == "function_call"]
 
 
 def _read(output: str) -> dict[str, Any]:

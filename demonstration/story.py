@@ -20,6 +20,7 @@ from demonstration.workers import LOOK_EVERY_S, Setting, Workers
 from desk import groups
 from handfast import Handfast, Ran, Receipt, Request, Run, RunAgain
 from handfast.errors import EditRefusedError, NotAnApproverError, RequesterExcludedError
+from handfast.payloads.events import RequestReviewed
 from workflows.service_desk import Resolution, ServiceDesk, Ticket
 
 BY_DEADLINE: Final = {"reject": "it is rejected", "approve": "it is approved", "fail": "the ticket fails"}
@@ -115,6 +116,8 @@ class Story:
             case "in_doubt":
                 await self._settle_doubt(run, request)
             case "approval":
+                if request.review is not None and await self._is_decided(run, request):
+                    return
                 await self._tell_free_calls(run)
                 await self._workers.kill_while_waiting(run)
                 await self._approve_or_not(run, request)
@@ -127,6 +130,19 @@ class Story:
         said = await self._person.say(request)
         await run.answer(request, said, decided_by=name)
         self._count.note(request, f'answered by {name}: "{said}"')
+
+    async def _is_decided(self, run: Run, request: Request) -> bool:
+        """Wait for what the reviewer says of a request; return True where it has decided it."""
+        async for event in run.events():
+            if isinstance(event, RequestReviewed) and event.request == request.id:
+                if event.left is not None:
+                    self._screen.line(f"{event.by} leaves {described(request)} to people: {event.why}", "dim")
+                    return False
+                self._screen.line(f"{request.agent} wants to run {described(request)}", "yellow")
+                self._screen.line(f"  {event.by} says {event.verdict}: {event.why}", "cyan")
+                self._count.note(request, f'{event.verdict}ed by {event.by}: "{event.why}"')
+                return True
+        return False
 
     async def _approve_or_not(self, run: Run, request: Request) -> None:
         self._screen.line(f"{request.agent} wants to run {described(request)}", "yellow")

@@ -71,6 +71,9 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
         MaxTurns as MaxTurns,
         Refusal as Refusal,
     )
+    from handfast.definitions.agents.model_choice import (
+        ModelChoice as ModelChoice,
+    )
     from handfast.definitions.agents.model_input import (
         ModelInput as ModelInput,
     )
@@ -98,8 +101,15 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
         OutputGuardrail as OutputGuardrail,
         Replace as Replace,
     )
+    from handfast.definitions.gates.model_reviewer import (
+        ModelReviewer as ModelReviewer,
+    )
     from handfast.definitions.gates.revalidation import (
         Changed as Changed,
+    )
+    from handfast.definitions.gates.review import (
+        Opinion as Opinion,
+        ReviewInput as ReviewInput,
     )
     from handfast.definitions.secret import (
         Secret as Secret,
@@ -126,6 +136,9 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
         hosted_mcp as hosted_mcp,
         image_generation as image_generation,
         web_search as web_search,
+    )
+    from handfast.definitions.tools.mcp import (
+        McpServer as McpServer,
     )
     from handfast.definitions.tools.options import (
         Retry as Retry,
@@ -186,9 +199,6 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
     from handfast.payloads.notify import (
         Notification as Notification,
     )
-    from handfast.payloads.progress import (
-        ToolProgress as ToolProgress,
-    )
     from handfast.payloads.remember import (
         Match as Match,
         Remember as Remember,
@@ -206,12 +216,22 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
         Request as Request,
         RunAgain as RunAgain,
     )
+    from handfast.payloads.review import (
+        Review as Review,
+        is_sampled as is_sampled,
+    )
+    from handfast.payloads.review_call import (
+        ReviewMessage as ReviewMessage,
+    )
     from handfast.payloads.runs import (
         RunResult as RunResult,
         RunStatus as RunStatus,
     )
     from handfast.payloads.sessions import (
         TurnResult as TurnResult,
+    )
+    from handfast.payloads.tool_call import (
+        ToolProgress as ToolProgress,
     )
     from handfast.payloads.usage import (
         RequestUsage as RequestUsage,
@@ -290,18 +310,22 @@ _HOMES = {
     "Match": "payloads.remember",
     "MaxTurns": "definitions.agents.limits",
     "McpCall": "definitions.tools.hosted",
+    "McpServer": "definitions.tools.mcp",
     "MessageReceipt": "payloads.messages",
     "ModelAnswer": "models.port",
     "ModelCallError": "models.port",
+    "ModelChoice": "definitions.agents.model_choice",
     "ModelDelta": "models.port",
     "ModelEnd": "definitions.agents.hooks",
     "ModelInput": "definitions.agents.model_input",
     "ModelPort": "models.port",
     "ModelRequest": "models.port",
+    "ModelReviewer": "definitions.gates.model_reviewer",
     "ModelStart": "definitions.agents.hooks",
     "NestedRun": "definitions.agents.agent_tool",
     "Notification": "payloads.notify",
     "OpenRequest": "client.lists",
+    "Opinion": "definitions.gates.review",
     "OutcomeUnknownError": "errors",
     "OutputGuardrail": "definitions.gates.guardrails",
     "Question": "definitions.tools.question",
@@ -317,6 +341,9 @@ _HOMES = {
     "RequestUsage": "payloads.usage",
     "ResponsesModel": "models.responses",
     "Retry": "definitions.tools.options",
+    "Review": "payloads.review",
+    "ReviewInput": "definitions.gates.review",
+    "ReviewMessage": "payloads.review_call",
     "Run": "client.run",
     "RunAgain": "payloads.requests",
     "RunContext": "definitions.context",
@@ -335,7 +362,7 @@ _HOMES = {
     "ToolContext": "definitions.context",
     "ToolEnd": "definitions.agents.hooks",
     "ToolInputGuardrail": "definitions.tools.options",
-    "ToolProgress": "payloads.progress",
+    "ToolProgress": "payloads.tool_call",
     "ToolResult": "definitions.agents.after_tools",
     "Trouble": "client.trouble",
     "Truncate": "definitions.agents.compaction",
@@ -352,6 +379,7 @@ _HOMES = {
     "handoff": "definitions.agents.handoff",
     "hosted_mcp": "definitions.tools.hosted",
     "image_generation": "definitions.tools.hosted",
+    "is_sampled": "payloads.review",
     "messages_only": "definitions.agents.handoff",
     "question": "definitions.tools.question",
     "shell_tool": "definitions.tools.shell",

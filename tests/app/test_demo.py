@@ -23,13 +23,19 @@ REJECTION = "winsxs_cache is needed to uninstall updates; leave it alone."
 ROW = re.compile(r"^  run_cleanup\(older_than_days=0, target=\"(\w+)\"\) +(\w+) +files (\d+ -> \d+) +(.*)$", re.M)
 REFUND = re.compile(r"^  refund\(amount=180\.0, order=4711\) +(\w+) +([\d.]+) paid back +(.*)$", re.M)
 EXCLUDED = "refused (exclude_requester)"
+SPARED = "home may hold people's own files."
+HOME = ("home", "never", "0 -> 0", f'rejected by reviewer:caretaker: "{SPARED}"')
+"""What the reviewer rejects; nobody is asked."""
 DONE = "Every approved call took effect exactly once, every rejected one never."
 STORY = [
     "triage asks: Which order never came?",
     "prepared answer: It is order 4711.",
     "triage has handed the ticket over: it_support goes on.",
     "prepared answer: yes, with older_than_days=7",
+    'reviewer:caretaker leaves run_cleanup(older_than_days=0, target="winsxs_cache") to people: ',
     f"prepared answer: no: {REJECTION}",
+    'it_support wants to run run_cleanup(older_than_days=0, target="home")',
+    f"reviewer:caretaker says reject: {SPARED}",
     "it_support has handed the ticket over: billing goes on.",
     "billing has asked the auditor, an agent of its own, which used ",
     "billing wants to run refund(amount=180.0, order=4711)",
@@ -53,6 +59,7 @@ def test_the_demo_runs_what_was_approved_and_nothing_else(tmp_path: Path) -> Non
     assert ROW.findall(done.stdout) == [
         ("temp_files", "once", "12 -> 4", "approved by ana with older_than_days=7"),
         ("winsxs_cache", "never", "8 -> 8", f'rejected by ana: "{REJECTION}"'),
+        HOME,
     ]
     assert REFUND.findall(done.stdout) == [("once", "180.00", f"ana {EXCLUDED}; approved by lee")]
     assert re.search(r"^  run_diagnostic +two calls +none needed$", done.stdout, re.M)
@@ -78,6 +85,7 @@ def test_two_kills_change_no_count(tmp_path: Path) -> None:
     assert ROW.findall(done.stdout) == [
         ("temp_files", "once", "12 -> 4", 'approved by ana with older_than_days=7; in doubt: "it ran"'),
         ("winsxs_cache", "never", "8 -> 8", f'rejected by ana: "{REJECTION}"'),
+        HOME,
     ]
     assert REFUND.findall(done.stdout) == [("once", "180.00", f"ana {EXCLUDED}; approved by lee")]
     assert DONE in done.stdout
@@ -115,6 +123,7 @@ def test_answers_come_from_the_flag_and_a_busy_port_is_no_obstacle(tmp_path: Pat
     assert ROW.findall(done.stdout) == [
         ("temp_files", "never", "12 -> 12", 'rejected by ana: "not on a Friday"'),
         ("winsxs_cache", "once", "8 -> 0", "approved by ana"),
+        HOME,
     ]
     assert "Left open: The refund: it is not known for which order." in done.stdout
     assert REFUND.findall(done.stdout) == []
@@ -236,6 +245,7 @@ def test_a_terminal_is_asked_with_tool_and_arguments(tmp_path: Path) -> None:
         assert ROW.findall(shown) == [
             ("temp_files", "never", "12 -> 12", 'rejected by tester: "I need those"'),
             ("winsxs_cache", "once", "8 -> 0", "approved by tester with older_than_days=7"),
+            HOME,
         ]
         assert REFUND.findall(shown) == [("never", "0.00", f'tester {EXCLUDED}; rejected by lee: "it was delivered"')]
         terminal.type("")
@@ -264,6 +274,7 @@ def test_a_terminal_is_asked_what_became_of_an_interrupted_call(tmp_path: Path) 
         assert ROW.findall(shown) == [
             ("temp_files", "once", "12 -> 0", 'approved by tester; in doubt: "run it again"'),
             ("winsxs_cache", "never", "8 -> 8", "rejected by tester, no reason given"),
+            HOME,
         ]
         terminal.type("")
         assert terminal.process.wait(WAIT_S) == 0

@@ -84,6 +84,11 @@ async def until_refund(lab: Lab, run: Run) -> Request:
     """Answer and decide all that comes before the refund."""
     await answer_question(lab, run)
     await decide_cleanups(lab, run)
+    return await refund_of(run)
+
+
+async def refund_of(run: Run) -> Request:
+    """Wait for the request of the refund; what comes before it the caretaker rejects."""
     async for request in run.requests():
         if request.tool == "refund":
             return request
@@ -103,11 +108,14 @@ async def test_a_ticket_is_worked_on_and_followed_up(make_lab: MakeLab, tmp_path
     await decide_all(lab, run)
     resolution = await handle.result()
     assert isinstance(resolution.outcome, Outcome)
-    assert resolution.outcome.left_open == ["run_cleanup(winsxs_cache, 0): not today"]
+    assert resolution.outcome.left_open == [
+        "run_cleanup(winsxs_cache, 0): not today",
+        "run_cleanup(home, 0): home may hold people's own files.",
+    ]
     assert 'auditor(4711, 180.0): {"sound": true' in resolution.outcome.report
     assert resolution.ended_by == "billing"
     assert "temp_files holds 0 files (0 bytes), winsxs_cache holds 8 files" in resolution.closing_note
-    assert resolution.model_calls == len(lab.model.requests) == 12
+    assert resolution.model_calls == len(lab.model.requests) == 16
     assert lab.model.violations == []
 
 
@@ -132,7 +140,7 @@ async def test_an_edited_cleanup_deletes_what_the_person_said(make_lab: MakeLab,
     first, second = await lab.open_requests(run, 2)
     await run.approve(first, decided_by="lead", arguments={"target": "temp_files", "older_than_days": 7})
     await run.reject(second, decided_by="lead")
-    await run.approve(await lab.next_request(run), decided_by="lee")
+    await run.approve(await refund_of(run), decided_by="lee")
     resolution = await handle.result()
     assert "A person changed the arguments before this ran" in resolution.outcome.report
     assert '"deleted_files": 8' in resolution.outcome.report
@@ -237,7 +245,7 @@ async def test_its_requests_are_listed_like_any_others(make_lab: MakeLab, tmp_pa
     assert {each.request.reason for each in listed} == {"It deletes files for good."}
     assert (await run.status()).status == "waiting"
     await decide_cleanups(lab, run)
-    await run.approve(await lab.next_request(run), decided_by="lee")
+    await run.approve(await refund_of(run), decided_by="lee")
     await handle.result()
 
 
@@ -251,7 +259,7 @@ async def test_every_wait_outlives_its_worker(make_lab: MakeLab, tmp_path: Path)
     await lab.open_requests(run, 2)
     await lab.replace_worker()
     await decide_cleanups(lab, run)
-    request = await lab.next_request(run)
+    request = await refund_of(run)
     await lab.replace_worker()
     await run.approve(request, decided_by="lee")
     async with asyncio.timeout(30):

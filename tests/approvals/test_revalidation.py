@@ -9,9 +9,9 @@ import pytest
 
 from handfast import Agent, Approval, Approve, Changed, Request, Run, RunContext, ToolContext, tool
 from handfast.errors import DefinitionError
-from handfast.payloads.changed import SHOWN_BYTES
 from handfast.payloads.events import ApprovalVoided, ToolNotRun
 from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.requests import SHOWN_BYTES
 from handfast.testing import Lab, Reply, call
 from support.desk import DONE, outputs
 from support.labs import Effects, MakeLab

@@ -43,6 +43,13 @@ NO_PARTS: list[list[Any]] = [
     [{"type": "input_image", "image_url": {"url": URL}}],
     [{"type": "input_image", "image_url": URL, "detail": "sharp"}],
     [{"type": "input_image", "image_url": URL, "file_id": 5}],
+    [{"type": "input_image", "image_url": ""}],
+    [{"type": "input_image", "image_url": "cat.png"}],
+    [{"type": "input_image", "image_url": "file:///cat.png"}],
+    [{"type": "input_image", "image_url": "data:image/png,cat"}],
+    [{"type": "input_file", "file_url": "a.pdf"}],
+    [{"type": "input_file", "file_data": "YQ=="}],
+    [{"type": "input_file", "file_id": "", "filename": "a.txt"}],
     [{"type": "input_file"}],
     [{"type": "input_file", "filename": "a.txt"}],
     [{"type": "input_file", "file_url": URL, "detail": "original"}],
@@ -69,6 +76,7 @@ async def test_a_broken_part_in_an_answer_does_not_end_the_run(make_lab: MakeLab
     outputs = [*PARTS, *NO_PARTS]
     calls = [call("wipe", {"target": str(n)}, f"c{n:02d}") for n in range(len(outputs))]
     lab = await make_lab([desk(effects)], script=[Reply(*calls), DONE], max_cached_workflows=cache)
+    lab.model.add_file("file-1")
     run = await lab.start("desk")
     for request, output in zip(await lab.open_requests(run, len(outputs)), outputs, strict=True):
         await run.answer(request, output, decided_by="lead")

@@ -17,7 +17,7 @@ from handfast.cli import exits
 from handfast.cli.init import rendered
 from handfast.server import EmbeddedServer
 from handfast.testing import Reply, ResponsesServer, call, text
-from support.commands import Cli, MakeCli, finish, line_with
+from support.commands import Cli, MakeCli, finish, said
 
 ROOT = Path(__file__).resolve().parents[2]
 REFUND = Reply(call("refund", {"order": 8, "amount": 48.0}))
@@ -53,9 +53,8 @@ async def test_with_a_key_nothing_is_started_that_is_paid_for(make_cli: MakeCli)
     async with ResponsesServer([DONE]) as model:
         here = with_key(cli, model)
         dev = await here.start("dev", "--port", "0")
-        assert dev.stdout is not None
-        assert (await dev.stdout.readline()).startswith(b"Temporal server: ")
-        suggested = await line_with(dev.stdout, "start a run with")
+        await said(dev, "Temporal server: ")
+        suggested = await said(dev, "start a run with")
         assert suggested.endswith("handfast start shop 'The mug of order 7 arrived broken. Please refund it.'\n")
         assert (await here("runs", "--json")).document == []
         assert model.requests == []
@@ -70,7 +69,7 @@ async def test_programs_start_their_own_runs(make_cli: MakeCli) -> None:
     write_application(cli.directory)
     dev = await cli.start("dev", "--port", "0", "--json")
     lines = []
-    while (line := await line_with(dev.stdout, "")) != "}\n":
+    while (line := await said(dev, "")) != "}\n":
         lines.append(line)
     told = json.loads("".join([*lines, "}"]))
     assert (told["agents"], told["workflows"], told["model"]) == (["shop"], ["Ticket"], "script")
@@ -100,9 +99,8 @@ async def test_a_client_of_its_own_is_no_script(make_cli: MakeCli) -> None:
     async with ResponsesServer([DONE]) as model:
         here = cli.with_({"OWN_URL": model.base_url})
         dev = await here.start("dev", "--port", "0")
-        assert dev.stdout is not None
-        assert (await dev.stdout.readline()).startswith(b"Temporal server: ")
-        await line_with(dev.stdout, "start a run with")
+        await said(dev, "Temporal server: ")
+        await said(dev, "start a run with")
         assert (await here("start", "desk", "hello")).out == "all done\n"
         dev.send_signal(signal.SIGTERM)
         assert (await finish(dev)).code == exits.OK
@@ -114,7 +112,7 @@ async def test_a_worker_serves_agents_and_workflows(cli: Cli, server: EmbeddedSe
     queue = f"application-{uuid.uuid4().hex[:8]}"
     async with ResponsesServer([REFUND, DONE]) as model:
         worker = await with_key(cli, model).start("worker", "--task-queue", queue)
-        await line_with(worker.stdout, "ready: worker for shop")
+        await said(worker, "ready: worker for shop")
         client = await Client.connect(server.address)
         handle = await client.start_workflow("Ticket", "Refund order 8", id=queue, task_queue=queue, result_type=str)
         run = Handfast(client).run(queue)

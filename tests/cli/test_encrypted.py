@@ -17,14 +17,14 @@ from google.protobuf.json_format import MessageToDict
 
 from handfast import Handfast, Keyring
 from handfast.cli import exits
-from handfast.cli.codec import TOKEN
+from handfast.cli.encryption import TOKEN
 from handfast.connection import connect
 from handfast.encryption.keyring import VARIABLE
 from handfast.server import EmbeddedServer
 from handfast.testing import Reply, ResponsesServer, text
 from support.clear import clear
 from support.command_desk import with_model
-from support.commands import Cli, finish, line_with
+from support.commands import Cli, finish, said
 
 
 async def test_a_key_ring_is_made_and_rotated(cli: Cli, tmp_path: Path) -> None:
@@ -74,8 +74,8 @@ async def test_a_worker_and_the_codec_endpoint_share_a_key_file(
         worker, codec = await asyncio.gather(
             here.start("worker", "desk_agents", "--task-queue", queue), here.start("codec", str(file))
         )
-        url = (await line_with(codec.stdout, "ready: codec endpoint")).split()[-1]
-        await line_with(worker.stdout, "ready")
+        url = (await said(codec, "ready: codec endpoint")).split()[-1]
+        await said(worker, "ready")
         hf = await Handfast.connect(server.address, task_queue=queue, encryption=file)
         run = await hf.start("desk", "what does Smith owe?")
         assert (await run.result()).output == "Smith owes 7"

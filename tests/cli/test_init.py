@@ -12,7 +12,7 @@ import pytest
 
 from handfast.cli import exits
 from handfast.cli.init import TEMPLATES
-from support.commands import DEADLINE_S, Cli, MakeCli, finish, line_with
+from support.commands import DEADLINE_S, Cli, MakeCli, finish, said
 from support.warm_commands import Process
 
 
@@ -27,8 +27,8 @@ async def desk(make_cli: MakeCli) -> Cli:
 
 async def waiting_id(dev: Process) -> str:
     """The beginning of the id that `dev` says to approve, once something waits."""
-    await line_with(dev.stdout, "first-run waits for a person")
-    return (await line_with(dev.stdout, "handfast approve")).split()[-1]
+    await said(dev, "first-run waits for a person")
+    return (await said(dev, "handfast approve")).split()[-1]
 
 
 async def stop(dev: Process) -> None:
@@ -56,7 +56,7 @@ async def test_a_new_application_shows_a_waiting_approval(desk: Cli) -> None:
     assert listed["request"]["arguments"] == {"order": 7, "amount": 12.5}
     assert refunds(desk) == []
     assert (await desk("approve", request)).code == exits.OK
-    assert "12.50 euros were refunded" in await line_with(dev.stdout, "first-run is done")
+    assert "12.50 euros were refunded" in await said(dev, "first-run is done")
     assert refunds(desk) == [7]
     await stop(dev)
 
@@ -69,10 +69,10 @@ async def test_the_first_run_is_started_once(desk: Cli) -> None:
     dev = await desk.start("dev", "--port", "0")
     assert await waiting_id(dev) == request
     assert (await desk("reject", request, "--reason", "It was not broken.")).code == exits.OK
-    assert "a person said no" in await line_with(dev.stdout, "first-run is done")
+    assert "a person said no" in await said(dev, "first-run is done")
     await stop(dev)
     dev = await desk.start("dev", "--port", "0")
-    await line_with(dev.stdout, "first-run has ended")
+    await said(dev, "first-run has ended")
     assert [run["id"] for run in (await desk("runs", "--json")).document] == ["first-run"]
     assert (await desk("approvals", "--json")).document == []
     await stop(dev)

@@ -12,7 +12,7 @@ from handfast.cli import exits
 from handfast.server import EmbeddedServer
 from handfast.testing import Reply, ResponsesServer, call, text
 from support.command_desk import with_model
-from support.commands import Cli, MakeCli, finish, line_with
+from support.commands import Cli, MakeCli, finish, said
 
 SHOP = '''
 """An agent whose tool has a bug."""
@@ -43,7 +43,7 @@ async def test_dev_shows_an_exception_with_its_traceback_and_message(make_cli: M
     async with ResponsesServer(SCRIPT) as model:
         here = with_model(cli, model)
         dev = await here.start("dev", "shop", "--port", "0")
-        await line_with(dev.stdout, "ready")
+        await said(dev, "ready")
         started = await here("start", "shop", "hello")
         assert started.code == exits.OK
         dev.send_signal(signal.SIGTERM)
@@ -72,7 +72,7 @@ async def test_a_worker_shows_frames_and_no_message(cli: Cli, server: EmbeddedSe
         async with ResponsesServer(SCRIPT) as model:
             here = with_model(cli, model).with_({"HANDFAST_LOG_TEXTS": texts} if texts else {})
             worker = await here.start("worker", "shop", "--task-queue", queue)
-            await line_with(worker.stdout, "ready")
+            await said(worker, "ready")
             run = await (await Handfast.connect(server.address, task_queue=queue)).start("shop", "go")
             assert (await run.result()).output == "it failed"
             worker.send_signal(signal.SIGTERM)

@@ -16,7 +16,7 @@ from handfast.server.state import read_state
 from handfast.temporal.pollers import WORKFLOWS, pollers
 from handfast.testing import Reply, ResponsesServer, call, text
 from support.command_desk import with_model
-from support.commands import DEADLINE_S, Cli, MakeCli, exists, finish, line_with
+from support.commands import DEADLINE_S, Cli, MakeCli, exists, finish, line_with, said
 from support.warm_commands import Process
 
 ASKS = Reply(call("wipe", {"target": "temp"}, "c1"))
@@ -27,7 +27,7 @@ DONE = Reply(text("done"))
 async def serving(cli: Cli) -> tuple[Process, Handfast]:
     """`dev --reload` once it polls, and a client for it."""
     dev = await cli.start("dev", "desk_agents", "--port", "0", "--reload")
-    address = (await line_with(dev.stdout, "ready")).split()[-1]
+    address = (await said(dev, "ready")).split()[-1]
     return dev, await Handfast.connect(address)
 
 
@@ -58,7 +58,7 @@ async def test_a_run_goes_on_with_what_was_written_meanwhile(make_cli: MakeCli) 
             kept == "handfast: desk_agents.py changed, and the worker does not start (code 2); the one before goes on\n"
         )
         say(cli.directory, "cleaned {target", "cleaned {target}")
-        assert await line_with(dev.stdout, "reloaded") == "reloaded: desk_agents.py changed\n"
+        assert await said(dev, "reloaded") == "reloaded: desk_agents.py changed\n"
         await run.approve(request, decided_by="lead")
         assert (await run.result()).output == "done"
         assert await outputs(run) == ["cleaned temp"]
@@ -74,7 +74,7 @@ async def test_a_running_tool_finishes_on_the_code_that_it_began_with(make_cli: 
         run = await hf.start("desk", "go")
         await exists(cli.directory / "begun")
         say(cli.directory, "slow and done", "slow and new")
-        await line_with(dev.stdout, "reloaded")
+        await said(dev, "reloaded")
         (cli.directory / "go").touch()
         assert (await run.result()).output == "done"
         assert await outputs(run) == ["slow and done"]
@@ -136,6 +136,6 @@ async def test_only_code_is_watched(make_cli: MakeCli, folder: str) -> None:
         (cli.directory / "paid.json").touch()
         (cli.directory / "package").mkdir()
         (cli.directory / "package" / "ours.py").touch()
-        assert await line_with(dev.stdout, "reloaded") == "reloaded: package/ours.py changed\n"
+        assert await said(dev, "reloaded") == "reloaded: package/ours.py changed\n"
         dev.send_signal(signal.SIGTERM)
         assert (await finish(dev)).code == exits.OK

@@ -15,7 +15,7 @@ from handfast.errors import PortBusyError
 from handfast.server import DEFAULT_PORT, EmbeddedServer
 from handfast.testing import Reply, ResponsesServer, call, text
 from support.command_desk import with_model
-from support.commands import Cli, MakeCli, exists, finish, line_with
+from support.commands import Cli, MakeCli, exists, finish, line_with, said
 
 DONE = Reply(text("all done"))
 
@@ -26,7 +26,7 @@ async def test_sigterm_lets_a_running_tool_finish(cli: Cli, server: EmbeddedServ
     async with ResponsesServer([Reply(call("slow", {}, "c1")), DONE]) as model:
         here = with_model(cli, model)
         worker = await here.start("worker", "desk_agents", "--task-queue", queue)
-        ready = await line_with(worker.stdout, "ready")
+        ready = await said(worker, "ready")
         assert ready == f"ready: worker for desk on task queue {queue} at {server.address}\n"
         run = await (await Handfast.connect(server.address, task_queue=queue)).start("desk", "go")
         await exists(cli.directory / "begun")
@@ -73,7 +73,7 @@ async def test_a_worker_is_ready_for_programs_too(cli: Cli) -> None:
     worker = await cli.with_({"OPENAI_API_KEY": "test", "HANDFAST_TASK_QUEUE": "from-env"}).start(
         "worker", "desk_agents:desk", "--json"
     )
-    await line_with(worker.stdout, '"ready": true')
+    await said(worker, '"ready": true')
     worker.send_signal(signal.SIGTERM)
     finished = await finish(worker)
     assert finished.code == exits.OK
@@ -97,9 +97,9 @@ async def test_dev_serves_and_a_second_one_attaches(make_cli: MakeCli) -> None:
     async with ResponsesServer([DONE]) as model:
         here = with_model(cli, model)
         first = await here.start("dev", "desk_agents", "--port", "0")
-        page = await line_with(first.stdout, "Temporal's page")
+        page = await said(first, "Temporal's page")
         assert re.search(r"http://\S+:\d+", page)
-        ready = await line_with(first.stdout, "ready")
+        ready = await said(first, "ready")
         address = ready.split()[-1]
         assert (cli.directory / ".handfast" / "temporal.db").exists()
         second = await cli("dev", "--json")
@@ -117,7 +117,7 @@ async def test_dev_without_agents_serves_until_ctrl_c(make_cli: MakeCli) -> None
     """`dev` alone runs the server until Ctrl-C, which ends it in order and with 0; a busy port is one line."""
     cli = make_cli(None)
     dev = await cli.start("dev", "--port", "0")
-    address = (await line_with(dev.stdout, "ready")).split()[-1]
+    address = (await said(dev, "ready")).split()[-1]
     busy = make_cli(None)
     (cli.directory / "elsewhere").mkdir()
     busy.directory = cli.directory / "elsewhere"
@@ -143,7 +143,7 @@ async def test_dev_beside_another_projects_server_takes_a_free_port(make_cli: Ma
         cli = make_cli(None)
         dev = await cli.start("dev")
         note = await line_with(dev.stderr, f"port {DEFAULT_PORT} belongs to {holder}")
-        address = (await line_with(dev.stdout, "ready")).split()[-1]
+        address = (await said(dev, "ready")).split()[-1]
         assert address in note
         assert not address.endswith(f":{DEFAULT_PORT}")
         listed = await cli("runs")

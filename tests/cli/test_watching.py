@@ -11,7 +11,7 @@ from handfast.cli import exits
 from handfast.payloads.events import RequestOpened, read_event
 from handfast.testing import Pause, Reply, ResponsesServer, text
 from support.command_desk import ASKS, DESK, DONE, LONG
-from support.commands import Cli, MakeCli, finish, line_with
+from support.commands import Cli, MakeCli, finish, said
 from support.labs import MakeLab
 from support.redis_server import RedisServer
 from support.tmux import Tmux
@@ -54,7 +54,7 @@ async def test_programs_read_an_event_a_line(make_lab: MakeLab, cli: Cli) -> Non
     lab = await make_lab([DESK], script=[ASKS, DONE])
     run = await lab.start("desk", id=f"lines-{lab.task_queue}")
     process = await cli.start("watch", run.id, "--json")
-    opened = read_event(json.loads(await line_with(process.stdout, '"request_opened"')))
+    opened = read_event(json.loads(await said(process, '"request_opened"')))
     assert isinstance(opened, RequestOpened)
     await run.approve(opened.request.id, decided_by="lead")
     rest = await finish(process)
@@ -109,7 +109,7 @@ async def test_words_of_dev_are_seen_in_another_terminal(make_cli: MakeCli) -> N
     async with ResponsesServer([Pause("half", Reply(text(LONG)), after=3)]) as model:
         here = make_cli(None, OPENAI_API_KEY="test", OPENAI_BASE_URL=model.base_url)
         dev = await here.start("dev", "desk_agents", "--port", "0")
-        await line_with(dev.stdout, "ready")
+        await said(dev, "ready")
         command = [sys.executable, "-m", "handfast", "start", "desk", "tell me", "--id", "told"]
         async with Tmux(command, here.directory, here.environment) as terminal:
             await terminal.shows(LONG[:36])

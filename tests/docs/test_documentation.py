@@ -19,7 +19,7 @@ from handfast.cli.app import app
 from handfast.client.client import Handfast
 from handfast.client.run import Run
 from handfast.errors import REFUSALS
-from handfast.payloads import cancel_call, messages, requests, runs, search_attributes, sessions
+from handfast.payloads import messages, requests, review, runs, search_attributes, sessions
 from handfast.payloads.base import Payload
 from handfast.server import EmbeddedServer, find_binary
 from handfast.workflows.loop import verdicts
@@ -110,7 +110,7 @@ def test_json_in_the_documentation_is_what_it_claims_to_be(block: Block) -> None
     if block.note is None:
         return
     assert block.note[0] == "payload"
-    homes = (requests, runs, cancel_call, messages, sessions)
+    homes = (requests, runs, messages, sessions, review)
     kind = next(getattr(home, block.note[1]) for home in homes if hasattr(home, block.note[1]))
     assert issubclass(kind, Payload)
     for each in value if isinstance(value, list) else [value]:

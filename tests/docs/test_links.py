@@ -20,6 +20,7 @@ ON_THE_WIRE: Final = {
     "evaluate",
     "log",
     "notify",
+    "review",
     "pending_approvals",
     "request",
     "tool",

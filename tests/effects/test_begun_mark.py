@@ -20,12 +20,12 @@ from handfast import Agent, GiveUp, RunAgain, ToolContext, tool
 from handfast.activities.runtime.beats import Beats, NotAcknowledgedError
 from handfast.activities.runtime.blocks import Blocks
 from handfast.activities.tool.run_tool import ToolActivities
+from handfast.payloads.base import Undecodable
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import Origin
-from handfast.payloads.undecodable import Undecodable
 from handfast.server import EmbeddedServer
 from handfast.testing import Lab, Reply, call, text
-from handfast.workflows.tasks.settle import Failed, ending_of
+from handfast.workflows.tasks.await_activity import Failed, ending_of
 from support.crash.grpc_proxy import GrpcProxy
 from support.crash.steps import BEAT
 from support.desk import DONE, desk, outputs

@@ -18,7 +18,7 @@ from handfast import Agent, Approval, Grant, tool
 from handfast.client.run import Run
 from handfast.errors import RequestClosedError, RunCancelledError, RunEndedError, RunFailedError, UnknownRequestError
 from handfast.history.chain import chain_of
-from handfast.payloads.carry import Carry
+from handfast.payloads.continuation import Carry
 from handfast.payloads.requests import MEMO_REQUEST, Request
 from handfast.testing import Lab, Reply, Script, call, text
 from handfast.testing.script import RecordedRequest
@@ -322,7 +322,7 @@ async def test_a_workflow_of_ones_own_takes_no_state_from_a_start(make_lab: Make
     await crossing(lab, run, "handfast.approve")
     _, given = await _begun_with(lab, run)
     state = json.loads(Carry.from_wire(given).text())
-    [waiting] = [each for frame in state["frames"] for each in frame["calls"] if each["state"] == "asking"]
+    [waiting] = [each for frame in state["frames"]["all"] for each in frame["calls"] if each["state"] == "asking"]
     waiting.update(state="ready", request=None)
     forged = Carry.of(json.dumps(state)).to_wire()
     second = await lab.client.start_workflow(Office.run, args=[False, forged], id="second", task_queue=lab.task_queue)

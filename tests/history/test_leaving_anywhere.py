@@ -112,7 +112,11 @@ def choose(request: RecordedRequest) -> Reply:
 
 
 async def told(lab: Lab, length: int | None) -> tuple[int, JsonObject]:
-    """Run it to its end, deciding and saying what there is; how many histories it had, and its result."""
+    """Run it to its end, deciding and saying what there is.
+
+    Returns:
+        How many histories it had, and its result without the id of a response, which is each run's own.
+    """
     run = await lab.start("front", segment_events=length, context={}, requested_by="owner")
     async for request in run.requests():
         if request.tool == "wipe":
@@ -124,7 +128,7 @@ async def told(lab: Lab, length: int | None) -> tuple[int, JsonObject]:
         else:
             await run.approve(request, decided_by="second")
     result = await run.result()
-    return len(await lab.histories(run)), result.model_dump(mode="json")
+    return len(await lab.histories(run)), result.model_dump(mode="json", exclude={"response_id"})
 
 
 async def test_where_a_run_leaves_its_history_changes_nothing(make_lab: MakeLab, effects: Effects, cache: int) -> None:

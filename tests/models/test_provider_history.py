@@ -11,8 +11,6 @@ from typing import Any
 import openai
 import pytest
 from temporalio import workflow
-from temporalio.client import WorkflowFailureError
-from temporalio.exceptions import ApplicationError
 
 from handfast import (
     Agent,
@@ -517,23 +515,6 @@ async def test_a_client_refuses_an_unknown_history(make_lab: MakeLab, effects: E
         UsageError, match="history must be 'chain' or 'conversation', a Chain or a Conversation, not 'both'"
     ):
         await lab.start("desk", history=unknown)
-
-
-async def test_a_session_takes_no_history_of_the_providers(make_lab: MakeLab, effects: Effects) -> None:
-    """G6: a session keeps its own history: one that is started with another is refused, before anything is asked."""
-    lab = await make_lab([desk(effects)])
-    handle = await lab.client.start_workflow(
-        "AgentSession",
-        {"agent": "desk", "history": {"kind": "chain"}},
-        id=f"bad-{lab.task_queue}",
-        task_queue=lab.task_queue,
-    )
-    with pytest.raises(WorkflowFailureError) as failed:
-        await handle.result()
-    assert isinstance(failed.value.cause, ApplicationError)
-    assert failed.value.cause.type == "StartInvalid"
-    assert "keeps its own history" in failed.value.cause.message
-    assert lab.model.requests == []
 
 
 @pytest.mark.parametrize("setting", [{"store": False}, {"previous_response_id": "r"}, {"conversation": "c"}])

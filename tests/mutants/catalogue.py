@@ -47,15 +47,15 @@ MUTANTS: Final = (
     Mutant(
         "no digest check",
         "activities/tool/run_tool.py",
-        "        changed = None if call.digest is None else _changed(call, call.digest, arguments)\n",
+        "        changed = None if call.digest is None else _changed(call, tool, call.digest, arguments)\n",
         "        changed = None\n",
         "tests/approvals/test_identity.py::test_an_input_that_was_tampered_with_runs_nothing",
     ),
     Mutant(
         "positional request ids",
-        "workflows/state/run_state.py",
+        "workflows/state/runs.py",
         "            new_id=lambda: str(workflow.uuid4()),\n",
-        '            new_id=lambda: f"request-{len(self.ledger.book.entries)}",\n',
+        '            new_id=lambda: f"request-{len(self.ledger.book.entries)}-{len(state.transcript.blocks)}",\n',
         "tests/approvals/test_old_decisions.py::test_a_new_run_of_the_same_id_takes_no_decision_of_the_one_before",
     ),
     Mutant(
@@ -119,7 +119,7 @@ MUTANTS: Final = (
         "workflows/run.py",
         "        self._host.refuse_other_signals()\n",
         "        self._host.refuse_other_signals()\n"
-        "        ledger = self._host._state.ledger\n"
+        "        ledger = self._host._runs.ledger\n"
         "        asyncio.get_running_loop().call_soon(setattr, ledger.book, 'entries', ledger.book.entries)\n"
         "        ledger.book.entries = {}\n",
         "tests/history/test_continue_as_new.py::test_decisions_that_race_a_crossing_count_once",
@@ -154,7 +154,7 @@ MUTANTS: Final = (
     Mutant(
         "a validator that verifies nothing",
         "workflows/handlers/decide.py",
-        "            refuse_unverified(self._state, decision)\n",
+        "            refuse_unverified(decision, self._runs.ledger, self._runs.identity)\n",
         "",
         "tests/security/test_signed_decisions.py::test_an_attack_on_a_signed_decision_is_refused",
     ),
@@ -196,7 +196,7 @@ MUTANTS: Final = (
     Mutant(
         "tasks without a mark",
         "workflows/tasks/marks.py",
-        "        self.made()\n        workflow.upsert_memo({MEMO_LOG: []})\n",
+        "        self.note_command()\n        workflow.upsert_memo({MEMO_LOG: []})\n",
         "        return\n",
         "tests/history/test_task_boundaries.py::"
         "test_two_results_that_change_nothing_and_a_decision_replay_in_their_order",

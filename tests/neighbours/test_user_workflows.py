@@ -181,7 +181,7 @@ async def test_a_sandbox_shares_the_workers_handfast(make_lab: MakeLab, effects:
 
 async def test_the_plugin_leaves_the_workers_options_alone(server: EmbeddedServer, effects: Effects) -> None:
     """P14: workflows, activities and interceptors are added, and Handfast to what the sandbox passes through; every
-    other option of the worker stays the user's."""
+    other option of the worker stays the user's, but for one that has no effect without an external storage."""
     client = await Client.connect(server.address, data_converter=CONVERTER)
     given: WorkerConfig = {
         "client": client,
@@ -198,6 +198,8 @@ async def test_the_plugin_leaves_the_workers_options_alone(server: EmbeddedServe
         made = HandfastPlugin([desk(effects)], models={"default": api}).configure_worker(given.copy())
         unsandboxed = HandfastPlugin([desk(effects)], models={"default": api}).configure_worker(outside.copy())
     touched = {"client", "workflows", "activities", "interceptors", "workflow_runner"}
+    assert made["max_workflow_task_external_storage_concurrency"] == 1
+    touched.add("max_workflow_task_external_storage_concurrency")
     assert {name: value for name, value in made.items() if name not in touched} == {
         name: value for name, value in given.items() if name not in touched
     }

@@ -88,7 +88,8 @@ async def test_the_names_of_a_session_are_pinned(make_lab: MakeLab, effects: Eff
     lab = await make_lab([desk(effects)], script=[Reply(text("done"))])
     session = lab.watch(lab.hf.session(f"talk-{lab.task_queue}", agent="desk"))
     turn = await session.send("hello")
-    assert await names_of(lab, session.id) == ("AgentSession", SIGNALS | {"close"}, UPDATES, QUERIES | {"turn"})
+    updates = UPDATES | {"take_back"}
+    assert await names_of(lab, session.id) == ("AgentSession", SIGNALS | {"close"}, updates, QUERIES | {"turn"})
     await turn.output()
     log = [(await logged(lab, session, what, 1))[0] for what in ("sent", "placed", "answered")]
     assert [step.message for step in log] == [turn.id] * 3

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from temporalio.client import Client
 from temporalio.common import RetryPolicy
@@ -33,6 +33,8 @@ from handfast import (  # noqa: E402
     Compact,
     Escalation,
     Notification,
+    Opinion,
+    ReviewInput,
     Run,
     RunAgain,
     Signer,
@@ -43,7 +45,7 @@ from handfast import (  # noqa: E402
     question,
     tool,
 )
-from handfast.activities.model import background  # noqa: E402
+from handfast.activities.model import call_model  # noqa: E402
 from handfast.history.chain import chain_of  # noqa: E402
 from handfast.history.reader import history_of  # noqa: E402
 from handfast.server import EmbeddedServer, find_binary  # noqa: E402
@@ -190,11 +192,26 @@ async def give(amount: int) -> str:
     return f"gave {amount}"
 
 
+async def judge(_context: Any, review: ReviewInput) -> Opinion:
+    """Leave small loans to people, approve the next ones, and never end over a large one."""
+    if review.arguments["amount"] > 100:
+        await stall(None, None)
+    verdict: Literal["approve", "leave"] = "leave" if review.arguments["amount"] < 10 else "approve"
+    return Opinion(verdict, "by its amount")
+
+
+@tool(approval=Approval(review=judge))
+async def insure(amount: int) -> str:
+    """Insure an amount."""
+    return f"insured {amount}"
+
+
+insurer = Agent("insurer", model="m", tools=[insure])
 teller = Agent("teller", model="m", tools=[exchange, charge, lend, give])
 hoster = Agent("hoster", model="m", tools=[hosted_mcp("files", server_url="https://files.example/mcp")])
 thinker = Agent("thinker", instructions="Think.", model="m", background=True)
 keeper = Agent("keeper", model="m", tools=[wipe, look], compaction=Compact(at_tokens=1, keep_turns=0))
-AGENTS = [desk, frugal, front, thinker, keeper, *stalling, hoster, teller, *asked.AGENTS]
+AGENTS = [desk, frugal, front, thinker, keeper, *stalling, hoster, teller, insurer, *asked.AGENTS]
 STARTED_WITH = {
     "nested": "front",
     "handed_over": "front",
@@ -211,6 +228,7 @@ STARTED_WITH = {
     "verified": "teller",
     "escalated": "teller",
     "uncompacted": "keeper",
+    "reviewing": "insurer",
     **asked.STARTED_WITH,
 }
 """Scenes that begin with another agent than the desk."""
@@ -446,6 +464,16 @@ async def talking(lab: Lab, run: Run) -> None:
     await session.send("And hurry.")
 
 
+async def taking_back(lab: Lab, run: Run) -> None:
+    """A message of a session was taken back, the provider keeping the conversation; an approval of the next is open."""
+    session = lab.hf.session(run.id, agent="desk", history="conversation")
+    for message in ("Hello.", "Clean up."):
+        await (await session.send(message)).result()
+    await session.take_back(by="rita")
+    await session.send("Clean up, please.", by="rita")
+    await lab.next_request(session)
+
+
 async def stalled(lab: Lab, run: Run) -> None:
     """A function of the agent's own is being asked."""
     await asyncio.wait_for(started.wait(), 30)
@@ -503,6 +531,13 @@ async def signed_for(lab: Lab, run: Run) -> None:
     await handle.signal("approve", first.id)
     await handle.signal("decide", (await signed(lab, run, GATEWAY, first, Approve())).to_wire())
     await until_settled(lab, run)
+
+
+async def reviewing(lab: Lab, run: Run) -> None:
+    """One call was approved by its reviewer and has run, one was left to people, and one is being reviewed."""
+    await logged(lab, run, "reviewed", 2)
+    await until_settled(lab, run)
+    await stalled(lab, run)
 
 
 async def finished(_lab: Lab, run: Run) -> None:
@@ -575,6 +610,7 @@ SCENES: dict[str, Scene] = {
     "archived": ([DONE], finished),
     "archiving": ([DONE], finished),
     "session": ([DONE, Fail(400), Reply(WIPE)], talking),
+    "taken_back": ([DONE, DONE, Reply(WIPE)], taking_back),
     "checking": ([DONE], stalled),
     "closing": ([Reply(call("look", {"check": "fans"}, "c1"))], stalled),
     "wording": ([Reply(WIPE)], wording),
@@ -585,6 +621,7 @@ SCENES: dict[str, Scene] = {
     "verified": ([Reply(call("charge", {"amount": 7}, "c1"))], stalled),
     "escalated": ([Reply(call("lend", {"amount": 7}, "c1"), call("give", {"amount": 8}, "c2"))], escalated),
     "signed": ([Reply(WIPE, call("wipe", {"target": "b"}, "c2"))], signed_for),
+    "reviewing": ([Reply(*(call("insure", {"amount": each}, f"c{each}") for each in (7, 70, 700)))], reviewing),
     "hosted": ([Reply(WIPE), DONE, Reply(WIPE), Gate("never", DONE)], hosted),
     **asked.SCENES,
 }
@@ -610,12 +647,12 @@ async def record(client: Client, folder: Path, name: str) -> None:
         if name == "hosted":
             handle = await client.start_workflow(TwoRuns.run, "desk", id="hosted", task_queue=lab.task_queue)
             run = lab.watch(lab.hf.run(handle.id))
-        elif name == "session":
+        elif name in {"session", "taken_back"}:
             run = lab.watch(lab.hf.run(name))  # its first message creates it
         else:
             agent = STARTED_WITH.get(name, "desk")
             if name == "underway":
-                background.PATIENCE_S = 0.1  # type: ignore[misc] # a recording should not take minutes
+                call_model.PATIENCE_S = 0.1  # type: ignore[misc] # a recording should not take minutes
             options = {"id": name, "requested_by": "rita", **OPTIONS.get(name, {})}
             run = await lab.start(agent, "Clean up, please", labels={"team": "it"}, **options)
         begun = (await client.get_workflow_handle(run.id).describe()).run_id if name == "packed" else None  # and left

@@ -16,7 +16,7 @@ from handfast import HandfastPlugin
 from handfast.payloads.evaluation import Evaluation
 from handfast.payloads.requests import MEMO_LOG, RequestKind, Transition
 from handfast.workflows.frame.frame import CallState, Phase
-from handfast.workflows.state.run_state import RunState
+from handfast.workflows.state.runs import Runs
 from replay.record import SCENES
 from support.two_runs import TwoRuns
 
@@ -42,7 +42,7 @@ def test_every_scene_is_recorded() -> None:
 PASSED_THROUGH = {
     *("model", "calls"),  # the next step is taken in the same task
     *("ending", "filter"),  # likewise
-    *("planned", "ready"),
+    *("planned", "ready", "asked"),
     "finished",
 }
 """Phases and states in which nothing is waited for; one that is waited in belongs into a scene instead."""
@@ -53,20 +53,20 @@ async def test_every_wait_state_is_recorded_and_replays(monkeypatch: pytest.Monk
     request, every phase of a loop and every state of a call that there is; sessions, a user's own workflow, a fresh
     history with open requests and the archiving too."""
     waited: set[str] = set()
-    publish = RunState.publish
+    publish = Runs.publish
 
-    def watched(state: RunState) -> None:
+    def watched(runs: Runs) -> None:
         """Note where a workflow stands at the end of each task, which is where it waits."""
-        waited.update(frame.phase for frame in state.frames)
-        waited.update(call.state for frame in state.frames for call in frame.calls)
-        waited.update(request.kind for request in state.ledger.book.open_requests())
-        publish(state)
+        waited.update(frame.phase for frame in runs.frames.all)
+        waited.update(call.state for frame in runs.frames.all for call in frame.calls)
+        waited.update(request.kind for request in runs.ledger.book.open_requests())
+        publish(runs)
 
     async def histories() -> AsyncIterator[WorkflowHistory]:
         for path in RECORDED:
             yield WorkflowHistory.from_json(path.stem, path.read_text())
 
-    monkeypatch.setattr(RunState, "publish", watched)
+    monkeypatch.setattr(Runs, "publish", watched)
     replayer = Replayer(workflows=[TwoRuns], plugins=[HandfastPlugin()])
     results = await replayer.replay_workflows(histories(), raise_on_replay_failure=False)
     assert results.replay_failures == {}
@@ -90,7 +90,7 @@ def plain(payload: dict[str, Any]) -> Any:
 
 def test_what_comes_between_a_request_and_its_effect_is_recorded() -> None:
     """XG1: among what the recorded histories hold is every question to the user's code and every step of the ledger
-    that a call can wait for: changed since its approval, verified, signed, reminded of, escalated, told of."""
+    that a call can wait for: reviewed, changed since approved, verified, signed, reminded of, escalated, told of."""
     asked = {
         plain(each["input"]["payloads"][0])["kind"]
         for each in attributes("activityTaskScheduledEventAttributes")
@@ -103,7 +103,7 @@ def test_what_comes_between_a_request_and_its_effect_is_recorded() -> None:
         for step in plain(each["upsertedMemo"]["fields"].get(MEMO_LOG, {})) or []
     }
     assert asked >= set(KINDS)
-    assert "handfast.notify" in kinds
+    assert kinds >= {"handfast.notify", "handfast.review"}
     logged = {word for each in get_args(Transition.model_fields["what"].annotation) for word in get_args(each)}
     assert steps >= logged
 

@@ -190,23 +190,23 @@ async def test_many_are_listed_and_decided(make_lab: MakeLab, effects: Effects) 
 
 
 async def test_a_model_queue_keeps_below_the_rate_limit(make_lab: MakeLab) -> None:
-    """Thirty runs that are started at once meet no refusal of a provider whose limit their model queue stays below;
-    without the queue they are refused many times, wait as they are told, and end as well."""
+    """Fifteen runs that are started at once meet no refusal of a provider whose limit their model queue stays below;
+    without the queue they are refused, wait as they are told, and end as well."""
     refused: list[int] = []
-    for queued in (True, False):
-        model = Metered(5)
+    for queued, limit in ((True, 5), (False, 2)):
+        model = Metered(limit)
         lab = await make_lab([GREETER], script=Script.of(model))
         queue = f"{lab.task_queue}-models"
         items = [
             {"agent": "greeter", "input": f"hello {number}", "model_queue": queue if queued else None}
-            for number in range(30)
+            for number in range(15)
         ]
         async with make_worker(lab.client, lab.plugin(), task_queue=queue, per_second=3):
             runs = [lab.watch(each.run) for each in await lab.hf.start_many(items) if each.run is not None]
-            assert [(await run.result()).output for run in runs] == ["hello"] * 30
+            assert [(await run.result()).output for run in runs] == ["hello"] * 15
         refused.append(model.refused)
     assert refused[0] <= 3
-    assert refused[1] > 5
+    assert refused[1] > 0
 
 
 async def test_all_that_asks_the_model_uses_the_model_queue(make_lab: MakeLab) -> None:

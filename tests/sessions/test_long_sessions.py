@@ -13,13 +13,13 @@ from handfast import Agent
 from handfast.client.session import Session
 from handfast.errors import AnswerExpiredError, MessageRefusedError, RunFailedError, SessionClosedError, TurnFailedError
 from handfast.payloads.base import json_size
-from handfast.payloads.carry import Carry
+from handfast.payloads.continuation import Carry
 from handfast.payloads.guardrails import GuardrailResult
 from handfast.payloads.sessions import TurnFailure, TurnResult
 from handfast.testing import Lab, Reply, text
-from handfast.workflows.continuation.carry import CarriedState
-from handfast.workflows.conversation.records import KEPT_OUTPUTS_BYTES, TurnRecord, TurnRecords
-from handfast.workflows.state.transcript import Transcript
+from handfast.workflows.state.run_state import RunState
+from handfast.workflows.state.session_state import KEPT_OUTPUTS_BYTES, TurnRecord, TurnRecords
+from handfast.workflows.state.transcript import Transcript, TranscriptState
 from support.labs import MakeLab
 
 WAIT = timedelta(seconds=30)
@@ -41,13 +41,13 @@ def begun(lab: Lab) -> Session:
     return lab.watch(lab.hf.session(f"s-{uuid.uuid4().hex[:8]}", agent="clerk", segment_events=SHORT))
 
 
-async def states(lab: Lab, session: Session) -> list[CarriedState]:
+async def states(lab: Lab, session: Session) -> list[RunState]:
     """What it took along, each time."""
     found = []
     for history in (await lab.histories(session))[1:]:
         given = history.events[0].workflow_execution_started_event_attributes.input.payloads
         [start] = await lab.client.data_converter.decode(given)
-        found.append(CarriedState.model_validate_json(Carry.from_wire(start["carried"]).text()))
+        found.append(RunState.model_validate_json(Carry.from_wire(start["carried"]).text()))
     return found
 
 
@@ -56,7 +56,7 @@ async def test_answers_that_are_kept_elsewhere_do_not_travel(
 ) -> None:
     """Old answers do not weigh on every fresh history: short ones stay at hand, the newest long ones too; of an older
     one a typed error says where it still stands."""
-    monkeypatch.setattr("handfast.workflows.conversation.records.CARRIED_ANSWERS_BYTES", 60_000)
+    monkeypatch.setattr("handfast.workflows.state.session_state.CARRIED_ANSWERS_BYTES", 60_000)
     sizes = (20_000, 300, 20_000, 300, 20_000, 300, 20_000, 300, 20_000, 300, 20_000, 300)
     said = [letter(number, size) for number, size in enumerate(sizes)]
     lab = await make_lab(
@@ -68,7 +68,7 @@ async def test_answers_that_are_kept_elsewhere_do_not_travel(
         assert await turn.output(timeout=WAIT) == said[number]
     carried = await states(lab, session)
     assert len(carried) >= 3
-    held = [sum(len(str(items)) for items in each.blocks.values()) for each in carried]
+    held = [sum(len(str(items)) for items in each.transcript.blocks.values()) for each in carried]
     assert max(held) < 60_000 + 3 * 25_000, held  # what is at hand, and the latest turns
     for number in (1, 3, 5, 7, 9, 11, 10):
         assert await session.turn(f"m{number}").output(timeout=WAIT) == said[number]
@@ -108,13 +108,13 @@ async def test_a_session_that_cannot_be_taken_along_ends_in_time(
 def test_what_was_said_of_old_messages_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the newest messages everything travels; of older ones neither what guardrails said nor a long text why they
     failed, so that a thousand of them never keep a session from going on."""
-    monkeypatch.setattr("handfast.workflows.conversation.records.CARRIED_NOTES_BYTES", 25_000)
+    monkeypatch.setattr("handfast.workflows.state.session_state.CARRIED_NOTES_BYTES", 25_000)
     records = TurnRecords()
     said = GuardrailResult(guardrail="polite", agent="clerk", kind="input", outcome="fail", info="x" * 2_000)
     failure = TurnFailure(type="GuardrailTripped", message="y" * 8_000, facts={"more": "z"})
     for number in range(10):
         records.add(f"m{number}", TurnRecord(result=TurnResult(agent="clerk", guardrails=[said], failure=failure)))
-    carried = records.carried((), Transcript())
+    carried = records.carried((), Transcript(TranscriptState(), str))
     assert list(carried.records) == [f"m{number}" for number in range(10)]
     whole = [len(each.result.guardrails) for each in carried.records.values()]
     assert whole == [0] * 8 + [1] * 2

@@ -30,7 +30,7 @@ from handfast.payloads.events import RequestOpened
 from handfast.payloads.sessions import SessionInput
 from handfast.testing import Fail, Gate, Hang, Reply, call, text
 from handfast.testing.script import Usage
-from handfast.workflows.frame.reopening import LEFT_OUT
+from handfast.workflows.conversation.turns import LEFT_OUT
 from support.conversations import desk, kinds, said, talk_to
 from support.crash.till_runs import replies_and_outputs
 from support.labs import Effects, MakeLab

@@ -16,7 +16,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from handfast import Agent, Handfast, HandfastPlugin, Run, ToolContext, tool
+from handfast import Agent, Handfast, HandfastPlugin, Run, ToolContext, custom_tool, tool
 from handfast.deltas.hub import DeltaHub
 from handfast.deltas.local import LocalDeltas
 from handfast.deltas.stream import DeltaStream, InProcessDeltas, delta_stream, position_of
@@ -26,7 +26,7 @@ from handfast.payloads.deltas import Delta, DeltasDiscarded
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.usage import Usage
 from handfast.server import EmbeddedServer
-from handfast.testing import Lab, Pause, Reply, call, reasoning, text
+from handfast.testing import Lab, Pause, Reply, call, custom_call, reasoning, text
 from handfast.worker import make_worker
 from support.deltas import told
 from support.labs import MakeLab
@@ -98,6 +98,24 @@ async def history_of(lab: Lab, run: Run) -> list[tuple[Any, int]]:
         (EventType.Name(event.event_type), len(event.SerializeToString().replace(flag, b"")))
         for event in history.events
     ]
+
+
+async def test_open_reasoning_and_free_text_are_told_too(make_lab: MakeLab) -> None:
+    """Reasoning that a server does not hide, and the input of a custom tool, while they are written."""
+
+    @custom_tool(effect="read_only")
+    async def poem(words: str) -> str:
+        """Take a poem."""
+        return f"read {len(words)} characters"
+
+    script = [Reply(reasoning(LONG), custom_call("poem", LONG[::-1], "c1")), Reply(text("done"))]
+    kept = InProcessDeltas()
+    lab = await make_lab([Agent("poet", model="m", tools=[poem])], script=script, deltas=kept, dialect="lmstudio")
+    run = await lab.start("poet", stream=True)
+    assert (await run.result()).output == "done"
+    deltas = [record for record in await told(lab, run, kept) if isinstance(record, Delta)]
+    assert (said(deltas, "reasoning"), said(deltas, "arguments")) == (LONG, LONG[::-1])
+    assert {delta.call_id for delta in deltas if delta.kind == "arguments"} == {"c1"}
 
 
 async def test_a_history_does_not_grow_by_what_is_told(make_lab: MakeLab) -> None:

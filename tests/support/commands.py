@@ -108,6 +108,16 @@ async def line_with(stream: asyncio.StreamReader | None, words: str) -> str:
     raise AssertionError(f"the output ended without {words!r}")
 
 
+async def said(process: Process, words: str) -> str:
+    """Read the output of a command until a line holds *words*; a command that ends before shows its errors."""
+    try:
+        return await line_with(process.stdout, words)
+    except AssertionError as error:
+        if process.stderr is not None:
+            error.add_note((await process.stderr.read()).decode())
+        raise
+
+
 async def exists(path: Path) -> None:
     """Wait until another process has made a file."""
     give_up_at = asyncio.get_running_loop().time() + DEADLINE_S

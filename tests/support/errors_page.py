@@ -34,12 +34,10 @@ On the command line an error is one line, and an [exit code](cli.md#exit-codes).
 """
 GROUPS: Final = (
     ("Definitions, and what you call", ("handfast.errors.definitions", "handfast.errors.usage")),
-    ("The server", ("handfast.errors.server",)),
-    ("Runs", ("handfast.errors.runs",)),
-    ("Sessions", ("handfast.errors.sessions",)),
+    ("Servers and stores", ("handfast.errors.server",)),
+    ("Runs and sessions", ("handfast.errors.runs",)),
     ("Calls and outputs", ("handfast.errors.calls",)),
     ("Payloads and encryption", ("handfast.payloads.errors",)),
-    ("Archive", ("handfast.errors.archive",)),
 )
 REFUSED: Final = "Refusals of decisions and messages"
 REMEDIES: Final = {
@@ -68,6 +66,7 @@ REMEDIES: Final = {
     "JsonProfileError": "send JSON within the [bounds](operating.md#what-has-a-bound)",
     "KeyMissingError": "add the key to the ring",
     "KeysUnavailableError": "give the worker `trusted_keys=`",
+    "McpUnavailableError": "see to the server; what waits for it goes on by itself",
     "MessageConflictError": "give the new message an id of its own",
     "MessageInvalidError": "send a text or a list of messages, 64 KiB at most",
     "MessageRefusedError": "see the fact `reason`: start another run, or wait",
@@ -160,6 +159,10 @@ FAILURES: Final = {
         "the provider was busy or away for an hour (a day in the background)",
         "start it again; a [model queue](operating.md#below-the-providers-rate-limit) spreads the load",
     ),
+    "McpUnavailable": (
+        "an MCP server that is `required` could not be reached for an hour",
+        "see to the server, and start it again; or `required=False`",
+    ),
     "ModelRefusal": ("the model declined to answer", "`on_refusal=` says what the run ends with"),
     "ModelIncomplete": ("the reply was cut off, at `max_output_tokens` or by a content filter", "raise the limit"),
     "ModelReplyInvalid": ("three replies in a row were empty or could not be read", "see the message"),
@@ -202,6 +205,7 @@ INTERNAL: Final = frozenset(
         *("ArchiveFailed", "ArchiveMissing", "ArchiveUnwritable", "ArchivingCancelled", "StillOpen", "ToolRetried"),
         *("ArtifactFailed", "Cancelled", "EvaluationCancelled", "ModelCallCancelled", "Missing", "NotifyFailed"),
         *("NotifyMissing", "HistoryGone", "HostTooLate", "KeyInUse", "PayloadInvalid", "QueryInvalid", "VerifyFailed"),
+        "ReviewCancelled",
         *("TimeoutScheduleToClose", "TimeoutScheduleToStart", "TranscriptUnavailable", "WorkerShutdown"),
     }
 )

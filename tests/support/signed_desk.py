@@ -22,10 +22,10 @@ DONE = Reply(text("done"))
 PAY = Reply(call("pay", {"amount": 250}, "c1"))
 
 
-def desk(effects: Effects, approval: ApprovalRule = True, **options: Any) -> Agent:
+def desk(effects: Effects, approval: ApprovalRule = True, revalidate: Any = None, **options: Any) -> Agent:
     """An agent whose one tool is gated."""
 
-    @tool(approval=approval)
+    @tool(approval=approval, revalidate=revalidate)
     async def pay(amount: int) -> str:
         """Pay an amount."""
         effects.append(f"paid {amount}")

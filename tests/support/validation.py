@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
+from handfast.payloads.base import Undecodable
 from handfast.payloads.requests import Request
-from handfast.payloads.undecodable import Undecodable
 from support.requests import BOUND
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)

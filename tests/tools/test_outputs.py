@@ -89,6 +89,7 @@ async def test_images_and_files_are_content_parts_after_a_restart(make_lab: Make
     }
     script = [Reply(*(call(name, {}, name) for name in values), PAUSE), DONE]
     lab = await make_lab([agent(**values)], script=script, max_cached_workflows=cache)
+    lab.model.add_file("file-1")
     await paused_in_the_middle(lab, len(values))
     encoded = base64.b64encode(PNG).decode()
     assert dict(outputs(lab)) == {

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from handfast import Agent, Run, ToolContext, tool
-from handfast.payloads.progress import PROGRESS_BYTES
+from handfast.payloads.tool_call import PROGRESS_BYTES
 from handfast.testing import Lab, Reply, call, text
 from support.labs import MakeLab
 from support.progress import told

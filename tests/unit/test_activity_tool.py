@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from handfast import Agent, activity_tool, tool
 from handfast.errors import ArgumentsInvalidError, DefinitionError
-from handfast.payloads.undecodable import Undecodable
+from handfast.payloads.base import Undecodable
 from handfast.workflows.driver.existing_activity import read_result
 
 

@@ -25,8 +25,8 @@ from handfast.activities.runtime.references import (
 )
 from handfast.definitions.agents.registry import Registry
 from handfast.errors import ArgumentsInvalidError, ArtifactError, DefinitionError
-from handfast.payloads.artifacts import Artifact
 from handfast.payloads.cutting import cut, whole_characters
+from handfast.payloads.transcript import Artifact
 from handfast.storage.artifacts import (
     ArtifactStore,
     FolderStore,

@@ -6,7 +6,8 @@ import pytest
 
 from handfast.errors import RequestClosedError
 from handfast.payloads.model_call import PlannedCall
-from handfast.workflows.frame.frame import Call, Frame, asked_call, asking_frame
+from handfast.workflows.frame.frame import Call, Frame
+from handfast.workflows.frame.table import FrameTable
 from support.requests import request
 
 
@@ -19,12 +20,13 @@ def loop(frame: str, asked: str | None) -> Frame:
 def test_the_call_that_waits_is_found_in_the_loop_that_asked() -> None:
     """Among several loops it is that of the request's own, and no other one with the same request."""
     first, second = loop("0", "r1"), loop("1", "r1")
-    assert asked_call([second, first], request("r1")) == (first, first.calls[0])
-    assert asking_frame([second, first], request("r1")) is first
+    frames = FrameTable(all=[second, first])
+    assert frames.call_of(request("r1")) == (first, first.calls[0])
+    assert frames.frame_of(request("r1")) is first
 
 
 @pytest.mark.parametrize("frames", [[], [loop("0", None)], [loop("0", "r2")], [loop("1", "r1")]])
 def test_a_request_whose_call_is_gone_is_refused(frames: list[Frame]) -> None:
     """Whoever decides it is told so, by a refusal like any other."""
     with pytest.raises(RequestClosedError, match=r"r1.*reload the list"):
-        asked_call(frames, request("r1"))
+        FrameTable(all=frames).call_of(request("r1"))

@@ -19,7 +19,7 @@ from handfast.encryption.converter import tolerant
 from handfast.encryption.keyring import keyring_named
 from handfast.encryption.sealed_payload import KEY, WORKFLOW
 from handfast.errors import DefinitionError, KeyMissingError, PayloadUnreadableError, SealBrokenError
-from handfast.payloads.undecodable import Undecodable
+from handfast.payloads.base import Undecodable
 from handfast.storage.artifacts import FolderStore
 from handfast.storage.sealed_store import SealedStore
 from support.clear import ring

@@ -67,7 +67,7 @@ def test_an_output_ends_the_frame_when_every_guardrail_has_passed(*, beside: boo
         assert frame.phase == "checking"
         started(frame)
         passes(frame, name)
-        guardrails.settle(frame)
+        guardrails.finish_if_checked(frame)
     assert (frame.phase, frame.output) == ("finished", "done")
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from temporalio.common import WorkerDeploymentVersion
 
-from handfast.workflows.state.leaving import Leaving
+from handfast.workflows.state.segment import Segment, SegmentState
 
 LONG = 100
 """Events of a history after which it is left anyway."""
@@ -23,7 +23,7 @@ def lengths(monkeypatch: pytest.MonkeyPatch, *versions: tuple[str, bool]) -> lis
         versions: Of each history's workers, and whether there is a newer one to go to.
     """
     found: list[int] = []
-    left: str | None = None
+    state = SegmentState(segment_events=LONG)
     for build, newer in versions:
         info = SimpleNamespace(
             cron_schedule=None,
@@ -33,14 +33,13 @@ def lengths(monkeypatch: pytest.MonkeyPatch, *versions: tuple[str, bool]) -> lis
             get_current_history_length=lambda: found[-1],
         )
         monkeypatch.setattr("temporalio.workflow.info", lambda info=info: info)
-        leaving = Leaving(LONG, lambda: True)
-        leaving.left = left
+        leaving = Segment(state, lambda: True)
         leaving.begin(lambda: True)
         found.append(EARLY)
         if not leaving.due:
             found[-1] = LONG
             assert leaving.due
-        left = leaving.carried
+        state = leaving.carried()
     return found
 
 

@@ -13,7 +13,7 @@ from handfast.workflows.driver.driver import METHODS
 from handfast.workflows.frame.frame import Call, Frame
 from handfast.workflows.ledger.entry import Entry
 from handfast.workflows.loop.next_steps import next_steps
-from handfast.workflows.loop.steps import Settle, StartTool, Step
+from handfast.workflows.loop.steps import SetOutput, StartTool, Step
 from support.requests import BOUND
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -46,7 +46,7 @@ def test_approved_and_cancelled_in_one_task_does_not_run(cancelling: str, output
     frame, call, entries = asked(Approve())
     call.cancelling = cancelling
     [step] = next_steps(frame, entries, NOW, 0)
-    assert step == Settle(call, f"This call was cancelled before it finished.{output}")
+    assert step == SetOutput(call, f"This call was cancelled before it finished.{output}")
 
 
 def test_a_person_runs_a_call_again_that_had_been_cancelled() -> None:

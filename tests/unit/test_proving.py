@@ -10,9 +10,8 @@ from temporalio.testing import ActivityEnvironment
 from handfast import Approve, Decision, Remember, Signer
 from handfast.activities.tool.proofs import Proving
 from handfast.payloads.model_call import Origin
-from handfast.payloads.proofs import Proofs
 from handfast.payloads.signed import About, Place
-from handfast.payloads.tool_call import ToolCall
+from handfast.payloads.tool_call import Proofs, ToolCall
 from handfast.signing.trusted_keys import SKEW
 from support.signing import ring
 

@@ -71,18 +71,22 @@ PUBLIC: Final = (
     "Match",
     "MaxTurns",
     "McpCall",
+    "McpServer",
     "MessageReceipt",
     "ModelAnswer",
     "ModelCallError",
+    "ModelChoice",
     "ModelDelta",
     "ModelEnd",
     "ModelInput",
     "ModelPort",
     "ModelRequest",
+    "ModelReviewer",
     "ModelStart",
     "NestedRun",
     "Notification",
     "OpenRequest",
+    "Opinion",
     "OutcomeUnknownError",
     "OutputGuardrail",
     "Question",
@@ -98,6 +102,9 @@ PUBLIC: Final = (
     "RequestUsage",
     "ResponsesModel",
     "Retry",
+    "Review",
+    "ReviewInput",
+    "ReviewMessage",
     "Run",
     "RunAgain",
     "RunContext",
@@ -133,6 +140,7 @@ PUBLIC: Final = (
     "handoff",
     "hosted_mcp",
     "image_generation",
+    "is_sampled",
     "messages_only",
     "question",
     "shell_tool",
@@ -211,16 +219,18 @@ def test_a_name_that_does_not_exist_is_an_attribute_error(module: ModuleType) ->
         pytest.param("import handfast", ["temporalio", "openai", "pydantic"], id="package"),
         pytest.param("import handfast.testing", ["temporalio", "openai", "pydantic"], id="testing"),
         pytest.param(
-            "from handfast import Agent, Approval, RunContext, ToolContext, tool",
-            ["temporalio", "openai"],
+            "from handfast import Agent, Approval, McpServer, RunContext, ToolContext, tool",
+            ["temporalio", "openai", "mcp", "mcp_types", "jsonschema"],
             id="definitions",
         ),
         pytest.param("from handfast import AgentHost, AgentRef, AgentRun", ["openai"], id="workflows"),
-        pytest.param("from handfast import Handfast, Run", ["openai"], id="client"),
+        pytest.param("from handfast import Handfast, Run", ["openai", "mcp", "mcp_types"], id="client"),
+        pytest.param("from handfast import HandfastPlugin", ["mcp", "mcp_types", "jsonschema"], id="plugin"),
     ],
 )
 def test_importing_loads_only_what_is_needed(statement: str, absent: list[str]) -> None:
-    """Defining agents loads neither Temporal nor OpenAI; workflows and clients never load OpenAI."""
+    """Defining agents loads neither Temporal nor OpenAI; workflows and clients never load OpenAI, and
+    nothing of this loads the SDK of MCP."""
     code = f"import sys; {statement}; print([name for name in {absent!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"

@@ -28,7 +28,7 @@ from handfast.history.events.facts import (
 from handfast.history.events.loops import Emitter
 from handfast.history.events.projection import Projection
 from handfast.history.segments import Offset, events_of
-from handfast.payloads.archiving import ARCHIVE
+from handfast.payloads.continuation import ARCHIVE
 from handfast.payloads.events import RequestDecided, RunEvent, UnknownEvent, read_event
 
 ROOT = Path(__file__).parents[2]

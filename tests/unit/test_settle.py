@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from temporalio.exceptions import ActivityError, ApplicationError, RetryState
 
-from handfast.workflows.tasks.settle import Failed, ending_of
+from handfast.workflows.tasks.await_activity import Failed, ending_of
 
 
 def ending(text: str, kind: str) -> Failed:

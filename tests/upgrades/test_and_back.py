@@ -34,7 +34,7 @@ async def wipe(target: str) -> str:
 
 desk = Agent("desk", model="m", tools=[wipe])
 '''
-STEP = "        self._state.marks.took()\n        for call in frame.calls:\n"
+STEP = "        self._runs.marks.note_input()\n        for call in frame.calls:\n"
 CHANGED = f'        if workflow.patched("next-release"):\n            await asyncio.sleep(1)\n{STEP}'
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from handfast.testing import Reply, call
-from handfast.workflows.state.run_state import RunState
+from handfast.workflows.state.runs import Runs
 from support.desk import DONE, desk
 from support.labs import Effects, MakeLab
 
@@ -19,13 +19,13 @@ async def test_without_a_cache_every_task_is_replayed_from_its_start(
     """XG6: with the variable of `make test-replayed` a lab keeps no run in memory: each of its workflow tasks builds
     the run anew from its history, and it ends as ever."""
     built: list[str] = []
-    original = RunState.__init__
+    original = Runs.__init__
 
-    def counted(self: RunState, prefix: str, *args: Any) -> None:
+    def counted(self: Runs, prefix: str, *args: Any) -> None:
         built.append(prefix)
         original(self, prefix, *args)
 
-    monkeypatch.setattr(RunState, "__init__", counted)
+    monkeypatch.setattr(Runs, "__init__", counted)
     monkeypatch.setenv("HANDFAST_TEST_CACHE", "0")
     lab = await make_lab([desk(effects)], script=[Reply(call("wipe", {"target": "t"}, "c1")), DONE])
     run = await lab.start("desk")

@@ -14,12 +14,12 @@ from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from handfast.activities.runtime.keeping import kept_alive
+from handfast.activities.runtime.beats import kept_alive
 from handfast.activities.runtime.runtime import Runtime
 from handfast.encryption.converter import of_workflow
 from handfast.errors import ArtifactError, PayloadInvalidError
 from handfast.history.conversation import whole_transcript
-from handfast.payloads.archiving import ARCHIVE, Archived, ArchiveSegment
+from handfast.payloads.continuation import ARCHIVE, Archived, ArchiveSegment
 from handfast.payloads.json_profile import JsonObject
 from handfast.temporal.rpc import is_lost_place
 

@@ -86,6 +86,8 @@ def _of_calls(event: events.RunEvent) -> tuple[str, str]:
             return f"{one_line(tool)} may have happened ({why}) {_short(arguments)}".rstrip(), "red"
         case events.ToolCancelled(tool=tool):
             return f"{one_line(tool)} was cancelled", "magenta"
+        case events.RequestReviewed():
+            return _reviewed(event), "yellow" if event.left else "green"
         case events.RequestEscalated(tool=tool, kind=kind, approvers=approvers):
             return f"{one_line(tool or kind or '')} escalated to {one_line(', '.join(approvers or ()))}", "yellow"
         case events.ToolNotRun(tool=tool, why=why, output=output):
@@ -104,6 +106,18 @@ def _ledger(event: events.RunEvent) -> str:
     key = getattr(event, "signed_by", None)
     parts += [f"by {one_line(by)}" if by else "", verified_text(key), f"({_short(why)})" if why else ""]
     return " ".join(part for part in parts if part)
+
+
+def _reviewed(event: events.RequestReviewed) -> str:
+    opinion = opinion_text(event.verdict, event.confidence, event.left, event.why)
+    return f"{one_line(event.tool or event.kind or '')} reviewed by {one_line(event.by or '')}: {opinion}"
+
+
+def opinion_text(verdict: str | None, confidence: float | None, left: str | None, why: str | None) -> str:
+    """Write what a reviewer said, and why people decide, if they do."""
+    said = f"{verdict} with confidence {confidence:.2f}" if verdict and confidence is not None else "no opinion"
+    because = f", left to people ({left.replace('_', ' ')})" if left else ""
+    return f"{said}{because}{f': {_short(why)}' if why else ''}"
 
 
 def verified_text(key: SignedBy | None) -> str:

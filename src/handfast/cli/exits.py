@@ -82,6 +82,7 @@ CODES: Final[Mapping[type[errors.HandfastError], int]] = {
     errors.ArtifactsUnavailableError: NOT_SET_UP,
     errors.HistoryUnreadableError: NOT_SET_UP,
     errors.KeyMissingError: NOT_SET_UP,
+    errors.McpUnavailableError: NOT_SET_UP,
     errors.PayloadUnreadableError: NOT_SET_UP,
     errors.SealBrokenError: NOT_SET_UP,
     errors.SecretMissingError: NOT_SET_UP,

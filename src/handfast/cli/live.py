@@ -25,12 +25,12 @@ from handfast.client.trouble import trouble_of
 from handfast.encryption.converter import of_workflow
 from handfast.errors import HandfastError, WaitingForPeople
 from handfast.history.chain import chain_of, current
-from handfast.payloads.progress import ToolProgress
+from handfast.payloads.tool_call import ToolProgress
 
 LOOK_S: Final = 1.0
 """Between two looks at what running tools say."""
 PATIENCE_S: Final = 3.0
-"""How long nothing may happen before the command looks for the cause."""
+"""Time without news after which the command looks for the cause."""
 
 
 class Follower:

@@ -23,7 +23,7 @@ from handfast.payloads.runs import OWN_WORKFLOWS
 from handfast.signing.key_files import signer_at
 
 HEARTBEAT: Final = timedelta(seconds=5)
-"""How often a worker says of itself which version it has."""
+"""Interval at which a worker says of itself which version it has."""
 WHOLE_WITHIN: Final = timedelta(seconds=5)
 
 

@@ -10,10 +10,10 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.converter import DataConverter
 
 from handfast.history.reader import ledger_changes
-from handfast.payloads.progress import ToolProgress
 from handfast.payloads.requests import Request
+from handfast.payloads.tool_call import CALL_TYPES, MCP_TYPE, TOOL_TYPE, ToolProgress
 
-TOOL: Final = "handfast.tool."
+TOOL: Final = TOOL_TYPE
 MODEL: Final = "handfast.call_model"
 
 _ENDINGS: Final = {
@@ -22,7 +22,13 @@ _ENDINGS: Final = {
     EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT: ("activity_task_timed_out_event_attributes", "timed out"),
     EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED: ("activity_task_canceled_event_attributes", "cancelled"),
 }
-_OUTCOMES: Final = {"ok": "done", "error": "failed", "unknown": "outcome unknown", "not_begun": "not begun"}
+_OUTCOMES: Final = {
+    "ok": "done",
+    "error": "failed",
+    "unknown": "outcome unknown",
+    "not_begun": "not begun",
+    "asked": "asks",
+}
 
 
 @dataclass
@@ -76,9 +82,11 @@ class Progress:
     async def _scheduled(self, event: HistoryEvent, converter: DataConverter) -> None:
         attributes = event.activity_task_scheduled_event_attributes
         kind = attributes.activity_type.name
-        if kind != MODEL and not kind.startswith(TOOL):
+        if kind != MODEL and not kind.startswith(CALL_TYPES):
             return
         given = await _first(attributes.input.payloads, converter)
+        if kind.startswith(MCP_TYPE) and isinstance(given, dict):
+            kind = f"{TOOL}{given.get('tool')}"
         origin = given.get("origin") if isinstance(given, dict) else None
         origin = origin if isinstance(origin, dict) else {}
         agent, turn = str(origin.get("agent", "")), origin.get("turn")

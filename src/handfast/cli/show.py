@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,8 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from handfast.cli import exits
-from handfast.cli.doubts import facts_of
-from handfast.cli.event_lines import verified_text
+from handfast.cli.event_lines import opinion_text, verified_text
 from handfast.cli.options import Where
 from handfast.cli.output import json_text, plain, visible, write_json
 from handfast.cli.place import handfast, whole
@@ -21,9 +21,11 @@ from handfast.cli.terminal import cell, console
 from handfast.client.client import Handfast
 from handfast.client.run import Run
 from handfast.client.trouble import Trouble, trouble_of
-from handfast.errors import RunCancelledError, RunFailedError
+from handfast.errors import PayloadInvalidError, RunCancelledError, RunFailedError
 from handfast.payloads.requests import Request
+from handfast.payloads.review import Review
 from handfast.payloads.runs import RunResult, RunStatus
+from handfast.payloads.tool_call import Attempt
 
 
 @dataclass(frozen=True)
@@ -147,42 +149,65 @@ def _print(out: Console, shown: Shown) -> None:
 def print_request(out: Console, request: Request, now: datetime) -> None:
     """Show a request with everything that a person needs to decide it."""
     _line(out, "waits", cell(f"{request.kind} {request.id}", "yellow"))
-    question = question_of(request)
-    if question is not None:
-        _line(out, "  question", cell(question, "bold"))
-        if takes_form(request):
-            form = (request.facts or {}).get("schema")
-            _line(out, "  form", Text(json_text(form, indent=2), overflow="fold") if form else cell("JSON; see `show`"))
-    elif request.tool is not None:
-        _line(out, "  tool", cell(request.tool, "bold"))
-        _line(out, "  arguments", arguments_text(request, indent=2))
+    _print_subject(out, request)
     _line(out, "  agent", cell(" > ".join(request.agent_path) or request.agent))
     _line(out, "  asked", cell(ago(request.requested_at, now)))
     if request.deadline is not None:
         _line(out, "  due", cell(f"{until(request.deadline, now)}, then {request.on_deadline}"))
     if approvers := approvers_text(request):
         _line(out, "  approvers", cell(approvers))
+    _print_deciders(out, request, now)
+    if request.reason and not request.of_server:
+        _line(out, "  why", cell(request.reason))
+    if request.facts and request.kind != "question":
+        for label, known in facts_of(request, now):
+            _line(out, f"  {label}", cell(known))
+    _line(out, "  verdicts", cell(", ".join(request.verdicts)))
+
+
+def _print_subject(out: Console, request: Request) -> None:
+    question = question_of(request)
+    if question is not None:
+        _line(out, "  question", cell(question, "bold"))
+        if takes_form(request):
+            form = (request.facts or {}).get("schema")
+            _line(out, "  form", Text(json_text(form, indent=2), overflow="fold") if form else cell("JSON; see `show`"))
+        if isinstance(address := (request.facts or {}).get("url"), str):
+            _line(out, "  visit", cell(address))
+    if request.tool is not None and (question is None or request.of_server):
+        _line(out, "  tool", cell(request.tool, "bold"))
+        _line(out, "  arguments", arguments_text(request, indent=2))
+
+
+def _print_deciders(out: Console, request: Request, now: datetime) -> None:
     for step in request.schedule or ():
         _line(out, f"  {'reminder' if step.what == 'remind' else 'escalation'}", cell(step_text(step, now)))
     for vote in request.votes or ():
         who = f"{vote.by} {verified_text(vote.signed_by)}".rstrip()
         _line(out, "  vote", cell(f"{vote.verdict} by {who}, {ago(vote.at, now)}"))
+    if request.review is not None:
+        _line(out, "  reviewer", cell(review_text(request.review)))
     if request.editors:
         _line(out, "  edited by", cell(", ".join(request.editors)))
     if request.exclude_requester:
         _line(out, "  not by", cell(f"{request.requested_by or 'whoever asked'}, who asked"))
-    if request.reason:
-        _line(out, "  why", cell(request.reason))
-    if request.facts and question is None:
-        for label, known in facts_of(request, now):
-            _line(out, f"  {label}", cell(known))
-    _line(out, "  verdicts", cell(", ".join(request.verdicts)))
+
+
+def review_text(review: Review) -> str:
+    """Say who reviews a request, or what the reviewer said of it."""
+    if review.is_under_way:
+        return f"{review.by} is asked, for {review.timeout_s:g} s at most"
+    why = "; ".join(filter(None, [review.reason, review.problem]))
+    return f"{review.by}: {opinion_text(review.verdict, review.confidence, review.left, why)}"
 
 
 def question_of(request: Request) -> str | None:
     """Return the text of a question, as far as it is known here; None for other kinds of request."""
     if request.kind != "question":
         return None
+    asked = (request.facts or {}).get("question")
+    if isinstance(asked, str):
+        return asked
     if request.arguments is not None:
         return str(request.arguments.get("question", ""))
     return f"{request.arguments_preview or ''}…"
@@ -190,7 +215,7 @@ def question_of(request: Request) -> str | None:
 
 def takes_form(request: Request) -> bool:
     """Return True for a question that is answered with JSON of a given form."""
-    return request.kind == "question" and bool(request.facts)
+    return request.kind == "question" and not {"schema", "schema_bytes"}.isdisjoint(request.facts or {})
 
 
 def answer_text(result: RunResult) -> str:
@@ -202,3 +227,35 @@ def answer_text(result: RunResult) -> str:
 
 def _line(out: Console, label: str, text: Text) -> None:
     out.print(Text.assemble((f"{label:<12}", "dim"), text), soft_wrap=True)
+
+
+def facts_of(request: Request, now: datetime) -> Iterator[tuple[str, str]]:
+    """Yield the facts of a request, each with its label: those of an attempt in words, others as JSON."""
+    facts = dict(request.facts or {})
+    if request.kind == "in_doubt" and "ended" in facts:
+        ended, detail = facts.pop("ended"), facts.pop("detail", None)
+        yield "ended", f"{ended}: {detail}" if detail else str(ended)
+        if attempt := attempt_text(facts, now):
+            yield "attempt", attempt
+        facts = {name: value for name, value in facts.items() if name not in Attempt.model_fields}
+    if facts:
+        yield "known", json_text(facts)
+
+
+def attempt_text(facts: dict[str, object], now: datetime) -> str:
+    """Describe an attempt: its number, its worker, when it was last heard of; empty where nothing is known."""
+    try:
+        attempt = Attempt.from_wire(facts)
+    except PayloadInvalidError:
+        return ""  # of a later version
+    said = [
+        f"number {attempt.attempt}" if attempt.attempt is not None else None,
+        f"on worker {attempt.worker}" if attempt.worker is not None else None,
+        f"started {_at(attempt.started_at, now)}" if attempt.started_at is not None else None,
+        f"last known alive {_at(attempt.alive_at, now)}" if attempt.alive_at is not None else None,
+    ]
+    return ", ".join(each for each in said if each is not None)
+
+
+def _at(then: datetime, now: datetime) -> str:
+    return f"{then:%Y-%m-%d %H:%M:%S} UTC ({ago(then, now)})"

@@ -63,7 +63,9 @@ def attention_table(found: Sequence[Trouble], now: datetime) -> Table:
 def requests_table(found: Sequence[OpenRequest], now: datetime) -> Table:
     """Make a table with one line per request, with ids as long as they have to be."""
     length = shortest_unique([each.request.id for each in found])
-    table = _table("REQUEST", "RUN", "KIND", "AGENT", "TOOL", "ARGUMENTS", "APPROVERS", "ASKED", "DUE")
+    reviewed = any(each.request.review is not None for each in found)
+    headings = ["REQUEST", "RUN", "KIND", "AGENT", "TOOL", "ARGUMENTS", "APPROVERS", "ASKED", "DUE"]
+    table = _table(*headings, *(["REVIEWER"] if reviewed else []))
     for each in found:
         request = each.request
         table.add_row(
@@ -76,6 +78,7 @@ def requests_table(found: Sequence[OpenRequest], now: datetime) -> Table:
             cell(approvers_text(request)),
             cell(ago(request.requested_at, now)),
             cell(until(request.deadline, now) if request.deadline else ""),
+            *([cell(_opinion(request))] if reviewed else []),
         )
     return table
 
@@ -96,6 +99,12 @@ def arguments_text(request: Request, *, indent: int | None = None) -> Text:
     if request.arguments_preview is not None:
         return cell(f"{request.arguments_preview}… ({request.arguments_bytes} bytes in all)")
     return cell("")
+
+
+def _opinion(request: Request) -> str:
+    if request.review is None:
+        return ""
+    return "is asked" if request.review.is_under_way else f"{request.review.verdict or 'none'}: {request.review.left}"
 
 
 def approvers_text(request: Request) -> str:

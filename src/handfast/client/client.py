@@ -34,7 +34,7 @@ from handfast.payloads.history import GivenHistory, history_to_wire
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.messages import OnMessage
 from handfast.payloads.requests import Verdict
-from handfast.payloads.runs import RunInput, RunPhase, context_to_wire
+from handfast.payloads.runs import AnswerT_co, RunInput, RunPhase, context_to_wire
 from handfast.payloads.sessions import OnBusy, SessionInput
 from handfast.signing.key_files import signer_at
 from handfast.storage.archive import archive_at
@@ -163,7 +163,7 @@ class Handfast:
 
     async def start(
         self,
-        agent: str | Agent | AgentRef[Any],
+        agent: str | Agent[AnswerT_co] | AgentRef[AnswerT_co],
         input: str | list[JsonObject],
         *,
         id: str | None = None,
@@ -179,7 +179,7 @@ class Handfast:
         model_queue: str | None = None,
         model: str | None = None,
         model_settings: Mapping[str, Any] | None = None,
-    ) -> Run:
+    ) -> Run[AnswerT_co]:
         """Start a run.
 
         Args:
@@ -266,7 +266,7 @@ class Handfast:
         self,
         id: str,
         *,
-        agent: str | Agent | AgentRef[Any] | None = None,
+        agent: str | Agent[AnswerT_co] | AgentRef[AnswerT_co] | None = None,
         import_items: Sequence[JsonObject] = (),
         context: JsonObject | BaseModel | None = None,
         max_turns: int | Unset | None = UNSET,
@@ -274,13 +274,14 @@ class Handfast:
         requested_by: str | None = None,
         max_session_turns: int | None = None,
         max_session_tokens: int | None = None,
+        history: GivenHistory | None = None,
         on_message: OnBusy = "queue",
         stream: bool = False,
         segment_events: int | None = None,
         model_queue: str | None = None,
         model: str | None = None,
         model_settings: Mapping[str, Any] | None = None,
-    ) -> Session:
+    ) -> Session[AnswerT_co]:
         """Name a conversation. With an *agent* its first message creates it, and everything else says how it begins;
         where it goes on already, none of that matters.
 
@@ -295,6 +296,7 @@ class Handfast:
             max_session_turns: Most model replies of the whole session; None is no limit. Above it, the agent's
                 `on_limit` says if a person is asked for more or the message fails; `raise_limits` raises it.
             max_session_tokens: Most tokens of the whole session, likewise.
+            history: Let the model's provider keep the conversation, as `start` takes it.
             on_message: What happens to a message while another one is being answered: it waits for a turn of its own
                 (*queue*), goes into the turn under way before the next model call (*steer*), or is refused.
             stream: Tell what the model writes while it writes it.
@@ -318,6 +320,7 @@ class Handfast:
             "requested_by": requested_by,
             "max_session_turns": max_session_turns,
             "max_session_tokens": max_session_tokens,
+            "history": history_to_wire(history),
             "on_message": on_message,
             "stream": stream or None,
             "segment_events": segment_events,

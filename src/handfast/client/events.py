@@ -19,7 +19,7 @@ from handfast.history.segments import Offset, Segments, ServerSegments, events_o
 from handfast.payloads.events import RunEvent
 
 LOOK_S: Final = 5.0
-"""How long one read waits for deltas."""
+"""Longest wait of one read for deltas."""
 
 
 async def events(run: Handle, after: str | None = None, *, wait: bool = True) -> AsyncGenerator[RunEvent]:

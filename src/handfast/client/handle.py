@@ -31,7 +31,7 @@ from handfast.temporal.rpc import is_failed, is_not_ready, is_update_limit, type
 from handfast.temporal.turns import in_turn, patiently, query_in_turn
 
 ANSWER_WITHIN: Final = timedelta(seconds=5)
-"""How long a worker may take to answer."""
+"""Limit of time for a worker's answer."""
 AT_A_TIME: Final = 20
 """Calls to the server that are under way at a time where a client asks about many runs, starts or decides many."""
 NO_WORKER: Final = frozenset(

@@ -18,7 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from handfast.client.run import Run
 from handfast.client.stores import Stores
 from handfast.errors import ArchiveDamagedError, ArtifactsUnavailableError, HistoryExpiredError, RunGoesOnError
-from handfast.payloads.archiving import ARCHIVE, CHILD_ID
+from handfast.payloads.continuation import ARCHIVE, CHILD_ID
 from handfast.payloads.events import RunStarted
 from handfast.payloads.json_profile import JsonObject
 from handfast.storage.artifacts import place_of_run
@@ -26,14 +26,14 @@ from handfast.temporal.rpc import is_missing_namespace, typed_errors
 from handfast.temporal.visibility import quoted
 
 GONE_WITHIN_S: Final = 120.0
-"""How long the server may take to delete histories. Measured: four seconds on ours, 35 on one with default settings."""
+"""Limit of time for the server to delete histories. Measured: four seconds on ours, 35 on one with default settings."""
 LOOK_EVERY_S: Final = 0.1
 WRITTEN_WITHIN: Final = timedelta(seconds=20)
-"""How long a history that is being archived is waited for, before that is ended."""
+"""Longest wait for a history that is being archived, before that is ended."""
 
 
 STORE_S: Final = 120.0
-"""How long one access to the store of artifacts may take."""
+"""Limit of time for one access to the store of artifacts."""
 FORMAT: Final = 1
 """Version of the lines; readers skip kinds and fields that they do not know."""
 

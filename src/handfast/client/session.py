@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Generic
 
 from temporalio.client import Client, WorkflowExecutionStatus
 
@@ -18,17 +18,18 @@ from handfast.client.turn import Turn
 from handfast.definitions.schema.arguments import checked_methods
 from handfast.definitions.schema.output_type import OutputType
 from handfast.errors import RunEndedError, RunExistsError, RunNotFoundError, SessionNotFoundError
-from handfast.history.conversation import read_transcript
+from handfast.history.conversation import read_transcript, with_media
 from handfast.payloads.cutting import reason_text
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.messages import Message, MessageReceipt, When, checked_message
-from handfast.payloads.sessions import CloseSession
+from handfast.payloads.runs import AnswerT_co
+from handfast.payloads.sessions import CloseSession, TakeBack, TakenBack
 from handfast.payloads.transcript import TranscriptQuery
 from handfast.temporal.rpc import typed_errors
 
 
 @checked_methods
-class Session(Execution):
+class Session(Execution[Any], Generic[AnswerT_co]):
     """A conversation: say something, watch it, decide what it asks, close it.
 
     Every method raises `ServerUnavailableError` with the server away, and `NamespaceNotFoundError` in a missing
@@ -58,7 +59,7 @@ class Session(Execution):
         message_id: str | None = None,
         when: When | None = None,
         by: str | None = None,
-    ) -> Turn:
+    ) -> Turn[AnswerT_co]:
         """Say something; the session is created by its first message.
 
         Where no worker answers within five seconds the message is left with the server under the same id, and the
@@ -85,7 +86,7 @@ class Session(Execution):
         begin = None if self._handle.described is None else f"{self._handle.described}:1.0"
         return Turn(self._handle, str(given.id), await self._deliver(given), begin, self._readers)
 
-    def turn(self, message_id: str) -> Turn:
+    def turn(self, message_id: str) -> Turn[AnswerT_co]:
         """Name a message that was sent before, from any process."""
         return Turn(self._handle, message_id, readers=self._readers)
 
@@ -102,6 +103,34 @@ class Session(Execution):
         with handle.needs_worker():
             query = TranscriptQuery(current=True)
             return await read_transcript(handle.workflow, "transcript", query, place_of(handle))
+
+    async def take_back(self, message_id: str | None = None, *, by: str | None = None) -> TakenBack:
+        """Take the last message back: it leaves the conversation, with all that was said on it.
+
+        The model does not read it any more, nor do `items` and `transcript` have it; the agent goes on who had the
+        conversation before. What tools have done stays done, what they changed in the context stays changed, and what
+        it cost counts. The history, and its events, still have it. A message that waits for its turn loses that.
+
+        Args:
+            message_id: The message, which has to be the last one, so that a repetition takes no other back.
+            by: The person who takes it back: a claimed name, recorded.
+
+        Returns:
+            What was taken back: ids, and what it said, to be said otherwise.
+
+        Raises:
+            MessageRefusedError: There is none, it is another one, it is being answered, or the conversation has been
+                made short since.
+            PayloadInvalidError: The id or the name can be none.
+            RunEndedError: The session has ended.
+            UpdateLimitError: Its present history takes no further update.
+            TimeoutError: No worker answered; nothing was taken back, unless one had just taken it.
+            RunNotFoundError: The server does not know the session.
+        """
+        handle = self._handle
+        answer = await handle.update("take_back", TakeBack.from_wire({"message_id": message_id, "by": by}).to_wire())
+        found = TakenBack.from_wire(answer)
+        return found.model_copy(update={"items": await with_media(found.items, place_of(handle))})
 
     async def close(self, reason: str | None = None, *, by: str | None = None) -> bool:
         """End the session once what was sent has been answered; False where it had ended already.

@@ -16,12 +16,11 @@ from handfast.client.transcript import place_of
 from handfast.encryption.cancel_reason import concealed
 from handfast.errors import DecisionInvalidError, RunEndedError, RunNotFoundError
 from handfast.payloads.base import json_size, problems_of
-from handfast.payloads.cancel_call import CallCancelled, CancelCall
 from handfast.payloads.cutting import reason_text
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.media import with_references
 from handfast.payloads.messages import MESSAGE_BYTES, MessageReceipt, checked_message
-from handfast.payloads.requests import LimitsRaised, RaiseLimits
+from handfast.payloads.requests import CallCancelled, CancelCall, LimitsRaised, RaiseLimits
 from handfast.storage.artifacts import keep_media
 from handfast.temporal.rpc import typed_errors
 

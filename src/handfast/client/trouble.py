@@ -31,7 +31,7 @@ from handfast.temporal.visibility import AGENT_KEY
 ATTEMPTS: Final = 4
 """Attempts of an activity from which on a person should know: the first few are what retries are for."""
 OVERDUE_AFTER: Final = timedelta(seconds=10)
-"""How long a deadline may have passed before a worker must have noticed."""
+"""Time after a deadline within which a worker must have noticed."""
 FLOOD_SHOWN_FOR: Final = timedelta(hours=1)
 RECENT_EVENTS: Final = 50
 _CAUSE: Final = "WORKFLOW_TASK_FAILED_CAUSE_"
@@ -47,7 +47,7 @@ _RELIEVE: Final = (
     "another worker; it goes on by itself then"
 )
 _DEADLOCK: Final = "[TMPRL1101]"
-"""How the SDK's message begins where a workflow did not yield within two seconds."""
+"""Beginning of the SDK's message where a workflow did not yield within two seconds."""
 
 _GIVE_KEY: Final = "give every worker the key ring that the run was written with: it goes on by itself then"
 

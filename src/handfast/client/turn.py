@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, Generic, TypeVar, overload
 
 from temporalio.client import WorkflowQueryFailedError
 from temporalio.service import RPCError
@@ -27,27 +27,28 @@ from handfast.errors import (
     WaitingForPeople,
 )
 from handfast.history.reader import ledger_changes
-from handfast.payloads.events import MessageAnswered, MessagePlaced, MessageRefused, MessageSent
+from handfast.payloads.events import MessageAnswered, MessagePlaced, MessageRefused, MessageSent, MessageTakenBack
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.messages import MessageReceipt
 from handfast.payloads.requests import Transition
+from handfast.payloads.runs import AnswerT_co
 from handfast.payloads.sessions import TurnQuery, TurnResult, TurnStatus
 from handfast.temporal.turns import query_in_turn
 
 OVER: Final = frozenset({"answered", "failed", "refused"})
 """States in which nothing more comes of a message."""
 FIRST_TRY: Final = timedelta(seconds=1)
-"""How long a query may take before it is asked once more."""
+"""Time after which a query is asked once more."""
 ASK_AGAIN_S: Final = 1.0
 """Pause before a worker that was not there is asked again."""
-OF_ONE_MESSAGE: Final = (MessageSent, MessageRefused, MessageAnswered)
+OF_ONE_MESSAGE: Final = (MessageSent, MessageRefused, MessageAnswered, MessageTakenBack)
 """Events that concern nobody but who sent that message."""
 
 T = TypeVar("T")
 
 
 @checked_methods
-class Turn:
+class Turn(Generic[AnswerT_co]):
     """One message of a session, on the way to its answer.
 
     Attributes:
@@ -92,7 +93,9 @@ class Turn:
         return TurnStatus.from_wire(answer)
 
     @overload
-    async def result(self, *, wait_for_people: bool = ..., timeout: timedelta | None = ...) -> TurnResult[Any]: ...
+    async def result(
+        self, *, wait_for_people: bool = ..., timeout: timedelta | None = ...
+    ) -> TurnResult[AnswerT_co]: ...
 
     @overload
     async def result(
@@ -138,6 +141,19 @@ class Turn:
         if kind is None or result.failure is not None or result.expired:
             return result
         return TurnResult[Any].model_construct(**{**dict(result), "output": kind.read(result.output)})
+
+    @overload
+    async def output(self, *, wait_for_people: bool = ..., timeout: timedelta | None = ...) -> AnswerT_co: ...
+
+    @overload
+    async def output(
+        self, *, output_type: type[T], wait_for_people: bool = ..., timeout: timedelta | None = ...
+    ) -> T: ...
+
+    @overload
+    async def output(
+        self, *, output_type: Any, wait_for_people: bool = ..., timeout: timedelta | None = ...
+    ) -> Any: ...
 
     async def output(
         self, *, output_type: Any = UNSET, wait_for_people: bool = True, timeout: timedelta | None = None

@@ -36,9 +36,9 @@ from handfast.history.events import fact_of, project
 from handfast.history.reader import cancel_reason, history_of, ledger_changes, requests_in_memo, result_of
 from handfast.payloads.events import MayHaveHappened
 from handfast.payloads.json_profile import JsonObject
-from handfast.payloads.progress import ToolProgress
 from handfast.payloads.requests import Request
 from handfast.payloads.runs import RunResult, RunStatus
+from handfast.payloads.tool_call import CALL_TYPES, ToolProgress
 from handfast.payloads.usage import Spent, Usage
 from handfast.temporal.rpc import typed_errors
 
@@ -98,7 +98,7 @@ async def progress(run: Handle) -> list[ToolProgress]:
     """See `Execution.progress`."""
     found: list[ToolProgress] = []
     for activity in (await run.describe()).raw_description.pending_activities:
-        if not activity.activity_type.name.startswith("handfast.tool."):
+        if not activity.activity_type.name.startswith(CALL_TYPES):
             continue
         details = await run.converter.decode(list(activity.heartbeat_details.payloads))
         for told in details[1:2]:  # the first is the mark

@@ -12,8 +12,8 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
 
 from handfast.deltas.stream import DeltaStream, position_of
+from handfast.payloads.base import Undecodable
 from handfast.payloads.deltas import Delta, DeltasDiscarded, read_record
-from handfast.payloads.undecodable import Undecodable
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
 
-from handfast.payloads.undecodable import Undecodable
+from handfast.payloads.base import Undecodable
 
 _ENCODED: Final = "handfast-encoded:"
 

@@ -29,7 +29,7 @@ from handfast.encryption.converter import Watchful, tolerant
 from handfast.encryption.keyring import Keyring
 from handfast.encryption.sealed_payload import ENCRYPTED, KEY, NAMESPACE, WORKFLOW, unread
 from handfast.errors import KeyMissingError, PayloadUnreadableError, SealBrokenError
-from handfast.payloads.undecodable import Undecodable
+from handfast.payloads.base import Undecodable
 
 __all__ = ["EncryptionCodec", "encrypted", "keyring_of", "protected"]
 
@@ -140,14 +140,23 @@ def encrypted(converter: DataConverter | None, keyring: Keyring) -> DataConverte
     Its own codec stays: it encodes first. A client needs ``header_codec_behavior=HeaderCodecBehavior.CODEC`` beside it
     for headers; `HandfastPlugin` and `Handfast.connect` see to that.
     """
-    base = tolerant(converter)
-    if isinstance(base.payload_codec, EncryptionCodec):
+    base = with_codec(tolerant(converter), keyring)
+    payloads = base.payload_converter_class
+    if issubclass(payloads, Watchful):
         return base
-    payloads, failures = base.payload_converter_class, base.failure_converter_class
     return dataclasses.replace(
-        base,
-        payload_converter_class=type(f"Watchful{payloads.__name__}", (Watchful, payloads), {}),
-        payload_codec=EncryptionCodec(keyring, base.payload_codec),
+        base, payload_converter_class=type(f"Watchful{payloads.__name__}", (Watchful, payloads), {})
+    )
+
+
+def with_codec(converter: DataConverter, keyring: Keyring) -> DataConverter:
+    """Extend *converter* so that it encrypts; what it cannot decrypt, it does not know."""
+    if isinstance(converter.payload_codec, EncryptionCodec):
+        return converter
+    failures = converter.failure_converter_class
+    return dataclasses.replace(
+        converter,
+        payload_codec=EncryptionCodec(keyring, converter.payload_codec),
         failure_converter_class=type(f"Concealing{failures.__name__}", (_Conceals, failures), {}),
     )
 

@@ -22,7 +22,7 @@ from temporalio.converter import (
 
 from handfast.encryption.sealed_payload import read_unread
 from handfast.errors import ConverterIncompatibleError, PayloadUnreadableError
-from handfast.payloads.undecodable import Undecodable
+from handfast.payloads.base import Undecodable
 
 _PROBE: dict[str, Any] = {"handfast": [1, True, None, "x"]}
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from temporalio.api.common.v1 import Payload
 
-from handfast.payloads.undecodable import Undecodable
+from handfast.payloads.base import Undecodable
 
 ENCRYPTED: Final = b"binary/handfast-encrypted"
 """Encoding of our encrypted payloads."""

@@ -12,15 +12,14 @@ from typing import Any, Final
 from temporalio.client import WorkflowHandle
 
 from handfast.errors import ArtifactError
-from handfast.payloads.artifacts import Artifact
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.media import references_in, with_data
-from handfast.payloads.transcript import Pack, TranscriptPage, TranscriptQuery
+from handfast.payloads.transcript import Artifact, Pack, TranscriptPage, TranscriptQuery
 from handfast.storage.artifacts import ArtifactStore
 from handfast.temporal.turns import query_in_turn
 
 PAGE_WITHIN: Final = timedelta(seconds=15)
-"""How long one page may take: a run that nobody remembers is replayed first."""
+"""Limit of time for one page: a run that nobody remembers is replayed first."""
 PACK_S: Final = 60.0
 
 
@@ -61,10 +60,10 @@ async def read_transcript(
             items.extend(block.items if block.packed is None else await _unpacked(block.packed, place))
             after = block.id
         if not found.more or not found.blocks:
-            return await _with_data(items, place)
+            return await with_media(items, place)
 
 
-async def _with_data(items: list[JsonObject], place: ArtifactStore | None) -> list[JsonObject]:
+async def with_media(items: list[JsonObject], place: ArtifactStore | None) -> list[JsonObject]:
     """Return *items* with their images and files, as far as the store that is known here has them."""
     if place is None:
         return items

@@ -13,8 +13,8 @@ from temporalio.converter import DataConverter
 from temporalio.service import RPCError
 
 from handfast.errors import HistoryUnreadableError, PayloadInvalidError
+from handfast.payloads.base import Undecodable
 from handfast.payloads.requests import MEMO_FLOOD, MEMO_LOG, MEMO_REQUEST, Flood, Request, Transition
-from handfast.payloads.undecodable import Undecodable
 from handfast.temporal.rpc import is_lost_place
 
 
@@ -106,7 +106,7 @@ def requests_in_memo(memo: dict[str, Any]) -> list[Request]:
 
 
 def flood_in_memo(memo: dict[str, Any]) -> Flood | None:
-    """How many signals a run refused unread, from its memo; None where there was no flood, or it cannot be read."""
+    """Read from a run's memo how many signals it refused unread; None where there was no flood, or it is unreadable."""
     try:
         return Flood.from_wire(memo[MEMO_FLOOD]) if MEMO_FLOOD in memo else None
     except PayloadInvalidError:

@@ -22,7 +22,7 @@ from handfast.payloads.events import Continued, RunEvent
 from handfast.temporal.rpc import AWAY, is_failed, is_missing_namespace, typed_errors
 
 RECONNECT_FOR: Final = timedelta(minutes=10)
-"""How long a reader that follows a run waits for a server that is away."""
+"""Longest wait of a reader that follows a run for a server that is away."""
 RECONNECT_PAUSE: Final = (0.2, 5.0)
 """Seconds between two tries, the first and the longest."""
 

@@ -122,8 +122,9 @@ def _reasoning(item: JsonObject) -> JsonObject:
 def _thoughts(texts: object, kind: str) -> list[JsonObject]:
     """The texts of a summary or of reasoning itself; what is none is left out, as nobody acts on it."""
     parts = texts if isinstance(texts, list) else [texts]
-    read = [{"type": kind, "text": part} if isinstance(part, str) else part for part in parts]
-    return [part for part in read if isinstance(part, dict) and isinstance(part.get("text"), str)]
+    read = [{"text": part} if isinstance(part, str) else part for part in parts]
+    texts = [part for part in read if isinstance(part, dict) and isinstance(part.get("text"), str)]
+    return [{**part, "type": kind} if part.get("type") in (None, *_TEXT_TYPES) else part for part in texts]
 
 
 _READERS: Final[Mapping[str, Callable[[JsonObject], JsonObject]]] = {

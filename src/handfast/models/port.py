@@ -110,6 +110,7 @@ class ModelAnswer:
     Attributes:
         incomplete: Why the reply stops in the middle, None for a whole one.
         left_out: What the request went without, as its server refuses it: paths of fields.
+        kept: False where the provider says that it has not kept the response, whatever the request asked for.
     """
 
     items: list[JsonObject]
@@ -117,6 +118,7 @@ class ModelAnswer:
     response_id: str | None = None
     incomplete: str | None = None
     left_out: tuple[str, ...] = ()
+    kept: bool = True
 
 
 ModelErrorKind = Literal[
@@ -197,6 +199,16 @@ class SettingsPort(Protocol):
 
 
 @runtime_checkable
+class NamedPort(Protocol):
+    """A provider whose entry names a model: agents of it need name none."""
+
+    @property
+    def model(self) -> str | None:
+        """The model that is asked for agents that name none."""
+        ...
+
+
+@runtime_checkable
 class BoundedPort(Protocol):
     """A provider that takes so many tools in one request: a worker refuses an agent with more when it starts."""
 
@@ -242,3 +254,8 @@ class HistoryPort(Protocol):
     async def answer(self, request: ModelRequest) -> ModelAnswer:
         """As `ModelPort`."""
         ...
+
+
+def model_of(port: ModelPort) -> str | None:
+    """Return the model that an entry names, if it does."""
+    return port.model if isinstance(port, NamedPort) else None

@@ -54,6 +54,7 @@ class ResponsesModel:
         store: bool | None = False,
         strict: bool = True,
         max_tools: int | None = MOST_TOOLS,
+        model: str | None = None,
     ) -> None:
         """Describe a model entry, for ``HandfastPlugin(models={…})``.
 
@@ -66,12 +67,14 @@ class ResponsesModel:
             strict: Whether schemas of tools and answers are sent as strict ones.
             max_tools: How many tools one request may offer: a worker whose agent has more does not start. None where
                 the server has no such limit.
+            model: The model that is asked for agents that name none.
         """
         self._client = client.with_options(max_retries=0)
         self._reasoning = reasoning
         self._store = store
         self._strict = strict
         self.max_tools = max_tools
+        self.model = model
         self.conversations: ConversationPort = ResponsesConversations(self._client)
         self._learned: dict[str, list[str]] = {}
         self._unreadable: dict[str, None] = {}
@@ -102,7 +105,12 @@ class ResponsesModel:
             body["instructions"] = request.instructions
         if request.tools:
             body["tools"] = list(request.tools)
-        return await self._asked(CREATE, body if self._strict else _lenient(body), request)
+        answer = await self._asked(CREATE, body if self._strict else _lenient(body), request)
+        if request.previous_response_id is not None and not answer.kept:
+            # Ollama, for one, takes no notice of the field: the model has read the new items alone.
+            message = "the server keeps no responses, and has continued none"
+            raise ModelCallError("HistoryLost", message, retryable=False, usage=answer.usage)
+        return answer
 
     async def compact(self, request: ModelRequest) -> ModelAnswer:
         """Compact a conversation once, by ``POST /responses/compact``; tools and most settings do not matter to it.

@@ -31,17 +31,18 @@ def failure_of(error: Exception) -> ModelCallError:
     return ModelCallError("ModelUnavailable", f"the model's client raised {type(error).__name__}", retryable=True)
 
 
-def failure(said: ProviderError, usage: Usage | None = None) -> ModelCallError:
+def failure(said: ProviderError, usage: Usage | None = None, *, key: str = "OPENAI_API_KEY") -> ModelCallError:
     """Say what an error means for the call.
 
     Args:
         said: The error.
         usage: What was counted for it: what was paid is asked again a few times, and not for an hour.
+        key: The variable that the provider's key is taken from where nobody gives it.
     """
     what = f"failed ({said.code or said.kind or 'no code'})" if said.status is None else f"answered {said.status}"
     message = text(f"the model {what}: {said.message}")
     if said.status == 401:
-        message += " (check the key of the client in HandfastPlugin(models=…), or OPENAI_API_KEY)"
+        message += f" (check the key of the client in HandfastPlugin(models=…), or {key})"
     if said.code in FORGOTTEN or (said.status == 404 and said.param == "conversation"):
         return ModelCallError(
             "HistoryLost", f"the provider has forgotten it: {said.message}", retryable=False, said=said

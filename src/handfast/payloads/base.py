@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Self
 
@@ -10,10 +11,28 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from handfast.payloads.errors import PayloadInvalidError
 from handfast.payloads.json_profile import JsonObject
-from handfast.payloads.undecodable import Undecodable
 
 _SHOWN_PROBLEMS: Final = 10
 _SHOWN_PARTS: Final = 8
+UNREADABLE: Final = "PayloadUnreadable"
+"""Error type of an activity whose worker cannot decrypt what it was given; it has run nothing."""
+
+
+@dataclass(frozen=True)
+class Undecodable:
+    """A payload that arrived and cannot be read: its receiver reports that instead of failing.
+
+    Attributes:
+        problem: What kind of error the decoder raised, or why it is not decrypted; never the payload itself.
+        encrypted: Encryption stands in the way: another key ring might read it.
+        key: Id of the key that is missing, where that is what is wrong.
+    """
+
+    problem: str
+    encrypted: bool = False
+    key: str | None = None
+
+
 _SHOWN_PART_CHARS: Final = 64
 _SHOWN_TEXT_CHARS: Final = 300
 

@@ -13,10 +13,10 @@ CUSTOM_CALL: Final = "custom_tool_call"
 """A call whose input is free text: for rules, requests and decisions its arguments are ``{"input": text}``."""
 MCP_APPROVAL: Final = "mcp_approval_request"
 """The provider's question before it calls a hosted MCP server; nothing runs on this side."""
-CALLS: Final = frozenset({FUNCTION_CALL, CUSTOM_CALL, MCP_APPROVAL})
-"""Kinds of item that get an answer of ours before the model is asked again."""
 ID_FIELD: Final[Mapping[str, str]] = {FUNCTION_CALL: "call_id", CUSTOM_CALL: "call_id", MCP_APPROVAL: "id"}
-"""The field of a call that holds its id, by kind."""
+"""By kind of item the field with the id by which an answer names the call."""
+CALLS: Final = frozenset(ID_FIELD)
+"""Kinds of item that get an answer of ours before the model is asked again."""
 PROVIDER_IDS: Final = "provider_ids"
 """The field of an item that holds ids of the provider's that a run does not carry: they go back in its requests."""
 

@@ -7,22 +7,22 @@ from itertools import accumulate, pairwise
 from typing import Any, Final
 
 from handfast.payloads.base import json_size
-from handfast.payloads.call_items import ID_FIELD
+from handfast.payloads.call_items import CUSTOM_CALL, FUNCTION_CALL, ID_FIELD
 from handfast.payloads.json_profile import JsonObject
 
 BYTES_PER_TOKEN: Final = 4
-"""How many bytes of JSON are taken for one token where no provider has counted them."""
+"""Bytes of JSON that are taken for one token where no provider has counted them."""
 
 _OUTPUTS: Final = {
     "function_call_output": "call_id",
     "custom_tool_call_output": "call_id",
     "mcp_approval_response": "approval_request_id",
 }
-"""Items that need one of the other kind, and the field that holds what they share."""
-_WITHOUT_ID: Final = ("function_call", "custom_tool_call", "message")
-"""What the model makes and the API takes without an id of its own."""
+"""By kind of output the field with the id of the call that it answers."""
+_WITHOUT_ID: Final = (FUNCTION_CALL, CUSTOM_CALL, "message")
+"""Types of items that the model makes and the API takes without an id of their own."""
 _GIVEN: Final = ("_output", "_response")
-"""How the types of items end that answer the model; of the others, it makes all but messages."""
+"""Ends of the types of items that answer the model; of the others, it makes all but messages."""
 
 
 def is_from_model(item: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from handfast.payloads.base import Payload
 from handfast.payloads.json_profile import JsonObject
 
 MOST_ENTRIES: Final = 10_000
-"""Of one run, that a stream keeps: some minutes of writing. Older ones make room."""
+"""Most deltas of one run that a stream keeps: some minutes of writing. Older ones make room."""
 DELTA_CHARS: Final = 4096
 """Most characters of one delta's text."""
 

@@ -9,16 +9,15 @@ from typing import Annotated, Final, Literal, Protocol, TypeVar
 
 from pydantic import Field, TypeAdapter
 
-from handfast.payloads.after_tools import AskAfterTools
-from handfast.payloads.artifacts import Artifact
 from handfast.payloads.base import Payload
-from handfast.payloads.changed import Difference
 from handfast.payloads.context_edits import ContextEdit
 from handfast.payloads.guardrails import CheckInput, CheckOutput, TellEnd
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.model_call import ApprovalPlan, Origin
+from handfast.payloads.requests import Difference
 from handfast.payloads.signed import VerifyDecision
 from handfast.payloads.tool_call import ArgumentsAt
+from handfast.payloads.transcript import Artifact
 from handfast.payloads.usage import Spent
 
 EVALUATE: Final = "handfast.evaluate"
@@ -96,7 +95,7 @@ class WordRejection(CallQuestion):
 
 
 class ArgumentsChecked(Payload):
-    """What the tool's agent says of edited arguments.
+    """The answer of a tool's agent about edited arguments.
 
     Attributes:
         problem: Why they are refused.
@@ -115,6 +114,7 @@ class CheckArguments(Payload):
     Attributes:
         ask_rule: Also ask the approval rule what it says of them.
         keyed: The tool made the key that was planned: without one of theirs they must not run.
+        mcp: The MCP server whose tool it is.
     """
 
     kind: Literal["check_arguments"] = "check_arguments"
@@ -124,6 +124,7 @@ class CheckArguments(Payload):
     at: ArgumentsAt | None = None
     ask_rule: bool | None = None
     keyed: bool | None = None
+    mcp: str | None = None
 
     def read(self, answer: object) -> ArgumentsChecked:
         """See `Question`."""
@@ -131,9 +132,39 @@ class CheckArguments(Payload):
 
 
 class Packed(Payload):
-    """Where blocks are kept."""
+    """The answer of a store of blocks: where they are kept."""
 
     packed: Artifact
+
+
+class AfterTools(Payload):
+    """Says whether the run ends after its tools.
+
+    Attributes:
+        final: It ends with `output`.
+        problem: Why the run fails.
+    """
+
+    final: bool | None = None
+    output: JsonValue = None
+    problem: str | None = None
+
+
+class AskAfterTools(Payload):
+    """Ask the agent's `after_tools` function for a final output.
+
+    Attributes:
+        results: A block for each call, in the model's order: one item with `tool`, `call_id`, `arguments`, `output`
+            and `ok`.
+    """
+
+    kind: Literal["after_tools"] = "after_tools"
+    origin: Origin
+    results: list[str]
+
+    def read(self, answer: object) -> AfterTools:
+        """See `Question`."""
+        return AfterTools.from_wire(answer)
 
 
 class PackBlocks(Payload):
@@ -149,7 +180,7 @@ class PackBlocks(Payload):
 
 
 class AnswerChecked(Payload):
-    """Why a person's answer is refused; None: it is not."""
+    """The answer about a person's own answer: why it is refused; None: it is not."""
 
     problem: str | None = None
 
@@ -158,6 +189,9 @@ class CheckAnswer(Payload):
     """Validate a person's answer against the form of the question that it answers.
 
     `arguments`, or those at `at`, hold it as ``output``.
+
+    Attributes:
+        form: JSON schema of the form, where an MCP server asks; None: the question knows its own.
     """
 
     kind: Literal["check_answer"] = "check_answer"
@@ -165,6 +199,7 @@ class CheckAnswer(Payload):
     tool: str
     arguments: JsonObject | None = None
     at: ArgumentsAt | None = None
+    form: JsonObject | None = None
 
     def read(self, answer: object) -> AnswerChecked:
         """See `Question`."""
@@ -225,7 +260,7 @@ class WordFailure(Payload):
 
 
 class HandoffTold(Payload):
-    """What `on_handoff` did.
+    """The answer of an `on_handoff`.
 
     Attributes:
         problem: Why the handoff does not take place, for the model.
@@ -261,7 +296,7 @@ class FilterHistory(Payload):
 
 
 class FinalWords(Payload):
-    """What a run ends with, in place of the model's answer.
+    """The output of a run, in place of the model's answer.
 
     Attributes:
         text: For the transcript, where it is to stand there too.
@@ -272,7 +307,7 @@ class FinalWords(Payload):
 
 
 class EndingHandled(Payload):
-    """What a run ends with for want of an answer; None: it fails.
+    """The output of a run for want of an answer; None: it fails.
 
     Attributes:
         problem: Why the function gave nothing that can be used.
@@ -311,7 +346,7 @@ class HandleRefusal(Payload):
 
 
 class GroupsFound(Payload):
-    """Those of the groups asked about that the person is in; or why that is not known."""
+    """The groups, of those asked about, that the person is in; or why that is not known."""
 
     groups: list[str] | None = None
     problem: str | None = None
@@ -336,7 +371,7 @@ class LookUpGroups(Payload):
 
 
 class CallGuarded(Payload):
-    """Whether a call may run: it may where both are None.
+    """The answer of a call's guardrails: it may run where both are None.
 
     Attributes:
         text: The model reads this instead of a run.
@@ -358,7 +393,7 @@ class GuardCall(KeyedQuestion):
 
 
 class Revalidated(Payload):
-    """Why an approval no longer holds; None: it does."""
+    """The answer of a revalidation: why an approval no longer holds; None: it does."""
 
     changed: Difference | None = None
 
@@ -374,7 +409,7 @@ class RevalidateCall(KeyedQuestion):
 
 
 class Verified(Payload):
-    """Whether a call in doubt took effect.
+    """The answer of a verification: whether a call in doubt took effect.
 
     Attributes:
         verified: *ran*: it did, and returned `output`. *run_again*: it did not. None: nobody knows, and `problem` says

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import ConfigDict, Field
 
@@ -86,3 +86,13 @@ class KeptHistory(Payload):
     holds: str | None = None
     uncertain: bool | None = None
     rebuilt: int | None = None
+
+    @classmethod
+    def begin(cls, given: Chain | Conversation | None) -> Self | None:
+        """Return what is kept before the first call; None where the conversation is sent in full."""
+        match given:
+            case Chain(previous_response_id=base):
+                return cls(kind="chain", response=base, base=base)
+            case Conversation(id=known):
+                return cls(kind="conversation", conversation=known, given=True if known else None)
+        return None

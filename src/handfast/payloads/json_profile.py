@@ -51,7 +51,7 @@ _SHOWN_KEY_CHARS: Final = 64
 _INTEGER_PROBLEM: Final = "an integer is beyond 64 bits (-2^63 to 2^64 - 1); a string can hold it, where one is taken"
 _SPELLED_BITS: Final = 4096
 _MOST_DIGITS: Final = 309
-"""Of an integer that a double can hold."""
+"""Most digits of an integer that a double can hold."""
 _DIGITS_PROBLEM: Final = "a number has more digits than a double keeps; send it as a string"
 _DEPTH_PROBLEM: Final = f"nested deeper than {MAX_DEPTH} levels; send a flatter value"
 
@@ -194,7 +194,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 class _Unsound(Exception):
-    """What is wrong, and where: the place is put together on the way up, as most values are sound.
+    """Return the problem and its place, which is put together on the way up, as most values are sound.
 
     Attributes:
         path: From the inside out.

@@ -16,7 +16,7 @@ from typing import Final
 
 MOST_PATTERNS: Final = 20
 PATTERN_BYTES: Final = 1024
-"""Of all patterns of one decision together, with the names of their parameters."""
+"""Most bytes of all patterns of one decision together, with the names of their parameters."""
 LONGEST_VALUE: Final = 4096
 """Characters of a value; a longer one matches nothing."""
 

@@ -20,7 +20,7 @@ LOST: Final = "[An image or file stood here. It was kept outside the history, an
 _FIELDS: Final = frozenset({"image_url", "file_data", "result", "data"})
 """Fields of parts and items that hold data: of images, files, generated images and sound."""
 _DATA: Final = re.compile(r"data:[^,]{1,200};base64,|[A-Za-z0-9+/]{64}")
-"""How such a field begins: as a data URL, or as plain base64."""
+"""Beginnings of such a field: of a data URL, or of plain base64."""
 _REFERENCE: Final = re.compile(r"handfast-artifact:(?P<sha256>[0-9a-f]{64}):\d+")
 
 

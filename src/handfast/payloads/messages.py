@@ -21,7 +21,7 @@ When = Literal["next", "now", "after"]
 """*next*: before the next model call. *now*: the model call under way is cancelled, and made again with the message.
 *after*, in a session: in a turn of its own, after those that came before it."""
 OnMessage = Literal["follow_up", "refuse"]
-"""What becomes of a message when no model call is to come: it opens a further turn, or it is refused."""
+"""Fate of a message when no model call is to come: it opens a further turn, or it is refused."""
 
 _ROLES: Final = ("user", "developer", "system")
 _KEYS: Final = {"type", "role", "content"}
@@ -69,7 +69,7 @@ class Message(Payload):
 
     @property
     def digest(self) -> str:
-        """Of what it says, without its id and sender: two with one id must say the same."""
+        """Digest of the message without its id and sender: two with one id must say the same."""
         return sha256_digest(self.model_dump(mode="json", exclude={"id", "by"}, exclude_none=True))
 
 

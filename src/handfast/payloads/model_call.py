@@ -10,8 +10,23 @@ from handfast.payloads.base import Instant, Payload
 from handfast.payloads.history import KeptHistory
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.requests import DeadlineDefault, LimitPolicy, OnEdit
-from handfast.payloads.underway import Underway
+from handfast.payloads.review import ReviewPlan
 from handfast.payloads.usage import Usage
+
+
+class Underway(Payload):
+    """A background response that a model call waits for.
+
+    Attributes:
+        response: Its id at the provider.
+        calls: How many activities have waited for it.
+        choice: Position of its model in the agent's list; None is the first.
+    """
+
+    response: str
+    calls: int = 0
+    choice: int | None = None
+
 
 Effect = Literal["read_only", "idempotent", "at_most_once"]
 UnknownPolicy = Literal["ask", "tell_model", "fail"]
@@ -114,6 +129,7 @@ class ApprovalPlan(Payload):
         deadline_at: Until when it stays open, where the rule named a time and not how long.
         remind_s: So long after it opened the request is brought to mind.
         escalate: Who may decide too, and when.
+        review: How the application's reviewer judges it first, where it has one.
     """
 
     deadline_s: Annotated[float, Field(gt=0)] | None = None
@@ -127,6 +143,7 @@ class ApprovalPlan(Payload):
     deadline_at: Instant | None = None
     remind_s: list[float] | None = None
     escalate: list[EscalationPlan] | None = None
+    review: ReviewPlan | None = None
 
 
 class DoubtPlan(Payload):
@@ -184,7 +201,9 @@ class PlannedCall(Payload):
         verified: Its tool can find out whether it took effect.
         reads: It reads an output that went by reference, which has to be one of this conversation.
         revalidates: The tool is asked, when a released call is about to run, whether the approval still holds.
-        schema_digest: Digest of the tool's parameters as they were offered, where a person is asked.
+        mcp: Name of the MCP server whose tool it calls.
+        schema_digest: Digest of the tool's parameters as they were offered, where a person is asked. Of an MCP tool it
+            is that of its whole definition, and always there.
         arguments_digest: Likewise of the arguments: later code must not read others in the same reply.
     """
 
@@ -214,6 +233,7 @@ class PlannedCall(Payload):
     hosted: bool | None = None
     reads: bool | None = None
     revalidates: bool | None = None
+    mcp: str | None = None
     schema_digest: str | None = None
     arguments_digest: str | None = None
 
@@ -238,6 +258,19 @@ class StructuredOutput(Payload):
     problem: str | None = None
 
 
+class PassedOver(Payload):
+    """A model that was unavailable, so that the next one was asked.
+
+    Attributes:
+        client: Name of the model entry that has it.
+        problem: Why, in the words of its provider.
+    """
+
+    model: str
+    client: str = "default"
+    problem: str
+
+
 class ModelReply(Payload):
     """Output of the activity `handfast.call_model`.
 
@@ -249,6 +282,7 @@ class ModelReply(Payload):
         handles_max_turns: The agent has a function that is asked at the limit of turns.
         attributes: On a probe: search attributes of ours that the namespace has; None where it did not say.
         forms: For calls of kind *question*: the JSON schema that an answer must satisfy, by tool.
+        definitions: For calls of MCP tools: what the model was told of the tool, by its name.
         max_turns: On a probe: the agent's own limit; 0 means none.
         structured: For a final answer of an agent with an output type.
         input_guardrails: The model was not called: these come first.
@@ -270,6 +304,7 @@ class ModelReply(Payload):
         signed: The worker takes signed decisions only: so does the run, from its first reply on that says so.
         run_id: Likewise, of the history that it belongs to: a reset makes another one of it.
         left_out: What the request went without, as its server refuses it: paths of its fields.
+        passed_over: The models of the agent's list that were unavailable.
         hears: Hooks listen to the end of the agent's work (*end*), or to rejected calls (*rejected*).
     """
 
@@ -277,6 +312,7 @@ class ModelReply(Payload):
     items: list[JsonObject]
     calls: list[PlannedCall] = []
     forms: dict[str, JsonObject] | None = None
+    definitions: dict[str, JsonObject] | None = None
     usage: Usage = Usage()
     model: str | None = None
     refusal: Literal["failed", "handled"] | None = None
@@ -304,6 +340,7 @@ class ModelReply(Payload):
     signed: bool | None = None
     run_id: str | None = None
     left_out: list[str] | None = None
+    passed_over: list[PassedOver] | None = None
     hears: list[Literal["end", "rejected"]] | None = None
 
     @property

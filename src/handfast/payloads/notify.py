@@ -11,7 +11,7 @@ __all__ = ["Notification"]
 
 NOTIFY: Final = "handfast.notify"
 
-NotificationKind = Literal["opened", "reminded", "escalated", "decided", "edited", "expired", "withdrawn"]
+NotificationKind = Literal["opened", "reviewed", "reminded", "escalated", "decided", "edited", "expired", "withdrawn"]
 
 
 class Notification(Payload):
@@ -19,14 +19,16 @@ class Notification(Payload):
 
     Attributes:
         id: The same whenever it is delivered again: what has been told already need not be told twice.
-        what: *opened*. *reminded* and *escalated*: it still waits, and `due` is when this was to be. *decided*,
-            *edited* (and asked anew, in another request), *expired*, *withdrawn*: nobody has to decide it any more.
+        what: *opened*; where a reviewer is asked first, `request.review` says so. *reviewed*: it left the request to
+            people, and `request.review` says what it thinks. *reminded* and *escalated*: it still waits, and `due` is
+            when this was to be. *decided*, *edited* (and asked anew, in another request), *expired*, *withdrawn*:
+            nobody has to decide it any more.
         run: Workflow id, as `Handfast.run` takes it.
         request: As it stands then; long arguments by their start.
         labels: Of the run.
         approvers: Of *escalated*: who may decide from now on, beside those who could before.
-        verdict: Of *decided*; of *expired*, its default.
-        by: Who decided.
+        verdict: Of *decided*; of *expired*, its default; of *reviewed*, what the reviewer said.
+        by: Who decided, or the reviewer.
     """
 
     id: str

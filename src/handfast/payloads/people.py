@@ -11,6 +11,9 @@ GROUP: Final = "group:"
 USER: Final = "user:"
 """May stand before a person's name, and changes nothing."""
 
+REVIEWER: Final = "reviewer:"
+"""Before the name of a reviewer, which is no person: nobody else decides under such a name."""
+
 MOST_APPROVERS: Final = 20
 APPROVER_CHARACTERS: Final = 64
 """Longest name of an approver: lists across runs show groups, and have little room."""
@@ -19,6 +22,14 @@ APPROVER_CHARACTERS: Final = 64
 def is_group(name: str) -> bool:
     """Tell the name of a group from a person's."""
     return name.startswith(GROUP)
+
+
+def is_reviewer(name: str) -> bool:
+    """Tell the name of a reviewer from a person's, also in a spelling that only looks like one."""
+    shown = "".join(each for each in person(name) if each.isprintable() and not each.isspace())
+    while shown.startswith(USER):
+        shown = shown.removeprefix(USER)
+    return shown.startswith(REVIEWER)
 
 
 def groups_among(names: Iterable[str]) -> list[str]:

@@ -39,7 +39,7 @@ class StaleDigestError(RefusalError):
 
 
 class VerdictNotAllowedError(RefusalError):
-    """This kind of request does not take that verdict."""
+    """The kind of request does not take that verdict."""
 
 
 class DecisionConflictError(RefusalError):
@@ -67,7 +67,7 @@ class RequesterExcludedError(RefusalError):
 
 
 class AlreadyVotedError(RefusalError):
-    """This person's vote on the request is counted already."""
+    """The person's vote on the request is counted already."""
 
 
 class GroupsUnknownError(RefusalError):

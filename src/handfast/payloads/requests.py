@@ -11,6 +11,7 @@ from handfast.payloads.base import Instant, Payload
 from handfast.payloads.binding import Binding, Bound
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.remember import Remember
+from handfast.payloads.review import LeftBecause, Review, Share
 from handfast.payloads.signature import Signature, SignedBy
 
 RequestKind = Literal["approval", "question", "budget", "handoff", "hosted_mcp", "in_doubt"]
@@ -26,11 +27,11 @@ Seconds = Annotated[int, Field(ge=1, le=1_000_000_000)]
 DECISION_BYTES = 64 * 1024
 """Largest decision that is taken: an approver writes a note, not a book."""
 NOT_ANSWERED = "A person declined to answer."
-"""What the model reads when a question was rejected without a reason."""
+"""Text that the model reads when a question was rejected without a reason."""
 NOBODY_ANSWERED = "Nobody answered in time."
-"""What the model reads when a question passed its deadline."""
+"""Text that the model reads when a question passed its deadline."""
 DEFAULT_REJECTION = "A person rejected this call. It did not run."
-"""What the model reads when a call was rejected without a reason."""
+"""Text that the model reads when a call was rejected without a reason."""
 
 
 class Vote(Payload):
@@ -83,8 +84,11 @@ class Request(Payload):
         schedule: Reminders and escalations, in order, those that took place included. Whom one added is in `approvers`.
         facts: For *in_doubt*: what is known of the attempt (attempt, started_at, worker, how it ended). For *budget*:
             `BudgetFacts`. For *question*: ``schema``, which the answer must satisfy, where it is no text; lists that
-            need no worker have ``schema_bytes`` in its place. Where an approval no longer held: ``changed``, a
+            need no worker have ``schema_bytes`` in its place; of an MCP server's also ``question``, its text, and
+            ``url``, the address of a page to visit in place of a form. Of calls of MCP tools: ``mcp``, what the server
+            says of the tool. Where an approval no longer held: ``changed``, a
             `ChangedFacts`.
+        review: The review by the application's reviewer, where the approval rule wants one.
         bound: What the digest covers beyond the other fields.
     """
 
@@ -116,6 +120,7 @@ class Request(Payload):
     editors: list[str] | None = None
     schedule: list[Scheduled] | None = None
     facts: JsonObject | None = None
+    review: Review | None = None
     bound: Bound
 
     @property
@@ -128,6 +133,11 @@ class Request(Payload):
             tool=self.tool,
             call=self.call_id,
         )
+
+    @property
+    def of_server(self) -> bool:
+        """Return whether an MCP server asks, in the middle of a call that goes on with the answer."""
+        return self.kind == "question" and "mcp" in (self.facts or {})
 
     @property
     def order(self) -> tuple[datetime, int, int]:
@@ -314,7 +324,9 @@ class Transition(Payload):
             anew. *repeated*: a decision came once more, and got the receipt of the first time. *remembered*: an earlier
             decision answered a call, which was not asked about. *sent*: a message was taken. *placed*: it stands before
             the next model call. *answered*: a session ended its turn; `why` says how that failed, if it did.
-            *message_refused*: `why` says the reason; what it said stands in the history, where it came in.
+            *taken_back*: of its messages, which are no part of the conversation any more.
+            *message_refused*: `why` says the reason; what it said stands in the history, where it came in. *reviewed*:
+            a reviewer has judged a request, with `confidence`; `left` says why people decide it nevertheless.
         frame: The loop that it is about, where no request says it; `call` likewise.
         message: The id of the message that it is about; `block` that of the reply which answers it.
         due: Of *reminded* and *escalated*, when that was to be; it took place at `at`.
@@ -325,9 +337,9 @@ class Transition(Payload):
     what: (
         Literal["opened", "voted", "decided", "edited", "repeated", "remembered", "voided"]
         | Literal["refused", "expired", "withdrawn", "in_doubt", "limits_raised"]
-        | Literal["sent", "placed", "answered", "message_refused"]
+        | Literal["sent", "placed", "answered", "taken_back", "message_refused"]
         | Literal["compacted", "compaction_failed", "verified"]
-        | Literal["reminded", "escalated", "notify_failed"]
+        | Literal["reminded", "escalated", "notify_failed", "reviewed"]
     )
     at: Instant
     request: str | None = None
@@ -343,10 +355,12 @@ class Transition(Payload):
     due: Instant | None = None
     approvers: list[str] | None = None
     signed_by: SignedBy | None = None
+    confidence: Share | None = None
+    left: LeftBecause | None = None
 
 
 class Flood(Payload):
-    """How many signals of a run were refused unread, by their names (``""`` are names that it does not know)."""
+    """Counts of signals that a run refused unread, by their names (``""`` are names that it does not know)."""
 
     refused: dict[str, int]
     at: Instant
@@ -358,3 +372,63 @@ MEMO_REQUEST = "handfast.request."
 """Memo key of one open request, followed by its id; set when it opens, cleared when it closes."""
 MEMO_LOG = "handfast.log"
 """Memo key of the ledger transitions of the workflow task that wrote it."""
+
+
+WHY_BYTES = 600
+"""Most bytes of the words that say what has changed."""
+SHOWN_BYTES = 600
+"""Most bytes of each value shown with them; of a larger one the start, as text. All of it goes into the memo."""
+
+
+class Difference(Payload):
+    """The difference by which an approval no longer holds.
+
+    Attributes:
+        before: What was true then, as far as it is said; `now` likewise.
+    """
+
+    why: str
+    before: JsonValue = None
+    now: JsonValue = None
+
+
+class ChangedFacts(Difference):
+    """Facts of a request that opened because what had been approved has changed, as its ``facts["changed"]``.
+
+    Attributes:
+        request: The one that had been approved; None where nobody had to be asked before.
+        by: Who had approved it, where that was said.
+    """
+
+    request: str | None = None
+    by: str | None = None
+
+
+class CancelCall(Payload):
+    """Argument of the update `cancel_call`.
+
+    Attributes:
+        call_id: The model's id of the call, as `CallStatus` and requests have it.
+        frame: Which loop, where several have a call of this id; `Request.frame` says it.
+        reason: The model reads it.
+        by: Who cancels: a claimed name.
+    """
+
+    call_id: Annotated[str, Field(min_length=1, max_length=256)]
+    frame: Annotated[str, StringConstraints(max_length=64)] | None = None
+    reason: Annotated[str, StringConstraints(max_length=2000)] | None = None
+    by: Annotated[str, StringConstraints(max_length=256)] | None = None
+
+
+class CallCancelled(Payload):
+    """Answer of the update `cancel_call`.
+
+    Attributes:
+        state: *cancelling*: it runs, and was told to stop; what it does then becomes its output. *cancelled*: it had
+            not begun, and will not.
+    """
+
+    call_id: str
+    tool: str
+    frame: str
+    state: Literal["cancelling", "cancelled"]

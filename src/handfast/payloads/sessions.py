@@ -9,13 +9,12 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 from handfast.payloads.base import Payload
 from handfast.payloads.conversation import first_torn
 from handfast.payloads.guardrails import GuardrailResult
-from handfast.payloads.history import History
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.runs import Output, RunInput
 from handfast.payloads.usage import Usage
 
 OnBusy = Literal["queue", "steer", "refuse"]
-"""What happens to a message while another one is being answered: it gets a turn of its own after that, it goes into
+"""Fate of a message while another one is being answered: it gets a turn of its own after that, it goes into
 that one before the next model call, or it is refused."""
 
 MessageState = Literal["unknown", "queued", "working", "answered", "failed", "refused"]
@@ -53,13 +52,6 @@ class SessionInput(RunInput):
                 "call, and reasoning what it led to"
             )
         return items
-
-    @field_validator("history")
-    @classmethod
-    def _keeps_its_own(cls, history: History | None) -> History | None:
-        if history is not None:
-            raise ValueError("a session keeps its own history, and takes none that the model's provider keeps")
-        return None
 
     @model_validator(mode="after")
     def _something_to_read(self) -> SessionInput:
@@ -112,12 +104,46 @@ class TurnStatus(Payload):
     Attributes:
         result: Once it is answered or has failed.
         reason: Why it was refused.
+        taken_back: It was taken back since, and is no part of the conversation any more.
     """
 
     message_id: str
     state: MessageState
     result: TurnResult | None = None
     reason: str | None = None
+    taken_back: bool | None = None
+
+
+class TakeBack(Payload):
+    """The argument of the update `take_back`; none at all stands for the defaults.
+
+    Attributes:
+        message_id: The message, which must be the last one; None means whichever that is.
+        by: Who takes it back: a claimed name.
+    """
+
+    message_id: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    by: Annotated[str, Field(max_length=256)] | None = None
+
+
+class TakenBack(Payload):
+    """What was taken back.
+
+    Attributes:
+        messages: Ids of the messages: the last one, with those that steered its turn.
+        items: What they said, as the model read it.
+    """
+
+    messages: list[str]
+    items: list[JsonObject]
+
+    @property
+    def text(self) -> str:
+        """The words of it, for somebody who wants to say it otherwise."""
+        contents = (item.get("content") for item in self.items)
+        parts = [part for content in contents for part in (content if isinstance(content, list) else [content])]
+        said = [part.get("text") if isinstance(part, dict) else part for part in parts]
+        return "\n\n".join(each for each in said if isinstance(each, str))
 
 
 class CloseSession(Payload):

@@ -96,7 +96,7 @@ class Refusal(Payload):
 
 
 class DecisionVerified(Payload):
-    """Why a decision does not count; None: it does."""
+    """The answer of a verifier: why a decision does not count; None: it does."""
 
     refused: Refusal | None = None
 

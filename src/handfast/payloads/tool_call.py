@@ -1,4 +1,4 @@
-"""Argument and answer of the activities `handfast.tool.<name>`."""
+"""Argument and answer of the activities `handfast.tool.<name>` and `handfast.mcp.<server>`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,38 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final, Literal, Self
 
-from handfast.payloads.artifacts import Artifact
 from handfast.payloads.base import Instant, Payload
 from handfast.payloads.binding import Binding
 from handfast.payloads.context_edits import ContextEdit
 from handfast.payloads.cutting import cut
 from handfast.payloads.errors import PayloadInvalidError
 from handfast.payloads.json_profile import JsonObject, JsonValue, scrub
+from handfast.payloads.mcp import McpAsked, McpChange, McpShown
 from handfast.payloads.model_call import Effect, Origin
-from handfast.payloads.proofs import Proofs
+from handfast.payloads.requests import Decision
+from handfast.payloads.transcript import Artifact
+
+
+class Proofs(Payload):
+    """The signed decisions behind a call.
+
+    Attributes:
+        decisions: Those that released it, one for each person.
+        at: Block where they stand that are too large to travel.
+        quorum: How many people it takes; None is one.
+        expired: The deadline that released it, by its default.
+        again: The decision to run it again, where there has to be one (`reruns`) as it had begun before; `doubt` is
+            what the digest of that request covers besides the arguments.
+    """
+
+    decisions: list[Decision] = []
+    at: str | None = None
+    quorum: int | None = None
+    expired: Instant | None = None
+    again: Decision | None = None
+    doubt: Binding | None = None
+    reruns: bool | None = None
+
 
 INLINE_ARGUMENTS_BYTES = 16 * 1024
 """Arguments up to this size travel in the activity's input; larger ones are fetched from their block."""
@@ -30,7 +53,7 @@ TOOL_TIMEOUT: Final = timedelta(minutes=10)
 
 
 WORKER_BYTES: Final = 256
-"""Of a worker's identity that a request repeats."""
+"""Most bytes of a worker's identity that a request repeats."""
 
 
 class Attempt(Payload):
@@ -85,8 +108,15 @@ class LostStart(Payload):
     event: int
 
 
+TOOL_TYPE: Final = "handfast.tool."
+"""Beginning of the type of a tool's activity, before the tool's name."""
+MCP_TYPE: Final = "handfast.mcp."
+"""Beginning of the type of an MCP server's activity, before the server's name."""
+CALL_TYPES: Final = (TOOL_TYPE, MCP_TYPE)
+
+
 class ToolCall(Payload):
-    """Input of the activities `handfast.tool.<name>`.
+    """Input of the activities `handfast.tool.<name>` and `handfast.mcp.<server>`.
 
     Attributes:
         arguments: Inline arguments, else None with `at` set.
@@ -100,6 +130,8 @@ class ToolCall(Payload):
             more before the body.
         output_guarded: It was planned with output guardrails.
         signed: A person was asked about it by a run that takes signed decisions only.
+        mcp: The MCP tool as it was shown.
+        asked: What its server has asked for, and the answers with which the call goes on.
     """
 
     origin: Origin
@@ -119,15 +151,21 @@ class ToolCall(Payload):
     lost: list[LostStart] | None = None
     output_guarded: bool | None = None
     signed: bool | None = None
+    mcp: McpShown | None = None
+    asked: McpAsked | None = None
 
 
 class ToolOutcome(Payload):
-    """Output of the activities `handfast.tool.<name>`: every ending has a type, none is an exception.
+    """Output of the activities `handfast.tool.<name>` and `handfast.mcp.<server>`.
+
+    Every ending has a type, none is an exception.
 
     Attributes:
         kind: *ok*; *error*: the tool failed and says so in `output`; *cancelled*: stopped on request; *not_begun*: the
             body was never entered; *unknown*: it was entered and may have taken effect; *refused*: the arguments in
-            hand are not those that were approved; *unproven*: no signed decision that counts here lets it run.
+            hand are not those that were approved; *unproven*: no signed decision that counts here lets it run;
+            *changed*: the MCP tool is no longer what was shown, and it was not called; *asked*: its server asks a
+            person before it goes on.
         block: Id for the output's block, made by this attempt.
         output: For the model: a text, or content parts as the Responses API takes them.
         form: *json*: the text is JSON, of a value that was no text. As text and not as the value itself, because
@@ -140,9 +178,12 @@ class ToolOutcome(Payload):
         tripped: Why an output guardrail ends the run.
         known: Of *unknown*: what is known of the attempt that may have taken effect.
         reset: Where it is *refused* because its run was reset after a person had been asked: the run id by now.
+        absent: Of *not_begun*: what the tool needs is not there for now, and may be on another worker.
+        change: Of *changed*: what it is by now.
+        asked: Of *asked*: the questions.
     """
 
-    kind: Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused", "unproven"]
+    kind: Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused", "unproven", "changed", "asked"]
     block: str
     output: JsonValue = None
     form: Literal["json"] | None = None
@@ -156,6 +197,9 @@ class ToolOutcome(Payload):
     tripped: str | None = None
     known: Attempt | None = None
     reset: str | None = None
+    absent: bool | None = None
+    change: McpChange | None = None
+    asked: McpAsked | None = None
 
     @property
     def value(self) -> JsonValue:
@@ -164,3 +208,23 @@ class ToolOutcome(Payload):
             value: JsonValue = json.loads(self.output)
             return value
         return self.output
+
+
+PROGRESS_BYTES = 1000
+"""Most bytes of a progress text, in UTF-8."""
+
+
+class ToolProgress(Payload):
+    """The newest progress of one call that runs.
+
+    Attributes:
+        done: How much of `total`, in a unit of the tool's.
+        at: When the tool said so, by its worker's clock.
+    """
+
+    tool: str
+    call_id: str
+    text: str
+    done: float | None = None
+    total: float | None = None
+    at: Instant

@@ -1,14 +1,29 @@
-"""Blocks of the transcript, and the query that fetches them."""
+"""Blocks of the transcript, references to what is kept outside of it, and the query that fetches blocks."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
-from handfast.payloads.artifacts import Artifact
 from handfast.payloads.base import Payload
 from handfast.payloads.json_profile import JsonObject
+
+READ_OUTPUT: Final = "read_output"
+"""The tool with which a model reads more of an output that is kept outside: no tool of a user has this name."""
+
+
+class Artifact(Payload):
+    """A reference to a value outside the history: a tool output, or a part of the conversation.
+
+    Attributes:
+        sha256: Of its content, as 64 lower-case hexadecimal digits: its name in the store.
+        bytes: Its size, as UTF-8.
+    """
+
+    sha256: str
+    bytes: int
+
 
 PAGE_BYTES = 900_000
 """Most bytes of items in one page: below the 1 MB at which gRPC queries start to hurt."""

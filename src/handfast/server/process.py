@@ -50,7 +50,7 @@ _PRAGMAS: Final = ("journal_mode=WAL", "synchronous=NORMAL")
 _IN_USE: Final = "address already in use"
 _NEEDED: Final = frozenset({"HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TEMP", "TMP", "TMPDIR", "TZ", "USER"})
 _NEEDED_PREFIXES: Final = ("ASDF_", "DYLD_", "GO", "LC_", "LD_", "MISE_", "NIX_", "PYENV_", "SSL_CERT_", "XDG_")
-"""Those by which a program, or a version manager's stand-in for it, finds what it needs."""
+"""Variables by which a program, or a version manager's stand-in for it, finds what it needs."""
 
 
 PROGRAM: Final = "temporal"
@@ -134,7 +134,7 @@ def command(
 
 
 def _environment() -> dict[str, str]:
-    """What the server needs of our variables. Keys are none of it: commands of agents may read what it was given."""
+    """Return our variables that the server needs. Keys are none: commands of agents may read what it was given."""
     return {name: value for name, value in os.environ.items() if name in _NEEDED or name.startswith(_NEEDED_PREFIXES)}
 
 

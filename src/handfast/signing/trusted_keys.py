@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal, Self
@@ -25,7 +25,7 @@ from handfast.errors import (
 )
 from handfast.payloads.base import problems_of
 from handfast.payloads.json_profile import parse_json
-from handfast.payloads.people import person
+from handfast.payloads.people import REVIEWER, is_reviewer, person
 from handfast.payloads.requests import Decision
 from handfast.payloads.signature import Signature
 from handfast.payloads.signed import About, Place, statement, unsigned
@@ -42,6 +42,9 @@ Who decides by update is answered within seconds, so such a signature must not b
 server may have kept it while no worker ran. It must not be older than its request."""
 
 
+ONE_OF_BOTH: Final = "a key signs for people or for reviewers, not for both; make the reviewers one of their own"
+
+
 class TrustedKey(BaseModel):
     """A public key and what it may sign.
 
@@ -49,7 +52,8 @@ class TrustedKey(BaseModel):
         public: The key, 32 bytes in base64.
         state: *active*: it may sign decisions. *verify_only*: what was decided with it stands, and nothing new is.
         signs_for: ``"*"`` for a key that vouches for whomever it names, as that of a gateway; else the names of the
-            people, mostly one, whose own key it is.
+            people, mostly one, whose own key it is. A reviewer is no person: a worker's key names it
+            (``reviewer:judge``), or all of them (``reviewer:*``), and nobody else.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
@@ -64,9 +68,31 @@ class TrustedKey(BaseModel):
         public_key(value)
         return value
 
+    @field_validator("signs_for")
+    @classmethod
+    def _check_names(cls, value: Literal["*"] | list[str]) -> Literal["*"] | list[str]:
+        if value != "*" and 0 < sum(map(is_reviewer, value)) < len(value):
+            raise ValueError(
+                "a key signs for people or for reviewers, not for both; make the reviewers one of their own"
+            )
+        return value
+
+    @property
+    def is_of_reviewers(self) -> bool:
+        """True for a key by which a worker signs what its reviewers decide: no person decides with it."""
+        return self.signs_for != "*" and any(map(is_reviewer, self.signs_for))
+
     def may_sign_for(self, name: str) -> bool:
-        """Return True where the key vouches for a person of that name."""
-        return self.signs_for == "*" or person(name) in {person(each) for each in self.signs_for}
+        """Return True where the key vouches for that name."""
+        named = set() if self.signs_for == "*" else {person(each) for each in self.signs_for}
+        if is_reviewer(name):
+            return bool({person(name), f"{REVIEWER}*"} & named)
+        return self.signs_for == "*" or person(name) in named
+
+
+def signs_for_both(names: Collection[str]) -> bool:
+    """Return whether there are people and reviewers among the names that a key signs for."""
+    return 0 < sum(map(is_reviewer, names)) < len(names)
 
 
 class _Ring(BaseModel):

@@ -19,10 +19,10 @@ AT_A_TIME: Final = 8
 """Updates, or queries, of this process to one run at a time. The server refuses the eleventh update of all processes;
 eight leave room for a second process, and are as fast."""
 TURN_WITHIN_S: Final = 4.0
-"""How long a caller waits for its turn. A worker has longer to answer: where none does, those who wait do not begin
+"""Longest wait of a caller for its turn. A worker has longer to answer: where none does, those who wait do not begin
 anew when the first ones give up."""
 LONGEST_S: Final = 60.0
-"""How long a caller waits for its turn where nothing stands in for it, while others are answered."""
+"""Longest wait for a turn where no signal stands in for the call, while others are answered."""
 PATIENCE_S: Final = 10.0
 """From the first try on: the SDK repeats a call for ten seconds by itself, which is enough."""
 PAUSES_S: Final = (0.1, 0.3, 1.0, 3.0)
@@ -79,7 +79,7 @@ async def query_in_turn(workflow_id: str, ask: Callable[[timedelta], Awaitable[T
     Args:
         workflow_id: The run's.
         ask: Asks, and waits for the answer for so long.
-        within: How long a worker may take to answer.
+        within: Longest wait for a worker's answer.
 
     Raises:
         RPCError: No worker answered. WorkflowQueryFailedError: One could not.

@@ -1,11 +1,11 @@
-"""What a scripted model puts out: messages, calls, reasoning, and what the provider ran itself."""
+"""Outputs of a scripted model: messages, calls, reasoning, and what the provider ran itself."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Final, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field
 
@@ -60,7 +60,7 @@ class Reasoning:
 
 @dataclass(frozen=True)
 class Compaction:
-    """What the provider keeps of the conversation so far. Made by `compaction`."""
+    """The conversation so far, as the provider keeps it. Made by `compaction`."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
     encrypted: str | None = None
@@ -97,7 +97,7 @@ class McpApproval:
 
 @dataclass(frozen=True)
 class Hosted:
-    """What the provider ran itself; an id is made up where the item has none. Made by `web_search_item` and others."""
+    """A call that the provider ran itself; its id is made up if it has none. Made by `web_search_item` and others."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
     item: Json
@@ -233,14 +233,3 @@ def raw(item: Mapping[str, object]) -> Raw:
 
 def _compact(arguments: Json | str) -> str:
     return arguments if isinstance(arguments, str) else json.dumps(arguments, separators=(",", ":"))
-
-
-HOSTED_ID_PREFIXES: Final = {
-    "web_search_call": "ws",
-    "file_search_call": "fs",
-    "code_interpreter_call": "ci",
-    "image_generation_call": "ig",
-    "mcp_list_tools": "mcpl",
-    "mcp_call": "mcp",
-}
-"""How the ids of items begin that the provider made itself."""

@@ -33,6 +33,7 @@ from handfast.definitions.gates.approval import Groups
 from handfast.definitions.gates.notify import NotifyFunction
 from handfast.definitions.schema.arguments import checked
 from handfast.definitions.secret import SecretResolver
+from handfast.definitions.tools.mcp import McpServer
 from handfast.deltas.stream import DeltaStream
 from handfast.history.chain import chain_of
 from handfast.models.port import ModelPort
@@ -101,6 +102,7 @@ class Lab:
         client: Client | None = None,
         workflows: Sequence[type] = (),
         activities: Sequence[Callable[..., Any]] = (),
+        mcp: Sequence[McpServer] = (),
         resources: Resources | None = None,
         groups: Groups | None = None,
         hooks: Sequence[AgentHooks] = (),
@@ -109,6 +111,8 @@ class Lab:
         archive: str | os.PathLike[str] | None = None,
         trusted_keys: TrustedKeys | str | os.PathLike[str] | None = None,
         signer: Signer | None = None,
+        reviewer_key: Signer | str | os.PathLike[str] | None = None,
+        sample_key: bytes | str | os.PathLike[str] | None = None,
         secrets: SecretResolver | None = None,
         max_cached_workflows: int | None = None,
         notify: NotifyFunction | None = None,
@@ -129,7 +133,8 @@ class Lab:
             client: A client with a converter or codec of its own, or of a server of its own (time skipping, say).
             workflows: The user's own workflows, served beside the agents (in-process workers).
             activities: The user's own activities, likewise.
-            resources: As `HandfastPlugin`.
+            mcp: As `HandfastPlugin`.
+            resources: Likewise.
             groups: Likewise.
             hooks: Likewise.
             artifacts: Likewise; by default none are kept.
@@ -137,6 +142,8 @@ class Lab:
             archive: Likewise; the lab's client reads it too.
             trusted_keys: Likewise; worker processes need a path.
             signer: Signs what the lab's client decides.
+            reviewer_key: As `HandfastPlugin`; worker processes need a path.
+            sample_key: Likewise.
             secrets: As `HandfastPlugin` has it (in-process workers).
             max_cached_workflows: 0 replays each run at every one of its tasks; None is ``HANDFAST_TEST_CACHE``, or
                 1,000.
@@ -152,6 +159,7 @@ class Lab:
         self._given_client = client
         self._workflows = list(workflows)
         self._activities = list(activities)
+        self._mcp = mcp
         self._resources = resources
         self._groups = groups
         self._hooks = hooks
@@ -160,6 +168,8 @@ class Lab:
         self._archive = archive
         self._trusted_keys = trusted_keys
         self._signer = signer
+        self._reviewer_key = reviewer_key
+        self._sample_key = sample_key
         self._secrets = secrets
         given = max_cached_workflows
         self._cache = int(os.environ.get("HANDFAST_TEST_CACHE") or 1000) if given is None else given
@@ -234,7 +244,7 @@ class Lab:
     def plugin(self) -> HandfastPlugin:
         """A plugin with the lab's agents and the scripted model, under every name by which they ask one."""
         assert not isinstance(self._agents, str)
-        clients = {"default", *(agent.client for agent in Registry(self._agents).agents.values())}
+        clients = {"default", *(name for agent in Registry(self._agents).agents.values() for name in agent.clients)}
         return HandfastPlugin(
             self._agents,
             models={
@@ -242,6 +252,7 @@ class Lab:
                 **{name: make(self._openai) for name, make in self._models.items()},
             },
             default_model="scripted",
+            mcp=self._mcp,
             resources=self._resources,
             groups=self._groups,
             hooks=self._hooks,
@@ -249,6 +260,8 @@ class Lab:
             deltas=self._deltas,
             archive=self._archive,
             trusted_keys=self._trusted_keys,
+            reviewer_key=self._reviewer_key,
+            sample_key=self._sample_key,
             notify=self._notify,
             secrets=self._secrets,
         )
@@ -290,10 +303,10 @@ class Lab:
                 "OPENAI_BASE_URL": self.model.base_url,
                 "HANDFAST_MODEL": "scripted",
                 **({"HANDFAST_DELTAS": self._deltas} if isinstance(self._deltas, str) else {}),
-                **(
-                    {"HANDFAST_TRUSTED_KEYS": os.fspath(self._trusted_keys)}
-                    if isinstance(self._trusted_keys, str | os.PathLike)
-                    else {}
+                **_paths(
+                    HANDFAST_TRUSTED_KEYS=self._trusted_keys,
+                    HANDFAST_REVIEWER_KEY=self._reviewer_key,
+                    HANDFAST_SAMPLE_KEY=self._sample_key,
                 ),
                 **({"HANDFAST_ARTIFACTS": "none"} if self._artifacts is False else {}),
                 **self._environment,
@@ -426,3 +439,7 @@ class Lab:
 
     def _at_the_end(self, what: str, close: Callable[[], Awaitable[None]]) -> None:
         self._stack.push_async_callback(lambda: within(END_S, what, close()))
+
+
+def _paths(**given: object) -> dict[str, str]:
+    return {name: os.fspath(value) for name, value in given.items() if isinstance(value, str | os.PathLike)}

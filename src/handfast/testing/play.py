@@ -1,4 +1,4 @@
-"""What is done with one request: refused, looked up, or answered as the script says."""
+"""Plays one request: refuses it, looks it up, or answers as the script says."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias, TypeVar
 
 from handfast.testing._script_steps import (
@@ -23,7 +23,8 @@ from handfast.testing._script_steps import (
 )
 from handfast.testing.chat.build import build_completion, refuse_unplayable
 from handfast.testing.chat.check import check_completion
-from handfast.testing.chat.stream import encode_chunk, encode_chunks, writes
+from handfast.testing.chat.dialects import chat_dialect
+from handfast.testing.chat.stream import DONE, chunks_of, encode_chunk, head_of, writes
 from handfast.testing.chat.thoughts import Thoughts
 from handfast.testing.record import COMPLETIONS, Json, RecordedRequest, State
 from handfast.testing.responses.build import build_response
@@ -31,11 +32,12 @@ from handfast.testing.responses.check import check_key, check_request, read_body
 from handfast.testing.responses.compaction import COMPACT, build_compaction
 from handfast.testing.responses.conversation import Store
 from handfast.testing.responses.dialect import Dialect
+from handfast.testing.responses.dialects import ENCRYPTED
 from handfast.testing.responses.http import Exchange
 from handfast.testing.responses.lookup import Follow, Lookups
 from handfast.testing.responses.making import Making
 from handfast.testing.responses.params import conversation_named
-from handfast.testing.responses.refusal import ApiRefusal, error_body
+from handfast.testing.responses.refusal import ApiRefusal
 from handfast.testing.responses.stream import (
     encode_event,
     encode_verbatim,
@@ -54,7 +56,6 @@ Act: TypeAlias = Reply | Compacted | Fail | Verbatim | Hang | Drop | Pause
 """A step without what has to be waited for before it."""
 
 _CREATE: Final = "/v1/responses"
-ENCRYPTED: Final = "reasoning.encrypted_content"
 _EVENTS: Final = "text/event-stream; charset=utf-8"
 _FAILURES: Final[dict[int, tuple[str, str | None]]] = {
     401: ("Incorrect API key provided.", "invalid_api_key"),
@@ -81,7 +82,8 @@ class Player:
         self._choose = script.player()
         self._dialect = dialect
         self._store = Store(strict=dialect.strict)
-        self._thoughts = Thoughts()
+        self._chat = chat_dialect(dialect.name)
+        self._thoughts = Thoughts(self._chat.thoughts)
         self._makings: dict[str, Making] = {}
         self._lookups = Lookups(self._store, self._makings, dialect)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -91,6 +93,10 @@ class Player:
     def open(self, gate: str) -> None:
         """Let pass what waits at *gate*, now and later."""
         self._gate(gate).set()
+
+    def add_file(self, id: str) -> None:
+        """Let a file of that id be there."""
+        self._store.files.add(id)
 
     def forget(self, id: str) -> bool:
         """Drop a stored response or a conversation; whether it was known."""
@@ -115,7 +121,7 @@ class Player:
 
     async def play(self, plan: Plan, exchange: Exchange, record: RecordedRequest) -> State:
         """Carry out a plan, and return how the request ended."""
-        if isinstance(plan, Reply | Delay | Gate | Pause | Fail) and _is_made_later(plan, record):
+        if isinstance(plan, Reply | Delay | Gate | Pause | Fail) and self._is_made_later(plan, record):
             return await self._in_background(plan, exchange, record)
         made: Json | None = None
         if isinstance(plan, Reply | Compacted | Delay | Gate | Pause | Fail | Verbatim | Drop | Hang):
@@ -143,7 +149,7 @@ class Player:
                 await self._drop(plan, exchange, record, made)
                 return "dropped"
             case ApiRefusal():
-                body = self._dialect.error(plan.status, plan.message, plan.code, plan.param)
+                body = self._error(plan.status, plan.message, plan.code, plan.param, record.path)
                 await _send(exchange, record, plan.status, body)
                 return "refused"
             case Follow():
@@ -153,6 +159,10 @@ class Player:
             case _:
                 await _send(exchange, record, 200, plan)
                 return "answered"
+
+    def _is_made_later(self, step: Step, record: RecordedRequest) -> bool:
+        asked = self._dialect.background and bool(record.body.get("background"))
+        return asked and not (isinstance(step, Fail) and step.inside is None)
 
     async def _waited(self, step: Step, record: RecordedRequest) -> tuple[Act, Json | None]:
         """Go through what has to be waited for; on a conversation the response is made too, even if nobody is left
@@ -227,7 +237,7 @@ class Player:
                 self._store.conversations.unlock(conversation)
 
     def _token(self, content: bytes) -> str:
-        """What ids of a reply end with: new for every reply, and equal where equal requests came in equal number, so
+        """Return the end of a reply's ids: new for every reply, and equal where equal requests came in equal number, so
         that what two servers were sent can be compared byte by byte."""
         request = hashlib.sha256(content).digest()
         self._times[request] += 1
@@ -255,7 +265,7 @@ class Player:
 
     def _completion(self, record: RecordedRequest, content: bytes) -> Step:
         record.body = read_body(record.headers, content)
-        record.items = check_completion(record.body, self._thoughts)
+        record.items = check_completion(record.body, self._thoughts, self._chat)
         step = self._step(record)
         last = _last(step)
         if isinstance(last, Compacted):
@@ -280,6 +290,7 @@ class Player:
         """Make the response, and keep it if that was asked for."""
         if record.path == COMPLETIONS:
             completion = build_completion(reply, record.body, record.items, self._token(record.content))
+            completion = self._chat.reply(completion, record.body)
             self._thoughts.shown(completion["choices"][0]["message"])
             return completion
         response = self._built(reply, record, self._token(record.content))
@@ -325,7 +336,8 @@ class Player:
             if pause is not None and is_piece and deltas == pause.after:
                 await self._gate(pause.name).wait()
                 if pause.error is not None and record.path == COMPLETIONS:
-                    yield encode_chunk(error_body(500, _SERVER_FAILURE[0], pause.error))
+                    error = self._error(500, _SERVER_FAILURE[0], pause.error, None, record.path)
+                    yield self._broken(error, record)
                     return
                 if pause.error is not None:
                     yield encode_event(number + 1, error_event(pause.error, _SERVER_FAILURE[0]))
@@ -334,18 +346,40 @@ class Player:
     def _encoded(self, response: Json, record: RecordedRequest) -> Iterator[tuple[bytes, bool]]:
         """Encode the events that tell of a response; of each, whether it is a delta."""
         if record.path == COMPLETIONS:
-            yield from ((event, writes(event)) for event in encode_chunks(response, record.body))
+            yield from self._chunks(response, record)
             return
+        yield from self._framed([*first_events(response), *later_events(response)])
+
+    def _framed(self, told: Iterable[Json]) -> Iterator[tuple[bytes, bool]]:
+        """Encode the events of a whole stream as the server writes them."""
         dialect = self._dialect
-        events = list(dialect.events([*first_events(response), *later_events(response)]))
+        events = list(dialect.events(told))
         for number, event in enumerate(events):
             encoded = encode_event(number, event, named=dialect.names_events)
             begins, ends = number == 0, number == len(events) - 1
             yield (dialect.before if begins else b"") + encoded + (dialect.after if ends else b""), is_delta(event)
 
+    def _chunks(self, completion: Json, record: RecordedRequest) -> Iterator[tuple[bytes, bool]]:
+        """Encode the chunks of a completion; of each, whether it is a piece of what the model writes."""
+        before = self._chat.before
+        for chunk in self._chat.chunks(chunks_of(completion, record.body), completion):
+            yield before + encode_chunk(chunk), writes(chunk)
+            before = b""
+        yield DONE, False
+
+    def _error(self, status: int, message: str, code: str | None, param: str | None, path: str) -> Json:
+        """An error in the form of the API that was asked."""
+        made = (self._chat.error or self._dialect.error) if path == COMPLETIONS else self._dialect.error
+        return made(status, message, code, param)
+
+    def _broken(self, error: Json, record: RecordedRequest) -> bytes:
+        """An error as the last chunk of a stream."""
+        head = head_of(self._token(record.content), record.body)
+        return encode_chunk(self._chat.broken(error, head), name="error" if self._chat.names_errors else None)
+
     async def _fail(self, fail: Fail, exchange: Exchange, record: RecordedRequest) -> None:
         message, code = _failure(fail)
-        body = self._dialect.error(fail.status, message, code, fail.param)
+        body = self._error(fail.status, message, code, fail.param, record.path)
         extra = {} if fail.retry_after is None else {"retry-after": f"{fail.retry_after:g}"}
         extra |= fail.headers
         if fail.inside is None:
@@ -361,12 +395,12 @@ class Player:
         """Begin a response, and end it as failed."""
         message, code = _failure(fail)
         if record.path == COMPLETIONS:
-            body = self._dialect.error(fail.status, message, code, fail.param)
+            body = self._error(fail.status, message, code, fail.param, record.path)
             if not record.body.get("stream"):
                 await _send(exchange, record, 200, body, extra)
                 return
             record.status, record.reply = 200, body
-            await exchange.stream(200, [encode_chunk(body)], _EVENTS, {**_headers(record), **extra})
+            await exchange.stream(200, [self._broken(body, record)], _EVENTS, {**_headers(record), **extra})
             return
         response = self._built(Reply(), record, self._token(record.content))
         failed = {**response, "status": "failed", "completed_at": None, "usage": None}
@@ -377,7 +411,7 @@ class Player:
         record.status, record.reply = 200, failed
         told = [*first_events(failed)]
         last = error_event(code, message, fail.param) if fail.inside == "event" else failed_event(failed)
-        events = [encode_event(number, event) for number, event in enumerate([*told, last])]
+        events = [event for event, _ in self._framed([*told, last])]
         await exchange.stream(200, events, _EVENTS, {**_headers(record), **extra})
 
     async def _verbatim(self, step: Verbatim, exchange: Exchange, record: RecordedRequest) -> None:
@@ -410,10 +444,6 @@ def _last(step: Step) -> Act:
     while isinstance(step, Delay | Gate):
         step = step.then
     return step
-
-
-def _is_made_later(step: Step, record: RecordedRequest) -> bool:
-    return bool(record.body.get("background")) and not (isinstance(step, Fail) and step.inside is None)
 
 
 def _failure(fail: Fail) -> tuple[str, str | None]:

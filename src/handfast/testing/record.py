@@ -1,4 +1,4 @@
-"""What the server remembers of each request: the record that tests assert on and that scripts choose by."""
+"""Records each request that the server got: tests assert on that, and scripts choose by it."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class RecordedRequest:
 
     @property
     def turns(self) -> int:
-        """How many turns the model had: unbroken groups of messages, calls and reasoning made by it."""
+        """Number of turns that the model had: unbroken groups of messages, calls and reasoning made by it."""
         groups = 0
         inside = False
         for item in self.items:

@@ -14,7 +14,7 @@ from handfast.client.lists import of_agents
 from handfast.worker.plugin import HandfastPlugin
 
 TOO_SLOW: Final = "[TMPRL1101]"
-"""How the SDK marks a workflow that did not yield within two seconds."""
+"""Mark of the SDK on a workflow that did not yield within two seconds."""
 TRIES: Final = 5
 """Replays of one history on a machine that has no time for it."""
 
@@ -34,8 +34,10 @@ async def fetch_histories(client: Client, *, limit: int = 100) -> list[WorkflowH
 
 
 def has_begun(history: WorkflowHistory) -> bool:
-    """Whether there is anything to replay. Over a history that waits to begin, after a start delay or for a retry, the
-    SDK's replayer would wait for ever."""
+    """Return whether there is anything to replay.
+
+    Over a history that waits to begin, after a start delay or for a retry, the SDK's replayer would wait for ever.
+    """
     return any(event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED for event in history.events)
 
 

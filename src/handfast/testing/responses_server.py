@@ -50,8 +50,9 @@ class ResponsesServer:
     Args:
         script: What to answer; a plain list of steps is a sequence.
         port: The port; a free one where 0.
-        dialect: Which server it stands for: ``openai``, ``azure``, ``ollama``, ``vllm``, ``lmstudio``, ``openrouter``
-            or ``litellm``. Those beside the first two take more, know less, and answer in their own way.
+        dialect: Which server it stands for: ``openai``, ``azure``, ``ollama``, ``vllm``, ``lmstudio``, ``openrouter``,
+            ``litellm`` or ``open-responses``. Those beside the first two take more, know less, and answer in their
+            own way.
 
     Attributes:
         requests: All requests in order of arrival, refused ones included.
@@ -118,6 +119,10 @@ class ResponsesServer:
         """Close every connection in the middle; what is made in the background goes on being made."""
         for connection in self._connections.values():
             connection.abort()
+
+    def add_file(self, id: str) -> None:
+        """Let a file be there, as if it had been uploaded: parts of messages may name it by its id."""
+        self._player.add_file(id)
 
     def forget(self, id: str) -> None:
         """Drop a stored response with its items, or a conversation, as a provider does in time.

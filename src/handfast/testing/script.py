@@ -1,4 +1,4 @@
-"""What a scripted model says, and how its steps are chosen for a request.
+"""The script of a model: its steps, and how they are chosen for a request.
 
 ```python
 script = Script([
@@ -130,7 +130,7 @@ class ScriptInvalidError(HandfastError):
 
 
 class Script:
-    """How a `ResponsesServer` answers: by default a sequence of steps, one for each request.
+    """The answers of a `ResponsesServer`: by default a sequence of steps, one for each request.
 
     A request that breaks a rule of the API takes no step; a `Fail`, `Hang` or `Drop` takes one, so that a
     retry gets the next. A request for which no step is left is answered with a 400 (code `script_exhausted`).

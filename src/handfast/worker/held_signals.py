@@ -27,7 +27,7 @@ from handfast.workflows.tasks.intake import BATCH, HELD, Held
 SHOWN: Final = BATCH
 """Signals of one workflow task that the SDK is shown: whoever has fewer meets nothing of this."""
 PREFIX: Final = "handfast."
-"""How the names of a host's signals in a workflow of the user's begin."""
+"""Beginning of the names of a host's signals in a workflow of the user's."""
 OURS: Final = frozenset({AgentRun, AgentSession})
 """Workflows all of whose signals are ours."""
 EVICT: Final = "handfast.evict"

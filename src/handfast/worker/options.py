@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -18,23 +19,26 @@ from handfast.activities.runtime.runtime import Runtime
 from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.hooks import AgentHooks, hooks_of
 from handfast.definitions.agents.registry import Registry
-from handfast.definitions.gates.approval import Groups, check_asked_groups, check_groups
+from handfast.definitions.gates.approval import Approval, Groups, check_asked_groups, check_groups
+from handfast.definitions.gates.model_reviewer import ModelReviewer
 from handfast.definitions.gates.notify import NotifyFunction, check_notify
+from handfast.definitions.gates.review import Reviewer
 from handfast.definitions.secret import SecretResolver
 from handfast.definitions.tools.hosted import HostedMcp
 from handfast.deltas.stream import DeltaStream, delta_stream
 from handfast.encryption.codec import keyring_of
 from handfast.encryption.keyring import EncryptionAt, keyring_named
 from handfast.errors import DefinitionError, ModelClientMissingError
-from handfast.models.port import BoundedPort, ModelPort, SettingsPort
+from handfast.models.port import BoundedPort, ModelPort, SettingsPort, model_of
 from handfast.models.responses import ResponsesModel
 from handfast.payloads.model_settings import TRANSPORT_SETTINGS
-from handfast.signing.key_files import trusted_keys_at
+from handfast.signing.key_files import reviewer_key_at, sample_key_at, trusted_keys_at
 from handfast.storage.archive import archive_at
 from handfast.storage.artifacts import ArtifactsAt, ArtifactStore, FolderStore, store_by_default, store_named
 from handfast.storage.sealed_store import sealed_store
 
 if TYPE_CHECKING:
+    from handfast.signing.signer import Signer
     from handfast.signing.trusted_keys import TrustedKeys
 
 logger = logging.getLogger("handfast.plugin")
@@ -65,6 +69,8 @@ class PluginOptions:
         deltas: str | DeltaStream | None,
         archive: str | os.PathLike[str] | None,
         trusted_keys: TrustedKeys | str | os.PathLike[str] | None,
+        reviewer_key: Signer | str | os.PathLike[str] | None,
+        sample_key: bytes | str | os.PathLike[str] | None,
         encryption: EncryptionAt,
         notify: NotifyFunction | None,
         secrets: SecretResolver | None,
@@ -87,6 +93,9 @@ class PluginOptions:
             delta_stream(self._deltas)
         self._archive = archive_at(archive)
         self._trusted = trusted_keys_at(trusted_keys)
+        self._reviewer_key = reviewer_key_at(reviewer_key)
+        self._sample_key = sample_key_at(sample_key)
+        check_reviewer_key(self._reviewer_key, self._trusted)
         self.keyring = keyring_named(encryption)
         check_notify(notify)
         self._notify = notify
@@ -101,11 +110,13 @@ class PluginOptions:
             DefinitionError: There is none, and no OPENAI_API_KEY to make one from; or an agent names no model, or a
                 client or a setting that is not there, or offers too many tools.
         """
+        check_extra(self._registry)
         if not self._registry.agents:
             return self.models or {}, ()
-        check_model_names(self._registry, self._default_model)
+        ports = {} if self.models is None else _ports(self.models)
+        check_model_names(self._registry, self._default_model, ports)
         if self.models is not None:
-            check_agents(self._registry, _ports(self.models))
+            check_agents(self._registry, ports)
             return self.models, ()
         try:
             made = openai.AsyncOpenAI()
@@ -126,6 +137,8 @@ class PluginOptions:
             self._registry, _ports(models), self._default_model, self._groups, self._hooks, artifacts, self._archive
         )
         runtime.trusted = self._trusted
+        runtime.reviewer_key = self._reviewer_key
+        runtime.sample_key = self._sample_key
         runtime.notify = self._notify
         runtime.secrets = self._secrets
         if self._deltas is not None:
@@ -149,16 +162,63 @@ def _check_groups_asked(registry: Registry, groups: Groups | None) -> None:
         for server in agent.hosted:
             if isinstance(server, HostedMcp):
                 check_asked_groups(f"agent {agent.name!r}, {server.server_label!r}", server.approval, groups)
+    for each in registry.servers.values():
+        for rule in (*each.approvals, each.on_unknown):
+            check_asked_groups(f"MCP server {each.name!r}", rule, groups)
 
 
-def check_model_names(registry: Registry, default_model: str | None) -> None:
+def check_extra(registry: Registry) -> None:
+    """Check that MCP servers can be reached at all.
+
+    Raises:
+        DefinitionError: The package ``mcp`` is not installed.
+    """
+    if registry.servers and find_spec("mcp") is None:
+        names = ", ".join(sorted(registry.servers))
+        problem = f"MCP servers ({names}) need the extra mcp: pip install 'handfast[mcp]'"
+        raise DefinitionError("HandfastPlugin", problem)
+
+
+def check_reviewer_key(key: Signer | None, trusted: TrustedKeys | None) -> None:
+    """Check that what reviewers decide on this worker would count on it.
+
+    Raises:
+        DefinitionError: Its own trusted keys do not let the key sign for any reviewer.
+    """
+    if key is None or trusted is None:
+        return
+    known = trusted.keys.get(key.kid)
+    if known is None or known.state != "active" or not known.is_of_reviewers:
+        raise DefinitionError(
+            "HandfastPlugin",
+            f"the reviewer key {key.kid} is no active key among trusted_keys that signs for a reviewer; add it: "
+            f"`handfast keys trust FILE --public {key.public} --for 'reviewer:*'`",
+        )
+
+
+def reviewers_of(registry: Registry) -> Iterator[tuple[str, Reviewer]]:
+    """Yield the reviewers that definitions name, each with whose it is. Those that a rule names are not known here."""
+    for agent in registry.agents.values():
+        rules = [(name, offered.approval) for name, offered in agent.offered.items()]
+        rules += [(each.server_label, each.approval) for each in agent.hosted if isinstance(each, HostedMcp)]
+        rules += [(server.name, rule) for server in agent.mcp for rule in server.approvals]
+        for name, rule in rules:
+            if isinstance(rule, Approval) and rule.review is not None:
+                yield f"agent {agent.name!r}, tool {name!r}", rule.review
+
+
+def check_model_names(registry: Registry, default_model: str | None, ports: Mapping[str, ModelPort]) -> None:
     """Check that every agent asks some model.
 
     Raises:
-        DefinitionError: One names none, and there is no default.
+        DefinitionError: One names none, its model entry neither, and there is no default.
     """
+    if default_model is not None:
+        return
     for agent in registry.agents.values():
-        if agent.model is None and agent.prompt is None and default_model is None:
+        port = ports.get(agent.client)
+        by_entry = None if port is None else model_of(port)
+        if agent.model is None and agent.prompt is None and by_entry is None:
             raise DefinitionError(
                 f"agent {agent.name!r}",
                 "it names no model, and there is no default; give it model=…, or the plugin default_model=…, or set "
@@ -170,28 +230,36 @@ def check_agents(registry: Registry, ports: Mapping[str, ModelPort]) -> None:
     """Check that every agent's requests can be made by its model client.
 
     Raises:
-        DefinitionError: An agent names a client that is not there, or a setting that its client does not know, or
-            offers more tools than it takes.
+        DefinitionError: An agent or a reviewer names a client that is not there, or a setting that its client does not
+            know; or an agent offers more tools than it takes.
     """
     for agent in registry.agents.values():
         subject = f"agent {agent.name!r}"
-        port = ports.get(agent.client)
-        if port is None:
-            known = ", ".join(sorted(ports)) or "none"
-            raise DefinitionError(
-                subject, f"there is no model client {agent.client!r}; HandfastPlugin(models=…) has {known}"
-            )
-        _check_tools(subject, agent, port)
-        known_settings = port.known_settings if isinstance(port, SettingsPort) else agent.model_settings
-        for setting in agent.model_settings:
-            if setting not in known_settings and setting not in TRANSPORT_SETTINGS:
-                close = get_close_matches(setting, known_settings, n=1)
-                hint = (
-                    f"; did you mean {close[0]!r}?"
-                    if close
-                    else "; put it into extra_body, or upgrade the client's package"
-                )
-                raise DefinitionError(subject, f"its model client knows no setting {setting!r} (model_settings){hint}")
+        for client in agent.clients:
+            port = _port(subject, "there is no", client, ports)
+            _check_tools(subject, agent, port)
+            _check_settings(subject, "model_settings", agent.model_settings, port)
+    for subject, reviewer in reviewers_of(registry):
+        if isinstance(reviewer, ModelReviewer):
+            port = _port(subject, "its reviewer asks the", reviewer.client, ports)
+            _check_settings(subject, "settings of its reviewer", reviewer.settings, port)
+
+
+def _port(subject: str, what: str, client: str, ports: Mapping[str, ModelPort]) -> ModelPort:
+    port = ports.get(client)
+    if port is None:
+        known = ", ".join(sorted(ports)) or "none"
+        raise DefinitionError(subject, f"{what} model client {client!r}; HandfastPlugin(models=…) has {known}")
+    return port
+
+
+def _check_settings(subject: str, option: str, settings: Mapping[str, Any], port: ModelPort) -> None:
+    known = port.known_settings if isinstance(port, SettingsPort) else settings
+    for setting in settings:
+        if setting not in known and setting not in TRANSPORT_SETTINGS:
+            close = get_close_matches(setting, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else "put it into extra_body, or upgrade the client's package"
+            raise DefinitionError(subject, f"its model client knows no setting {setting!r} ({option}); {hint}")
 
 
 def _check_tools(subject: str, agent: Agent, port: ModelPort) -> None:

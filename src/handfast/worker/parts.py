@@ -36,18 +36,20 @@ from handfast.activities.evaluate.evaluate import Evaluate
 from handfast.activities.evaluate.refused import RefusedDecisions
 from handfast.activities.model.call_model import CallModel
 from handfast.activities.notify import NotifyPeople
+from handfast.activities.review.review import ReviewRequests
 from handfast.activities.runtime.beats import OUR_BEAT
 from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.user_errors import LOGGED_WHERE_IT_HAPPENED
 from handfast.activities.tool.run_tool import ToolActivities
 from handfast.discretion import shows_texts
+from handfast.payloads.base import UNREADABLE, Undecodable
 from handfast.payloads.signed import REFUSED, VERIFY
-from handfast.payloads.undecodable import UNREADABLE, Undecodable
+from handfast.payloads.tool_call import CALL_TYPES
 from handfast.worker.held_signals import EVICT, holding
 from handfast.workflows.continuation.archive import ArchiveRun
 from handfast.workflows.run import AgentRun
 from handfast.workflows.session import AgentSession
-from handfast.workflows.tasks.settle import BY_ANY_WORKER
+from handfast.workflows.tasks.await_activity import BY_ANY_WORKER
 
 WORKFLOWS: Final[tuple[type, ...]] = (AgentRun, AgentSession, ArchiveRun)
 
@@ -58,7 +60,7 @@ KEY_AGAIN: Final = timedelta(seconds=20)
 
 class _Outbound(ActivityOutboundInterceptor):
     def heartbeat(self, *details: Any) -> None:
-        if OUR_BEAT.get() or not activity.info().activity_type.startswith("handfast.tool."):
+        if OUR_BEAT.get() or not activity.info().activity_type.startswith(CALL_TYPES):
             super().heartbeat(*details)
 
 
@@ -157,6 +159,7 @@ class PluginParts(BeatGuard):
     def of(cls, owner: object, runtime: Runtime, made: Sequence[openai.AsyncOpenAI], client: Client) -> Self:
         """Make the parts of a worker whose activities share *runtime*."""
         ours = [CallModel(runtime).run, Evaluate(runtime).run, WriteArchive(runtime).run, NotifyPeople(runtime).run]
+        ours.append(ReviewRequests(runtime).run)
         meter = (client.service_client.config.runtime or SdkRuntime.default()).metric_meter
         return cls(owner, runtime, made, [*ours, *ToolActivities(runtime).all()], RefusedDecisions(meter))
 
@@ -200,6 +203,7 @@ class PluginParts(BeatGuard):
         held.callback(self.runtime.close)
         self.runtime.deltas.open()
         held.push_async_callback(self.runtime.deltas.close)
+        held.push_async_callback(self.runtime.mcp.close)
         for each in self.made:
             held.push_async_callback(each.close)
 

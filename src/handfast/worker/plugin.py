@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import openai
 from temporalio.client import Client, ClientConfig, Plugin as ClientPlugin, WorkflowHistory
 from temporalio.common import HeaderCodecBehavior
+from temporalio.converter import DataConverter, DefaultPayloadConverter
 from temporalio.service import ConnectConfig, ServiceClient
 from temporalio.worker import (
     Plugin as WorkerPlugin,
@@ -30,8 +31,9 @@ from handfast.definitions.gates.notify import NotifyFunction
 from handfast.definitions.schema.arguments import checked_definition
 from handfast.definitions.secret import SecretResolver
 from handfast.definitions.tools.function_tool import Tool
+from handfast.definitions.tools.mcp import McpServer
 from handfast.deltas.stream import DeltaStream
-from handfast.encryption.codec import protected
+from handfast.encryption.codec import protected, with_codec
 from handfast.encryption.converter import tolerant
 from handfast.encryption.keyring import EncryptionAt, Keyring
 from handfast.errors import DefinitionError
@@ -41,6 +43,7 @@ from handfast.worker.options import PluginOptions, Resources, warn_of_silent_too
 from handfast.worker.parts import WORKFLOWS, PluginParts, fit_runners, parts_in
 
 if TYPE_CHECKING:
+    from handfast.signing.signer import Signer
     from handfast.signing.trusted_keys import TrustedKeys
 
 PLUGIN: Final = "handfast.HandfastPlugin"
@@ -62,6 +65,7 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
         agents: Sequence[Agent] = (),
         *,
         tools: Sequence[Tool] = (),
+        mcp: Sequence[McpServer] = (),
         models: Mapping[str, openai.AsyncOpenAI | ModelPort] | None = None,
         default_model: str | None = None,
         resources: Resources | None = None,
@@ -71,6 +75,8 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
         deltas: str | DeltaStream | None = None,
         archive: str | os.PathLike[str] | None = None,
         trusted_keys: TrustedKeys | str | os.PathLike[str] | None = None,
+        reviewer_key: Signer | str | os.PathLike[str] | None = None,
+        sample_key: bytes | str | os.PathLike[str] | None = None,
         encryption: EncryptionAt = None,
         notify: NotifyFunction | None = None,
         secrets: SecretResolver | None = None,
@@ -80,6 +86,7 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
         Args:
             agents: The agents of this worker; a client that only starts and decides needs none.
             tools: Further tools, for a worker on a task queue of its own that has tools and no agents.
+            mcp: MCP servers whose tools every agent offers; an agent may have servers of its own.
             models: Model clients by the name that agents use in ``client=``; None makes an ``AsyncOpenAI()`` from
                 the environment when a worker starts that has agents.
             default_model: Name of the model for agents that name none; ``HANDFAST_MODEL`` by default.
@@ -103,6 +110,11 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
                 come, and names in them are verified. `TrustedKeys`, or the path of a file of them, which is read
                 again whenever it changes. ``HANDFAST_TRUSTED_KEYS`` by default; without any, names are claimed. All
                 workers that serve the same runs need it.
+            reviewer_key: A `Signer`, or the path of its file: in production mode it signs what reviewers decide on this
+                worker, and *trusted_keys* has to let it sign for them. ``HANDFAST_REVIEWER_KEY`` by default.
+            sample_key: Bytes, or the path of a file, by which ``Approval(sample=…)`` draws the requests that people
+                decide whatever a reviewer says. Nobody without it can tell which. ``HANDFAST_SAMPLE_KEY`` by default,
+                else an empty one. All workers that serve the same runs need the same one.
             encryption: A `Keyring`, or the file that holds one: all that the client and the worker write, into
                 histories, artifacts and streams, is encrypted. All workers and clients of the same runs need it. By
                 default the file that ``HANDFAST_ENCRYPTION_KEYS`` names; False for none.
@@ -112,7 +124,7 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
         Raises:
             DefinitionError: Agents or tools cannot work together.
         """
-        self.registry = Registry(agents, tools)
+        self.registry = Registry(agents, tools, mcp)
         self._options = PluginOptions(
             self.registry,
             models=models,
@@ -124,6 +136,8 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
             deltas=deltas,
             archive=archive,
             trusted_keys=trusted_keys,
+            reviewer_key=reviewer_key,
+            sample_key=sample_key,
             encryption=encryption,
             notify=notify,
             secrets=secrets,
@@ -149,8 +163,11 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
     # --- client ---
 
     def configure_client(self, config: ClientConfig) -> ClientConfig:
-        """Extend the data converter."""
-        self._protect(config)
+        """Extend the data converter; where plugins follow that may bring their own, leave the default one to them.
+
+        A worker extends whatever converter its client has in the end.
+        """
+        self._protect(config, last=(config.get("plugins") or [self])[-1] is self)
         return config
 
     async def connect_service_client(
@@ -207,7 +224,7 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
 
     def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
         """Replay our workflows beside the others."""
-        self._protect(config)
+        self._protect(config, last=False)  # it does not say which plugins follow
         config["workflows"] = [*config.get("workflows", []), *WORKFLOWS]
         fit_runners(config)
         return config
@@ -222,17 +239,31 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
             AbstractAsyncContextManager[AsyncIterator[WorkflowReplayResult]],
         ],
     ) -> AsyncIterator[AsyncIterator[WorkflowReplayResult]]:
-        """Replay as without the plugin."""
+        """Replay as without the plugin, with the converter that the last plugin left, extended."""
+        config = replayer.config(active_config=True)
+        given = config.get("data_converter")
+        self._protect(config, last=True)
+        if config.get("data_converter") is not given:
+            replayer = Replayer(**config)
         async with next(replayer, histories) as results:
             yield results
 
     # --- inside ---
 
-    def _protect(self, config: ClientConfig | ReplayerConfig) -> None:
-        """Put our converter, and our codec, around those that are there."""
+    def _protect(self, config: ClientConfig | ReplayerConfig, *, last: bool) -> None:
+        """Put our converter, and our codec, around those that are there.
+
+        Plugins that bring a converter of their own know the default one by its class, and refuse others: it keeps that
+        as long as we are not the *last* to be asked.
+        """
+        keyring = self._options.keyring
         headers = config.get("header_codec_behavior", HeaderCodecBehavior.NO_CODEC)
-        converter = tolerant(config.get("data_converter"))
-        config["data_converter"], config["header_codec_behavior"] = protected(converter, self._options.keyring, headers)
+        converter = config.get("data_converter") or DataConverter.default
+        if last or converter.payload_converter_class is not DefaultPayloadConverter:
+            converter, headers = protected(tolerant(converter), keyring, headers)
+        elif keyring is not None:
+            converter, headers = with_codec(converter, keyring), HeaderCodecBehavior.CODEC
+        config["data_converter"], config["header_codec_behavior"] = converter, headers
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ Output = TypeVar("Output", default=JsonValue)
 
 @dataclass(frozen=True, init=False)
 class AgentRef(Generic[Output]):
-    """An agent by name: workflows know no more of it, so that a deploy of agent code cannot break them.
+    """Names an agent. Workflows know no more of it, so a deploy of agent code cannot break them.
 
     Attributes:
         output_type: As what the output is read in your workflow: the agent's own `output_type`, or any that pydantic
@@ -59,7 +59,7 @@ class AgentRef(Generic[Output]):
 
 
 def read_output(result: RunResult, reader: OutputType | None) -> RunResult[Any]:
-    """Return *result* with its output as the wanted type.
+    """Return *result* with its output as the type of *reader*; None leaves it as it is.
 
     Raises:
         ApplicationError: ``OutputInvalid``: it does not fit.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from handfast.definitions.schema.arguments import problem_of
-from handfast.errors import TooManySignalsError
-from handfast.payloads.carry import SEGMENT_EVENTS, Carry
+from handfast.payloads.continuation import SEGMENT_EVENTS, Carry
 from handfast.payloads.history import GivenHistory, history_to_wire
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.messages import OnMessage
@@ -20,21 +19,22 @@ from handfast.payloads.runs import RunInput, RunPhase, RunResult
 from handfast.workflows.agent_ref import AgentRef, Output, read_output
 from handfast.workflows.continuation.archive import archive_segment
 from handfast.workflows.continuation.carry import Carrier, restored
-from handfast.workflows.conversation.conversation import Conversation, Talk
+from handfast.workflows.conversation.conversation import Conversation
 from handfast.workflows.conversation.handlers import SessionSender
 from handfast.workflows.driver.driver import Driver
 from handfast.workflows.frame.frame import Frame
 from handfast.workflows.handlers.cancel_call import CallCanceller
 from handfast.workflows.handlers.decide import Decider
-from handfast.workflows.handlers.decode import goes_on, read_start
+from handfast.workflows.handlers.decode import is_continuation, read_start
 from handfast.workflows.handlers.queries import Queries
-from handfast.workflows.handlers.raise_limits import Raiser
+from handfast.workflows.handlers.raise_limits import LimitRaiser
 from handfast.workflows.handlers.send import Sender
-from handfast.workflows.state.leaving import next_version
 from handfast.workflows.state.run_state import RunState
+from handfast.workflows.state.runs import Runs
+from handfast.workflows.state.segment import SegmentState, next_version
+from handfast.workflows.state.session_state import SessionState
 from handfast.workflows.tasks.intake import Intake
-from handfast.workflows.tasks.raw import decoded, takes_raw
-from handfast.workflows.tasks.unread import Unread
+from handfast.workflows.tasks.unread import MessageGuard, decoded, takes_raw
 
 PREFIX: Final = "handfast."
 """Before every handler name of a host inside a user's own workflow."""
@@ -73,28 +73,26 @@ class AgentHost:
             ApplicationError: Not called in ``@workflow.init`` (type ``HostTooLate``): messages might be lost.
         """
         _assert_in_init()
-        self.own: JsonObject = {}
-        begins = carried is not None and not goes_on()
+        begins = carried is not None and not is_continuation()
         if begins and workflow.info().continued_run_id is None:
             workflow.logger.warning("a start brought a carried state, which is not read: it comes from a run before")
             carried, begins = None, False
-        if begins:
-            self._state = RunState(prefix, segment_events)
-            self._state.begin_anew()
-        elif carried is None:
-            self._state = RunState(prefix, segment_events)
+        if begins or carried is None:
+            state = RunState(segment=SegmentState(segment_events=segment_events))
         else:
-            self._state, self.own = restored(prefix, Carry.from_wire(carried))
-        self._carrier = Carrier(self._state)
-        self._conversation: Conversation | None = None
+            state = restored(Carry.from_wire(carried))
+        self._runs = Runs(prefix, state)
+        if begins:
+            self._runs.begin_anew()
+        self._carrier = Carrier(self._runs)
         self._driven: set[str] = set()
         self._without_key = 0
         self._idling: asyncio.Task[None] | None = None
         self._prefix = prefix
-        self._decider = Decider(self._state)
-        self._unread = Unread(self._state.marks)
-        state = self._state
-        self._intake = Intake(state.marks, self._unread, state.signals, state.ledger.book.open_ids, self._flooded)
+        runs = self._runs
+        self._decider = Decider(runs)
+        self._guard = MessageGuard(runs.marks)
+        self._intake = Intake(runs.marks, self._guard, runs.state.signals, runs.ledger.book.open_ids, runs.flooded)
         self._register()
 
     async def run(
@@ -167,19 +165,19 @@ class AgentHost:
 
     async def run_input(self, given: RunInput, key: str | None = None) -> RunResult:
         """Run an agent from a validated input, as `AgentRun` does."""
-        frame = self._state.new_frame(given)
+        frame = self._runs.begin(given)
         frame.key = key
         if given.segment_events is not None:
-            self._state.leaving.after(given.segment_events)
+            self._runs.segment.after(given.segment_events)
         return await self._drive(frame)
 
-    async def go_on(self) -> RunResult:
+    async def resume(self) -> RunResult:
         """Go on with the one run that was under way in the former history."""
-        [frame] = [frame for frame in self._state.frames if frame.id in self._state.active]
+        [frame] = self._runs.frames.driven
         return await self._drive(frame)
 
     async def carry(self, until: asyncio.Task[Any] | None = None) -> JsonObject | None:
-        """Wait for the moment at which the workflow should go on in a fresh history, and return what to take along.
+        """Wait until the workflow should go on in a fresh history, and return the state for that.
 
         That is when the history has become long and no activity of any run is under way; requests may be open. Pass it
         to your own ``workflow.continue_as_new`` at once, and to `AgentHost` there::
@@ -202,46 +200,46 @@ class AgentHost:
             finished = workflow.all_handlers_finished() if ours else not self._without_key
             return finished and self._intake.idle
 
-        carried = await self._carrier.carry(lambda: until is not None and until.done(), may_leave, self._added)
+        carried = await self._carrier.carry(lambda: until is not None and until.done(), may_leave)
         return None if carried is None else carried.to_wire()
 
     def memo(self) -> dict[str, Any]:
-        """The workflow's memo, for ``workflow.continue_as_new(memo=…)``: it has the open requests."""
+        """Return the workflow's memo, for ``workflow.continue_as_new(memo=…)``: it holds the open requests."""
         return {key: value for key, value in workflow.memo().items() if key != MEMO_LOG}
 
     def _known_run(self, key: str) -> Frame | None:
-        """The run of that key: to be gone on with, or ended."""
-        found = next((frame for frame in self._state.frames if frame.key == key), None)
+        """Return the run of a key, which goes on or has ended."""
+        found = next((frame for frame in self._runs.frames.all if frame.key == key), None)
         if found is not None and found.id in self._driven:
             message = f"a run of the key {key!r} is under way already"
             raise ApplicationError(message, type="KeyInUse", non_retryable=True)
         return found
 
     async def _drive(self, frame: Frame) -> RunResult:
-        self._state.active.add(frame.id)
+        frame.driven = True
         self._driven.add(frame.id)
         # No `finally`: see `AgentRun.run`.
         try:
-            result = await Driver(self._state, frame).run()
+            result = await Driver(self._runs, frame).run()
         except (ApplicationError, asyncio.CancelledError):
             self._leave(frame)
             raise
         self._leave(frame)
         return result
 
-    async def settle(self) -> None:
-        """Wait, but not for long, until people have been told what is known: before a workflow of our own closes."""
-        await self._state.notifier.settle()
+    async def flush_notifications(self) -> None:
+        """Wait, but not for long, until people have been notified: before a workflow of our own closes."""
+        await self._runs.notifier.flush()
 
     async def archive(self) -> None:
-        """Have this workflow's history archived, where the workers have an archive: the last thing before it closes.
+        """Have this workflow's history archived, if the workers have an archive: the last thing before it closes.
 
         For a workflow of our own. In a workflow of yours that happens at the end of each run of an agent.
         """
-        await archive_segment(self._state)
+        await archive_segment(self._runs)
 
     async def _whole(self, running: Coroutine[Any, Any, RunResult], key: str | None) -> RunResult:
-        """A run of the user's, to its very end: one without a key cannot be taken along before its caller has it."""
+        """Run to the very end of a user's run. One without a key cannot be taken along before its caller has it."""
         self._without_key += key is None
         # No `finally`: see `AgentRun.run`.
         try:
@@ -257,42 +255,44 @@ class AgentHost:
         try:
             result = await running
         except (ApplicationError, asyncio.CancelledError):
-            await self.settle()
-            await archive_segment(self._state, closes=False)
+            await self.flush_notifications()
+            await archive_segment(self._runs, closes=False)
             raise
-        cancelled = await self._state.notifier.settle()
-        if await archive_segment(self._state, closes=False) or cancelled:
+        cancelled = await self._runs.notifier.flush()
+        if await archive_segment(self._runs, closes=False) or cancelled:
             raise asyncio.CancelledError
         return result
 
     def _leave(self, frame: Frame) -> None:
-        self._state.active.discard(frame.id)
+        frame.driven = False
         self._driven.discard(frame.id)
-        if not self._state.active:
+        if not self._runs.frames.driven:
             self._drop_signals()
         if self._prefix:
             # Later in this task: the user's code may start the next agent first, and then nothing has changed.
             self._idling = asyncio.create_task(self._publish_idle())
 
     async def _publish_idle(self) -> None:
-        self._state.publish_if_idle()
+        self._runs.publish_if_idle()
 
     def refuse_other_signals(self) -> None:
         """Log signals of any other name as refused, instead of leaving them unread: for a workflow of our own."""
         self._intake.handle_others(self._decider.unknown_signal)
 
     def converse(self) -> Conversation:
-        """Be the host of a session: messages open turns, one after the other. For a workflow of our own."""
-        conversation = self._conversation = Conversation(self._state, Talk.model_validate(self.own))
-        sender = SessionSender(self._state, conversation)
+        """Make this the host of a session, whose messages open turns: for a workflow of our own."""
+        session = self._runs.state.session = self._runs.state.session or SessionState()
+        conversation = Conversation(self._runs, session)
+        sender = SessionSender(self._runs, conversation)
         self._intake.handle("send", sender.send_by_signal)
-        self._unread.handle_update("send", sender.send, sender.refuse)
+        self._guard.handle_update("send", sender.send, sender.refuse)
+        self._guard.handle_update("take_back", sender.take_back, sender.refuse_to_take_back)
         self._intake.handle("close", sender.close)
         _handle_query("turn", sender.turn)
         return conversation
 
-    async def to_the_end(self, running: asyncio.Task[RunResult]) -> RunResult:
-        """Wait for the end of a workflow of our own; where its history has become long, it goes on in a fresh one."""
+    async def run_to_end(self, running: asyncio.Task[RunResult]) -> RunResult:
+        """Wait for the end of a workflow of our own, or go on in a fresh history when this one has become long."""
         try:
             carried = await self.carry(until=running)
         except asyncio.CancelledError:
@@ -305,15 +305,15 @@ class AgentHost:
     def close(self, how: RunPhase) -> None:
         """Publish the last state of a workflow that ends with its host."""
         self._drop_signals()
-        self._state.close(how)
+        self._runs.close(how)
 
     # --- inside ---
 
     def _register(self) -> None:
-        name, decider, raiser = self._prefix, self._decider, Raiser(self._state)
-        canceller, sender = CallCanceller(self._state), Sender(self._state)
-        queries = Queries(self._state)
-        signal, update = self._intake.handle, self._unread.handle_update
+        name, decider, raiser = self._prefix, self._decider, LimitRaiser(self._runs)
+        canceller, sender = CallCanceller(self._runs), Sender(self._runs)
+        queries = Queries(self._runs)
+        signal, update = self._intake.handle, self._guard.handle_update
         signal(f"{name}approve", decider.approve, decides=True)
         signal(f"{name}reject", decider.reject, decides=True)
         signal(f"{name}decide", decider.decide_by_signal, decides=True)
@@ -334,21 +334,7 @@ class AgentHost:
         unread = self._intake.drop()
         if unread:
             why = f"RunEndedError: the run had ended before {unread:,} signals were read"
-            self._state.ledger.log.note(Transition(what="refused", at=workflow.now(), why=why))
-
-    def _flooded(self, name: str, count: int) -> None:
-        """Say that signals of a name are refused unread: in the log, and where attention is called to runs."""
-        state, now = self._state, workflow.now()
-        what: Literal["refused", "message_refused"] = "message_refused" if name.endswith("send") else "refused"
-        named = f"signals {name}" if name else "signals of unknown names"
-        refusal = TooManySignalsError(f"{count:,} {named} so far were refused unread: too many came at once")
-        state.ledger.log.note(Transition(what=what, at=now, why=f"{type(refusal).__name__}: {refusal.message}"))
-        state.publisher.flooded(state.signals.refused, now)
-        state.ledger_changed()
-
-    def _added(self) -> JsonObject:
-        """What is taken along beside the state of the loops."""
-        return self.own if self._conversation is None else self._conversation.carried()
+            self._runs.ledger.log.note(Transition(what="refused", at=workflow.now(), why=why))
 
 
 def _handle_query(name: str, handler: Callable[..., Any]) -> None:

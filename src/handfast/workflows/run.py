@@ -28,7 +28,7 @@ class AgentRun:
     def __init__(self, *args: object) -> None:
         """Register the handlers before the first message; *args* are judged in `run`."""
         carry = read_carry(args)
-        self._goes_on = carry is not None
+        self._continues = carry is not None
         self._host = AgentHost(None if carry is None else carry.to_wire(), prefix="")
         self._host.refuse_other_signals()
 
@@ -40,14 +40,14 @@ class AgentRun:
             ApplicationError: ``StartInvalid`` for wrong arguments, or whatever ended the run.
         """
         try:
-            running = self._host.go_on() if self._goes_on else self._begin(args)
+            running = self._host.resume() if self._continues else self._begin(args)
         except ApplicationError:
             self._host.close("failed")
             raise
         # No `finally`: a worker that shuts down leaves its cached runs to the garbage collector, which would run it in
         # whatever workflow is under way by then, and publish there.
         try:
-            result = await self._host.to_the_end(asyncio.create_task(running))
+            result = await self._host.run_to_end(asyncio.create_task(running))
         except asyncio.CancelledError:
             await self._end("cancelled")
             raise
@@ -63,5 +63,5 @@ class AgentRun:
     async def _end(self, how: RunPhase) -> None:
         self._host.close(how)
         await workflow.wait_condition(workflow.all_handlers_finished)
-        await self._host.settle()
+        await self._host.flush_notifications()
         await self._host.archive()

@@ -27,7 +27,7 @@ class AgentSession:
     def __init__(self, *args: object) -> None:
         """Register the handlers before the first message; *args* are judged in `run`."""
         carry = read_carry(args)
-        self._goes_on = carry is not None
+        self._continues = carry is not None
         self._host = AgentHost(None if carry is None else carry.to_wire(), prefix="")
         self._conversation = self._host.converse()
         self._host.refuse_other_signals()
@@ -40,14 +40,14 @@ class AgentSession:
             ApplicationError: ``StartInvalid`` for wrong arguments; ``ConversationTooLarge``.
         """
         try:
-            if not self._goes_on:
+            if not self._continues:
                 self._conversation.begin(read_start(args, EXPECTED, SessionInput))
         except ApplicationError:
             self._host.close("failed")
             raise
         # No `finally`: see `AgentRun.run`.
         try:
-            result = await self._host.to_the_end(asyncio.create_task(self._conversation.run()))
+            result = await self._host.run_to_end(asyncio.create_task(self._conversation.run()))
         except ApplicationError:
             await self._end("failed")
             raise
@@ -61,5 +61,5 @@ class AgentSession:
     async def _end(self, how: RunPhase) -> None:
         self._host.close(how)
         await workflow.wait_condition(workflow.all_handlers_finished)
-        await self._host.settle()
+        await self._host.flush_notifications()
         await self._host.archive()

@@ -12,7 +12,7 @@ import os
 import signal
 import sqlite3
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -99,6 +99,14 @@ class Ledger:
         self._holding.append(writer)
         return asyncio.create_task(reader.readline())
 
+    async def begun(self, run: str, tool: str) -> None:
+        """Wait until the body of *tool* has begun in a run."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        writer.write(json.dumps({"say": "wait", "run": run, "tool": tool, "key": ""}).encode() + b"\n")
+        async with asyncio.timeout(START_S):
+            await reader.readline()
+        writer.close()
+
     async def kill(self) -> None:
         """SIGKILL: whoever waits for an answer gets a reset connection."""
         with suppress(ProcessLookupError):
@@ -135,6 +143,7 @@ async def _serve(path: str, port: int) -> None:
     database.executescript(_TABLES)
 
     holding: dict[str, tuple[str, asyncio.StreamWriter]] = {}
+    began: defaultdict[tuple[str, str], asyncio.Event] = defaultdict(asyncio.Event)
 
     async def hang(told: dict[str, str], when: str) -> None:
         if told["say"] == "effect" and holding.get(told["tool"], ("",))[0] == when:
@@ -151,11 +160,17 @@ async def _serve(path: str, port: int) -> None:
             holding[told["tool"]] = (told["when"], writer)
             writer.write(b"will hold\n")
             return
+        if told["say"] == "wait":
+            await began[told["run"], told["tool"]].wait()
+            writer.write(b"began\n")
+            return
         await hang(told, "before")
         row = (told["run"], told["tool"], told["key"])
         table = "bodies" if told["say"] == "begin" else "effects"
         database.execute(f"INSERT OR IGNORE INTO {table} VALUES (?, ?, ?)", row)
         await hang(told, "after")
+        if told["say"] == "begin":
+            began[told["run"], told["tool"]].set()
         with suppress(ConnectionError):
             writer.write(b"kept\n")
             await writer.drain()

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Final, Literal
 
@@ -26,7 +26,7 @@ from handfast import GiveUp, Handfast, HandfastPlugin, Run
 from handfast.errors import RequestClosedError, RunEndedError
 from handfast.history.chain import chain_of
 from handfast.history.reader import history_of
-from handfast.payloads.events import InDoubt, ModelReplied, RequestDecided, RequestOpened
+from handfast.payloads.events import InDoubt, ModelReplied, RequestDecided, RequestOpened, RequestReviewed
 from handfast.payloads.requests import Request
 from handfast.server import EmbeddedServer
 from handfast.testing import Reply, ResponsesServer, Script, call, text
@@ -43,8 +43,10 @@ RUN_S: Final = 120.0
 GOES_ON_S: Final = 8.0
 """The promise: after a SIGKILL a run goes on within this time."""
 START_S: Final = 0.5
+BUSY_S: Final = 0.5
 AROUND: Final = 6
 TRIES: Final = 3
+AT_MOST_ONCE: Final = ("charge", "settle")
 """Where the machine is so busy that a run is late it is done again."""
 
 
@@ -61,6 +63,7 @@ class Case:
         segment_events: As `Handfast.start`; the person decides when the run has gone on in a fresh history. Only the
             messages around that are points.
         times: How often the model makes each of the calls, all at once.
+        review: What the calls' reviewer does: the person decides what it leaves, or while it is still at it.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Case:
     before: int = 0
     segment_events: int | None = None
     times: int = 1
+    review: Literal["approves", "rejects", "leaves", "raises", "hangs", "is late"] | None = None
 
     @property
     def gated(self) -> list[str]:
@@ -109,6 +113,8 @@ class Trial:
         steps: Which steps it had, in order, and when each was first seen.
         crossed_at: When the run left its history for a fresh one.
         late_before: How often it was done before, and went on later than is promised.
+        deciders: Who decided, and how often.
+        reviews: What reviewers said: why it was left to people, or None.
     """
 
     point: Point | None
@@ -131,11 +137,19 @@ class Trial:
     steps: Mapping[RunStep, float]
     crossed_at: float | None
     late_before: int = 0
+    deciders: Counter[str] = field(default_factory=Counter)
+    reviews: Sequence[str | None] = ()
 
     @property
     def in_time(self) -> bool:
         """Whether the run went on within the time that is promised."""
         return self.pause_s <= GOES_ON_S + self.late_s
+
+    @property
+    def most_lost_replies(self) -> int:
+        """How many replies the kill may cost: the one on its way, and on a machine so busy that a heartbeat of the next
+        worker can come too late, one more."""
+        return 1 if self.late_s < BUSY_S else 2
 
     @property
     def points(self) -> list[Point]:
@@ -253,8 +267,19 @@ class Matrix:
             else:
                 if case.segment_events is not None:
                     await self._renewed(run)
-                await self._decide(run, request, case)
+                if case.review is None or await self._left_to_people(run, case):
+                    await self._decide(run, request, case)
         return doubts
+
+    async def _left_to_people(self, run: Run, case: Case) -> bool:
+        """Wait until a person has to decide what is reviewed, or the reviewer has."""
+        if case.review == "is late":  # and the person is first
+            await self.ledger.begun(run.id, "judge")
+            return True
+        async for event in run.events():
+            if isinstance(event, RequestReviewed):
+                return event.left is not None
+        return False
 
     async def clerk(self, run: Run) -> Run:
         """The same run, as a client with a connection of its own sees it."""
@@ -319,6 +344,8 @@ class Matrix:
             whole_s=ended - since,
             steps=dict(proxy.steps),
             crossed_at=proxy.crossed_at,
+            deciders=Counter(event.by or "" for event in decided),
+            reviews=[event.left for event in events if isinstance(event, RequestReviewed)],
         )
 
     def _asked_by(self, run_id: str) -> list[RecordedRequest]:
@@ -370,7 +397,7 @@ def wrongs(trial: Trial, case: Case) -> list[str]:
         effects, bodies, keys = trial.effects[tool], trial.bodies[tool], trial.keys[tool]
         if not case.approve:
             found[f"the rejected {tool} ran"] = effects or bodies
-        elif tool == "charge":
+        elif tool in AT_MOST_ONCE:
             found[f"{tool} began {bodies} times"] = bodies > 1
             found[f"{tool} had {effects} effects"] = effects > 1 if trial.doubts else effects != 1
         else:

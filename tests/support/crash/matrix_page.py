@@ -19,11 +19,12 @@ VARIABLE: Final = "HANDFAST_MATRIX"
 PAGE: Final = Path(__file__).resolve().parents[3] / "docs" / "reliability.md"
 BEGIN: Final = "<!-- crash matrix: written by `make crash-matrix` -->"
 END: Final = "<!-- end of the crash matrix -->"
-ORDER: Final = ("idempotent", "at_most_once", "denied", "parallel", "nested", "renewed")
+ORDER: Final = ("idempotent", "at_most_once", "denied", "reviewed_approves", "parallel", "nested", "renewed")
 TITLES: Final = {
     "idempotent": "idempotent, approved",
     "at_most_once": "at most once, approved",
     "denied": "at most once, rejected",
+    "reviewed_approves": "at most once, approved by a reviewer",
     "parallel": "two approved and a free one, in parallel",
     "nested": "approved, in an agent used as a tool",
     "renewed": "approved, across a fresh history",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from handfast import Agent, ToolContext, tool
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from handfast import Agent, Approval, Opinion, ReviewInput, RunContext, ToolContext, tool
 from support.crash import ledger
 
 
@@ -38,6 +42,37 @@ async def look(ctx: ToolContext, run: str) -> str:
     return "looked"
 
 
+async def judge(ctx: RunContext, review: ReviewInput) -> Opinion:
+    """Tell the ledger that it was asked, and do what the run is named after."""
+    run = str(review.arguments["run"])
+    await ledger.begin(run, "judge", review.request.id)
+    match run.split("-", maxsplit=1)[0].removeprefix("reviewed_"):
+        case "approves":
+            return Opinion("approve", "small")
+        case "rejects":
+            return Opinion("reject", "no")
+        case "leaves":
+            return Opinion("approve", "small", confidence=0.1)
+        case "raises":
+            raise LookupError("no such policy")
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def reviewed(ctx: RunContext, arguments: Any) -> Approval:
+    """Have an order reviewed; in a run that is named after it, hardly for longer than it takes."""
+    seconds = 2 if arguments.run.startswith("reviewed_hangs") else 60
+    return Approval(review=judge, review_timeout=timedelta(seconds=seconds))
+
+
+@tool(approval=reviewed)
+async def settle(ctx: ToolContext, run: str) -> str:
+    """Settle an order: reviewed, at most once."""
+    await ledger.begin(run, "settle", ctx.idempotency_key)
+    await ledger.effect(run, "settle")
+    return "settled"
+
+
 auditor = Agent("auditor", instructions="Audit.", tools=[sync])
-shop = Agent("shop", instructions="Handle orders.", tools=[charge, sync, seal, look, auditor.as_tool()])
+shop = Agent("shop", instructions="Handle orders.", tools=[charge, sync, seal, look, settle, auditor.as_tool()])
 AGENTS = [shop, auditor]

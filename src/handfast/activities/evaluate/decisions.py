@@ -17,7 +17,14 @@ from handfast.activities.runtime.user_errors import log_answer
 from handfast.activities.runtime.validation import ValidatorFailedError, validated
 from handfast.definitions.agents.rejection import Rejection
 from handfast.definitions.tools.question import Question
-from handfast.errors import ArgumentsInvalidError, KeysUnavailableError, RefusalError, UnknownToolError
+from handfast.errors import (
+    ArgumentsInvalidError,
+    KeysUnavailableError,
+    McpUnavailableError,
+    RefusalError,
+    UnknownToolError,
+)
+from handfast.mcp.tool import problems_of
 from handfast.payloads.evaluation import (
     AnswerChecked,
     ArgumentsChecked,
@@ -149,6 +156,11 @@ async def check_arguments(asked: CheckArguments, runtime: Runtime) -> ArgumentsC
     """
     agent = runtime.registry.agent(asked.origin.agent)
     offered = agent.offered.get(asked.tool)
+    if offered is None and asked.mcp is not None:
+        try:
+            offered = await runtime.mcp.tool(asked.mcp, asked.tool)
+        except McpUnavailableError as error:
+            return ArgumentsChecked(problem=f"the arguments could not be checked: {error}; try again")
     if offered is None:
         raise UnknownToolError(asked.tool, sorted(agent.offered))
     threads = runtime.threads
@@ -180,6 +192,10 @@ async def check_answer(asked: CheckAnswer, runtime: Runtime) -> AnswerChecked:
     Raises:
         UnknownToolError: This worker's agent does not have the question.
     """
+    if asked.form is not None:
+        problems = problems_of(asked.form, (await arguments_of(runtime, asked)).get("output"), "answer")
+        fits = f"the answer to {asked.tool} does not fit: {'; '.join(problems)}"
+        return AnswerChecked(problem=fits if problems else None)
     offered = runtime.registry.agent(asked.origin.agent).offered
     question = offered.get(asked.tool)
     if not isinstance(question, Question):

@@ -18,13 +18,19 @@ from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.limits import MaxTurns, OnMaxTurns, OnRefusal, Refusal
 from handfast.definitions.schema.output_type import OutputType
 from handfast.errors import OutputInvalidError
-from handfast.payloads.after_tools import AfterTools, AskAfterTools
 from handfast.payloads.base import json_size
-from handfast.payloads.evaluation import EndingHandled, FinalWords, HandleMaxTurns, HandleRefusal
+from handfast.payloads.evaluation import (
+    AfterTools,
+    AskAfterTools,
+    EndingHandled,
+    FinalWords,
+    HandleMaxTurns,
+    HandleRefusal,
+)
 from handfast.payloads.json_profile import JsonValue, check_json, scrub_json
 from handfast.payloads.model_call import Origin
 from handfast.payloads.tool_call import RESULT_BYTES
-from handfast.workflows.driver.last_words import refusal_of
+from handfast.workflows.frame.items import refusal_text
 
 HANDLER_S: Final = 20.0
 """Time limit of one of them."""
@@ -45,7 +51,7 @@ async def handle_refusal(asked: HandleRefusal, runtime: Runtime) -> EndingHandle
     """Ask the agent's `on_refusal`."""
     agent = runtime.registry.agent(asked.origin.agent)
     items = await runtime.blocks.block(asked.origin, asked.block)
-    return await _final_words(agent, agent.on_refusal, asked.origin, Refusal(text=refusal_of(items) or ""), runtime)
+    return await _final_words(agent, agent.on_refusal, asked.origin, Refusal(text=refusal_text(items) or ""), runtime)
 
 
 async def _final_words(

@@ -22,8 +22,7 @@ from handfast.payloads.base import json_size
 from handfast.payloads.evaluation import CallGuarded, GuardCall
 from handfast.payloads.guardrails import INFO_BYTES, AboutOutput, CheckInput, CheckOutput, EndTold, Judged, TellEnd
 from handfast.payloads.json_profile import JsonValue, check_json, parse_json, scrub, scrub_json
-from handfast.workflows.driver.answers import value_of
-from handfast.workflows.loop.next_steps import text_of_reply
+from handfast.workflows.frame.items import answer_value, text_of_reply
 
 GUARDRAIL_S: Final = 60.0
 """Time limit of a guardrail."""
@@ -69,7 +68,7 @@ async def tell_end(asked: TellEnd, runtime: Runtime) -> EndTold:
 async def _output(asked: AboutOutput, runtime: Runtime) -> JsonValue:
     if asked.reply is not None:
         items = await runtime.blocks.block(asked.origin, asked.reply)
-        return value_of(items, asked.structured) if asked.structured is not None else text_of_reply(items)
+        return answer_value(items, asked.structured) if asked.structured is not None else text_of_reply(items)
     if asked.arguments is not None:
         return copy.deepcopy(asked.arguments.get("output"))
     assert asked.at is not None

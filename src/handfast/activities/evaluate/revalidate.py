@@ -18,10 +18,10 @@ from handfast.definitions.context import ToolContext
 from handfast.definitions.gates.revalidation import Changed, Revalidate
 from handfast.errors import ArgumentsInvalidError, JsonProfileError
 from handfast.payloads.base import json_size
-from handfast.payloads.changed import SHOWN_BYTES, WHY_BYTES, Difference
 from handfast.payloads.cutting import cut
 from handfast.payloads.evaluation import RevalidateCall, Revalidated
 from handfast.payloads.json_profile import JsonValue, check_json, scrub, scrub_json
+from handfast.payloads.requests import SHOWN_BYTES, WHY_BYTES, Difference
 
 REVALIDATE_S: Final = 30.0
 """Time limit of a tool's `revalidate`."""

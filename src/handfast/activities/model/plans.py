@@ -29,13 +29,14 @@ from handfast.definitions.tools.offered import Offered
 from handfast.definitions.tools.options import Retry
 from handfast.definitions.tools.question import Question
 from handfast.errors import ArgumentsInvalidError, JsonProfileError
-from handfast.payloads.artifacts import READ_OUTPUT
+from handfast.mcp.tool import McpTool
 from handfast.payloads.binding import text_digest
 from handfast.payloads.call_items import CALLS, MCP_APPROVAL, arguments_of, arguments_text, id_of
 from handfast.payloads.canonical import sha256_digest
 from handfast.payloads.json_profile import JsonObject, parse_json
 from handfast.payloads.model_call import AfterToolsPlan, ApprovalPlan, ExistingActivity, PlannedCall, RetryPlan
 from handfast.payloads.tool_call import EXISTING_ARGUMENT_BYTES, TOOL_TIMEOUT
+from handfast.payloads.transcript import READ_OUTPUT
 
 MOST_CALLS: Final = 256
 """Calls of one reply that are carried out; the others are sent back to the model."""
@@ -90,11 +91,12 @@ class Planner:
         except (ArgumentsInvalidError, ValidatorFailedError) as error:
             return PlannedCall(index=index, kind="invalid", text=f"Error: {error}")
         plan = await self._planned(index, item, offered, model, arguments)
-        asks = plan.approval is not None or plan.kind == "question"
-        if not asks:
+        if isinstance(offered, McpTool):
+            plan = plan.model_copy(update={"mcp": offered.server.name, "schema_digest": offered.digest})
+        if not asks(plan):
             return plan
         digests = {
-            "schema_digest": text_digest(offered.parameters),
+            "schema_digest": plan.schema_digest or text_digest(offered.parameters),
             "arguments_digest": sha256_digest(arguments_of(item)),
         }
         return plan.model_copy(update=digests)
@@ -121,6 +123,12 @@ class Planner:
         named = ((name, self._offered[name]) for name in sorted(asked))
         forms = {name: each.form_schema for name, each in named if isinstance(each, Question)}
         return {name: form for name, form in forms.items() if form is not None} or None
+
+    def definitions(self, items: Sequence[JsonObject], calls: Sequence[PlannedCall]) -> dict[str, JsonObject] | None:
+        """Return what the model was told of each MCP tool that it calls, once each, however often it is called."""
+        called = {items[call.index]["name"] for call in calls if call.mcp is not None}
+        named = ((name, self._offered[name]) for name in sorted(called))
+        return {name: tool.kept for name, tool in named if isinstance(tool, McpTool)} or None
 
     async def _tool(self, index: int, tool: Tool[..., Any], arguments: BaseModel) -> PlannedCall:
         try:

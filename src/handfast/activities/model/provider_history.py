@@ -118,7 +118,7 @@ class KeptConversation:
         as_it_came = read == answer.items
         now = self._now.model_copy(update={"uncertain": None, "holds": reply.block})
         if now.kind == "chain":
-            if as_it_came and answer.response_id is not None:
+            if as_it_came and answer.kept and answer.response_id is not None:
                 return now.model_copy(update={"response": answer.response_id})
             return now.model_copy(update={"response": now.base, "holds": None})
         assert now.conversation is not None
@@ -232,8 +232,9 @@ def refuse_unfit(agent: Agent, registry: Registry) -> None:
             problems.append(f"agent {each.name} has a truncation, which cannot shorten it")
         if each.input_filter is not None:
             problems.append(f"agent {each.name} has an input filter, which cannot change it")
-        if each.client != agent.client:
-            problems.append(f"agent {each.name} has another model client ({each.client!r}), which does not know it")
+        for client in each.clients:
+            if client != agent.client:
+                problems.append(f"agent {each.name} has another model client ({client!r}), which does not know it")
         for handoff in each.handoffs:
             if handoff.filter is not None:
                 problems.append(f"the handoff {handoff.name} of {each.name} has a filter, which cannot change it")

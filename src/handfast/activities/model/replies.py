@@ -25,7 +25,7 @@ from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import REPLY_BROKEN
 
 LONGEST_NAME: Final = 256
-"""Of a called tool: characters that a run keeps of what the model wrote. Names that are offered have 64 at most."""
+"""Most characters of the name of a called tool that a run keeps. Names that are offered have 64 at most."""
 UNANSWERABLE: Final = frozenset(
     {
         "computer_call",

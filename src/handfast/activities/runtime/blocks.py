@@ -18,10 +18,9 @@ from temporalio.service import RPCError
 
 from handfast.activities.runtime.references import Artifacts
 from handfast.errors import ArtifactError, PayloadInvalidError
-from handfast.payloads.artifacts import Artifact
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import Origin
-from handfast.payloads.transcript import Pack, TranscriptPage, TranscriptQuery
+from handfast.payloads.transcript import Artifact, Pack, TranscriptPage, TranscriptQuery
 
 CACHE_BYTES: Final = 64 * 1024 * 1024
 KEPT_ORDERS: Final = 2000

@@ -23,7 +23,7 @@ from handfast.payloads.deltas import (
     records_to_wire,
 )
 from handfast.payloads.model_call import Origin
-from handfast.payloads.progress import ToolProgress
+from handfast.payloads.tool_call import ToolProgress
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ PAUSES_S: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
 LAST_WORDS_S: Final = 0.5
 """Time for which an activity that ends waits for its deltas to be accepted, so that its end is not seen first."""
 MOST_CHARS: Final = 256 * 1024
-"""Of one attempt, that wait to be published; what is more is lost."""
+"""Most deltas of one attempt that wait to be published; further ones are lost."""
 
 Kind = Literal["text", "reasoning", "arguments", "tool_progress"]
 

@@ -15,11 +15,11 @@ from temporalio import activity
 from handfast.activities.runtime.outputs import PARTS_TOO_LARGE
 from handfast.definitions.tools.function_tool import Tool, tool
 from handfast.errors import ArtifactError
-from handfast.payloads.artifacts import READ_OUTPUT, Artifact
 from handfast.payloads.cutting import cut, whole_characters
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.media import references_in, with_data
 from handfast.payloads.tool_call import RESULT_BYTES, ToolOutcome
+from handfast.payloads.transcript import READ_OUTPUT, Artifact
 from handfast.storage.artifacts import ArtifactStore, place_of_run
 
 logger = logging.getLogger(__name__)

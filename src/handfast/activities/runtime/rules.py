@@ -12,11 +12,13 @@ from handfast.activities.runtime.user_code import Problem, ask
 from handfast.activities.runtime.user_errors import log_answer
 from handfast.definitions.context import RunContext
 from handfast.definitions.gates.approval import Approval, ApprovalRule
+from handfast.definitions.gates.review import name_of
 from handfast.definitions.tools.function_tool import Tool
 from handfast.definitions.tools.offered import Offered
 from handfast.payloads.cutting import REASON_CHARACTERS
 from handfast.payloads.json_profile import scrub
 from handfast.payloads.model_call import ApprovalPlan, EscalationPlan
+from handfast.payloads.review import ReviewPlan
 
 RULE_S: Final = 5.0
 """Time limit of an approval rule; after it a person is asked."""
@@ -99,6 +101,17 @@ def _plan(approval: Approval) -> ApprovalPlan:
         on_edit="ask_again" if approval.asks_again else None,
         remind_s=[each.total_seconds() for each in approval.remind] or None,
         escalate=escalate or None,
+        review=None if approval.review is None else _review_plan(approval),
+    )
+
+
+def _review_plan(approval: Approval) -> ReviewPlan:
+    return ReviewPlan(
+        by=name_of(approval.review),
+        timeout_s=approval.review_timeout.total_seconds(),
+        min_confidence=float(approval.min_confidence),
+        may=list(approval.review_may) if len(approval.review_may) == 1 else None,
+        sample=float(approval.sample) or None,
     )
 
 

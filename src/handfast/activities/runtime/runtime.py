@@ -15,7 +15,9 @@ from handfast.activities.runtime.beats import Beats, core_feed
 from handfast.activities.runtime.blocks import BlockCache, Blocks
 from handfast.activities.runtime.deltas import DeltaOutlet
 from handfast.activities.runtime.hooks import Observers
+from handfast.activities.runtime.outages import Outages
 from handfast.activities.runtime.references import Artifacts, read_output_tool
+from handfast.activities.runtime.secrets import resolved_for_server
 from handfast.activities.runtime.validation import validated_context
 from handfast.definitions.agents.hooks import AgentHooks
 from handfast.definitions.agents.registry import Registry
@@ -24,13 +26,15 @@ from handfast.definitions.gates.approval import Groups
 from handfast.definitions.gates.notify import NotifyFunction
 from handfast.definitions.secret import SecretResolver
 from handfast.definitions.tools.function_tool import Tool
+from handfast.mcp.pool import McpPool
 from handfast.models.port import ModelPort
-from handfast.payloads.artifacts import READ_OUTPUT
 from handfast.payloads.model_call import Origin
 from handfast.payloads.runs import RunFacts
+from handfast.payloads.transcript import READ_OUTPUT
 from handfast.storage.archive import Archive
 
 if TYPE_CHECKING:
+    from handfast.signing.signer import Signer
     from handfast.signing.trusted_keys import TrustedKeys
 
 TOOL_THREADS = 1000
@@ -54,6 +58,10 @@ class Runtime:
         notify: Tells people of requests, where the application has such a function.
         resources: The result of the plugin's `resources`, made once.
         trusted: The keys by which decisions are verified; None: they need not be signed.
+        reviewer_key: Signs what reviewers decide on this worker.
+        sample_key: Draws the requests that people decide whatever a reviewer says.
+        mcp: The MCP servers of the agents.
+        outages: Models that were unavailable a moment ago.
     """
 
     registry: Registry
@@ -67,7 +75,10 @@ class Runtime:
     secrets: SecretResolver | None = None
     resources: Any = None
     trusted: TrustedKeys | None = None
+    reviewer_key: Signer | None = None
+    sample_key: bytes = b""
     deltas: DeltaOutlet = field(default_factory=lambda: DeltaOutlet(None))
+    outages: Outages = field(default_factory=Outages)
     blocks: Blocks = field(init=False)
     beats: Beats = field(default_factory=Beats)
     tool_threads: ThreadPoolExecutor = field(
@@ -82,8 +93,16 @@ class Runtime:
     notify_threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(RULE_THREADS, thread_name_prefix="handfast-notify")
     )
+    review_threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(TOOL_THREADS, thread_name_prefix="handfast-review")
+    )
+
+    mcp: McpPool = field(init=False)
 
     def __post_init__(self) -> None:
+        self.mcp = McpPool(
+            self.registry.servers, lambda server: resolved_for_server(server, self.secrets, self.threads)
+        )
         self.blocks = Blocks(BlockCache(), self.artifacts)
         self.read_output = read_output_tool(self.artifacts)
 
@@ -123,7 +142,13 @@ class Runtime:
         """Stop the threads; a sync tool that is still running is left to end by itself."""
         self.beats.close()
         self.artifacts.close()
-        for threads in (self.tool_threads, self.validation_threads, self.threads, self.notify_threads):
+        for threads in (
+            self.tool_threads,
+            self.validation_threads,
+            self.threads,
+            self.notify_threads,
+            self.review_threads,
+        ):
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def facts(self, origin: Origin) -> RunFacts:

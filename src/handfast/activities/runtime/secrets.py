@@ -12,14 +12,17 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from handfast.activities.runtime.hiding import hide
+from handfast.activities.runtime.redaction import hide
 from handfast.activities.runtime.user_code import Problem, ask
-from handfast.definitions.secret import SecretParameter, SecretResolver
-from handfast.errors import SecretMissingError, SecretUnavailableError
+from handfast.definitions.secret import Secret, SecretParameter, SecretResolver
+from handfast.definitions.tools.mcp import McpServer
+from handfast.errors import McpUnavailableError, SecretMissingError, SecretUnavailableError
 
 logger = logging.getLogger(__name__)
 
 LARGEST_BYTES: Final = 64 * 1024
+SERVER_S: Final = 10.0
+"""Limit of time for each secret of an MCP server."""
 MISSING: Final = (LookupError, FileNotFoundError)
 """Exceptions by which a resolver says that there is no such secret."""
 
@@ -44,6 +47,26 @@ async def resolved(
         raise SecretUnavailableError(tool, f"a secret did not come within {within_s:.1f} s") from None
     hide(values.values())
     return {each.name: values[each.name] if each.plain else SecretStr(values[each.name]) for each in parameters}
+
+
+async def resolved_for_server(
+    server: McpServer, resolver: SecretResolver | None, threads: Executor
+) -> dict[Secret, str]:
+    """The values of the secrets that an MCP server is reached with; what it returns hides them from then on.
+
+    Raises:
+        McpUnavailableError: One of them is not there, or whoever keeps it did not answer.
+    """
+    values: dict[Secret, str] = {}
+    try:
+        for each in server.secrets:
+            values[each] = await _value(server.name, each.reference, resolver, SERVER_S, threads)
+    except SecretMissingError:
+        raise McpUnavailableError(server.name, f"needs {each.reference}, which is missing on this worker") from None
+    except SecretUnavailableError as error:
+        raise McpUnavailableError(server.name, f"needs a secret: {error.problem}") from None
+    hide(values.values())
+    return values
 
 
 async def _value(tool: str, reference: str, resolver: SecretResolver | None, within_s: float, threads: Executor) -> str:

@@ -20,7 +20,7 @@ from handfast.definitions.context import RunContext
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a function of the user's gave no answer.
+    """The reason why a function of the user's gave no answer.
 
     Attributes:
         brief: "raised ValueError", or "took longer than 5 s". It quotes nothing that the function saw.

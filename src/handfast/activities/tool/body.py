@@ -13,15 +13,15 @@ from typing import Any, Final, Literal
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from handfast.activities.runtime.carried import carries
 from handfast.activities.runtime.outputs import bounded_error, bounded_output, described
 from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.user_code import Problem, ask
 from handfast.activities.runtime.user_errors import is_last_attempt, log_error
-from handfast.activities.tool.errors import is_left_unknown
+from handfast.activities.tool.errors import carries, is_left_unknown
 from handfast.definitions.context import ToolContext
 from handfast.definitions.tools.function_tool import Tool
 from handfast.payloads.json_profile import JsonValue
+from handfast.payloads.mcp import McpAsked
 from handfast.payloads.tool_call import Attempt, ToolOutcome
 
 SETTLE_S: Final = 60.0
@@ -30,7 +30,7 @@ SETTLE_S: Final = 60.0
 ON_CANCEL_S: Final = 10.0
 """Time limit of a tool's `on_cancel`."""
 
-OutcomeKind = Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused", "unproven"]
+OutcomeKind = Literal["ok", "error", "cancelled", "not_begun", "unknown", "refused", "unproven", "changed", "asked"]
 
 
 class ToolBody:
@@ -139,6 +139,8 @@ class ToolBody:
 
     def _ended(self, result: tuple[bool, object]) -> ToolOutcome:
         returned, value = result
+        if isinstance(value, McpAsked):
+            return outcome("asked").model_copy(update={"asked": value})
         if returned:
             self.returned = value
             shaped = bounded_output(value, by_reference=True)

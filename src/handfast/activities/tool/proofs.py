@@ -8,16 +8,17 @@ from temporalio import activity
 
 from handfast.activities.runtime.runtime import Runtime
 from handfast.definitions.gates.approval import Approval, ApprovalRule
+from handfast.definitions.gates.review import name_of
 from handfast.errors import KeysUnavailableError, RefusalError
 from handfast.payloads.binding import digest_of
 from handfast.payloads.canonical import canonical_json
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.matching import matches
-from handfast.payloads.people import person
-from handfast.payloads.proofs import Proofs
+from handfast.payloads.people import is_reviewer, person
 from handfast.payloads.requests import Approve, Decision, RunAgain
+from handfast.payloads.review import counts_alone
 from handfast.payloads.signed import Place, about
-from handfast.payloads.tool_call import ToolCall
+from handfast.payloads.tool_call import Proofs, ToolCall
 from handfast.signing.trusted_keys import SKEW, TrustedKeys
 
 
@@ -61,8 +62,11 @@ class Proving:
         if proofs.expired is not None and self._may_expire:
             early = proofs.expired - SKEW > datetime.now(UTC)
             return "its deadline, whose default lets it run, has not passed by this worker's clock" if early else None
-        people = {person(each.decided_by or "") for each in proofs.decisions if self._releases(each)}
+        releasing = [each for each in proofs.decisions if self._releases(each)]
+        people = {person(each.decided_by or "") for each in releasing if not is_reviewer(each.decided_by or "")}
         needed = proofs.quorum or 1
+        if needed == 1 and any(self._is_its_reviewer(each.decided_by or "") for each in releasing):
+            return None
         return None if len(people) >= needed else self._told(f"{len(people)} of {needed} approvals of it are proven")
 
     @property
@@ -76,6 +80,25 @@ class Proving:
             return self._rule.on_deadline == "approve"
         return self._rule is not True
 
+    def _is_its_reviewer(self, name: str) -> bool:
+        """Return whether the tool has a reviewer of that name who may let it run alone.
+
+        Of a function's answer no more is known here than that a reviewer's key has signed.
+        """
+        if not is_reviewer(name) or self._rule is True:
+            return False
+        if not isinstance(self._rule, Approval):
+            return True
+        rule = self._rule
+        return (
+            rule.review is not None
+            and person(name_of(rule.review)) == person(name)
+            and "approve" in rule.review_may
+            and counts_alone(
+                name, approvers=rule.approvers, quorum=rule.quorum, exclude_requester=rule.exclude_requester
+            )
+        )
+
     def _told(self, problem: str) -> str:
         return "; ".join([problem, *self._refused])
 
@@ -84,6 +107,9 @@ class Proving:
         verdict = decision.verdict
         if not isinstance(verdict, Approve) or not self._is_valid(decision):
             return False
+        if is_reviewer(decision.decided_by or ""):  # it changes no arguments, and answers no other call
+            plain = verdict.arguments is None and decision.remember is None
+            return plain and decision.id == self._call.request and decision.digest == self._call.digest
         if decision.id == self._call.request and verdict.arguments is not None:
             return canonical_json(verdict.arguments) == canonical_json(self._arguments)
         if decision.id == self._call.request and decision.digest == self._call.digest:
@@ -102,6 +128,8 @@ class Proving:
         decision = proofs.again
         if decision is None or proofs.doubt is None or not isinstance(decision.verdict, RunAgain):
             return False
+        if is_reviewer(decision.decided_by or ""):
+            return False  # people alone say what became of a call
         return digest_of(proofs.doubt, self._arguments) == decision.digest and self._is_valid(decision)
 
     def _is_valid(self, decision: Decision) -> bool:

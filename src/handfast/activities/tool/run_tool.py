@@ -1,4 +1,4 @@
-"""The activities `handfast.tool.<name>`: one wrapper around every tool's body."""
+"""The activities `handfast.tool.<name>` and `handfast.mcp.<server>`: one wrapper around every tool's body."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from temporalio.exceptions import ApplicationError
 
 from handfast.activities.runtime.beats import NotAcknowledgedError
 from handfast.activities.runtime.calls import tool_context
-from handfast.activities.runtime.hiding import hidden_in
 from handfast.activities.runtime.hooks import ObservedCall
-from handfast.activities.runtime.progress import ProgressReport
+from handfast.activities.runtime.redaction import hidden_in
 from handfast.activities.runtime.references import by_reference, with_media
 from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.secrets import resolved
 from handfast.activities.runtime.user_errors import Place, log_answer, set_place
 from handfast.activities.runtime.validation import ValidatorFailedError, validated
 from handfast.activities.tool.attempts import held_back, is_once, unkept, unprovable
-from handfast.activities.tool.begun import Begun
+from handfast.activities.tool.begun import Begun, ProgressReport
 from handfast.activities.tool.body import ToolBody, outcome
 from handfast.activities.tool.context_watch import ContextWatch
 from handfast.activities.tool.errors import worded
 from handfast.activities.tool.guardrails import Ended, guarded_output, unhurried, withheld
 from handfast.activities.tool.lineage import Lineage, LineageUnknownError
+from handfast.activities.tool.mcp import found_tool
 from handfast.definitions.context import ToolContext
 from handfast.definitions.tools.function_tool import Tool
 from handfast.errors import (
@@ -40,11 +40,12 @@ from handfast.errors import (
     SecretUnavailableError,
     UnknownToolError,
 )
-from handfast.payloads.artifacts import READ_OUTPUT
+from handfast.mcp.tool import McpTool
 from handfast.payloads.binding import difference
 from handfast.payloads.call_items import arguments_text
 from handfast.payloads.json_profile import JsonObject, parse_json
-from handfast.payloads.tool_call import ToolCall, ToolOutcome
+from handfast.payloads.tool_call import MCP_TYPE, TOOL_TYPE, ToolCall, ToolOutcome
+from handfast.payloads.transcript import READ_OUTPUT
 
 logger = logging.getLogger(__name__)
 
@@ -69,11 +70,12 @@ class ToolActivities:
         self._lineage = Lineage()
 
     def all(self) -> list[Callable[..., Any]]:
-        """Return the activities, one type per tool."""
-        return [self._activity(name) for name in (*self._runtime.registry.tools, READ_OUTPUT)]
+        """Return the activities, one type per tool, and one per MCP server."""
+        tools = [self._activity(f"{TOOL_TYPE}{name}") for name in (*self._runtime.registry.tools, READ_OUTPUT)]
+        return [*tools, *(self._activity(f"{MCP_TYPE}{name}") for name in self._runtime.registry.servers)]
 
     def _activity(self, name: str) -> Callable[[object], Coroutine[Any, Any, JsonObject]]:
-        @activity.defn(name=f"handfast.tool.{name}")
+        @activity.defn(name=name)
         async def run(arg: object) -> JsonObject:
             return (await self._run(arg)).to_wire()
 
@@ -81,17 +83,21 @@ class ToolActivities:
 
     async def _run(self, arg: object) -> ToolOutcome:
         """Run one call. Every ending is a typed outcome, but for failures that Temporal retries."""
+        began = asyncio.get_running_loop().time()
         try:
             call = ToolCall.from_wire(arg)
-            tool = self._runtime.tool(call.tool)
-        except (PayloadInvalidError, UnknownToolError) as error:
+        except PayloadInvalidError as error:
             return outcome("refused", reason=str(error))
         set_place(Place.of(call.origin, tool=call.tool))
-        if is_once(call, tool) and (held := await held_back(call.lost or ())) is not None:
+        if call.effect == "at_most_once" and (held := await held_back(call.lost or ())) is not None:
+            return held
+        tool = await self._tool(call)
+        if isinstance(tool, ToolOutcome):
+            return tool
+        if call.effect != "at_most_once" and is_once(call, tool) and (held := await held_back(())) is not None:
             return held
         if (lacking := unkept(call, tool)) is not None:
             return lacking
-        began = asyncio.get_running_loop().time()
         prepared = await self._prepared(call, tool, began)
         if isinstance(prepared, ToolOutcome):
             return prepared
@@ -111,6 +117,15 @@ class ToolActivities:
             return outcome("not_begun", reason=str(error))
         ended = await self._execute(call, tool, prepared.bound | secrets, prepared.context)
         return ToolOutcome.from_wire(hidden_in(ended.to_wire()))
+
+    async def _tool(self, call: ToolCall) -> Tool[..., Any] | ToolOutcome:
+        kind = activity.info().activity_type
+        if kind.startswith(MCP_TYPE):
+            return await found_tool(call, kind.removeprefix(MCP_TYPE), self._runtime.mcp)
+        try:
+            return self._runtime.tool(call.tool)
+        except UnknownToolError as error:
+            return outcome("refused", reason=str(error))
 
     async def _prepared(self, call: ToolCall, tool: Tool[..., Any], began: float) -> _Prepared | ToolOutcome:
         """Fetch and validate the arguments and context of the body; return the outcome where that fails.
@@ -146,7 +161,7 @@ class ToolActivities:
 
     async def _refused(self, call: ToolCall, tool: Tool[..., Any], arguments: JsonObject) -> ToolOutcome | None:
         """Return the outcome of a call that is not the one a person approved; None where it is, or nobody was asked."""
-        changed = None if call.digest is None else _changed(call, call.digest, arguments)
+        changed = None if call.digest is None else _changed(call, tool, call.digest, arguments)
         if changed is not None:
             return outcome("refused", reason=changed)
         return await self._unproven(call, tool, arguments) or await self._after_reset(call)
@@ -272,11 +287,12 @@ def _heard(fetching: asyncio.Future[Any]) -> None:
         fetching.exception()
 
 
-def _changed(call: ToolCall, digest: str, arguments: JsonObject) -> str | None:
+def _changed(call: ToolCall, tool: Tool[..., Any], digest: str, arguments: JsonObject) -> str | None:
     """Return why the call in hand is not the one that was approved; None where it is."""
     if call.binding is None:
         return "not what was approved: binding"
     origin, info = call.origin, activity.info()
+    of_server = {"schema_digest": tool.digest} if isinstance(tool, McpTool) else {}
     return difference(
         digest,
         call.binding,
@@ -286,6 +302,7 @@ def _changed(call: ToolCall, digest: str, arguments: JsonObject) -> str | None:
         run=origin.workflow_run,
         request=call.request,
         agent_path=origin.agent_path,
-        tool=info.activity_type.removeprefix("handfast.tool."),
+        tool=tool.name if of_server else info.activity_type.removeprefix(TOOL_TYPE),
         call=call.call_id,
+        **of_server,
     )

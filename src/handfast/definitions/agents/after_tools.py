@@ -72,8 +72,13 @@ AfterTools: TypeAlias = Literal["run_again", "stop_on_first"] | StopAt | AfterTo
 function of run context and results, sync or async: it answers with a `FinalOutput`, or None to run again."""
 
 
-def checked_after_tools(subject: str, after_tools: object, offered: Collection[str]) -> AfterTools:
+def checked_after_tools(subject: str, after_tools: object, offered: Collection[str] | None) -> AfterTools:
     """Check the after_tools option and return it.
+
+    Args:
+        subject: For the error: which agent.
+        after_tools: The option.
+        offered: Names of its tools; None where some are known at run time alone, as those of MCP servers.
 
     Raises:
         DefinitionError: It is of another kind, or names a tool that the agent does not have.
@@ -83,9 +88,9 @@ def checked_after_tools(subject: str, after_tools: object, offered: Collection[s
     if after_tools == "stop_on_first":
         return "stop_on_first"
     if isinstance(after_tools, StopAt):
-        missing = [name for name in after_tools.names if name not in offered]
+        missing = [name for name in after_tools.names if offered is not None and name not in offered]
         if missing:
-            known = ", ".join(sorted(offered)) or "none"
+            known = ", ".join(sorted(offered or ())) or "none"
             raise DefinitionError(subject, f"after_tools stops at {', '.join(missing)}, but its tools are: {known}")
         return after_tools
     also = '"run_again", "stop_on_first", StopAt(…), or '

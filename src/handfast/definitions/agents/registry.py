@@ -9,8 +9,9 @@ from handfast.definitions.agents.agent import Agent
 from handfast.definitions.agents.agent_tool import AgentTool
 from handfast.definitions.schema.output_type import OutputType
 from handfast.definitions.tools.function_tool import Tool
+from handfast.definitions.tools.mcp import McpServer, checked_servers
 from handfast.errors import DefinitionError, UnknownAgentError, UnknownToolError
-from handfast.payloads.artifacts import READ_OUTPUT
+from handfast.payloads.transcript import READ_OUTPUT
 
 __all__ = ["Registry", "output_types"]
 
@@ -21,13 +22,13 @@ class Registry:
     Tools are activity types of the whole worker, so a name means one tool everywhere; agents may share it.
     """
 
-    def __init__(self, agents: Sequence[Agent], tools: Sequence[Tool] = ()) -> None:
-        """Register *agents*, every agent that they call, hand over to or let sum up, every tool that these hold, and
-        *tools*.
+    def __init__(self, agents: Sequence[Agent], tools: Sequence[Tool] = (), mcp: Sequence[McpServer] = ()) -> None:
+        """Register *agents*, every agent that they call, hand over to or let sum up, every tool and MCP server that
+        these hold, *tools*, and *mcp*, whose tools every agent offers.
 
         Raises:
-            DefinitionError: Two agents have one name, two different tools have one name, or a handoff or
-                compaction leads nowhere.
+            DefinitionError: Two agents have one name, two different tools or MCP servers have one name, or a handoff
+                or compaction leads nowhere.
         """
         reachable = _reachable(agents)
         by_name: dict[str, Agent] = {}
@@ -48,6 +49,8 @@ class Registry:
         self._agents = MappingProxyType(dict(sorted(by_name.items())))
         self._tools = MappingProxyType(dict(sorted(_collect_tools(reachable, tools).items())))
         _check_own_names("registry", self._tools)
+        self._for_all = checked_servers("HandfastPlugin", mcp)
+        self._servers = MappingProxyType(_collect_servers(reachable, self._for_all))
 
     @property
     def agents(self) -> Mapping[str, Agent]:
@@ -57,12 +60,22 @@ class Registry:
     @property
     def empty(self) -> bool:
         """True where there is neither agent nor tool."""
-        return not self._agents and not self._tools
+        return not self._agents and not self._tools and not self._servers
 
     @property
     def tools(self) -> Mapping[str, Tool]:
         """All tools, sorted by name; read-only."""
         return self._tools
+
+    @property
+    def servers(self) -> Mapping[str, McpServer]:
+        """All MCP servers, by name; read-only."""
+        return self._servers
+
+    def servers_of(self, agent: Agent) -> tuple[McpServer, ...]:
+        """Return the MCP servers whose tools *agent* offers: its own, then those of all agents."""
+        own = {each.name for each in agent.mcp}
+        return (*agent.mcp, *(each for each in self._for_all if each.name not in own))
 
     def agent(self, name: str) -> Agent:
         """Return the agent called *name*.
@@ -130,6 +143,16 @@ def _collect_tools(agents: Sequence[Agent], further: Sequence[Tool]) -> dict[str
                 )
             owners.setdefault(tool.name, agent.name)
     return tools
+
+
+def _collect_servers(agents: Sequence[Agent], for_all: Sequence[McpServer]) -> dict[str, McpServer]:
+    servers = {each.name: each for each in for_all}
+    for agent in agents:
+        for server in agent.mcp:
+            if servers.setdefault(server.name, server) != server:
+                problem = f"another MCP server than its own is named {server.name!r} too; rename one"
+                raise DefinitionError(f"agent {agent.name!r}", problem)
+    return servers
 
 
 def _check_own_names(subject: str, names: Collection[str]) -> None:

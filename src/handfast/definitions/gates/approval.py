@@ -11,6 +11,14 @@ from handfast.definitions.checks import a_kind, check_bool, check_choice, check_
 from handfast.definitions.context import RunContext
 from handfast.definitions.gates import escalation
 from handfast.definitions.gates.escalation import Escalation
+from handfast.definitions.gates.review import (
+    Reviewer,
+    check_review,
+    check_share,
+    checked_may,
+    name_of,
+    names_of_reviewers,
+)
 from handfast.errors import DefinitionError
 from handfast.payloads.people import GROUP, MOST_APPROVERS, groups_among, is_group, person
 
@@ -41,6 +49,15 @@ class Approval:
         remind: Times after the opening at which people are told again (see ``HandfastPlugin(notify=…)``) of a request
             that is still open. At most 10.
         escalate: Further approvers after a time without a decision: at most 5 steps, and 20 approvers in all.
+        review: A function of run context and `ReviewInput`, sync or async, or a `ModelReviewer`. It is asked beside
+            the open request, and may approve or reject it before a person does, or leave it to people. It never counts
+            toward a quorum, as a member of a group, as somebody other than the requester, or for arguments that a
+            person wrote; where approvers are named it decides only as one of them, ``reviewer:NAME``.
+        review_timeout: How long the review may take, from the opening of the request; then people decide. At most a
+            day.
+        review_may: Verdicts by which it may close the request; any other is an opinion that people are shown.
+        min_confidence: With less than this confidence, from 0 to 1, it decides nothing.
+        sample: Share of the requests, from 0 to 1, that people decide whatever it says.
     """
 
     deadline: timedelta | datetime | None = None
@@ -53,12 +70,17 @@ class Approval:
     on_edit: OnEdit | None = None
     remind: Sequence[timedelta] = ()
     escalate: Sequence[Escalation] = ()
+    review: Reviewer | None = None
+    review_timeout: timedelta = timedelta(minutes=1)
+    review_may: Sequence[Literal["approve", "reject"]] = ("approve", "reject")
+    min_confidence: float = 0.8
+    sample: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "deadline", escalation.checked_deadline("Approval", self.deadline))
         check_choice("Approval", "on_deadline", self.on_deadline, get_args(OnDeadline))
         check_text("Approval", "reason", self.reason, none=True)
-        object.__setattr__(self, "approvers", escalation.checked_approvers("Approval", self.approvers))
+        object.__setattr__(self, "approvers", escalation.checked_approvers("Approval", self.approvers, reviewers=True))
         self._check_quorum()
         self._check_steps()
         for name in ("exclude_requester", "veto"):
@@ -68,13 +90,14 @@ class Approval:
             raise DefinitionError(
                 "Approval", "on_edit='accept' with a quorum would count votes on different arguments; take 'ask_again'"
             )
+        self._check_review()
 
     @property
     def asks_again(self) -> bool:
         """True where an approval with other arguments opens a new request for them."""
         if self.on_edit is not None:
             return self.on_edit == "ask_again"
-        return self.quorum > 1 or len(self.all_approvers) > 1
+        return self.quorum > 1 or len(set(self.all_approvers) - set(names_of_reviewers(self.approvers))) > 1
 
     @property
     def all_approvers(self) -> tuple[str, ...]:
@@ -97,9 +120,36 @@ class Approval:
 
     def _check_quorum(self) -> None:
         check_count("Approval", "quorum", self.quorum, most=MOST_APPROVERS)
-        people = self.approvers
+        people = [each for each in self.approvers if each not in names_of_reviewers(self.approvers)]
         if people and not any(is_group(name) for name in people) and self.quorum > len(people):
             raise DefinitionError("Approval", f"quorum is {self.quorum}, but only {len(people)} people may approve")
+
+    def _check_review(self) -> None:
+        object.__setattr__(self, "review_may", checked_may("Approval", self.review_may))
+        check_share("Approval", "min_confidence", self.min_confidence)
+        check_share("Approval", "sample", self.sample)
+        reviewers = names_of_reviewers(self.approvers)
+        if self.review is None:
+            if self.sample or reviewers:
+                given = "sample" if self.sample else f"the approver {reviewers[0]!r}"
+                raise DefinitionError("Approval", f"{given} means a reviewer, and there is none; give review=…")
+            return
+        check_review("Approval", self.review, self.review_timeout)
+        by = name_of(self.review)
+        other = next((each for each in reviewers if person(each) != person(by)), None)
+        if other is not None:
+            raise DefinitionError("Approval", f"approvers names {other!r}, and its reviewer is {by!r}")
+        if not reviewers:
+            return
+        if len(self.approvers) == 1:
+            raise DefinitionError(
+                "Approval", f"approvers names nobody but {by!r}; who decides what it leaves to people?"
+            )
+        if self.quorum > 1 or self.exclude_requester:
+            rule = f"a quorum of {self.quorum}" if self.quorum > 1 else "exclude_requester"
+            raise DefinitionError(
+                "Approval", f"approvers names {by!r}, and a reviewer never counts toward {rule}; leave it out of them"
+            )
 
 
 ApprovalRuleResult: TypeAlias = Approval | bool | None
@@ -136,6 +186,10 @@ def check_groups(groups: Groups | None) -> None:
         listed = isinstance(members, Collection) and not isinstance(members, str)
         if not listed or not all(isinstance(each, str) and person(each) for each in members):
             raise DefinitionError("HandfastPlugin", f"groups: the members of {group!r} must be a list of names")
+        if reviewers := names_of_reviewers(list(members)):
+            raise DefinitionError(
+                "HandfastPlugin", f"groups: {reviewers[0]!r} in {group!r} is a reviewer, and no member of any group"
+            )
 
 
 def check_asked_groups(subject: str, asking: object, groups: Groups | None) -> None:

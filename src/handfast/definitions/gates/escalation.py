@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from handfast.definitions.checks import a_kind, listed
 from handfast.errors import DefinitionError
-from handfast.payloads.people import APPROVER_CHARACTERS, GROUP, MOST_APPROVERS, is_group, person
+from handfast.payloads.people import APPROVER_CHARACTERS, GROUP, MOST_APPROVERS, is_group, is_reviewer, person
 
 __all__ = ["Escalation"]
 
@@ -121,8 +121,13 @@ def check_before(subject: str, deadline: timedelta | datetime | None, name: str,
         raise DefinitionError(subject, f"{name} after {after} comes too late: the deadline is after {deadline}")
 
 
-def checked_approvers(subject: str, given: object) -> tuple[str, ...]:
+def checked_approvers(subject: str, given: object, *, reviewers: bool = False) -> tuple[str, ...]:
     """Return approvers, each once.
+
+    Args:
+        subject: For the error.
+        given: The option.
+        reviewers: A reviewer may be among them.
 
     Raises:
         DefinitionError: They are too many, or no names.
@@ -137,6 +142,10 @@ def checked_approvers(subject: str, given: object) -> tuple[str, ...]:
         if len(name) > APPROVER_CHARACTERS or not name.isprintable():
             raise DefinitionError(
                 subject, f"an approver's name must be printable, of at most {APPROVER_CHARACTERS} characters"
+            )
+        if is_reviewer(name) and not reviewers:
+            raise DefinitionError(
+                subject, f"approvers holds {name!r}, and a reviewer is no person who could decide here"
             )
         key = name if is_group(name) else person(name)
         if key in known:

@@ -9,12 +9,12 @@ from pydantic import ValidationError
 
 from handfast.errors import PayloadInvalidError
 from handfast.history.events.loops import CallView, LoopView, arguments_in
-from handfast.payloads.carry import Carry
+from handfast.payloads.continuation import Carry
 from handfast.payloads.json_profile import JsonObject
 from handfast.workflows.frame.frame import Call, Frame
 
 DEEPEST: Final = 8
-"""How far the argument of a user's own workflow is searched for the state of its agents."""
+"""Depth to which the argument of a user's own workflow is searched for the state of its agents."""
 _STARTED: Final = frozenset({"running", "backoff", "wording"})
 _ASKED_AGAIN: Final = frozenset({"backoff", "stuck", "thinking"})
 """Phases in which the turn to come has begun."""
@@ -25,8 +25,7 @@ def carried_loops(arguments: list[object]) -> list[LoopView]:
     for argument in arguments:
         state = _find(argument, 0)
         if state is not None:
-            blocks = state.get("blocks")
-            frames = state.get("frames")
+            blocks, frames = _part(state, "transcript", "blocks"), _part(state, "frames", "all")
             return [
                 _loop(frame, blocks if isinstance(blocks, dict) else {})
                 for frame in (_frame(each) for each in (frames if isinstance(frames, list) else []))
@@ -46,6 +45,12 @@ def _find(value: object, depth: int) -> JsonObject | None:
         return decoded if isinstance(decoded, dict) else None
     inner = list(value.values()) if isinstance(value, dict) else value
     return next((found for each in inner if (found := _find(each, depth + 1)) is not None), None)
+
+
+def _part(state: JsonObject, name: str, field: str) -> object:
+    """A field of a part of the state, as `RunState` names them."""
+    part = state.get(name)
+    return part.get(field) if isinstance(part, dict) else None
 
 
 def _frame(value: object) -> Frame | None:

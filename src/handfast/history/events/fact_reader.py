@@ -33,10 +33,10 @@ from handfast.history.events.facts import (
     TaskDone,
 )
 from handfast.history.reader import begins_again, retried_as
+from handfast.payloads.base import Undecodable
 from handfast.payloads.requests import MEMO_LOG, MEMO_REQUEST
 from handfast.payloads.runs import OWN_WORKFLOWS
 from handfast.payloads.search_attributes import STATUS
-from handfast.payloads.undecodable import Undecodable
 
 MESSAGES: Final = frozenset({"approve", "reject", "decide", "send", "stop", "cancel_call"})
 """Signals and updates that events tell of, without a host's prefix."""

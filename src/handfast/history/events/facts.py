@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from handfast.payloads.json_profile import JsonObject
-from handfast.workflows.tasks.settle import Settled, cause_ending
+from handfast.workflows.tasks.await_activity import Ending, cause_ending
 
 OWN: Final = "handfast."
 TURN_MARK: Final = " · turn "
@@ -54,7 +54,7 @@ class Failed:
     scheduled: int
     cause: BaseException
 
-    def ending(self, activity: str) -> Settled:
+    def ending(self, activity: str) -> Ending:
         """The outcome of the activity as the workflow takes it."""
         return cause_ending(activity, self.cause)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from handfast.history.events.loops import Emitter, LoopView
-from handfast.payloads.events import MessageAnswered, MessagePlaced, MessageRefused, MessageSent
+from handfast.payloads.events import MessageAnswered, MessagePlaced, MessageRefused, MessageSent, MessageTakenBack
 from handfast.payloads.json_profile import JsonObject
 
-ABOUT: Final = frozenset({"sent", "placed", "message_refused", "answered"})
+ABOUT: Final = frozenset({"sent", "placed", "message_refused", "answered", "taken_back"})
 """Entries of the log that tell of messages."""
 
 
@@ -50,6 +50,8 @@ class Messages:
             case "answered":
                 status = "answered" if why is None else "failed"
                 out.add(MessageAnswered, message=name or "", status=status, why=why, frame=frame, block=block)
+            case "taken_back":
+                out.add(MessageTakenBack, message=name or "", by=by, frame=frame)
 
     def _said(self, name: str | None) -> JsonObject:
         """Find the content of a message; those without an id got one when they were taken, in the order of coming."""

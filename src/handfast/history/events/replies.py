@@ -9,10 +9,8 @@ from handfast.payloads import call_items
 from handfast.payloads.events import GuardrailSpoke, ModelFailed, ModelReplied, ReplyCall, ToolNotRun
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.model_call import REPLY_BROKEN, ModelReply, PlannedCall
-from handfast.workflows.driver.answers import value_of
-from handfast.workflows.driver.last_words import refusal_of
-from handfast.workflows.loop.next_steps import text_of_reply
-from handfast.workflows.tasks.settle import Cancelled, Failed, Settled
+from handfast.workflows.frame.items import answer_value, refusal_text, text_of_reply
+from handfast.workflows.tasks.await_activity import Cancelled, Ending, Failed
 
 STOPPED = "ModelCallCancelled"
 """Type of the failure of a model call that was told to stop."""
@@ -50,7 +48,7 @@ class Replies:
             ModelReplied,
             **loop.fields(),
             text=text_of_reply(reply.items),
-            refusal=refusal_of(reply.items),
+            refusal=refusal_text(reply.items),
             calls=[_shown(call) for call in loop.calls.values()],
             items=reply.items,
             usage=reply.usage,
@@ -58,13 +56,14 @@ class Replies:
             block=reply.block,
             response_id=reply.response_id,
             left_out=reply.left_out or [],
+            passed_over=reply.passed_over or [],
         )
         for call in list(loop.calls.values()):
             self._planned(loop, call, out)
         if not reply.calls and reply.refusal is None:
             self._answer(loop, reply)
 
-    def failed(self, loop: LoopView, turn: int, ending: Settled, out: Emitter) -> None:
+    def failed(self, loop: LoopView, turn: int, ending: Ending, out: Emitter) -> None:
         """Add the event of a model call that ended without a reply."""
         if isinstance(ending, Cancelled) or (isinstance(ending, Failed) and ending.type == STOPPED):
             out.add(ModelFailed, **loop.fields(turn), failure="Cancelled", message="the model call was cancelled")
@@ -90,7 +89,7 @@ class Replies:
             self._ends.answer(loop, text_of_reply(reply.items), guards)
         elif reply.structured.problem is None:
             try:
-                value: JsonValue = value_of(reply.items, reply.structured)
+                value: JsonValue = answer_value(reply.items, reply.structured)
             except JsonProfileError:
                 return  # it is asked for again
             self._ends.answer(loop, value, guards)

@@ -25,6 +25,7 @@ from handfast.payloads.events import (
     RequestOpened,
     RequestRefused,
     RequestReminded,
+    RequestReviewed,
     RequestVoted,
     RequestWithdrawn,
     StatusChanged,
@@ -46,6 +47,7 @@ from handfast.payloads.requests import (
     Request,
     Transition,
 )
+from handfast.payloads.review_call import ReviewCall, Reviewed, decision_of
 from handfast.payloads.runs import RunPhase
 from handfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES
 from handfast.workflows.handlers.decode import read_decision, read_shorthand
@@ -66,6 +68,7 @@ class Requests:
         self._ends = ends
         self._seen: dict[str, Request] = {}
         self._said: dict[str, list[Decision]] = {}
+        self._reviewed: dict[str, Reviewed] = {}
         self._messages = Messages(ends.loops)
         self.open: set[str] = set()
         self.status: RunPhase = "running"
@@ -99,6 +102,16 @@ class Requests:
         except RefusalError:
             return
         self._said.setdefault(decision.id, []).append(decision)
+
+    def reviewed(self, argument: object, answer: object) -> None:
+        """Keep what a reviewer said: the log, which follows, says what comes of it."""
+        try:
+            asked, said = ReviewCall.from_wire(argument), Reviewed.from_wire(answer)
+        except PayloadInvalidError:
+            return  # of a later version
+        self._reviewed[asked.request.id] = said
+        if said.verdict in ("approve", "reject"):
+            self._said.setdefault(asked.request.id, []).append(decision_of(asked.request, said.verdict, said.reason))
 
     def published(self, status: str, out: Emitter) -> None:
         """Add a change of the status; without the search attribute nobody would know that there is nothing to do."""
@@ -167,6 +180,8 @@ class Requests:
                 out.add(RequestExpired, **{**fields, "verdict": None}, on_deadline=step.verdict)
                 if request is not None:
                     self._expired(request, step.verdict, out)
+            case "reviewed":
+                out.add(RequestReviewed, **fields, confidence=step.confidence, left=step.left, **self._review(step))
             case "reminded":
                 out.add(RequestReminded, **fields, due=step.due)
             case "escalated":
@@ -196,6 +211,8 @@ class Requests:
 
     def _expired(self, request: Request, default: str | None, out: Emitter) -> None:
         loop, _ = self._call(request)
+        if default == "reject" and request.of_server:
+            return  # the call goes on: its server hears that nobody answered
         if default == "reject":
             text = NOBODY_ANSWERED if request.kind == "question" else LATE
             self._not_run(request, "expired", text, None, out)
@@ -218,7 +235,7 @@ class Requests:
         if request is None:
             return
         loop, call = self._call(request)
-        if loop is None or call is None or call.closed:
+        if loop is None or call is None or call.closed or request.of_server:
             return
         match step.verdict:
             case "reject":
@@ -285,12 +302,21 @@ class Requests:
         if loop is not None and call is not None and not call.closed:
             self._ends.close(loop, call)
 
+    def _review(self, step: Transition) -> dict[str, Any]:
+        said = self._reviewed.get(step.request or "")
+        if said is None:
+            return {}
+        spent = said.spent
+        cost = {} if spent is None else {"usage": spent.usage, "model": spent.model}
+        return {"sampled": said.sampled, "messages": said.messages, **cost}
+
     # --- parts of a request ---
 
     def _decision(self, step: Transition) -> Decision | None:
         said = self._said.get(step.request or "", [])
         for decision in reversed(said):
-            if decision.decision_id == step.decision_id and decision.verdict.kind == step.verdict:
+            same = decision.decision_id == step.decision_id and decision.decided_by == step.by
+            if same and decision.verdict.kind == step.verdict:
                 return decision
         return None
 

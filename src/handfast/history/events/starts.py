@@ -10,9 +10,9 @@ from handfast.errors import PayloadInvalidError
 from handfast.history.events.facts import OWN, TURN_MARK, as_object
 from handfast.history.events.loop_ends import LoopEnds
 from handfast.history.events.loops import CallView, Emitter, LoopView
-from handfast.payloads.after_tools import AfterTools
 from handfast.payloads.base import Payload
 from handfast.payloads.evaluation import (
+    AfterTools,
     CallGuarded,
     EndingHandled,
     HistoryCompacted,
@@ -24,6 +24,7 @@ from handfast.payloads.evaluation import (
 from handfast.payloads.events import (
     Compacted,
     GuardrailSpoke,
+    ToolAsked,
     ToolCalled,
     ToolCancelled,
     ToolFailed,
@@ -33,11 +34,10 @@ from handfast.payloads.events import (
 from handfast.payloads.guardrails import Judged
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.requests import DEFAULT_REJECTION
-from handfast.payloads.tool_call import ToolCall, ToolOutcome
+from handfast.payloads.tool_call import CALL_TYPES, ToolCall, ToolOutcome
 from handfast.workflows.driver import existing_activity
-from handfast.workflows.tasks.settle import Cancelled, Done, Failed, Settled
+from handfast.workflows.tasks.await_activity import Cancelled, Done, Ending, Failed
 
-TOOL = "handfast.tool."
 PayloadT = TypeVar("PayloadT", bound=Payload)
 
 
@@ -60,7 +60,7 @@ class Asked:
     @property
     def runs_call(self) -> bool:
         """True for the call itself, and False for a question about it."""
-        return not self.type.startswith(OWN) or self.type.startswith(TOOL)
+        return not self.type.startswith(OWN) or self.type.startswith(CALL_TYPES)
 
     @property
     def effect(self) -> str:
@@ -81,7 +81,7 @@ class Starts:
 
     def __init__(self, ends: LoopEnds) -> None:
         self._ends = ends
-        self._answers: dict[str, Callable[[Asked, Settled, Emitter], None]] = {
+        self._answers: dict[str, Callable[[Asked, Ending, Emitter], None]] = {
             "after_tools": self._after_tools,
             "build_input": self._input_built,
             "compact_history": self._compacted,
@@ -133,7 +133,7 @@ class Starts:
         more = {"start": call.starts, "request": request, "repeats": call.repeats}
         out.add(ToolCalled, **loop.fields_of(call), arguments=arguments, **more)
 
-    def ended(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def ended(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         """Take the end of a call's activity."""
         loop, call = asked.loop, asked.call
         assert call is not None
@@ -176,7 +176,9 @@ class Starts:
             case "cancelled":
                 out.add(ToolCancelled, **fields, output=outcome.output)
                 self._ends.close(loop, call)
-            case "not_begun" | "unknown" | "refused" | "unproven":
+            case "asked":
+                out.add(ToolAsked, **fields)
+            case "not_begun" | "unknown" | "refused" | "unproven" | "changed":
                 out.add(ToolFailed, **fields, why=outcome.kind, message=outcome.reason)
 
     def _existing_returned(self, loop: LoopView, call: CallView, value: object, out: Emitter) -> None:
@@ -205,13 +207,13 @@ class Starts:
 
     # --- evaluations ---
 
-    def evaluated(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def evaluated(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         """Take the end of an evaluation."""
         taken = self._answers.get(asked.kind)
         if taken is not None:
             taken(asked, ending, out)
 
-    def _judged(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def _judged(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         loop, about = asked.loop, str(asked.argument.get("kind", "")).removesuffix("_guardrail")
         judged = _answer_of(Judged, ending) or Judged(outcome="error", reason=_problem(ending))
         origin = as_object(asked.argument.get("origin"))
@@ -229,7 +231,7 @@ class Starts:
         if judged.outcome == "replace" and about == "output":
             loop.output = judged.value
 
-    def _guarded(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def _guarded(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         loop, call = asked.loop, asked.call
         answer = _answer_of(CallGuarded, ending)
         if answer is None or call is None:
@@ -246,7 +248,7 @@ class Starts:
     def _tripped(self, loop: LoopView, call: CallView, reason: str, out: Emitter) -> None:
         self._ends.end(loop, "failed", out, failure="GuardrailTripped", message=f"{call.tool}: {reason}")
 
-    def _worded(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def _worded(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         if asked.call is None or asked.call.closed:
             return
         answer = _answer_of(Words, ending)
@@ -255,19 +257,19 @@ class Starts:
         out.add(ToolNotRun, **asked.loop.fields_of(asked.call), why="rejected", output=text, by=by)
         self._ends.close(asked.loop, asked.call)
 
-    def _verified(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def _verified(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         loop, call, answer = asked.loop, asked.call, _answer_of(Verified, ending)
         if call is None or call.closed or answer is None or answer.verified != "ran":
             return
         out.add(ToolOutput, **loop.fields_of(call), output=answer.output, by="verify")
         self._ends.close(loop, call, ok=True, value=answer.output)
 
-    def _input_built(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def _input_built(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         answer = _answer_of(Items, ending)
         if answer is None or answer.items is None:
             self._nested_failed(asked, None if answer is None else answer.problem, answer, ending, out)
 
-    def _extracted(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def _extracted(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         loop, call, answer = asked.loop, asked.call, _answer_of(OutputExtracted, ending)
         if answer is None or answer.problem is not None:
             self._nested_failed(asked, None if answer is None else answer.problem, answer, ending, out)
@@ -275,29 +277,29 @@ class Starts:
             out.add(ToolOutput, **loop.fields_of(call), output=answer.output)
             self._ends.close(loop, call, ok=True, value=answer.output)
 
-    def _failure_worded(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def _failure_worded(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         answer = _answer_of(Words, ending)
         self._nested_failed(asked, None if answer is None else answer.text, answer, ending, out)
 
     def _nested_failed(
-        self, asked: Asked, output: JsonValue, answer: Payload | None, ending: Settled, out: Emitter
+        self, asked: Asked, output: JsonValue, answer: Payload | None, ending: Ending, out: Emitter
     ) -> None:
         if asked.call is not None and not asked.call.closed:
             self._ends.failed(asked.loop, asked.call, output, out, None if answer is not None else _problem(ending))
 
-    def _compacted(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def _compacted(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         answer = _answer_of(HistoryCompacted, ending)
         why = _problem(ending) if answer is None else answer.problem
         block = answer.block if answer is not None and answer.items else None
         if block is not None or why is not None:
             out.add(Compacted, **asked.loop.fields(), block=block, why=why)
 
-    def _ended(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def _ended(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         answer = _answer_of(EndingHandled, ending)
         if answer is not None and answer.closing is not None:
             self._ends.answer(asked.loop, answer.closing.output)
 
-    def _after_tools(self, asked: Asked, ending: Settled, out: Emitter) -> None:
+    def _after_tools(self, asked: Asked, ending: Ending, out: Emitter) -> None:
         answer = _answer_of(AfterTools, ending)
         if answer is None:
             return
@@ -313,7 +315,7 @@ def _fits(call: CallView, argument: object) -> bool:
     return plain == (call.arguments or {})
 
 
-def _answer_of(kind: type[PayloadT], ending: Settled) -> PayloadT | None:
+def _answer_of(kind: type[PayloadT], ending: Ending) -> PayloadT | None:
     if not isinstance(ending, Done):
         return None
     try:
@@ -322,5 +324,5 @@ def _answer_of(kind: type[PayloadT], ending: Settled) -> PayloadT | None:
         return None
 
 
-def _problem(ending: Settled) -> str | None:
+def _problem(ending: Ending) -> str | None:
     return ending.message if isinstance(ending, Failed) else "it was cancelled"

@@ -13,6 +13,7 @@ from handfast.payloads.events.calls import (
     EffectVerified,
     InDoubt,
     MayHaveHappened,
+    ToolAsked,
     ToolCalled,
     ToolCancelled,
     ToolFailed,
@@ -30,13 +31,7 @@ from handfast.payloads.events.loops import (
     ReplyCall,
     TurnStarted,
 )
-from handfast.payloads.events.messages import (
-    MessageAnswered,
-    MessagePlaced,
-    MessageRefused,
-    MessageSent,
-)
-from handfast.payloads.events.reading import (
+from handfast.payloads.events.reader import (
     EVENT_TYPES,
     KnownEvent,
     RunEvent,
@@ -55,6 +50,7 @@ from handfast.payloads.events.requests import (
     RequestOpened,
     RequestRefused,
     RequestReminded,
+    RequestReviewed,
     RequestVoted,
     RequestWithdrawn,
 )
@@ -62,6 +58,11 @@ from handfast.payloads.events.runs import (
     CancelRequested,
     Continued,
     LimitsExtended,
+    MessageAnswered,
+    MessagePlaced,
+    MessageRefused,
+    MessageSent,
+    MessageTakenBack,
     RunFinished,
     RunStarted,
     StatusChanged,
@@ -93,6 +94,7 @@ __all__ = [
     "MessagePlaced",
     "MessageRefused",
     "MessageSent",
+    "MessageTakenBack",
     "ModelFailed",
     "ModelReplied",
     "NotificationFailed",
@@ -104,6 +106,7 @@ __all__ = [
     "RequestOpened",
     "RequestRefused",
     "RequestReminded",
+    "RequestReviewed",
     "RequestVoted",
     "RequestWithdrawn",
     "RunEvent",
@@ -111,6 +114,7 @@ __all__ = [
     "RunStarted",
     "StatusChanged",
     "StopRequested",
+    "ToolAsked",
     "ToolCalled",
     "ToolCancelled",
     "ToolFailed",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from handfast.payloads.artifacts import Artifact
 from handfast.payloads.events.base import Event, OfCall
 from handfast.payloads.json_profile import JsonObject, JsonValue
+from handfast.payloads.transcript import Artifact
 
 
 class ToolCalled(OfCall):
@@ -50,15 +50,23 @@ class ToolFailed(OfCall):
     Attributes:
         why: *error*: the tool said so, or raised. *timeout*: it took too long. *not_begun*: its body was never entered;
             it is started again, or a person is asked. *unknown*: it may or may not have taken effect; an *in_doubt* or
-            a request follows. *refused*: what would have run is not what was approved.
+            a request follows. *refused*: what would have run is not what was approved. *unproven*: no signed decision
+            that counts lets it run. *changed*: its MCP server changed the tool since; it did not run, and a request
+            follows.
         output: For the model, where it reads one.
         message: What is known beyond it.
     """
 
     type: Literal["tool_failed"] = "tool_failed"
-    why: Literal["error", "timeout", "not_begun", "unknown", "refused", "unproven"]
+    why: Literal["error", "timeout", "not_begun", "unknown", "refused", "unproven", "changed"]
     output: JsonValue = None
     message: str | None = None
+
+
+class ToolAsked(OfCall):
+    """The MCP server of a call asks a person before it goes on; its requests of kind *question* follow."""
+
+    type: Literal["tool_asked"] = "tool_asked"
 
 
 class ToolCancelled(OfCall):
@@ -138,6 +146,7 @@ CallEvent = (
     ToolCalled
     | ToolOutput
     | ToolFailed
+    | ToolAsked
     | ToolCancelled
     | ToolNotRun
     | CallCancelRequested

@@ -9,6 +9,9 @@ from handfast.payloads.events.base import InFrame, OfRequest
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.remember import Remember
 from handfast.payloads.requests import DeadlineDefault, Request
+from handfast.payloads.review import LeftBecause
+from handfast.payloads.review_call import ReviewMessage
+from handfast.payloads.usage import Usage
 
 
 class RequestOpened(InFrame):
@@ -75,6 +78,28 @@ class RequestRefused(OfRequest):
     decision_id: str | None = None
 
 
+class RequestReviewed(OfRequest):
+    """A reviewer has judged a request: `by` with `verdict` and `why`. `request_decided` follows where that closes it.
+
+    Attributes:
+        verdict: *approve*, *reject* or *leave*; None where it said nothing.
+        why: Its reason; of *failed*, *unsigned* and *refused* in `left`, what happened.
+        confidence: From 0 to 1.
+        left: Why people decide nevertheless, as `Review` has it; None: they need not.
+        sampled: Whether the request is one of those that people decide anyway; None where there are none such.
+        messages: What the reviewer was shown of the conversation, beside the request and its arguments.
+        usage: Of its model call, where it is a `ModelReviewer`; `model` is the model's name.
+    """
+
+    type: Literal["request_reviewed"] = "request_reviewed"
+    confidence: float | None = None
+    left: LeftBecause | None = None
+    sampled: bool | None = None
+    messages: list[ReviewMessage] = []
+    usage: Usage | None = None
+    model: str | None = None
+
+
 class RequestReminded(OfRequest):
     """A request still waits, and was brought to mind.
 
@@ -137,6 +162,7 @@ RequestEvent = (
     | RequestDecided
     | DecisionRepeated
     | RequestRefused
+    | RequestReviewed
     | RequestReminded
     | RequestEscalated
     | NotificationFailed

@@ -6,30 +6,34 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from handfast.testing.chat.dialect import ChatDialect
 from handfast.testing.chat.items import items_of
 from handfast.testing.chat.thoughts import Thoughts
 from handfast.testing.chat.types import check_body, check_message, check_tool
 from handfast.testing.record import Json, text_of
-from handfast.testing.responses.refusal import ApiRefusal, no_match, wrong_type
+from handfast.testing.responses.refusal import ApiRefusal, no_match, wrong_type, wrong_value
 from handfast.testing.responses.schema import schema_problem
 
 _NAME: Final = "^[a-zA-Z0-9_-]+$"
 _MAX_TOOLS: Final = 128
+_LONGEST_ID: Final = 40
 _UNPLAYED: Final = ("audio", "function_call", "functions", "prediction", "web_search_options")
 """Parameters of the real API that nothing here can play."""
 
 
-def check_completion(body: Json, thoughts: Thoughts) -> list[Json]:
+def check_completion(body: Json, thoughts: Thoughts, dialect: ChatDialect) -> list[Json]:
     """Check a request, and return its messages as items of the Responses API: scripts and records read those.
 
     Args:
         body: The request.
         thoughts: The reasoning that the server has sent.
+        dialect: How the server reads.
 
     Raises:
         ApiRefusal: The real API would refuse it.
     """
-    check_body(body)
+    strict = dialect.strict
+    check_body(body, strict=strict)
     for name in _UNPLAYED:
         if body.get(name):
             raise ApiRefusal(f"This server plays no '{name}'.", name, "unsupported_parameter")
@@ -38,9 +42,10 @@ def check_completion(body: Json, thoughts: Thoughts) -> list[Json]:
     if body.get("stream_options") is not None and not body.get("stream"):
         message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
         raise ApiRefusal(message, "stream_options", "invalid_value")
-    _tools(body)
-    messages = _messages(body, thoughts)
-    _check_format(body, messages)
+    _tools(body, dialect)
+    messages = _messages(body, thoughts, strict)
+    _check_format(body, messages, strict)
+    dialect.check(body)
     return items_of(messages)
 
 
@@ -60,9 +65,10 @@ def _array(body: Json, name: str) -> list[Json]:
 # --- tools ---
 
 
-def _tools(body: Json) -> None:
+def _tools(body: Json, dialect: ChatDialect) -> None:
+    strict = dialect.strict
     if body.get("tools") is None:
-        for name in ("tool_choice", "parallel_tool_calls"):
+        for name in ("tool_choice", "parallel_tool_calls") if strict else ():
             if body.get(name) is not None and body[name] != "none":
                 raise ApiRefusal(f"'{name}' is only allowed when 'tools' are specified.", name, "invalid_value")
         return
@@ -76,19 +82,21 @@ def _tools(body: Json) -> None:
     names: set[tuple[str, str]] = set()
     for number, tool in enumerate(tools):
         place = f"tools[{number}]"
-        check_tool(tool, place)
+        check_tool(tool, place, strict=strict)
         kind = tool["type"]
+        if kind == "custom" and not dialect.custom:
+            raise wrong_value(f"{place}.type", kind, ["function"])
         shape = tool[kind]
         if not re.fullmatch(_NAME.strip("^$"), shape["name"]) or len(shape["name"]) > 64:
             raise no_match(f"{place}.{kind}.name", _NAME)
         if kind == "function":
-            _function(shape, place)
+            _function(shape, place, strict)
         names.add((kind, shape["name"]))
     _chosen(body.get("tool_choice"), names)
 
 
-def _function(function: Json, place: str) -> None:
-    strict = function.get("strict") is True
+def _function(function: Json, place: str, knows_strict: bool) -> None:
+    strict = knows_strict and function.get("strict") is True
     if function.get("parameters") is None and not strict:
         return
     problem = schema_problem(function.get("parameters"), strict=strict)
@@ -112,13 +120,13 @@ def _chosen(choice: object, offered: set[tuple[str, str]]) -> None:
 # --- messages ---
 
 
-def _messages(body: Json, thoughts: Thoughts) -> list[Json]:
+def _messages(body: Json, thoughts: Thoughts, strict: bool) -> list[Json]:
     messages = _array(body, "messages")
     waiting: list[str] = []
     before = "user"
     for number, message in enumerate(messages):
         place = f"messages[{number}]"
-        check_message(thoughts.without(message), place)
+        check_message(thoughts.without(message), place, strict=strict)
         role = message["role"]
         if role == "tool":
             if before not in ("assistant", "tool") or message["tool_call_id"] not in waiting:
@@ -128,7 +136,7 @@ def _messages(body: Json, thoughts: Thoughts) -> list[Json]:
         else:
             _refuse_unanswered(waiting, place)
             if role == "assistant":
-                waiting = _calls(message, place)
+                waiting = _calls(message, place, strict)
         before = role
     _refuse_unanswered(waiting, "messages")
     thoughts.check(messages)
@@ -144,7 +152,7 @@ def _refuse_unanswered(waiting: Sequence[str], place: str) -> None:
         raise ApiRefusal(message, f"{place}.role" if place != "messages" else place)
 
 
-def _calls(message: Json, place: str) -> list[str]:
+def _calls(message: Json, place: str, strict: bool) -> list[str]:
     calls = message.get("tool_calls")
     if calls is not None and not calls:
         expected = "Expected an array with minimum length 1, but got an empty array instead."
@@ -153,6 +161,8 @@ def _calls(message: Json, place: str) -> list[str]:
         told = "expected a string, got null."
         raise ApiRefusal(f"Invalid value for 'content': {told}", f"{place}.content", "invalid_type")
     ids = [call["id"] for call in calls or ()]
+    for number, id in enumerate(ids if strict else ()):
+        _check_id(id, f"{place}.tool_calls[{number}].id")
     if len(set(ids)) < len(ids):
         raise ApiRefusal(f"Duplicate id in '{place}.tool_calls'.", f"{place}.tool_calls", "invalid_value")
     for number, call in enumerate(calls or ()):
@@ -162,12 +172,21 @@ def _calls(message: Json, place: str) -> list[str]:
     return ids
 
 
+def _check_id(id: str, place: str) -> None:
+    if not id:
+        told = "Expected a string with minimum length 1, but got an empty string instead."
+        raise ApiRefusal(f"Invalid '{place}': empty string. {told}", place, "empty_string")
+    if len(id) > _LONGEST_ID:
+        told = f"Expected a string with maximum length {_LONGEST_ID}, but got a string with length {len(id)} instead."
+        raise ApiRefusal(f"Invalid '{place}': string too long. {told}", place, "string_above_max_length")
+
+
 # --- the format of the answer ---
 
 
-def _check_format(body: Json, messages: Sequence[Json]) -> None:
+def _check_format(body: Json, messages: Sequence[Json], strict: bool) -> None:
     wanted = body.get("response_format") or {}
-    if wanted.get("type") == "json_object" and not any("json" in text_of(each).lower() for each in messages):
+    if strict and wanted.get("type") == "json_object" and not any("json" in text_of(each).lower() for each in messages):
         message = (
             "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'."
         )
@@ -175,7 +194,7 @@ def _check_format(body: Json, messages: Sequence[Json]) -> None:
     if wanted.get("type") != "json_schema":
         return
     shape = wanted["json_schema"]
-    problem = schema_problem(shape.get("schema"), strict=shape.get("strict") is True)
+    problem = schema_problem(shape.get("schema"), strict=strict and shape.get("strict") is True)
     if problem is not None:
         message = f"Invalid schema for response_format '{shape['name']}': {problem}"
         raise ApiRefusal(message, "response_format", "invalid_json_schema")

@@ -27,7 +27,7 @@ def items_of(messages: Sequence[Json]) -> list[Json]:
 
 
 def _instructions(messages: Sequence[Json]) -> int:
-    """How many messages at the head are instructions: the first one at most, as all others are the conversation's."""
+    """Count the messages at the head that are instructions: one at most, as all others are the conversation's."""
     return int(bool(messages) and messages[0].get("role") in ("system", "developer"))
 
 

@@ -9,21 +9,28 @@ from typing import Final
 from handfast.testing.record import Json
 from handfast.testing.responses.refusal import ApiRefusal
 
-OWN_FIELDS: Final = ("reasoning_content", "reasoning", "reasoning_details", "extra_content")
+OWN_FIELDS: Final = (
+    *("reasoning_content", "reasoning", "reasoning_details", "thinking_blocks", "extra_content"),
+    "provider_specific_fields",
+)
 """Fields of a message that some servers add to the API's, and take back."""
 _GUIDE: Final = "https://api-docs.deepseek.com/guides/thinking_mode#tool-calls"
 
 
 class Thoughts:
-    """What the server has shown of its reasoning.
+    """The reasoning that the server has shown.
 
     A field of its own is taken back by a server that has sent one, and by no other. Reasoning that led to a call comes
-    back with it until the turn ends, as DeepSeek wants it.
+    back with it until the turn ends, as DeepSeek wants it of texts, and Anthropic of parts with a signature.
+
+    Args:
+        field: The field in which it comes back; None for a server that does not miss it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, field: str | None) -> None:
+        self._field = field
         self._fields: set[str] = set()
-        self._led_to: dict[str, set[str | None]] = {}
+        self._led_to: dict[str, list[object]] = {}
 
     def sent(self, body: str) -> None:
         """Note which fields of its own a body of the server's has."""
@@ -33,7 +40,7 @@ class Thoughts:
         """Note the reasoning of a whole message."""
         self.sent(json.dumps(message))
         for call in message.get("tool_calls") or ():
-            self._led_to.setdefault(_key(call), set()).add(message.get("reasoning_content"))
+            self._led_to.setdefault(_key(call), []).append(message.get(self._field) if self._field else None)
 
     def without(self, message: Json) -> Json:
         """Return *message* without the fields that the server has sent before."""
@@ -56,10 +63,15 @@ class Thoughts:
         for number in range(users[-1] if users else 0, len(messages)):
             message = messages[number]
             for call in message.get("tool_calls") or ():
-                shown = self._led_to.get(_key(call), {None})
-                if message.get("reasoning_content") not in shown and None not in shown:
+                shown = self._led_to.get(_key(call), [None])
+                if None in shown or message.get(self._field or "") in shown:
+                    continue
+                if self._field == "reasoning_content":
                     told = f"Missing `reasoning_content` field in the assistant message at message index {number}."
                     raise ApiRefusal(f"{told} For more information, please refer to {_GUIDE}", "messages")
+                kinds = "`thinking` or `redacted_thinking` blocks"
+                told = f"{kinds} in the latest assistant message cannot be modified ({self._field})."
+                raise ApiRefusal(f"messages.{number}.content.0: {told}", "messages")
 
 
 def _key(call: Json) -> str:

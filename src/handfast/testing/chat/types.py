@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, Final, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
 from openai.types.chat import (
     ChatCompletionAssistantMessageParam,
@@ -34,21 +34,25 @@ ROLES: Final[Mapping[str, type]] = {
 """Messages by role; ``function`` is one of an API before this one."""
 _NAMED: Final = frozenset({"messages", "tools"})
 _ALTERNATIVES: Final = frozenset({"str", "generator", "bool", "int", "float", "none"})
-"""How pydantic names alternatives that are no classes, in the place of a problem."""
+"""Names that pydantic gives to alternatives that are no classes, in the place of a problem."""
 
 
-def check_body(body: Json) -> None:
+def check_body(body: Json, *, strict: bool = True) -> None:
     """Check everything but the messages and the tools.
+
+    Args:
+        body: The request.
+        strict: Whether a parameter that the API does not know is refused.
 
     Raises:
         ApiRefusal: A parameter is missing, unknown, or of another type.
     """
     streamed = CompletionCreateParamsStreaming if body.get("stream") else CompletionCreateParamsNonStreaming
     rest: Json = {**body, **{name: [] for name in _NAMED if name in body}}
-    _check(streamed, rest, "")
+    check_shape(streamed, rest, "", strict=strict)
 
 
-def check_message(message: Json, param: str) -> None:
+def check_message(message: Json, param: str, *, strict: bool = True) -> None:
     """Check one message.
 
     Raises:
@@ -59,30 +63,41 @@ def check_message(message: Json, param: str) -> None:
         raise missing(f"{param}.role")
     if role not in ROLES:
         raise wrong_value(f"{param}.role", role, ROLES)
-    _check(ROLES[role], message, param)
+    check_shape(ROLES[role], message, param, strict=strict)
 
 
-def check_tool(tool: Json, param: str) -> None:
+def check_tool(tool: Json, param: str, *, strict: bool = True) -> None:
     """Check one tool.
 
     Raises:
         ApiRefusal: It is no function and no custom tool.
     """
-    _check(ChatCompletionToolUnionParam, tool, param)
+    check_shape(ChatCompletionToolUnionParam, tool, param, strict=strict)
 
 
-def _check(shape: Any, value: Json, param: str) -> None:
+def check_shape(shape: Any, value: Json, param: str = "", *, strict: bool = True) -> None:
+    """Check a value by a typed dictionary, or a union of some, of a client's package.
+
+    Args:
+        shape: The type.
+        value: The value.
+        param: Where it stands in the request.
+        strict: Whether fields that the type does not have are refused.
+
+    Raises:
+        ApiRefusal: It lacks something, has too much, or something of another type.
+    """
     path: list[str | int] = [param] if param else []
     try:
-        _whole(_adapter(shape).validate_python(value, strict=True), path)
+        _whole(_adapter(shape, "forbid" if strict else "ignore").validate_python(value, strict=True), path)
     except ValidationError as error:
         _refuse(error, path)
 
 
 @cache
-def _adapter(shape: Any) -> TypeAdapter[Any]:
+def _adapter(shape: Any, extra: Literal["forbid", "ignore"]) -> TypeAdapter[Any]:
     # A union, as only that lets the config reach the typed dictionaries inside.
-    return TypeAdapter(shape | None if isinstance(shape, type) else shape, config=ConfigDict(extra="forbid"))
+    return TypeAdapter(shape | None if isinstance(shape, type) else shape, config=ConfigDict(extra=extra))
 
 
 def _whole(value: object, path: list[str | int]) -> None:

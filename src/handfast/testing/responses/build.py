@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from handfast.testing._script_outputs import (
-    HOSTED_ID_PREFIXES,
     Call,
     Compaction,
     CustomCall,
@@ -24,6 +23,7 @@ from handfast.testing._script_outputs import (
 from handfast.testing._script_steps import Reply, Usage
 from handfast.testing.record import Json
 from handfast.testing.responses.compaction import compaction_item
+from handfast.testing.responses.hosted import ID_PREFIXES
 from handfast.testing.responses.params import conversation_named
 
 _DEFAULTS: Final[Json] = {
@@ -47,7 +47,7 @@ _DEFAULTS: Final[Json] = {
     "truncation": "disabled",
     "user": None,
 }
-"""What the API echoes of a request, and its value where the request has none or null."""
+"""Fields of a request that the API echoes, with their values where the request has none or null."""
 
 
 def build_response(reply: Reply, body: Json, items: Sequence[Json], token: str, *, encrypted: bool) -> Json:
@@ -151,7 +151,7 @@ def _item(part: Output, token: str, call_ids: Iterator[str], status: str) -> Jso
                 "arguments": part.arguments_text,
             }
         case Hosted():
-            return {"id": f"{HOSTED_ID_PREFIXES[part.item['type']]}_{token}", **part.item}
+            return {"id": f"{ID_PREFIXES[part.item['type']]}_{token}", **part.item}
         case Reasoning():
             summary = [{"type": "summary_text", "text": part.summary}] if part.summary else []
             item: Json = {"id": f"rs_{token}", "type": "reasoning", "summary": summary}
@@ -179,9 +179,14 @@ def _message(token: str, content: Json, status: str) -> Json:
     }
 
 
-def _estimate(body: Json, items: Sequence[Json], output: Sequence[Json]) -> Usage:
+def input_tokens(body: Json, items: Sequence[Json]) -> int:
+    """Estimate the tokens of a request: about a quarter of its characters."""
     asked = len(str(body.get("instructions") or "")) + sum(len(json.dumps(item)) for item in items)
-    return Usage(input_tokens=asked // 4 + 1, output_tokens=len(json.dumps(output)) // 4)
+    return asked // 4 + 1
+
+
+def _estimate(body: Json, items: Sequence[Json], output: Sequence[Json]) -> Usage:
+    return Usage(input_tokens=input_tokens(body, items), output_tokens=len(json.dumps(output)) // 4)
 
 
 def _usage(usage: Usage) -> Json:

@@ -10,17 +10,19 @@ from typing import Final
 
 from handfast.testing._script_steps import Compacted
 from handfast.testing.record import Json
-from handfast.testing.responses.items import MAX_TEXT
+from handfast.testing.responses.content import MAX_TEXT
 from handfast.testing.responses.refusal import ApiRefusal, missing, unknown
 from handfast.testing.responses.values import (
     Check,
     anything,
     array,
+    boolean,
     fields,
     integer,
     mapping,
     nullable,
     one_of,
+    shape,
     string,
     text,
 )
@@ -29,15 +31,28 @@ COMPACT: Final = "/v1/responses/compact"
 SMALLEST_THRESHOLD: Final = 1000
 """Tokens: the API takes no lower threshold."""
 
-_PARAMS: Final[dict[str, Check]] = {
-    "image": mapping,
+SHARED_PARAMS: Final[dict[str, Check]] = {
+    "image": shape({"context_compression": one_of("auto", "enabled", "disabled")}),
     "input": anything,
     "instructions": nullable(text(MAX_TEXT)),
     "model": lambda value, param: string(value, param, minimum=1),
     "previous_response_id": nullable(text()),
     "prompt_cache_key": nullable(text(64)),
-    "prompt_cache_options": mapping,
+    "prompt_cache_options": shape(
+        {
+            "comparison_response_id": nullable(text()),
+            "mode": one_of("implicit", "explicit"),
+            "prewarm": boolean,
+            "ttl": one_of("30m", "12h"),
+        }
+    ),
     "prompt_cache_retention": nullable(one_of("in_memory", "24h")),
+}
+"""Parameters of every request that reads a conversation."""
+_PARAMS: Final[dict[str, Check]] = {
+    **SHARED_PARAMS,
+    "model": nullable(SHARED_PARAMS["model"]),
+    "prompt_cache_options": nullable(SHARED_PARAMS["prompt_cache_options"]),
     "service_tier": nullable(one_of("auto", "default", "flex", "priority", "fast")),
 }
 
@@ -96,7 +111,7 @@ def build_compaction(step: Compacted, body: Json, items: Sequence[Json], token: 
 
 
 def compaction_item(token: str, encrypted: str | None = None) -> Json:
-    """What the provider keeps of a conversation, readable to it alone."""
+    """Return the item in which the provider keeps a conversation, readable to it alone."""
     made_up = base64.b64encode(f"compaction {token}".encode()).decode()
     return {
         "id": f"cmp_{token}",
@@ -106,7 +121,7 @@ def compaction_item(token: str, encrypted: str | None = None) -> Json:
 
 
 class Seals:
-    """Which compaction items this server has made: nobody else's can be read."""
+    """Holds the compaction items that this server has made: nobody else's can be read."""
 
     def __init__(self) -> None:
         self._made: set[object] = set()

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Final
 
 from handfast.testing.record import Json, is_from_model, text_of
 from handfast.testing.responses.compaction import Seals
-from handfast.testing.responses.conversations import Conversations
-from handfast.testing.responses.items import MAX_TEXT, check_item
+from handfast.testing.responses.content import MAX_TEXT
+from handfast.testing.responses.conversations import Conversations, kept_items
+from handfast.testing.responses.files import Files
+from handfast.testing.responses.items import check_item
 from handfast.testing.responses.params import conversation_named
 from handfast.testing.responses.refusal import ApiRefusal, wrong_type
 from handfast.testing.responses.values import string
 
 _CALLS: Final = {"function_call": "call_id", "custom_tool_call": "call_id", "mcp_approval_request": "id"}
-"""What must be answered, and the field that holds its id."""
+"""Types of items that must be answered, and the field that holds their id."""
 _OUTPUTS: Final = {
     "function_call_output": ("function_call", "call_id"),
     "custom_tool_call_output": ("custom_tool_call", "call_id"),
     "mcp_approval_response": ("mcp_approval_request", "approval_request_id"),
 }
-"""What answers it, and the field that names it."""
+"""Types of items that answer them, and the field that names the answered one."""
 
 
 @dataclass
@@ -30,12 +33,16 @@ class Store:
 
     Attributes:
         strict: Items and what holds between them are checked as OpenAI's server does.
+        models: Names of the models that were asked.
     """
 
     strict: bool = True
     responses: dict[str, Json] = field(default_factory=dict)
     conversations: Conversations = field(default_factory=Conversations)
+    files: Files = field(default_factory=Files)
+    models: dict[str, None] = field(default_factory=lambda: {"scripted": None})
     _conversations: dict[str, list[Json]] = field(default_factory=dict)
+    _inputs: dict[str, list[Json]] = field(default_factory=dict)
     _items: dict[str, Json] = field(default_factory=dict)
     _thought_before: dict[str, str] = field(default_factory=dict)
     _led_to: dict[str, str] = field(default_factory=dict)
@@ -45,6 +52,7 @@ class Store:
         """Store *response* as the answer to *items*."""
         self.responses[response["id"]] = response
         self._conversations[response["id"]] = [*items, *response["output"]]
+        self._inputs[response["id"]] = kept_items(items, response["id"].removeprefix("resp_"))
         self._items.update({item["id"]: item for item in response["output"] if isinstance(item.get("id"), str)})
         self._pair(response, is_kept=True)
 
@@ -54,9 +62,14 @@ class Store:
         if response is None:
             return False
         self._conversations.pop(response_id, None)
+        self._inputs.pop(response_id, None)
         for item in response["output"]:
             self._items.pop(str(item.get("id")), None)
         return True
+
+    def input_of(self, response_id: str) -> list[Json]:
+        """The items that a stored response has read."""
+        return self._inputs.get(response_id, [])
 
     def remember(self, response: Json) -> None:
         """Note which reasoning led to which call, also where nothing is stored: the encrypted content says it."""
@@ -83,8 +96,11 @@ class Store:
         Raises:
             ApiRefusal: An item is malformed, something it refers to is unknown, or items do not fit together.
         """
+        if body.get("model"):
+            self.models[body["model"]] = None
         new = _new_items(body, strict=self.strict)
         if self.strict:
+            self.files.check(new)
             new = [self._resolve(item) for item in new]
         previous = body.get("previous_response_id")
         if previous is not None and previous not in self._conversations and self.strict:
@@ -95,7 +111,7 @@ class Store:
         if conversation is not None:
             earlier = self.conversations.items(conversation)
         items = [*earlier, *new]
-        if previous is None and not items:
+        if previous is None and conversation is None and not (items or body.get("prompt")):
             message = "One of \"input\" or \"previous_response_id\" or 'prompt' or 'conversation' must be provided."
             raise ApiRefusal(message, "input", "missing_required_parameter")
         if self.strict:
@@ -122,7 +138,7 @@ class Store:
 
     def _check_reasoning(self, items: Sequence[Json]) -> None:
         seen: set[object] = set()
-        for item, after in zip(items, [*items[1:], None], strict=True):
+        for item, after in zip_longest(items, items[1:]):
             if item.get("type") == "reasoning":
                 seen.add(item.get("id"))
                 led_to = self._led_to.get(str(item.get("id")))
@@ -136,7 +152,7 @@ class Store:
 
 
 def _new_items(body: Json, *, strict: bool) -> list[Json]:
-    value = body.get("input", [])
+    value = [] if body.get("input") is None else body["input"]
     if isinstance(value, str):
         content = string(value, "input", maximum=MAX_TEXT)
         return [{"type": "message", "role": "user", "content": content}]

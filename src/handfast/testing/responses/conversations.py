@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from handfast.testing.record import Json
-from handfast.testing.responses.hosted import HOSTED_ITEMS
+from handfast.testing.responses.hosted import ID_PREFIXES
 from handfast.testing.responses.items import check_item
 from handfast.testing.responses.params import check_metadata
 from handfast.testing.responses.refusal import ApiRefusal, wrong_value
@@ -24,7 +24,7 @@ _ID_PREFIXES: Final[Mapping[str, str]] = {
     "custom_tool_call": "ctc",
     "custom_tool_call_output": "ctco",
     "reasoning": "rs",
-    **{kind: prefix for kind, (prefix, _, _) in HOSTED_ITEMS.items()},
+    **ID_PREFIXES,
 }
 
 
@@ -55,7 +55,7 @@ class Conversations:
             "metadata": body.get("metadata") or {},
         }
         made = self._known[shown["id"]] = _Conversation(shown)
-        made.items = _with_ids(body.get("items") or [], token)
+        made.items = kept_items(body.get("items") or [], token)
         return shown
 
     def show(self, conversation_id: str) -> Json:
@@ -73,7 +73,7 @@ class Conversations:
         return self._known.pop(conversation_id, None) is not None
 
     def items(self, conversation_id: str) -> list[Json]:
-        """What a response on it reads before its own input.
+        """Return the items that a response on it reads before its own input.
 
         Raises:
             ApiRefusal: It is unknown, or another response is being made on it.
@@ -96,32 +96,20 @@ class Conversations:
         named = self._known.get(conversation_id)
         if named is not None:
             new = [*effective[len(named.items) :], *response["output"]]
-            named.items += _with_ids(new, response["id"].removeprefix("resp_"))
+            named.items += kept_items(new, response["id"].removeprefix("resp_"))
 
     def add(self, conversation_id: str, body: Json, token: str) -> Json:
         """Add items by request."""
         named = self._named(conversation_id)
         fields(body, "", {"items": _added}, ("items",))
         _refuse_locked(named)
-        added = _with_ids(body["items"], token)
+        added = kept_items(body["items"], token)
         named.items += added
         return _page(added, has_more=False)
 
     def listed(self, conversation_id: str, query: Mapping[str, str]) -> Json:
-        """A page of its items, the newest first unless `order` says otherwise."""
-        named = self._named(conversation_id)
-        order = query.get("order", "desc")
-        if order not in ("asc", "desc"):
-            raise wrong_value("order", order, ("asc", "desc"))
-        limit = _limit(query.get("limit", "20"))
-        found = named.items if order == "asc" else named.items[::-1]
-        after = query.get("after")
-        if after is not None:
-            ids = [item["id"] for item in found]
-            if after not in ids:
-                raise _no_item(after)
-            found = found[ids.index(after) + 1 :]
-        return _page(found[:limit], has_more=len(found) > limit)
+        """A page of its items."""
+        return listed(self._named(conversation_id).items, query)
 
     def item(self, conversation_id: str, item_id: str) -> Json:
         """One item."""
@@ -167,14 +155,44 @@ def _limit(value: str) -> int:
     return int(value)
 
 
-def _with_ids(items: Sequence[Json], token: str) -> list[Json]:
-    """The items as they are kept: each with an id, and its type."""
+def kept_items(items: Sequence[Json], token: str) -> list[Json]:
+    """Return items as the API keeps them: each with an id and its type, and messages in parts."""
     kept: list[Json] = []
     for index, item in enumerate(items):
         kind = str(item.get("type", "message"))
         made_up = f"{_ID_PREFIXES.get(kind, 'item')}_{token}{index:04x}i"
-        kept.append({**item, "type": kind, "id": item.get("id") or made_up})
+        said = _message(item) if kind == "message" else item
+        kept.append({**said, "type": kind, "id": item.get("id") or made_up})
     return kept
+
+
+def _message(item: Json) -> Json:
+    content = item.get("content")
+    if isinstance(content, str) and item.get("role") == "assistant":
+        content = [{"type": "output_text", "text": content, "annotations": [], "logprobs": []}]
+    elif isinstance(content, str):
+        content = [{"type": "input_text", "text": content}]
+    return {**item, "content": content, "status": item.get("status") or "completed"}
+
+
+def listed(items: Sequence[Json], query: Mapping[str, str]) -> Json:
+    """Return a page of *items*, the newest first unless `order` says otherwise.
+
+    Raises:
+        ApiRefusal: The query is malformed, or names an item that is not among them.
+    """
+    order = query.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise wrong_value("order", order, ("asc", "desc"))
+    limit = _limit(query.get("limit", "20"))
+    found = list(items) if order == "asc" else list(items)[::-1]
+    after = query.get("after")
+    if after is not None:
+        ids = [item["id"] for item in found]
+        if after not in ids:
+            raise _no_item(after)
+        found = found[ids.index(after) + 1 :]
+    return _page(found[:limit], has_more=len(found) > limit)
 
 
 def _page(items: Sequence[Json], *, has_more: bool) -> Json:

@@ -1,4 +1,4 @@
-"""What a server that speaks the Responses API does otherwise than OpenAI's own."""
+"""Differences of a server that speaks the Responses API from OpenAI's own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _accept(body: Json) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
-    """How a server answers.
+    """The way in which a server answers.
 
     Attributes:
         name: Its name, for `ResponsesServer(dialect=…)`.

@@ -1,8 +1,8 @@
 """The dialects of the Responses API that the scripted model speaks.
 
 What each server does is taken from its public documentation and source: Ollama's ``openai/responses.go``, vLLM's
-``entrypoints/openai/responses``, the pages of LM Studio, OpenRouter, Azure and LiteLLM on their endpoint, and their
-issue trackers. They change: what a test relies on is what stands here.
+``entrypoints/openai/responses``, the pages of LM Studio, OpenRouter, Azure and LiteLLM on their endpoint, the
+specification of Open Responses, and their issue trackers. They change: what a test relies on is what stands here.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from handfast.testing.record import Json
 from handfast.testing.responses.dialect import Dialect, Events
 from handfast.testing.responses.refusal import ApiRefusal, error_body
 
+ENCRYPTED: Final = "reasoning.encrypted_content"
 SIGNATURE: Final = "__thought__"
 """Between a call's id and the signature that LiteLLM carries in it for Gemini, which wants it back."""
 
@@ -68,6 +69,13 @@ def _openly(item: Json) -> Json:
         return item
     thought = [{"type": "reasoning_text", "text": _thought(item)}]
     return {**item, "summary": [], "content": thought, "encrypted_content": None, "status": None}
+
+
+def _openly_too(item: Json) -> Json:
+    """Reasoning as a text that everybody can read, beside whatever else there is of it."""
+    if item.get("type") != "reasoning":
+        return item
+    return {**item, "content": [{"type": "output_text", "text": _thought(item)}]}
 
 
 # --- Ollama ---
@@ -137,13 +145,11 @@ def _vllm_reply(response: Json, body: Json) -> Json:
 
 
 def _vllm_events(events: Events) -> Iterator[Json]:
-    """Reasoning has parts of its own beside its deltas."""
+    """Reasoning has events of its own for its parts."""
     for event in events:
-        place: Json = {name: event[name] for name in ("item_id", "output_index", "content_index") if name in event}
-        part = {"type": "reasoning_text", "text": event.get("text", "")}
-        if event["type"] == "response.reasoning_text.done":
-            yield event
-            yield {"type": "response.reasoning_part.done", **place, "part": part}
+        part = event.get("part") or {}
+        if event["type"].startswith("response.content_part") and part.get("type") == "reasoning_text":
+            yield {**event, "type": event["type"].replace("content_part", "reasoning_part")}
         else:
             yield event
 
@@ -243,6 +249,38 @@ def _azure_error(status: int, message: str, code: str | None, param: str | None)
     return error_body(status, message, code, param)
 
 
+# --- Open Responses ---
+
+_OPEN_ITEMS: Final = ("message", "function_call", "function_call_output", "reasoning", "item_reference", "compaction")
+_OPEN_PARTS: Final = ("input_text", "input_image", "input_file", "input_video", "output_text", "refusal")
+_OPEN_INCLUDE: Final = (ENCRYPTED, "message.output_text.logprobs")
+
+
+def _open_check(body: Json) -> None:
+    """The specification's own items and tools; those of a provider have its name before theirs."""
+
+    def words(place: str, kind: str) -> str:
+        return f"{place}: the type '{kind}' is not part of Open Responses"
+
+    def known(names: Collection[str], listed: object, key: str) -> list[str]:
+        kinds = [str(each.get(key)) for each in (listed if isinstance(listed, list) else []) if isinstance(each, dict)]
+        return [*names, *(kind for kind in kinds if ":" in kind)]
+
+    _refuse_items(body, known(_OPEN_ITEMS, body.get("input"), "type"), _OPEN_PARTS, words)
+    for index, tool in enumerate(body.get("tools") or ()):
+        if tool.get("type") not in known(("function",), body.get("tools"), "type"):
+            raise ApiRefusal(words(f"tools[{index}]", str(tool.get("type"))), f"tools[{index}].type", "invalid_value")
+    for index, name in enumerate(body.get("include") or ()):
+        if name not in _OPEN_INCLUDE:
+            raise ApiRefusal(f"include[{index}]: unknown value '{name}'", f"include[{index}]", "invalid_value")
+
+
+def _open_error(status: int, message: str, code: str | None, param: str | None) -> Json:
+    kinds = {404: "not_found", 429: "too_many_requests", 503: "model_error"}
+    kind = kinds.get(status, "server_error" if status >= 500 else "invalid_request")
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
 OPENAI: Final = Dialect(name="openai", strict=True, conversations=True, background=True, compacts=True)
 DIALECTS: Final[Mapping[str, Dialect]] = {
     each.name: each
@@ -293,11 +331,18 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         Dialect(
             name="litellm",
             check=_litellm_check,
-            stores=False,
             reply=_litellm_reply,
             events=_litellm_events,
             after=b"data: [DONE]\n\n",
             error=_litellm_error,
+        ),
+        Dialect(
+            name="open-responses",
+            check=_open_check,
+            compacts=True,
+            reply=lambda response, body: _items(response, _openly_too),
+            after=b"data: [DONE]\n\n",
+            error=_open_error,
         ),
     )
 }

@@ -6,13 +6,16 @@ import hashlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import unquote
 
 from handfast.testing.record import Json, RecordedRequest
+from handfast.testing.responses.build import input_tokens
 from handfast.testing.responses.check import read_body
 from handfast.testing.responses.conversation import Store
+from handfast.testing.responses.conversations import listed
 from handfast.testing.responses.dialect import Dialect
 from handfast.testing.responses.making import Making
-from handfast.testing.responses.params import check_metadata
+from handfast.testing.responses.params import check_count_params, check_metadata
 from handfast.testing.responses.refusal import ApiRefusal
 from handfast.testing.responses.values import fields
 
@@ -51,8 +54,14 @@ class Lookups:
         match record.path.removeprefix(ROOT).split("/") if record.path.startswith(ROOT) else []:
             case ["chat", "completions"]:
                 methods = ("POST",)
-            case ["responses" | "conversations"] | ["responses", "compact"]:
+            case ["responses" | "conversations"] | ["responses", "compact" | "input_tokens"]:
                 methods = ("POST",)
+            case ["models"] | ["models", _] | ["responses", _, "input_items"]:
+                methods = ("GET",)
+            case ["files"]:
+                methods = ("GET", "POST")
+            case ["files", _]:
+                methods = ("GET", "DELETE")
             case ["responses", _]:
                 methods = ("GET", "DELETE")
             case ["responses", _, "cancel"]:
@@ -69,12 +78,14 @@ class Lookups:
             raise ApiRefusal(f"Not allowed to {record.method} on {record.path}.", status=405)
 
     def _has(self, path: str) -> bool:
-        """Whether the server knows such a path at all."""
+        """Return whether the server knows such a path at all."""
         if path.startswith("conversations"):
             return self._dialect.conversations
         if path == "responses/compact":
             return self._dialect.compacts
-        return path in ("responses", "chat/completions") or self._dialect.stores
+        if path.startswith("files") or path == "responses/input_tokens":
+            return self._dialect.strict
+        return path in ("responses", "chat/completions") or path.startswith("models") or self._dialect.stores
 
     def answer(self, record: RecordedRequest, content: bytes) -> Json | Follow:
         """Answer a request of a known path and method.
@@ -83,9 +94,19 @@ class Lookups:
             ApiRefusal: What it names is not there, or it is malformed.
         """
         kind, *names = record.path.removeprefix(ROOT).split("/")
-        if kind == "conversations":
-            return self._conversation(record, names, content)
+        match kind:
+            case "conversations":
+                return self._conversation(record, names, content)
+            case "files":
+                return self._file(record, names, content)
+            case "models":
+                return self._model(names)
         match record.method, names:
+            case "POST", ["input_tokens"]:
+                return self._input_tokens(record, content)
+            case "GET", [response_id, "input_items"]:
+                self._stored(response_id)
+                return listed(self._store.input_of(response_id), record.query)
             case "POST", [response_id, "cancel"]:
                 return self._cancelled(response_id)
             case "DELETE", [response_id]:
@@ -121,6 +142,29 @@ class Lookups:
             case "GET", [name, "items", item]:
                 return known.item(name, item)
         return known.drop(names[0], names[2])
+
+    def _file(self, record: RecordedRequest, names: list[str], content: bytes) -> Json:
+        files = self._store.files
+        match record.method, names:
+            case "POST", []:
+                return files.upload(record.headers, content, _token(record, content))
+            case "GET", []:
+                return files.listed()
+            case "GET", [name]:
+                return files.show(name)
+        return files.delete(names[0])
+
+    def _model(self, names: list[str]) -> Json:
+        """Any model is there; those that were asked are listed."""
+        facts: Json = {"object": "model", "created": 0, "owned_by": "handfast"}
+        shown = [{"id": unquote(name), **facts} for name in names or self._store.models]
+        return shown[0] if names else {"object": "list", "data": shown}
+
+    def _input_tokens(self, record: RecordedRequest, content: bytes) -> Json:
+        record.body = read_body(record.headers, content)
+        check_count_params(record.body)
+        record.items = self._store.effective(record.body)
+        return {"object": "response.input_tokens", "input_tokens": input_tokens(record.body, record.items)}
 
     def _stored(self, response_id: str) -> Json:
         if response_id not in self._store.responses:

@@ -31,11 +31,11 @@ class Making:
 
     @property
     def is_over(self) -> bool:
-        """Whether it changes no more."""
+        """True once the response changes no more."""
         return self.response["status"] in OVER
 
     def begin(self) -> None:
-        """It is no longer queued."""
+        """Set once the response is no longer queued."""
         response = {**self.response, "status": "in_progress"}
         self.stands(response, first_events(dict(response), queued=True))
 
@@ -60,7 +60,7 @@ class Making:
                 self.task.cancel()
 
     def follow(self, after: str | None) -> AsyncIterator[bytes]:
-        """Its events, from the one after number *after* to the last.
+        """Yield the events of the response, from the one after number *after* to the last.
 
         Raises:
             ApiRefusal: It was not created as a stream, or *after* is no number.

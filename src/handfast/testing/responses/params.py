@@ -5,30 +5,29 @@ from __future__ import annotations
 from typing import Final
 
 from handfast.testing.record import Json
-from handfast.testing.responses.compaction import check_context_management
-from handfast.testing.responses.items import MAX_TEXT
-from handfast.testing.responses.refusal import ApiRefusal, missing, unknown, wrong_type, wrong_value
-from handfast.testing.responses.schema import schema_problem
-from handfast.testing.responses.tools import HOSTED_TOOLS, check_tools
+from handfast.testing.responses.compaction import SHARED_PARAMS, check_context_management
+from handfast.testing.responses.content import INPUT_PARTS, check_part
+from handfast.testing.responses.refusal import ApiRefusal, unknown, wrong_type
+from handfast.testing.responses.schema import check_format
+from handfast.testing.responses.tools import HOSTED_CHOICES, check_tools
 from handfast.testing.responses.values import (
     Check,
-    anything,
-    array,
+    Shape,
     boolean,
     decimal,
+    each,
     fields,
     integer,
     mapping,
     nullable,
     one_of,
+    shape,
     string,
     strings,
+    tagged,
     text,
+    values,
 )
-
-_NAME: Final = "^[a-zA-Z0-9_-]+$"
-_UNSUPPORTED: Final = ("moderation",)
-"""Parameters of the real API that nothing here can play: refused where they ask for something."""
 
 
 def check_params(body: Json) -> None:
@@ -41,18 +40,32 @@ def check_params(body: Json) -> None:
         if name not in _PARAMS:
             raise unknown(name)
     fields(body, "", _PARAMS, () if body.get("prompt") else ("model",))  # a template names one
-    for name in _UNSUPPORTED:
-        if body.get(name):
-            raise ApiRefusal(f"This server plays no '{name}'.", name, "unsupported_parameter")
     if body.get("stream_options") is not None and not body.get("stream"):
         message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
         raise ApiRefusal(message, "stream_options", "invalid_value")
-    if body.get("conversation") is not None and body.get("previous_response_id") is not None:
-        message = "Mutually exclusive parameters: 'previous_response_id' and 'conversation'."
-        raise ApiRefusal(message, "conversation", "mutually_exclusive_parameters")
+    _check_history(body)
     if body.get("background") and body.get("store") is False:
         raise ApiRefusal("Background mode requires 'store' to be true.", "background", "invalid_value")
     _tool_choice(body.get("tool_choice"), body.get("tools") or [])
+
+
+def check_count_params(body: Json) -> None:
+    """Check everything but the input of a request to count tokens.
+
+    Raises:
+        ApiRefusal: A parameter is unknown, malformed, or contradicts another.
+    """
+    known = {name: _PARAMS[name] for name in _COUNTED}
+    loose = {"model": nullable(text()), "text": nullable(_text), "tool_choice": nullable(_choice_shape)}
+    fields(body, "", {**known, **loose, "tools": nullable(check_tools), "personality": text(64)})
+    _check_history(body)
+    _tool_choice(body.get("tool_choice"), body.get("tools") or [])
+
+
+def _check_history(body: Json) -> None:
+    if body.get("conversation") is not None and body.get("previous_response_id") is not None:
+        message = "Mutually exclusive parameters: 'previous_response_id' and 'conversation'."
+        raise ApiRefusal(message, "conversation", "mutually_exclusive_parameters")
 
 
 def conversation_named(value: object) -> str | None:
@@ -89,8 +102,17 @@ def check_metadata(value: object, param: str) -> None:
         string(entry, f"{param}.{key}", maximum=512)
 
 
+def _variable(value: object, param: str) -> None:
+    if not isinstance(value, str):
+        check_part(value, param, INPUT_PARTS)
+
+
 def _prompt(value: object, param: str) -> None:
-    known: dict[str, Check] = {"id": text(), "version": nullable(text()), "variables": nullable(mapping)}
+    known: dict[str, Check] = {
+        "id": text(),
+        "version": nullable(text()),
+        "variables": nullable(values(_variable)),
+    }
     fields(mapping(value, param), param, known, ("id",))
 
 
@@ -107,32 +129,19 @@ def _reasoning(value: object, param: str) -> None:
 
 def _text(value: object, param: str) -> None:
     known: dict[str, Check] = {
-        "format": _format,
+        "format": check_format,
         "verbosity": nullable(one_of("low", "medium", "high")),
     }
     fields(mapping(value, param), param, known)
 
 
-def _format(value: object, param: str) -> None:
-    config = mapping(value, param)
-    if "type" not in config:
-        raise missing(f"{param}.type")
-    one_of("json_object", "json_schema", "text")(config["type"], f"{param}.type")
-    if config["type"] != "json_schema":
-        fields(config, param, {"type": anything})
-        return
-    known: dict[str, Check] = {
-        "type": anything,
-        "name": lambda entry, place: string(entry, place, minimum=1, maximum=64, pattern=_NAME),
-        "schema": mapping,
-        "description": text(),
-        "strict": nullable(boolean),
-    }
-    fields(config, param, known, ("name", "schema"))
-    problem = schema_problem(config["schema"], strict=config.get("strict") is True)
-    if problem is not None:
-        message = f"Invalid schema for response_format '{config['name']}': {problem}"
-        raise ApiRefusal(message, f"{param}.schema", "invalid_json_schema")
+_CHOICES: Final[dict[str, Shape]] = {
+    "function": ({"name": text()}, ("name",)),
+    "custom": ({"name": text()}, ("name",)),
+    "mcp": ({"server_label": text(), "name": nullable(text())}, ("server_label",)),
+    "allowed_tools": ({"mode": one_of("auto", "required"), "tools": each(mapping)}, ("mode", "tools")),
+    **dict.fromkeys(HOSTED_CHOICES, ({}, ())),
+}
 
 
 def _choice_shape(value: object, param: str) -> None:
@@ -140,15 +149,16 @@ def _choice_shape(value: object, param: str) -> None:
         one_of("none", "auto", "required")(value, param)
     elif not isinstance(value, dict):
         raise wrong_type(param, "one of an object or string", value)
-    elif "type" not in value:
-        raise missing(f"{param}.type")
-    elif value["type"] == "function":
-        fields(value, param, {"type": anything, "name": text()}, ("name",))
-    elif value["type"] == "allowed_tools":
-        known: dict[str, Check] = {"type": anything, "mode": one_of("auto", "required"), "tools": array}
-        fields(value, param, known, ("mode", "tools"))
-    elif value["type"] not in HOSTED_TOOLS:
-        raise wrong_value(f"{param}.type", value["type"], ("allowed_tools", "function", *HOSTED_TOOLS))
+    else:
+        tagged(_CHOICES)(value, param)
+
+
+_LABELS: Final = {"function": "name", "custom": "name", "mcp": "server_label"}
+"""Tools of which a request may hold several, and the field that tells them apart."""
+
+
+def _label(tool: Json) -> object:
+    return tool.get(_LABELS.get(str(tool.get("type")), ""))
 
 
 def _tool_choice(choice: object, tools: list[Json]) -> None:
@@ -159,22 +169,23 @@ def _tool_choice(choice: object, tools: list[Json]) -> None:
     if not isinstance(choice, dict):
         return
     wanted = choice["tools"] if choice["type"] == "allowed_tools" else [choice]
-    offered = {(tool["type"], tool.get("name")) for tool in tools}
-    kinds = {kind for kind, _ in offered}
-    for index, entry in enumerate(wanted):
-        tool = mapping(entry, f"tool_choice.tools[{index}]")
-        kind, name = tool.get("type"), tool.get("name")
-        if (kind, name) not in offered and (kind in {"function", "custom"} or kind not in kinds):
+    offered = {(tool["type"], _label(tool)) for tool in tools}
+    kinds = {str(kind) for kind, _ in offered}
+    for tool in wanted:
+        kind, name = str(tool.get("type")), _label(tool)
+        known = (kind, name) in offered if kind in _LABELS else any(each.startswith(kind) for each in kinds)
+        if not known:
             message = f"Tool choice '{name or kind}' not found in 'tools' parameter."
             raise ApiRefusal(message, "tool_choice", "invalid_value")
 
 
+_POLICY: Final = nullable(shape({"mode": one_of("score", "block")}, ("mode",)))
 _PARAMS: Final[dict[str, Check]] = {
-    "access_programs": mapping,
+    **SHARED_PARAMS,
+    "access_programs": shape({"cyber": one_of("standard", "daybreak_blue", "daybreak_red")}),
     "background": nullable(boolean),
     "context_management": nullable(check_context_management),
     "conversation": nullable(_conversation),
-    "image": mapping,
     "include": nullable(
         strings(
             "code_interpreter_call.outputs",
@@ -187,25 +198,20 @@ _PARAMS: Final[dict[str, Check]] = {
             "web_search_call.results",
         )
     ),
-    "input": anything,
-    "instructions": nullable(text(MAX_TEXT)),
     "max_output_tokens": nullable(integer(16)),
     "max_tool_calls": nullable(integer(1)),
     "metadata": nullable(check_metadata),
-    "model": lambda value, param: string(value, param, minimum=1),
-    "moderation": nullable(mapping),
+    "moderation": nullable(
+        shape({"model": text(), "policy": nullable(shape({"input": _POLICY, "output": _POLICY}))}, ("model",))
+    ),
     "parallel_tool_calls": nullable(boolean),
-    "previous_response_id": nullable(text()),
     "prompt": nullable(_prompt),
-    "prompt_cache_key": nullable(text(64)),
-    "prompt_cache_options": mapping,
-    "prompt_cache_retention": nullable(one_of("in_memory", "24h")),
     "reasoning": nullable(_reasoning),
     "safety_identifier": nullable(text(64)),
     "service_tier": nullable(one_of("auto", "default", "flex", "scale", "priority", "fast", "ultrafast")),
     "store": nullable(boolean),
     "stream": nullable(boolean),
-    "stream_options": nullable(mapping),
+    "stream_options": nullable(shape({"include_obfuscation": boolean})),
     "temperature": nullable(decimal(0, 2)),
     "text": _text,
     "tool_choice": _choice_shape,
@@ -215,3 +221,8 @@ _PARAMS: Final[dict[str, Check]] = {
     "truncation": nullable(one_of("auto", "disabled")),
     "user": text(),
 }
+_COUNTED: Final = (
+    *("conversation", "input", "instructions", "parallel_tool_calls", "previous_response_id", "reasoning", "text"),
+    *("tool_choice", "tools", "truncation"),
+)
+"""Parameters of a request to count tokens that mean what they mean to a response."""

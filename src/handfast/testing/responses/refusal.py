@@ -31,9 +31,9 @@ class ApiRefusal(Exception):
 
 def error_body(status: int, message: str, code: str | None, param: str | None = None) -> Json:
     """Return an error body whose type fits *status*."""
-    kind = {401: "invalid_request_error", 429: "rate_limit_error"}.get(
-        status, "server_error" if status >= 500 else "invalid_request_error"
-    )
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    if status == 429:  # the kind of limit: of requests, of tokens, or of what is paid for
+        kind = "insufficient_quota" if code == "insufficient_quota" else "requests"
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 

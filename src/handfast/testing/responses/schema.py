@@ -5,6 +5,21 @@ from __future__ import annotations
 from typing import Final
 
 from handfast.testing.record import Json
+from handfast.testing.responses.refusal import ApiRefusal, missing
+from handfast.testing.responses.values import (
+    Check,
+    anything,
+    boolean,
+    fields,
+    mapping,
+    nullable,
+    one_of,
+    string,
+    text,
+)
+
+NAME: Final = "^[a-zA-Z0-9_-]+$"
+"""Names of tools and of formats, up to 64 characters."""
 
 _FORBIDDEN: Final = [
     "oneOf",
@@ -25,7 +40,6 @@ _FORBIDDEN: Final = [
     "minProperties",
     "maxProperties",
     "uniqueItems",
-    "default",
     "prefixItems",
 ]
 _FORMATS: Final = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
@@ -48,6 +62,33 @@ def schema_problem(schema: object, *, strict: bool) -> str | None:
         listed = "/".join(f"'{key}'" for key in _AT_ROOT)
         return f"schema must have type 'object' and not have {listed} at the top level."
     return _Walk(schema, strict).problem(schema, (), 1)
+
+
+def check_format(value: object, param: str) -> None:
+    """Check the format of an answer.
+
+    Raises:
+        ApiRefusal: It is none, or its schema is not one that the API takes.
+    """
+    config = mapping(value, param)
+    if "type" not in config:
+        raise missing(f"{param}.type")
+    one_of("json_object", "json_schema", "text")(config["type"], f"{param}.type")
+    if config["type"] != "json_schema":
+        fields(config, param, {"type": anything})
+        return
+    known: dict[str, Check] = {
+        "type": anything,
+        "name": lambda entry, place: string(entry, place, minimum=1, maximum=64, pattern=NAME),
+        "schema": mapping,
+        "description": text(),
+        "strict": nullable(boolean),
+    }
+    fields(config, param, known, ("name", "schema"))
+    problem = schema_problem(config["schema"], strict=config.get("strict") is True)
+    if problem is not None:
+        message = f"Invalid schema for response_format '{config['name']}': {problem}"
+        raise ApiRefusal(message, f"{param}.schema", "invalid_json_schema")
 
 
 class _Walk:

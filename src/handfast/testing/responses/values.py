@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
-from typing import TypeAlias
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Final, TypeAlias
 
 from handfast.testing.record import Json
 from handfast.testing.responses.refusal import (
@@ -20,6 +20,8 @@ from handfast.testing.responses.refusal import (
 
 Check: TypeAlias = Callable[[object, str], object]
 """Checks a value found at a path, and raises `ApiRefusal`."""
+Shape: TypeAlias = tuple[Mapping[str, Check], Collection[str]]
+"""The check of each field of an object, and the required ones."""
 
 
 def boolean(value: object, param: str) -> None:
@@ -77,7 +79,7 @@ def nullable(check: Check) -> Check:
     return lambda value, param: None if value is None else check(value, param)
 
 
-def integer(minimum: int, maximum: int | None = None) -> Check:
+def integer(minimum: int | None = None, maximum: int | None = None) -> Check:
     """Return a check for an integer within bounds."""
 
     def check(value: object, param: str) -> None:
@@ -88,7 +90,7 @@ def integer(minimum: int, maximum: int | None = None) -> Check:
     return check
 
 
-def decimal(minimum: float, maximum: float) -> Check:
+def decimal(minimum: float | None = None, maximum: float | None = None) -> Check:
     """Return a check for a number within bounds."""
 
     def check(value: object, param: str) -> None:
@@ -111,7 +113,77 @@ def strings(*supported: str) -> Check:
     return check
 
 
-def fields(value: Json, param: str, known: dict[str, Check], required: Iterable[str] = ()) -> None:
+def each(check: Check) -> Check:
+    """Return a check for an array whose elements pass *check*."""
+
+    def check_each(value: object, param: str) -> None:
+        for index, entry in enumerate(array(value, param)):
+            check(entry, f"{param}[{index}]")
+
+    return check_each
+
+
+def values(check: Check) -> Check:
+    """Return a check for an object whose values pass *check*, whatever its keys are."""
+
+    def check_values(value: object, param: str) -> None:
+        for name, entry in mapping(value, param).items():
+            check(entry, f"{param}.{name}")
+
+    return check_values
+
+
+def shape(known: Mapping[str, Check], required: Iterable[str] = ()) -> Check:
+    """Return a check for an object with the fields of *known*."""
+    return lambda value, param: fields(mapping(value, param), param, known, required)
+
+
+def tagged(kinds: Mapping[str, Shape]) -> Check:
+    """Return a check for an object whose `type` says which fields it has."""
+
+    def check(value: object, param: str) -> None:
+        entry = mapping(value, param)
+        if "type" not in entry:
+            raise missing(f"{param}.type")
+        kind = string(entry["type"], f"{param}.type")
+        if kind not in kinds:
+            raise wrong_value(f"{param}.type", kind, kinds)
+        known, required = kinds[kind]
+        fields(entry, param, {"type": anything, **known}, required)
+
+    return check
+
+
+def string_or(check: Check, expected: str) -> Check:
+    """Return a check for a string, or else what passes *check*: *expected* is its JSON type, with its article."""
+
+    def check_either(value: object, param: str) -> None:
+        if isinstance(value, str):
+            return
+        if not isinstance(value, list if expected == "an array" else dict):
+            raise wrong_type(param, f"one of {expected.removeprefix('an ')} or string", value)
+        check(value, param)
+
+    return check_either
+
+
+def item_id(*prefixes: str) -> Check:
+    """Return a check for the id of an item, which begins with one of *prefixes*."""
+
+    def check(value: object, param: str) -> None:
+        if not string(value, param, minimum=1, maximum=64).startswith(prefixes):
+            message = f"Invalid '{param}': '{value}'. Expected an ID that begins with '{prefixes[0]}'."
+            raise ApiRefusal(message, param, "invalid_value")
+
+    return check
+
+
+def call_id(value: object, param: str) -> None:
+    """Accept the id of a call."""
+    string(value, param, minimum=1, maximum=64)
+
+
+def fields(value: Json, param: str, known: Mapping[str, Check], required: Iterable[str] = ()) -> None:
     """Check the fields of an object: none missing, none unknown, each as *known* says.
 
     Args:
@@ -140,8 +212,8 @@ def anything(value: object, param: str) -> None:
     """Accept every value."""
 
 
-def _within(value: float, param: str, kind: str, minimum: float, maximum: float | None) -> None:
-    if value < minimum:
+def _within(value: float, param: str, kind: str, minimum: float | None, maximum: float | None) -> None:
+    if minimum is not None and value < minimum:
         expected = f"Expected a value >= {minimum}, but got {value} instead."
         message = f"Invalid '{param}': {kind} below minimum value. {expected}"
         raise ApiRefusal(message, param, f"{kind}_below_min_value")
@@ -149,3 +221,7 @@ def _within(value: float, param: str, kind: str, minimum: float, maximum: float 
         expected = f"Expected a value <= {maximum}, but got {value} instead."
         message = f"Invalid '{param}': {kind} above maximum value. {expected}"
         raise ApiRefusal(message, param, f"{kind}_above_max_value")
+
+
+CALLER: Final = nullable(tagged({"direct": ({}, ()), "program": ({"caller_id": text()}, ("caller_id",))}))
+"""Callers: the model itself, or a program that it wrote."""

@@ -11,11 +11,11 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
 from handfast.errors import PayloadInvalidError
-from handfast.payloads.archiving import ARCHIVE, CHILD_ID, ArchiveSegment
+from handfast.payloads.continuation import ARCHIVE, CHILD_ID, ArchiveSegment
 from handfast.payloads.json_profile import JsonObject
-from handfast.workflows.state.run_state import RunState
-from handfast.workflows.tasks.marks import Marks
-from handfast.workflows.tasks.settle import Done, Failed, settle_activity, start_activity
+from handfast.workflows.state.runs import Runs
+from handfast.workflows.tasks.await_activity import Done, Failed, await_activity, start_activity
+from handfast.workflows.tasks.marks import TaskMarks
 
 WRITING: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(minutes=10),
@@ -26,28 +26,28 @@ WRITING: Final = workflow.ActivityConfig(
 """An archive that cannot be written is tried again for a week: the history is on the server meanwhile."""
 
 
-async def archive_segment(state: RunState, *, closes: bool = True) -> bool:
-    """Have this Temporal run's history archived, where the workers have an archive: nothing happens otherwise.
+async def archive_segment(runs: Runs, *, closes: bool = True) -> bool:
+    """Have this Temporal run's history archived, if the workers have an archive.
 
     Call it as the last thing before the run closes or continues as new. A workflow of its own then waits for the close
     and has the whole history written; only its start is awaited here, and a cancel in the meantime changes nothing.
 
     Args:
-        state: The run's.
+        runs: Of the workflow.
         closes: False for a run that may go on for long after this: what there is by then is written.
 
     Returns:
         Whether a cancel came in the meantime: whoever does not end now has to raise it.
     """
-    if not state.archives:
+    if not runs.state.deployment.archives:
         return False
     info = workflow.info()
-    roots = [frame for frame in state.frames if frame.parent is None]
+    roots = [frame for frame in runs.frames.all if frame.parent is None]
     arg = ArchiveSegment(
         workflow_id=info.workflow_id,
         run_id=info.run_id,
         closes=closes,
-        query=state.query,
+        query=runs.identity.query,
         frames=[frame.id for frame in roots],
     )
     own_id = CHILD_ID + info.run_id + ("" if closes else f"-{info.get_current_history_length()}")
@@ -60,7 +60,7 @@ async def archive_segment(state: RunState, *, closes: bool = True) -> bool:
         except asyncio.CancelledError:
             cancelled = True
     starting.result()
-    state.marks.took()
+    runs.marks.note_input()
     return cancelled
 
 
@@ -83,7 +83,7 @@ class ArchiveRun:
 
     @workflow.run
     async def run(self, *args: object) -> JsonObject:
-        """Have it written.
+        """Write the history named by the argument.
 
         Raises:
             ApplicationError: ``StartInvalid`` for wrong arguments; ``ArchiveFailed`` where it could not be written in
@@ -93,9 +93,9 @@ class ArchiveRun:
             arg = ArchiveSegment.from_wire(args[0] if len(args) == 1 else None)
         except PayloadInvalidError as error:
             raise ApplicationError(str(error), type="StartInvalid", non_retryable=True) from None
-        marks = Marks()
+        marks = TaskMarks()
         writing = start_activity(ARCHIVE, arg.to_wire(), arg.workflow_id[:200], WRITING, marks)
-        match await settle_activity(writing, marks):
+        match await await_activity(writing, marks):
             case Done(value) if isinstance(value, dict):
                 return value
             case Failed(type=kind, message=message):

@@ -1,4 +1,4 @@
-"""What the ending of a tool call means: every one leads somewhere that a person or the model sees."""
+"""Ends the calls of one frame: each ending leads somewhere that a person or the model sees."""
 
 from __future__ import annotations
 
@@ -7,40 +7,43 @@ from typing import Final
 
 from temporalio import workflow
 
-from handfast.payloads.changed import Difference
 from handfast.payloads.json_profile import JsonObject, JsonValue
+from handfast.payloads.mcp import McpAsked, McpChange
 from handfast.payloads.model_call import ExistingActivity
+from handfast.payloads.requests import ChangedFacts, Difference
 from handfast.payloads.tool_call import LostStart, ToolOutcome
 from handfast.workflows.driver import existing_activity
-from handfast.workflows.driver.ask_again import ask_again, give_up
-from handfast.workflows.frame.frame import Call, Failure, Frame
+from handfast.workflows.driver.frame_loop import FrameLoop
+from handfast.workflows.frame.frame import Call, Failure
 from handfast.workflows.frame.items import output_item, prefixed, suffixed
 from handfast.workflows.frame.withdrawal import WITHHELD
 from handfast.workflows.ledger import requests
+from handfast.workflows.ledger.ledger import Ledger
 from handfast.workflows.ledger.log import WHY_CHARACTERS
 from handfast.workflows.loop import next_steps, verdicts
-from handfast.workflows.state.run_state import RunState
-from handfast.workflows.tasks.settle import Cancelled, Done, Failed, Settled
-from handfast.workflows.tasks.work import Work
+from handfast.workflows.tasks.await_activity import Cancelled, Done, Ending, Failed
 
+MOST_REASKED: Final = 10
+"""Most times that a call is asked about again: two programs, one of which approves, could keep a run busy for ever."""
 MOST_UNPROVEN: Final = 3
-"""So often in a row a call may turn out not to be proven, before that ends the run."""
+"""Most times in a row that a call turns out not to be proven, before that ends the run."""
 RESET: Final = "the run was reset after this was asked about; what was approved before that may have run already"
-"""What a person is told who is asked anew."""
+"""Reason in the request of a person who is asked anew."""
 
 
 class CallEndings:
-    """Writes the endings of one frame's calls into it."""
+    """Ends the calls of one frame."""
 
-    def __init__(self, state: RunState, frame: Frame, work: Work) -> None:
-        self._state = state
-        self._frame = frame
-        self._work = work
+    def __init__(self, loop: FrameLoop, ledger: Ledger) -> None:
+        """Take the loop of the calls, and the ledger."""
+        self._loop = loop
+        self._frame = loop.frame
+        self._ledger = ledger
 
-    def take(self, call: Call, settled: Settled) -> None:
-        """Write the ending of a tool call into the frame: every one leads somewhere a person or the model sees."""
+    def take(self, call: Call, ending: Ending) -> None:
+        """Take the ending of a tool of ours. Its wrapper has made a typed outcome of it."""
         at_most_once = (call.plan.effect or "at_most_once") == "at_most_once"
-        match settled:
+        match ending:
             case Done(value):
                 self._typed(call, ToolOutcome.from_wire(value))
             case Cancelled():
@@ -60,15 +63,15 @@ class CallEndings:
             case Failed(message=message):
                 self._tool_failed(call, f"The tool failed: {message}")
 
-    def take_existing(self, call: Call, activity: ExistingActivity, settled: Settled) -> None:
-        """The same for an activity that exists already: it has no begun mark, and raises what fails."""
+    def take_existing(self, call: Call, activity: ExistingActivity, ending: Ending) -> None:
+        """Take the ending of an activity that exists already. It has no begun mark, and raises what fails."""
         at_most_once = (call.plan.effect or "at_most_once") == "at_most_once"
-        match settled:
+        match ending:
             case Done(value):
                 output, problem = existing_activity.read_result(value)
                 if problem is None:
                     self.ran(call, output)
-                    self.settle(call, output)
+                    self.set_output(call, output)
                 else:
                     self._tool_failed(call, problem)
             case Cancelled() if at_most_once and activity.heartbeat_s is None:
@@ -91,24 +94,37 @@ class CallEndings:
             case "ok":
                 call.context = outcome.context
                 if outcome.tripped is not None:  # a conversation that goes on must not read it
-                    self.settle(call, WITHHELD, outcome.block)
+                    self.set_output(call, WITHHELD, outcome.block)
                     self._frame.fail(next_steps.guardrail_tripped(call, outcome.tripped))
                     return
                 if outcome.artifact is not None:
                     self._frame.artifacts.append(outcome.artifact.sha256)
                 if outcome.withheld is None:
                     self.ran(call, outcome.value)
-                self.settle(call, with_refusal(outcome.output, outcome.context_refused), outcome.block)
+                self.set_output(call, with_refusal(outcome.output, outcome.context_refused), outcome.block)
             case "error":
                 self._tool_failed(call, outcome.output, outcome.block)
             case "cancelled":
-                self.settle(call, outcome.output or verdicts.cancelled_text(call), outcome.block)
+                self.set_output(call, outcome.output or verdicts.cancelled_text(call), outcome.block)
             case "not_begun":
-                self.not_begun(call)
+                self.not_begun(call, missing=bool(outcome.absent), why=outcome.reason if outcome.absent else None)
             case "unknown":
                 known = outcome.known.facts() if outcome.known else {}
                 told = {"ended": outcome.reason or "unknown", "worker": outcome.worker or "unknown"}
                 self._in_doubt(call, {**told, **known})
+            case "asked" if outcome.asked is not None:
+                self._asked(call, outcome.asked)
+            case _:
+                self._not_let(call, outcome)
+
+    def _asked(self, call: Call, asked: McpAsked) -> None:
+        """Let people answer what the call's MCP server asks; it goes on with the answers."""
+        call.asked = asked
+        call.state, call.starts, call.missing_since = "asked", 0, None
+
+    def _not_let(self, call: Call, outcome: ToolOutcome) -> None:
+        """Take the ending of a call that was held back: what would have run is not what was shown or approved."""
+        match outcome.kind:
             case "refused" if outcome.reset is not None:
                 call.asked_in = outcome.reset
                 self.void(call, Difference(why=RESET))
@@ -116,13 +132,22 @@ class CallEndings:
                 self.mismatch(call, outcome.reason)
             case "unproven":
                 self._unproven(call, outcome.reason or "")
+            case "changed" if outcome.change is not None:
+                self._redefined(call, outcome.change)
+
+    def _redefined(self, call: Call, change: McpChange) -> None:
+        """Ask about a call of an MCP tool that is no longer what was shown; it has not run."""
+        effect = None if change.effect == "at_most_once" else change.effect
+        call.plan = call.plan.model_copy(update={"schema_digest": change.shown.digest, "effect": effect})
+        self._frame.definitions[call.tool] = change.shown.definition
+        self.void(call, change.difference)
 
     def _unproven(self, call: Call, why: str) -> None:
-        """Ask again about a call that did not run, as no signed decision lets it."""
-        state, frame = self._state, self._frame
-        state.ledger.state.signed = True  # whoever says so takes only those
+        """Ask again about a call that has not run, as no signed decision lets it."""
+        ledger, frame = self._ledger, self._frame
+        ledger.state.signed = True  # a worker that says so takes signed decisions only
         self._distrust(call, why)
-        if call.cancelling is not None or self._work.ending:
+        if call.cancelling is not None or self._loop.work.ending:
             self.cancelled(call)
             return
         call.unproven += 1
@@ -133,37 +158,37 @@ class CallEndings:
         if call.proofs is not None and call.proofs.reruns:
             self._ask_doubt(call, reason, {"ended": "unproven"})
             return
-        closed = state.ledger.book.entries.get(call.released_by or "")
-        item, former = state.item_of(frame, call), None if closed is None else closed.request
-        request = requests.unproven(frame, call, item, state.asker, reason=reason, closed=former)
+        closed = ledger.book.entries.get(call.released_by or "")
+        item, former = self._loop.arguments.item_of(frame, call), None if closed is None else closed.request
+        request = requests.after_failed_proof(frame, call, item, self._loop.identity, reason=reason, closed=former)
         call.edited, call.arguments = call.arguments, None
         call.released_by, call.digest, call.binding, call.proofs = None, None, None, None
-        call.state, call.request = "asking", state.ledger.book.open(request)
+        call.state, call.request = "asking", ledger.book.open(request)
 
     def _distrust(self, call: Call, why: str) -> None:
-        """Let a remembered decision answer no more calls, of which one could not be verified."""
+        """Forget a standing decision by which a call was released, and which could not be verified."""
         if call.proofs is None or call.proofs.reruns:
             return
         decided_on = {each.id for each in call.proofs.decisions} | {call.released_by or ""}
-        self._state.ledger.distrust(decided_on, self._frame.id, call.call_id, why, workflow.now())
+        self._ledger.distrust(decided_on, self._frame.id, call.call_id, why, workflow.now())
 
     def ran(self, call: Call, value: JsonValue) -> None:
-        """Keep that a call ran to its end, and what it returned where that may become the frame's output."""
+        """Note that a call ran to its end, with the value that may become the frame's output."""
         call.ok = True
         if self._frame.after_tools is not None:
             call.value = value
 
     def cancelled(self, call: Call) -> None:
-        """Settle a call that was cancelled and said nothing."""
-        self.settle(call, verdicts.cancelled_text(call), ran=False)
+        """Settle a cancelled call that has said nothing."""
+        self.set_output(call, verdicts.cancelled_text(call), ran=False)
 
     def trip(self, call: Call, reason: str) -> None:
-        """End the run, as an input guardrail wants it."""
-        self.settle(call, verdicts.NOT_RUN, ran=False)
+        """End the run at the word of an input guardrail."""
+        self.set_output(call, verdicts.NOT_RUN, ran=False)
         self._frame.fail(next_steps.guardrail_tripped(call, reason))
 
     def mismatch(self, call: Call, why: str | None = None) -> None:
-        """End the run before an effect: what would run is not what was approved."""
+        """Fail the run before an effect: the call in hand is not the one that was approved."""
         why = why or "the arguments in hand are not those that were approved"
         self._frame.fail(Failure(type="ApprovalMismatch", message=f"{call.tool} was not run: {why}"))
 
@@ -171,17 +196,51 @@ class CallEndings:
         """Ask anew about a call whose approval no longer holds; it has not run."""
         if call.cancelling is not None:  # alone or with its run: nobody is there to hear an answer
             self.cancelled(call)
-        elif not ask_again(self._state, self._frame, call, difference):
-            give_up(self._state, self._frame, call, difference)
-            self.settle(call, verdicts.NEVER_HELD, ran=False)
+        elif call.reasked == MOST_REASKED:
+            self._ledger.log.note_void(self._frame.id, call, difference.why, workflow.now(), "give_up")
+            self.set_output(call, verdicts.NEVER_HELD, ran=False)
+        else:
+            self._ask_anew(call, difference)
+
+    def was_shown(self, call: Call, difference: Difference) -> bool:
+        """Return whether the approver of the call has seen this very difference: to show it again would never end."""
+        if call.released_by is None:
+            return False
+        approved = self._ledger.book.entries[call.released_by].request
+        shown = (approved.facts or {}).get("changed")
+        if shown is None or approved.call_id != call.call_id:
+            return False
+        return Difference.from_wire(shown) == difference
+
+    def _ask_anew(self, call: Call, difference: Difference) -> None:
+        """Open a request about a call that was about to run, in place of its approval where it had one."""
+        frame = self._frame
+        approved = None if call.released_by is None else self._ledger.book.entries[call.released_by]
+        by = None if approved is None else approved.closed_by
+        facts = ChangedFacts(**difference.model_dump(), request=call.released_by, by=by)
+        if approved is not None:
+            self._ledger.log.note_void(frame.id, call, facts.why, workflow.now())
+        arguments = self._loop.arguments.of(frame, call)
+        request = requests.after_change(frame, call, arguments, self._loop.identity, approved=approved, facts=facts)
+        call.edited, call.arguments = call.arguments, None
+        call.reasked += 1
+        call.allowed = False
+        call.released_by, call.digest, call.binding, call.proofs = None, None, None, None
+        call.state, call.request = "asking", self._ledger.book.open(request)
 
     def _tool_failed(self, call: Call, output: JsonValue, block: str | None = None) -> None:
-        self.settle(call, output, block)
+        self.set_output(call, output, block)
         if call.plan.on_error == "fail":
             self._frame.fail(Failure(type="ToolFailed", message=f"{call.tool}: {output}"))
 
-    def not_begun(self, call: Call, *, missing: bool = False) -> None:
-        """Start a call again that is known not to have begun; ask a person where that has no end."""
+    def not_begun(self, call: Call, *, missing: bool = False, why: str | None = None) -> None:
+        """Start a call again that has never begun; after `MOST_STARTS` starts, or without a worker, ask a person.
+
+        Args:
+            call: Is started again.
+            missing: No worker has its tool, or what that needs.
+            why: The reason in place of "no worker has this tool".
+        """
         if call.cancelling is not None:
             self.cancelled(call)
             return
@@ -197,11 +256,9 @@ class CallEndings:
             if call.starts < next_steps.MOST_STARTS:
                 call.state, call.resume_at = "backoff", now + next_steps.delay_of(call.starts - 1)
                 return
-        self._ask_doubt(
-            call,
-            "no worker has this tool; it has not run" if missing else "no worker could start this call; it has not run",
-            {"ended": "not_registered" if missing else "not_begun", "starts": call.starts},
-        )
+        ended = "not_registered" if missing and why is None else "not_begun"
+        told = why or ("no worker has this tool" if missing else "no worker could start this call")
+        self._ask_doubt(call, f"{told}; it has not run", {"ended": ended, "starts": call.starts})
 
     def _nobody_took(self, call: Call) -> None:
         queue = call.plan.task_queue
@@ -212,43 +269,43 @@ class CallEndings:
         )
 
     def _in_doubt(self, call: Call, facts: JsonObject) -> None:
-        """What began and may have taken effect: its tool is asked first, where that can find out."""
-        if call.plan.verified and not self._work.ending and facts.get("ended") != "cancelled":
+        """Let the tool find out what became of a call; if it has no `verify`, follow its `on_unknown`."""
+        if call.plan.verified and not self._loop.work.ending and facts.get("ended") != "cancelled":
             call.doubt = facts
         else:
             self.unresolved(call, facts)
 
     def unresolved(self, call: Call, facts: JsonObject) -> None:
-        """Ask a person about a call in doubt, or tell the model, or end the run, as its tool says."""
+        """Follow the tool's `on_unknown` for a call in doubt: ask a person, tell the model, or fail the run."""
         gated = call.released_by is not None
         policy = call.plan.on_unknown or ("ask" if gated else "tell_model")
-        if self._work.ending or policy != "ask":
+        if self._loop.work.ending or policy != "ask":
             ended = str(facts.get("ended"))
-            self._state.ledger.log.note_doubt(self._frame.id, call, ended, workflow.now())
-        if self._work.ending or policy == "tell_model":
-            self.settle(call, verdicts.OUTCOME_UNKNOWN)
+            self._ledger.log.note_doubt(self._frame.id, call, ended, workflow.now())
+        if self._loop.work.ending or policy == "tell_model":
+            self.set_output(call, verdicts.OUTCOME_UNKNOWN)
         elif policy == "fail":
-            self.settle(call, verdicts.OUTCOME_UNKNOWN)
+            self.set_output(call, verdicts.OUTCOME_UNKNOWN)
             self._frame.fail(Failure(type="OutcomeUnknown", message=f"{call.tool} may or may not have taken effect"))
         else:
             self._ask_doubt(call, "the call began, and how it ended is unknown", facts)
 
     def _ask_doubt(self, call: Call, reason: str, facts: JsonObject) -> None:
-        if self._work.ending:
+        if self._loop.work.ending:
             return
-        state, frame = self._state, self._frame
-        released = None if call.released_by is None else state.ledger.book.entries[call.released_by].request
-        item = state.item_of(frame, call)
+        frame, book = self._frame, self._ledger.book
+        released = None if call.released_by is None else book.entries[call.released_by].request
+        item = self._loop.arguments.item_of(frame, call)
         call.state = "asking"
-        call.request = state.ledger.book.open(
-            requests.in_doubt(frame, call, item, state.asker, reason=reason, facts=facts, released=released)
+        call.request = book.open(
+            requests.for_doubt(frame, call, item, self._loop.identity, reason=reason, facts=facts, released=released)
         )
 
-    def settle(self, call: Call, output: JsonValue, block: str | None = None, *, ran: bool = True) -> None:
-        """Keep a call's one output. It reaches the model when every call of the turn has its own.
+    def set_output(self, call: Call, output: JsonValue, block: str | None = None, *, ran: bool = True) -> None:
+        """Settle a call with its one output, which the model reads when each call of the turn has its own.
 
         Args:
-            call: Whose output.
+            call: The call.
             output: A text or content parts.
             block: Id for the output's block; None makes one.
             ran: Whether it may have run: with a person's arguments, the model reads with which.
@@ -256,8 +313,10 @@ class CallEndings:
         if ran and call.arguments is not None:
             edited = json.dumps(call.arguments, ensure_ascii=False)
             output = prefixed(f"A person changed the arguments before this ran; they were {edited}.", output)
-        item = output_item(self._state.item_of(self._frame, call), output)
-        call.output = self._state.transcript.add(block or str(workflow.uuid4()), [item])
+        items = [output_item(self._loop.arguments.item_of(self._frame, call), output)]
+        call.output = (
+            self._loop.transcript.new_block(items) if block is None else self._loop.transcript.add(block, items)
+        )
         call.state = "settled"
 
 

@@ -9,12 +9,11 @@ from typing import Final
 from temporalio import workflow
 
 from handfast.errors import JsonProfileError
-from handfast.payloads.base import json_size
+from handfast.payloads.base import Undecodable, json_size
 from handfast.payloads.cutting import cut
 from handfast.payloads.json_profile import JsonObject, JsonValue, check_json, scrub, spelled_integers, whole_numbers
 from handfast.payloads.model_call import Effect, ExistingActivity
 from handfast.payloads.tool_call import ERROR_TEXT_BYTES, RESULT_BYTES, WORKER_BYTES
-from handfast.payloads.undecodable import Undecodable
 from handfast.workflows.frame.items import is_part
 from handfast.workflows.tasks import timeouts
 
@@ -27,13 +26,13 @@ UNSETTLED: Final = frozenset(
 """Failures by which a worker says that it stopped the activity, or lost its result: not how the effect ended."""
 
 FACT_BYTES: Final = 1000
-"""Of another's error that a request carries."""
+"""Most bytes of another's error that a request carries."""
 
 
-def budget(
+def options(
     activity: ExistingActivity, timeout: timedelta, effect: Effect, task_queue: str | None
 ) -> workflow.ActivityConfig:
-    """How long the activity may take. One that does not heartbeat never hears of a cancel, so that none is awaited."""
+    """Return the options of the activity. Without heartbeats it hears of no cancel, so none is awaited."""
     beat = activity.heartbeat_s
     config = workflow.ActivityConfig(
         schedule_to_start_timeout=timedelta(seconds=activity.start_within_s),
@@ -62,7 +61,7 @@ def argument(activity: ExistingActivity, arguments: JsonObject, key: str) -> Jso
 
 
 def read_result(value: object) -> tuple[JsonValue, str | None]:
-    """Turn what an activity returned into what the model reads.
+    """Turn the result of an activity into an output.
 
     Returns:
         The output, and the problem where it is none.
@@ -86,12 +85,12 @@ def read_result(value: object) -> tuple[JsonValue, str | None]:
 
 
 def error_text(kind: str, message: str) -> str:
-    """What the model reads of an activity that failed."""
+    """Return the output of an activity that failed."""
     return cut(scrub(f"Error: {kind}: {message}"), ERROR_TEXT_BYTES)[0]
 
 
 def facts(kind: str, message: str, worker: str | None = None) -> JsonObject:
-    """What a person is told of it, where its outcome is unknown."""
+    """Return the facts of an activity whose outcome is unknown, for the request about it."""
     known = {} if worker is None else {"worker": cut(scrub(worker), WORKER_BYTES)[0]}
     return {"ended": cut(scrub(kind), FACT_BYTES)[0], "detail": cut(scrub(message), FACT_BYTES)[0], **known}
 

@@ -11,55 +11,58 @@ from handfast.payloads.guardrails import CheckInput, CheckOutput, Judged, TellEn
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.model_call import Origin
 from handfast.payloads.transcript import user_message
+from handfast.workflows.driver.frame_loop import FrameLoop
 from handfast.workflows.frame import withdrawal
-from handfast.workflows.frame.frame import Frame, Guard, Queued
+from handfast.workflows.frame.frame import Guard, Queued
 from handfast.workflows.loop import guardrails
-from handfast.workflows.state.run_state import RunState
+from handfast.workflows.state.mailbox import Mailbox
 from handfast.workflows.tasks import timeouts
-from handfast.workflows.tasks.settle import Cancelled, Done, Failed
-from handfast.workflows.tasks.work import Work
+from handfast.workflows.tasks.await_activity import Cancelled, Done, Failed
+from handfast.workflows.tasks.command_budget import CommandBudget
 
 
 class Guardrails:
-    """Runs the guardrails of one frame."""
+    """Asks the guardrails of one frame."""
 
-    def __init__(self, state: RunState, frame: Frame, work: Work) -> None:
-        self._state = state
-        self._frame = frame
-        self._work = work
+    def __init__(self, loop: FrameLoop, budget: CommandBudget, mailbox: Mailbox) -> None:
+        """Take the loop, and the parts that its guardrails are asked and answered with."""
+        self._loop = loop
+        self._frame = loop.frame
+        self._budget = budget
+        self._mailbox = mailbox
 
     async def run(self, guard: Guard) -> None:
-        """Ask one guardrail, to its end."""
+        """Ask a guardrail about the frame's input or output."""
         if guard.kind == "told":
             await self._tell_end(guard)
             return
         asked = self._about_input(guard) if guard.kind == "input" else self._about_output(guard)
         judged = await self._judged(guard, asked, f"{guard.agent} · {guard.kind} guardrail · {guard.name}")
-        if not self._work.ending:
+        if not self._loop.work.ending:
             self._take(guard, judged)
 
     async def _tell_end(self, guard: Guard) -> None:
         """Let hooks hear of the output; whatever becomes of that, it stands."""
         asked = TellEnd(**self._where_output(guard))
-        await self._work.evaluate(asked, f"{guard.agent} · hooks · end", timeouts.GUARDRAIL)
+        await self._loop.work.evaluate(asked, f"{guard.agent} · hooks · end", timeouts.GUARDRAIL)
         guard.state = "done"
 
     async def check(self, message: Queued, guard: Guard) -> None:
-        """Ask one input guardrail about a message. What it stops is refused, and the run goes on."""
+        """Ask an input guardrail about a message. A message that it stops is refused, and the run goes on."""
         frame = self._frame
         asked = CheckInput(origin=self._origin(guard), guardrail=guard.name, block=message.block)
         judged = await self._judged(guard, asked, f"{guard.agent} · guardrail {guard.name} · message")
-        if self._work.ending or message not in frame.queue:
+        if self._loop.work.ending or message not in frame.queue:
             return
         refusal = guardrails.take_message(frame, message, guard, judged)
         if refusal is not None:
-            self._state.mailbox.refuse_one(frame, message, refusal, workflow.now())
+            self._mailbox.refuse_one(frame, message, refusal, workflow.now())
         elif judged.outcome == "replace":
             message.block = self._block_of(judged.value)
 
     async def _judged(self, guard: Guard, asked: CheckInput | CheckOutput, summary: str) -> Judged:
-        settled = await self._work.evaluate(asked, summary, timeouts.GUARDRAIL)
-        match settled:
+        ending = await self._loop.work.evaluate(asked, summary, timeouts.GUARDRAIL)
+        match ending:
             case Done(judged):
                 return judged
             case Cancelled():
@@ -68,7 +71,7 @@ class Guardrails:
                 return Judged(outcome="error", reason=message)
 
     def _origin(self, guard: Guard) -> Origin:
-        return self._state.origin(self._frame).model_copy(update={"agent": guard.agent})
+        return self._loop.origin.model_copy(update={"agent": guard.agent})
 
     def _about_input(self, guard: Guard) -> CheckInput:
         frame = self._frame
@@ -83,7 +86,7 @@ class Guardrails:
         origin = self._origin(guard)
         if frame.answer is not None:
             return {"origin": origin, "reply": frame.answer, "structured": frame.answer_structured}
-        arguments, at = self._state.room.placed({"output": frame.output}, None)
+        arguments, at = self._budget.placed({"output": frame.output}, None)
         return {"origin": origin, "arguments": arguments, "at": at}
 
     def _take(self, guard: Guard, judged: Judged) -> None:
@@ -96,28 +99,28 @@ class Guardrails:
 
     def _withdraw(self, judged: Judged) -> None:
         """Take an answer out of the conversation, or put another in its place; nobody is to read it again."""
-        frame = self._frame
+        frame, transcript = self._frame, self._loop.transcript
         text: str | None = None
         if judged.outcome == "replace":
             text = withdrawal.text_of(judged.value, frame.answer_structured)
         one = len(frame.answered_by) == 1
         left: list[str] = []
         for old in frame.answered_by:
-            items = self._state.transcript.items(old)
-            new = self._state.replace_block(frame, old, withdrawal.without_answer(items, text if one else None))
+            items = transcript.items(old)
+            new = transcript.replace(frame, old, withdrawal.without_answer(items, text if one else None))
             if new is not None:
                 left.append(new)
             held = json.dumps(items)
             frame.artifacts = [each for each in frame.artifacts if each not in held]  # its whole is not read on either
         if text is not None and not one:
-            left.append(self._state.new_block([withdrawal.answer(text)]))
+            left.append(transcript.new_block([withdrawal.answer(text)]))
             frame.blocks.append(left[-1])
         frame.answered_by, frame.answer, frame.response_id = left, None, None  # the provider has the answer as it was
         if judged.outcome == "replace":
             frame.output = judged.value
 
     def _replace_input(self, value: JsonValue) -> None:
-        """Put other items in place of the input, which the model has not seen."""
+        """Put *value* in the place of the input, which the model has not seen."""
         frame = self._frame
         block = self._block_of(value)
         frame.blocks[0 if frame.input is None else frame.blocks.index(frame.input)] = block
@@ -125,7 +128,7 @@ class Guardrails:
         frame.epoch += 1
 
     def _block_of(self, value: JsonValue) -> str:
-        return self._state.new_block([user_message(value)] if isinstance(value, str) else _objects(value))
+        return self._loop.transcript.new_block([user_message(value)] if isinstance(value, str) else _objects(value))
 
 
 def _objects(value: JsonValue) -> list[JsonObject]:

@@ -7,56 +7,73 @@ from typing import Final
 from temporalio import workflow
 
 from handfast.payloads.json_profile import JsonObject
-from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply
-from handfast.payloads.underway import Underway
-from handfast.workflows.driver.answers import Answers
+from handfast.payloads.mcp import MCP_UNAVAILABLE
+from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply, Underway
+from handfast.payloads.transcript import user_message
+from handfast.workflows.driver.frame_loop import FrameLoop
 from handfast.workflows.driver.last_words import LastWords
-from handfast.workflows.frame import provider_history
-from handfast.workflows.frame.frame import Failure, Frame, Queued
+from handfast.workflows.frame.frame import Failure, Queued
+from handfast.workflows.frame.items import answer_value, text_of_reply
 from handfast.workflows.ledger import requests
+from handfast.workflows.ledger.ledger import Ledger
 from handfast.workflows.loop import guardrails, next_steps
-from handfast.workflows.state.run_state import RunState
+from handfast.workflows.state.deployment import Deployment
+from handfast.workflows.state.mailbox import Mailbox
+from handfast.workflows.state.spending import Spending
 from handfast.workflows.tasks import timeouts
-from handfast.workflows.tasks.settle import Cancelled, Done, Failed, Settled
-from handfast.workflows.tasks.work import Work
+from handfast.workflows.tasks.await_activity import Cancelled, Done, Ending, Failed
 
+MOST_INVALID_OUTPUTS: Final = 2
+"""Answers that do not fit the output type before the run fails: the model is told once what was wrong."""
 CONVERSATION_BYTES: Final = 16_000_000
 """Most bytes of the blocks that a model call reads: above, no model takes it, and every worker would hold it."""
 HISTORY_BYTES: Final = 40_000_000
 """Size of a history from which no further model call is made in it: at 50 MB the server terminates the workflow."""
 
 
-class ModelTurns:
-    """Asks the model, and writes its reply into the frame."""
+class ModelCalls:
+    """Calls the model, and writes its replies into the frame."""
 
-    def __init__(self, state: RunState, frame: Frame, work: Work, last_words: LastWords) -> None:
-        self._state = state
-        self._frame = frame
-        self._work = work
+    def __init__(
+        self,
+        loop: FrameLoop,
+        ledger: Ledger,
+        mailbox: Mailbox,
+        spending: Spending,
+        deployment: Deployment,
+        *,
+        last_words: LastWords,
+    ) -> None:
+        """Take the loop, and the parts that a reply is written to."""
+        self._loop = loop
+        self._frame = loop.frame
+        self._ledger = ledger
+        self._mailbox = mailbox
+        self._spending = spending
+        self._deployment = deployment
         self._last_words = last_words
-        self._answers = Answers(state, frame)
 
     async def call(self) -> None:
-        """Make one model call, to its end."""
+        """Make one model call, and take its ending."""
         frame = self._frame
         if self._interrupted() or self._too_large():
             return
         early = [] if frame.guards_known else list(frame.queue)
         arg = ModelCall(
-            origin=self._state.origin(frame),
+            origin=self._loop.origin,
             after=frame.seen,
             ids=[*frame.blocks[frame.cursor :], *(message.block for message in early)],
             called=True if frame.agent in frame.callers else None,
-            probe=not (frame.limit_known and self._state.publisher.attributes_known and self._state.probed),
+            probe=not frame.limit_known or self._deployment.needs_probe(workflow.info().run_id),
             guard=None if frame.guards_known else True,
             by_reference=True if frame.artifacts else None,
-            history=provider_history.asked(frame),
+            history=frame.history_to_ask(),
             stream=True if frame.stream else None,
             underway=frame.underway,
             failed=frame.failed_calls or None,
             told=frame.untold or None,
         )
-        settled = await self._work.activity(
+        ending = await self._loop.work.activity(
             "handfast.call_model",
             arg.to_wire(),
             f"{frame.agent} · turn {frame.turn + 1}",
@@ -64,12 +81,12 @@ class ModelTurns:
             model=True,
             by_any_worker=frame.missing_since is not None,
         )
-        reply = ModelReply.from_wire(settled.value) if isinstance(settled, Done) else None
+        reply = ModelReply.from_wire(ending.value) if isinstance(ending, Done) else None
         if reply is not None:
-            self._state.spending.add(frame, reply.usage, reply.model)
-        elif isinstance(settled, Failed) and settled.spent is not None:
-            self._state.spending.add(frame, settled.spent.usage, settled.spent.model)
-        if self._work.ending:
+            self._spending.add(frame, reply.usage, reply.model)
+        elif isinstance(ending, Failed) and ending.spent is not None:
+            self._spending.add(frame, ending.spent.usage, ending.spent.model)
+        if self._loop.work.ending:
             return  # the frame has its ending already, of which this is a part
         if self._interrupted():
             return  # also where a whole reply came in: the message was there first
@@ -78,13 +95,13 @@ class ModelTurns:
             if reply.refusal is not None:
                 await self._last_words.refused(reply)
             return
-        self._take_failure(settled)
+        self._take_failure(ending)
 
-    def _take_failure(self, settled: Settled) -> None:
+    def _take_failure(self, ending: Ending) -> None:
         frame = self._frame
-        if not (isinstance(settled, Failed) and settled.timed_out):
+        if not (isinstance(ending, Failed) and ending.timed_out):
             frame.underway = None  # it has ended, or nobody wants it any more
-        match settled:
+        match ending:
             case Cancelled():
                 frame.failure = Failure(type="Cancelled", message="the model call was cancelled")
             case Failed() as failed if failed.type == "AgentMissing" or failed.not_registered:
@@ -97,7 +114,7 @@ class ModelTurns:
                 frame.failure = Failure(type=kind, message=message)
 
     def _interrupted(self) -> bool:
-        """Whether a message wants the call to be made again, with it; what came of this one does not count."""
+        """Return whether a message makes the call anew, with it; the call under way does not count then."""
         if not self._frame.interrupted:
             return False
         self._frame.interrupted, self._frame.underway = False, None
@@ -113,33 +130,55 @@ class ModelTurns:
         """
         frame = self._frame
         frame.missing_since, frame.resume_at, frame.broken_replies, frame.waits = None, None, 0, 0
-        self._state.archives = self._state.archives or bool(reply.archive)
-        self._state.ledger.state.signed = self._state.ledger.state.signed or bool(reply.signed)
-        self._state.notifier.wanted = self._state.notifier.wanted or bool(reply.notify)
+        self._deployment.take(reply)
+        self._ledger.state.signed = self._ledger.state.signed or bool(reply.signed)
         frame.underway = reply.underway
         if reply.underway is not None:
             self._still_underway(reply.underway, reply, early)
             return
-        if provider_history.take(frame, reply) or guardrails.know(frame, reply):
+        if frame.take_history(reply) or guardrails.know(frame, reply):
             return
-        self._state.mailbox.place(frame, early, workflow.now())
+        self._mailbox.place(frame, early, workflow.now())
         if not frame.limit_known:
-            frame.take_limits(reply, unlimited=self._state.unlimited(frame))
-        if reply.attributes is not None:
-            self._state.publisher.attributes_exist(reply.attributes)
-        if not self._state.probed:
-            self._state.probed, self._state.keeps = True, bool(reply.keeps)
-        self._state.transcript.add(reply.block, reply.items)
+            frame.take_limits(reply)
+        self._deployment.take_probe(reply, workflow.info().run_id)
+        self._loop.transcript.add(reply.block, reply.items)
         frame.take(reply)
         if not frame.calls and reply.refusal is None:
-            self._answers.take(reply)
+            self._take_answer(reply)
+
+    def _take_answer(self, reply: ModelReply) -> None:
+        """Take a reply without calls: end the frame with it, or ask for it once more."""
+        structured = reply.structured
+        if structured is None:
+            guardrails.finish(self._frame, text_of_reply(reply.items), reply)
+        elif structured.problem is not None:
+            self._refuse_answer(structured.problem)
+        else:
+            try:
+                value = answer_value(reply.items, structured)
+            except ValueError as error:  # a worker of another version found that it fits
+                self._refuse_answer(str(error))
+            else:
+                guardrails.finish(self._frame, value, reply)
+
+    def _refuse_answer(self, problem: str) -> None:
+        """Tell the model once what is wrong with its answer."""
+        frame = self._frame
+        frame.invalid_outputs += 1
+        if frame.invalid_outputs >= MOST_INVALID_OUTPUTS:
+            frame.failure = Failure(type="OutputInvalid", message=f"{frame.agent}: {problem}")
+            return
+        text = f"Your answer could not be used: {problem}. Answer again in the required format."
+        frame.blocks.append(self._loop.transcript.new_block([user_message(text)]))
+        frame.phase = "model"
 
     def _still_underway(self, underway: Underway, reply: ModelReply, early: list[Queued]) -> None:
-        """The provider still makes the reply: it is waited for by a further call, within reason."""
+        """Wait for a reply that the provider still makes, by a further call."""
         frame = self._frame
         guardrails.know(frame, reply)  # there are none, or they would have been named in place of this
         frame.untold = []
-        self._state.mailbox.place(frame, early, workflow.now())
+        self._mailbox.place(frame, early, workflow.now())
         if underway.calls < timeouts.MOST_UNDERWAY:
             frame.phase = "model"
             return
@@ -147,9 +186,9 @@ class ModelTurns:
         frame.failure = Failure(type="ModelUnavailable", message=message)
 
     def _too_large(self) -> bool:
-        """End a frame whose conversation is more than anybody can send or keep, before it hurts."""
+        """Fail a frame whose conversation no model takes, or whose history the server would end."""
         frame = self._frame
-        size, held = self._state.transcript.size(frame.blocks), workflow.info().get_current_history_size()
+        size, held = self._loop.transcript.size(frame.blocks), workflow.info().get_current_history_size()
         if size > CONVERSATION_BYTES:
             told = f"the conversation has {size:,} bytes, and a model call carries {CONVERSATION_BYTES:,} at most"
         elif held > HISTORY_BYTES:
@@ -178,10 +217,12 @@ class ModelTurns:
         frame.resume_at = workflow.now() + next_steps.delay_of(frame.broken_replies - 1)
 
     def _out_of_patience(self, under: str | None, message: str) -> None:
-        """An hour has passed. Where the model was never heard of in it, no worker was there: that is waited for."""
+        """Call again after an hour without a worker; fail if the model, or an MCP server, has failed for that long."""
         frame = self._frame
         frame.waits += 1
-        if (under is not None and under.startswith("Model")) or frame.waits > timeouts.MOST_WAITS:
+        if under == MCP_UNAVAILABLE:
+            frame.failure = Failure(type=under, message=message)
+        elif (under is not None and under.startswith("Model")) or frame.waits > timeouts.MOST_WAITS:
             frame.failure = Failure(type="ModelUnavailable", message=message)
         else:
             frame.phase = "model"
@@ -193,7 +234,7 @@ class ModelTurns:
             frame.phase = "backoff"
             frame.resume_at = now + next_steps.pause_of_missing(frame.missing_since, now)
             return
-        if self._work.ending:
+        if self._loop.work.ending:
             return
         frame.phase = "stuck"
-        frame.request = self._state.ledger.book.open(requests.missing_agent(frame, self._state.asker))
+        frame.request = self._ledger.book.open(requests.for_missing_agent(frame, self._loop.identity))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel
 
-from handfast.errors import RequestClosedError
 from handfast.payloads import call_items
 from handfast.payloads.binding import Binding
 from handfast.payloads.context_edits import ContextEdit
@@ -17,6 +15,7 @@ from handfast.payloads.cutting import cut
 from handfast.payloads.guardrails import GuardrailResult
 from handfast.payloads.history import KeptHistory
 from handfast.payloads.json_profile import JsonObject, JsonValue
+from handfast.payloads.mcp import McpAsked
 from handfast.payloads.messages import OnMessage
 from handfast.payloads.model_call import (
     AfterToolsPlan,
@@ -25,11 +24,10 @@ from handfast.payloads.model_call import (
     PlannedCall,
     StructuredOutput,
     ToldHooks,
+    Underway,
 )
-from handfast.payloads.proofs import Proofs
-from handfast.payloads.requests import LimitKind, LimitPolicy, Request
-from handfast.payloads.tool_call import LostStart
-from handfast.payloads.underway import Underway
+from handfast.payloads.requests import LimitKind, LimitPolicy
+from handfast.payloads.tool_call import LostStart, Proofs
 from handfast.payloads.usage import Usage
 
 FAILURE_BYTES: Final = 8192
@@ -50,7 +48,7 @@ Phase = Literal[
     "checking",
     "finished",
 ]
-CallState = Literal["planned", "asking", "ready", "running", "backoff", "wording", "settled"]
+CallState = Literal["planned", "asking", "ready", "running", "backoff", "wording", "asked", "settled"]
 
 
 class Call(BaseModel):
@@ -77,6 +75,7 @@ class Call(BaseModel):
         proofs: The decisions that released it, or said to run it again.
         unproven: How often a worker found that none lets it run.
         policy: What the approval rule said of arguments that a person edited; None: as planned.
+        asked: What its MCP server asks for before it goes on, and the answers so far.
         asked_in: Run id of the history in which it was asked about anew after a reset; None: where the model made it.
         reasked: How often an approval of it was taken back, as something had changed.
     """
@@ -109,11 +108,12 @@ class Call(BaseModel):
     unproven: int = 0
     policy: ApprovalPlan | None = None
     reasked: int = 0
+    asked: McpAsked | None = None
     asked_in: str | None = None
 
     @classmethod
     def of(cls, plan: PlannedCall, item: JsonObject) -> Self:
-        """The call that a reply's item makes, as it was planned."""
+        """Return the call that an item of a reply makes."""
         return cls(plan=plan, call_id=call_items.id_of(item), tool=call_items.tool_of(item))
 
 
@@ -134,7 +134,7 @@ class HandedOver(BaseModel):
 
 
 class Guard(BaseModel):
-    """A guardrail of the frame. One of kind *told* judges nothing: hooks hear of the output, after all others.
+    """A guardrail of a frame, or of a message to it. One of kind *told* lets hooks hear of the output, after all else.
 
     Attributes:
         agent: Whose it is: a handoff may lie between.
@@ -165,12 +165,12 @@ class Queued(BaseModel):
 
     @property
     def checked(self) -> bool:
-        """Whether every guardrail has let it pass."""
+        """True when every guardrail has let it pass."""
         return self.guards is not None and all(guard.state == "done" for guard in self.guards)
 
 
 class Failure(BaseModel):
-    """Why a frame cannot go on: the type, text and facts of the failure that its run ends with.
+    """The failure of a frame: the type, text and facts of the error that its run ends with.
 
     It travels: to an agent's own code that words it, and with the run's end. So its words are bounded.
     """
@@ -223,6 +223,7 @@ class Frame(BaseModel):
         compact: The conversation is to be made short before the next model call.
         compact_from: The turn from which that may be tried again; `compact_pause` is for how many turns it was put off.
         forms: JSON schemas that answers to its questions must satisfy, by tool.
+        definitions: What the model was told of MCP tools that it calls, by tool.
         broken_replies: Replies in a row that were empty or none at all.
         invalid_outputs: Answers that did not fit the agent's output type.
         guards: Guardrails of the run's input and output; `guards_known` once the agent was asked for its input's.
@@ -230,6 +231,7 @@ class Frame(BaseModel):
         guardrails: What the guardrails said, the latest last.
         underway: The background response that its model call waits for.
         history: What the model's provider keeps of it; None: it is sent in full with each call.
+        history_before: The same as it was before the message that is being answered, in a conversation of several.
         queue: Messages that wait for the next model call, in the order in which they came.
         on_message: What becomes of one when no model call is to come.
         interrupted: The model call under way is being cancelled, to be made again with a message.
@@ -238,6 +240,8 @@ class Frame(BaseModel):
         input: Block of the message that is being answered, in a conversation of several; None: the first one.
         lasts: It is a session's, which reopens it for each message and gives those that came too late a turn of their
             own.
+        driven: A driver is at work on it: it is the root frame of a run that is under way.
+        unlimited: The caller lifted the agent's own limit of turns.
         turns_before: Model replies to earlier messages, which count for no limit of a message; `spent_before` likewise.
         session_turns: Most model replies to all messages together, raises included; None is no limit. `session_tokens`
             likewise.
@@ -285,6 +289,7 @@ class Frame(BaseModel):
     compact_pause: int = 0
     stop: str | None = None
     forms: dict[str, JsonObject] = {}
+    definitions: dict[str, JsonObject] = {}
     facts: str | None = None
     context_changed: bool = False
     after_tools: AfterToolsPlan | None = None
@@ -311,6 +316,7 @@ class Frame(BaseModel):
     output_guards: list[Guard] = []
     guardrails: list[GuardrailResult] = []
     history: KeptHistory | None = None
+    history_before: KeptHistory | None = None
     queue: list[Queued] = []
     on_message: OnMessage = "follow_up"
     interrupted: bool = False
@@ -318,6 +324,8 @@ class Frame(BaseModel):
     failure: Failure | None = None
     input: str | None = None
     lasts: bool = False
+    driven: bool = False
+    unlimited: bool = False
     turns_before: int = 0
     spent_before: Usage = Usage()
     session_turns: int | None = None
@@ -325,24 +333,19 @@ class Frame(BaseModel):
 
     @property
     def has_to_answer(self) -> bool:
-        """Whether messages wait that have no other place to go to."""
+        """True while messages wait that can only be answered in this frame."""
         return bool(self.queue) and not self.lasts
 
-    def take_limits(self, reply: ModelReply, *, unlimited: bool) -> None:
-        """Keep the agent's own limits, which hold to the end of the loop.
-
-        Args:
-            reply: The first one.
-            unlimited: The caller lifted the agent's limit of turns.
-        """
+    def take_limits(self, reply: ModelReply) -> None:
+        """Keep the agent's own limits. The first reply tells them, and they hold to the end of the loop."""
         self.limit_known = True
-        if self.max_turns is None and not unlimited:
+        if self.max_turns is None and not self.unlimited:
             self.max_turns = reply.max_turns or None
         self.max_tokens, self.max_seconds = reply.max_tokens, reply.max_seconds
         self.on_limit = reply.on_limit or "fail"
 
     def take(self, reply: ModelReply) -> None:
-        """Append a reply, and begin the turn of its calls. Each thing that it says holds until the next one comes."""
+        """Append a reply, and begin the turn of its calls. Everything that it tells holds until the next reply."""
         self.cursor = len(self.blocks)
         self.blocks.append(reply.block)
         self.seen = self.blocks[self.cursor - 1] if self.cursor else None
@@ -355,7 +358,7 @@ class Frame(BaseModel):
         self.hears, self.untold = reply.hears or [], []
         self.compact = bool(reply.compact) and self.history is None and self.turn >= self.compact_from
         self.handles_max_turns = bool(reply.handles_max_turns)
-        self.forms = reply.forms or {}
+        self.forms, self.definitions = reply.forms or {}, reply.definitions or {}
         self.after_tools, self.max_parallel, self.max_open = reply.after_tools, reply.max_parallel, reply.max_open
         self.failed_calls = {}
         self.calls = [Call.of(plan, reply.items[plan.index]) for plan in reply.calls]
@@ -363,6 +366,44 @@ class Frame(BaseModel):
             self.phase = "calls"
             if self.agent not in self.callers:
                 self.callers.append(self.agent)
+
+    def take_history(self, reply: ModelReply) -> bool:
+        """Keep the position in the history that the provider keeps.
+
+        Returns:
+            Whether the reply says that alone, and the model is yet to be asked.
+        """
+        if self.history is None or reply.history is None:
+            return False
+        self.history = reply.history
+        if reply.items or reply.input_guardrails:
+            return False
+        if self.history_before is not None and not self.history_before.ready:
+            self.history_before = reply.history
+        self.phase = "model"
+        return True
+
+    def history_to_ask(self) -> KeptHistory | None:
+        """Return the history that a model call continues.
+
+        Until the call's reply is recorded, nobody knows what it has left in a conversation.
+        """
+        told = self.history
+        if told is not None and told.kind == "conversation":
+            self.history = told.model_copy(update={"uncertain": True})
+        return told
+
+    def take_history_back(self, before: KeptHistory | None) -> None:
+        """Go on with the history as it was *before* the part that has just been taken out of the conversation."""
+        now = self.history
+        if now is None or before is None:
+            return
+        if now.kind == "chain":
+            self.history = before.model_copy(update={"rebuilt": now.rebuilt})
+        elif now.conversation == before.conversation:  # what stands there after that item is deleted by the next call
+            self.history = now.model_copy(update={"item": before.item, "holds": before.holds, "uncertain": True})
+        else:  # it was made anew meanwhile, with what has been taken out
+            self.history = now.model_copy(update={"conversation": None, "item": None, "holds": None})
 
     def replace_block(self, old: str, new: str | None) -> None:
         """Let *new* be read in the place of *old*, also where it was put aside; None: nothing."""
@@ -382,7 +423,7 @@ class Frame(BaseModel):
             self.epoch += 1
 
     def leave_out(self, read_from: str) -> None:
-        """Put the blocks before *read_from* aside: the model no longer reads them."""
+        """Put aside the blocks before *read_from*: the model no longer reads them."""
         if read_from in self.blocks:
             count = self.blocks.index(read_from)
             self.earlier += self.blocks[:count]
@@ -390,33 +431,8 @@ class Frame(BaseModel):
             self.cursor -= count
 
     def fail(self, failure: Failure) -> None:
-        """End the loop so, unless it has its failure already: what fails while it is being ended is a consequence."""
+        """Fail the loop, unless it has a failure already: a further one is a consequence of it."""
         self.failure = self.failure or failure
-
-
-def asking_frame(frames: Iterable[Frame], request: Request) -> Frame:
-    """The loop that *request* belongs to.
-
-    Raises:
-        RequestClosedError: It is there no more.
-    """
-    found = next((frame for frame in frames if frame.id == request.frame), None)
-    if found is None:
-        raise RequestClosedError(f"the loop that asked {request.id} has ended; reload the list", request=request.id)
-    return found
-
-
-def asked_call(frames: Iterable[Frame], request: Request) -> tuple[Frame, Call]:
-    """The call that *request* is about, and its loop.
-
-    Raises:
-        RequestClosedError: It waits for that no more.
-    """
-    frame = asking_frame(frames, request)
-    call = next((call for call in frame.calls if call.request == request.id), None)
-    if call is None:
-        raise RequestClosedError(f"no call waits for {request.id} any more; reload the list", request=request.id)
-    return frame, call
 
 
 @dataclass(frozen=True)

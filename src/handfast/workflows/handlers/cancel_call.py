@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from temporalio import workflow
 
 from handfast.errors import CallEndedError, DecisionInvalidError, JsonProfileError, PayloadInvalidError, RefusalError
-from handfast.payloads.cancel_call import CallCancelled, CancelCall
 from handfast.payloads.json_profile import JsonObject, check_json
+from handfast.payloads.requests import CallCancelled, CancelCall
 from handfast.workflows.frame.frame import Call, Frame
-from handfast.workflows.handlers.decode import only_argument, refusal_to_wire
-from handfast.workflows.state.run_state import RunState
+from handfast.workflows.handlers.decode import check_person, only_argument, refusal_to_wire
+from handfast.workflows.state.runs import Runs
 
 
 class CallCanceller:
-    """Every handler takes ``*args``: a handler whose arity does not fit the message stops a workflow for ever."""
+    """Handles the update `cancel_call`."""
 
-    def __init__(self, state: RunState) -> None:
-        self._state = state
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
 
     def refuse(self, *args: object) -> None:
         """Validate the update `cancel_call`: a refusal leaves no trace in the history."""
@@ -28,7 +28,7 @@ class CallCanceller:
             raise refusal_to_wire(refusal) from None
 
     def cancel_call(self, *args: object) -> JsonObject:
-        """Update `cancel_call`: stop the call if it runs, else see to it that it never does."""
+        """Update `cancel_call`: cancel a running call; keep one that has not begun from running."""
         try:
             given = _read(args)
             frame, call = self._found(given)
@@ -38,11 +38,11 @@ class CallCanceller:
         if call.cancelling is None:
             call.cancelling = given.reason or ""
             if running:
-                self._state.works[frame.id].cancel_call(call.call_id)
+                self._runs.works[frame.id].cancel_call(call.call_id)
             elif call.state == "asking" and call.request is not None:
                 why = f"its call was cancelled{f' by {given.by}' if given.by else ''}"
-                self._state.ledger.book.withdraw(call.request, workflow.now(), why)
-            self._state.ledger_changed()
+                self._runs.ledger.book.withdraw(call.request, workflow.now(), why)
+            self._runs.changed()
         return CallCancelled(
             call_id=call.call_id, tool=call.tool, frame=frame.id, state="cancelling" if running else "cancelled"
         ).to_wire()
@@ -50,8 +50,8 @@ class CallCanceller:
     def _found(self, given: CancelCall) -> tuple[Frame, Call]:
         found = [
             (frame, call)
-            for frame in self._state.frames
-            if frame.id in self._state.works and given.frame in (None, frame.id)
+            for frame in self._runs.frames.all
+            if frame.id in self._runs.works and given.frame in (None, frame.id)
             for call in frame.calls
             if call.call_id == given.call_id
         ]
@@ -76,7 +76,7 @@ class CallCanceller:
         if call.plan.kind == "handoff" and call.state == "running":
             raise CallEndedError(f"the handoff {call.tool} is taking place; it cannot be cancelled any more", **facts)
         if call.state == "asking" and call.request is not None:
-            request = self._state.ledger.book.entries[call.request].request
+            request = self._runs.ledger.book.entries[call.request].request
             if request.kind == "in_doubt":
                 raise CallEndedError(
                     f"it is unknown how {call.tool} {call.call_id} ended; decide its request {request.id} instead",
@@ -89,6 +89,8 @@ def _read(args: Sequence[object]) -> CancelCall:
     value = only_argument(args, '{"call_id", "frame"?, "reason"?, "by"?}')
     try:
         check_json(value)
-        return CancelCall.from_wire(value)
+        given = CancelCall.from_wire(value)
     except (JsonProfileError, PayloadInvalidError) as error:
         raise DecisionInvalidError(str(error)) from None
+    check_person("by", given.by)
+    return given

@@ -13,15 +13,15 @@ from handfast.workflows.handlers.checks import Checks, Review, edited_by
 from handfast.workflows.handlers.decode import only_argument, read_decision, read_shorthand, read_stop, refusal_to_wire
 from handfast.workflows.handlers.signatures import refuse_unverified, report_refused
 from handfast.workflows.ledger import requests
-from handfast.workflows.state.run_state import RunState
+from handfast.workflows.state.runs import Runs
 
 
 class Decider:
-    """Every handler takes ``*args``: a handler whose arity does not fit the message stops a workflow for ever."""
+    """Handles the signals and the update by which decisions come in, and the query about one."""
 
-    def __init__(self, state: RunState) -> None:
-        self._state = state
-        self._checks = Checks(state)
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
+        self._checks = Checks(runs)
 
     # --- signals: they cannot be answered, so a bad one is logged and changes nothing ---
 
@@ -44,10 +44,10 @@ class Decider:
         except RefusalError as refusal:
             self._log(None, refusal)
         else:
-            self._state.stop(why)
+            self._stop(why)
 
     async def unknown_signal(self, name: str) -> None:
-        """Every other signal; its arguments stay unread."""
+        """Log a signal of any other name as refused; its arguments stay unread."""
         self._log(None, DecisionInvalidError(f"there is no signal {scrub(name[:64])!r} here"))
 
     # --- the update ---
@@ -56,8 +56,8 @@ class Decider:
         """Validate the update `decide`: a refusal leaves no trace in the history."""
         try:
             decision = _named(read_decision(args))
-            self._state.ledger.check(decision, workflow.now())
-            refuse_unverified(self._state, decision)
+            self._runs.ledger.check(decision, workflow.now())
+            refuse_unverified(decision, self._runs.ledger, self._runs.identity)
         except RefusalError as refusal:
             report_refused(args, refusal, "update")
             raise refusal_to_wire(refusal) from None
@@ -66,7 +66,7 @@ class Decider:
         """Update `decide`: record the decision and answer with its receipt."""
         try:
             decision = _named(read_decision(args))
-            return (await self._take(decision, verified=self._state.ledger.state.signed)).to_wire()
+            return (await self._take(decision, verified=self._runs.ledger.state.signed)).to_wire()
         except RefusalError as refusal:
             report_refused(args, refusal, "update")
             raise refusal_to_wire(refusal) from None
@@ -74,7 +74,7 @@ class Decider:
     # --- the query ---
 
     def decision(self, *args: object) -> JsonObject:
-        """Query `decision`: what became of a decision id."""
+        """Query `decision`: return the outcome of a decision id."""
         try:
             value = only_argument(args, '{"decision_id"}')
         except RefusalError as refusal:
@@ -82,25 +82,42 @@ class Decider:
         decision_id = value.get("decision_id") if isinstance(value, dict) else value
         if not isinstance(decision_id, str):
             return DecisionOutcome(decision_id="", state="unknown").to_wire()
-        return self._state.ledger.outcomes.of(decision_id).to_wire()
+        return self._runs.ledger.outcomes.of(decision_id).to_wire()
 
     # --- inside ---
+
+    def _stop(self, why: str) -> None:
+        """Let every loop under way end after its turn.
+
+        One that waits between turns, for a person, ends now; a run that is only about to begin, before its first one.
+        """
+        runs = self._runs
+        if runs.about_to_begin:
+            runs.state.stop_first = why
+        for frame in runs.frames.all:
+            if frame.phase == "finished" or frame.failure is not None:
+                continue
+            frame.stop = why
+            if frame.phase in ("budget", "stuck") and frame.request is not None:
+                runs.ledger.book.withdraw(frame.request, workflow.now(), "the run was told to stop")
+                frame.phase = "model"
+        runs.changed()
 
     async def _by_signal(self, shorthand: str | None, args: tuple[object, ...]) -> None:
         decision: Decision | None = None
         try:
             decision = read_decision(args) if shorthand is None else read_shorthand(shorthand, args)
             if shorthand is not None:
-                self._state.ledger.check_shorthand(decision)
-            if not self._state.ledger.book.is_checked(decision):
+                self._runs.ledger.check_shorthand(decision)
+            if not self._runs.ledger.book.is_checked(decision):
                 await self._take(decision, verified=False)
         except RefusalError as refusal:
             report_refused(args, refusal, "signal")
             self._log(decision, refusal)
 
     def _log(self, decision: Decision | None, refusal: RefusalError) -> None:
-        self._state.ledger.refuse(decision, refusal, workflow.now())
-        self._state.ledger_changed()
+        self._runs.ledger.refuse(decision, refusal, workflow.now())
+        self._runs.changed()
 
     async def _take(self, decision: Decision, *, verified: bool) -> Receipt:
         """Check a decision and record it.
@@ -109,7 +126,7 @@ class Decider:
             decision: As it came in.
             verified: Its signature has been checked, where the run takes signed decisions only.
         """
-        ledger, review = self._state.ledger, Review(decision, verified=verified)
+        ledger, review = self._runs.ledger, Review(decision, verified=verified)
         ledger.book.remind(workflow.now())
         receipt = self._recorded(decision)
         for check in self._checks.in_order:
@@ -120,22 +137,22 @@ class Decider:
             receipt = self._record(review)
         else:
             ledger.note_repeated(decision, workflow.now())
-        self._state.ledger_changed()
+        self._runs.changed()
         return receipt
 
     def _recorded(self, decision: Decision) -> Receipt | None:
-        """The receipt of a decision that was recorded before; None where it may be recorded now.
+        """Return the receipt of a decision that was recorded before; None where it may be recorded now.
 
         Raises:
             RefusalError: It may not.
         """
-        repeated = self._state.ledger.receipt_of(decision)
+        repeated = self._runs.ledger.receipt_of(decision)
         if repeated is None:
-            self._state.ledger.check(decision, workflow.now())
+            self._runs.ledger.check(decision, workflow.now())
         return repeated
 
     def _record(self, review: Review) -> Receipt:
-        decision, ledger = review.decision, self._state.ledger
+        decision, ledger = review.decision, self._runs.ledger
         edited = edited_by(decision)
         if edited is None:
             return ledger.record(decision, workflow.now())
@@ -144,34 +161,34 @@ class Decider:
         return self._accept(decision, edited, review.edit.key)
 
     def _accept(self, decision: Decision, arguments: JsonObject, key: str | None) -> Receipt:
-        """Let the call run with other arguments: the digest that it runs under is theirs, and so is its key."""
-        entry = self._state.ledger.book.entries[decision.id]
-        _, call = self._state.call_of(entry.request)
+        """Record an approval with other arguments: the call runs under their digest and their key."""
+        entry = self._runs.ledger.book.entries[decision.id]
+        _, call = self._runs.frames.call_of(entry.request)
         entry.digest = digest_of(entry.request.binding, arguments)
         call.key = key
-        return self._state.ledger.record(decision, workflow.now())
+        return self._runs.ledger.record(decision, workflow.now())
 
     def _ask_again(self, decision: Decision, arguments: JsonObject, checked: ArgumentsChecked) -> Receipt:
-        """Open a request for the edited arguments in place of the one for the model's."""
-        state, request = self._state, self._state.ledger.book.entries[decision.id].request
-        frame, call = state.call_of(request)
-        again = requests.again(
+        """Open a request for edited arguments in the place of the one for the model's."""
+        runs, request = self._runs, self._runs.ledger.book.entries[decision.id].request
+        frame, call = runs.frames.call_of(request)
+        again = requests.after_edit(
             frame,
             call,
             request,
             arguments=arguments,
             rule=checked.approval,
             editor=decision.decided_by,
-            asker=state.asker,
+            identity=runs.identity,
         )
-        receipt = state.ledger.replace(decision, again, workflow.now())
+        receipt = runs.ledger.replace(decision, again, workflow.now())
         call.request, call.edited, call.key = again.id, arguments, checked.key
         call.policy = checked.approval or call.policy
         return receipt
 
 
 def _named(decision: Decision) -> Decision:
-    """An update says who decides; a signal from a bare command line may leave it out."""
+    """Refuse an update that does not say who decides; a signal from a bare command line may leave it out."""
     if decision.decided_by is None:
         raise DecisionInvalidError("decided_by is missing: say who decides", request=decision.id)
     return decision

@@ -9,17 +9,17 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from handfast.errors import DecisionInvalidError, JsonProfileError, PayloadInvalidError, RefusalError
-from handfast.payloads.base import Payload, json_size
-from handfast.payloads.carry import Carry
+from handfast.payloads.base import Payload, Undecodable, json_size
+from handfast.payloads.continuation import Carry
 from handfast.payloads.json_profile import JsonObject, JsonValue, check_json, scrub
+from handfast.payloads.people import REVIEWER, is_reviewer
 from handfast.payloads.requests import DECISION_BYTES, Approve, Decision, Reject
 from handfast.payloads.runs import RunInput
 from handfast.payloads.sessions import SessionInput
 from handfast.payloads.transcript import BLOCK_BYTES
-from handfast.payloads.undecodable import Undecodable
 from handfast.payloads.usage import Spent, Usage
 from handfast.workflows.ledger.log import WHY_CHARACTERS
-from handfast.workflows.tasks.unread import demand, refuse_for_good
+from handfast.workflows.tasks.unread import check_start, require_readable
 
 PayloadT = TypeVar("PayloadT", bound=Payload)
 InputT = TypeVar("InputT", bound=RunInput)
@@ -91,11 +91,26 @@ def _decision(value: object) -> Decision:
         raise DecisionInvalidError(str(error)) from None
     if decision.size > DECISION_BYTES:
         raise DecisionInvalidError(f"a decision may have {DECISION_BYTES // 1024} KiB at most")
+    check_person("decided_by", decision.decided_by, request=decision.id)
     return decision
 
 
+def check_person(field: str, name: str | None, request: str | None = None) -> None:
+    """Refuse the name of a reviewer in what comes in.
+
+    Raises:
+        DecisionInvalidError: It is one.
+    """
+    if name is not None and is_reviewer(name):
+        raise DecisionInvalidError(
+            f"{field} names a reviewer, whose decisions come from a worker alone; say which person it is, without "
+            f"{REVIEWER!r} before the name",
+            request=request,
+        )
+
+
 def read_start(args: Sequence[object], expected: str, kind: type[InputT]) -> InputT:
-    """Read what a run or a session starts with.
+    """Read the argument that a run or a session starts with.
 
     Args:
         args: All arguments that came.
@@ -109,7 +124,7 @@ def read_start(args: Sequence[object], expected: str, kind: type[InputT]) -> Inp
     if len(args) != 1:
         raise _start_invalid(f"{expected}; got {len(args)} arguments")
     if isinstance(args[0], Undecodable):
-        refuse_for_good(args[0])
+        check_start(args[0])
         raise _start_invalid(f"{expected}; the argument could not be decoded: {args[0].problem}")
     try:
         check_json(args[0])
@@ -129,16 +144,16 @@ def read_start(args: Sequence[object], expected: str, kind: type[InputT]) -> Inp
 
 
 def read_carry(args: Sequence[object]) -> Carry | None:
-    """Read what a workflow of ours goes on with; None where it is started anew: a state is no start's argument then."""
+    """Read the state that a workflow of ours goes on with; None where it is started anew."""
     if workflow.info().continued_run_id is not None:
-        demand(args)
-    if not goes_on() or len(args) != 1 or not isinstance(args[0], dict):
+        require_readable(args)
+    if not is_continuation() or len(args) != 1 or not isinstance(args[0], dict):
         return None
     return Carry.from_wire(args[0]["carried"]) if "carried" in args[0] else None
 
 
-def goes_on() -> bool:
-    """Whether this history goes on from one that was left for it: a state comes from there, and from nowhere else.
+def is_continuation() -> bool:
+    """Return whether this history goes on from one that was left for it.
 
     With a cron schedule the next run gets the argument of whoever started the first one; and with a retry policy the
     argument that the run that failed began with, in which what it has done since is still to be done.
@@ -153,7 +168,7 @@ def _start_invalid(message: str) -> ApplicationError:
 
 
 def read_optional(kind: type[PayloadT], args: Sequence[object]) -> PayloadT:
-    """Read a query's argument; none at all stands for the defaults.
+    """Read the argument of a query; without one, its defaults.
 
     Raises:
         ApplicationError: It is no such payload.

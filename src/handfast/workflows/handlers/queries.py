@@ -2,43 +2,45 @@
 
 from __future__ import annotations
 
+from handfast.payloads.base import json_size
+from handfast.payloads.history import KeptHistory
 from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.requests import Request
 from handfast.payloads.runs import CallStatus, RunStatus
 from handfast.payloads.transcript import TranscriptQuery
-from handfast.workflows.frame import provider_history
-from handfast.workflows.frame.table import total_usage
+from handfast.workflows.frame.frame import Frame
 from handfast.workflows.handlers.decode import read_optional
 from handfast.workflows.loop import limits
-from handfast.workflows.state.publish import listed
-from handfast.workflows.state.run_state import RunState
+from handfast.workflows.state.publish import LISTED_BYTES, listed
+from handfast.workflows.state.runs import Runs
 
 
 class Queries:
-    """Handlers that no argument can break."""
+    """Handles the queries. No argument can break them, and they change nothing."""
 
-    def __init__(self, state: RunState) -> None:
-        self._state = state
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
 
     def pending(self, *args: object) -> list[JsonObject]:
-        """The open requests; or the one whose id is asked for, with its arguments whole."""
-        requests = self._state.ledger.book.open_requests()
+        """Query `pending_approvals`: return the open requests, or with an id that request with its whole arguments."""
+        requests = self._runs.ledger.book.open_requests()
         one = args[0].get("id") if args and isinstance(args[0], dict) else None
         if one is None:
             return listed(requests)
-        return [self._state.in_full(request).to_wire() for request in requests if request.id == one]
+        return [self._in_full(request).to_wire() for request in requests if request.id == one]
 
     def status(self, *_: object) -> JsonObject:
-        """Where the run stands."""
-        state = self._state
-        frame = state.run_frame
-        pending = state.ledger.book.open_requests()
+        """Query `status`."""
+        runs, frames = self._runs, self._runs.frames
+        frame = frames.run_frame
+        pending = runs.ledger.book.open_requests()
         return RunStatus(
-            status=state.phase,
+            status=runs.phase,
             agent=frame.agent if frame else None,
             turn=frame.turn if frame else 0,
             pending=len(pending),
-            usage=total_usage(state.frames),
-            by_request=state.spending.of(state.frames),
+            usage=frames.total_usage,
+            by_request=runs.spending.of(frames.all),
             calls=[
                 CallStatus(
                     call_id=call.call_id,
@@ -47,22 +49,37 @@ class Queries:
                     request=call.request,
                     agent_path=each.agent_path,
                 )
-                for each in state.under(frame)
+                for each in frames.under(frame)
                 for call in each.calls
             ],
-            problem=limits.problem_of(pending, sum(each.held for each in state.frames)),
-            guardrails=state.guardrails_of(frame) if frame else [],
-            history=provider_history.shown(frame),
+            problem=limits.problem_of(pending, sum(each.held for each in frames.all)),
+            guardrails=frames.guardrails_of(frame) if frame else [],
+            history=_shown(frame),
         ).to_wire()
 
     def transcript(self, *args: object) -> JsonObject:
-        """A page of blocks."""
+        """Query `transcript`: return a page of blocks."""
         query = read_optional(TranscriptQuery, args)
-        frame = next((frame for frame in self._state.frames if frame.id == query.frame), None)
+        frame = next((frame for frame in self._runs.frames.all if frame.id == query.frame), None)
         if frame is not None and query.whole:
             order = [*frame.earlier, *frame.blocks]
         else:
             order = frame.blocks if frame is not None and frame.epoch == query.epoch else []
             if frame is not None and query.current:
                 order = [*frame.blocks, *(call.output for call in frame.calls if call.output is not None)]
-        return self._state.transcript.page(order, query).to_wire()
+        return self._runs.transcript.page(order, query).to_wire()
+
+    def _in_full(self, request: Request) -> Request:
+        """Return an open request with its whole arguments, if one answer has room for them."""
+        arguments = self._runs.arguments.of_request(request)
+        if arguments is None or json_size(arguments) > LISTED_BYTES:
+            return request
+        return request.model_copy(
+            update={"arguments": arguments, "arguments_preview": None, "arguments_bytes": None},
+        )
+
+
+def _shown(frame: Frame | None) -> KeptHistory | None:
+    if frame is None or frame.history is None:
+        return None
+    return frame.history.model_copy(update={"uncertain": None})

@@ -16,47 +16,46 @@ from handfast.errors import (
 from handfast.payloads.json_profile import JsonObject, check_json
 from handfast.payloads.requests import Decision, Grant, LimitKind, LimitsRaised, RaiseLimits, Request
 from handfast.workflows.frame.frame import Frame
-from handfast.workflows.handlers.at_work import loop_meant
-from handfast.workflows.handlers.decode import only_argument, refusal_to_wire
+from handfast.workflows.handlers.decode import check_person, only_argument, refusal_to_wire
 from handfast.workflows.handlers.signatures import refuse_unverified
 from handfast.workflows.loop import limits
-from handfast.workflows.state.run_state import RunState
+from handfast.workflows.state.runs import Runs
 
 
-class Raiser:
-    """Every handler takes ``*args``: a handler whose arity does not fit the message stops a workflow for ever."""
+class LimitRaiser:
+    """Handles the update `raise_limits`."""
 
-    def __init__(self, state: RunState) -> None:
-        self._state = state
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
 
     def refuse(self, *args: object) -> None:
         """Validate the update `raise_limits`: a refusal leaves no trace in the history."""
         try:
             given = _read(args)
-            if not self._state.about_to_begin:
+            if not self._runs.about_to_begin:
                 _, request = self._checked(given)
                 if request is not None:  # also where the run has no recorded word yet that it takes signed ones only
-                    refuse_unverified(self._state, _granted(request, given))
+                    refuse_unverified(_granted(request, given), self._runs.ledger, self._runs.identity)
         except RefusalError as refusal:
             raise refusal_to_wire(refusal) from None
 
     async def raise_limits(self, *args: object) -> JsonObject:
-        """Update `raise_limits`: the loop goes on from where it is; an open budget request is granted by it."""
-        if self._state.about_to_begin:  # it came together with the start
-            await workflow.wait_condition(lambda: not self._state.about_to_begin)
+        """Update `raise_limits`: raise the limits of a loop, or grant its open budget request."""
+        if self._runs.about_to_begin:  # it came together with the start
+            await workflow.wait_condition(lambda: not self._runs.about_to_begin)
         try:
             given = _read(args)
             frame, request = self._checked(given)
         except RefusalError as refusal:
             raise refusal_to_wire(refusal) from None
-        ledger, now, more = self._state.ledger, workflow.now(), _grant(given)
+        ledger, now, more = self._runs.ledger, workflow.now(), _grant(given)
         if request is not None:
             ledger.record(_granted(request, given), now)
-            limits.take_decision(frame, ledger.book.entries[request.id])
+            limits.apply_decision(frame, ledger.book.entries[request.id])
         else:
             limits.grant(frame, more, session=bool(given.session))
             ledger.log.note_raise("of the session" if given.session else frame.id, more, given.by, now)
-        self._state.ledger_changed()
+        self._runs.changed()
         return LimitsRaised(
             frame=frame.id,
             max_turns=limits.turns_of(frame),
@@ -77,8 +76,8 @@ class Raiser:
                 ("time", given.seconds, None),
             )
         else:
-            frame = loop_meant(self._state, given.frame, DecisionInvalidError)
-            if frame.limit_known or self._state.unlimited(frame):
+            frame = self._runs.frames.addressed(given.frame, DecisionInvalidError)
+            if frame.limit_known or frame.unlimited:
                 _refuse_absent(
                     frame.agent,
                     ("turns", given.turns, frame.max_turns),
@@ -89,17 +88,17 @@ class Raiser:
         if request is not None and given.session and not (request.facts or {}).get("session"):
             request = None  # it asks for the message under way alone
         if request is not None:
-            self._state.ledger.check(_granted(request, given), workflow.now())
+            self._runs.ledger.check(_granted(request, given), workflow.now())
         return frame, request
 
     def _session(self) -> Frame:
-        found = next((frame for frame in self._state.frames if frame.lasts), None)
+        found = next((frame for frame in self._runs.frames.all if frame.lasts), None)
         if found is None:
             raise DecisionInvalidError("this is no session; leave session out to raise the limits of a run")
         return found
 
     def _budgets(self) -> list[Request]:
-        return [each for each in self._state.ledger.book.open_requests() if each.kind == "budget"]
+        return [each for each in self._runs.ledger.book.open_requests() if each.kind == "budget"]
 
 
 def _refuse_absent(who: str, *limits_named: tuple[LimitKind, int | None, float | None]) -> None:
@@ -110,7 +109,7 @@ def _refuse_absent(who: str, *limits_named: tuple[LimitKind, int | None, float |
 
 
 def _granted(request: Request, given: RaiseLimits) -> Decision:
-    """The decision that a raise amounts to where a budget request is open: an unsigned one."""
+    """Return the unsigned decision that a raise amounts to where a budget request is open."""
     return Decision(id=request.id, verdict=_grant(given), decided_by=given.by)
 
 
@@ -125,6 +124,7 @@ def _read(args: Sequence[object]) -> RaiseLimits:
         given = RaiseLimits.from_wire(value)
     except (JsonProfileError, PayloadInvalidError) as error:
         raise DecisionInvalidError(str(error)) from None
+    check_person("by", given.by)
     if given.turns is None and given.tokens is None and given.seconds is None:
         raise DecisionInvalidError("say how many turns, tokens or seconds are added")
     return given

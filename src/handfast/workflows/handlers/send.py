@@ -10,23 +10,22 @@ from handfast.errors import MessageInvalidError, MessageRefusedError, RefusalErr
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.messages import Message, MessageReceipt, checked_message
 from handfast.workflows.frame.frame import Frame
-from handfast.workflows.handlers.at_work import loop_meant
 from handfast.workflows.handlers.decode import only_argument, refusal_to_wire
 from handfast.workflows.loop import messages
-from handfast.workflows.state.run_state import RunState
+from handfast.workflows.state.runs import Runs
 
 
 class Sender:
-    """Every handler takes ``*args``: a handler whose arity does not fit the message stops a workflow for ever."""
+    """Handles the update and the signal by which messages to a run come in."""
 
-    def __init__(self, state: RunState) -> None:
-        self._state = state
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
 
     def refuse(self, *args: object) -> None:
         """Validate the update `send`: a refusal leaves no trace in the history."""
         try:
             message = read_message(args)
-            if self._state.mailbox.repeated(message) is None:
+            if self._runs.mailbox.repeated(message) is None:
                 self._receiver(message)
         except RefusalError as refusal:
             raise refusal_to_wire(refusal) from None
@@ -39,60 +38,59 @@ class Sender:
             raise refusal_to_wire(refusal) from None
 
     async def send_by_signal(self, *args: object) -> None:
-        """Signal `send`, the update's fallback: it cannot be answered, so a bad one is logged and changes nothing."""
+        """Signal `send`, the update's fallback: a bad one is logged and changes nothing, as nobody can be answered."""
         message: Message | None = None
         try:
             message = read_message(args)
             self._take(message)
         except RefusalError as refusal:
-            self._state.mailbox.refuse_unread(message, refusal, workflow.now())
-            self._state.ledger_changed()
+            self._runs.mailbox.refuse_unread(message, refusal, workflow.now())
+            self._runs.changed()
 
     def _take(self, message: Message) -> MessageReceipt:
-        state = self._state
-        repeated = state.mailbox.repeated(message)
+        runs = self._runs
+        repeated = runs.mailbox.repeated(message)
         if repeated is not None:
             return repeated
         frame = self._receiver(message)
         interrupts = message.when == "now" and frame is not None and frame.phase == "thinking"
         if interrupts and frame is not None:
             frame.interrupted = True
-            state.works[frame.id].interrupt()
+            runs.works[frame.id].interrupt()
         message_id, now = message.id or str(workflow.uuid4()), workflow.now()
         if frame is None:
-            receipt = state.mailbox.take_early(message, message_id, now)
+            receipt = runs.mailbox.take_early(message, message_id, now)
         else:
-            receipt = state.mailbox.take(frame, message, message_id, now, interrupts=interrupts)
+            receipt = runs.mailbox.take(frame, message, message_id, now, interrupts=interrupts)
         self._taken(receipt)
         return receipt
 
     def _taken(self, _receipt: MessageReceipt) -> None:
-        """Wake whoever goes on with a message that was taken."""
-        self._state.ledger_changed()
+        self._runs.changed()
 
     def _receiver(self, message: Message) -> Frame | None:
-        """The loop that takes a message; None before the first run has begun, which gets it.
+        """Return the frame that takes a message; None before the first run has begun.
 
         Raises:
             RefusalError: None does.
         """
-        state = self._state
-        frame = loop_meant(state, message.frame, MessageInvalidError) if state.frames else None
+        runs = self._runs
+        frame = runs.frames.addressed(message.frame, MessageInvalidError) if runs.frames.all else None
         if frame is not None:
             refusal = self._refusal(frame)
             if refusal is not None:
                 raise MessageRefusedError(refusal.why, reason=refusal.reason, message_id=message.id)
-        state.mailbox.check_room(frame, message)
+        runs.mailbox.check_capacity(frame, message)
         return frame
 
     def _refusal(self, frame: Frame) -> messages.RefuseMessages | None:
-        """Why no model will read a message to *frame*; None where one may, as far as it can be told."""
-        state = self._state
-        work = state.works.get(frame.id)
+        """Return why no model will read a message to *frame*; None where one may."""
+        runs = self._runs
+        work = runs.works.get(frame.id)
         if work is not None and work.ending:
             return messages.RefuseMessages("ended", "the run is ending")
         if frame.stop is not None or frame.phase in ("checking", "closing"):
-            return messages.no_call_to_come(frame, state.usage_of(frame).total_tokens)
+            return messages.no_call_to_come(frame, runs.frames.usage_of(frame).total_tokens)
         return None
 
 

@@ -1,4 +1,4 @@
-"""Whose decision it is: signatures are checked by today's keys and clock, which a replay must never ask again.
+"""Checks whose decision it is: signatures are checked by today's keys and clock, which a replay must never ask again.
 
 An update's validator is not replayed, so it asks the worker at once; for a signal an activity does, and the answer is
 recorded. What neither refuses is verified in a run that is recorded as signed.
@@ -15,29 +15,31 @@ from handfast.errors import REFUSALS, KeysUnavailableError, RefusalError
 from handfast.payloads.json_profile import scrub
 from handfast.payloads.requests import Decision
 from handfast.payloads.signed import REFUSED, VERIFY, Place, Refusal, RefusedDecision, VerifyDecision
-from handfast.workflows.state.run_state import RunState
+from handfast.workflows.frame.identity import Identity
+from handfast.workflows.ledger.ledger import Ledger
 
 LONGEST_SHOWN: Final = 256
 
 
-def refuse_unverified(state: RunState, decision: Decision) -> None:
-    """Refuse what is not signed as this worker wants it. For a validator: nothing of it is ever replayed.
+def refuse_unverified(decision: Decision, ledger: Ledger, identity: Identity) -> None:
+    """Refuse an unsigned or wrongly signed decision. For validators: a replay must not ask for today's keys.
 
     Args:
-        state: Of the run.
         decision: That the ledger would take.
+        ledger: Of the workflow.
+        identity: Likewise.
 
     Raises:
         RefusalError: One of its subclasses.
     """
-    if state.ledger.receipt_of(decision) is not None:
+    if ledger.receipt_of(decision) is not None:
         return  # it gets the receipt that was recorded, and changes nothing
     verify = workflow.extern_functions().get(VERIFY)
     if verify is None:
-        if state.ledger.state.signed:
+        if ledger.state.signed:
             raise no_keys(decision)
         return
-    refused = verify(to_verify(state, decision).to_wire())
+    refused = verify(to_verify(decision, ledger, identity).to_wire())
     if refused is not None:
         raise refusal_from(Refusal.from_wire(refused))
 
@@ -71,20 +73,20 @@ def _text(value: object) -> str | None:
     return scrub(value[:LONGEST_SHOWN]) if isinstance(value, str) else None
 
 
-def to_verify(state: RunState, decision: Decision, *, stored: bool = False) -> VerifyDecision:
-    """What is asked about a decision."""
+def to_verify(decision: Decision, ledger: Ledger, identity: Identity, *, stored: bool = False) -> VerifyDecision:
+    """Return the question whether a decision is signed by somebody who may decide."""
     info = workflow.info()
     return VerifyDecision(
         decision=decision.to_wire(),
-        place=Place(namespace=info.namespace, workflow=info.workflow_id, run=state.asker.workflow_run),
-        requested_at=state.ledger.book.entries[decision.id].request.requested_at.isoformat(),
-        of=state.ledger.about(decision),
+        place=Place(namespace=info.namespace, workflow=info.workflow_id, run=identity.workflow_run),
+        requested_at=ledger.book.entries[decision.id].request.requested_at.isoformat(),
+        of=ledger.about(decision),
         stored=stored or None,
     )
 
 
 def no_keys(decision: Decision) -> KeysUnavailableError:
-    """The refusal where nobody can verify."""
+    """Return the refusal of a worker without keys."""
     return KeysUnavailableError(
         f"{decision.id} takes signed decisions only, and this worker cannot verify one; give it "
         "HandfastPlugin(trusted_keys=…)",
@@ -93,5 +95,5 @@ def no_keys(decision: Decision) -> KeysUnavailableError:
 
 
 def refusal_from(refused: Refusal) -> RefusalError:
-    """The refusal that came as data."""
+    """Return a refusal that came as data."""
     return REFUSALS.get(refused.type, RefusalError)(refused.message, **refused.facts)

@@ -6,47 +6,44 @@ namespace and on a later worker, has to compute what people were shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
-
 from handfast.payloads.binding import Bound, difference, digest_of, text_digest
 from handfast.payloads.canonical import sha256_digest
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import ApprovalPlan
 from handfast.payloads.requests import Request
 from handfast.workflows.frame.frame import Call, Frame
+from handfast.workflows.frame.identity import Identity
 from handfast.workflows.ledger.entry import Entry
 
 
-def sealed(
+def with_digest(
     request: Request, arguments: JsonObject | None, *, schema: str | None = None, policy: str | None = None
 ) -> Request:
-    """Compute the digest of a request that is about to open, once everything that it covers is known."""
+    """Compute the digest of a request that is about to open, when everything that it covers is known."""
     deadline = None if request.deadline is None else request.deadline.isoformat().replace("+00:00", "Z")
     covered = {"schema_digest": schema, "policy_digest": policy, "deadline": deadline}
     request = request.model_copy(update={"bound": request.bound.model_copy(update=covered)})
     return request.model_copy(update={"digest": digest_of(request.binding, arguments)})
 
 
-def bound_to(frame: Frame, asker: Asker) -> Bound:
-    """Where a request of *frame* stands: the part of its binding that every request of the run has."""
-    return Bound(namespace=frame.namespace, workflow=asker.workflow_id, run=asker.workflow_run)
+def bound_to(frame: Frame, identity: Identity) -> Bound:
+    """Return the part of a binding that all requests of the frame share."""
+    return Bound(namespace=frame.namespace, workflow=identity.workflow_id, run=identity.workflow_run)
 
 
 def policy_of(plan: ApprovalPlan | None) -> str | None:
-    """The digest of what an approval rule said."""
+    """Return the digest of an approval rule's answer."""
     return None if plan is None else text_digest(plan.to_wire())
 
 
 def bind_recalled(entry: Entry, request: Request, arguments: JsonObject) -> None:
-    """Bind a remembered decision to the call that it answers, in place of *request*, which nobody is asked."""
+    """Bind a standing decision to the call that it answers in the place of *request*."""
     entry.binding = request.model_copy(update={"id": entry.request.id}).binding
     entry.digest = digest_of(entry.binding, arguments)
 
 
-def is_bound(frame: Frame, call: Call, arguments: JsonObject, asker: Asker) -> bool:
-    """Whether a call that is about to run is what was approved.
+def is_bound(frame: Frame, call: Call, arguments: JsonObject, identity: Identity) -> bool:
+    """Return whether a call that is about to run is the one that was approved.
 
     A replay computes the digest anew, on code that may read other arguments in the reply than those that people were
     shown: so these are compared with what the plan has recorded.
@@ -61,21 +58,11 @@ def is_bound(frame: Frame, call: Call, arguments: JsonObject, asker: Asker) -> b
         call.digest,
         call.binding,
         arguments,
-        workflow=asker.workflow_id,
-        run=asker.workflow_run,
+        workflow=identity.workflow_id,
+        run=identity.workflow_run,
         request=call.released_by,
         agent_path=frame.agent_path,
         tool=call.tool,
         call=call.call_id,
     )
     return changed is None
-
-
-@dataclass(frozen=True)
-class Asker:
-    """Whose requests they are, and what makes them."""
-
-    workflow_id: str
-    workflow_run: str
-    now: Callable[[], datetime]
-    new_id: Callable[[], str]

@@ -137,7 +137,7 @@ class RequestBook:
 
     @property
     def busy(self) -> bool:
-        """Whether a decision is being checked."""
+        """True while a decision is being checked."""
         return bool(self._looked_up or self._held)
 
     def is_checked(self, decision: Decision) -> bool:

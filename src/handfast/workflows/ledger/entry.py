@@ -40,7 +40,7 @@ class Entry(BaseModel):
 
     @property
     def waits(self) -> bool:
-        """Whether the request is still to be decided."""
+        """True while the request is still to be decided."""
         return self.state in ("open", "checking")
 
 
@@ -138,7 +138,7 @@ def refuse_useless(request: Request, grant: Grant) -> None:
 
 
 def has_form(request: Request) -> bool:
-    """Whether an answer must satisfy a form, which the question's agent checks."""
+    """Return whether an answer must satisfy a form, which the question's agent checks."""
     return request.kind == "question" and "schema" in (request.facts or {})
 
 

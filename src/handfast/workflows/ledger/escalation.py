@@ -1,4 +1,4 @@
-"""When a request is brought to mind, who may decide it then, and when that ends. Pure."""
+"""Plans of reminders and escalations: who may decide a request from when, and when that ends. Pure."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from handfast.payloads.model_call import ApprovalPlan
 from handfast.payloads.requests import DeadlineDefault, Request, Scheduled, Transition
 
 LONGEST_S: Final = 3650 * 86_400.0
-"""What a recorded plan may ask for at most: no clock can say when much more would be."""
+"""Longest wait that a recorded plan may ask for: no clock can say when much more would be."""
 
 
 def deadline_of(plan: ApprovalPlan, opened: datetime) -> datetime | None:
-    """When a request of that plan closes by itself."""
+    """Return the time at which a request of *plan* closes by itself."""
     if plan.deadline_at is not None:
         return plan.deadline_at
     return None if plan.deadline_s is None else _later(opened, plan.deadline_s)
 
 
 def default_of(plan: ApprovalPlan, opened: datetime) -> DeadlineDefault:
-    """What an unanswered request becomes: one that opens too late approves nothing, as nobody could object."""
+    """Return the verdict of an unanswered request. One that opens too late approves nothing: nobody could object."""
     deadline, default = deadline_of(plan, opened), plan.on_deadline or "reject"
     return "reject" if default == "approve" and deadline is not None and deadline <= opened else default
 
 
 def schedule_of(plan: ApprovalPlan, opened: datetime) -> list[Scheduled] | None:
-    """The reminders and escalations of an approval, in order: those that its deadline leaves time for."""
+    """Return the reminders and escalations of an approval that its deadline leaves time for, in order."""
     return schedule_until(deadline_of(plan, opened), plan, opened)
 
 
 def schedule_until(deadline: datetime | None, plan: ApprovalPlan, opened: datetime) -> list[Scheduled] | None:
-    """The reminders and escalations of a plan, for a request with a deadline of its own."""
+    """Return the reminders and escalations of *plan* up to another deadline than its own."""
     steps = [
         *(Scheduled(what="remind", at=_later(opened, after)) for after in plan.remind_s or ()),
         *(
@@ -43,17 +43,17 @@ def schedule_until(deadline: datetime | None, plan: ApprovalPlan, opened: dateti
 
 
 def next_step(request: Request) -> datetime | None:
-    """When something is to happen to a request next."""
+    """Return the time of the next reminder or escalation of a request."""
     return min((step.at for step in request.schedule or () if step.done_at is None), default=None)
 
 
 def due(request: Request, now: datetime) -> list[Scheduled]:
-    """What should have happened to a request by now, and has not."""
+    """Return the reminders and escalations of a request that are due by *now*."""
     return [step for step in request.schedule or () if step.done_at is None and step.at <= now]
 
 
 def as_of(request: Request, time: datetime, now: datetime | None = None) -> Request:
-    """The request as it stands once everything that is due at a time has happened.
+    """Return the request as it stands when everything due at *time* has happened.
 
     Args:
         request: As it stands.
@@ -71,7 +71,7 @@ def as_of(request: Request, time: datetime, now: datetime | None = None) -> Requ
 
 
 def transition(request: Request, step: Scheduled, now: datetime) -> Transition:
-    """How the log says that a step took place."""
+    """Return the log's step for a reminder or an escalation."""
     return Transition(
         what="reminded" if step.what == "remind" else "escalated",
         at=now,

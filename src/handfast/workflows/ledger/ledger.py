@@ -362,6 +362,6 @@ class Ledger:
 
 def _shortened(entry: Entry) -> Entry:
     """Return a closed entry without what it was about."""
-    left_out = ("arguments", "arguments_preview", "facts", "reason", "votes", "schedule")
+    left_out = ("arguments", "arguments_preview", "facts", "reason", "votes", "schedule", "review")
     request = entry.request.model_copy(update=dict.fromkeys(left_out))
     return entry.model_copy(update={"request": request, "note": None, "proofs": []})

@@ -39,7 +39,8 @@ class RequestLog:
             step = step.model_copy(update={"why": step.why[:WHY_CHARACTERS]})
         self.steps.append(step)
         entry = self._entries.get(step.request or "")
-        if entry is not None and step.what in NOTIFIED:
+        decided = step.what == "reviewed" and step.left is None  # they are told of the decision that follows
+        if entry is not None and step.what in NOTIFIED and not decided:
             self.news.append((step, entry.request))
 
     def note_refusal(self, step: Transition) -> None:

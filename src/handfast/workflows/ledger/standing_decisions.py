@@ -35,6 +35,7 @@ class StandingDecision(BaseModel):
         arguments: Digest of the call's arguments, without those that have a pattern.
         request: The request that was decided.
         approvers: Of that request, as `exclude_requester`: a call that asks others is not answered.
+        definition: Digest of the definition of an MCP tool, as it was decided on: another one is another tool.
         proof: The decision itself, where it is signed.
         uses: How many calls it answers at most, and `used` how many it has answered.
         until: When it ends.
@@ -52,6 +53,7 @@ class StandingDecision(BaseModel):
     request: str
     approvers: list[str]
     exclude_requester: bool
+    definition: str | None = None
     proof: Decision | None = None
     uses: int | None = None
     used: int = 0
@@ -79,6 +81,7 @@ class StandingDecision(BaseModel):
             request=request.id,
             approvers=_approvers(request),
             exclude_requester=request.exclude_requester is True,
+            definition=_definition(request),
             proof=decision if decision.signature is not None else None,
             uses=asked.uses,
             until=asked.until,
@@ -91,6 +94,8 @@ class StandingDecision(BaseModel):
     def fits(self, request: Request, arguments: JsonObject | None, root: str) -> bool:
         """Return whether it is about the call of *request*, and its author may decide that one too."""
         if (self.root, self.tool) != (root, request.tool) or self.agent not in (None, request.agent):
+            return False
+        if self.definition != _definition(request):
             return False
         if self.exclude_requester != (request.exclude_requester is True):
             return False
@@ -106,12 +111,12 @@ class StandingDecision(BaseModel):
 
     @property
     def proofs(self) -> list[Decision]:
-        """The signed decision that proves it to a tool's wrapper; none where it is not signed."""
+        """Signed decision that proves it to a tool's wrapper; none where it is not signed."""
         return [] if self.proof is None else [self.proof]
 
     @property
     def remember(self) -> Remember:
-        """The wish by which it was remembered."""
+        """Wish by which it was remembered."""
         scope: RememberScope = "agent" if self.agent is not None else "run"
         return Remember(of=self.of, match=self.patterns, scope=scope, uses=self.uses, until=self.until)
 
@@ -218,6 +223,10 @@ class StandingDecisions:
 def is_changed(request: Request) -> bool:
     """Return whether a request shows a change since an approval: no earlier decision can have meant that."""
     return "changed" in (request.facts or {})
+
+
+def _definition(request: Request) -> str | None:
+    return request.bound.schema_digest if "mcp" in (request.facts or {}) else None
 
 
 def _check_subject(request: Request, decision: Decision) -> None:

@@ -1,4 +1,4 @@
-"""Who may decide a request, and when enough have. Pure.
+"""Counts the votes on a request: who may cast one, and when there are enough. Pure.
 
 Names are claimed, where decisions need not be signed: there these rules stop mistakes, not attackers.
 """
@@ -16,7 +16,7 @@ from handfast.payloads.signature import SignedBy
 
 
 def check_right(request: Request, decision: Decision) -> None:
-    """Raise the refusal that a decision gets by the request's own rules, as far as no group has to be looked up.
+    """Refuse a decision by somebody who may not decide, as far as no group has to be looked up.
 
     Raises:
         NotAnApproverError: The request names its approvers, and this is none of them, or it is not said who decides.
@@ -40,14 +40,14 @@ def check_right(request: Request, decision: Decision) -> None:
 
 
 def groups_to_look_up(request: Request, decision: Decision) -> list[str]:
-    """Groups by which the decider may have the right to decide; empty where that is known without."""
+    """Return the groups that may give the decider the right to decide; none where that is known without."""
     if not request.approvers or person(decision.decided_by or "") in _people(request):
         return []
     return groups_among(request.approvers)
 
 
 def check_membership(request: Request, decision: Decision, groups: Collection[str]) -> None:
-    """Raise the refusal of a decider who is in none of the request's groups.
+    """Refuse a decider who is in none of the request's groups.
 
     Args:
         request: Names groups among its approvers.
@@ -62,7 +62,7 @@ def check_membership(request: Request, decision: Decision, groups: Collection[st
 
 
 def counted(request: Request, decision: Decision, now: datetime, signed_by: SignedBy | None = None) -> list[Vote]:
-    """The votes on *request* with this decision among them: a rejection takes the person's approval back."""
+    """Return the votes on *request* with this one. A rejection takes the person's approval back."""
     assert decision.decided_by is not None
     who = person(decision.decided_by)
     others = [vote for vote in request.votes or [] if person(vote.by) != who]
@@ -71,34 +71,34 @@ def counted(request: Request, decision: Decision, now: datetime, signed_by: Sign
 
 
 def proven(proofs: Sequence[Decision], decision: Decision) -> list[Decision]:
-    """The signed decisions on a request with this one among them, where it is signed: of each person the last."""
+    """Return the signed decisions on a request with this one, if it is signed: of each person the last."""
     who = person(decision.decided_by or "")
     others = [each for each in proofs if person(each.decided_by or "") != who]
     return [*others, decision] if decision.signature is not None else others
 
 
 def takes_votes(request: Request) -> bool:
-    """Whether one person's approval is not enough."""
+    """Return whether one person's approval is not enough."""
     return (request.quorum or 1) > 1
 
 
 def needed(request: Request, verdict: str) -> int:
-    """How many votes close the request with *verdict*: where a veto is enough, one rejection does."""
+    """Return how many votes close the request with *verdict*: with a veto, one rejection does."""
     return 1 if verdict == "reject" and request.veto is not False else request.quorum or 1
 
 
 def enough(request: Request, votes: Collection[Vote], verdict: str) -> bool:
-    """Whether *votes* close the request with *verdict*."""
+    """Return whether *votes* close the request with *verdict*."""
     return votes_for(votes, verdict) >= needed(request, verdict)
 
 
 def votes_for(votes: Collection[Vote], verdict: str) -> int:
-    """How many people have voted so."""
+    """Count the votes for *verdict*."""
     return sum(vote.verdict == verdict for vote in votes)
 
 
 def is_requester(request: Request, name: str) -> bool:
-    """Whether *name* asked for the call, or had a hand in its arguments."""
+    """Return whether *name* asked for the call, or had a hand in its arguments."""
     asked = [*(request.editors or []), *([request.requested_by] if request.requested_by else [])]
     return person(name) in {person(each) for each in asked}
 

@@ -1,1 +1,1 @@
-"""What a loop does next. Pure."""
+"""Rules that say what a loop does next. Pure."""

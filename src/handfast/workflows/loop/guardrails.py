@@ -1,4 +1,4 @@
-"""Which guardrail of a frame runs when, and what waits for it. Pure."""
+"""Rules for guardrails: when each runs, and what waits for it. Pure."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def next_guards(frame: Frame) -> list[RunGuardrail]:
 
 
 def hold_model(frame: Frame) -> bool:
-    """Whether the model may not be called yet."""
+    """Return whether the model may not be called yet."""
     return any(not each.parallel for each in _unfinished(frame, "input"))
 
 
 def hold_call(frame: Frame, call: Call) -> bool:
-    """Whether a call may not start yet: what has an effect waits for the input's guardrails."""
+    """Return whether a call may not start yet: one with an effect waits for the input's guardrails."""
     return call.plan.effect != "read_only" and bool(_unfinished(frame, "input"))
 
 
@@ -78,10 +78,10 @@ def finish(
     frame.answer, frame.answer_structured = (None, None) if reply is None else (reply.block, reply.structured)
     frame.guards.extend(frame.output_guards)
     frame.phase = "checking"
-    settle(frame)
+    finish_if_checked(frame)
 
 
-def settle(frame: Frame) -> None:
+def finish_if_checked(frame: Frame) -> None:
     """Finish a frame whose guardrails have all spoken, and for which no message waits."""
     if frame.phase == "checking" and not frame.has_to_answer and all(each.state == "done" for each in frame.guards):
         frame.phase = "finished"

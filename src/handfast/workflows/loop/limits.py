@@ -1,4 +1,4 @@
-"""What a frame may still spend, turns, tokens and time, and what follows when nothing is left. Pure."""
+"""Rules for limits: how many turns, tokens and seconds a frame may spend, and what follows then. Pure."""
 
 from __future__ import annotations
 
@@ -52,22 +52,22 @@ def reached(frame: Frame, tokens: int) -> Reached | None:
 
 
 def counts_tokens(frame: Frame) -> bool:
-    """Whether a limit of the frame is one of tokens."""
+    """Return whether a limit of the frame is one of tokens."""
     return frame.max_tokens is not None or frame.session_tokens is not None
 
 
 def turns_of(frame: Frame) -> int | None:
-    """How many model replies the frame may have, granted ones included; None is no limit."""
+    """Return how many model replies the frame may have, granted ones included; None is no limit."""
     return None if frame.max_turns is None else frame.max_turns + frame.granted_turns
 
 
 def tokens_of(frame: Frame) -> int | None:
-    """How many tokens the frame may spend, granted ones included; None is no limit."""
+    """Return how many tokens the frame may spend, granted ones included; None is no limit."""
     return None if frame.max_tokens is None else frame.max_tokens + frame.granted_tokens
 
 
 def seconds_of(frame: Frame) -> float | None:
-    """How long the frame may work, granted time included; None is no limit."""
+    """Return how long the frame may work, granted time included; None is no limit."""
     return None if frame.max_seconds is None else frame.max_seconds + frame.granted_seconds
 
 
@@ -84,15 +84,15 @@ def tick(frame: Frame, now: datetime, *, resting: bool) -> None:
     frame.clock_at, frame.resting = now, resting
 
 
-def room_to_ask(frame: Frame, entries: Iterable[Entry]) -> int:
-    """How many more requests may be opened for calls of the frame; below 0: any number."""
+def requests_left(frame: Frame, entries: Iterable[Entry]) -> int:
+    """Return how many more requests may be opened for calls of the frame; below 0: any number."""
     if frame.max_open is None:
         return -1
     return max(frame.max_open - sum(entry.waits for entry in entries), 0)
 
 
 def problem_of(pending: Sequence[Request], held: int) -> str | None:
-    """Why a run cannot go on without a person or a deploy, where that is more than that people are asked.
+    """Return why a run cannot go on without a person or a deploy, where that is more than that people are asked.
 
     Args:
         pending: Its open requests.
@@ -118,7 +118,7 @@ def at_limit(frame: Frame, limit: Reached) -> list[AskBudget | HandleLimit]:
 
 
 def failure(frame: Frame, limit: Reached, why: str = "") -> Failure:
-    """How a run ends at a limit, or the turn of a message."""
+    """Return the failure of a run at a limit, or of the turn of a message."""
     if limit.session:
         kind = "MaxTurnsExceeded" if limit.what == "turns" else "MaxTokensExceeded"
         text = f"the session used {limit.used:,} {limit.what} of {limit.limit:,}"
@@ -133,7 +133,7 @@ def failure(frame: Frame, limit: Reached, why: str = "") -> Failure:
     return Failure(type="MaxTokensExceeded", message=text + why)
 
 
-def take_decision(frame: Frame, entry: Entry) -> None:
+def apply_decision(frame: Frame, entry: Entry) -> None:
     """Take a closed budget request over into its frame, which then goes on where it stopped."""
     if entry.waits:
         return

@@ -1,4 +1,4 @@
-"""When a message that was sent to a frame is checked, placed, or refused. Pure."""
+"""Rules for messages: when one that was sent to a frame is checked, placed, or refused. Pure."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def next_checks(frame: Frame) -> list[CheckMessage]:
 
 
 def hold_model(frame: Frame) -> bool:
-    """Whether the next model call waits for a message that is being looked at."""
+    """Return whether the next model call waits for a message that is being checked."""
     return frame.guards_known and not all(message.checked for message in frame.queue)
 
 
 def next_placed(frame: Frame) -> list[PlaceMessages]:
-    """What comes before a model call that may be made.
+    """Return the steps before a model call that may be made.
 
     Before the first one it is not known yet which guardrails there are: it is given the messages beside the
     transcript, and where it answers with guardrails instead, they come first.
@@ -85,7 +85,7 @@ def at_end(frame: Frame, tokens: int) -> list[RefuseMessages]:
 
 
 def no_call_to_come(frame: Frame, tokens: int) -> RefuseMessages | None:
-    """Why a frame that has its output makes no further model call for a message; None where it does."""
+    """Return why a frame that has its output makes no further model call for a message; None where it makes one."""
     if frame.stop is not None:
         return RefuseMessages("stopped", "the run was told to stop")
     if frame.on_message == "refuse":

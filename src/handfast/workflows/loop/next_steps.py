@@ -1,12 +1,11 @@
-"""What one frame does next: a function of the frame and the ledger, without clock, network or Temporal."""
+"""The next steps of one frame: a function of the frame and the ledger, without clock, network or Temporal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.requests import RunAgain
 from handfast.workflows.frame.frame import Call, Failure, Frame
 from handfast.workflows.ledger.entry import Entry
@@ -19,20 +18,20 @@ from handfast.workflows.loop.steps import (
     FilterHistory,
     FinishTurn,
     HandOver,
-    Settle,
+    SetOutput,
     StartAgent,
     StartTool,
     Step,
     Stop,
 )
-from handfast.workflows.loop.verdicts import cancelled_text, decided
+from handfast.workflows.loop.verdicts import apply_verdict, cancelled_text
 
 MISSING_PATIENCE: Final = timedelta(minutes=2)
-"""How long a call waits for a worker that has its tool, before a person is told."""
+"""Longest wait of a call for a worker that has its tool, before a person is told."""
 MOST_STARTS: Final = 5
-"""How often a call that never began is scheduled before a person is told."""
+"""Most times that a call which never began is scheduled before a person is told."""
 MOST_BROKEN_REPLIES: Final = 3
-"""How many replies in a row may be empty or none at all."""
+"""Most replies in a row that are empty or none at all."""
 BACKOFF: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds between starts; the last one repeats."""
 
@@ -64,14 +63,14 @@ def next_steps(frame: Frame, entries: Mapping[str, Entry], now: datetime, tokens
         return _before_model(frame, tokens)
     if frame.phase == "filter":
         return [FilterHistory()]
-    guardrails.settle(frame)
+    guardrails.finish_if_checked(frame)
     return [] if frame.phase != "calls" else _of_calls(frame, entries, now)
 
 
 def _of_calls(frame: Frame, entries: Mapping[str, Entry], now: datetime) -> list[Step]:
-    """What the calls of the turn need: as many begin, and are asked about, as there is room for."""
+    """Return the steps of the turn's calls: as many begin, and are asked about, as there is room for."""
     steps: list[Step] = []
-    slots, room = _slots(frame), limits.room_to_ask(frame, entries.values())
+    slots, room = _slots(frame), limits.requests_left(frame, entries.values())
     for call in _next_calls(frame):
         step = _step_of(frame, call, entries, now)
         if _over(frame):
@@ -106,15 +105,15 @@ def _before_model(frame: Frame, tokens: int) -> list[Step]:
 
 
 def _slots(frame: Frame) -> int:
-    """How many more calls of the frame may run beside those that do; below 0: any number."""
+    """Return how many more calls of the frame may run beside those that do; below 0: any number."""
     if frame.max_parallel is None:
         return -1
     return max(frame.max_parallel - sum(call.state == "running" for call in frame.calls), 0)
 
 
 def _has_effect(step: Step | None) -> bool:
-    """Whether something runs after *step*: a call here, or one of the provider's own, which gets its yes."""
-    return isinstance(step, Begin) or (isinstance(step, Settle) and step.output is True)
+    """Return whether something runs after *step*: a call here, or one of the provider's own, which gets its yes."""
+    return isinstance(step, Begin) or (isinstance(step, SetOutput) and step.output is True)
 
 
 def _over(frame: Frame) -> bool:
@@ -131,12 +130,12 @@ def _next_calls(frame: Frame) -> list[Call]:
 
 
 def _step_of(frame: Frame, call: Call, entries: Mapping[str, Entry], now: datetime) -> Step | None:
-    if call.cancelling is not None and call.state in ("planned", "ready", "backoff"):
-        return Settle(call, cancelled_text(call))
+    if call.cancelling is not None and call.state in ("planned", "ready", "backoff", "asked"):
+        return SetOutput(call, cancelled_text(call))
     if call.state == "planned":
         match call.plan.kind:
             case "handoff" if frame.handoff is not None:
-                return Settle(call, HANDOFF_IGNORED)
+                return SetOutput(call, HANDOFF_IGNORED)
             case "ask" | "question":
                 return AskPerson(call)
             case "tripped":
@@ -147,21 +146,23 @@ def _step_of(frame: Frame, call: Call, entries: Mapping[str, Entry], now: dateti
             case "run" | "agent" | "handoff":
                 call.state = "ready"
             case _:
-                return Settle(call, "This call could not be run." if call.plan.text is None else call.plan.text)
+                return SetOutput(call, "This call could not be run." if call.plan.text is None else call.plan.text)
     if call.state == "backoff" and call.resume_at is not None and now >= call.resume_at:
         call.state = "ready"
     if call.state == "asking" and call.request is not None:
-        step = decided(frame, call, entries[call.request])
+        step = apply_verdict(frame, call, entries[call.request])
         if step is not None or frame.failure is not None:
             return step
+    if call.state == "asked":
+        return AskPerson(call)
     return _start(call) if call.state == "ready" else None
 
 
 def _start(call: Call) -> Step:
     if call.cancelling is not None:  # cancelled after its approval came in, and before it could start
-        return Settle(call, cancelled_text(call))
+        return SetOutput(call, cancelled_text(call))
     if call.plan.hosted:
-        return Settle(call, True)  # yes: the provider runs it, when it is asked next
+        return SetOutput(call, True)  # yes: the provider runs it, when it is asked next
     match call.plan.kind:
         case "agent":
             return StartAgent(call)
@@ -174,7 +175,7 @@ def _leave_missing(frame: Frame, entries: Mapping[str, Entry], now: datetime) ->
     if frame.phase == "backoff" and frame.resume_at is not None and now >= frame.resume_at:
         frame.phase = "model"
     if frame.phase == "budget" and frame.request is not None:
-        limits.take_decision(frame, entries[frame.request])
+        limits.apply_decision(frame, entries[frame.request])
     if frame.phase == "stuck" and frame.request is not None:
         entry = entries[frame.request]
         if isinstance(entry.verdict, RunAgain):
@@ -187,45 +188,23 @@ def _leave_missing(frame: Frame, entries: Mapping[str, Entry], now: datetime) ->
 
 
 def pause_of_missing(since: datetime, now: datetime) -> timedelta:
-    """How long to wait for a worker that has the agent or tool: half as long again as it has been missing."""
+    """Return how long to wait for a worker that has the agent or tool: half as long again as it has been missing."""
     shortest, longest = MISSING_PAUSE
     return min(max((now - since) / 2, shortest), longest)
 
 
 def guardrail_tripped(call: Call, reason: str | None) -> Failure:
-    """How a run ends whose guardrail said so."""
+    """Return the failure of a run whose guardrail stopped it."""
     return Failure(type="GuardrailTripped", message=f"{call.tool}: {reason or 'no reason given'}")
 
 
 def delay_of(start: int) -> timedelta:
-    """How long to wait before start number *start* (from 0)."""
+    """Return how long to wait before start number *start* (from 0)."""
     return timedelta(seconds=BACKOFF[min(start, len(BACKOFF) - 1)])
 
 
-def text_of_reply(items: Sequence[JsonObject]) -> str:
-    """The text that a reply says: its final answer, or else all its messages with a blank line between them."""
-    return "\n\n".join(answers_of(items))
-
-
-def answers_of(items: Sequence[JsonObject]) -> list[str]:
-    """The texts of a reply's messages; where it has phases, those of the final answer alone."""
-    said = [(item.get("phase"), text) for item in items if (text := _text_of_message(item)).strip()]
-    final = [text for phase, text in said if phase == "final_answer"]
-    return final or [text for phase, text in said if phase != "commentary"] or [text for _, text in said]
-
-
-def _text_of_message(item: JsonObject) -> str:
-    content = item.get("content")
-    if item.get("type") != "message" or item.get("role", "assistant") != "assistant":
-        return ""
-    if isinstance(content, str):
-        return content
-    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
-    return "".join(str(part.get("text") or "") for part in parts if part.get("type") == "output_text")
-
-
 def wake_at(frame: Frame) -> datetime | None:
-    """When the frame has to be looked at again although nothing happened."""
+    """Return when the frame has to be looked at again although nothing happened."""
     times = [call.resume_at for call in frame.calls if call.state == "backoff" and call.resume_at]
     if frame.phase == "backoff" and frame.resume_at:
         times.append(frame.resume_at)

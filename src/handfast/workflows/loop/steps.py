@@ -1,4 +1,4 @@
-"""What a frame's loop may ask its driver to do."""
+"""Steps that a frame's loop may ask its driver to take."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class WordRejection:
 
 
 @dataclass(frozen=True)
-class Settle:
+class SetOutput:
     """Give a call its output without running it."""
 
     call: Call
@@ -81,11 +81,11 @@ class Stop:
     """End the loop with what it has said so far, as it was told to."""
 
 
-AT_ONCE: Final = (Settle, AskPerson, AskBudget, FinishTurn, Stop, PlaceMessages, RefuseMessages)
+AT_ONCE: Final = (SetOutput, AskPerson, AskBudget, FinishTurn, Stop, PlaceMessages, RefuseMessages)
 """Steps after which nothing is under way that was not before."""
 
 Begin = StartTool | StartAgent | HandOver
-"""What starts a call that may run."""
+"""Steps that start a call."""
 
 Step = (
     Stop
@@ -94,7 +94,7 @@ Step = (
     | StartAgent
     | AskPerson
     | WordRejection
-    | Settle
+    | SetOutput
     | HandOver
     | FilterHistory
     | CompactHistory

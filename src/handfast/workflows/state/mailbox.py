@@ -14,7 +14,7 @@ from handfast.payloads.messages import Message, MessageReceipt
 from handfast.payloads.requests import Transition
 from handfast.workflows.frame.frame import Frame, Queued
 from handfast.workflows.ledger.log import RequestLog
-from handfast.workflows.ledger.recent import Known, Recent
+from handfast.workflows.ledger.outcomes import Known, Recent
 from handfast.workflows.loop.messages import RefuseMessages
 
 KEPT_MESSAGES: Final = 1000
@@ -56,7 +56,7 @@ class Mailbox:
         self._known: Recent[MessageReceipt] = Recent(state.known, KEPT_MESSAGES)
 
     def repeated(self, message: Message) -> MessageReceipt | None:
-        """What became of the same message, if it was taken before.
+        """Return the receipt of the same message, if it was taken before.
 
         Raises:
             MessageConflictError: Its id was used with other content.
@@ -72,11 +72,11 @@ class Mailbox:
         return receipt.model_copy(update={"duplicate": True})
 
     def receipt_of(self, message_id: str) -> MessageReceipt | None:
-        """What became of a message, if it is known (still)."""
+        """Return the receipt of a message; None where it is unknown, or known no more."""
         known = self._known.get(message_id)
         return None if known is None else known[1]
 
-    def check_room(self, frame: Frame | None, message: Message) -> None:
+    def check_capacity(self, frame: Frame | None, message: Message) -> None:
         """Refuse a message where too much waits already.
 
         Args:
@@ -118,7 +118,7 @@ class Mailbox:
         return self._sent(message, MessageReceipt(id=message_id, state="queued", at=now), now)
 
     def take_over(self) -> list[Queued]:
-        """What came early, for the run that begins."""
+        """Return the messages that came early, for the run that begins."""
         queue = list(self.early)
         self.early.clear()
         return queue
@@ -153,6 +153,14 @@ class Mailbox:
         """Refuse what came for a run that never began."""
         while self.early:
             self._refused(None, self.early.pop(0), refusal, now)
+
+    def take_back(self, now: datetime, by: str | None) -> Queued:
+        """Take the last message out of those that wait for a turn of their own."""
+        message = self.early.pop()
+        self._became(message.id, {"state": "refused", "why": "it was taken back"})
+        why = "taken_back: it was taken back before its turn"
+        self._log.note(Transition(what="message_refused", at=now, by=by, message=message.id, why=why))
+        return message
 
     def refuse_unread(self, message: Message | None, refusal: RefusalError, now: datetime) -> None:
         """Log a message that came by signal and was not taken: its sender cannot be answered.

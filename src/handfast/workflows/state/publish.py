@@ -1,4 +1,4 @@
-"""What the world may see of a run without asking a worker: search attributes and memo."""
+"""Publishes search attributes and memo: the part of a run that is seen without asking a worker."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Final
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 
+from handfast.payloads import search_attributes
 from handfast.payloads.base import json_size
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.people import groups_among
@@ -17,10 +18,11 @@ from handfast.payloads.requests import MEMO_FLOOD, MEMO_LOG, MEMO_REQUEST, Flood
 from handfast.payloads.runs import published_labels
 from handfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES
 from handfast.workflows.ledger.ledger import Ledger
-from handfast.workflows.tasks.marks import Marks
+from handfast.workflows.state.deployment import Deployment
+from handfast.workflows.tasks.marks import TaskMarks
 
 MEMO_BYTES_PER_TASK: Final = 1_000_000
-"""What one upsert carries; above 2 MB it would stop the workflow for ever."""
+"""Most bytes of one upsert; above 2 MB it would stop the workflow for ever."""
 MEMO_FULL: Final = 1_000_000
 """Bytes of open requests beyond which the memo, which a run may have 2 MB of, shows further ones shorter."""
 MEMO_ARGUMENTS_BYTES_FULL: Final = 64
@@ -31,14 +33,14 @@ LISTED_BYTES: Final = 1_500_000
 ATTRIBUTE_BYTES: Final = 2000
 """The server takes 2 KB as the value of one search attribute."""
 SHORTEST_BYTES: Final = 64
-"""How far arguments are shortened for it at most."""
+"""Bytes to which arguments are shortened for it at most."""
 
-STATUS: Final = SearchAttributeKey.for_keyword("HandfastStatus")
-AGENT: Final = SearchAttributeKey.for_keyword("HandfastAgent")
-PENDING: Final = SearchAttributeKey.for_int("HandfastPending")
-APPROVERS: Final = SearchAttributeKey.for_keyword_list("HandfastApprovers")
-LABELS: Final = SearchAttributeKey.for_keyword_list("HandfastLabels")
-DUE: Final = SearchAttributeKey.for_datetime("HandfastDue")
+STATUS: Final = SearchAttributeKey.for_keyword(search_attributes.STATUS)
+AGENT: Final = SearchAttributeKey.for_keyword(search_attributes.AGENT)
+PENDING: Final = SearchAttributeKey.for_int(search_attributes.PENDING)
+APPROVERS: Final = SearchAttributeKey.for_keyword_list(search_attributes.APPROVERS)
+LABELS: Final = SearchAttributeKey.for_keyword_list(search_attributes.LABELS)
+DUE: Final = SearchAttributeKey.for_datetime(search_attributes.DUE)
 
 
 class Publisher:
@@ -48,43 +50,27 @@ class Publisher:
     one stops a workflow for ever.
     """
 
-    def __init__(self, marks: Marks) -> None:
+    def __init__(self, shown: dict[str, int], deployment: Deployment, marks: TaskMarks) -> None:
+        """Begin with what stands in the memo.
+
+        Args:
+            shown: Bytes of each open request in the memo. A workflow of the user's own need not pass its memo on to the
+                next history: a request that is not there any more has to be shown again.
+            deployment: Says which search attributes the namespace has.
+            marks: Of the workflow.
+        """
+        self._shown = shown
+        self._deployment = deployment
         self._marks = marks
-        self._known: frozenset[str] | None = None
         self._published: dict[str, Any] = {}
-        self._shown: dict[str, int] = {}
         self._flood: Flood | None = None
         for pair in workflow.info().typed_search_attributes:
             self._published[pair.key.name] = pair.value
+        for request_id in [each for each in shown if MEMO_REQUEST + each not in workflow.info().raw_memo]:
+            del shown[request_id]
 
-    @property
-    def attributes_known(self) -> bool:
-        """Whether an activity has reported which attributes the namespace has."""
-        return self._known is not None
-
-    def attributes_exist(self, names: Sequence[str]) -> None:
-        """Take over which attributes the namespace has."""
-        self._known = frozenset(names)
-
-    def carried(self) -> list[str] | None:
-        """Which attributes the namespace has, where that is known."""
-        return None if self._known is None else sorted(self._known)
-
-    @property
-    def shown(self) -> dict[str, int]:
-        """Bytes of the open requests in the memo."""
-        return dict(self._shown)
-
-    def restore(self, attributes: Sequence[str] | None, shown: Mapping[str, int]) -> None:
-        """Take over what was carried."""
-        self._known = None if attributes is None else frozenset(attributes)
-        self._shown = {request: size for request, size in shown.items() if self._in_memo(request)}
-
-    def _in_memo(self, request_id: str) -> bool:
-        return MEMO_REQUEST + request_id in workflow.info().raw_memo
-
-    def in_memo(self, request_id: str) -> bool:
-        """Whether a request stands in the memo: one that a workflow of the user's own did not pass on does not."""
+    def shows(self, request_id: str) -> bool:
+        """Return whether a request stands in the memo."""
         return request_id in self._shown
 
     def flooded(self, refused: Mapping[str, int], now: datetime) -> None:
@@ -94,7 +80,8 @@ class Publisher:
     def publish(self, ledger: Ledger, status: str, agent: str | None, labels: Mapping[str, str]) -> None:
         """Write the ledger's transitions to the memo and the run's state to the search attributes."""
         self._publish_memo(ledger)
-        if not self._known:
+        exist = self._deployment.attributes
+        if not exist:
             return
         wanted: list[tuple[SearchAttributeKey[Any], Any]] = [
             (STATUS, status),
@@ -108,11 +95,11 @@ class Publisher:
             wanted.append((LABELS, published_labels(labels)))
         updates: list[SearchAttributeUpdate[Any]] = []
         for key, value in wanted:
-            if key.name in self._known and self._published.get(key.name, _UNSET.get(key.name)) != value:
+            if key.name in exist and self._published.get(key.name, _UNSET.get(key.name)) != value:
                 updates.append(key.value_unset() if value is None else key.value_set(value))
                 self._published[key.name] = value
         if updates:
-            self._marks.made()
+            self._marks.note_command()
             workflow.upsert_search_attributes(updates)
 
     def _publish_memo(self, ledger: Ledger) -> None:
@@ -137,7 +124,7 @@ class Publisher:
             log.append(ledger.log.steps.pop(0).to_wire())
             room -= len(json.dumps(log[-1]))
         if log or memo:
-            self._marks.made()
+            self._marks.note_command()
             workflow.upsert_memo({**memo, MEMO_LOG: log})
 
 
@@ -155,7 +142,7 @@ def published_groups(requests: Sequence[Request]) -> list[str]:
 def for_memo(request: Request, *, full: bool = False) -> dict[str, Any]:
     """Shape a request for the memo: large arguments by their start and size, hardly more than that once it is full."""
     if full:
-        request = request.model_copy(update={"votes": None, "schedule": None})
+        request = request.model_copy(update={"votes": None, "schedule": None, "review": None})
     return shortened(request, MEMO_ARGUMENTS_BYTES if not full else MEMO_ARGUMENTS_BYTES_FULL).to_wire()
 
 
@@ -173,11 +160,12 @@ def shortened(request: Request, limit: int) -> Request:
     """Replace what takes more than *limit* bytes on the wire: arguments by their start and size, a form by its size."""
     form = (request.facts or {}).get("schema")
     if form is not None and (bytes_of_form := json_size(form)) > limit:
-        request = request.model_copy(update={"facts": {"schema_bytes": bytes_of_form}})
+        others = {name: fact for name, fact in (request.facts or {}).items() if name != "schema"}
+        request = request.model_copy(update={"facts": {**others, "schema_bytes": bytes_of_form}})
     changed = (request.facts or {}).get("changed")
     if isinstance(changed, dict) and json_size(changed) > limit:
         kept = {key: _start(_text(value), limit // 4) for key, value in changed.items()}
-        request = request.model_copy(update={"facts": {"changed": kept}})
+        request = request.model_copy(update={"facts": {**(request.facts or {}), "changed": kept}})
     if request.arguments is None:
         if request.arguments_preview is None:
             return request

@@ -1,9 +1,11 @@
-"""What the commands of one workflow task may carry inline, together."""
+"""Budget of the bytes that the commands of one workflow task carry inline, together."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Final
 
 from temporalio import workflow
@@ -11,11 +13,18 @@ from temporalio import workflow
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES, ArgumentsAt
 
+NEXT_TASK: Final = timedelta(milliseconds=1)
+"""A timer of this length brings another workflow task, whose commands have room again."""
 INLINE_BYTES_PER_TASK: Final = 1_500_000
 """Arguments that the commands of one workflow task carry inline, together: 4 MB would end the run."""
 
 
-class Room:
+async def next_task() -> None:
+    """Wait until another workflow task has come."""
+    await asyncio.sleep(NEXT_TASK.total_seconds())
+
+
+class CommandBudget:
     """The budget of the workflow task under way; the next one has as much again."""
 
     def __init__(self, new_block: Callable[[list[JsonObject]], str]) -> None:

@@ -19,9 +19,9 @@ from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
-from handfast.workflows.tasks.marks import Marks
-from handfast.workflows.tasks.raw import decoded, size, takes_raw
-from handfast.workflows.tasks.unread import Unread
+from handfast.workflows.tasks.command_budget import NEXT_TASK
+from handfast.workflows.tasks.marks import TaskMarks
+from handfast.workflows.tasks.unread import MessageGuard, decoded, size, takes_raw
 
 BATCH: Final = 100
 """Signals that one workflow task reads: some 20 ms, and ten times as much on a machine a tenth as fast. The next task
@@ -33,9 +33,7 @@ AT_ONCE: Final = 500
 NAMING_OPEN: Final = 3000
 """Decisions about requests that wait, beyond those: one that somebody made must not be lost among others'."""
 PER_SECOND: Final = 1.0
-"""How many more may be read with each second that passes."""
-ANOTHER_TASK_S: Final = 0.001
-"""After it another workflow task comes."""
+"""Signals that may be read with each second that passes."""
 LOOKED_AT: Final = 4096
 """Bytes at either end of a decision in which the id of its request is looked for, without reading it."""
 TOLD: Final = frozenset(10**power for power in range(20))
@@ -44,7 +42,7 @@ OTHERS: Final = ""
 """Stands for all names that have no handler."""
 
 HELD: Final = "handfast.held_signals"
-"""What a worker calls the function that gives a workflow the signals that the SDK was not shown, see
+"""Name under which a worker has the function that gives a workflow the signals that the SDK was not shown, see
 `handfast.worker.held_signals`."""
 
 _ID: Final = re.compile(rb"[0-9a-f]{8}-[0-9a-f-]{27}")
@@ -55,7 +53,7 @@ Held = deque[tuple[str, Sequence[Payload]]]
 
 
 class Allowance(BaseModel):
-    """How much more of one kind is done at once: a bucket that fills with time.
+    """A bucket that fills with time: what it holds may be done at once.
 
     Attributes:
         most: What it holds; full at first.
@@ -78,7 +76,7 @@ class Allowance(BaseModel):
 
 
 class SignalTally(BaseModel):
-    """What was read of a run's signals, and what was not: it goes on in a fresh history, as a flood does.
+    """Counts of a run's signals, read and unread: they go on in a fresh history, as a flood does.
 
     Attributes:
         read: Allowances by the signal's name.
@@ -96,8 +94,8 @@ class Intake:
 
     def __init__(
         self,
-        marks: Marks,
-        unread: Unread,
+        marks: TaskMarks,
+        guard: MessageGuard,
         tally: SignalTally,
         waiting: Callable[[], Iterable[str]],
         flooded: Flooded,
@@ -106,7 +104,7 @@ class Intake:
 
         Args:
             marks: The workflow's.
-            unread: Likewise.
+            guard: Likewise.
             tally: The run's.
             waiting: Says the ids of the requests that wait: a decision that names one has an allowance of its own, so
                 that no flood of others keeps it out.
@@ -114,7 +112,7 @@ class Intake:
                 then at each power of ten.
         """
         self._marks = marks
-        self._unread = unread
+        self._guard = guard
         self._requests = waiting
         self._flooded = flooded
         self._handlers: dict[str, Handler] = {}
@@ -128,7 +126,7 @@ class Intake:
 
     def handle(self, name: str, handler: Handler, *, decides: bool = False) -> None:
         """Have signals of a name handled; *decides* where they are decisions."""
-        self._handlers[name] = self._unread.signal(handler)
+        self._handlers[name] = self._guard.signal(handler)
         if decides:
             self._decisions.add(name)
 
@@ -148,7 +146,7 @@ class Intake:
 
     @property
     def idle(self) -> bool:
-        """Whether all that came has been handed on."""
+        """True while all that came has been handed on."""
         return not self._waiting and not self._held and not self._draining
 
     def drop(self) -> int:
@@ -161,7 +159,7 @@ class Intake:
     # --- inside ---
 
     async def _came(self, name: str, args: Sequence[object]) -> None:
-        self._marks.took()
+        self._marks.note_input()
         self._begin_task()
         if self._is_read(name, args, workflow.time()):
             if self._waiting or not self._has_room(args):
@@ -187,8 +185,8 @@ class Intake:
             handed_on = [task for task in handed_on if not _has_ended(task)]
             if self._waiting:
                 with suppress(TimeoutError):
-                    await workflow.wait_condition(lambda: not self._waiting, timeout=ANOTHER_TASK_S)
-                self._marks.took()
+                    await workflow.wait_condition(lambda: not self._waiting, timeout=NEXT_TASK)
+                self._marks.note_input()
         self._draining = False
         for task in handed_on:
             await task
@@ -212,7 +210,7 @@ class Intake:
                 flooded.add(known)
 
     def _is_read(self, name: str, args: Sequence[object], now: float) -> bool:
-        """Whether a signal is within what is read at all; one that is not is counted."""
+        """Return whether a signal is within what is read at all; one that is not is counted."""
         if self._allowance(name).take(now):
             return True
         if name in self._decisions and any(map(self._may_decide, args)) and self._tally.about_open.take(now):
@@ -259,7 +257,7 @@ class Intake:
 
 
 def _has_ended(task: asyncio.Task[None]) -> bool:
-    """Whether a handler has ended; what it raised fails the workflow task."""
+    """Return whether a handler has ended; an exception of it fails the workflow task."""
     if task.done():
         task.result()
     return task.done()

@@ -16,11 +16,11 @@ from temporalio import workflow
 from handfast.payloads.requests import MEMO_LOG
 
 PASSES: Final = 8
-"""How often everything that waits is looked at before a task counts as one without a command: a result wakes its loop
+"""Times that everything which waits is looked at before a task counts as one without a command: a result wakes its loop
 in one, and every loop above that in one more."""
 
 
-class Marks:
+class TaskMarks:
     """Sees to it that each task which took something in leaves a command behind, if need be an empty log."""
 
     def __init__(self) -> None:
@@ -29,11 +29,11 @@ class Marks:
         self._looks_in = 0
         self._looking: asyncio.Task[None] | None = None
 
-    def made(self) -> None:
+    def note_command(self) -> None:
         """Note that the task under way leaves a command that nothing takes back."""
         self._made_in = _task()
 
-    def took(self) -> None:
+    def note_input(self) -> None:
         """Note that the task under way took something in: a result, a signal, the time, or the run itself.
 
         Not where a workflow is made: the SDK does that before its first job, and a refused update leaves no trace.
@@ -48,7 +48,7 @@ class Marks:
             await workflow.wait_condition(lambda: True)
             if self._made_in == task:
                 return
-        self.made()
+        self.note_command()
         workflow.upsert_memo({MEMO_LOG: []})
 
     async def after_signals(self) -> None:
@@ -61,5 +61,5 @@ class Marks:
 
 
 def _task() -> int:
-    """What tells the tasks of a history apart."""
+    """Return the number that tells the tasks of a history apart."""
     return workflow.info().get_current_history_length()

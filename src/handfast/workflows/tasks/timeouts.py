@@ -1,4 +1,4 @@
-"""How long activities may take, and how often they are tried."""
+"""Timeouts and retry policies of activities."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from handfast.payloads.tool_call import TOOL_TIMEOUT
 NEVER_RETRIED: Final = ["PayloadsTooLarge", "TypeError", "ValidationError"]
 """Error types whose repetition would repeat the work, not mend it."""
 
-ALIVE: Final = timedelta(seconds=5)
+HEARTBEAT_TIMEOUT: Final = timedelta(seconds=5)
 """An activity that was not heard of for this long is taken to have died with its worker, which beats every second."""
 
 MODEL_CALL: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(minutes=10),
     schedule_to_close_timeout=timedelta(hours=1),
-    heartbeat_timeout=ALIVE,
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
     retry_policy=RetryPolicy(
         initial_interval=timedelta(seconds=1),
         maximum_interval=timedelta(seconds=60),
@@ -37,22 +37,22 @@ def model_call(task_queue: str | None) -> workflow.ActivityConfig:
 
 
 MOST_WAITS: Final = 24 * 14
-"""How often an hour without any worker is waited out for one model call: two weeks."""
+"""Most hours without any worker that are waited out for one model call: two weeks."""
 
 MOST_UNDERWAY: Final = 24 * 7
-"""How many model calls wait for one background response, each for eight minutes: most of a day."""
+"""Most model calls that wait for one background response, each for eight minutes: most of a day."""
 
 EVALUATION: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=30),
     schedule_to_close_timeout=timedelta(minutes=2),
-    heartbeat_timeout=ALIVE,
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
     retry_policy=RetryPolicy(maximum_attempts=5, non_retryable_error_types=NEVER_RETRIED),
 )
 """For what somebody waits for who can ask again: the check of a decision."""
 
 PART_OF_RUN: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=30),
-    heartbeat_timeout=ALIVE,
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
     retry_policy=RetryPolicy(maximum_attempts=5, non_retryable_error_types=NEVER_RETRIED),
 )
 """For what a run cannot go on without: where no worker is, it is waited for, as a run of weeks must not end for it."""
@@ -65,16 +65,38 @@ NOTIFICATION: Final = workflow.ActivityConfig(
 )
 """Nothing waits for it. Where no worker is, it is told when one returns."""
 
+REVIEW_GRACE: Final = timedelta(seconds=5)
+"""Beyond the time that a review may take, which its worker enforces: the server's limit is the net below."""
+
+
+def review(timeout_s: float, task_queue: str | None) -> workflow.ActivityConfig:
+    """Return the budget of one review, its retries included: by then the request is left to people.
+
+    Args:
+        timeout_s: How long it may take.
+        task_queue: Where the run's model calls go, which knows rules and models; None is the run's own.
+    """
+    whole = timedelta(seconds=min(timeout_s, LONGEST_TOOL_TIMEOUT_S)) + REVIEW_GRACE
+    elsewhere = workflow.ActivityConfig() if task_queue is None else workflow.ActivityConfig(task_queue=task_queue)
+    return workflow.ActivityConfig(
+        **elsewhere,
+        start_to_close_timeout=whole,
+        schedule_to_close_timeout=whole,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
+        retry_policy=RetryPolicy(maximum_attempts=8, non_retryable_error_types=NEVER_RETRIED),
+    )
+
+
 TOLD_ONCE: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=30),
-    heartbeat_timeout=ALIVE,
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
     retry_policy=RetryPolicy(maximum_attempts=1),
 )
 """For user code that may have an effect: whether it had one is not worth a repetition."""
 
 GUARDRAIL: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=90),
-    heartbeat_timeout=ALIVE,
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
     retry_policy=RetryPolicy(
         maximum_attempts=8, maximum_interval=timedelta(seconds=30), non_retryable_error_types=NEVER_RETRIED
     ),
@@ -84,7 +106,7 @@ GUARDRAIL: Final = workflow.ActivityConfig(
 COMPACTION: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(minutes=10),
     schedule_to_close_timeout=timedelta(minutes=15),
-    heartbeat_timeout=ALIVE,
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
     retry_policy=RetryPolicy(
         maximum_attempts=3, maximum_interval=timedelta(seconds=30), non_retryable_error_types=NEVER_RETRIED
     ),
@@ -100,24 +122,24 @@ def compaction(task_queue: str | None) -> workflow.ActivityConfig:
 
 AFTER_TOOLS: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=60),
-    heartbeat_timeout=ALIVE,
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
     retry_policy=RetryPolicy(
         maximum_attempts=8, maximum_interval=timedelta(seconds=30), non_retryable_error_types=NEVER_RETRIED
     ),
 )
-"""Where no worker is, it is waited for."""
+"""A worker is waited for where there is none."""
 
 TOOL_GUARDRAILS: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=75),
     schedule_to_close_timeout=timedelta(minutes=5),
-    heartbeat_timeout=ALIVE,
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
     retry_policy=RetryPolicy(maximum_attempts=3, non_retryable_error_types=NEVER_RETRIED),
 )
 
 VERIFICATION: Final = workflow.ActivityConfig(
     start_to_close_timeout=timedelta(seconds=30),
     schedule_to_close_timeout=timedelta(minutes=2),
-    heartbeat_timeout=ALIVE,
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
     retry_policy=RetryPolicy(maximum_attempts=4, non_retryable_error_types=NEVER_RETRIED),
 )
 """After it a person is asked, who may know more."""
@@ -126,7 +148,7 @@ TOOL_HEARTBEAT: Final = timedelta(seconds=3)
 TOOL_GRACE: Final = timedelta(seconds=90)
 """Beyond the tool's own timeout, which its worker enforces: the server's is only the net below."""
 START_WITHIN: Final = timedelta(hours=1)
-"""How long a tool on a task queue of its own waits there for a worker, before a person is told."""
+"""Longest wait of a tool on a task queue of its own for a worker, before a person is told."""
 ONE_ATTEMPT: Final = RetryPolicy(maximum_attempts=1)
 SEVERAL_ATTEMPTS: Final = RetryPolicy(
     initial_interval=timedelta(seconds=1),
@@ -135,11 +157,11 @@ SEVERAL_ATTEMPTS: Final = RetryPolicy(
     non_retryable_error_types=NEVER_RETRIED,
 )
 LONGEST_TOOL_TIMEOUT_S: Final = 365 * 86400.0
-"""What a recorded plan may ask for at most: beyond it no clock can say when it ends."""
+"""Longest timeout that a recorded plan may ask for: beyond it no clock can say when it ends."""
 
 
 def tool_timeout(planned_s: float | None) -> timedelta:
-    """How long a tool's body may take."""
+    """Return how long a tool's body may take."""
     return timedelta(seconds=min(planned_s or TOOL_TIMEOUT.total_seconds(), LONGEST_TOOL_TIMEOUT_S))
 
 

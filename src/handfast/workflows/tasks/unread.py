@@ -1,30 +1,72 @@
-"""Messages that this worker cannot decrypt: a key ring changes, and what was recorded must not change with it."""
+"""Reads messages: their size before anything else, and whether this worker can decrypt them."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from temporalio import workflow
+from temporalio.common import RawValue
 
 from handfast.errors import PayloadUnreadableError
-from handfast.payloads.undecodable import Undecodable
-from handfast.workflows.tasks.marks import Marks
-from handfast.workflows.tasks.raw import decoded, takes_raw
+from handfast.payloads.base import Undecodable
+from handfast.workflows.tasks.marks import TaskMarks
+
+MOST_BYTES: Final = 256 * 1024
+"""Most bytes of an argument. A decision or message may have 64 KiB, which take three times as much escaped."""
+MOST_PARTS: Final = 64 * 1024
+"""Commas and opening brackets in it: what has more of them has more than 64 KiB. Each part takes longer than a byte."""
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+_RAW: Final = inspect.Parameter("payload", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=RawValue)
+
+
+def takes_raw(handler: Handler) -> Handler:
+    """Have the SDK leave the argument of a handler undecoded, which takes ``*args`` all the same.
+
+    It goes by the signature: where another number of arguments comes than that has, it decodes them.
+    """
+    described: Any = handler
+    described.__signature__ = inspect.Signature([_RAW])
+    described.__annotations__ = {"payload": RawValue}
+    return handler
+
+
+def decoded(args: Sequence[object]) -> Sequence[object]:
+    """Read the arguments that a handler got; one that is too large for that is an `Undecodable`."""
+    return [_read(arg) if isinstance(arg, RawValue) else arg for arg in args]
+
+
+def size(arg: object) -> int:
+    """Count the bytes that `decoded` reads of an argument."""
+    found = len(arg.payload.data) if isinstance(arg, RawValue) else 0
+    return found if found <= MOST_BYTES else 0
+
+
+def _read(arg: RawValue) -> object:
+    data = arg.payload.data
+    if len(data) > MOST_BYTES:
+        return Undecodable(f"it has {len(data):,} bytes, and {MOST_BYTES:,} are read at most")
+    if sum(map(data.count, (b",", b"[", b"{"))) > MOST_PARTS:
+        return Undecodable(f"it has more than {MOST_PARTS:,} values")
+    [value] = workflow.payload_converter().from_payloads([arg.payload])
+    return value
+
 
 MARK: Final = "handfast.unread.{}"
 """Recorded for a signal that could not be decrypted, by its number in the history."""
 
 
-class Unread:
+class MessageGuard:
     """Says the same of each message on every replay, with whatever keys.
 
     A signal that could not be decrypted changed nothing, and never will, although a later key ring might read it. One
     that could be, and cannot any more, fails the workflow task until the key is back.
     """
 
-    def __init__(self, marks: Marks) -> None:
+    def __init__(self, marks: TaskMarks) -> None:
         self._marks = marks
         self._signals = 0
 
@@ -32,7 +74,7 @@ class Unread:
         """Guard the handler of a signal."""
 
         async def guarded(*args: object) -> None:
-            self._marks.took()
+            self._marks.note_input()
             await handler(*self._as_recorded(args))
 
         return guarded
@@ -45,7 +87,7 @@ class Unread:
 
         async def guarded(*args: object) -> Any:
             read = decoded(args)
-            demand(read)
+            require_readable(read)
             await self._marks.after_signals()
             answer = handler(*read)
             return await answer if inspect.isawaitable(answer) else answer
@@ -62,11 +104,11 @@ class Unread:
             return args
         if workflow.patched(mark):
             return args if unreadable else [Undecodable("it was encrypted, and could not be read when it came", True)]
-        demand(args)
+        require_readable(args)
         return args
 
 
-def refuse_for_good(start: Undecodable) -> None:
+def check_start(start: Undecodable) -> None:
     """Return where a start that cannot be decrypted is to be refused, now and on every replay.
 
     Raises:
@@ -75,10 +117,10 @@ def refuse_for_good(start: Undecodable) -> None:
     if not start.encrypted:
         return
     if start.key is not None or not workflow.patched(MARK.format(0)):
-        demand([start])
+        require_readable([start])
 
 
-def demand(args: Sequence[object]) -> None:
+def require_readable(args: Sequence[object]) -> None:
     """Make sure that everything can be read.
 
     Raises:

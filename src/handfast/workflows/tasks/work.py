@@ -1,4 +1,4 @@
-"""What one frame has under way: its tasks, and the activities that they wait for."""
+"""Work of one frame under way: its tasks, and the activities that they wait for."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from temporalio import workflow
 
 from handfast.payloads.evaluation import EVALUATE, Question
 from handfast.payloads.json_profile import JsonObject
-from handfast.workflows.tasks.marks import Marks
-from handfast.workflows.tasks.settle import Cancelled, Done, Failed, Settled, settle_activity, start_activity
+from handfast.workflows.tasks.await_activity import Cancelled, Done, Ending, Failed, await_activity, start_activity
+from handfast.workflows.tasks.marks import TaskMarks
 
 AnswerT = TypeVar("AnswerT")
 
@@ -23,7 +23,7 @@ class Work:
         ending: The frame is being abandoned: nobody will be asked any more, and what is unknown is said to be.
     """
 
-    def __init__(self, marks: Marks) -> None:
+    def __init__(self, marks: TaskMarks) -> None:
         """Begin with nothing under way; *marks* are the workflow's."""
         self.ending = False
         self._marks = marks
@@ -38,7 +38,7 @@ class Work:
 
     @property
     def any_done(self) -> bool:
-        """Whether a piece of work has ended since the last `reap`."""
+        """True if a piece of work has ended since the last `reap`."""
         return any(task.done() for task in self._tasks)
 
     def reap(self) -> None:
@@ -49,7 +49,7 @@ class Work:
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing is under way but nested loops, which are looked at by themselves."""
+        """True while nothing is under way but nested loops, which are looked at by themselves."""
         return not self.any_done and len(self._tasks) == len(self._children)
 
     async def activity(
@@ -62,7 +62,7 @@ class Work:
         call: str | None = None,
         model: bool = False,
         by_any_worker: bool = False,
-    ) -> Settled:
+    ) -> Ending:
         """Run an activity to its end, whatever that is.
 
         Args:
@@ -80,7 +80,7 @@ class Work:
         if model:
             self._model = handle
         try:
-            return await settle_activity(handle, self._marks)
+            return await await_activity(handle, self._marks)
         finally:
             self._handles.remove(entry)
             if model:

@@ -1,0 +1,1 @@
+"""Anthropic's Messages API: items become content blocks, and blocks become items again."""
