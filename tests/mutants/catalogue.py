@@ -201,4 +201,11 @@ MUTANTS: Final = (
         "tests/history/test_task_boundaries.py::"
         "test_two_results_that_change_nothing_and_a_decision_replay_in_their_order",
     ),
+    Mutant(
+        "events acted on ahead of their task",
+        "worker/held_signals.py",
+        "            if self._is_early(act):\n",
+        "            if False:\n",
+        "tests/unit/test_early_events.py::test_a_run_is_begun_anew_after_events_that_came_without_their_task",
+    ),
 )
