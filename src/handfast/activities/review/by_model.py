@@ -63,7 +63,7 @@ async def opinion_of_model(
         return _noted(name, f"asks the model client {reviewer.client!r}, which this worker does not have"), None
     settings = ANSWER.settings(reviewer.settings, "ModelReviewer")
     request = ModelRequest(
-        model=reviewer.model,
+        model=runtime.one_model or reviewer.model,
         instructions=INSTRUCTIONS.format(policy=reviewer.policy),
         items=[user_message(json.dumps(material(given), ensure_ascii=False))],
         settings={key: value for key, value in settings.items() if key not in TRANSPORT_SETTINGS}
