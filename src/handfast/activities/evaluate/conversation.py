@@ -36,7 +36,7 @@ from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import Origin
 from handfast.payloads.transcript import BLOCK_BYTES, Block, Pack, user_message
 from handfast.payloads.usage import Spent
-from handfast.workflows.frame.replies import text_of_reply
+from handfast.workflows.frame.items import text_of_reply
 
 SUMMARY_HEAD: Final = "This is a summary of the conversation so far, which you no longer see as it was:"
 ASKED: Final = "Sum up the following conversation, so that it can go on from your summary alone."

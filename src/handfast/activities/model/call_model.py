@@ -13,7 +13,6 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from handfast.activities.model.attributes import AttributeProbe
-from handfast.activities.model.background import background_of
 from handfast.activities.model.conversation import sent, to_be_compacted
 from handfast.activities.model.in_turn import Asked, ModelsInTurn
 from handfast.activities.model.model_input import filtered, prompt_of
@@ -36,8 +35,8 @@ from handfast.activities.model.request import (
     transport_of,
     with_spent,
 )
+from handfast.activities.runtime.beats import Saying, kept_alive
 from handfast.activities.runtime.hooks import model_end, model_start, rejection_of
-from handfast.activities.runtime.keeping import Saying, kept_alive
 from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.user_errors import Place, set_place
 from handfast.definitions.agents.agent import Agent
@@ -49,6 +48,7 @@ from handfast.definitions.tools.offered import Offered
 from handfast.errors import ArtifactError, McpUnavailableError, PayloadInvalidError, UnknownAgentError
 from handfast.models.input_items import own_id, wire_items
 from handfast.models.port import (
+    Background,
     BoundedPort,
     ModelAnswer,
     ModelCallError,
@@ -66,7 +66,7 @@ from handfast.payloads.mcp import MCP_UNAVAILABLE
 from handfast.payloads.media import with_references
 from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply, ToldHooks
 from handfast.payloads.transcript import READ_OUTPUT
-from handfast.workflows.frame.replies import refusal_text
+from handfast.workflows.frame.items import refusal_text
 
 REPLY_BYTES: Final = 1_800_000
 """Largest reply that is recorded. Above 2 MB the server would refuse it, and the paid call would be made again."""
@@ -389,3 +389,21 @@ def _bounded(reply: ModelReply) -> JsonObject:
             non_retryable=True,
         )
     return wire
+
+
+PATIENCE_S: Final = 480.0
+"""Time for which one call waits: less than its ten minutes."""
+
+
+def background_of(turn: ModelsInTurn, saying: Saying) -> Background:
+    """Return how to wait for a response; heartbeats hold its id, so that a further attempt picks it up."""
+
+    async def remember(response: str | None) -> None:
+        await turn.say(response=response)
+
+    return Background(
+        remember=remember,
+        withdrawn=lambda: saying.is_withdrawn,
+        patience_s=PATIENCE_S,
+        resume=turn.response,
+    )

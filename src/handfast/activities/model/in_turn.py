@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from handfast.activities.runtime.keeping import Saying
+from handfast.activities.runtime.beats import Saying
 from handfast.activities.runtime.outages import Outages
 from handfast.models.port import ModelCallError
 from handfast.payloads.model_call import ModelCall, PassedOver, Underway

@@ -39,7 +39,7 @@ from handfast.payloads.model_settings import TRANSPORT_SETTINGS, merged_settings
 from handfast.payloads.runs import RunFacts
 from handfast.payloads.transcript import READ_OUTPUT
 from handfast.payloads.usage import Spent, Usage
-from handfast.workflows.frame.replies import answer_text
+from handfast.workflows.frame.items import answer_text
 
 logger = logging.getLogger(__name__)
 

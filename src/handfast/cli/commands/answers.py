@@ -89,8 +89,8 @@ def raise_limits(
     json: options.Json = False,
 ) -> int:
     """Give a run that goes on more turns, tokens, time or money, whether it waits for them or not."""
-    from handfast.cli import limits
+    from handfast.cli import steer
 
     where = options.Where(address, namespace, profile)
-    more = limits.More(turns, tokens, seconds, cost, frame=frame, by=options.user(by), session=session)
-    return asyncio.run(limits.raise_limits(where, run, more, as_json=json))
+    more = steer.More(turns, tokens, seconds, cost, frame=frame, by=options.user(by), session=session)
+    return asyncio.run(steer.raise_limits(where, run, more, as_json=json))

@@ -7,9 +7,10 @@ from dataclasses import KW_ONLY, dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, Generic, TypeAlias, TypeVar, overload
+from typing import Any, Generic, TypeAlias, TypeVar, cast, overload
 
 from pydantic import BaseModel
+from typing_extensions import TypeForm
 
 from handfast.definitions.agents.after_tools import AfterTools, checked_after_tools
 from handfast.definitions.agents.agent_tool import AgentTool, InputBuilder, OnAgentError, OutputExtractor, agent_tool
@@ -43,6 +44,7 @@ from handfast.definitions.tools.offered import Offered, check_name
 from handfast.definitions.tools.options import EnabledRule
 from handfast.errors import DefinitionError
 from handfast.payloads.requests import LimitPolicy
+from handfast.payloads.runs import AnswerT_co
 
 __all__ = ["Agent", "Instructions"]
 
@@ -77,7 +79,7 @@ Instructions: TypeAlias = str | Callable[[RunContext[Any]], str | Awaitable[str]
 
 
 @dataclass(frozen=True)
-class Agent:
+class Agent(Generic[AnswerT_co]):
     """One agent: a name, and everything that its runs need. Frozen; `dataclasses.replace` makes a changed copy.
 
     Attributes:
@@ -155,7 +157,7 @@ class Agent:
     reset_tool_choice: bool = True
     rejection_text: RejectionText | None = None
     context_type: type[BaseModel] | None = None
-    output_type: Any = field(default=None, hash=False)
+    output_type: TypeForm[AnswerT_co] = field(default=cast(Any, None), hash=False)
     input_guardrails: _Kept[Sequence[InputGuardrail | GuardrailFunction], tuple[InputGuardrail, ...]] = _Kept(())
     output_guardrails: _Kept[Sequence[OutputGuardrail | GuardrailFunction], tuple[OutputGuardrail, ...]] = _Kept(())
     hooks: _Kept[Sequence[AgentHooks], tuple[AgentHooks, ...]] = _Kept(())

@@ -29,6 +29,8 @@ from handfast.workflows.loop.verdicts import apply_verdict, cancelled_text
 
 MISSING_PATIENCE: Final = timedelta(minutes=2)
 """Longest wait of a call for a worker that has its tool, before a person is told."""
+HELD_PATIENCE: Final = timedelta(seconds=10)
+"""Longest wait of a call for the worker in whose session its MCP server has asked: it mostly has the run as well."""
 MOST_STARTS: Final = 5
 """Most times that a call which never began is scheduled before a person is told."""
 MOST_BROKEN_REPLIES: Final = 3
