@@ -15,11 +15,13 @@ from pydantic import BaseModel, Field
 from handfast import Agent, AnyLLMModel, Image, InProcessDeltas, custom_tool, tool
 from handfast.errors import DefinitionError, RunFailedError
 from handfast.models.claude.request import body_of
+from handfast.models.input_items import wire_items, with_own_ids
 from handfast.models.port import ModelCallError, ModelRequest
 from handfast.payloads.deltas import Delta
 from handfast.payloads.events import RequestOpened
 from handfast.testing import Drop, Fail, Lab, Pause, Reply, ResponsesServer, Verbatim, call, reasoning, refusal, text
 from handfast.testing.script import Usage
+from handfast.workflows.frame.items import output_item
 from support.anthropic_server import REDACTED, AnthropicServer, Step
 from support.evidence import failed_tasks
 from support.labs import Effects, MakeLab
@@ -28,6 +30,7 @@ from support.twelve_lines import clean, look
 
 HOW = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 MODEL = "claude-sonnet-5"
+LOOK = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}}
 STEPS: list[Step] = [
     Reply(
         reasoning("First the fans."),
@@ -421,6 +424,47 @@ async def test_another_provider_is_asked_by_chat_completions(make_lab: MakeLab, 
     assert (result.output, result.usage.total_tokens) == ("Both are done.", 490)
     assert server.violations == []
     assert {(each.model, each.path) for each in server.requests} == {("gpt-5", "/v1/chat/completions")}
+
+
+@HOW
+@pytest.mark.parametrize(
+    ("provider", "dialect", "field"),
+    [("openrouter", "openrouter", "reasoning_details"), ("deepseek", "openai", "reasoning_content")],
+)
+async def test_reasoning_goes_back_through_any_llm(provider: str, dialect: str, field: str, streamed: bool) -> None:
+    """What a provider wants back of the reasoning behind a call goes back as it came, signatures included."""
+    steps = [Reply(reasoning("hm"), call("look", {"at": "fans"}, "c1")), Reply(text("fine"))]
+    asked: dict[str, Any] = {"role": "user", "content": "go"}
+    async with ResponsesServer(steps, dialect=dialect) as server, entry_at(server.base_url, f"{provider}:m") as entry:
+        items: list[dict[str, Any]] = [asked]
+        for _ in steps:
+            answer = await entry.answer(
+                ModelRequest(
+                    model="m",
+                    instructions="",
+                    items=wire_items(items, "default"),
+                    tools=[LOOK],
+                    on_delta=(lambda _: None) if streamed else None,
+                )
+            )
+            items += [with_own_ids(item, "default") for item in answer.items]
+            items += [output_item(item, "on") for item in answer.items if item["type"] == "function_call"]
+    assert server.violations == []
+    assert field in server.requests[1].body["messages"][1]
+
+
+async def test_reasoning_that_a_provider_refuses_is_left_out_through_any_llm() -> None:
+    """As Groq refuses its own: the same request goes again without it, and later ones begin so."""
+    refused = Fail(400, "('messages.1' : property 'reasoning_content' is unsupported)")
+    thought = {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}]}
+    items: list[dict[str, Any]] = [{"role": "user", "content": "go"}, thought, {"role": "assistant", "content": "a"}]
+    async with (
+        ResponsesServer([refused, Reply(text("fine"))], dialect="vllm") as server,
+        entry_at(server.base_url, "openai:m") as entry,
+    ):
+        answer = await entry.answer(ModelRequest(model="m", instructions="", items=items))
+    assert answer.left_out == ("messages.reasoning",)
+    assert ["reasoning_content" in each.body["messages"][1] for each in server.requests] == [True, False]
 
 
 @pytest.mark.parametrize(

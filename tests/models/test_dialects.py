@@ -64,6 +64,6 @@ async def test_a_chain_that_the_server_takes_no_notice_of_ends_the_run(make_lab:
     assert failed.value.usage.requests == 1
 
 
-async def test_the_table_of_servers_is_up_to_date() -> None:
-    """docs/models.md says what each server can, as the servers here answer it."""
+async def test_the_tables_of_servers_are_up_to_date() -> None:
+    """docs/models.md says what each server can by each API, as the servers here answer it."""
     assert dialects_table.written() == await dialects_table.made(), "run `make dialects`"

@@ -11,10 +11,8 @@ from handfast.cli.commands import (
     answers,
     assistants,
     decisions,
-    encryption,
     keys,
     messages,
-    project,
     records,
     runs,
     servers,
@@ -46,7 +44,7 @@ def handfast(
 
 
 for _command in (
-    project.init,
+    settings.init,
     servers.dev,
     servers.worker,
     runs.start,
@@ -67,8 +65,8 @@ for _command in (
     records.export,
     records.erase,
     keys.keys,
-    encryption.codec,
-    encryption.rekey,
+    keys.codec,
+    keys.rekey,
     settings.setup,
     settings.doctor,
 ):

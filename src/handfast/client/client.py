@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
@@ -34,7 +35,7 @@ from handfast.payloads.history import GivenHistory, history_to_wire
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.messages import OnMessage
 from handfast.payloads.requests import Verdict
-from handfast.payloads.runs import RunInput, RunPhase, context_to_wire
+from handfast.payloads.runs import AnswerT_co, RunInput, RunPhase, context_to_wire
 from handfast.payloads.sessions import OnBusy, SessionInput
 from handfast.signing.key_files import signer_at
 from handfast.storage.archive import archive_at
@@ -163,7 +164,7 @@ class Handfast:
 
     async def start(
         self,
-        agent: str | Agent | AgentRef[Any],
+        agent: str | Agent[AnswerT_co] | AgentRef[AnswerT_co],
         input: str | list[JsonObject],
         *,
         id: str | None = None,
@@ -179,7 +180,7 @@ class Handfast:
         model_queue: str | None = None,
         model: str | None = None,
         model_settings: Mapping[str, Any] | None = None,
-    ) -> Run:
+    ) -> Run[AnswerT_co]:
         """Start a run.
 
         Args:
@@ -266,7 +267,7 @@ class Handfast:
         self,
         id: str,
         *,
-        agent: str | Agent | AgentRef[Any] | None = None,
+        agent: str | Agent[AnswerT_co] | AgentRef[AnswerT_co] | None = None,
         import_items: Sequence[JsonObject] = (),
         context: JsonObject | BaseModel | None = None,
         max_turns: int | Unset | None = UNSET,
@@ -274,6 +275,7 @@ class Handfast:
         requested_by: str | None = None,
         max_session_turns: int | None = None,
         max_session_tokens: int | None = None,
+        max_session_cost: Decimal | float | str | None = None,
         history: GivenHistory | None = None,
         on_message: OnBusy = "queue",
         stream: bool = False,
@@ -281,7 +283,7 @@ class Handfast:
         model_queue: str | None = None,
         model: str | None = None,
         model_settings: Mapping[str, Any] | None = None,
-    ) -> Session:
+    ) -> Session[AnswerT_co]:
         """Name a conversation. With an *agent* its first message creates it, and everything else says how it begins;
         where it goes on already, none of that matters.
 
@@ -296,6 +298,7 @@ class Handfast:
             max_session_turns: Most model replies of the whole session; None is no limit. Above it, the agent's
                 `on_limit` says if a person is asked for more or the message fails; `raise_limits` raises it.
             max_session_tokens: Most tokens of the whole session, likewise.
+            max_session_cost: Most money of the whole session, likewise.
             history: Let the model's provider keep the conversation, as `start` takes it.
             on_message: What happens to a message while another one is being answered: it waits for a turn of its own
                 (*queue*), goes into the turn under way before the next model call (*steer*), or is refused.
@@ -320,6 +323,7 @@ class Handfast:
             "requested_by": requested_by,
             "max_session_turns": max_session_turns,
             "max_session_tokens": max_session_tokens,
+            "max_session_cost": max_session_cost,
             "history": history_to_wire(history),
             "on_message": on_message,
             "stream": stream or None,

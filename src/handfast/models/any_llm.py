@@ -6,16 +6,19 @@ import asyncio
 import inspect
 import json
 from collections.abc import AsyncIterator, Awaitable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
 from handfast.errors import DefinitionError
+from handfast.models.chat.form import Form, LearnedForms
 from handfast.models.chat.messages import messages_of, settings_of, tools_of
 from handfast.models.chat.reply import StreamedCompletion, read_completion
 from handfast.models.claude.reply import StreamedMessage, read_message
 from handfast.models.claude.request import body_of
-from handfast.models.port import ModelAnswer, ModelCallError, ModelRequest, OnDelta, Transport
+from handfast.models.port import ModelAnswer, ModelCallError, ModelRequest, Transport
+from handfast.models.prices import Price, checked_prices
 from handfast.models.provider_error import error_of, text
 from handfast.models.reading import broken, no_json
 from handfast.models.streaming import broke_off
@@ -49,18 +52,28 @@ class AnyLLMModel:
         model: The model that the entry names; agents of it need name none.
     """
 
-    def __init__(self, name: str, *, api_key: str | None = None, api_base: str | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        api_key: str | None = None,
+        api_base: str | None = None,
+        prices: Mapping[str, Price] | None = None,
+        **options: Any,
+    ) -> None:
         """Name the provider, and the model.
 
         Args:
             name: ``PROVIDER:MODEL``, or the provider alone where agents name the model.
             api_key: By default what the provider's own variable says, as ``ANTHROPIC_API_KEY``.
             api_base: Another address of the provider.
+            prices: What its models cost, by their names; under ``"*"`` that of every other one.
             options: Further options of ``AnyLLM.create``, for the provider's client.
 
         Raises:
             DefinitionError: any-llm is not installed, does not know the provider, or lacks its package or key.
         """
+        self.prices = checked_prices("AnyLLMModel", prices)
         provider, _, model = name.partition(":")
         try:
             import any_llm  # noqa: PLC0415 - an optional extra
@@ -78,6 +91,7 @@ class AnyLLMModel:
             said = " ".join(str(error).split())
             raise DefinitionError("AnyLLMModel", f"{provider!r} cannot be asked: {said}") from error
         self.model = model or None
+        self._forms = LearnedForms(Form(max_tokens="max_tokens"))
 
     async def answer(self, request: ModelRequest) -> ModelAnswer:
         """Call the model once.
@@ -88,7 +102,7 @@ class AnyLLMModel:
         native = self._client.serves_messages_natively(request.model) and _is_claude(self._client, request.model)
         try:
             async with asyncio.timeout(request.transport.timeout_s):
-                return await (self._by_messages(request) if native else self._by_completions(request))
+                return await (self._by_messages(request) if native else self._in_a_form_it_takes(request))
         except TimeoutError as error:
             raise ModelCallError("ModelUnavailable", "the model took too long", retryable=True) from error
 
@@ -115,22 +129,34 @@ class AnyLLMModel:
             raise broke_off("the stream ended") if reply.begun else _nothing_came()
         return reply.answer()
 
-    async def _by_completions(self, request: ModelRequest) -> ModelAnswer:
+    async def _in_a_form_it_takes(self, request: ModelRequest) -> ModelAnswer:
+        while True:
+            form = self._forms.of(request.model)
+            try:
+                answer = await self._by_completions(request, form)
+            except ModelCallError as error:
+                if not self._forms.learn(request.model, error, form):
+                    raise
+                continue
+            return replace(answer, left_out=form.left_out)
+
+    async def _by_completions(self, request: ModelRequest, form: Form) -> ModelAnswer:
         fields: dict[str, Any] = {
-            **settings_of(request.settings, max_tokens="max_tokens", tools=bool(request.tools)),
-            "messages": messages_of(request.items, instructions=request.instructions),
+            **settings_of(request.settings, max_tokens=form.max_tokens, tools=bool(request.tools)),
+            "messages": messages_of(
+                request.items, instructions=request.instructions, reasoning=form.reasoning, short_ids=form.short_ids
+            ),
             **_sent_with(request.transport),
         }
         if request.tools:
-            fields["tools"] = tools_of(request.tools, strict=True)
-        if request.on_delta is not None:
-            return await self._streamed(request.model, fields, request.on_delta)
-        return read_completion(_plain(await self._asked(self._client.acompletion(request.model, **fields))))
-
-    async def _streamed(self, model: str, fields: dict[str, Any], on_delta: OnDelta) -> ModelAnswer:
-        reply = StreamedCompletion(on_delta)
-        fields = {**fields, "stream": True, "stream_options": {"include_usage": True}}
-        async for chunk in self._pieces(await self._asked(self._client.acompletion(model, **fields))):
+            fields["tools"] = tools_of(request.tools, strict=form.strict)
+        if request.on_delta is None:
+            return read_completion(_plain(await self._asked(self._client.acompletion(request.model, **fields))))
+        if form.usage_in_stream:
+            fields["stream_options"] = {"include_usage": True}
+        reply = StreamedCompletion(request.on_delta)
+        chunks = await self._asked(self._client.acompletion(request.model, stream=True, **fields))
+        async for chunk in self._pieces(chunks):
             reply.take_chunk(chunk)
         if not reply.finished:
             raise broke_off("the stream ended") if reply.begun else _nothing_came()

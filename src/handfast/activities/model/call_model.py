@@ -13,7 +13,6 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from handfast.activities.model.attributes import AttributeProbe
-from handfast.activities.model.background import background_of
 from handfast.activities.model.conversation import sent, to_be_compacted
 from handfast.activities.model.in_turn import Asked, ModelsInTurn
 from handfast.activities.model.model_input import filtered, prompt_of
@@ -29,14 +28,15 @@ from handfast.activities.model.request import (
     instructions_of,
     offered_now,
     port_of,
+    refuse_unpriced,
     request_settings,
     settings_of,
     structured,
     transport_of,
     with_spent,
 )
+from handfast.activities.runtime.beats import Saying, kept_alive
 from handfast.activities.runtime.hooks import model_end, model_start, rejection_of
-from handfast.activities.runtime.keeping import Saying, kept_alive
 from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.user_errors import Place, set_place
 from handfast.definitions.agents.agent import Agent
@@ -48,6 +48,7 @@ from handfast.definitions.tools.offered import Offered
 from handfast.errors import ArtifactError, McpUnavailableError, PayloadInvalidError, UnknownAgentError
 from handfast.models.input_items import own_id, wire_items
 from handfast.models.port import (
+    Background,
     BoundedPort,
     ModelAnswer,
     ModelCallError,
@@ -57,6 +58,7 @@ from handfast.models.port import (
     OnDelta,
     StillUnderwayError,
 )
+from handfast.models.prices import priced
 from handfast.payloads.base import json_size
 from handfast.payloads.call_items import CALLS
 from handfast.payloads.json_profile import JsonObject
@@ -64,7 +66,7 @@ from handfast.payloads.mcp import MCP_UNAVAILABLE
 from handfast.payloads.media import with_references
 from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply, ToldHooks
 from handfast.payloads.transcript import READ_OUTPUT
-from handfast.workflows.frame.replies import refusal_text
+from handfast.workflows.frame.items import refusal_text
 
 REPLY_BYTES: Final = 1_800_000
 """Largest reply that is recorded. Above 2 MB the server would refuse it, and the paid call would be made again."""
@@ -123,10 +125,10 @@ class CallModel:
         prompt = await prompt_of(self._runtime, agent, context)
         tools = [*self._definitions(offered), *(each.definition() for each in agent.hosted)]
         settings = settings_of(agent, facts)
-        turn = ModelsInTurn(call, models, self._runtime.outages, saying)
-        await turn.begin()
+        turn = await ModelsInTurn(call, models, self._runtime.outages, saying).begin()
         client = turn.choice.client
         port = port_of(self._runtime, agent, client)
+        refuse_unpriced(agent, port, turn.choice, limited=bool(call.costs))
         request = ModelRequest(
             model=turn.choice.model,
             instructions=given.instructions,
@@ -142,7 +144,7 @@ class CallModel:
         await observers.tell("on_model_start", context, model_start(request))
         began = time.monotonic()
         try:
-            answer = await _asked(turn, kept or port, request)
+            answer = await _asked(turn, kept or port, request, port)
         except StillUnderwayError as still:
             return self._without_items(underway=turn.waited_for(still.response))
         took_s = time.monotonic() - began
@@ -252,6 +254,7 @@ class CallModel:
             "attributes": await self._attributes.existing(activity.client()),
             "max_turns": agent.max_turns or 0,
             "max_tokens": agent.max_tokens,
+            "max_cost": agent.max_cost,
             "max_seconds": None if agent.max_duration is None else agent.max_duration.total_seconds(),
             "on_limit": "ask" if agent.on_limit == "ask" else None,
             "keeps": True if self._runtime.artifacts.kept_here else None,
@@ -316,20 +319,26 @@ class CallModel:
         return KeptConversation(self._runtime.blocks, call, call.history, port, agent.client)
 
 
-async def _asked(turn: ModelsInTurn, port: ModelPort, request: ModelRequest) -> ModelAnswer:
+async def _asked(turn: ModelsInTurn, by: ModelPort, request: ModelRequest, port: ModelPort) -> ModelAnswer:
     """Ask the model of this attempt.
+
+    Args:
+        turn: Which model that is.
+        by: What makes the request.
+        request: The request.
+        port: The model entry, which knows prices.
 
     Raises:
         ApplicationError: It did not answer, or not with a reply; the next attempt may ask another one.
         StillUnderwayError: A background response takes longer than the attempt can wait.
     """
     try:
-        answer = await answered(port, request)
+        answer = await answered(by, request)
     except ModelCallError as error:
         # Without its cause: a vendor's error quotes the body, and one that cannot be recorded would be retried.
-        raise await turn.passed(error) or failure_of_call(error, request.model) from None
+        raise await turn.passed(error) or failure_of_call(error, request.model, port) from None
     turn.answered()
-    return answer
+    return priced(answer, port, request.model)
 
 
 def _with_own_id(delta: ModelDelta) -> ModelDelta:
@@ -380,3 +389,21 @@ def _bounded(reply: ModelReply) -> JsonObject:
             non_retryable=True,
         )
     return wire
+
+
+PATIENCE_S: Final = 480.0
+"""Time for which one call waits: less than its ten minutes."""
+
+
+def background_of(turn: ModelsInTurn, saying: Saying) -> Background:
+    """Return how to wait for a response; heartbeats hold its id, so that a further attempt picks it up."""
+
+    async def remember(response: str | None) -> None:
+        await turn.say(response=response)
+
+    return Background(
+        remember=remember,
+        withdrawn=lambda: saying.is_withdrawn,
+        patience_s=PATIENCE_S,
+        resume=turn.response,
+    )

@@ -7,12 +7,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from handfast.activities.runtime.keeping import Saying
+from handfast.activities.runtime.beats import Saying
 from handfast.activities.runtime.outages import Outages
 from handfast.models.port import ModelCallError
 from handfast.payloads.model_call import ModelCall, PassedOver, Underway
@@ -61,10 +61,11 @@ class ModelsInTurn:
         for each in resting if call.underway is None else ():
             self._pass_over(each, RESTING, once=True)
 
-    async def begin(self) -> None:
+    async def begin(self) -> Self:
         """Let the attempts after this one know when the model was first asked."""
         if len(self._choices) > 1:
             await self.say()
+        return self
 
     async def say(self, **more: Any) -> None:
         """Say what is known with every heartbeat from now on."""

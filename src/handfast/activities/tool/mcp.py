@@ -9,7 +9,7 @@ from temporalio import activity
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.service import RPCError
 
-from handfast.activities.runtime.hiding import hide
+from handfast.activities.runtime.redaction import hide
 from handfast.activities.tool.body import outcome
 from handfast.errors import McpUnavailableError, PayloadInvalidError, UnknownToolError
 from handfast.mcp.pool import McpPool

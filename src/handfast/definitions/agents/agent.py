@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, Generic, TypeAlias, TypeVar, overload
+from typing import Any, Generic, TypeAlias, TypeVar, cast, overload
 
 from pydantic import BaseModel
+from typing_extensions import TypeForm
 
 from handfast.definitions.agents.after_tools import AfterTools, checked_after_tools
 from handfast.definitions.agents.agent_tool import AgentTool, InputBuilder, OnAgentError, OutputExtractor, agent_tool
@@ -22,6 +24,7 @@ from handfast.definitions.agents.model_input import InputFilter, Prompt, check_f
 from handfast.definitions.agents.rejection import RejectionText
 from handfast.definitions.checks import (
     a_kind,
+    check_amount,
     check_bool,
     check_count,
     check_function,
@@ -41,6 +44,7 @@ from handfast.definitions.tools.offered import Offered, check_name
 from handfast.definitions.tools.options import EnabledRule
 from handfast.errors import DefinitionError
 from handfast.payloads.requests import LimitPolicy
+from handfast.payloads.runs import AnswerT_co
 
 __all__ = ["Agent", "Instructions"]
 
@@ -75,7 +79,7 @@ Instructions: TypeAlias = str | Callable[[RunContext[Any]], str | Awaitable[str]
 
 
 @dataclass(frozen=True)
-class Agent:
+class Agent(Generic[AnswerT_co]):
     """One agent: a name, and everything that its runs need. Frozen; `dataclasses.replace` makes a changed copy.
 
     Attributes:
@@ -94,12 +98,13 @@ class Agent:
         max_turns: Most model replies; None is no limit.
         max_tokens: Most tokens, of this agent's loop and of every agent that it uses as a tool; None is no limit. A
             reply that was begun is taken, so a run may end a reply above it.
+        max_cost: Most money, likewise, by the prices of its model entries, which each of its models needs.
         max_duration: Longest time that its loop may work, with every agent that it uses as a tool; while all of it
             waits for people, no time is counted. Checked before each model call. None is no limit.
         max_open_requests: Most requests of a run that are open at a time, for calls of this agent; further calls wait,
             in their order, until others are decided. At most 500.
         on_limit: ``"fail"``: at a limit the run fails (``MaxTurnsExceeded``, ``MaxTokensExceeded``,
-            ``MaxDurationExceeded``). ``"ask"``: a person is asked for more.
+            ``MaxCostExceeded``, ``MaxDurationExceeded``). ``"ask"``: a person is asked for more.
         on_max_turns: A function of the run context and `MaxTurns`, called at the limit of turns; its return value is
             the run's output. None fails the run.
         on_refusal: A function of the run context and `Refusal`, called where the model refuses to answer; its return
@@ -143,6 +148,7 @@ class Agent:
     model_settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     max_turns: int | None = 100
     max_tokens: int | None = None
+    max_cost: _Kept[Decimal | float | str | None, Decimal | None] = _Kept(None)
     max_duration: timedelta | None = None
     max_open_requests: int = 256
     on_limit: LimitPolicy = "fail"
@@ -151,7 +157,7 @@ class Agent:
     reset_tool_choice: bool = True
     rejection_text: RejectionText | None = None
     context_type: type[BaseModel] | None = None
-    output_type: Any = field(default=None, hash=False)
+    output_type: TypeForm[AnswerT_co] = field(default=cast(Any, None), hash=False)
     input_guardrails: _Kept[Sequence[InputGuardrail | GuardrailFunction], tuple[InputGuardrail, ...]] = _Kept(())
     output_guardrails: _Kept[Sequence[OutputGuardrail | GuardrailFunction], tuple[OutputGuardrail, ...]] = _Kept(())
     hooks: _Kept[Sequence[AgentHooks], tuple[AgentHooks, ...]] = _Kept(())
@@ -177,6 +183,7 @@ class Agent:
         tools, hosted = split_hosted(subject, given)
         kept = {
             "model": checked_models(subject, self.model),
+            "max_cost": check_amount(subject, "max_cost", self.max_cost, none="no limit"),
             "output": output,
             "tools": _wrapped(subject, tools),
             "hosted": hosted,

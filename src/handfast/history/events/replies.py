@@ -9,7 +9,7 @@ from handfast.payloads import call_items
 from handfast.payloads.events import GuardrailSpoke, ModelFailed, ModelReplied, ReplyCall, ToolNotRun
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.model_call import REPLY_BROKEN, ModelReply, PlannedCall
-from handfast.workflows.frame.replies import answer_value, refusal_text, text_of_reply
+from handfast.workflows.frame.items import answer_value, refusal_text, text_of_reply
 from handfast.workflows.tasks.await_activity import Cancelled, Ending, Failed
 
 STOPPED = "ModelCallCancelled"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import re
 import ssl
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, Literal, cast
 
 import httpx2
@@ -14,21 +14,19 @@ import openai
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 
 from handfast.errors import DefinitionError
-from handfast.models.chat.messages import FILLED, TRANSLATED, Reasoning, messages_of, settings_of, tools_of
+from handfast.models.chat.form import Form, LearnedForms, MaxTokens, Reasoning
+from handfast.models.chat.messages import FILLED, TRANSLATED, messages_of, settings_of, tools_of
 from handfast.models.chat.reply import StreamedCompletion, read_completion
 from handfast.models.port import ModelAnswer, ModelCallError, ModelRequest, OnDelta
+from handfast.models.prices import Price, checked_prices
 from handfast.models.reading import parsed
 from handfast.models.streaming import STREAM, EventDecoder, broke_off
 from handfast.models.transport import sent_as
 from handfast.models.vendor_errors import failure_of
 
-logger = logging.getLogger(__name__)
-
 CREATE: Final = "/chat/completions"
 USAGE_S: Final = 2.0
 """How long a stream may go on after the reply: its usage comes in an event of its own."""
-_IDS: Final = re.compile(r"tool_calls\W+\d+\W+id\b|tool_call_id\b|tool call id\b", re.I)
-_FORM: Final = re.compile(r"too long|maximum length|with a length|\bmatch\b|\bpattern\b", re.I)
 _NO_FORMAT: Final = "Answer with one JSON object that satisfies this JSON schema, and with nothing else:"
 
 
@@ -37,6 +35,9 @@ class ChatCompletionsModel:
 
     One request is one POST to ``/chat/completions``; retries are Temporal's. Conversations keep the shape of the
     Responses API, whatever the model: an agent can change its model in the middle of one.
+
+    What a server refuses of the form of a request, and can do without, is learned, for each model: reasoning that goes
+    back, ``strict``, ``stream_options``, the name of the limit, long ids of calls.
 
     What this API has nothing for is refused before it is sent: hosted tools, conversations at the provider, prompt
     templates, compaction. An agent whose replies are made in the background is answered while the connection is held.
@@ -53,8 +54,9 @@ class ChatCompletionsModel:
         structured: Literal["json_schema", "json_object", "prompt"] = "json_schema",
         strict: bool = True,
         role: Literal["system", "developer"] = "system",
-        max_tokens: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens",
+        max_tokens: MaxTokens = "max_completion_tokens",
         usage_in_stream: bool = True,
+        prices: Mapping[str, Price] | None = None,
         model: str | None = None,
     ) -> None:
         """Describe the server.
@@ -67,9 +69,10 @@ class ChatCompletionsModel:
             structured: How the server is asked for an answer of a type: by a JSON schema; as any JSON object, with
                 the schema in the instructions; or by the instructions alone.
             strict: Whether the server knows ``strict`` for tools.
-            role: The role of the instructions.
+            role: The role of the instructions, and of messages of either role in the conversation.
             max_tokens: The server's name for the limit of a reply.
             usage_in_stream: Whether it knows ``stream_options``; without them a streamed reply counts no tokens.
+            prices: What its models cost, by their names; under ``"*"`` that of every other one.
             model: The model that is asked for agents that name none.
 
         Raises:
@@ -86,14 +89,13 @@ class ChatCompletionsModel:
             if value not in allowed:
                 one_of = ", ".join(map(repr, allowed))
                 raise DefinitionError("ChatCompletionsModel", f"{name} must be one of {one_of}, not {value!r}")
-        self._reasoning = reasoning
         self._structured = structured
-        self._strict = strict
         self._role = role
-        self._max_tokens = max_tokens
-        self._usage_in_stream = usage_in_stream
+        self.prices = checked_prices("ChatCompletionsModel", prices)
         self.model = model
-        self._short_ids: set[str] = set()
+        self._forms = LearnedForms(
+            Form(reasoning=reasoning, strict=strict, max_tokens=max_tokens, usage_in_stream=usage_in_stream)
+        )
 
     @property
     def known_settings(self) -> frozenset[str]:
@@ -107,21 +109,22 @@ class ChatCompletionsModel:
         Raises:
             ModelCallError: It did not answer, or not with a reply, or the API has nothing for the request.
         """
-        try:
-            return await self._sent(request)
-        except ModelCallError as error:
-            if request.model in self._short_ids or not _refuses_ids(error):
-                raise
-            logger.warning(
-                "%s refused the ids of calls (%s); they are sent as short ones", request.model, error.message
-            )
-            self._short_ids.add(request.model)
-        return await self._sent(request)
+        while True:
+            form = self._forms.of(request.model)
+            try:
+                answer = await self._sent(request, form)
+            except ModelCallError as error:
+                if not self._forms.learn(request.model, error, form):
+                    raise
+                continue
+            return replace(answer, left_out=form.left_out)
 
-    async def _sent(self, request: ModelRequest) -> ModelAnswer:
-        body = self._body(request)
+    async def _sent(self, request: ModelRequest, form: Form) -> ModelAnswer:
+        body = self._body(request, form)
         client = sent_as(self._client, request.transport)
         if request.on_delta is not None:
+            if form.usage_in_stream:
+                body["stream_options"] = {"include_usage": True}
             return await self._streamed(client, body, request.on_delta)
         try:
             response = await client.post(CREATE, cast_to=httpx2.Response, body=body)
@@ -129,8 +132,8 @@ class ChatCompletionsModel:
             raise failure_of(error) from error
         return read_completion(parsed(response.content), response.headers)
 
-    def _body(self, request: ModelRequest) -> dict[str, Any]:
-        settings = settings_of(request.settings, max_tokens=self._max_tokens, tools=bool(request.tools))
+    def _body(self, request: ModelRequest, form: Form) -> dict[str, Any]:
+        settings = settings_of(request.settings, max_tokens=form.max_tokens, tools=bool(request.tools))
         instructions = request.instructions
         shape = settings.get("response_format")
         if self._structured != "json_schema" and shape is not None and shape.get("type") == "json_schema":
@@ -149,18 +152,16 @@ class ChatCompletionsModel:
                 request.items,
                 instructions=instructions,
                 role=self._role,
-                reasoning=self._reasoning,
-                short_ids=request.model in self._short_ids,
+                reasoning=form.reasoning,
+                short_ids=form.short_ids,
             ),
         }
         if request.tools:
-            body["tools"] = tools_of(request.tools, strict=self._strict)
+            body["tools"] = tools_of(request.tools, strict=form.strict)
         return body
 
     async def _streamed(self, client: openai.AsyncOpenAI, body: dict[str, Any], on_delta: OnDelta) -> ModelAnswer:
         body = {**body, "stream": True}
-        if self._usage_in_stream:
-            body["stream_options"] = {"include_usage": True}
         stream: bool = True
         try:
             # What comes is the raw response, unread, of whichever httpx the client was made with.
@@ -178,15 +179,6 @@ class ChatCompletionsModel:
             raise broke_off(type(error).__name__) from error
         except Exception as error:
             raise failure_of(error) from error
-
-
-def _refuses_ids(error: ModelCallError) -> bool:
-    """Whether a request was refused for the ids of its calls, which may be another server's: OpenAI takes 40
-    characters, Mistral nine letters and digits."""
-    said = error.said
-    if error.kind != "ModelRefused" or said is None:
-        return False
-    return bool(_FORM.search(said.message) and (_IDS.search(said.param or "") or _IDS.search(said.message)))
 
 
 async def _read(response: httpx2.Response, on_delta: OnDelta) -> ModelAnswer:

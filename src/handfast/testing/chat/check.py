@@ -11,7 +11,7 @@ from handfast.testing.chat.items import items_of
 from handfast.testing.chat.thoughts import Thoughts
 from handfast.testing.chat.types import check_body, check_message, check_tool
 from handfast.testing.record import Json, text_of
-from handfast.testing.responses.refusal import ApiRefusal, no_match, wrong_type
+from handfast.testing.responses.refusal import ApiRefusal, no_match, wrong_type, wrong_value
 from handfast.testing.responses.schema import schema_problem
 
 _NAME: Final = "^[a-zA-Z0-9_-]+$"
@@ -42,7 +42,7 @@ def check_completion(body: Json, thoughts: Thoughts, dialect: ChatDialect) -> li
     if body.get("stream_options") is not None and not body.get("stream"):
         message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
         raise ApiRefusal(message, "stream_options", "invalid_value")
-    _tools(body, strict)
+    _tools(body, dialect)
     messages = _messages(body, thoughts, strict)
     _check_format(body, messages, strict)
     dialect.check(body)
@@ -65,7 +65,8 @@ def _array(body: Json, name: str) -> list[Json]:
 # --- tools ---
 
 
-def _tools(body: Json, strict: bool) -> None:
+def _tools(body: Json, dialect: ChatDialect) -> None:
+    strict = dialect.strict
     if body.get("tools") is None:
         for name in ("tool_choice", "parallel_tool_calls") if strict else ():
             if body.get(name) is not None and body[name] != "none":
@@ -83,6 +84,8 @@ def _tools(body: Json, strict: bool) -> None:
         place = f"tools[{number}]"
         check_tool(tool, place, strict=strict)
         kind = tool["type"]
+        if kind == "custom" and not dialect.custom:
+            raise wrong_value(f"{place}.type", kind, ["function"])
         shape = tool[kind]
         if not re.fullmatch(_NAME.strip("^$"), shape["name"]) or len(shape["name"]) > 64:
             raise no_match(f"{place}.{kind}.name", _NAME)

@@ -26,7 +26,7 @@ from handfast.workflows.driver.tool_calls import ToolCalls
 from handfast.workflows.driver.turn_end import TurnEnd
 from handfast.workflows.driver.verification import Verification
 from handfast.workflows.frame.frame import Call, Failure, Frame
-from handfast.workflows.frame.replies import text_of_reply
+from handfast.workflows.frame.items import text_of_reply
 from handfast.workflows.ledger import binding, requests
 from handfast.workflows.loop import guardrails, limits, messages, next_steps, steps, verdicts
 from handfast.workflows.state.runs import Runs
@@ -172,15 +172,16 @@ class Driver:
 
     def _next_steps(self) -> list[steps.Step]:
         frame = self._frame
-        tokens = self._frames.usage_of(frame).total_tokens if limits.counts_tokens(frame) else 0
-        return next_steps.next_steps(frame, self._ledger.book.entries, workflow.now(), tokens)
+        spent = self._frames.usage_of(frame) if limits.counts_usage(frame) else Usage()
+        return next_steps.next_steps(frame, self._ledger.book.entries, workflow.now(), spent)
 
     def _take(self, step: steps.Step) -> None:
         METHODS[type(step)](self, step)
 
     def _call_model(self, _: steps.CallModel) -> None:
         self._frame.phase = "thinking"
-        self._work.spawn(self._model_calls.call())
+        costs = any(map(limits.counts_cost, self._frames.above(self._frame)))
+        self._work.spawn(self._model_calls.call(costs=costs))
 
     def _stop(self, _: steps.Stop) -> None:
         frame = self._frame
