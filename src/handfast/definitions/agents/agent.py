@@ -18,6 +18,7 @@ from handfast.definitions.agents.compaction import Compact, Truncate, checked_co
 from handfast.definitions.agents.handoff import Handoff, handoff
 from handfast.definitions.agents.hooks import AgentHooks, hooks_of
 from handfast.definitions.agents.limits import OnMaxTurns, OnRefusal, check_limits
+from handfast.definitions.agents.model_choice import ModelChoice, ModelNames, checked_models
 from handfast.definitions.agents.model_input import InputFilter, Prompt, check_filter, check_prompt
 from handfast.definitions.agents.rejection import RejectionText
 from handfast.definitions.checks import (
@@ -82,7 +83,8 @@ class Agent(Generic[AnswerT_co]):
     Attributes:
         name: 1 to 64 letters, digits, ``_`` or ``-``; runs in flight refer to it.
         instructions: A text, or a function of the run context, evaluated before each model call.
-        model: The model's name; None is the plugin's default.
+        model: The model's name; None is the plugin's default. Of several names or `ModelChoice`, the next one is asked
+            where one is unavailable.
         client: Name of the entry of ``HandfastPlugin(models={...})`` that answers its requests.
         description: Purpose of the agent, for models that may call it or hand over to it.
         tools: Tools that the model may call. Plain functions are wrapped by `handfast.tool`; a dict is a tool of the
@@ -131,7 +133,7 @@ class Agent(Generic[AnswerT_co]):
     name: str
     _: KW_ONLY
     instructions: Instructions = ""
-    model: str | None = None
+    model: _Kept[ModelNames, str | tuple[ModelChoice, ...] | None] = _Kept(None)
     client: str = "default"
     description: str = ""
     tools: _Kept[Sequence[Offered | HostedTool | Mapping[str, Any] | Callable[..., Any]], tuple[Offered, ...]] = _Kept(
@@ -176,6 +178,7 @@ class Agent(Generic[AnswerT_co]):
         ]
         tools, hosted = split_hosted(subject, given)
         kept = {
+            "model": checked_models(subject, self.model),
             "output": output,
             "tools": _wrapped(subject, tools),
             "hosted": hosted,
@@ -204,6 +207,19 @@ class Agent(Generic[AnswerT_co]):
     def offered(self) -> Mapping[str, Offered]:
         """Tools and handoffs by the name that the model calls."""
         return {each.name: each for each in (*self.tools, *self.handoffs)}
+
+    @property
+    def choices(self) -> tuple[ModelChoice, ...]:
+        """The models that it asks, in order; none where the plugin's default or a prompt template names it."""
+        if self.model is None:
+            return ()
+        return (ModelChoice(self.model),) if isinstance(self.model, str) else self.model
+
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """Names of the model entries that it asks, its own first."""
+        others = [each.client for each in self.choices if each.client is not None]
+        return tuple(dict.fromkeys([self.client, *others]))
 
     def as_tool(
         self,
@@ -255,7 +271,6 @@ class Agent(Generic[AnswerT_co]):
 
     def _check_options(self, subject: str) -> None:
         check_words(subject, self.instructions, self.rejection_text)
-        check_text(subject, "model", self.model, filled=True, none=True)
         check_text(subject, "client", self.client, filled=True)
         check_text(subject, "description", self.description)
         check_limits(
