@@ -17,6 +17,7 @@ from handfast.definitions.gates.review import Opinion, ReviewInput
 from handfast.definitions.schema.output_type import OutputType, built
 from handfast.errors import DefinitionError, JsonProfileError, OutputInvalidError
 from handfast.models.port import ModelAnswer, ModelCallError, ModelRequest
+from handfast.models.prices import priced, priced_usage
 from handfast.payloads.json_profile import JsonObject, parse_json
 from handfast.payloads.model_settings import TRANSPORT_SETTINGS
 from handfast.payloads.transcript import user_message
@@ -71,13 +72,14 @@ async def opinion_of_model(
     )
     try:
         async with asyncio.timeout(within):
-            answer = read_again(await port.answer(request))
+            answer = priced(read_again(await port.answer(request)), port, reviewer.model)
     except TimeoutError:
         problem = Problem(f"took longer than {within:g} s")
         log_timeout(name, problem.brief, THEN)
         return problem, None
     except ModelCallError as error:
-        spent = None if error.usage is None else Spent(usage=error.usage, model=reviewer.model)
+        paid = None if error.usage is None else priced_usage(error.usage, port, reviewer.model)
+        spent = None if paid is None else Spent(usage=paid, model=reviewer.model)
         if error.retryable and error.kind != "ModelReplyInvalid" and not is_last_attempt():
             failed = to_application_error(error)
             raise failed if spent is None else with_spent(failed, spent.usage, reviewer.model) from None
