@@ -17,7 +17,7 @@ from google.protobuf.json_format import MessageToDict
 
 from handfast import Handfast, Keyring
 from handfast.cli import exits
-from handfast.cli.codec import TOKEN
+from handfast.cli.encryption import TOKEN
 from handfast.connection import connect
 from handfast.encryption.keyring import VARIABLE
 from handfast.server import EmbeddedServer

@@ -10,7 +10,7 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 
 from handfast import Agent, InProcessDeltas, tool
-from handfast.activities.model import background
+from handfast.activities.model import call_model
 from handfast.errors import DefinitionError, RunFailedError
 from handfast.history.reader import history_of
 from handfast.payloads.deltas import Delta
@@ -94,7 +94,7 @@ async def test_a_response_that_takes_longer_than_a_call_is_waited_for_by_the_nex
     make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, history: Any
 ) -> None:
     """One model call waits for minutes; a response of hours is waited for by one call after the other."""
-    monkeypatch.setattr(background, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(call_model, "PATIENCE_S", 0.01)
     lab = await make_lab([thinker()], script=[HELD], max_cached_workflows=0)
     run = await lab.start("thinker", history=history)
     completed = 0

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from handfast import Agent, Allow, OutputGuardrail
 from handfast.payloads.events import ModelReplied
 from handfast.testing import Reply, call, raw
-from handfast.workflows.frame.replies import answers_of, text_of_reply
+from handfast.workflows.frame.items import answers_of, text_of_reply
 from support.labs import Effects, MakeLab
 from support.model_outputs import desk
 

@@ -45,7 +45,7 @@ from handfast import (  # noqa: E402
     question,
     tool,
 )
-from handfast.activities.model import background  # noqa: E402
+from handfast.activities.model import call_model  # noqa: E402
 from handfast.history.chain import chain_of  # noqa: E402
 from handfast.history.reader import history_of  # noqa: E402
 from handfast.server import EmbeddedServer, find_binary  # noqa: E402
@@ -652,7 +652,7 @@ async def record(client: Client, folder: Path, name: str) -> None:
         else:
             agent = STARTED_WITH.get(name, "desk")
             if name == "underway":
-                background.PATIENCE_S = 0.1  # type: ignore[misc] # a recording should not take minutes
+                call_model.PATIENCE_S = 0.1  # type: ignore[misc] # a recording should not take minutes
             options = {"id": name, "requested_by": "rita", **OPTIONS.get(name, {})}
             run = await lab.start(agent, "Clean up, please", labels={"team": "it"}, **options)
         begun = (await client.get_workflow_handle(run.id).describe()).run_id if name == "packed" else None  # and left

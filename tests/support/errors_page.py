@@ -34,12 +34,10 @@ On the command line an error is one line, and an [exit code](cli.md#exit-codes).
 """
 GROUPS: Final = (
     ("Definitions, and what you call", ("handfast.errors.definitions", "handfast.errors.usage")),
-    ("The server", ("handfast.errors.server",)),
-    ("Runs", ("handfast.errors.runs",)),
-    ("Sessions", ("handfast.errors.sessions",)),
-    ("Calls and outputs", ("handfast.errors.calls", "handfast.errors.mcp")),
+    ("Servers and stores", ("handfast.errors.server",)),
+    ("Runs and sessions", ("handfast.errors.runs",)),
+    ("Calls and outputs", ("handfast.errors.calls",)),
     ("Payloads and encryption", ("handfast.payloads.errors",)),
-    ("Archive", ("handfast.errors.archive",)),
 )
 REFUSED: Final = "Refusals of decisions and messages"
 REMEDIES: Final = {

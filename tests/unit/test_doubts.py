@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from handfast.cli.doubts import facts_of
+from handfast.cli.show import facts_of
 from handfast.payloads.requests import Request
 from handfast.payloads.tool_call import Attempt
 from support.requests import BOUND

@@ -14,7 +14,7 @@ from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from handfast.activities.runtime.keeping import kept_alive
+from handfast.activities.runtime.beats import kept_alive
 from handfast.activities.runtime.runtime import Runtime
 from handfast.encryption.converter import of_workflow
 from handfast.errors import ArtifactError, PayloadInvalidError

@@ -9,11 +9,10 @@ import typer
 
 from handfast.cli.commands import (
     answers,
+    assistants,
     decisions,
-    encryption,
     keys,
     messages,
-    project,
     records,
     runs,
     servers,
@@ -45,7 +44,7 @@ def handfast(
 
 
 for _command in (
-    project.init,
+    settings.init,
     servers.dev,
     servers.worker,
     runs.start,
@@ -62,11 +61,12 @@ for _command in (
     decisions.decide,
     answers.answer,
     answers.grant,
+    assistants.mcp,
     records.export,
     records.erase,
     keys.keys,
-    encryption.codec,
-    encryption.rekey,
+    keys.codec,
+    keys.rekey,
     settings.setup,
     settings.doctor,
 ):

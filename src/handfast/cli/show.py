@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +12,6 @@ from rich.console import Console
 from rich.text import Text
 
 from handfast.cli import exits
-from handfast.cli.doubts import facts_of
 from handfast.cli.event_lines import opinion_text, verified_text
 from handfast.cli.options import Where
 from handfast.cli.output import json_text, plain, visible, write_json
@@ -21,10 +21,11 @@ from handfast.cli.terminal import cell, console
 from handfast.client.client import Handfast
 from handfast.client.run import Run
 from handfast.client.trouble import Trouble, trouble_of
-from handfast.errors import RunCancelledError, RunFailedError
+from handfast.errors import PayloadInvalidError, RunCancelledError, RunFailedError
 from handfast.payloads.requests import Request
 from handfast.payloads.review import Review
 from handfast.payloads.runs import RunResult, RunStatus
+from handfast.payloads.tool_call import Attempt
 
 
 @dataclass(frozen=True)
@@ -226,3 +227,35 @@ def answer_text(result: RunResult) -> str:
 
 def _line(out: Console, label: str, text: Text) -> None:
     out.print(Text.assemble((f"{label:<12}", "dim"), text), soft_wrap=True)
+
+
+def facts_of(request: Request, now: datetime) -> Iterator[tuple[str, str]]:
+    """Yield the facts of a request, each with its label: those of an attempt in words, others as JSON."""
+    facts = dict(request.facts or {})
+    if request.kind == "in_doubt" and "ended" in facts:
+        ended, detail = facts.pop("ended"), facts.pop("detail", None)
+        yield "ended", f"{ended}: {detail}" if detail else str(ended)
+        if attempt := attempt_text(facts, now):
+            yield "attempt", attempt
+        facts = {name: value for name, value in facts.items() if name not in Attempt.model_fields}
+    if facts:
+        yield "known", json_text(facts)
+
+
+def attempt_text(facts: dict[str, object], now: datetime) -> str:
+    """Describe an attempt: its number, its worker, when it was last heard of; empty where nothing is known."""
+    try:
+        attempt = Attempt.from_wire(facts)
+    except PayloadInvalidError:
+        return ""  # of a later version
+    said = [
+        f"number {attempt.attempt}" if attempt.attempt is not None else None,
+        f"on worker {attempt.worker}" if attempt.worker is not None else None,
+        f"started {_at(attempt.started_at, now)}" if attempt.started_at is not None else None,
+        f"last known alive {_at(attempt.alive_at, now)}" if attempt.alive_at is not None else None,
+    ]
+    return ", ".join(each for each in said if each is not None)
+
+
+def _at(then: datetime, now: datetime) -> str:
+    return f"{then:%Y-%m-%d %H:%M:%S} UTC ({ago(then, now)})"

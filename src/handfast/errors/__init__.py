@@ -6,11 +6,6 @@ travel: a decision or a message was refused.
 
 from __future__ import annotations
 
-from handfast.errors.archive import (
-    ArchiveDamagedError,
-    ArchiveUnavailableError,
-    ArtifactsUnavailableError,
-)
 from handfast.errors.calls import (
     ArgumentsInvalidError,
     ArtifactError,
@@ -27,8 +22,8 @@ from handfast.errors.definitions import (
     UnknownToolError,
     UsageError,
 )
-from handfast.errors.mcp import McpUnavailableError
 from handfast.errors.runs import (
+    AnswerExpiredError,
     HistoryExpiredError,
     OffsetUnknownError,
     RunCancelledError,
@@ -36,12 +31,18 @@ from handfast.errors.runs import (
     RunFailedError,
     RunGoesOnError,
     RunNotFoundError,
+    SessionNotFoundError,
     SignalLimitError,
+    TurnFailedError,
     UpdateLimitError,
     WaitingForPeople,
 )
 from handfast.errors.server import (
+    ArchiveDamagedError,
+    ArchiveUnavailableError,
+    ArtifactsUnavailableError,
     ConnectionProfileError,
+    McpUnavailableError,
     NamespaceNotFoundError,
     OtherProjectError,
     PortBusyError,
@@ -50,11 +51,6 @@ from handfast.errors.server import (
     ServerFailedError,
     ServerStartError,
     ServerUnavailableError,
-)
-from handfast.errors.sessions import (
-    AnswerExpiredError,
-    SessionNotFoundError,
-    TurnFailedError,
 )
 from handfast.payloads.errors import (
     ConverterIncompatibleError,

@@ -1,4 +1,4 @@
-"""Errors of the Temporal server: it is away, or lacks something."""
+"""Errors of servers and stores: one is away, or lacks something."""
 
 from __future__ import annotations
 
@@ -97,4 +97,38 @@ class ConnectionProfileError(HandfastError):
         super().__init__(
             f"cannot read the connection profile: {problem}; check TEMPORAL_PROFILE and TEMPORAL_CONFIG_FILE"
         )
+        self.problem = problem
+
+
+class ArchiveDamagedError(HandfastError):
+    """A file of the archive cannot be read as what it is named for: it was cut, overwritten or exchanged."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name} of the archive is damaged: {problem}; restore it from a backup")
+        self.name = name
+        self.problem = problem
+
+
+class ArchiveUnavailableError(HandfastError):
+    """The archive cannot be read or erased now: it is away, or this account may not."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"the archive cannot be reached ({problem}); see to it, then try again")
+        self.problem = problem
+
+
+class ArtifactsUnavailableError(HandfastError):
+    """The store of large outputs cannot be listed or erased now: it is away, or this account may not."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"the store of artifacts cannot be reached ({problem}); see to it, then try again")
+        self.problem = problem
+
+
+class McpUnavailableError(HandfastError):
+    """An MCP server cannot be reached, or does not answer as the protocol says. The call was not made."""
+
+    def __init__(self, server: str, problem: str) -> None:
+        super().__init__(f"the MCP server {server} {problem}")
+        self.server = server
         self.problem = problem

@@ -34,8 +34,7 @@ from handfast.workflows.state.runs import Runs
 from handfast.workflows.state.segment import SegmentState, next_version
 from handfast.workflows.state.session_state import SessionState
 from handfast.workflows.tasks.intake import Intake
-from handfast.workflows.tasks.raw import decoded, takes_raw
-from handfast.workflows.tasks.unread import MessageGuard
+from handfast.workflows.tasks.unread import MessageGuard, decoded, takes_raw
 
 PREFIX: Final = "handfast."
 """Before every handler name of a host inside a user's own workflow."""

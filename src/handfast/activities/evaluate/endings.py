@@ -30,7 +30,7 @@ from handfast.payloads.evaluation import (
 from handfast.payloads.json_profile import JsonValue, check_json, scrub_json
 from handfast.payloads.model_call import Origin
 from handfast.payloads.tool_call import RESULT_BYTES
-from handfast.workflows.frame.replies import refusal_text
+from handfast.workflows.frame.items import refusal_text
 
 HANDLER_S: Final = 20.0
 """Time limit of one of them."""

@@ -28,7 +28,7 @@ from handfast.activities.evaluate.nested_agents import (
 )
 from handfast.activities.evaluate.revalidate import revalidated
 from handfast.activities.evaluate.verify import verify_call
-from handfast.activities.runtime.keeping import kept_alive
+from handfast.activities.runtime.beats import kept_alive
 from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.user_errors import Place, set_place
 from handfast.errors import UnknownAgentError, UnknownToolError

@@ -22,7 +22,7 @@ from handfast.payloads.base import json_size
 from handfast.payloads.evaluation import CallGuarded, GuardCall
 from handfast.payloads.guardrails import INFO_BYTES, AboutOutput, CheckInput, CheckOutput, EndTold, Judged, TellEnd
 from handfast.payloads.json_profile import JsonValue, check_json, parse_json, scrub, scrub_json
-from handfast.workflows.frame.replies import answer_value, text_of_reply
+from handfast.workflows.frame.items import answer_value, text_of_reply
 
 GUARDRAIL_S: Final = 60.0
 """Time limit of a guardrail."""

@@ -21,7 +21,7 @@ from handfast.payloads.json_profile import JsonObject, parse_json
 from handfast.payloads.model_settings import TRANSPORT_SETTINGS
 from handfast.payloads.transcript import user_message
 from handfast.payloads.usage import Spent
-from handfast.workflows.frame.replies import text_of_reply
+from handfast.workflows.frame.items import text_of_reply
 
 THEN: Final = "people decide"
 INSTRUCTIONS: Final = """\

@@ -10,8 +10,8 @@ from temporalio.exceptions import ApplicationError
 
 from handfast.activities.review.by_model import opinion_of_model
 from handfast.activities.review.conversation import shown
+from handfast.activities.runtime.beats import kept_alive
 from handfast.activities.runtime.calls import arguments_of
-from handfast.activities.runtime.keeping import kept_alive
 from handfast.activities.runtime.rules import RULE_S
 from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.user_code import Problem, ask

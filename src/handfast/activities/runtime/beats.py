@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from temporalio import activity
 from temporalio.api.common.v1 import Payload, Payloads
@@ -22,6 +22,7 @@ from temporalio.api.workflowservice.v1 import RecordActivityTaskHeartbeatRequest
 from temporalio.bridge.proto import ActivityHeartbeat
 from temporalio.client import Client
 from temporalio.converter import ActivitySerializationContext
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
@@ -252,3 +253,77 @@ def core_feed(worker: Worker) -> Feed | None:
             logger.debug("the core took no heartbeat: %s", type(error).__name__)
 
     return feed
+
+
+T = TypeVar("T")
+
+
+class Saying:
+    """The heartbeats of an activity, and why they ended it.
+
+    Attributes:
+        stopped: "cancel", or "gone": the server waits for this attempt no longer. None: it was not told to end.
+    """
+
+    def __init__(self) -> None:
+        """Begin before the heartbeats do."""
+        self.stopped: str | None = None
+        self._begun: asyncio.Future[Beating] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """True once a cancel was asked for, whichever way the activity heard of it."""
+        details = activity.cancellation_details()
+        return self.stopped == "cancel" or (details is not None and details.cancel_requested)
+
+    def begin(self, beating: Beating) -> None:
+        """Take the heartbeats, which have begun."""
+        self._begun.set_result(beating)
+
+    async def say(self, details: Sequence[Any]) -> None:
+        """Send *details* with every heartbeat from now on; return when the server has them."""
+        await (await self._begun).say(details)
+
+
+async def kept_alive(
+    beats: Beats, work: Coroutine[Any, Any, T], cancelled: ApplicationError, saying: Saying | None = None
+) -> T:
+    """Send heartbeats while *work* goes on; a cancel ends it, whatever it is at.
+
+    What the attempt before this one has said is said on, until *work* says something else.
+
+    Raises:
+        ApplicationError: *cancelled*, where the server wants the activity to end.
+    """
+    working = asyncio.create_task(work)
+    says = saying or Saying()
+
+    def stop(why: str) -> None:
+        says.stopped = why
+        if not working.cancelling():  # the SDK may have been faster, and what ends must not be cut short
+            working.cancel()
+
+    try:
+        async with beats.kept(activity.info().heartbeat_details, stop, first=False) as beating:
+            says.begin(beating)
+            return await ended(working)
+    except asyncio.CancelledError:
+        if not working.cancelling():
+            working.cancel()
+        if says.stopped is None:
+            raise
+        raise cancelled from None
+
+
+async def ended(working: asyncio.Task[T]) -> T:
+    """Await *working*. A cancel of the caller cancels it once, so that its cleanup is not cut short.
+
+    A cancel is heard of twice, by the beats and by the SDK. A task that is awaited as it is gets both.
+    """
+    while not working.done():
+        try:
+            await asyncio.wait([working])
+        except asyncio.CancelledError:
+            if not working.cancelling():
+                working.cancel()
+    return working.result()

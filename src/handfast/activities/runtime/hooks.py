@@ -19,7 +19,7 @@ from handfast.payloads.call_items import CALLS, arguments_of, id_of, tool_of
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import ModelReply, ToldHooks
 from handfast.payloads.tool_call import ToolOutcome
-from handfast.workflows.frame.replies import text_of_reply
+from handfast.workflows.frame.items import text_of_reply
 
 HOOK_S: Final = 5.0
 """Time limit of a hook; after it the call goes on without it."""

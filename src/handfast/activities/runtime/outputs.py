@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import ConfigDict, TypeAdapter
 
-from handfast.activities.runtime.hiding import hidden, hidden_in
+from handfast.activities.runtime.redaction import hidden, hidden_in
 from handfast.activities.runtime.user_errors import log_error
 from handfast.definitions.tools.content import File, Image, Text, parts_of
 from handfast.errors import JsonProfileError

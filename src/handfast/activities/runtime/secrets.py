@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from handfast.activities.runtime.hiding import hide
+from handfast.activities.runtime.redaction import hide
 from handfast.activities.runtime.user_code import Problem, ask
 from handfast.definitions.secret import Secret, SecretParameter, SecretResolver
 from handfast.definitions.tools.mcp import McpServer

@@ -10,8 +10,8 @@ from typing import Any, Final, Self
 
 from temporalio import activity
 
-from handfast.activities.runtime.hiding import hidden
 from handfast.activities.runtime.own_frames import last_own_line, own_traceback
+from handfast.activities.runtime.redaction import hidden
 from handfast.discretion import shows_user_texts
 from handfast.payloads.model_call import Origin
 

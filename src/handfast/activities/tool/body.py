@@ -13,12 +13,11 @@ from typing import Any, Final, Literal
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from handfast.activities.runtime.carried import carries
 from handfast.activities.runtime.outputs import bounded_error, bounded_output, described
 from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.user_code import Problem, ask
 from handfast.activities.runtime.user_errors import is_last_attempt, log_error
-from handfast.activities.tool.errors import is_left_unknown
+from handfast.activities.tool.errors import carries, is_left_unknown
 from handfast.definitions.context import ToolContext
 from handfast.definitions.tools.function_tool import Tool
 from handfast.payloads.json_profile import JsonValue

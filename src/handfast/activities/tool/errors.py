@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from enum import Enum, auto
 from typing import Any, Final
 
-from handfast.activities.runtime.carried import carried, carries
 from handfast.activities.runtime.outputs import bounded_text
 from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.user_code import Problem, ask
@@ -18,6 +17,36 @@ from handfast.definitions.context import ToolContext
 from handfast.definitions.tools.function_tool import Tool
 from handfast.errors import OutcomeUnknownError
 from handfast.payloads.tool_call import ToolOutcome
+
+
+def carried(error: BaseException) -> tuple[BaseException, ...]:
+    """Return the exceptions that *error* carries itself, without its implicit context: that was being handled then."""
+    try:
+        reason = getattr(error, "reason", None)  # where urllib and urllib3 put it
+    except Exception:  # noqa: BLE001 - the exception is the user's, and so is its property
+        reason = None
+    given: tuple[Any, ...] = (error.__cause__, *error.args, reason)
+    members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    found = {id(each): each for each in (*members, *given) if isinstance(each, BaseException)}
+    return tuple(found.values())
+
+
+def all_carried(error: BaseException) -> Iterator[BaseException]:
+    """Yield *error* and all that it carries, at any depth, each once."""
+    waiting, seen = [error], {id(error)}
+    while waiting:
+        each = waiting.pop(0)
+        yield each
+        for further in carried(each):
+            if id(further) not in seen:
+                seen.add(id(further))
+                waiting.append(further)
+
+
+def carries(error: BaseException, kinds: type[BaseException] | tuple[type[BaseException], ...]) -> bool:
+    """Return True where *error*, or any exception that it carries, is one of *kinds*."""
+    return any(isinstance(each, kinds) for each in all_carried(error))
+
 
 _CUT_AFTERWARDS: Final = (BrokenPipeError, ConnectionAbortedError, ConnectionResetError)
 """A connection that was there broke: no cause makes that a peer who was never reached."""

@@ -14,16 +14,15 @@ from temporalio.exceptions import ApplicationError
 
 from handfast.activities.runtime.beats import NotAcknowledgedError
 from handfast.activities.runtime.calls import tool_context
-from handfast.activities.runtime.hiding import hidden_in
 from handfast.activities.runtime.hooks import ObservedCall
-from handfast.activities.runtime.progress import ProgressReport
+from handfast.activities.runtime.redaction import hidden_in
 from handfast.activities.runtime.references import by_reference, with_media
 from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.secrets import resolved
 from handfast.activities.runtime.user_errors import Place, log_answer, set_place
 from handfast.activities.runtime.validation import ValidatorFailedError, validated
 from handfast.activities.tool.attempts import held_back, is_once, unkept, unprovable
-from handfast.activities.tool.begun import Begun
+from handfast.activities.tool.begun import Begun, ProgressReport
 from handfast.activities.tool.body import ToolBody, outcome
 from handfast.activities.tool.context_watch import ContextWatch
 from handfast.activities.tool.errors import worded

@@ -85,8 +85,8 @@ def raise_limits(
     json: options.Json = False,
 ) -> int:
     """Give a run that goes on more turns, tokens or time, whether it waits for them or not."""
-    from handfast.cli import limits
+    from handfast.cli import steer
 
     where = options.Where(address, namespace, profile)
-    more = limits.More(turns=turns, tokens=tokens, seconds=seconds, frame=frame, by=options.user(by), session=session)
-    return asyncio.run(limits.raise_limits(where, run, more, as_json=json))
+    more = steer.More(turns=turns, tokens=tokens, seconds=seconds, frame=frame, by=options.user(by), session=session)
+    return asyncio.run(steer.raise_limits(where, run, more, as_json=json))

@@ -36,12 +36,12 @@ def send(
     json: options.Json = False,
 ) -> int:
     """Say something to a run while it works: the model reads it before it is called next."""
-    from handfast.cli import say
+    from handfast.cli import steer
     from handfast.cli.start import text_of
 
     where = options.Where(address, namespace, profile)
-    said = say.Said(text=text_of(text), now=now, message_id=id, frame=frame, by=options.user(by))
-    return asyncio.run(say.send(where, run, said, as_json=json))
+    said = steer.Said(text=text_of(text), now=now, message_id=id, frame=frame, by=options.user(by))
+    return asyncio.run(steer.send(where, run, said, as_json=json))
 
 
 def stop(
@@ -54,6 +54,6 @@ def stop(
     json: options.Json = False,
 ) -> int:
     """Let a run end after its turn: calls under way finish, and the model is not called again."""
-    from handfast.cli import say
+    from handfast.cli import steer
 
-    return asyncio.run(say.stop(options.Where(address, namespace, profile), run, reason, as_json=json))
+    return asyncio.run(steer.stop(options.Where(address, namespace, profile), run, reason, as_json=json))

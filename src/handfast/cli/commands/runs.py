@@ -197,13 +197,13 @@ def cancel(
     json: options.Json = False,
 ) -> int:
     """Cancel a run: requests are withdrawn, running tools are cancelled. Or end one call of it."""
-    from handfast.cli import decide, exits, say
+    from handfast.cli import decide, exits, steer
 
     where = options.Where(address, namespace, profile)
     if call is not None and after_turn:
         raise exits.InputError("--after-turn ends the run, and --call a call of it; give one of them")
     if after_turn:
-        return asyncio.run(say.stop(where, run, reason, as_json=json))
+        return asyncio.run(steer.stop(where, run, reason, as_json=json))
     if call is not None:
         return asyncio.run(decide.cancel_call(where, run, call, reason, as_json=json))
     return asyncio.run(decide.cancel(where, run, reason, as_json=json))

@@ -1,4 +1,4 @@
-"""`setup` and `doctor`: what a namespace needs, and whether all is well."""
+"""`init`, `setup` and `doctor`: an application to start from, and what its namespace needs."""
 
 # ruff: noqa: PLC0415 a command imports its code when it runs: see the package
 
@@ -24,7 +24,7 @@ def setup(
     json: options.Json = False,
 ) -> int:
     """Register the search attributes by which lists across runs are made."""
-    from handfast.cli import setup as registering
+    from handfast.cli import doctor as registering
 
     where = options.Where(address, namespace, profile)
     if only_print:
@@ -44,3 +44,17 @@ def doctor(
     from handfast.cli import doctor as examining
 
     return asyncio.run(examining.doctor(options.Where(address, namespace, profile), task_queue, as_json=json))
+
+
+def init(
+    *,
+    name: Annotated[str, typer.Argument(help="Of the folder, the project, its module and its agent, as in my-desk.")],
+    json: options.Json = False,
+) -> int:
+    """Write a small application into a new folder: agents, tools, a workflow, a worker, tests.
+
+    `handfast dev` runs it at once: without OPENAI_API_KEY a script plays the model.
+    """
+    from handfast.cli import init as writing
+
+    return writing.init(name, as_json=json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from handfast.history.events.cut_off import fact_of
-from handfast.history.events.projection import project
+from handfast.history.events.projection import fact_of, project
 
 __all__ = ["fact_of", "project"]

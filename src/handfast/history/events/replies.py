@@ -9,7 +9,7 @@ from handfast.payloads import call_items
 from handfast.payloads.events import GuardrailSpoke, ModelFailed, ModelReplied, ReplyCall, ToolNotRun
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.model_call import REPLY_BROKEN, ModelReply, PlannedCall
-from handfast.workflows.frame.replies import answer_value, refusal_text, text_of_reply
+from handfast.workflows.frame.items import answer_value, refusal_text, text_of_reply
 from handfast.workflows.tasks.await_activity import Cancelled, Ending, Failed
 
 STOPPED = "ModelCallCancelled"
@@ -56,6 +56,7 @@ class Replies:
             block=reply.block,
             response_id=reply.response_id,
             left_out=reply.left_out or [],
+            passed_over=reply.passed_over or [],
         )
         for call in list(loop.calls.values()):
             self._planned(loop, call, out)

@@ -26,7 +26,7 @@ from handfast.workflows.driver.tool_calls import ToolCalls
 from handfast.workflows.driver.turn_end import TurnEnd
 from handfast.workflows.driver.verification import Verification
 from handfast.workflows.frame.frame import Call, Failure, Frame
-from handfast.workflows.frame.replies import text_of_reply
+from handfast.workflows.frame.items import text_of_reply
 from handfast.workflows.ledger import binding, requests
 from handfast.workflows.loop import guardrails, limits, messages, next_steps, steps, verdicts
 from handfast.workflows.state.runs import Runs

@@ -8,7 +8,7 @@ from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.model_call import ModelReply
 from handfast.workflows.driver.frame_loop import FrameLoop
 from handfast.workflows.frame.frame import Failure, Reached
-from handfast.workflows.frame.replies import refusal_text
+from handfast.workflows.frame.items import refusal_text
 from handfast.workflows.loop import guardrails, limits
 from handfast.workflows.tasks.await_activity import Cancelled, Done
 from handfast.workflows.tasks.timeouts import PART_OF_RUN

@@ -13,7 +13,7 @@ from handfast.payloads.transcript import user_message
 from handfast.workflows.driver.frame_loop import FrameLoop
 from handfast.workflows.driver.last_words import LastWords
 from handfast.workflows.frame.frame import Failure, Queued
-from handfast.workflows.frame.replies import answer_value, text_of_reply
+from handfast.workflows.frame.items import answer_value, text_of_reply
 from handfast.workflows.ledger import requests
 from handfast.workflows.ledger.ledger import Ledger
 from handfast.workflows.loop import guardrails, next_steps

@@ -1,15 +1,38 @@
-"""Outcomes of decisions, by their ids: one that comes twice is answered twice and counted once."""
+"""Outcomes of the newest messages and decisions, by their ids: one that comes twice counts once."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel
 
 from handfast.errors import DecisionConflictError
 from handfast.payloads.requests import Decision, DecisionOutcome, Receipt
-from handfast.workflows.ledger.recent import Known, Recent
+
+T = TypeVar("T")
+Known: TypeAlias = dict[str, tuple[str, T]]
+"""By id a digest of the content, and the outcome; oldest first."""
+
+
+class Recent(Generic[T]):
+    """Keeps the newest outcomes."""
+
+    def __init__(self, known: Known[T], most: int) -> None:
+        """Work on *known*, and never keep more than *most* in it."""
+        self._known = known
+        self._most = most
+
+    def get(self, key: str | None) -> tuple[str, T] | None:
+        """Return digest and outcome of an id; None where there is no id, or none is known any more."""
+        return None if key is None else self._known.get(key)
+
+    def keep(self, key: str, digest: str, outcome: T) -> None:
+        """Keep the outcome of an id, and forget the oldest beyond the limit."""
+        self._known[key] = (digest, outcome)
+        while len(self._known) > self._most:
+            del self._known[next(iter(self._known))]
+
 
 UNVERIFIED: Final = frozenset(
     {

@@ -14,7 +14,7 @@ from handfast.payloads.messages import Message, MessageReceipt
 from handfast.payloads.requests import Transition
 from handfast.workflows.frame.frame import Frame, Queued
 from handfast.workflows.ledger.log import RequestLog
-from handfast.workflows.ledger.recent import Known, Recent
+from handfast.workflows.ledger.outcomes import Known, Recent
 from handfast.workflows.loop.messages import RefuseMessages
 
 KEPT_MESSAGES: Final = 1000

@@ -12,7 +12,7 @@ from handfast.payloads.base import json_size
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.model_call import StructuredOutput
 from handfast.payloads.sessions import CloseSession, OnBusy, TurnFailure, TurnResult
-from handfast.workflows.frame.replies import answer_value, text_of_reply
+from handfast.workflows.frame.items import answer_value, text_of_reply
 from handfast.workflows.state.transcript import Transcript
 from handfast.workflows.state.turn_starts import TurnStarts
 

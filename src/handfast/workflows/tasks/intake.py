@@ -21,8 +21,7 @@ from temporalio.common import RawValue
 
 from handfast.workflows.tasks.command_budget import NEXT_TASK
 from handfast.workflows.tasks.marks import TaskMarks
-from handfast.workflows.tasks.raw import decoded, size, takes_raw
-from handfast.workflows.tasks.unread import MessageGuard
+from handfast.workflows.tasks.unread import MessageGuard, decoded, size, takes_raw
 
 BATCH: Final = 100
 """Signals that one workflow task reads: some 20 ms, and ten times as much on a machine a tenth as fast. The next task

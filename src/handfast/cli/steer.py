@@ -1,14 +1,16 @@
-"""Say something to a run that goes on, or let it end after its turn."""
+"""Steer a run that goes on: send it messages, let it end after its turn, raise its limits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from handfast.cli import exits
 from handfast.cli.options import Where
 from handfast.cli.output import one_line, say, warn, write_json
 from handfast.cli.place import handfast
 from handfast.payloads.messages import MessageReceipt
+from handfast.payloads.requests import LimitsRaised
 
 
 @dataclass(frozen=True)
@@ -70,3 +72,49 @@ def _sentence(receipt: MessageReceipt) -> str:
             return f"message {receipt.id} was refused: {receipt.why}{again}"
         case "stored":
             return f"message {receipt.id} stored"
+
+
+@dataclass(frozen=True)
+class More:
+    """The additions, as they were typed."""
+
+    turns: int | None
+    tokens: int | None
+    seconds: int | None
+    frame: str | None
+    by: str
+    session: bool
+
+
+async def raise_limits(where: Where, run_id: str, more: More, *, as_json: bool) -> int:
+    """Raise the limits.
+
+    Raises:
+        RefusalError: Nothing was changed; its class says why.
+        TimeoutError: No worker answered.
+    """
+    hf = await handfast(where)
+    duration = None if more.seconds is None else timedelta(seconds=more.seconds)
+    raised = await hf.run(run_id).raise_limits(
+        turns=more.turns, tokens=more.tokens, duration=duration, by=more.by, frame=more.frame, session=more.session
+    )
+    if as_json:
+        write_json({"run": run_id, "limits": raised})
+    else:
+        say(_raised_text(run_id, raised))
+    return exits.OK
+
+
+def _raised_text(run_id: str, raised: LimitsRaised) -> str:
+    known = [
+        f"at most {limit:,} {what}"
+        for limit, what in (
+            (raised.max_turns, "turns"),
+            (raised.max_tokens, "tokens"),
+            (raised.max_seconds, "seconds of work"),
+            (raised.session_turns, "turns of the session"),
+            (raised.session_tokens, "tokens of the session"),
+        )
+        if limit is not None
+    ]
+    return one_line(f"{run_id}: {' and '.join(known) or 'raised; its limits are known after the first reply'}")

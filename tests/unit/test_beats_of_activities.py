@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from handfast.activities.runtime.keeping import ended
+from handfast.activities.runtime.beats import ended
 
 
 async def test_what_is_done_on_the_way_out_is_not_cut_short() -> None:
