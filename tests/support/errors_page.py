@@ -184,6 +184,7 @@ FAILURES: Final = {
         "no answer within `max_turns` replies",
         '[limits](agents.md#limits): raise it, `on_limit="ask"`, `on_max_turns=`',
     ),
+    "MaxCostExceeded": ("the loop spent its `max_cost`", "likewise"),
     "MaxTokensExceeded": ("the loop spent its `max_tokens`", "likewise"),
     "MaxDurationExceeded": ("the loop worked for its `max_duration`", "likewise"),
     "DeadlineExpired": (

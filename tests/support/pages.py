@@ -26,15 +26,15 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
+import openai
 import pytest
-from openai import AsyncOpenAI
 
 from handfast import Agent, AnyLLMModel, testing
 from handfast.connection import connect
@@ -177,6 +177,7 @@ class Page:
         self._stack = AsyncExitStack()
         self._worker = AsyncExitStack()
         self._failed: Block | None = None
+        self._clients: list[openai.AsyncOpenAI] = []
         self._agents: str | None = None
 
     async def open(self, server: EmbeddedServer) -> None:
@@ -194,10 +195,25 @@ class Page:
             "HANDFAST_MODEL": "scripted",
         }.items():
             patch.setenv(name, value)
+        self._stack.push_async_callback(self._close_clients)
+        patch.setattr(openai.AsyncOpenAI, "__init__", self._remembering(openai.AsyncOpenAI.__init__))
         patch.syspath_prepend(str(self._folder))
         patch.chdir(self._folder)
         self._remember(self._module.__name__)
         sys.modules[self._module.__name__] = self._module
+
+    def _remembering(self, make: Callable[..., None]) -> Callable[..., None]:
+        """Make clients that the page closes at its end, as its programs live on in this process."""
+
+        def init(client: openai.AsyncOpenAI, *args: Any, **options: Any) -> None:
+            make(client, *args, **options)
+            self._clients.append(client)
+
+        return init
+
+    async def _close_clients(self) -> None:
+        for client in self._clients:
+            await client.close()
 
     async def close(self) -> None:
         """Stop the page's worker and forget its modules."""
@@ -264,9 +280,9 @@ class Page:
         named = vars(importlib.import_module(module))
         if any(isinstance(value, Agent) for value in named.values()):
             self._agents = module
-        for client in [*named.values(), *named.get("models", {}).values()]:
-            if isinstance(client, AsyncOpenAI | AnyLLMModel):
-                self._stack.push_async_callback(client.close)
+        for entry in named.get("models", {}).values():
+            if isinstance(entry, AnyLLMModel):
+                self._stack.push_async_callback(entry.close)
 
     def _remember(self, module: str) -> None:
         """Put a module's namesake aside until the page is closed."""

@@ -8,6 +8,7 @@ import math
 from collections.abc import Awaitable
 from importlib.metadata import version
 from typing import Any, Final, TypeVar, cast
+from weakref import WeakSet
 
 import anyio
 import mcp_types as types
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 from handfast.definitions.tools.mcp import McpServer, StdioTransport
 from handfast.errors import McpUnavailableError, OutcomeUnknownError
 from handfast.mcp.elicitation import asked_of, linked, responses_of
+from handfast.mcp.live_call import LiveCall
 from handfast.mcp.results import prompt_of, resource_of
 from handfast.mcp.tool import McpToolError
 from handfast.mcp.transport import LOST, NOT_REACHED, Stderr, Values, opened, quiet_client
@@ -49,6 +51,7 @@ class Connection:
     """A session, from its start to its end; it is not started twice.
 
     Attributes:
+        live_calls: Calls under way, of a server of an older protocol.
         left_out: What it lists and is no tool, and why.
         changed: Set while the server has said that its tools have changed, and nobody has looked yet.
     """
@@ -63,6 +66,7 @@ class Connection:
         self._holding: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
         self._told_of_noise = False
+        self.live_calls: WeakSet[LiveCall] = WeakSet()
         self.left_out: dict[str, str] = {}
         self.changed = asyncio.Event()
 
@@ -77,10 +81,15 @@ class Connection:
         """True where the server has promised to say when its tools change, and there is a way on which it can."""
         if self._client is None:
             return False
-        if self._client.protocol_version in MODERN_PROTOCOL_VERSIONS:
+        if self.is_modern:
             return self._listening is not None and not self._listening.done()
         tools = self._client.server_capabilities.tools
         return isinstance(self._server.transport, StdioTransport) and tools is not None and bool(tools.list_changed)
+
+    @property
+    def is_modern(self) -> bool:
+        """True where the server asks by an answer that ends the request, so that no session has to live for it."""
+        return self._client is not None and self._client.protocol_version in MODERN_PROTOCOL_VERSIONS
 
     async def start(self, values: Values) -> None:
         """Reach the server and agree on the protocol.
@@ -142,8 +151,7 @@ class Connection:
             McpToolError: The server refused it, or asks for what it is not given.
             OutcomeUnknownError: It was sent, and what became of it is not known.
         """
-        client, told = self._live(), cast(types.RequestParamsMeta, meta)
-        modern = client.protocol_version in MODERN_PROTOCOL_VERSIONS
+        client, told, modern = self._live(), cast(types.RequestParamsMeta, meta), self.is_modern
         answers = responses_of(asked) if asked is not None and asked.answers and modern else None
         state = None if asked is None else asked.state
         pause, longest = UNASKED_PAUSE
@@ -349,7 +357,16 @@ class Connection:
     async def _asked_by_server(
         self, context: ClientRequestContext, params: types.ElicitRequestParams
     ) -> types.ElicitResult | types.ErrorData:
-        """Answer a server of an older protocol, which asks while its session lives."""
+        """Ask people what a server of an older protocol asks while its session lives.
+
+        Such a question does not say which call it belongs to: where several may ask, nobody is asked.
+        """
+        asking = [each for each in self.live_calls if each.may_ask]
+        if len(asking) == 1:
+            return await asking[0].ask(params)
+        logger.warning(
+            "the MCP server %s asks while %d calls of it are under way: nobody is asked", self._server.name, len(asking)
+        )
         return types.ElicitResult(action="cancel")
 
     async def _heard(self, message: object) -> None:

@@ -30,6 +30,7 @@ from handfast.encryption.codec import keyring_of
 from handfast.encryption.keyring import EncryptionAt, keyring_named
 from handfast.errors import DefinitionError, ModelClientMissingError
 from handfast.models.port import BoundedPort, ModelPort, SettingsPort, model_of
+from handfast.models.prices import price_of
 from handfast.models.responses import ResponsesModel
 from handfast.payloads.model_settings import TRANSPORT_SETTINGS
 from handfast.signing.key_files import reviewer_key_at, sample_key_at, trusted_keys_at
@@ -239,6 +240,7 @@ def check_agents(registry: Registry, ports: Mapping[str, ModelPort]) -> None:
             port = _port(subject, "there is no", client, ports)
             _check_tools(subject, agent, port)
             _check_settings(subject, "model_settings", agent.model_settings, port)
+        _check_prices(subject, agent, ports)
     for subject, reviewer in reviewers_of(registry):
         if isinstance(reviewer, ModelReviewer):
             port = _port(subject, "its reviewer asks the", reviewer.client, ports)
@@ -260,6 +262,15 @@ def _check_settings(subject: str, option: str, settings: Mapping[str, Any], port
             close = get_close_matches(setting, known, n=1)
             hint = f"did you mean {close[0]!r}?" if close else "put it into extra_body, or upgrade the client's package"
             raise DefinitionError(subject, f"its model client knows no setting {setting!r} ({option}); {hint}")
+
+
+def _check_prices(subject: str, agent: Agent, ports: Mapping[str, ModelPort]) -> None:
+    """Refuse a limit of money for an agent one of whose models has no price."""
+    for each in agent.choices if agent.max_cost is not None else ():
+        client = each.client or agent.client
+        if price_of(ports[client], each.model) is None:
+            problem = f"it has a max_cost, and the model entry {client!r} has no price for {each.model!r}"
+            raise DefinitionError(subject, f"{problem}; add it: prices={{{each.model!r}: Price(input=…, output=…)}}")
 
 
 def _check_tools(subject: str, agent: Agent, port: ModelPort) -> None:
