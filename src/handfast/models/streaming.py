@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import codecs
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final, Literal, NamedTuple, cast
 
 import httpx2
@@ -48,6 +49,29 @@ _PIECES: Final[Mapping[str, Literal["text", "reasoning", "arguments"]]] = {
 }
 
 
+@asynccontextmanager
+async def opened(client: openai.AsyncOpenAI, path: str, body: Mapping[str, Any]) -> AsyncIterator[httpx2.Response]:
+    """Open a stream: the raw response, unread, of whichever httpx the client was made with. Closed at the end.
+
+    Raises:
+        ModelCallError: The server did not answer, or what is done inside with its stream failed.
+    """
+    stream: bool = True
+    try:
+        response = cast(
+            httpx2.Response,
+            await client.post(path, cast_to=httpx2.Response, body={**body, "stream": True}, stream=stream),
+        )
+        try:
+            yield response
+        finally:
+            await response.aclose()
+    except (httpx2.RequestError, ssl.SSLError) as error:
+        raise broke_off(type(error).__name__) from error
+    except Exception as error:
+        raise failure_of(error) from error
+
+
 async def streamed(client: openai.AsyncOpenAI, body: Mapping[str, Any], on_delta: OnDelta) -> ModelAnswer:
     """Call the model once, and tell *on_delta* what it writes while it writes it.
 
@@ -56,23 +80,10 @@ async def streamed(client: openai.AsyncOpenAI, body: Mapping[str, Any], on_delta
     Raises:
         ModelCallError: As without a stream; one that ends before its reply does can be asked for again.
     """
-    stream: bool = True
-    try:
-        # What comes is the raw response, unread, of whichever httpx the client was made with.
-        response = cast(
-            httpx2.Response,
-            await client.post("/responses", cast_to=httpx2.Response, body={**body, "stream": True}, stream=stream),
-        )
-        try:
-            if not is_stream(response.headers):  # of a proxy that cannot stream, or calls it otherwise
-                return whole_answer(await response.aread(), response.headers, on_delta)
-            return await _read(response, on_delta)
-        finally:
-            await response.aclose()
-    except (httpx2.RequestError, ssl.SSLError) as error:
-        raise broke_off(type(error).__name__) from error
-    except Exception as error:
-        raise failure_of(error) from error
+    async with opened(client, "/responses", body) as response:
+        if not is_stream(response.headers):  # of a proxy that cannot stream, or calls it otherwise
+            return whole_answer(await response.aread(), response.headers, on_delta)
+        return await _read(response, on_delta)
 
 
 async def _read(response: httpx2.Response, on_delta: OnDelta) -> ModelAnswer:
