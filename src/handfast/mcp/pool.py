@@ -92,6 +92,11 @@ class Pooled:
             if since is None or found.at >= since:
                 return found
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Values that the server was reached with."""
+        return () if self._connection is None else self._connection.secrets
+
     async def close(self) -> None:
         """End what is under way, and the connection."""
         under_way = [each for each in (self._refreshing, self._starting) if each is not None and not each.done()]
@@ -263,6 +268,10 @@ class McpPool:
         if tool is None:
             raise UnknownToolError(name, sorted(listing.tools))
         return tool
+
+    def secrets_of(self, server: str) -> tuple[str, ...]:
+        """Return the values that a server was reached with, which nothing that it says may tell on."""
+        return self._pooled[server].secrets if server in self._pooled else ()
 
     def holds(self, server: str, key: str) -> bool:
         """Return whether the server of a call waits for an answer in a session of this worker.
