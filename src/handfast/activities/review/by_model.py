@@ -17,7 +17,7 @@ from handfast.definitions.gates.review import Opinion, ReviewInput
 from handfast.definitions.schema.output_type import OutputType, built
 from handfast.errors import DefinitionError, JsonProfileError, OutputInvalidError
 from handfast.models.port import ModelAnswer, ModelCallError, ModelRequest
-from handfast.models.prices import priced, priced_usage
+from handfast.models.prices import price_of, priced, priced_usage
 from handfast.payloads.json_profile import JsonObject, parse_json
 from handfast.payloads.model_settings import TRANSPORT_SETTINGS
 from handfast.payloads.transcript import user_message
@@ -51,9 +51,17 @@ ANSWER: Final[OutputType] = built(ModelOpinion, "ModelReviewer")
 
 
 async def opinion_of_model(
-    reviewer: ModelReviewer, given: ReviewInput, runtime: Runtime, *, name: str, within: float
+    reviewer: ModelReviewer, given: ReviewInput, runtime: Runtime, *, name: str, within: float, limited: bool
 ) -> tuple[Opinion | Problem, Spent | None]:
     """Ask the model; each failure of it that a retry can mend is one of the activity.
+
+    Args:
+        reviewer: Says which model, and by which policy.
+        given: What is judged.
+        runtime: Of the worker.
+        name: The reviewer's, for the log.
+        within: Seconds that the model may take.
+        limited: A limit of money holds: a model without a price is not asked, as nobody could say when it is reached.
 
     Raises:
         ApplicationError: The model is away for now.
@@ -61,6 +69,8 @@ async def opinion_of_model(
     port = runtime.models.get(reviewer.client)
     if port is None:
         return _noted(name, f"asks the model client {reviewer.client!r}, which this worker does not have"), None
+    if limited and price_of(port, reviewer.model) is None:
+        return _noted(name, f"asks {reviewer.model}, which has no price, and a limit of money holds"), None
     settings = ANSWER.settings(reviewer.settings, "ModelReviewer")
     request = ModelRequest(
         model=reviewer.model,
