@@ -16,6 +16,7 @@ from handfast.testing import Lab, Reply, call, text
 from handfast.workflows.loop.verdicts import OUTCOME_UNKNOWN
 from support.desk import outputs
 from support.labs import MakeLab
+from support.mcp.shown import shown
 from support.mcp.world import World, said
 from support.progress import told
 
@@ -38,6 +39,7 @@ async def test_a_tool_that_says_nothing_of_itself_asks_a_person(make_lab: MakeLa
     assert world.effects == ["look a"]
     assert (request.kind, request.tool, request.arguments) == ("approval", "write", {"name": "a"})
     assert request.facts == {"mcp": {"server": "store", "tool": "write", "description": "write it"}}
+    assert "store, which says of write: write it" in shown(request)
     await run.approve(request, decided_by="lead")
     assert (await run.result()).output == "done"
     assert world.effects == ["look a", "write a"]
