@@ -14,7 +14,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError, CancelledError
 
-from handfast.encryption.cancel_reason import revealed
+from handfast.encryption.converter import revealed
 from handfast.errors import HistoryUnreadableError
 from handfast.history.events.facts import (
     OWN,
