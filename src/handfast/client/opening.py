@@ -18,7 +18,7 @@ from handfast.errors import SessionClosedError
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.sessions import SessionInput
 from handfast.temporal.rpc import is_update_limit, typed_errors
-from handfast.temporal.visibility import about_attributes
+from handfast.temporal.search_attributes import about_attributes
 
 WORKFLOW: Final = "AgentSession"
 

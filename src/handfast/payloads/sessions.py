@@ -6,8 +6,9 @@ from typing import Annotated, Generic, Literal, cast
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from handfast.payloads.base import Payload
+from handfast.payloads.base import Claimed, Name, Payload
 from handfast.payloads.conversation import first_torn
+from handfast.payloads.cutting import Reason
 from handfast.payloads.guardrails import GuardrailResult
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.runs import Output, RunInput
@@ -95,7 +96,7 @@ class TurnResult(Payload, Generic[Output]):
 class TurnQuery(Payload):
     """The argument of the query `turn`."""
 
-    message_id: Annotated[str, Field(min_length=1, max_length=256)]
+    message_id: Name
 
 
 class TurnStatus(Payload):
@@ -122,8 +123,8 @@ class TakeBack(Payload):
         by: Who takes it back: a claimed name.
     """
 
-    message_id: Annotated[str, Field(min_length=1, max_length=256)] | None = None
-    by: Annotated[str, Field(max_length=256)] | None = None
+    message_id: Name | None = None
+    by: Claimed | None = None
 
 
 class TakenBack(Payload):
@@ -149,5 +150,5 @@ class TakenBack(Payload):
 class CloseSession(Payload):
     """The argument of the signal `close`; none at all stands for the defaults."""
 
-    by: Annotated[str, Field(max_length=256)] | None = None
-    reason: Annotated[str, Field(max_length=2000)] | None = None
+    by: Claimed | None = None
+    reason: Reason | None = None

@@ -14,7 +14,7 @@ from temporalio.service import RPCError
 
 from handfast.temporal.rpc import is_failed
 
-AT_A_TIME: Final = 8
+UPDATES_AT_A_TIME: Final = 8
 """Updates of this process to one run at a time. The server refuses the eleventh of all processes; eight leave room for
 a second process, and are as fast."""
 TURN_WITHIN_S: Final = 4.0
@@ -31,7 +31,7 @@ class _Turns:
     """The callers who wait for one run."""
 
     def __init__(self) -> None:
-        self.free = asyncio.Semaphore(AT_A_TIME)
+        self.free = asyncio.Semaphore(UPDATES_AT_A_TIME)
         self.callers = 0
 
 

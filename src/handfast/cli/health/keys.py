@@ -19,7 +19,7 @@ from handfast.encryption.keyring import VARIABLE, Keyring
 from handfast.errors import DefinitionError, KeysUnavailableError
 from handfast.signing.key_files import trusted_keys_at
 from handfast.temporal.rpc import typed_errors
-from handfast.temporal.visibility import about_attributes
+from handfast.temporal.search_attributes import about_attributes
 
 Facts: TypeAlias = Mapping[str, object]
 
