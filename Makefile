@@ -68,7 +68,7 @@ scenarios: $(READY) ## Write docs/scenarios.md from the tests
 api: $(READY) ## Write docs/api.md and docs/errors.md from the code
 	@cd tests && ../$(BIN)/python -m support.api_page && ../$(BIN)/python -m support.errors_page
 
-dialects: $(READY) ## Write the table of model servers in docs/models.md from what their fakes answer
+dialects: $(READY) ## Write the tables of model servers in docs/models.md from what their fakes answer
 	@cd tests && ../$(BIN)/python -m support.dialects_table
 
 record: $(READY) ## Record the wait states that no release has recorded yet, for the tests of replay

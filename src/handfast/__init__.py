@@ -71,6 +71,9 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
         MaxTurns as MaxTurns,
         Refusal as Refusal,
     )
+    from handfast.definitions.agents.model_choice import (
+        ModelChoice as ModelChoice,
+    )
     from handfast.definitions.agents.model_input import (
         ModelInput as ModelInput,
     )
@@ -311,6 +314,7 @@ _HOMES = {
     "MessageReceipt": "payloads.messages",
     "ModelAnswer": "models.port",
     "ModelCallError": "models.port",
+    "ModelChoice": "definitions.agents.model_choice",
     "ModelDelta": "models.port",
     "ModelEnd": "definitions.agents.hooks",
     "ModelInput": "definitions.agents.model_input",

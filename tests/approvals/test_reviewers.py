@@ -25,10 +25,11 @@ from handfast import (
     RunContext,
     handoff,
     hosted_mcp,
+    is_sampled,
     tool,
 )
 from handfast.errors import DecisionInvalidError, RequestClosedError
-from handfast.payloads.events import RequestReviewed, RequestWithdrawn
+from handfast.payloads.events import RequestDecided, RequestOpened, RequestReviewed, RequestWithdrawn
 from handfast.testing import Lab, Reply, call, mcp_approval, text
 from support.evidence import events_of, failed_tasks, logged, plain, send_signal
 from support.labs import Effects, MakeLab
@@ -683,3 +684,30 @@ async def test_people_are_told_what_a_reviewer_left_to_them(make_lab: MakeLab, e
         assert opened.request.review.is_under_way
     assert told[3].request.review is not None
     assert (told[3].request.review.left, told[3].request.review.reason) == ("undecided", "by its target")
+
+
+# --- the sample ---
+
+
+async def test_an_auditor_computes_the_sample_from_the_events(make_lab: MakeLab, effects: Effects) -> None:
+    """Of forty requests that a reviewer approves those wait for people that the auditor's key draws: which ones follows
+    from the events, by the function and the key, and what the reviewer said of them is there all the same."""
+    key = b"of the auditors"
+    calls = Reply(*(call("wipe", {"target": f"t{n}"}, f"c{n}") for n in range(40)))
+    agent = wiper(effects, Approval(review=judge, sample=0.3))
+    lab = await make_lab([agent], script=[calls, DONE], sample_key=key)
+    run = await lab.start("desk")
+    for request in await left_of(lab, run, 40):
+        await run.approve(request, decided_by="lead")
+    await run.result()
+    events = [event async for event in run.events()]
+    digests = {event.request.id: event.request.digest for event in events if isinstance(event, RequestOpened)}
+    deciders = {event.request: event.by for event in events if isinstance(event, RequestDecided)}
+    reviews = [event for event in events if isinstance(event, RequestReviewed)]
+    assert len(reviews) == len(digests) == 40
+    drawn = {event.request: is_sampled(digests[event.request or ""], 0.3, key) for event in reviews}
+    assert set(drawn.values()) == {True, False}  # with forty of them, but for one time in a million
+    for event in reviews:
+        by_lead = drawn[event.request]
+        assert (event.sampled, event.left) == ((True, "sampled") if by_lead else (False, None))
+        assert (event.verdict, deciders[event.request]) == ("approve", "lead" if by_lead else "reviewer:judge")

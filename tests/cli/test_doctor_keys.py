@@ -105,6 +105,14 @@ async def test_a_signing_key_that_is_not_trusted_is_named(
         ),
         (None, {mine.kid: trusted(mine)}, "note", "signs nothing", "HANDFAST_SIGNING_KEY"),
         (mine, {mine.kid: trusted(mine, state="verify_only")}, "wrong", "no trusted key is active", "keys trust"),
+        (mine, {mine.kid: trusted(mine, ["reviewer:*"])}, "wrong", "no person can decide anything", "keys trust"),
+        (
+            mine,
+            {mine.kid: trusted(mine, ["reviewer:judge"]), other.kid: trusted(other, ["ana"])},
+            "wrong",
+            "which is a reviewer's",
+            f"sign with {other.kid}",
+        ),
     ):
         of, words, way = await found(signer, keys)
         assert (of, said in words, remedy in way) == (state, True, True), (words, way)

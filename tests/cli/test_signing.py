@@ -51,6 +51,9 @@ async def test_keys_are_rotated_from_the_command_line(cli: Cli) -> None:
     assert list(removed.document["keys"]) == [new["id"]]
     assert (await cli("keys", "retire", "trusted.json", "--id", old["id"])).code == exits.BAD_INPUT
     assert (await cli("keys", "show", "new.pem", "--json")).document == new
+    mixed = ["--public", old["public"], "--for", "ana", "--for", "reviewer:judge"]
+    refused = await cli("keys", "trust", "trusted.json", *mixed)
+    assert (refused.code, "people or for reviewers" in refused.line) == (exits.BAD_INPUT, True)
 
 
 def test_what_cannot_be_done_with_keys(tmp_path: Path) -> None:

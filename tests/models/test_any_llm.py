@@ -15,18 +15,22 @@ from pydantic import BaseModel, Field
 from handfast import Agent, AnyLLMModel, Image, InProcessDeltas, custom_tool, tool
 from handfast.errors import DefinitionError, RunFailedError
 from handfast.models.claude.request import body_of
+from handfast.models.input_items import wire_items, with_own_ids
 from handfast.models.port import ModelCallError, ModelRequest
 from handfast.payloads.deltas import Delta
 from handfast.payloads.events import RequestOpened
-from handfast.testing import Drop, Fail, Lab, Pause, Reply, ResponsesServer, call, reasoning, refusal, text
+from handfast.testing import Drop, Fail, Lab, Pause, Reply, ResponsesServer, Verbatim, call, reasoning, refusal, text
 from handfast.testing.script import Usage
+from handfast.workflows.frame.items import output_item
 from support.anthropic_server import REDACTED, AnthropicServer, Step
 from support.evidence import failed_tasks
-from support.labs import MakeLab
+from support.labs import Effects, MakeLab
+from support.shredder import shredder
 from support.twelve_lines import clean, look
 
 HOW = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 MODEL = "claude-sonnet-5"
+LOOK = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}}
 STEPS: list[Step] = [
     Reply(
         reasoning("First the fans."),
@@ -270,6 +274,104 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
     assert (away.value.kind, away.value.retryable) == ("ModelUnavailable", True)
 
 
+MESSAGE: dict[str, Any] = {"type": "message", "id": "msg_1", "role": "assistant", "content": [], "usage": None}
+CHUNK: dict[str, Any] = {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "hi"}}]}
+CHOICE: dict[str, Any] = {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
+RESPONSE: dict[str, Any] = {"object": "response", "status": "completed", "output": []}
+BROKEN: dict[str, tuple[Verbatim, str]] = {
+    "html": (Verbatim("<html>nginx</html>", headers={"content-type": "text/html"}), "a web page instead of JSON"),
+    "empty": (Verbatim("", events=[]), "is empty: no body came"),
+    "half-an-event": (
+        Verbatim('{"type": "mess', events=['event: message_start\ndata: {"type": "message_st']),
+        "is not JSON",
+    ),
+    "chat-completion": (
+        Verbatim({"object": "chat.completion", "choices": [CHOICE]}, events=[CHUNK, "data: [DONE]"]),
+        "none of its provider's API",
+    ),
+    "responses": (
+        Verbatim(RESPONSE, events=[{"type": "response.completed", "response": RESPONSE}]),
+        "none of its provider's API",
+    ),
+    "no-content": (Verbatim(MESSAGE, events=["event: message_start\ndata: 5"]), "none of its provider's API"),
+}
+
+
+@HOW
+@pytest.mark.parametrize("how", BROKEN)
+async def test_what_is_no_answer_is_asked_for_again(
+    claude: Claude, servers: list[AnthropicServer], how: str, streamed: bool
+) -> None:
+    """A web page, an empty body, half an event, another API: the next answer counts, nothing is executed twice."""
+    effects: Effects = []
+    agent = shredder(effects)
+    steps: list[Step] = [Reply(call("shred", {"page": "7"}, "toolu_1")), BROKEN[how][0], Reply(text("fine"))]
+    lab = await claude([agent], steps)
+    run = await lab.start(agent, "go", stream=streamed)
+    await run.approve(await lab.next_request(run), decided_by="lead")
+    assert (await run.result()).output == "fine"
+    assert (len(servers[0].requests), effects) == (3, ["7"])
+    assert await failed_tasks(lab, run) == 0
+
+
+@HOW
+@pytest.mark.parametrize("how", BROKEN)
+async def test_what_is_no_answer_is_named_in_one_sentence(how: str, streamed: bool) -> None:
+    """The failure says what came, and where to look; it is asked for three times, and not for an hour."""
+    step, said = BROKEN[how]
+    async with AnthropicServer([step]) as server, entry_at(server.base_url) as entry:
+        failed = await failure_of(entry, streamed)
+    assert (failed.kind, failed.retryable) == ("ModelReplyInvalid", True)
+    assert streamed or said in failed.message
+    assert "\n" not in failed.message
+
+
+@HOW
+@pytest.mark.parametrize("how", [name for name in BROKEN if name != "chat-completion"])
+async def test_what_is_no_completion_is_named_in_one_sentence(how: str, streamed: bool) -> None:
+    """Likewise of a provider that is asked by Chat Completions."""
+    async with ResponsesServer([BROKEN[how][0]]) as server, entry_at(server.base_url, "openai:gpt-5") as entry:
+        failed = await failure_of(entry, streamed)
+    assert (failed.kind, failed.retryable) == ("ModelReplyInvalid", True)
+    assert "\n" not in failed.message
+
+
+async def failure_of(entry: AnyLLMModel, streamed: bool) -> ModelCallError:
+    """The failure of one request."""
+    asked: list[dict[str, Any]] = [{"role": "user", "content": "go"}]
+    on_delta = (lambda _: None) if streamed else None
+    with pytest.raises(ModelCallError) as failed:
+        await entry.answer(ModelRequest(model=MODEL, instructions="", items=asked, on_delta=on_delta))
+    return failed.value
+
+
+@HOW
+async def test_a_tool_that_was_not_offered_is_told_to_claude(
+    claude: Claude, servers: list[AnthropicServer], streamed: bool
+) -> None:
+    """Claude reads that there is no such tool, the call beside it runs once, and the run goes on."""
+    effects: Effects = []
+    agent = shredder(effects)
+    asked = Reply(call("format_disk", {}, "toolu_1"), call("shred", {"page": "7"}, "toolu_2"))
+    lab = await claude([agent], [asked, Reply(text("Sorry."))])
+    run = await lab.start(agent, "go", stream=streamed)
+    await run.approve(await lab.next_request(run), decided_by="lead")
+    assert (await run.result()).output == "Sorry."
+    [wrong, right] = [block for block in servers[0].requests[1].blocks if block["type"] == "tool_result"]
+    assert "format_disk" in wrong["content"][0]["text"]
+    assert right["content"] == [{"type": "text", "text": "7 is gone"}]
+    assert effects == ["7"]
+
+
+async def test_a_setting_of_the_wrong_type_ends_the_run_at_once(claude: Claude, servers: list[AnthropicServer]) -> None:
+    """What any-llm itself refuses to send is named, and not tried again."""
+    lab = await claude([desk(model_settings={"temperature": "warm"})], [])
+    with pytest.raises(RunFailedError, match=r"was not asked: temperature") as failed:
+        await (await lab.start("desk", "go")).result()
+    assert failed.value.kind == "ModelRefused"
+    assert servers[0].requests == []
+
+
 async def test_a_custom_tool_is_refused_in_one_sentence(claude: Claude, servers: list[AnthropicServer]) -> None:
     """What the API has nothing for is named before anything is sent."""
 
@@ -322,6 +424,47 @@ async def test_another_provider_is_asked_by_chat_completions(make_lab: MakeLab, 
     assert (result.output, result.usage.total_tokens) == ("Both are done.", 490)
     assert server.violations == []
     assert {(each.model, each.path) for each in server.requests} == {("gpt-5", "/v1/chat/completions")}
+
+
+@HOW
+@pytest.mark.parametrize(
+    ("provider", "dialect", "field"),
+    [("openrouter", "openrouter", "reasoning_details"), ("deepseek", "openai", "reasoning_content")],
+)
+async def test_reasoning_goes_back_through_any_llm(provider: str, dialect: str, field: str, streamed: bool) -> None:
+    """What a provider wants back of the reasoning behind a call goes back as it came, signatures included."""
+    steps = [Reply(reasoning("hm"), call("look", {"at": "fans"}, "c1")), Reply(text("fine"))]
+    asked: dict[str, Any] = {"role": "user", "content": "go"}
+    async with ResponsesServer(steps, dialect=dialect) as server, entry_at(server.base_url, f"{provider}:m") as entry:
+        items: list[dict[str, Any]] = [asked]
+        for _ in steps:
+            answer = await entry.answer(
+                ModelRequest(
+                    model="m",
+                    instructions="",
+                    items=wire_items(items, "default"),
+                    tools=[LOOK],
+                    on_delta=(lambda _: None) if streamed else None,
+                )
+            )
+            items += [with_own_ids(item, "default") for item in answer.items]
+            items += [output_item(item, "on") for item in answer.items if item["type"] == "function_call"]
+    assert server.violations == []
+    assert field in server.requests[1].body["messages"][1]
+
+
+async def test_reasoning_that_a_provider_refuses_is_left_out_through_any_llm() -> None:
+    """As Groq refuses its own: the same request goes again without it, and later ones begin so."""
+    refused = Fail(400, "('messages.1' : property 'reasoning_content' is unsupported)")
+    thought = {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}]}
+    items: list[dict[str, Any]] = [{"role": "user", "content": "go"}, thought, {"role": "assistant", "content": "a"}]
+    async with (
+        ResponsesServer([refused, Reply(text("fine"))], dialect="vllm") as server,
+        entry_at(server.base_url, "openai:m") as entry,
+    ):
+        answer = await entry.answer(ModelRequest(model="m", instructions="", items=items))
+    assert answer.left_out == ("messages.reasoning",)
+    assert ["reasoning_content" in each.body["messages"][1] for each in server.requests] == [True, False]
 
 
 @pytest.mark.parametrize(

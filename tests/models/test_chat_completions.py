@@ -18,9 +18,10 @@ from handfast.payloads.deltas import Delta
 from handfast.payloads.events import ModelReplied, RequestOpened
 from handfast.testing import Drop, Fail, Lab, Pause, Reply, Verbatim, call, custom_call, reasoning, refusal, text
 from handfast.testing.script import Step, Usage
-from support.events import to_the_end, types
+from support.events import to_the_end
 from support.evidence import failed_tasks
-from support.labs import MakeLab
+from support.labs import Effects, MakeLab
+from support.shredder import shredder
 from support.twelve_lines import desk
 
 CHAT = {"default": ChatCompletionsModel}
@@ -55,18 +56,6 @@ async def test_a_gated_agent_runs_on_chat_completions(make_lab: MakeLab, streame
     usage = result.usage
     assert (usage.requests, usage.input_tokens, usage.output_tokens, usage.total_tokens) == (3, 450, 40, 490)
     assert (usage.cached_input_tokens, usage.reasoning_tokens) == (64, 10)
-
-
-async def test_chat_completions_and_responses_give_the_same_events(make_lab: MakeLab) -> None:
-    """What a reader of events sees does not tell which API the model was asked by."""
-    seen = []
-    for models in (CHAT, {}):
-        lab = await make_lab([desk], script=STEPS, models=models)
-        run = await lab.start(desk, "Clean up.")
-        await run.approve(await lab.next_request(run), decided_by="lead")
-        await run.result()
-        seen.append(types(await to_the_end(run)))
-    assert seen[0] == seen[1]
 
 
 async def test_words_are_told_while_they_are_written(make_lab: MakeLab) -> None:
@@ -242,7 +231,7 @@ async def test_an_answer_of_the_other_api_ends_the_run_with_one_sentence(
 BOTH = (ChatCompletionsModel, ResponsesModel)
 HALF = 'data: {"choices": [{"delta": {"content": "h'
 BROKEN: dict[str, tuple[Step, str, Sequence[Any]]] = {
-    "html": (PAGE, "a web page instead of JSON; check the address (base_url)", BOTH),
+    "html": (PAGE, "a web page instead of JSON; check the address of its model entry", BOTH),
     "empty-body": (Verbatim(""), "the model's reply is empty: no body came", BOTH),
     "half-an-event": (Verbatim('{"choices": [', events=[HALF]), "the model's reply is not JSON", BOTH),
     "no-object": (Verbatim([1], events=["data: [1]"]), "the model's reply", BOTH),
@@ -256,11 +245,14 @@ PAIRS = [(name, entry) for name, (_, _, entries) in BROKEN.items() for entry in 
 @pytest.mark.parametrize(("how", "entry"), PAIRS)
 async def test_what_is_no_answer_is_asked_for_again(make_lab: MakeLab, how: str, entry: Any, streamed: bool) -> None:
     """A web page, an empty body, half an event: the next answer counts, and nothing is executed twice."""
-    steps = [BROKEN[how][0], Reply(text("fine"))]
-    lab = await make_lab([desk], script=steps, models={"default": entry}, deltas=InProcessDeltas())
-    run = await lab.start(desk, "go", stream=streamed)
+    effects: Effects = []
+    steps = [Reply(call("shred", {"page": "7"})), BROKEN[how][0], Reply(text("fine"))]
+    agent = shredder(effects, model="m")
+    lab = await make_lab([agent], script=steps, models={"default": entry}, deltas=InProcessDeltas())
+    run = await lab.start(agent, "go", stream=streamed)
+    await run.approve(await lab.next_request(run), decided_by="lead")
     assert (await run.result()).output == "fine"
-    assert len(lab.model.requests) == 2
+    assert (len(lab.model.requests), effects) == (3, ["7"])
     assert await failed_tasks(lab, run) == 0
 
 
@@ -278,14 +270,18 @@ async def test_what_stays_no_answer_is_named_in_one_sentence(make_lab: MakeLab, 
 
 
 @HOW
-async def test_a_tool_that_was_not_offered_is_told_to_the_model(make_lab: MakeLab, streamed: bool) -> None:
-    """The model reads that there is no such tool, and the run goes on."""
-    lab = await chat_lab(
-        make_lab, [desk], [Reply(call("format_disk", {}, "c1")), Reply(text("Sorry."))], deltas=InProcessDeltas()
-    )
-    run = await lab.start(desk, "go", stream=streamed)
+@pytest.mark.parametrize("entry", BOTH)
+async def test_a_tool_that_was_not_offered_is_told_to_the_model(make_lab: MakeLab, entry: Any, streamed: bool) -> None:
+    """The model reads that there is no such tool, the call beside it runs once, and the run goes on."""
+    effects: Effects = []
+    agent = shredder(effects, model="m")
+    steps = [Reply(call("format_disk", {}, "c1"), call("shred", {"page": "7"}, "c2")), Reply(text("Sorry."))]
+    lab = await make_lab([agent], script=steps, models={"default": entry}, deltas=InProcessDeltas())
+    run = await lab.start(agent, "go", stream=streamed)
+    await run.approve(await lab.next_request(run), decided_by="lead")
     assert (await run.result()).output == "Sorry."
     assert "format_disk" in lab.model.requests[1].tool_outputs["c1"]
+    assert effects == ["7"]
     assert lab.model.violations == []
 
 

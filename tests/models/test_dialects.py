@@ -1,8 +1,7 @@
-"""One gated agent on every server that speaks the Responses API, and on Chat Completions: the same run on each."""
+"""Servers that speak the Responses API in their own way: what each can, and what it says when it is busy."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -12,52 +11,16 @@ from openai import AsyncOpenAI
 from handfast import (
     Agent,
     Chain,
-    ChatCompletionsModel,
-    InProcessDeltas,
     ModelCallError,
     ModelRequest,
     ResponsesModel,
 )
 from handfast.errors import RunFailedError
-from handfast.testing import Fail, Reply, ResponsesServer, call, reasoning, text
+from handfast.testing import Fail, Reply, ResponsesServer, call, text
 from handfast.testing.responses.dialects import DIALECTS
-from handfast.testing.script import Usage
 from support import dialects_table
-from support.events import to_the_end, types
 from support.labs import MakeLab
 from support.twelve_lines import desk
-
-STEPS = [
-    Reply(reasoning("fans first"), call("look", {"at": "fans"}, "c1"), usage=Usage(100, 20)),
-    Reply(reasoning("now the rest"), call("clean", {"target": "temp"}, "c2"), usage=Usage(150, 10)),
-    Reply(text("Both are done."), usage=Usage(200, 10)),
-]
-SERVERS: Mapping[str, dict[str, Any]] = {
-    **{name: {"dialect": name} for name in DIALECTS},
-    "chat-completions": {"models": {"default": ChatCompletionsModel}},
-}
-
-
-@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("name", SERVERS)
-async def test_the_gated_agent_runs_on_every_server(make_lab: MakeLab, name: str, streamed: bool) -> None:
-    """Approval, effects, usage and events are the same, whatever the server; it is sent nothing that it refuses."""
-    lab = await make_lab([desk], script=STEPS, deltas=InProcessDeltas(), **SERVERS[name])
-    run = await lab.start(desk, "Clean up.", stream=streamed)
-    request = await lab.next_request(run)
-    assert (request.tool, request.arguments) == ("clean", {"target": "temp"})
-    await run.approve(request, decided_by="lead")
-    result = await run.result()
-    assert result.output == "Both are done."
-    assert lab.model.violations == []
-    assert len(lab.model.requests) == 3
-    usage = result.usage
-    assert (usage.requests, usage.input_tokens, usage.output_tokens, usage.total_tokens) == (3, 450, 40, 490)
-    assert types(await to_the_end(run)) == [
-        *("run_started", "turn_started", "model_reply", "tool_called", "tool_output"),
-        *("turn_started", "model_reply", "request_opened", "status", "request_decided", "status"),
-        *("tool_called", "tool_output", "turn_started", "model_reply", "run_finished"),
-    ]
 
 
 @pytest.mark.parametrize("where", [None, "event", "response"], ids=["status", "event", "response"])
@@ -101,6 +64,6 @@ async def test_a_chain_that_the_server_takes_no_notice_of_ends_the_run(make_lab:
     assert failed.value.usage.requests == 1
 
 
-async def test_the_table_of_servers_is_up_to_date() -> None:
-    """docs/models.md says what each server can, as the servers here answer it."""
+async def test_the_tables_of_servers_are_up_to_date() -> None:
+    """docs/models.md says what each server can by each API, as the servers here answer it."""
     assert dialects_table.written() == await dialects_table.made(), "run `make dialects`"

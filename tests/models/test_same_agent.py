@@ -1,4 +1,4 @@
-"""The agent of twelve lines on every server of Chat Completions, and on Claude: one and the same run."""
+"""The agent of twelve lines on every server of either OpenAI API, and on Claude: one and the same run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from handfast import AnyLLMModel, ChatCompletionsModel, InProcessDeltas
 from handfast.models.port import ModelPort
 from handfast.testing import Lab, Reply, call, reasoning, text
 from handfast.testing.chat.dialects import CHAT_DIALECTS
+from handfast.testing.responses.dialects import DIALECTS
 from handfast.testing.script import Usage
 from support.anthropic_server import AnthropicServer
 from support.events import to_the_end, types
@@ -34,19 +35,30 @@ ENTRIES: Mapping[str, Callable[[openai.AsyncOpenAI], ModelPort]] = {
     **dict.fromkeys(CHAT_DIALECTS, ChatCompletionsModel),
     "ollama": lambda client: ChatCompletionsModel(client, max_tokens="max_tokens"),
 }
-"""How each server is asked; what it wants otherwise is said in docs/models.md."""
+"""How each server is asked by Chat Completions; what it wants otherwise is said in docs/models.md."""
+SERVERS = [
+    *(pytest.param(name, {}, "/v1/responses", id=f"responses-{name}") for name in DIALECTS),
+    *(
+        pytest.param(name, {"default": entry}, "/v1/chat/completions", id=f"chat-{name}")
+        for name, entry in ENTRIES.items()
+    ),
+]
 
 
 @HOW
-@pytest.mark.parametrize("name", CHAT_DIALECTS)
-async def test_it_runs_on_every_server_of_chat_completions(make_lab: MakeLab, name: str, streamed: bool) -> None:
+@pytest.mark.parametrize(("name", "models", "path"), SERVERS)
+async def test_it_runs_on_every_server(
+    make_lab: MakeLab,
+    name: str,
+    models: dict[str, Callable[[openai.AsyncOpenAI], ModelPort]],
+    path: str,
+    streamed: bool,
+) -> None:
     """Approval, effects, usage and events are the same, whatever the server; it is sent nothing that it refuses."""
-    lab = await make_lab(
-        [desk], script=STEPS, dialect=name, models={"default": ENTRIES[name]}, deltas=InProcessDeltas()
-    )
+    lab = await make_lab([desk], script=STEPS, dialect=name, models=models, deltas=InProcessDeltas())
     await assert_it_runs(lab, streamed)
     assert lab.model.violations == []
-    assert [each.path for each in lab.model.requests] == ["/v1/chat/completions"] * 3
+    assert [each.path for each in lab.model.requests] == [path] * 3
 
 
 @HOW

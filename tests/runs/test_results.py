@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from handfast import Agent, AgentRef, tool
 from handfast.errors import OutputInvalidError
+from handfast.payloads.runs import RunResult
 from handfast.testing import Reply, call, text
 from support.labs import MakeLab
 
@@ -57,9 +58,10 @@ async def test_after_a_handoff_the_type_is_that_of_the_agent_that_answered(make_
         REPORT,
     ]
     lab = await make_lab([desk], script=script)
-    billed = await (await lab.hf.start(desk, "bill")).result()
+    billed: RunResult[Any] = await (await lab.hf.start(desk, "bill")).result()  # of whichever agent answers
     assert (billed.agent, billed.output) == ("biller", Bill(cents=250))
-    assert (await (await lab.hf.start(desk, "talk")).result()).output == "done"
+    talked: RunResult[Any] = await (await lab.hf.start(desk, "talk")).result()
+    assert talked.output == "done"
     ref = AgentRef("desk", output_type=Report)
     assert (await (await lab.hf.start(ref, "report")).result()).output == Report(day=date(2026, 3, 1))
 

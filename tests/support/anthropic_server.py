@@ -18,17 +18,17 @@ from typing import Any, Final, Literal, Self, TypeAlias
 from anthropic.types import MessageParam
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming, MessageCreateParamsStreaming
 
-from handfast.testing import Drop, Fail, Gate, Pause, Reply
+from handfast.testing import Drop, Fail, Gate, Pause, Reply, Verbatim
 from handfast.testing._script_outputs import Call, Output, Reasoning, Refusal, Text
 from handfast.testing.chat.types import check_shape
 from handfast.testing.record import Json
 from handfast.testing.responses.http import Connection, Exchange
 from handfast.testing.responses.refusal import ApiRefusal
-from handfast.testing.responses.stream import pieces
+from handfast.testing.responses.stream import encode_verbatim, pieces
 
 REDACTED: Final = "redacted"
 """The summary of a `Reasoning` that comes encrypted, as a ``redacted_thinking`` block."""
-Step: TypeAlias = Reply | Fail | Drop | Gate | Pause
+Step: TypeAlias = Reply | Fail | Drop | Gate | Pause | Verbatim
 _ERRORS: Final = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -141,16 +141,24 @@ class AnthropicServer:
                     await exchange.send(step.status, _error(step.status, said), headers=headers)
             case Drop():
                 message = self._message(step.then, asked)
-                body = b"".join(_events(message)) if stream else json.dumps(message).encode()
+                body = b"".join(message_events(message)) if stream else json.dumps(message).encode()
                 media = "text/event-stream" if stream else "application/json"
                 await exchange.cut(200, body, media, step.after_bytes)
                 asked.state = "dropped"
                 return
+            case Verbatim():
+                given = step.headers.get("content-type")
+                if stream and step.events is not None:
+                    told = [encode_verbatim(event) for event in step.events]
+                    await exchange.stream(step.status, told, given or "text/event-stream; charset=utf-8", {})
+                else:
+                    content = step.body if isinstance(step.body, str) else json.dumps(step.body)
+                    await exchange.send(step.status, content.encode(), given or "application/json")
             case Reply() | Pause():
                 message = self._message(step if isinstance(step, Reply) else step.then, asked)
                 self._sent.append(message)
                 if stream:
-                    events = self._paced(_events(message), step if isinstance(step, Pause) else None)
+                    events = self._paced(message_events(message), step if isinstance(step, Pause) else None)
                     await exchange.stream(200, events, "text/event-stream; charset=utf-8", {})
                 else:
                     await exchange.send(200, json.dumps(message).encode())
@@ -216,10 +224,10 @@ class AnthropicServer:
         schema = ((body.get("output_config") or {}).get("format") or {}).get("schema")
         if schema is not None:
             _check_schema(schema)
-        self._check_messages(body["messages"])
+        self.check_messages(body["messages"])
         self._check_thoughts(body["messages"], budgeted=thinking["type"] == "enabled")
 
-    def _check_messages(self, messages: list[Json]) -> None:
+    def check_messages(self, messages: list[Json]) -> None:
         if not messages or messages[0]["role"] != "user":
             raise ApiRefusal('messages: first message must use the "user" role')
         open_calls: list[str] = []
@@ -335,7 +343,7 @@ def _block(output: Output, token: str) -> Json | None:
             raise AssertionError(f"the Messages API has no {output.kind}")
 
 
-def _events(message: Json) -> Iterator[bytes]:
+def message_events(message: Json) -> Iterator[bytes]:
     begun = {**message, "content": [], "stop_reason": None, "usage": {**message["usage"], "output_tokens": 1}}
     yield _event("message_start", {"message": begun})
     yield _event("ping", {})

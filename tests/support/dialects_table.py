@@ -1,4 +1,4 @@
-"""Writes the table of servers in docs/models.md: what each can, as the scripted server of that dialect answers it.
+"""Writes the tables of servers in docs/models.md: what each can, as the scripted server of that dialect answers it.
 `make dialects` runs it.
 
 A capability is tried through a model entry, over HTTP: what the table says is what an agent would meet.
@@ -7,24 +7,31 @@ A capability is tried through a model entry, over HTTP: what the table says is w
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import openai
 
-from handfast import ChatCompletionsModel, ModelAnswer, ModelCallError, ModelRequest, ResponsesModel
-from handfast.models.port import Background, CompactingPort, HistoryPort
+from handfast import AnyLLMModel, ChatCompletionsModel, ModelAnswer, ModelCallError, ModelRequest, ResponsesModel
+from handfast.models.port import Background, CompactingPort, HistoryPort, ModelPort
 from handfast.payloads.json_profile import JsonObject
 from handfast.testing import Compacted, Reply, ResponsesServer, call, custom_call, reasoning, text
+from handfast.testing.chat.dialects import CHAT_DIALECTS
 from handfast.testing.responses.dialects import DIALECTS
 from handfast.testing.script import Step
+from support.anthropic_server import AnthropicServer
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "models.md"
-BLOCK: Final = re.compile(r"(?<=<!-- servers -->\n).*?(?=<!-- /servers -->)", re.DOTALL)
+BLOCKS: Final = {
+    name: re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
+    for name in ("servers", "chat-servers")
+}
 NAMES: Final[Mapping[str, str]] = {
     "openai": "OpenAI",
     "azure": "Azure OpenAI",
@@ -34,7 +41,11 @@ NAMES: Final[Mapping[str, str]] = {
     "openrouter": "OpenRouter",
     "litellm": "LiteLLM's proxy, with Gemini behind it",
     "open-responses": "Open Responses",
-    "chat": "any of Chat Completions",
+}
+CHAT_NAMES: Final[Mapping[str, str]] = {
+    **{name: NAMES[name] for name in CHAT_DIALECTS},
+    "openai": "OpenAI, DeepSeek",
+    "claude": "Claude, by `AnyLLMModel`",
 }
 NO: Final = "no"
 PIXEL: Final = "data:image/png;base64,iVBORw0KGgo="
@@ -52,8 +63,8 @@ NOTE: Final = {"type": "custom", "name": "note", "description": "Write a line."}
 class Server:
     """A server of one dialect, and the model entry that asks it."""
 
-    fake: ResponsesServer
-    port: ResponsesModel | ChatCompletionsModel
+    fake: ResponsesServer | AnthropicServer
+    port: ModelPort
 
 
 def said(words: str, role: str = "user") -> JsonObject:
@@ -95,7 +106,8 @@ async def thoughts(server: Server) -> str:
     await server.port.answer(again)
     body = server.fake.requests[-1].body
     if "messages" in body:
-        return "as text" if any(each.get("reasoning_content") for each in body["messages"]) else NO
+        sent = json.dumps(body["messages"])
+        return "signed" if '"signature"' in sent else "as text" if '"reasoning' in sent else NO
     [thought] = [item for item in body["input"] if item["type"] == "reasoning"] or [{}]
     if thought.get("content") and thought.get("encrypted_content"):
         return "both"
@@ -107,6 +119,25 @@ async def streamed(server: Server) -> str:
     pieces: list[str] = []
     await server.port.answer(asking(on_delta=lambda delta: pieces.append(delta.text)))
     return "yes" if "".join(pieces) else NO
+
+
+async def counted(server: Server) -> str:
+    """A streamed reply says what it has cost."""
+    answer = await server.port.answer(asking(on_delta=lambda delta: None))
+    return "yes" if answer.usage.total_tokens else NO
+
+
+async def at_address(server: Server) -> str:
+    """A picture that the provider fetches itself."""
+    picture = {"type": "input_image", "image_url": "https://pictures.example/cat.png"}
+    await server.port.answer(asking({"type": "message", "role": "user", "content": [picture]}))
+    return "yes"
+
+
+async def loosely_typed(server: Server) -> str:
+    """An answer that is any JSON object."""
+    await server.port.answer(asking(said("As JSON."), settings={"text": {"format": {"type": "json_object"}}}))
+    return "yes"
 
 
 async def typed(server: Server) -> str:
@@ -151,6 +182,7 @@ async def background(server: Server) -> str:
     await server.port.answer(
         asking(background=Background(remember=remember, withdrawn=lambda: True, patience_s=30), store=True)
     )
+    assert isinstance(server.fake, ResponsesServer)
     last = server.fake.requests[-1]
     return "yes" if last.method == "GET" else "at once"
 
@@ -178,13 +210,26 @@ COLUMNS: Final[Mapping[str, tuple[Callable[[Server], Awaitable[str]], Sequence[S
 }
 
 
-async def cell(name: str, probe: Callable[[Server], Awaitable[str]], steps: Sequence[Step]) -> str:
+CHAT_COLUMNS: Final[Mapping[str, tuple[Callable[[Server], Awaitable[str]], Sequence[Reply]]]] = {
+    "tools": (tools, [Reply(call("look", {"at": "fans"}, "c1")), DONE]),
+    "custom tools": (custom, [Reply(custom_call("note", "a", "c1")), DONE]),
+    "reasoning goes back": (thoughts, [Reply(reasoning("hm"), call("look", {"at": "fans"}, "c1")), DONE]),
+    "streaming": (streamed, [DONE]),
+    "usage of a streamed reply": (counted, [DONE]),
+    "typed answers": (typed, [DONE]),
+    "any JSON object as answer": (loosely_typed, [DONE]),
+    "images": (images, [DONE]),
+    "images by their address": (at_address, [DONE]),
+}
+
+
+async def cell(fake: ResponsesServer | AnthropicServer, probe: Callable[[Server], Awaitable[str]], api: str) -> str:
     """Try one capability at one server."""
-    async with (
-        ResponsesServer(steps, dialect="openai" if name == "chat" else name) as fake,
-        openai.AsyncOpenAI(base_url=fake.base_url, api_key="test") as client,
-    ):
-        port = ChatCompletionsModel(client) if name == "chat" else ResponsesModel(client)
+    async with fake, openai.AsyncOpenAI(base_url=fake.base_url, api_key="test") as client, AsyncExitStack() as stack:
+        port: ModelPort = ResponsesModel(client) if api == "responses" else ChatCompletionsModel(client)
+        if isinstance(fake, AnthropicServer):
+            port = claude = AnyLLMModel("anthropic:claude-sonnet-5", api_key="test", api_base=fake.base_url)
+            stack.push_async_callback(claude.close)
         try:
             return await probe(Server(fake, port))
         except ModelCallError as error:
@@ -193,28 +238,48 @@ async def cell(name: str, probe: Callable[[Server], Awaitable[str]], steps: Sequ
             return NO
 
 
-async def made() -> str:
-    """The table, as the servers answer now."""
-    assert NAMES.keys() == {*DIALECTS, "chat"}
-    lines = ["| can | " + " | ".join(NAMES.values()) + " |", "|" + "---|" * (len(NAMES) + 1)]
-    for title, (probe, steps) in COLUMNS.items():
-        cells = [await cell(name, probe, steps) for name in NAMES]
-        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+def table(names: Mapping[str, str], rows: Mapping[str, Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = ["| can | " + " | ".join(names.values()) + " |", "|" + "---|" * (len(names) + 1)]
+    lines += [f"| {title} | " + " | ".join(cells) + " |" for title, cells in rows.items()]
     return "\n".join(lines) + "\n"
 
 
-def written() -> str:
-    """The table in the page."""
-    found = BLOCK.search(PAGE.read_text())
-    assert found is not None
-    return found.group()
+async def made() -> dict[str, str]:
+    """The tables by name, as the servers answer now."""
+    assert NAMES.keys() == DIALECTS.keys()
+    rows = {
+        title: [await cell(ResponsesServer(steps, dialect=name), probe, "responses") for name in NAMES]
+        for title, (probe, steps) in COLUMNS.items()
+    }
+    chat_rows = {
+        title: [
+            await cell(
+                AnthropicServer(steps) if name == "claude" else ResponsesServer(steps, dialect=name), probe, "chat"
+            )
+            for name in CHAT_NAMES
+        ]
+        for title, (probe, steps) in CHAT_COLUMNS.items()
+    }
+    return {"servers": table(NAMES, rows), "chat-servers": table(CHAT_NAMES, chat_rows)}
+
+
+def written() -> dict[str, str]:
+    """The tables in the page."""
+    page = PAGE.read_text()
+    return {name: found.group() for name, block in BLOCKS.items() if (found := block.search(page)) is not None}
 
 
 def main() -> int:
-    """Write the table into the page."""
-    table = asyncio.run(made())
-    PAGE.write_text(BLOCK.sub(lambda _: table, PAGE.read_text()))
-    sys.stdout.write(table)
+    """Write the tables into the page."""
+    tables = asyncio.run(made())
+    page = PAGE.read_text()
+    for name, block in BLOCKS.items():
+        found = block.search(page)
+        assert found is not None
+        page = page[: found.start()] + tables[name] + page[found.end() :]
+    PAGE.write_text(page)
+    sys.stdout.write("\n".join(tables.values()))
     return 0
 
 

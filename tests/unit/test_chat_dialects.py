@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,14 +10,16 @@ import openai
 import pytest
 
 from handfast import ChatCompletionsModel
+from handfast.models.chat.form import Form, LearnedForms
 from handfast.models.input_items import wire_items, with_own_ids
 from handfast.models.port import ModelCallError, ModelDelta, ModelRequest
-from handfast.testing import Fail, Pause, Reply, ResponsesServer, Script, call, reasoning, text
+from handfast.models.provider_error import ProviderError
+from handfast.testing import Fail, Pause, Reply, ResponsesServer, Script, Verbatim, call, reasoning, text
 from handfast.testing.chat.dialects import CHAT_DIALECTS
 from handfast.testing.script import Step, Usage
 from handfast.workflows.frame.items import output_item
 
-LOOK = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}}
+LOOK: dict[str, Any] = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}}
 CALLED = {
     "role": "assistant",
     "content": None,
@@ -105,6 +107,20 @@ async def failure_of(entry: ChatCompletionsModel, request: ModelRequest) -> Mode
 
 
 REFUSED = [
+    pytest.param(
+        "openai",
+        {
+            "messages": [
+                {
+                    **CALLED,
+                    "tool_calls": [{"id": "", "type": "function", "function": {"name": "l", "arguments": "{}"}}],
+                },
+                {**ANSWERED, "tool_call_id": ""},
+            ]
+        },
+        "empty string",
+        id="openai-empty-id",
+    ),
     pytest.param("openai", {"colour": 1}, "Unknown parameter", id="openai-unknown"),
     pytest.param("azure", {"colour": 1}, "Unknown parameter", id="azure-unknown"),
     pytest.param(
@@ -191,3 +207,126 @@ async def test_signed_reasoning_that_is_missing_is_refused(name: str, streamed: 
         failed = await failure_of(entry, request_of(USER, thought, called, output, deltas=deltas))
     assert failed.kind == "ModelRefused"
     assert "cannot be modified" in failed.message
+
+
+FOREIGN = [
+    {"type": "function_call", "call_id": f"chatcmpl-tool-{'0' * 32}", "name": "look", "arguments": "{}"},
+    {"type": "function_call_output", "call_id": f"chatcmpl-tool-{'0' * 32}", "output": "on"},
+]
+
+
+FOREIGN_SHORT = [{**item, "call_id": "c1"} for item in FOREIGN]
+
+
+async def test_ids_of_another_server_are_shortened_where_this_one_refuses_them() -> None:
+    """OpenAI takes 40 characters in the id of a call: what began elsewhere goes on, and it is learned."""
+    async with server_of("openai", [Reply(text("fine")), Reply(text("fine"))]) as (server, client):
+        entry = ChatCompletionsModel(client)
+        for _ in range(2):
+            await entry.answer(request_of(USER, *FOREIGN))
+    assert [each.code for each in server.violations] == ["string_above_max_length"]
+    assert len(server.requests) == 3
+    messages = server.requests[-1].body["messages"]
+    [called] = messages[2]["tool_calls"]
+    assert (len(called["id"]), messages[3]["tool_call_id"]) == (9, called["id"])
+
+
+async def test_ids_are_shortened_as_mistral_wants_them() -> None:
+    """Nine letters and digits, as Mistral says itself; a refusal that is none of ids is left alone."""
+    steps: list[Step] = [
+        Fail(400, "Tool call id was chatcmpl-tool-0 but must be a-z, A-Z, 0-9, with a length of 9."),
+        Reply(text("fine")),
+        Fail(400, "messages with role 'tool' must be a response to each 'tool_call_id'"),
+    ]
+    async with server_of("openai", steps) as (server, client):
+        await ChatCompletionsModel(client).answer(request_of(USER, *FOREIGN_SHORT))
+        assert server.requests[-1].body["messages"][2]["tool_calls"][0]["id"].isalnum()
+        await failure_of(ChatCompletionsModel(client), request_of(USER, *FOREIGN_SHORT))
+    assert len(server.requests) == 3
+
+
+THOUGHT: dict[str, Any] = {
+    "type": "reasoning",
+    "summary": [],
+    "content": [{"type": "reasoning_text", "text": "hm"}],
+    "provider_fields": {"client": "default", "field": "reasoning"},
+}
+LEARNED = [
+    pytest.param(
+        Fail(
+            400,
+            "'messages.2' : for 'role:assistant' the following must be satisfied[('messages.2' : property 'reasoning' "
+            "is unsupported)]",
+        ),
+        lambda body: not any("reasoning" in message for message in body["messages"]),
+        ("messages.reasoning",),
+        id="groq-reasoning",
+    ),
+    pytest.param(
+        Verbatim(
+            {
+                "detail": [
+                    {
+                        "type": "extra_forbidden",
+                        "loc": ["body", "messages", 2, "assistant", "reasoning"],
+                        "msg": "Extra inputs are not permitted",
+                    }
+                ]
+            },
+            status=422,
+        ),
+        lambda body: not any("reasoning" in message for message in body["messages"]),
+        ("messages.reasoning",),
+        id="mistral-reasoning",
+    ),
+    pytest.param(
+        Fail(400, "property 'tools.0.function.strict' is unsupported"),
+        lambda body: "strict" not in body["tools"][0]["function"],
+        ("tools.strict",),
+        id="strict",
+    ),
+    pytest.param(
+        Fail(400, "Unknown parameter: 'stream_options'.", "unknown_parameter", param="stream_options"),
+        lambda body: "stream_options" not in body,
+        ("stream_options",),
+        id="stream-options",
+    ),
+    pytest.param(
+        Fail(400, "json: unknown field max_completion_tokens"),
+        lambda body: body.get("max_tokens") == 9 and "max_completion_tokens" not in body,
+        (),
+        id="limit",
+    ),
+]
+
+
+@pytest.mark.parametrize(("refusal", "holds", "left_out"), LEARNED)
+async def test_what_a_server_refuses_and_can_do_without_is_learned(
+    refusal: Step, holds: Callable[[dict[str, Any]], bool], left_out: tuple[str, ...]
+) -> None:
+    """The same request goes again in a form that the server takes, the reply says so, and later ones begin with it."""
+    request = request_of(
+        USER,
+        THOUGHT,
+        *FOREIGN_SHORT,
+        deltas=[],
+        tools=[{**LOOK, "strict": True, "parameters": {**LOOK["parameters"], "additionalProperties": False}}],
+        settings={"max_output_tokens": 9},
+    )
+    async with server_of("vllm", [refusal, Reply(text("fine")), Reply(text("fine"))]) as (server, client):
+        entry = ChatCompletionsModel(client)
+        first, second = await entry.answer(request), await entry.answer(request)
+    assert [holds(each.body) for each in server.requests] == [False, True, True]
+    assert (first.left_out, second.left_out) == (left_out, left_out)
+
+
+def test_requests_that_are_refused_at_the_same_time_learn_once() -> None:
+    """Two requests meet the same refusal: both go again in the new form, and a third refusal of it is final."""
+    forms = LearnedForms(Form())
+    said = ProviderError(message="Unknown parameter: 'stream_options'.", status=400, code="unknown_parameter")
+    error = ModelCallError("ModelRefused", said.message, retryable=False, said=said)
+    sent = forms.of("m")
+    assert forms.learn("m", error, sent)
+    assert forms.learn("m", error, sent)
+    assert not forms.learn("m", error, forms.of("m"))
+    assert (forms.of("m").usage_in_stream, forms.of("other").usage_in_stream) == (False, True)

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 from openai.types.chat import ChatCompletion
 
 from handfast.models.chat.messages import messages_of, settings_of, tools_of
-from handfast.models.chat.reply import StreamedCompletion, read_completion
+from handfast.models.chat.reply import REASONING, StreamedCompletion, read_completion
 from handfast.models.port import ModelCallError, ModelDelta
 from handfast.models.streaming import Event
 from handfast.testing.chat.check import check_completion
@@ -61,6 +61,39 @@ def test_a_reply_that_goes_back_is_the_reply_that_came(reply: list[dict[str, Any
     assert read_completion(completion(message)).items == reply
 
 
+MESSAGES = st.builds(
+    lambda said, refused, thought, calls: {
+        "role": "assistant",
+        "content": said or (None if calls or refused else ""),
+        **({"refusal": refused} if refused else {}),
+        **thought,
+        **({"tool_calls": calls} if calls else {}),
+    },
+    TEXT | st.none(),
+    TEXT | st.none(),
+    st.just({}) | st.builds(lambda field, text: {field: text}, st.sampled_from(REASONING), TEXT),
+    st.lists(
+        st.builds(
+            lambda id, name, arguments: {
+                "id": id,
+                "type": "function",
+                "function": {"name": name, "arguments": arguments},
+            },
+            IDS,
+            NAMES,
+            st.dictionaries(NAMES, TEXT, max_size=2).map(json.dumps),
+        ),
+        max_size=3,
+    ),
+).filter(lambda message: len(message) > 2 or message["content"])
+
+
+@given(MESSAGES)
+def test_a_message_that_came_is_the_message_that_goes_back(message: dict[str, Any]) -> None:
+    """The other way round: a server is sent its own message again, with its reasoning in its own field."""
+    assert messages_of(read_completion(completion(message)).items) == [message]
+
+
 @given(REPLIES.filter(bool), st.data())
 def test_a_stream_gives_the_reply_that_would_have_come_whole(reply: list[dict[str, Any]], data: st.DataObject) -> None:
     """However a stream cuts texts and arguments, its items are those of the whole reply, and its deltas their texts."""
@@ -106,10 +139,10 @@ HISTORY = st.lists(
 ).map(lambda turns: [item for turn in turns for item in turn])
 
 
-@given(HISTORY)
-def test_every_conversation_is_a_valid_request(items: list[dict[str, Any]]) -> None:
+@given(HISTORY, st.data())
+def test_every_conversation_is_a_valid_request(items: list[dict[str, Any]], data: st.DataObject) -> None:
     """The strict server accepts the messages, and each call is answered right behind the message that makes it."""
-    messages = messages_of(items, instructions="Help.")
+    messages = messages_of(items, instructions="Help.", short_ids=data.draw(st.booleans()))
     check_completion(
         {"model": "m", "messages": [without_thoughts(each) for each in messages]},
         Thoughts(None),
@@ -176,6 +209,23 @@ def test_pieces_of_signed_reasoning_become_one_part_again() -> None:
     [item] = streamed.answer().items
     [whole] = item["provider_fields"]["reasoning_details"]
     assert whole == {"type": "reasoning.text", "index": 0, "text": "hm", "signature": "abc"}
+
+
+def test_a_signature_that_comes_late_seals_the_thought_before() -> None:
+    """What a server sends behind the first words belongs to what the model thought before them."""
+    streamed = StreamedCompletion(lambda _: None)
+    unsigned = {"type": "thinking", "thinking": "hm", "signature": None}
+    for delta in (
+        {"reasoning_content": "hm", "thinking_blocks": [unsigned]},
+        {"content": "so"},
+        {"thinking_blocks": [{"type": "thinking", "thinking": "", "signature": "abc"}], "extra_content": {"a": 1}},
+    ):
+        streamed.take(Event(json.dumps({"choices": [{"delta": delta}]}).encode()))
+    streamed.take(Event(b"[DONE]"))
+    thought, _ = streamed.answer().items
+    assert thought["provider_fields"]["thinking_blocks"] == [{**unsigned, "signature": "abc"}]
+    [message] = messages_of(streamed.answer().items)
+    assert (message["content"], message["extra_content"]) == ("so", {"a": 1})
 
 
 def test_an_image_that_a_tool_returned_follows_its_text() -> None:

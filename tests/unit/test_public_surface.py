@@ -75,6 +75,7 @@ PUBLIC: Final = (
     "MessageReceipt",
     "ModelAnswer",
     "ModelCallError",
+    "ModelChoice",
     "ModelDelta",
     "ModelEnd",
     "ModelInput",

@@ -9,6 +9,7 @@ import typer
 
 from handfast.cli.commands import (
     answers,
+    assistants,
     decisions,
     keys,
     messages,
@@ -60,6 +61,7 @@ for _command in (
     decisions.decide,
     answers.answer,
     answers.grant,
+    assistants.mcp,
     records.export,
     records.erase,
     keys.keys,

@@ -14,7 +14,7 @@ from handfast.errors import DefinitionError
 
 try:
     from handfast.signing.signer import Signer, key_id_of
-    from handfast.signing.trusted_keys import TrustedKey, TrustedKeys
+    from handfast.signing.trusted_keys import ONE_OF_BOTH, TrustedKey, TrustedKeys, signs_for_both
 except ImportError as error:
     raise DefinitionError("keys", str(error)) from None
 
@@ -60,6 +60,8 @@ def trust(path: Path, key: Path | None, public: str | None, names: list[str], *,
         raise exits.InputError("trust takes --key FILE or --public BASE64")
     if not names or ("*" in names and len(names) > 1):
         raise exits.InputError("say with --for whose decisions it signs: names, or '*' for a gateway's key")
+    if signs_for_both(names):
+        raise exits.InputError(ONE_OF_BOTH)
     if key is not None:
         signer = Signer.from_file(key)
         kid, public = signer.kid, signer.public

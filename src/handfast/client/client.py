@@ -34,7 +34,7 @@ from handfast.payloads.history import GivenHistory, history_to_wire
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.messages import OnMessage
 from handfast.payloads.requests import Verdict
-from handfast.payloads.runs import RunInput, RunPhase, context_to_wire
+from handfast.payloads.runs import AnswerT_co, RunInput, RunPhase, context_to_wire
 from handfast.payloads.sessions import OnBusy, SessionInput
 from handfast.signing.key_files import signer_at
 from handfast.storage.archive import archive_at
@@ -163,7 +163,7 @@ class Handfast:
 
     async def start(
         self,
-        agent: str | Agent | AgentRef[Any],
+        agent: str | Agent[AnswerT_co] | AgentRef[AnswerT_co],
         input: str | list[JsonObject],
         *,
         id: str | None = None,
@@ -179,7 +179,7 @@ class Handfast:
         model_queue: str | None = None,
         model: str | None = None,
         model_settings: Mapping[str, Any] | None = None,
-    ) -> Run:
+    ) -> Run[AnswerT_co]:
         """Start a run.
 
         Args:
@@ -266,7 +266,7 @@ class Handfast:
         self,
         id: str,
         *,
-        agent: str | Agent | AgentRef[Any] | None = None,
+        agent: str | Agent[AnswerT_co] | AgentRef[AnswerT_co] | None = None,
         import_items: Sequence[JsonObject] = (),
         context: JsonObject | BaseModel | None = None,
         max_turns: int | Unset | None = UNSET,
@@ -281,7 +281,7 @@ class Handfast:
         model_queue: str | None = None,
         model: str | None = None,
         model_settings: Mapping[str, Any] | None = None,
-    ) -> Session:
+    ) -> Session[AnswerT_co]:
         """Name a conversation. With an *agent* its first message creates it, and everything else says how it begins;
         where it goes on already, none of that matters.
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import AsyncGenerator, Mapping
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, TypeVar, overload
 
 from temporalio.client import Client
 
@@ -31,14 +31,14 @@ from handfast.payloads.requests import (
     Request,
     Verdict,
 )
-from handfast.payloads.runs import RunResult, RunStatus
+from handfast.payloads.runs import AnswerT_co, RunResult, RunStatus
 from handfast.payloads.tool_call import ToolProgress
 
 T = TypeVar("T")
 
 
 @checked_methods
-class Execution:
+class Execution(Generic[AnswerT_co]):
     """A workflow of agents by its id: watch it, decide what it asks, steer it, take its result.
 
     `Run` and `Session` are what it comes as. Every method raises `ServerUnavailableError` with the server away, and
@@ -125,7 +125,7 @@ class Execution:
     @overload
     async def result(
         self, *, items: bool = ..., wait_for_people: bool = ..., timeout: timedelta | None = ...
-    ) -> RunResult[Any]: ...
+    ) -> RunResult[AnswerT_co]: ...
 
     @overload
     async def result(

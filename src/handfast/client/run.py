@@ -9,10 +9,11 @@ from handfast.client.execution import Execution
 from handfast.definitions.schema.arguments import checked_methods
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.messages import MessageReceipt
+from handfast.payloads.runs import AnswerT_co
 
 
 @checked_methods
-class Run(Execution):
+class Run(Execution[AnswerT_co]):
     """One run: watch it, decide what it asks, say something to it, cancel it, take its result.
 
     Every method raises `ServerUnavailableError` with the server away, and `NamespaceNotFoundError` in a missing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Generic
 
 from temporalio.client import Client, WorkflowExecutionStatus
 
@@ -22,13 +22,14 @@ from handfast.history.conversation import read_transcript, with_media
 from handfast.payloads.cutting import reason_text
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.messages import Message, MessageReceipt, When, checked_message
+from handfast.payloads.runs import AnswerT_co
 from handfast.payloads.sessions import CloseSession, TakeBack, TakenBack
 from handfast.payloads.transcript import TranscriptQuery
 from handfast.temporal.rpc import typed_errors
 
 
 @checked_methods
-class Session(Execution):
+class Session(Execution[Any], Generic[AnswerT_co]):
     """A conversation: say something, watch it, decide what it asks, close it.
 
     Every method raises `ServerUnavailableError` with the server away, and `NamespaceNotFoundError` in a missing
@@ -58,7 +59,7 @@ class Session(Execution):
         message_id: str | None = None,
         when: When | None = None,
         by: str | None = None,
-    ) -> Turn:
+    ) -> Turn[AnswerT_co]:
         """Say something; the session is created by its first message.
 
         Where no worker answers within five seconds the message is left with the server under the same id, and the
@@ -85,7 +86,7 @@ class Session(Execution):
         begin = None if self._handle.described is None else f"{self._handle.described}:1.0"
         return Turn(self._handle, str(given.id), await self._deliver(given), begin, self._readers)
 
-    def turn(self, message_id: str) -> Turn:
+    def turn(self, message_id: str) -> Turn[AnswerT_co]:
         """Name a message that was sent before, from any process."""
         return Turn(self._handle, message_id, readers=self._readers)
 

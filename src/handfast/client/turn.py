@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, Generic, TypeVar, overload
 
 from temporalio.client import WorkflowQueryFailedError
 from temporalio.service import RPCError
@@ -25,6 +25,7 @@ from handfast.payloads.events import MessageAnswered, MessagePlaced, MessageRefu
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.messages import MessageReceipt
 from handfast.payloads.requests import Transition
+from handfast.payloads.runs import AnswerT_co
 from handfast.payloads.sessions import TurnQuery, TurnResult, TurnStatus
 
 OVER: Final = frozenset({"answered", "failed", "refused"})
@@ -40,7 +41,7 @@ T = TypeVar("T")
 
 
 @checked_methods
-class Turn:
+class Turn(Generic[AnswerT_co]):
     """One message of a session, on the way to its answer.
 
     Attributes:
@@ -85,7 +86,9 @@ class Turn:
         return TurnStatus.from_wire(answer)
 
     @overload
-    async def result(self, *, wait_for_people: bool = ..., timeout: timedelta | None = ...) -> TurnResult[Any]: ...
+    async def result(
+        self, *, wait_for_people: bool = ..., timeout: timedelta | None = ...
+    ) -> TurnResult[AnswerT_co]: ...
 
     @overload
     async def result(
@@ -131,6 +134,19 @@ class Turn:
         if kind is None or result.failure is not None or result.expired:
             return result
         return TurnResult[Any].model_construct(**{**dict(result), "output": kind.read(result.output)})
+
+    @overload
+    async def output(self, *, wait_for_people: bool = ..., timeout: timedelta | None = ...) -> AnswerT_co: ...
+
+    @overload
+    async def output(
+        self, *, output_type: type[T], wait_for_people: bool = ..., timeout: timedelta | None = ...
+    ) -> T: ...
+
+    @overload
+    async def output(
+        self, *, output_type: Any, wait_for_people: bool = ..., timeout: timedelta | None = ...
+    ) -> Any: ...
 
     async def output(
         self, *, output_type: Any = UNSET, wait_for_people: bool = True, timeout: timedelta | None = None

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Mapping
+import json
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import ValidationError
+
 from handfast.errors import DefinitionError
+from handfast.models.chat.form import Form, LearnedForms
 from handfast.models.chat.messages import messages_of, settings_of, tools_of
 from handfast.models.chat.reply import StreamedCompletion, read_completion
 from handfast.models.claude.reply import StreamedMessage, read_message
 from handfast.models.claude.request import body_of
-from handfast.models.port import ModelAnswer, ModelCallError, ModelRequest, OnDelta, Transport
+from handfast.models.port import ModelAnswer, ModelCallError, ModelRequest, Transport
 from handfast.models.provider_error import error_of, text
+from handfast.models.reading import broken, no_json
 from handfast.models.streaming import broke_off
 from handfast.models.vendor_errors import failure, failure_of
 from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.usage import Usage
 
 if TYPE_CHECKING:
     from any_llm import AnyLLM
@@ -24,6 +31,9 @@ if TYPE_CHECKING:
 EXTRA: Final = "any-llm"
 UNBOUNDED_S: Final = 600.0
 """Anthropic's client refuses a long reply that is not streamed, unless it is told how long it may take."""
+_ADDRESS: Final = "check the provider and the address (api_base) of its model entry"
+_UNREADABLE: Final = (ValidationError, json.JSONDecodeError, UnicodeDecodeError, AttributeError, LookupError, TypeError)
+"""What clients of providers raise of a reply that is none."""
 
 
 class AnyLLMModel:
@@ -70,6 +80,7 @@ class AnyLLMModel:
             said = " ".join(str(error).split())
             raise DefinitionError("AnyLLMModel", f"{provider!r} cannot be asked: {said}") from error
         self.model = model or None
+        self._forms = LearnedForms(Form(max_tokens="max_tokens"))
 
     async def answer(self, request: ModelRequest) -> ModelAnswer:
         """Call the model once.
@@ -80,13 +91,9 @@ class AnyLLMModel:
         native = self._client.serves_messages_natively(request.model) and _is_claude(self._client, request.model)
         try:
             async with asyncio.timeout(request.transport.timeout_s):
-                return await (self._by_messages(request) if native else self._by_completions(request))
-        except ModelCallError:
-            raise
+                return await (self._by_messages(request) if native else self._in_a_form_it_takes(request))
         except TimeoutError as error:
             raise ModelCallError("ModelUnavailable", "the model took too long", retryable=True) from error
-        except Exception as error:
-            raise _failure(error, self._client) from error
 
     async def close(self) -> None:
         """Close the connections of the provider's client, where it has some: once no worker asks the entry any more."""
@@ -102,36 +109,65 @@ class AnyLLMModel:
             body["output_format" if self._client.PROVIDER_NAME == "bedrock" else "output_config"] = _config(config)
         body |= _sent_with(request.transport)
         if request.on_delta is None:
-            message: Any = await self._client.amessages(timeout=request.transport.timeout_s or UNBOUNDED_S, **body)
-            return read_message(_plain(message))
+            timeout = request.transport.timeout_s or UNBOUNDED_S
+            return read_message(_plain(await self._asked(self._client.amessages(timeout=timeout, **body))))
         reply = StreamedMessage(request.on_delta)
-        async for event in _closed(await self._client.amessages(stream=True, **body)):
-            reply.take(_plain(event))
+        async for event in self._pieces(await self._asked(self._client.amessages(stream=True, **body))):
+            reply.take(event)
         if not reply.done:
-            raise broke_off("the stream ended")
+            raise broke_off("the stream ended") if reply.begun else _nothing_came()
         return reply.answer()
 
-    async def _by_completions(self, request: ModelRequest) -> ModelAnswer:
+    async def _in_a_form_it_takes(self, request: ModelRequest) -> ModelAnswer:
+        while True:
+            form = self._forms.of(request.model)
+            try:
+                answer = await self._by_completions(request, form)
+            except ModelCallError as error:
+                if not self._forms.learn(request.model, error, form):
+                    raise
+                continue
+            return replace(answer, left_out=form.left_out)
+
+    async def _by_completions(self, request: ModelRequest, form: Form) -> ModelAnswer:
         fields: dict[str, Any] = {
-            **settings_of(request.settings, max_tokens="max_tokens", tools=bool(request.tools)),
-            "messages": messages_of(request.items, instructions=request.instructions),
+            **settings_of(request.settings, max_tokens=form.max_tokens, tools=bool(request.tools)),
+            "messages": messages_of(
+                request.items, instructions=request.instructions, reasoning=form.reasoning, short_ids=form.short_ids
+            ),
             **_sent_with(request.transport),
         }
         if request.tools:
-            fields["tools"] = tools_of(request.tools, strict=True)
-        if request.on_delta is not None:
-            return await self._streamed(request.model, fields, request.on_delta)
-        completion: Any = await self._client.acompletion(request.model, **fields)
-        return read_completion(_plain(completion))
-
-    async def _streamed(self, model: str, fields: dict[str, Any], on_delta: OnDelta) -> ModelAnswer:
-        reply = StreamedCompletion(on_delta)
-        chunks = await self._client.acompletion(model, stream=True, stream_options={"include_usage": True}, **fields)
-        async for chunk in _closed(chunks):
-            reply.take_chunk(_plain(chunk))
+            fields["tools"] = tools_of(request.tools, strict=form.strict)
+        if request.on_delta is None:
+            return read_completion(_plain(await self._asked(self._client.acompletion(request.model, **fields))))
+        if form.usage_in_stream:
+            fields["stream_options"] = {"include_usage": True}
+        reply = StreamedCompletion(request.on_delta)
+        chunks = await self._asked(self._client.acompletion(request.model, stream=True, **fields))
+        async for chunk in self._pieces(chunks):
+            reply.take_chunk(chunk)
         if not reply.finished:
-            raise broke_off("the stream ended")
+            raise broke_off("the stream ended") if reply.begun else _nothing_came()
         return reply.answer()
+
+    async def _asked(self, answer: Awaitable[Any]) -> Any:
+        try:
+            return await answer
+        except Exception as error:
+            raise _failure(error, self._client) from error
+
+    async def _pieces(self, pieces: Any) -> AsyncIterator[JsonObject]:
+        """Yield what a stream holds, and close its connection however the reading ends."""
+        try:
+            async for piece in pieces:
+                yield _plain(piece)
+        except Exception as error:
+            raise _failure(error, self._client) from error
+        finally:
+            close = getattr(pieces, "aclose", None) or getattr(pieces, "close", None)
+            if close is not None:
+                await close()
 
 
 def _is_claude(client: AnyLLM, model: str) -> bool:
@@ -179,28 +215,27 @@ def _with_one_type(schema: Any) -> Any:
 
 def _plain(found: Any) -> JsonObject:
     """An object of any-llm as JSON, as it came: without fields that nobody set."""
-    plain: JsonObject = found.model_dump(mode="json", exclude_unset=True)
+    plain: JsonObject = found.model_dump(mode="json", exclude_unset=True, warnings=False)
     return plain
 
 
-async def _closed(chunks: Any) -> AsyncIterator[Any]:
-    """Yield *chunks*, and close their connection however the reading ends."""
-    try:
-        async for chunk in chunks:
-            yield chunk
-    finally:
-        close = getattr(chunks, "aclose", None) or getattr(chunks, "close", None)
-        if close is not None:
-            await close()
+def _nothing_came() -> ModelCallError:
+    return broken(
+        f"the model's reply is none of its provider's API: nothing of one came; {_ADDRESS}", Usage(requests=1)
+    )
 
 
 def _failure(error: Exception, client: AnyLLM) -> ModelCallError:
     """What any-llm raises, as every failure is read: by the words and the status of the provider."""
-    from any_llm import AnyLLMError  # noqa: PLC0415 - an optional extra
+    from any_llm import AnyLLMError, InvalidRequestError  # noqa: PLC0415 - an optional extra
 
+    cause = error.original_exception if isinstance(error, AnyLLMError) else error
+    if isinstance(cause, ValidationError) and cause.title.endswith("Params"):
+        return ModelCallError("ModelRefused", f"the model was not asked: {_problem(cause)}", retryable=False)
+    if isinstance(cause, _UNREADABLE) and not isinstance(error, InvalidRequestError):
+        return _unreadable(cause)
     if not isinstance(error, AnyLLMError):
         return failure_of(error)
-    cause = error.original_exception
     headers = getattr(getattr(cause, "response", None), "headers", None)
     said: object = getattr(cause, "body", None)
     if not said:
@@ -213,8 +248,27 @@ def _failure(error: Exception, client: AnyLLM) -> ModelCallError:
     return failure(error_of(said, status=status, headers=known), key=client.ENV_API_KEY_NAME)
 
 
+def _unreadable(error: Exception) -> ModelCallError:
+    """The failure of a reply that the provider's client, or any-llm, could not read."""
+    problem = f"the model's reply is none of its provider's API; {_ADDRESS}"
+    if isinstance(error, json.JSONDecodeError):
+        problem = no_json(error.doc.encode(errors="replace"))
+    elif isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        whole = first["input"] if not first["loc"] else None
+        is_text = isinstance(whole, str)
+        problem = f"the model's reply is none of its provider's API ({_problem(error)}); {_ADDRESS}"
+        problem = no_json(str(whole).encode(errors="replace")) if is_text else problem
+    return broken(problem, Usage(requests=1))
+
+
+def _problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return text(": ".join([*([".".join(map(str, first["loc"]))] if first["loc"] else []), first["msg"]]))
+
+
 def _unsaid(error: Exception) -> ModelCallError:
-    """A failure that the provider did not speak of: it could not be reached, or any-llm refuses the request itself."""
+    """A failure that the provider did not speak of: it could not be reached, or any-llm refuses request or reply."""
     import any_llm  # noqa: PLC0415 - an optional extra
 
     refused = (
@@ -228,4 +282,6 @@ def _unsaid(error: Exception) -> ModelCallError:
     message = text(" ".join(str(error).split()))
     if isinstance(error, refused):
         return ModelCallError("ModelRefused", f"the model was not asked: {message}", retryable=False)
+    if isinstance(error, any_llm.AnyLLMError) and error.original_exception is None:
+        return broken(f"the model's reply cannot be used: {message}", Usage(requests=1))
     return ModelCallError("ModelUnavailable", f"the model could not be reached: {message}", retryable=True)

@@ -72,9 +72,9 @@ def omission_for(said: ProviderError, body: Mapping[str, Any]) -> str | None:
         return UNREADABLE if _thoughts(body) else None
     if (entry := _entry_of_include(said, body)) is not None:
         return entry
-    if path == ("input", "id") and (said.code in _VALUE_OF_AN_ID or _is_unknown(said)):
+    if path == ("input", "id") and (said.code in _VALUE_OF_AN_ID or is_unknown(said)):
         return _if_there("input.id", body)
-    if not _is_unknown(said):
+    if not is_unknown(said):
         return None
     if path:
         return next(
@@ -111,7 +111,7 @@ def _path(param: str | None) -> tuple[str, ...]:
     return tuple(part for part in parts if part and not part.isdecimal() and part != "body")
 
 
-def _is_unknown(said: ProviderError) -> bool:
+def is_unknown(said: ProviderError) -> bool:
     """Whether the server does not know a parameter at all; a value that it does not take is the agent's mistake."""
     code = (said.code or "").lower()
     if ("value" in code or _WRONG_VALUE.search(said.message)) and _path(said.param) != ("reasoning", "summary"):

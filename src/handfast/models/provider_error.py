@@ -76,12 +76,17 @@ class ProviderError:
     should_retry: bool | None = None
 
     @property
+    def is_unpaid(self) -> bool:
+        """Whether it says that nobody pays for the model any more."""
+        return self.status == 402 or any(_holds(_words(name), _UNPAID) for name in (self.code, self.kind) if name)
+
+    @property
     def meaning(self) -> int | None:
         """The HTTP status that says the same, where the failure passes; None where another try cannot help."""
         if self.should_retry is not None:
             return (self.status or 503) if self.should_retry else None
         said = [_words(name) for name in (self.code, self.kind) if name]
-        if any(_holds(each, _UNPAID) for each in said):
+        if self.is_unpaid:
             return None
         lasts = False
         for each in said:

@@ -41,15 +41,16 @@ def parsed(content: bytes) -> object:
     try:
         return json.loads(content, parse_int=_integer)
     except (ValueError, RecursionError):
-        raise broken(_no_json(content), Usage(requests=1)) from None
+        raise broken(no_json(content), Usage(requests=1)) from None
 
 
-def _no_json(content: bytes) -> str:
+def no_json(content: bytes) -> str:
+    """Say what a body is that is no JSON."""
     begin = content[:64].lstrip().lower()
     if not begin:
         return "the model's reply is empty: no body came"
     if begin.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")):
-        return "the model's reply is a web page instead of JSON; check the address (base_url) of its client"
+        return "the model's reply is a web page instead of JSON; check the address of its model entry"
     return "the model's reply is not JSON"
 
 

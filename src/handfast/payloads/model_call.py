@@ -20,10 +20,12 @@ class Underway(Payload):
     Attributes:
         response: Its id at the provider.
         calls: How many activities have waited for it.
+        choice: Position of its model in the agent's list; None is the first.
     """
 
     response: str
     calls: int = 0
+    choice: int | None = None
 
 
 Effect = Literal["read_only", "idempotent", "at_most_once"]
@@ -256,6 +258,19 @@ class StructuredOutput(Payload):
     problem: str | None = None
 
 
+class PassedOver(Payload):
+    """A model that was unavailable, so that the next one was asked.
+
+    Attributes:
+        client: Name of the model entry that has it.
+        problem: Why, in the words of its provider.
+    """
+
+    model: str
+    client: str = "default"
+    problem: str
+
+
 class ModelReply(Payload):
     """Output of the activity `handfast.call_model`.
 
@@ -289,6 +304,7 @@ class ModelReply(Payload):
         signed: The worker takes signed decisions only: so does the run, from its first reply on that says so.
         run_id: Likewise, of the history that it belongs to: a reset makes another one of it.
         left_out: What the request went without, as its server refuses it: paths of its fields.
+        passed_over: The models of the agent's list that were unavailable.
         hears: Hooks listen to the end of the agent's work (*end*), or to rejected calls (*rejected*).
     """
 
@@ -324,6 +340,7 @@ class ModelReply(Payload):
     signed: bool | None = None
     run_id: str | None = None
     left_out: list[str] | None = None
+    passed_over: list[PassedOver] | None = None
     hears: list[Literal["end", "rejected"]] | None = None
 
     @property

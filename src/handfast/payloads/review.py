@@ -49,11 +49,12 @@ class Review(ReviewPlan):
     """The review of a request: its terms, and what came of it where people decide.
 
     Attributes:
-        left: Why people decide. None: the review is under way, or it has closed the request. *undecided*: the reviewer
-            left it to them. *low_confidence*: it was not sure enough. *not_allowed*: it may not close a request so.
-            *people_required*: the request names approvers, takes a quorum, excludes who asked, or has arguments that
-            a person wrote. *sampled*: it is one of those that people decide anyway. *unsigned*: in production mode, no
-            trusted key has signed it. *refused*: as any decision may be. *failed*: it said nothing.
+        left: Why people decide. None: the review is under way, or it has closed the request. Else *undecided* (the
+            reviewer left it to them), *low_confidence* (it was not sure enough), *not_allowed* (it may not close a
+            request so), *people_required* (the request names approvers, takes a quorum, excludes who asked, or has
+            arguments that a person wrote), *sampled* (it is one of those that people decide anyway), *unsigned* (in
+            production mode, no trusted key has signed it), *refused* (as any decision may be), or *failed* (it said
+            nothing).
         verdict: What it said, with `confidence` from 0 to 1 and its `reason`.
         problem: Of *unsigned*, *refused* and *failed*: what happened.
     """

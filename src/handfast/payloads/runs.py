@@ -183,6 +183,8 @@ class RunFacts(Payload):
 
 
 Output = TypeVar("Output", default=JsonValue)
+AnswerT_co = TypeVar("AnswerT_co", default=Any, covariant=True)
+"""Type of an agent's answers, as type checkers know it."""
 
 
 class RunResult(Payload, Generic[Output]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal, Self
@@ -42,6 +42,9 @@ Who decides by update is answered within seconds, so such a signature must not b
 server may have kept it while no worker ran. It must not be older than its request."""
 
 
+ONE_OF_BOTH: Final = "a key signs for people or for reviewers, not for both; make the reviewers one of their own"
+
+
 class TrustedKey(BaseModel):
     """A public key and what it may sign.
 
@@ -74,12 +77,22 @@ class TrustedKey(BaseModel):
             )
         return value
 
+    @property
+    def is_of_reviewers(self) -> bool:
+        """True for a key by which a worker signs what its reviewers decide: no person decides with it."""
+        return self.signs_for != "*" and any(map(is_reviewer, self.signs_for))
+
     def may_sign_for(self, name: str) -> bool:
         """Return True where the key vouches for that name."""
         named = set() if self.signs_for == "*" else {person(each) for each in self.signs_for}
         if is_reviewer(name):
             return bool({person(name), f"{REVIEWER}*"} & named)
         return self.signs_for == "*" or person(name) in named
+
+
+def signs_for_both(names: Collection[str]) -> bool:
+    """Return whether there are people and reviewers among the names that a key signs for."""
+    return 0 < sum(map(is_reviewer, names)) < len(names)
 
 
 class _Ring(BaseModel):

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
 from handfast.client import run as runs, session as sessions, turn as turns
 from handfast.client.execution import Execution as AsyncExecution
 from handfast.definitions.schema.arguments import UNSET
 from handfast.payloads.messages import MessageReceipt
-from handfast.payloads.runs import RunResult
+from handfast.payloads.runs import AnswerT_co, RunResult
 from handfast.payloads.sessions import TurnResult
 from handfast.sync.loop_thread import LOOP
 from handfast.sync.methods import Blocking, blocking, iterating, named, turned
 
-A_co = TypeVar("A_co", bound=AsyncExecution, covariant=True)
+A_co = TypeVar("A_co", bound=AsyncExecution[Any], covariant=True)
 T = TypeVar("T")
 
 
-class Execution(Blocking[A_co]):
+class Execution(Blocking[A_co], Generic[A_co, AnswerT_co]):
     """See `handfast.client.execution.Execution`."""
 
     @property
@@ -35,7 +35,7 @@ class Execution(Blocking[A_co]):
     @overload
     def result(
         self, *, items: bool = ..., wait_for_people: bool = ..., timeout: timedelta | None = ...
-    ) -> RunResult[Any]: ...
+    ) -> RunResult[AnswerT_co]: ...
 
     @overload
     def result(
@@ -77,13 +77,13 @@ class Execution(Blocking[A_co]):
     cancel = blocking(AsyncExecution.cancel)
 
 
-class Run(Execution[runs.Run]):
+class Run(Execution[runs.Run[AnswerT_co], AnswerT_co], Generic[AnswerT_co]):
     """One run, as `handfast.Run`, whose methods are those."""
 
     send = blocking(runs.Run.send)
 
 
-class Turn(Blocking[turns.Turn]):
+class Turn(Blocking[turns.Turn[AnswerT_co]], Generic[AnswerT_co]):
     """One message of a session, as `handfast.Turn`, whose methods are those."""
 
     @property
@@ -106,7 +106,7 @@ class Turn(Blocking[turns.Turn]):
     stream = iterating(turns.Turn.stream)
 
     @overload
-    def result(self, *, wait_for_people: bool = ..., timeout: timedelta | None = ...) -> TurnResult[Any]: ...
+    def result(self, *, wait_for_people: bool = ..., timeout: timedelta | None = ...) -> TurnResult[AnswerT_co]: ...
 
     @overload
     def result(
@@ -127,7 +127,7 @@ class Turn(Blocking[turns.Turn]):
         )
 
 
-class Session(Execution[sessions.Session]):
+class Session(Execution[sessions.Session[AnswerT_co], Any], Generic[AnswerT_co]):
     """A conversation, as `handfast.Session`, whose methods are those."""
 
     send = turned(sessions.Session.send, Turn)

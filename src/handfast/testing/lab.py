@@ -244,7 +244,7 @@ class Lab:
     def plugin(self) -> HandfastPlugin:
         """A plugin with the lab's agents and the scripted model, under every name by which they ask one."""
         assert not isinstance(self._agents, str)
-        clients = {"default", *(agent.client for agent in Registry(self._agents).agents.values())}
+        clients = {"default", *(name for agent in Registry(self._agents).agents.values() for name in agent.clients)}
         return HandfastPlugin(
             self._agents,
             models={

@@ -32,7 +32,6 @@ from handfast.errors import DefinitionError, ModelClientMissingError
 from handfast.models.port import BoundedPort, ModelPort, SettingsPort, model_of
 from handfast.models.responses import ResponsesModel
 from handfast.payloads.model_settings import TRANSPORT_SETTINGS
-from handfast.payloads.people import is_reviewer
 from handfast.signing.key_files import reviewer_key_at, sample_key_at, trusted_keys_at
 from handfast.storage.archive import archive_at
 from handfast.storage.artifacts import ArtifactsAt, ArtifactStore, FolderStore, store_by_default, store_named
@@ -189,7 +188,7 @@ def check_reviewer_key(key: Signer | None, trusted: TrustedKeys | None) -> None:
     if key is None or trusted is None:
         return
     known = trusted.keys.get(key.kid)
-    if known is None or known.state != "active" or known.signs_for == "*" or not any(map(is_reviewer, known.signs_for)):
+    if known is None or known.state != "active" or not known.is_of_reviewers:
         raise DefinitionError(
             "HandfastPlugin",
             f"the reviewer key {key.kid} is no active key among trusted_keys that signs for a reviewer; add it: "
@@ -236,9 +235,10 @@ def check_agents(registry: Registry, ports: Mapping[str, ModelPort]) -> None:
     """
     for agent in registry.agents.values():
         subject = f"agent {agent.name!r}"
-        port = _port(subject, "there is no", agent.client, ports)
-        _check_tools(subject, agent, port)
-        _check_settings(subject, "model_settings", agent.model_settings, port)
+        for client in agent.clients:
+            port = _port(subject, "there is no", client, ports)
+            _check_tools(subject, agent, port)
+            _check_settings(subject, "model_settings", agent.model_settings, port)
     for subject, reviewer in reviewers_of(registry):
         if isinstance(reviewer, ModelReviewer):
             port = _port(subject, "its reviewer asks the", reviewer.client, ports)

@@ -113,7 +113,7 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
             reviewer_key: A `Signer`, or the path of its file: in production mode it signs what reviewers decide on this
                 worker, and *trusted_keys* has to let it sign for them. ``HANDFAST_REVIEWER_KEY`` by default.
             sample_key: Bytes, or the path of a file, by which ``Approval(sample=…)`` draws the requests that people
-                decide whatever a reviewer says: nobody without it can tell which. ``HANDFAST_SAMPLE_KEY`` by default,
+                decide whatever a reviewer says. Nobody without it can tell which. ``HANDFAST_SAMPLE_KEY`` by default,
                 else an empty one. All workers that serve the same runs need the same one.
             encryption: A `Keyring`, or the file that holds one: all that the client and the worker write, into
                 histories, artifacts and streams, is encrypted. All workers and clients of the same runs need it. By

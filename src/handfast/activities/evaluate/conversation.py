@@ -12,12 +12,12 @@ from temporalio.exceptions import ApplicationError
 from handfast.activities.model.model_input import OrderedBlocks, prompt_of
 from handfast.activities.model.request import (
     body_settings,
+    failure_of_call,
+    first_model,
     instructions_of,
-    model_name,
     port_of,
     read_again,
     settings_of,
-    to_application_error,
     transport_of,
     with_spent,
 )
@@ -84,27 +84,29 @@ async def _short(
     context = await runtime.run_context(origin, by.context_type)
     facts = await runtime.facts(origin)
     settings = settings_of(by, facts)
+    asked = first_model(runtime, by, facts)
     request = ModelRequest(
-        model=model_name(runtime, by, facts),
+        model=asked.model,
         instructions=await instructions_of(runtime, by, context),
-        items=wire_items(await runtime.blocks.with_data(items), by.client) if rule.agent is None else _to_sum_up(items),
+        items=wire_items(await runtime.blocks.with_data(items), asked.client)
+        if rule.agent is None
+        else _to_sum_up(items),
         settings=body_settings(by, settings, await prompt_of(runtime, by, context)),
         transport=transport_of(settings),
     )
-    port = port_of(runtime, by)
+    port = port_of(runtime, by, asked.client)
     try:
         if rule.agent is not None:
             return _summary(read_again(await port.answer(request)), request.model), request.model
         if not isinstance(port, CompactingPort):
             raise ApplicationError(
-                f"the model client {by.client!r} cannot compact; let an agent do it: Compact(by=…)",
+                f"the model client {asked.client!r} cannot compact; let an agent do it: Compact(by=…)",
                 type="ModelRefused",
                 non_retryable=True,
             )
         return await port.compact(request), request.model
     except ModelCallError as error:
-        failed = to_application_error(error)
-        raise failed if error.usage is None else with_spent(failed, error.usage, request.model) from None
+        raise failure_of_call(error, request.model) from None
 
 
 def _summary(answer: ModelAnswer, model: str) -> ModelAnswer:

@@ -13,16 +13,18 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from handfast.activities.model.attributes import AttributeProbe
+from handfast.activities.model.in_turn import Asked, ModelsInTurn
 from handfast.activities.model.model_input import filtered, prompt_of, sent, to_be_compacted
 from handfast.activities.model.plans import Planner, after_tools_plan, asks, servers
 from handfast.activities.model.provider_history import FullTranscript, KeptConversation, history_port, refuse_unfit
 from handfast.activities.model.replies import answerable, drop_last_thoughts, offered_kinds, says_something, used_ids
 from handfast.activities.model.request import (
     answered,
+    asked_models,
     bounded_tools,
+    failure_of_call,
     input_guardrails,
     instructions_of,
-    model_name,
     offered_now,
     port_of,
     request_settings,
@@ -47,7 +49,9 @@ from handfast.models.port import (
     Background,
     BoundedPort,
     ModelAnswer,
+    ModelCallError,
     ModelDelta,
+    ModelPort,
     ModelRequest,
     OnDelta,
     StillUnderwayError,
@@ -57,7 +61,7 @@ from handfast.payloads.call_items import CALLS
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.mcp import MCP_UNAVAILABLE
 from handfast.payloads.media import with_references
-from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply, ToldHooks, Underway
+from handfast.payloads.model_call import REPLY_BROKEN, ModelCall, ModelReply, ToldHooks
 from handfast.payloads.transcript import READ_OUTPUT
 from handfast.workflows.frame.items import refusal_text
 
@@ -106,7 +110,9 @@ class CallModel:
         context = await self._runtime.run_context(call.origin, agent.context_type)
         context.turn += 1
         offered = dict(await offered_now(agent, context, self._runtime.threads))
-        offered |= await self._of_servers(agent, offered)
+        facts = await self._runtime.facts(call.origin)
+        models = asked_models(self._runtime, agent, facts)
+        offered |= await self._of_servers(agent, offered, models)
         if call.by_reference:
             offered[READ_OUTPUT] = self._runtime.read_output
         blocks = await (kept or FullTranscript(self._runtime.blocks, call)).blocks()
@@ -115,37 +121,45 @@ class CallModel:
         given = await filtered(self._runtime, agent, context, ModelInput(conversation.items, instructions))
         prompt = await prompt_of(self._runtime, agent, context)
         tools = [*self._definitions(offered), *(each.definition() for each in agent.hosted)]
-        facts = await self._runtime.facts(call.origin)
         settings = settings_of(agent, facts)
+        turn = ModelsInTurn(call, models, self._runtime.outages, saying)
+        await turn.begin()
+        client = turn.choice.client
+        port = port_of(self._runtime, agent, client)
         request = ModelRequest(
-            model=model_name(self._runtime, agent, facts),
+            model=turn.choice.model,
             instructions=given.instructions,
-            items=wire_items(await self._runtime.blocks.with_data(list(given.items)), agent.client),
-            tools=bounded_tools(self._runtime, agent, tools),
+            items=wire_items(await self._runtime.blocks.with_data(list(given.items)), client),
+            tools=bounded_tools(agent, port, tools),
             settings=request_settings(agent, settings, prompt, called=bool(call.called)),
             transport=transport_of(settings),
             on_delta=on_delta,
-            background=background_of(call, saying) if agent.background else None,
+            background=background_of(turn, saying) if agent.background else None,
         )
         observers = self._runtime.observers(agent.name)
         await self._tell(call.told or (), context, [item for _, block in blocks for item in block])
         await observers.tell("on_model_start", context, model_start(request))
         began = time.monotonic()
         try:
-            answer = await answered(kept or port_of(self._runtime, agent), request)
+            answer = await _asked(turn, kept or port, request)
         except StillUnderwayError as still:
-            return self._without_items(underway=waited_for(call, still.response))
+            return self._without_items(underway=turn.waited_for(still.response))
         took_s = time.monotonic() - began
         model = request.model or f"prompt {(prompt or {}).get('id')}"
         try:
             used = {each for _, block in blocks for each in used_ids(block)}
-            items = answerable(_whole(answer), used, offered_kinds(agent), servers(agent), agent.client)
+            items = answerable(_whole(answer), used, offered_kinds(agent), servers(agent), client)
             planner = Planner(agent, offered, context, self._runtime)
             reply = await self._planned(agent, planner, items, answer)
             if kept is not None:
                 reply = reply.model_copy(update={"history": await kept.position(answer, reply)})
             reply = await self._fitting(reply)
-            known: dict[str, Any] = {"model": model, "read_from": conversation.read_from, **_place()}
+            known: dict[str, Any] = {
+                "model": model,
+                "passed_over": turn.passed_over,
+                "read_from": conversation.read_from,
+                **_place(),
+            }
             known.update(signed=self._runtime.signed)
             wire = _bounded(reply.model_copy(update={**await self._probed(call, agent), **known}))
         except ApplicationError as error:
@@ -264,8 +278,12 @@ class CallModel:
             definitions.append(definition)
         return definitions
 
-    async def _of_servers(self, agent: Agent, offered: Mapping[str, Offered]) -> Mapping[str, Offered]:
-        """Return the tools that the agent's MCP servers list, as far as one request takes them beside those *offered*.
+    async def _of_servers(
+        self, agent: Agent, offered: Mapping[str, Offered], models: Sequence[Asked]
+    ) -> Mapping[str, Offered]:
+        """Return the tools that the agent's MCP servers list, as far as one request to any of *models* takes them.
+
+        They come beside those *offered*.
 
         Raises:
             ApplicationError: `MCP_UNAVAILABLE`: one of them cannot be reached.
@@ -275,10 +293,11 @@ class CallModel:
             found = await self._runtime.mcp.offered(servers, (*offered, READ_OUTPUT)) if servers else {}
         except McpUnavailableError as error:
             raise ApplicationError(str(error), type=MCP_UNAVAILABLE) from None
-        port = port_of(self._runtime, agent)
-        most = port.max_tools if isinstance(port, BoundedPort) else None
-        if most is None or not found:
+        ports = [port_of(self._runtime, agent, each.client) for each in models]
+        bounds = [port.max_tools for port in ports if isinstance(port, BoundedPort) and port.max_tools is not None]
+        if not bounds or not found:
             return found
+        most = min(bounds)
         room = max(0, most - len(offered) - len(agent.hosted))
         if len(found) > room:
             self._runtime.mcp.warn(
@@ -292,8 +311,24 @@ class CallModel:
         if call.history is None:
             return None
         refuse_unfit(agent, self._runtime.registry)
-        port = history_port(agent, port_of(self._runtime, agent))
+        port = history_port(agent, port_of(self._runtime, agent, agent.client))
         return KeptConversation(self._runtime.blocks, call, call.history, port, agent.client)
+
+
+async def _asked(turn: ModelsInTurn, port: ModelPort, request: ModelRequest) -> ModelAnswer:
+    """Ask the model of this attempt.
+
+    Raises:
+        ApplicationError: It did not answer, or not with a reply; the next attempt may ask another one.
+        StillUnderwayError: A background response takes longer than the attempt can wait.
+    """
+    try:
+        answer = await answered(port, request)
+    except ModelCallError as error:
+        # Without its cause: a vendor's error quotes the body, and one that cannot be recorded would be retried.
+        raise await turn.passed(error) or failure_of_call(error, request.model) from None
+    turn.answered()
+    return answer
 
 
 def _with_own_id(delta: ModelDelta) -> ModelDelta:
@@ -350,30 +385,15 @@ PATIENCE_S: Final = 480.0
 """Time for which one call waits: less than its ten minutes."""
 
 
-def background_of(call: ModelCall, saying: Saying) -> Background:
-    """Return how to wait for the response of *call*; heartbeats hold its id, so that a further attempt picks it up."""
+def background_of(turn: ModelsInTurn, saying: Saying) -> Background:
+    """Return how to wait for a response; heartbeats hold its id, so that a further attempt picks it up."""
 
     async def remember(response: str | None) -> None:
-        await saying.say([{"response": response}])
+        await turn.say(response=response)
 
     return Background(
         remember=remember,
         withdrawn=lambda: saying.is_withdrawn,
         patience_s=PATIENCE_S,
-        resume=_begun(call),
+        resume=turn.response,
     )
-
-
-def waited_for(call: ModelCall, response: str) -> Underway:
-    """Tell the workflow of a response that the provider is still making."""
-    before = call.underway
-    return Underway(response=response, calls=1 + (before.calls if before and before.response == response else 0))
-
-
-def _begun(call: ModelCall) -> str | None:
-    """Return the response that an earlier attempt began, or else an earlier call."""
-    details = activity.info().heartbeat_details
-    if details and isinstance(details[0], Mapping) and "response" in details[0]:
-        said = details[0]["response"]
-        return said if isinstance(said, str) else None
-    return None if call.underway is None else call.underway.response

@@ -232,8 +232,9 @@ def refuse_unfit(agent: Agent, registry: Registry) -> None:
             problems.append(f"agent {each.name} has a truncation, which cannot shorten it")
         if each.input_filter is not None:
             problems.append(f"agent {each.name} has an input filter, which cannot change it")
-        if each.client != agent.client:
-            problems.append(f"agent {each.name} has another model client ({each.client!r}), which does not know it")
+        for client in each.clients:
+            if client != agent.client:
+                problems.append(f"agent {each.name} has another model client ({client!r}), which does not know it")
         for handoff in each.handoffs:
             if handoff.filter is not None:
                 problems.append(f"the handoff {handoff.name} of {each.name} has a filter, which cannot change it")

@@ -12,6 +12,7 @@ from typing import Any, Final
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from handfast.activities.model.in_turn import Asked
 from handfast.activities.runtime.rules import RULE_S
 from handfast.activities.runtime.runtime import Runtime
 from handfast.activities.runtime.user_code import Problem, ask
@@ -48,51 +49,63 @@ INSTRUCTIONS_S: Final = 30.0
 PROBLEM_CHARACTERS: Final = 4000
 
 
-def model_name(runtime: Runtime, agent: Agent, facts: RunFacts) -> str:
-    """Return the name of the model that *agent* asks; empty where the provider's prompt template names it.
+def asked_models(runtime: Runtime, agent: Agent, facts: RunFacts) -> Sequence[Asked]:
+    """Return the models that *agent* asks, in order. The name is empty where the provider's prompt template has it.
 
     The run's comes first, then the agent's, that of its model entry, and the default.
 
     Raises:
         ApplicationError: ``ModelRefused``: nobody named one.
     """
-    named = facts.model or agent.model
-    if named is None and agent.prompt is not None:
-        return ""
-    name = named or model_of(port_of(runtime, agent)) or runtime.default_model
+    if facts.model is not None:
+        return [Asked(facts.model, agent.client)]
+    if agent.choices:
+        return [Asked(each.model, each.client or agent.client, each.patience) for each in agent.choices]
+    if agent.prompt is not None:
+        return [Asked("", agent.client)]
+    name = model_of(port_of(runtime, agent, agent.client)) or runtime.default_model
     if name is None:
         raise ApplicationError(
             f"agent {agent.name} names no model, and HandfastPlugin has no default_model",
             type="ModelRefused",
             non_retryable=True,
         )
-    return name
+    return [Asked(name, agent.client)]
 
 
-def port_of(runtime: Runtime, agent: Agent) -> ModelPort:
-    """Return the model client of *agent*.
+def first_model(runtime: Runtime, agent: Agent, facts: RunFacts) -> Asked:
+    """Return the first of an agent's models that is not known to be unavailable.
+
+    Raises:
+        ApplicationError: ``ModelRefused``: nobody named one.
+    """
+    asked = asked_models(runtime, agent, facts)
+    return next((each for each in asked if not runtime.outages.holds(each.client, each.model)), asked[0])
+
+
+def port_of(runtime: Runtime, agent: Agent, client: str) -> ModelPort:
+    """Return one of the model clients of *agent*.
 
     Raises:
         ApplicationError: ``ModelRefused``: the plugin has no such client.
     """
-    port = runtime.models.get(agent.client)
+    port = runtime.models.get(client)
     if port is None:
         known = ", ".join(sorted(runtime.models)) or "none"
         raise ApplicationError(
-            f"agent {agent.name} wants the model client {agent.client!r}; HandfastPlugin(models=…) has {known}",
+            f"agent {agent.name} wants the model client {client!r}; HandfastPlugin(models=…) has {known}",
             type="ModelRefused",
             non_retryable=True,
         )
     return port
 
 
-def bounded_tools(runtime: Runtime, agent: Agent, tools: list[JsonObject]) -> list[JsonObject]:
+def bounded_tools(agent: Agent, port: ModelPort, tools: list[JsonObject]) -> list[JsonObject]:
     """Refuse more tools than one request takes. `read_output`, which comes and goes, is the first to be left out.
 
     Raises:
         ApplicationError: ``ModelRefused``: the rules of too many tools said yes at once.
     """
-    port = port_of(runtime, agent)
     most = port.max_tools if isinstance(port, BoundedPort) else None
     if most is None or len(tools) <= most:
         return tools
@@ -125,22 +138,17 @@ async def answered(port: ModelPort, request: ModelRequest) -> ModelAnswer:
     """Call the model; begin a background response again that the provider has forgotten.
 
     Raises:
-        ApplicationError: It did not answer, or not with a reply.
+        ModelCallError: It did not answer, or not with a reply.
         StillUnderwayError: A background response takes longer than the attempt can wait.
     """
     try:
-        try:
-            return read_again(await port.answer(request))
-        except ModelCallError as error:
-            if error.kind != "ResponseForgotten" or request.background is None:
-                raise
-            logger.warning("%s: %s; it is made anew", activity.info().workflow_id, error.kind)
-        await request.background.remember(None)
-        return read_again(await port.answer(replace(request, background=replace(request.background, resume=None))))
+        return read_again(await port.answer(request))
     except ModelCallError as error:
-        # Without its cause: a vendor's error quotes the body, and one that cannot be recorded would be retried.
-        failed = to_application_error(error)
-        raise failed if error.usage is None else with_spent(failed, error.usage, request.model) from None
+        if error.kind != "ResponseForgotten" or request.background is None:
+            raise
+        logger.warning("%s: %s; it is made anew", activity.info().workflow_id, error.kind)
+    await request.background.remember(None)
+    return read_again(await port.answer(replace(request, background=replace(request.background, resume=None))))
 
 
 def read_again(answer: ModelAnswer) -> ModelAnswer:
@@ -166,6 +174,12 @@ def to_application_error(error: ModelCallError) -> ApplicationError:
         non_retryable=not error.retryable,
         next_retry_delay=error.retry_after,
     )
+
+
+def failure_of_call(error: ModelCallError, model: str) -> ApplicationError:
+    """Translate the failure of a call of *model*, with what it has cost."""
+    failed = to_application_error(error)
+    return failed if error.usage is None else with_spent(failed, error.usage, model)
 
 
 def with_spent(error: ApplicationError, usage: Usage, model: str) -> ApplicationError:

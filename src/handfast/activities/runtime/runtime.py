@@ -15,6 +15,7 @@ from handfast.activities.runtime.beats import Beats, core_feed
 from handfast.activities.runtime.blocks import BlockCache, Blocks
 from handfast.activities.runtime.deltas import DeltaOutlet
 from handfast.activities.runtime.hooks import Observers
+from handfast.activities.runtime.outages import Outages
 from handfast.activities.runtime.references import Artifacts, read_output_tool
 from handfast.activities.runtime.secrets import resolved_for_server
 from handfast.activities.runtime.validation import validated_context
@@ -60,6 +61,7 @@ class Runtime:
         reviewer_key: Signs what reviewers decide on this worker.
         sample_key: Draws the requests that people decide whatever a reviewer says.
         mcp: The MCP servers of the agents.
+        outages: Models that were unavailable a moment ago.
     """
 
     registry: Registry
@@ -76,6 +78,7 @@ class Runtime:
     reviewer_key: Signer | None = None
     sample_key: bytes = b""
     deltas: DeltaOutlet = field(default_factory=lambda: DeltaOutlet(None))
+    outages: Outages = field(default_factory=Outages)
     blocks: Blocks = field(init=False)
     beats: Beats = field(default_factory=Beats)
     tool_threads: ThreadPoolExecutor = field(
@@ -91,7 +94,7 @@ class Runtime:
         default_factory=lambda: ThreadPoolExecutor(RULE_THREADS, thread_name_prefix="handfast-notify")
     )
     review_threads: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(RULE_THREADS, thread_name_prefix="handfast-review")
+        default_factory=lambda: ThreadPoolExecutor(TOOL_THREADS, thread_name_prefix="handfast-review")
     )
 
     mcp: McpPool = field(init=False)

@@ -31,7 +31,12 @@ def keys(
     ] = None,
     signs_for: Annotated[
         list[str] | None,
-        typer.Option("--for", metavar="NAME", help="trust: whose decisions it signs; repeatable. '*': anybody's."),
+        typer.Option(
+            "--for",
+            metavar="NAME",
+            help="trust: whose decisions it signs; repeatable. '*': anybody's. "
+            "'reviewer:NAME': those of a reviewer on a worker, and of nobody else.",
+        ),
     ] = None,
     id: Annotated[str | None, typer.Option(metavar="KEY", help="retire, remove: which key.")] = None,
     json: options.Json = False,

@@ -61,15 +61,16 @@ async def look_at_signing(hf: Handfast) -> list[Finding]:
     if trusted is None:
         return [] if signer is None else [Finding("signing", "ok", f"decisions from here are signed with {signer.kid}")]
     facts = {"trusted": {kid: key.state for kid, key in keys.items()}, "signer": signer and signer.kid}
-    active = sorted(kid for kid, key in keys.items() if key.state == "active")
+    active = sorted(kid for kid, key in keys.items() if key.state == "active" and not key.is_of_reviewers)
     if not active:
         remedy = "`handfast keys trust FILE --key KEY --for NAME`"
-        return [Finding("signing", "wrong", "no trusted key is active: nobody can decide anything", remedy, facts)]
+        return [Finding("signing", "wrong", "no trusted key is active: no person can decide anything", remedy, facts)]
     if signer is None:
         said = f"{len(active)} keys are trusted, and this client signs nothing: it can look, and not decide"
         return [Finding("signing", "note", said, "name a key in HANDFAST_SIGNING_KEY (`handfast keys new`)", facts)]
     if signer.kid not in active:
-        state = "kept to verify alone" if signer.kid in keys else "not trusted"
+        known = keys.get(signer.kid)
+        state = "not trusted" if known is None else "a reviewer's" if known.is_of_reviewers else "kept to verify alone"
         remedy = f"`handfast keys trust FILE --public {signer.public} --for NAME`, or sign with {' or '.join(active)}"
         said = f"decisions from here are signed with {signer.kid}, which is {state}: they are refused"
         return [Finding("signing", "wrong", said, remedy, facts)]

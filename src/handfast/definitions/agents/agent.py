@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, Generic, TypeAlias, TypeVar, overload
+from typing import Any, Generic, TypeAlias, TypeVar, cast, overload
 
 from pydantic import BaseModel
+from typing_extensions import TypeForm
 
 from handfast.definitions.agents.after_tools import AfterTools, checked_after_tools
 from handfast.definitions.agents.agent_tool import AgentTool, InputBuilder, OnAgentError, OutputExtractor, agent_tool
@@ -17,6 +18,7 @@ from handfast.definitions.agents.compaction import Compact, Truncate, checked_co
 from handfast.definitions.agents.handoff import Handoff, handoff
 from handfast.definitions.agents.hooks import AgentHooks, hooks_of
 from handfast.definitions.agents.limits import OnMaxTurns, OnRefusal, check_limits
+from handfast.definitions.agents.model_choice import ModelChoice, ModelNames, checked_models
 from handfast.definitions.agents.model_input import InputFilter, Prompt, check_filter, check_prompt
 from handfast.definitions.agents.rejection import RejectionText
 from handfast.definitions.checks import (
@@ -40,6 +42,7 @@ from handfast.definitions.tools.offered import Offered, check_name
 from handfast.definitions.tools.options import EnabledRule
 from handfast.errors import DefinitionError
 from handfast.payloads.requests import LimitPolicy
+from handfast.payloads.runs import AnswerT_co
 
 __all__ = ["Agent", "Instructions"]
 
@@ -74,13 +77,14 @@ Instructions: TypeAlias = str | Callable[[RunContext[Any]], str | Awaitable[str]
 
 
 @dataclass(frozen=True)
-class Agent:
+class Agent(Generic[AnswerT_co]):
     """One agent: a name, and everything that its runs need. Frozen; `dataclasses.replace` makes a changed copy.
 
     Attributes:
         name: 1 to 64 letters, digits, ``_`` or ``-``; runs in flight refer to it.
         instructions: A text, or a function of the run context, evaluated before each model call.
-        model: The model's name; None is the plugin's default.
+        model: The model's name; None is the plugin's default. Of several names or `ModelChoice`, the next one is asked
+            where one is unavailable.
         client: Name of the entry of ``HandfastPlugin(models={...})`` that answers its requests.
         description: Purpose of the agent, for models that may call it or hand over to it.
         tools: Tools that the model may call. Plain functions are wrapped by `handfast.tool`; a dict is a tool of the
@@ -129,7 +133,7 @@ class Agent:
     name: str
     _: KW_ONLY
     instructions: Instructions = ""
-    model: str | None = None
+    model: _Kept[ModelNames, str | tuple[ModelChoice, ...] | None] = _Kept(None)
     client: str = "default"
     description: str = ""
     tools: _Kept[Sequence[Offered | HostedTool | Mapping[str, Any] | Callable[..., Any]], tuple[Offered, ...]] = _Kept(
@@ -149,7 +153,7 @@ class Agent:
     reset_tool_choice: bool = True
     rejection_text: RejectionText | None = None
     context_type: type[BaseModel] | None = None
-    output_type: Any = field(default=None, hash=False)
+    output_type: TypeForm[AnswerT_co] = field(default=cast(Any, None), hash=False)
     input_guardrails: _Kept[Sequence[InputGuardrail | GuardrailFunction], tuple[InputGuardrail, ...]] = _Kept(())
     output_guardrails: _Kept[Sequence[OutputGuardrail | GuardrailFunction], tuple[OutputGuardrail, ...]] = _Kept(())
     hooks: _Kept[Sequence[AgentHooks], tuple[AgentHooks, ...]] = _Kept(())
@@ -174,6 +178,7 @@ class Agent:
         ]
         tools, hosted = split_hosted(subject, given)
         kept = {
+            "model": checked_models(subject, self.model),
             "output": output,
             "tools": _wrapped(subject, tools),
             "hosted": hosted,
@@ -202,6 +207,19 @@ class Agent:
     def offered(self) -> Mapping[str, Offered]:
         """Tools and handoffs by the name that the model calls."""
         return {each.name: each for each in (*self.tools, *self.handoffs)}
+
+    @property
+    def choices(self) -> tuple[ModelChoice, ...]:
+        """The models that it asks, in order; none where the plugin's default or a prompt template names it."""
+        if self.model is None:
+            return ()
+        return (ModelChoice(self.model),) if isinstance(self.model, str) else self.model
+
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """Names of the model entries that it asks, its own first."""
+        others = [each.client for each in self.choices if each.client is not None]
+        return tuple(dict.fromkeys([self.client, *others]))
 
     def as_tool(
         self,
@@ -253,7 +271,6 @@ class Agent:
 
     def _check_options(self, subject: str) -> None:
         check_words(subject, self.instructions, self.rejection_text)
-        check_text(subject, "model", self.model, filled=True, none=True)
         check_text(subject, "client", self.client, filled=True)
         check_text(subject, "description", self.description)
         check_limits(

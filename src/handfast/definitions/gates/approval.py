@@ -49,10 +49,10 @@ class Approval:
         remind: Times after the opening at which people are told again (see ``HandfastPlugin(notify=…)``) of a request
             that is still open. At most 10.
         escalate: Further approvers after a time without a decision: at most 5 steps, and 20 approvers in all.
-        review: A function of run context and `ReviewInput`, sync or async, or a `ModelReviewer`, asked beside the open
-            request: it may approve or reject it before a person does, or leave it to people. It never counts toward a
-            quorum, as a member of a group, or as somebody other than the requester; where approvers are named it
-            decides only as one of them, ``reviewer:NAME``.
+        review: A function of run context and `ReviewInput`, sync or async, or a `ModelReviewer`. It is asked beside
+            the open request, and may approve or reject it before a person does, or leave it to people. It never counts
+            toward a quorum, as a member of a group, as somebody other than the requester, or for arguments that a
+            person wrote; where approvers are named it decides only as one of them, ``reviewer:NAME``.
         review_timeout: How long the review may take, from the opening of the request; then people decide. At most a
             day.
         review_may: Verdicts by which it may close the request; any other is an opinion that people are shown.

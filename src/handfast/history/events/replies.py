@@ -56,6 +56,7 @@ class Replies:
             block=reply.block,
             response_id=reply.response_id,
             left_out=reply.left_out or [],
+            passed_over=reply.passed_over or [],
         )
         for call in list(loop.calls.values()):
             self._planned(loop, call, out)

@@ -315,7 +315,8 @@ class Requests:
     def _decision(self, step: Transition) -> Decision | None:
         said = self._said.get(step.request or "", [])
         for decision in reversed(said):
-            if decision.decision_id == step.decision_id and decision.verdict.kind == step.verdict:
+            same = decision.decision_id == step.decision_id and decision.decided_by == step.by
+            if same and decision.verdict.kind == step.verdict:
                 return decision
         return None
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
+from handfast.models.chat.form import Reasoning
 from handfast.models.chat.reply import EXTRA, PARTS, REASONING
 from handfast.models.port import ModelCallError
 from handfast.payloads.call_items import PROVIDER_FIELDS
 from handfast.payloads.json_profile import JsonObject
-
-Reasoning = Literal["keep", "turn", "drop"]
-"""Which of its own reasoning a model is sent again: all, that since the last message to it, or none."""
 
 NAME: Final = "Chat Completions"
 FILLED: Final = frozenset({"messages", "model", "tools", "response_format", "stream_options", "n", "functions"})
@@ -23,7 +23,12 @@ _ANSWERS: Final = ("function_call_output", "custom_tool_call_output")
 
 
 def messages_of(
-    items: Sequence[JsonObject], *, instructions: str = "", role: str = "system", reasoning: Reasoning = "keep"
+    items: Sequence[JsonObject],
+    *,
+    instructions: str = "",
+    role: str = "system",
+    reasoning: Reasoning = "keep",
+    short_ids: bool = False,
 ) -> list[JsonObject]:
     """Translate a conversation.
 
@@ -35,13 +40,14 @@ def messages_of(
         items: The conversation in the shape of the Responses API.
         instructions: The first message, in the role *role*.
         reasoning: Which of the model's own reasoning is sent again, in the field that it came in.
+        short_ids: Calls have ids of nine letters and digits, which every server takes.
 
     Raises:
         ModelCallError: ``ModelRefused``: the API has nothing for an item, as for hosted tools.
     """
     messages: list[JsonObject] = [{"role": role, "content": instructions}] if instructions else []
     since = _last_said(items) if reasoning == "turn" else -1
-    reply = _Reply()
+    reply = _Reply(_short_id if short_ids else str)
     shown: list[JsonObject] = []
 
     def close() -> None:
@@ -66,7 +72,7 @@ def messages_of(
             reply.call(item)
         elif kind in _ANSWERS:
             text, further = _output(item.get("output"))
-            reply.answer({"role": "tool", "tool_call_id": item["call_id"], "content": text})
+            reply.answer(item["call_id"], text)
             if further:
                 about = {"type": "text", "text": f"What call {item['call_id']} returned beside its text:"}
                 shown.append({"role": "user", "content": [about, *further]})
@@ -82,7 +88,8 @@ def messages_of(
 class _Reply:
     """One assistant message in the making, and the outputs of its calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, id_of: Callable[[str], str]) -> None:
+        self._id_of = id_of
         self._clear()
 
     def _clear(self) -> None:
@@ -124,10 +131,10 @@ class _Reply:
             called = {"type": "function", "function": {"name": item["name"], "arguments": arguments}}
         if extra := (item.get(PROVIDER_FIELDS) or {}).get(EXTRA):
             called[EXTRA] = extra
-        self.calls.append({"id": item["call_id"], **called})
+        self.calls.append({"id": self._id_of(item["call_id"]), **called})
 
-    def answer(self, message: JsonObject) -> None:
-        self.answered.append(message)
+    def answer(self, call_id: str, text: str) -> None:
+        self.answered.append({"role": "tool", "tool_call_id": self._id_of(call_id), "content": text})
 
     def take(self) -> list[JsonObject]:
         """Return the messages so far, and begin anew."""
@@ -146,6 +153,12 @@ class _Reply:
         messages += self.answered
         self._clear()
         return messages
+
+
+def _short_id(theirs: str) -> str:
+    if re.fullmatch("[a-zA-Z0-9]{9}", theirs):
+        return theirs
+    return hashlib.sha256(theirs.encode()).hexdigest()[:9]
 
 
 def tools_of(tools: Iterable[JsonObject], *, strict: bool) -> list[JsonObject]:
@@ -237,7 +250,7 @@ def _content(content: object) -> str | list[JsonObject]:
         return content
     parts = [_part(part) for part in _dicts(content)]
     texts = [part["text"] for part in parts if part["type"] == "text"]
-    return "".join(texts) if len(texts) == len(parts) == 1 else parts
+    return "".join(texts) if len(texts) == len(parts) <= 1 else parts
 
 
 def _part(part: JsonObject) -> JsonObject:

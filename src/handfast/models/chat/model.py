@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+from dataclasses import replace
 from typing import Any, Final, Literal, cast
 
 import httpx2
@@ -12,9 +13,10 @@ import openai
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 
 from handfast.errors import DefinitionError
-from handfast.models.chat.messages import FILLED, TRANSLATED, Reasoning, messages_of, settings_of, tools_of
+from handfast.models.chat.form import Form, LearnedForms, MaxTokens, Reasoning
+from handfast.models.chat.messages import FILLED, TRANSLATED, messages_of, settings_of, tools_of
 from handfast.models.chat.reply import StreamedCompletion, read_completion
-from handfast.models.port import ModelAnswer, ModelRequest, OnDelta
+from handfast.models.port import ModelAnswer, ModelCallError, ModelRequest, OnDelta
 from handfast.models.reading import parsed
 from handfast.models.streaming import STREAM, EventDecoder, broke_off
 from handfast.models.transport import sent_as
@@ -32,6 +34,9 @@ class ChatCompletionsModel:
     One request is one POST to ``/chat/completions``; retries are Temporal's. Conversations keep the shape of the
     Responses API, whatever the model: an agent can change its model in the middle of one.
 
+    What a server refuses of the form of a request, and can do without, is learned, for each model: reasoning that goes
+    back, ``strict``, ``stream_options``, the name of the limit, long ids of calls.
+
     What this API has nothing for is refused before it is sent: hosted tools, conversations at the provider, prompt
     templates, compaction. An agent whose replies are made in the background is answered while the connection is held.
 
@@ -47,7 +52,7 @@ class ChatCompletionsModel:
         structured: Literal["json_schema", "json_object", "prompt"] = "json_schema",
         strict: bool = True,
         role: Literal["system", "developer"] = "system",
-        max_tokens: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens",
+        max_tokens: MaxTokens = "max_completion_tokens",
         usage_in_stream: bool = True,
         model: str | None = None,
     ) -> None:
@@ -80,13 +85,12 @@ class ChatCompletionsModel:
             if value not in allowed:
                 one_of = ", ".join(map(repr, allowed))
                 raise DefinitionError("ChatCompletionsModel", f"{name} must be one of {one_of}, not {value!r}")
-        self._reasoning = reasoning
         self._structured = structured
-        self._strict = strict
         self._role = role
-        self._max_tokens = max_tokens
-        self._usage_in_stream = usage_in_stream
         self.model = model
+        self._forms = LearnedForms(
+            Form(reasoning=reasoning, strict=strict, max_tokens=max_tokens, usage_in_stream=usage_in_stream)
+        )
 
     @property
     def known_settings(self) -> frozenset[str]:
@@ -100,9 +104,22 @@ class ChatCompletionsModel:
         Raises:
             ModelCallError: It did not answer, or not with a reply, or the API has nothing for the request.
         """
-        body = self._body(request)
+        while True:
+            form = self._forms.of(request.model)
+            try:
+                answer = await self._sent(request, form)
+            except ModelCallError as error:
+                if not self._forms.learn(request.model, error, form):
+                    raise
+                continue
+            return replace(answer, left_out=form.left_out)
+
+    async def _sent(self, request: ModelRequest, form: Form) -> ModelAnswer:
+        body = self._body(request, form)
         client = sent_as(self._client, request.transport)
         if request.on_delta is not None:
+            if form.usage_in_stream:
+                body["stream_options"] = {"include_usage": True}
             return await self._streamed(client, body, request.on_delta)
         try:
             response = await client.post(CREATE, cast_to=httpx2.Response, body=body)
@@ -110,8 +127,8 @@ class ChatCompletionsModel:
             raise failure_of(error) from error
         return read_completion(parsed(response.content), response.headers)
 
-    def _body(self, request: ModelRequest) -> dict[str, Any]:
-        settings = settings_of(request.settings, max_tokens=self._max_tokens, tools=bool(request.tools))
+    def _body(self, request: ModelRequest, form: Form) -> dict[str, Any]:
+        settings = settings_of(request.settings, max_tokens=form.max_tokens, tools=bool(request.tools))
         instructions = request.instructions
         shape = settings.get("response_format")
         if self._structured != "json_schema" and shape is not None and shape.get("type") == "json_schema":
@@ -127,17 +144,19 @@ class ChatCompletionsModel:
             **settings,
             "model": request.model,
             "messages": messages_of(
-                request.items, instructions=instructions, role=self._role, reasoning=self._reasoning
+                request.items,
+                instructions=instructions,
+                role=self._role,
+                reasoning=form.reasoning,
+                short_ids=form.short_ids,
             ),
         }
         if request.tools:
-            body["tools"] = tools_of(request.tools, strict=self._strict)
+            body["tools"] = tools_of(request.tools, strict=form.strict)
         return body
 
     async def _streamed(self, client: openai.AsyncOpenAI, body: dict[str, Any], on_delta: OnDelta) -> ModelAnswer:
         body = {**body, "stream": True}
-        if self._usage_in_stream:
-            body["stream_options"] = {"include_usage": True}
         stream: bool = True
         try:
             # What comes is the raw response, unread, of whichever httpx the client was made with.

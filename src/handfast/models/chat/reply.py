@@ -126,9 +126,11 @@ class ChatReply:
                 break
         for name in PARTS:
             if isinstance(parts := delta.get(name), list) and parts:
-                _append(self._items[self._open("reasoning")].fields.setdefault(name, []), parts)
+                self._keep_parts(name, parts)
         if isinstance(extra := delta.get(EXTRA), dict) and extra:
-            _merge(self._items[self._open("reasoning")].fields.setdefault(EXTRA, {}), extra)
+            last = self._last_thought()
+            place = self._open("reasoning") if last is None else last
+            _merge(self._items[place].fields.setdefault(EXTRA, {}), extra)
         if thought := _thinking_in(delta.get("content")):
             self._think(thought, None)
         if said := _text_of(delta.get("content")):
@@ -202,6 +204,21 @@ class ChatReply:
             self._items[place].fields["field"] = name
         self._write(place, "reasoning", thought)
 
+    def _keep_parts(self, name: str, parts: Sequence[object]) -> None:
+        """Keep parts of what the model thinks; a signature may come after the model has begun to speak."""
+        for part in parts:
+            if not isinstance(part, dict):
+                continue
+            last = self._last_thought()
+            kept = [] if last is None else self._items[last].fields.get(name, [])
+            if kept and _goes_on(kept[-1], part):
+                _grow(kept[-1], part)
+            else:
+                self._items[self._open("reasoning")].fields.setdefault(name, []).append(dict(part))
+
+    def _last_thought(self) -> int | None:
+        return next((n for n in reversed(range(len(self._items))) if self._items[n].kind == "reasoning"), None)
+
     def _open(self, kind: str) -> int:
         """The last item where it is of that kind, else a new one; a message is one, however it is interrupted."""
         for place, item in enumerate(self._items):
@@ -224,6 +241,7 @@ class StreamedCompletion:
     """What the chunks of one stream have said so far.
 
     Attributes:
+        begun: A chunk has come.
         done: The server has said that nothing follows.
         headers: Of the stream.
     """
@@ -233,7 +251,7 @@ class StreamedCompletion:
         self._usage: object = None
         self._id: object = None
         self._finished: object = None
-        self.done = False
+        self.begun = self.done = False
         self.headers: Mapping[str, str] = {}
 
     def take(self, came: Event) -> None:
@@ -256,6 +274,7 @@ class StreamedCompletion:
         Raises:
             ModelCallError: It says that the provider failed.
         """
+        self.begun = True
         if isinstance(kind := chunk.get("type"), str) and kind.startswith("response."):
             raise wrong_api(*_RESPONSE_CAME)
         _raise_error(chunk, usage_of(self._usage), self.headers)
@@ -284,17 +303,9 @@ class StreamedCompletion:
         return self._reply.answer(self._finished, usage_of(self._usage), self._id)
 
 
-def _append(into: list[JsonObject], more: Sequence[object]) -> None:
-    """Append parts of reasoning; pieces of one part become one again."""
-    for part in more:
-        if not isinstance(part, dict):
-            continue
-        last = into[-1] if into else {}
-        if not _goes_on(last, part):
-            into.append(dict(part))
-            continue
-        grown = {name: f"{last[name]}{part[name]}" for name in _WRITTEN if last.get(name) and part.get(name)}
-        last.update({**{name: value for name, value in part.items() if value not in (None, "")}, **grown})
+def _grow(last: JsonObject, part: JsonObject) -> None:
+    grown = {name: f"{last[name]}{part[name]}" for name in _WRITTEN if last.get(name) and part.get(name)}
+    last.update({**{name: value for name, value in part.items() if value not in (None, "")}, **grown})
 
 
 def _goes_on(last: JsonObject, part: JsonObject) -> bool:

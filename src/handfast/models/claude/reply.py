@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from handfast.errors import JsonProfileError
 from handfast.models.claude.request import BLOCK
+from handfast.models.output_items import ItemUnreadableError, read_items
 from handfast.models.port import ModelAnswer, ModelDelta, OnDelta
 from handfast.models.provider_error import text
 from handfast.models.reading import broken, token_count
@@ -45,8 +46,10 @@ def read_message(message: Mapping[str, Any]) -> ModelAnswer:
     if stopped == "refusal":
         items.append(_refusal(message.get("stop_details")))
     try:
-        recorded = scrub_json(items)
+        recorded = read_items(scrub_json(items))
         check_json(recorded)
+    except ItemUnreadableError as error:
+        raise broken(f"the model's reply {error}", usage) from None
     except (JsonProfileError, ValueError, RecursionError):
         raise broken("the model's reply cannot be recorded as JSON", usage) from None
     id = message.get("id")
@@ -94,8 +97,10 @@ def _item(block: JsonObject) -> JsonObject | None:
                 "name": block.get("name"),
                 "arguments": arguments if isinstance(arguments, str) else json.dumps(arguments),
             }
-        case _:  # thoughts that are encrypted, and what the provider ran itself
+        case str():  # thoughts that are encrypted, and what the provider ran itself
             return {"type": "reasoning", "summary": [], PROVIDER_FIELDS: {BLOCK: _bare(block)}}
+        case _:
+            return None
 
 
 def _bare(block: JsonObject) -> JsonObject:
@@ -113,11 +118,12 @@ class StreamedMessage:
     """What the events of one stream have said so far.
 
     Attributes:
+        begun: Something of it has come.
         done: The message is whole.
     """
 
     def __init__(self, on_delta: OnDelta) -> None:
-        self.done = False
+        self.begun = self.done = False
         self._on_delta = on_delta
         self._message: JsonObject = {}
         self._usage: JsonObject = {}
@@ -126,6 +132,7 @@ class StreamedMessage:
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Take one event, as decoded JSON."""
+        self.begun = True
         index = event.get("index")
         match event.get("type"):
             case "message_start" if isinstance(message := event.get("message"), dict):

@@ -8,6 +8,7 @@ from handfast.payloads.base import Payload
 from handfast.payloads.events.base import InFrame, LoopEnded
 from handfast.payloads.guardrails import GuardrailKind, GuardrailOutcome
 from handfast.payloads.json_profile import JsonObject, JsonValue
+from handfast.payloads.model_call import PassedOver
 from handfast.payloads.usage import Usage
 
 
@@ -43,6 +44,7 @@ class ModelReplied(InFrame):
         block: Id of the transcript's block.
         model: Name of the model that was asked.
         left_out: What the request went without, as its server refuses it: paths of its fields.
+        passed_over: The models of the agent's list that were unavailable, with the reason.
     """
 
     type: Literal["model_reply"] = "model_reply"
@@ -55,6 +57,7 @@ class ModelReplied(InFrame):
     block: str
     response_id: str | None = None
     left_out: list[str] = []
+    passed_over: list[PassedOver] = []
 
 
 class ModelFailed(InFrame):

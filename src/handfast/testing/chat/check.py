@@ -11,11 +11,12 @@ from handfast.testing.chat.items import items_of
 from handfast.testing.chat.thoughts import Thoughts
 from handfast.testing.chat.types import check_body, check_message, check_tool
 from handfast.testing.record import Json, text_of
-from handfast.testing.responses.refusal import ApiRefusal, no_match, wrong_type
+from handfast.testing.responses.refusal import ApiRefusal, no_match, wrong_type, wrong_value
 from handfast.testing.responses.schema import schema_problem
 
 _NAME: Final = "^[a-zA-Z0-9_-]+$"
 _MAX_TOOLS: Final = 128
+_LONGEST_ID: Final = 40
 _UNPLAYED: Final = ("audio", "function_call", "functions", "prediction", "web_search_options")
 """Parameters of the real API that nothing here can play."""
 
@@ -41,7 +42,7 @@ def check_completion(body: Json, thoughts: Thoughts, dialect: ChatDialect) -> li
     if body.get("stream_options") is not None and not body.get("stream"):
         message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
         raise ApiRefusal(message, "stream_options", "invalid_value")
-    _tools(body, strict)
+    _tools(body, dialect)
     messages = _messages(body, thoughts, strict)
     _check_format(body, messages, strict)
     dialect.check(body)
@@ -64,7 +65,8 @@ def _array(body: Json, name: str) -> list[Json]:
 # --- tools ---
 
 
-def _tools(body: Json, strict: bool) -> None:
+def _tools(body: Json, dialect: ChatDialect) -> None:
+    strict = dialect.strict
     if body.get("tools") is None:
         for name in ("tool_choice", "parallel_tool_calls") if strict else ():
             if body.get(name) is not None and body[name] != "none":
@@ -82,6 +84,8 @@ def _tools(body: Json, strict: bool) -> None:
         place = f"tools[{number}]"
         check_tool(tool, place, strict=strict)
         kind = tool["type"]
+        if kind == "custom" and not dialect.custom:
+            raise wrong_value(f"{place}.type", kind, ["function"])
         shape = tool[kind]
         if not re.fullmatch(_NAME.strip("^$"), shape["name"]) or len(shape["name"]) > 64:
             raise no_match(f"{place}.{kind}.name", _NAME)
@@ -132,7 +136,7 @@ def _messages(body: Json, thoughts: Thoughts, strict: bool) -> list[Json]:
         else:
             _refuse_unanswered(waiting, place)
             if role == "assistant":
-                waiting = _calls(message, place)
+                waiting = _calls(message, place, strict)
         before = role
     _refuse_unanswered(waiting, "messages")
     thoughts.check(messages)
@@ -148,7 +152,7 @@ def _refuse_unanswered(waiting: Sequence[str], place: str) -> None:
         raise ApiRefusal(message, f"{place}.role" if place != "messages" else place)
 
 
-def _calls(message: Json, place: str) -> list[str]:
+def _calls(message: Json, place: str, strict: bool) -> list[str]:
     calls = message.get("tool_calls")
     if calls is not None and not calls:
         expected = "Expected an array with minimum length 1, but got an empty array instead."
@@ -157,6 +161,8 @@ def _calls(message: Json, place: str) -> list[str]:
         told = "expected a string, got null."
         raise ApiRefusal(f"Invalid value for 'content': {told}", f"{place}.content", "invalid_type")
     ids = [call["id"] for call in calls or ()]
+    for number, id in enumerate(ids if strict else ()):
+        _check_id(id, f"{place}.tool_calls[{number}].id")
     if len(set(ids)) < len(ids):
         raise ApiRefusal(f"Duplicate id in '{place}.tool_calls'.", f"{place}.tool_calls", "invalid_value")
     for number, call in enumerate(calls or ()):
@@ -164,6 +170,15 @@ def _calls(message: Json, place: str) -> list[str]:
         if not re.fullmatch(_NAME.strip("^$"), name):
             raise no_match(f"{place}.tool_calls[{number}].{call['type']}.name", _NAME)
     return ids
+
+
+def _check_id(id: str, place: str) -> None:
+    if not id:
+        told = "Expected a string with minimum length 1, but got an empty string instead."
+        raise ApiRefusal(f"Invalid '{place}': empty string. {told}", place, "empty_string")
+    if len(id) > _LONGEST_ID:
+        told = f"Expected a string with maximum length {_LONGEST_ID}, but got a string with length {len(id)} instead."
+        raise ApiRefusal(f"Invalid '{place}': string too long. {told}", place, "string_above_max_length")
 
 
 # --- the format of the answer ---

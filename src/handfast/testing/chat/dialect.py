@@ -36,6 +36,7 @@ class ChatDialect:
     Attributes:
         name: Its name, for `ResponsesServer(dialect=…)`.
         strict: It refuses parameters, and fields of messages and tools, that it does not know.
+        custom: It has custom tools beside functions.
         check: Refuses what else it does not take.
         thoughts: The field of an assistant message whose content has to come back with the calls that it led to.
         reply: Puts a completion into its form. Gets the request too.
@@ -48,6 +49,7 @@ class ChatDialect:
 
     name: str
     strict: bool = False
+    custom: bool = False
     check: Callable[[Json], None] = _accept
     thoughts: str | None = None
     reply: Callable[[Json, Json], Json] = _as_openai

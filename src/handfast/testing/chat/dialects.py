@@ -351,7 +351,7 @@ def _azure_chunks(chunks: Chunks, completion: Json) -> Iterator[Json]:
         yield {**chunk, "choices": [{**each, "content_filter_results": {}} for each in chunk["choices"]]}
 
 
-_OPENAI: Final = ChatDialect(name="openai", strict=True, thoughts="reasoning_content")
+_OPENAI: Final = ChatDialect(name="openai", strict=True, custom=True, thoughts="reasoning_content")
 CHAT_DIALECTS: Final[Mapping[str, ChatDialect]] = {
     each.name: each
     for each in (
@@ -359,6 +359,7 @@ CHAT_DIALECTS: Final[Mapping[str, ChatDialect]] = {
         ChatDialect(
             name="azure",
             strict=True,
+            custom=True,
             thoughts="reasoning_content",
             reply=_azure_reply,
             chunks=_azure_chunks,
