@@ -128,7 +128,7 @@ class TakeBack(Payload):
 
 
 class TakenBack(Payload):
-    """What was taken back.
+    """The messages that were taken back.
 
     Attributes:
         messages: Ids of the messages: the last one, with those that steered its turn.

@@ -12,7 +12,7 @@ from handfast.mcp.tool import McpTool
 from handfast.payloads.tool_call import ToolCall, ToolOutcome
 
 LISTED_S: Final = 1.2
-"""How long the server may take to list its tools: nothing beats meanwhile. Where it has yet to be started that goes on,
+"""Limit of time for a listing of tools: nothing beats meanwhile. Where it has yet to be started that goes on,
 and the next start of the call finds it there."""
 
 
