@@ -36,7 +36,7 @@ LOOK_EVERY_S: Final = 0.05
 LONGEST_GRACE: Final = timedelta(seconds=45)
 """A call that is cancelled has a minute to end; beyond it nobody would hear how it did."""
 TOOL_MARGIN: Final = timedelta(seconds=30)
-"""Seconds of the tool's own timeout beyond the command's and the grace, so that a command that takes too long is told of."""
+"""Time of the tool's own timeout beyond the command's and the grace: a command that takes too long is told of."""
 
 _PR_SET_DUMPABLE: Final = 4
 
