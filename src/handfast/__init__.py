@@ -178,6 +178,9 @@ if TYPE_CHECKING:  # a test compares these with the table below, name by name
         ModelPort as ModelPort,
         ModelRequest as ModelRequest,
     )
+    from handfast.models.prices import (
+        Price as Price,
+    )
     from handfast.models.responses import (
         ResponsesModel as ResponsesModel,
     )
@@ -328,6 +331,7 @@ _HOMES = {
     "Opinion": "definitions.gates.review",
     "OutcomeUnknownError": "errors",
     "OutputGuardrail": "definitions.gates.guardrails",
+    "Price": "models.prices",
     "Question": "definitions.tools.question",
     "Ran": "payloads.requests",
     "Receipt": "payloads.requests",

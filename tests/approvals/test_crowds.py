@@ -1,4 +1,4 @@
-"""Row XB3: many decide one run's requests at the same time, on a machine that cannot keep up; each hears the truth."""
+"""Row XB3: many decide or ask at the same time, on a machine that cannot keep up; each hears the truth."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from temporalio.client import Client
 
 from handfast import Handfast, Ran, Receipt, Run, RunAgain
 from handfast.errors import RequestClosedError, RunEndedError
-from handfast.testing import Reply, call, text
+from handfast.testing import Reply, Script, call, text
 from support.crash.grpc_proxy import Drop, Fault, GrpcProxy, Side
 from support.desk import desk
 from support.labs import Effects, MakeLab
 from support.load import busy_loops, tasks_given_up
 
 DONE = Reply(text("done"))
+SOON_S = 30.0
 WITHIN_S = 180.0
 """Less than the timeout of tests: what takes longer is named by the line that waits."""
 
@@ -69,6 +70,53 @@ async def test_four_clients_who_decide_the_same_requests_are_each_told(make_lab:
     assert set(told) <= {"recorded", "stored", RequestClosedError, RunEndedError}
     assert await ended(run, effects) == "done"
     assert Counter(effects) == Counter(f"wipe t{n}" for n in range(40))
+
+
+async def test_sixty_questions_at_once_are_all_answered(make_lab: MakeLab, effects: Effects) -> None:
+    """XB3: four clients ask a run sixty times at once for its conversation and for decisions, and raise its
+    limits as often, while six busy loops take the machine: each gets its answer, as a worker is there."""
+    lab = await make_lab([desk(effects)], script=[many(1), DONE])
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    address = lab.client.service_client.config.target_host
+    clients = [Handfast(await Client.connect(address)).run(run.id) for _ in range(4)]
+    async with busy_loops(6), asyncio.timeout(WITHIN_S):
+        await asyncio.gather(*(clients[n % 4].transcript() for n in range(60)))
+        outcomes = await asyncio.gather(*(clients[n % 4].decision(f"d{n}") for n in range(60)))
+        await asyncio.gather(*(clients[n % 4].raise_limits(turns=1, by="lead") for n in range(60)))
+    assert {each.state for each in outcomes} == {"unknown"}
+    await run.approve(request, decided_by="lead")
+    assert await ended(run, effects) == "done"
+
+
+async def test_questions_at_once_without_a_worker_end_soon(make_lab: MakeLab, effects: Effects) -> None:
+    """XB3: no worker runs: each of a hundred callers hears so, and none waits until all before it have given up."""
+    lab = await make_lab([desk(effects)], script=[many(1), DONE])
+    run = await lab.start("desk")
+    await lab.next_request(run)
+    await lab.stop_worker()
+    async with asyncio.timeout(SOON_S):
+        outcomes = await asyncio.gather(*(run.decision(f"d{n}") for n in range(100)), return_exceptions=True)
+    assert {type(each) for each in outcomes} == {TimeoutError}
+    await lab.start_worker()
+
+
+async def test_forty_messages_at_once_to_a_session_that_they_begin_all_arrive(
+    make_lab: MakeLab, effects: Effects
+) -> None:
+    """XB3: four clients send forty messages at once to a session that nobody has begun, while six busy loops take the
+    machine: one begins it, and each message is queued, or stored, and answered."""
+    lab = await make_lab([desk(effects)], script=Script.of(lambda _request: DONE))
+    address = lab.client.service_client.config.target_host
+    clients = [Handfast(await Client.connect(address), task_queue=lab.task_queue) for _ in range(4)]
+    sessions = [each.session(f"crowd-{lab.task_queue}", agent="desk") for each in clients]
+    lab.watch(lab.hf.run(f"crowd-{lab.task_queue}"))
+    async with busy_loops(6), asyncio.timeout(WITHIN_S):
+        turns = await asyncio.gather(*(sessions[n % 4].send(f"m{n}") for n in range(40)))
+    assert {each.receipt.state for each in turns if each.receipt is not None} <= {"queued", "stored"}
+    async with asyncio.timeout(WITHIN_S):
+        assert set(await asyncio.gather(*(each.output() for each in turns))) == {"done"}
+    await sessions[0].close()
 
 
 async def test_a_decision_whose_workflow_tasks_are_given_up_is_stored(make_lab: MakeLab, effects: Effects) -> None:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 import pytest
 
-from handfast import Agent, Approval, ChatCompletionsModel, ModelReviewer, RunContext, tool
+from handfast import (
+    Agent,
+    Approval,
+    ChatCompletionsModel,
+    ModelReviewer,
+    Price,
+    ResponsesModel,
+    RunContext,
+    tool,
+)
 from handfast.payloads.events import RequestReviewed
 from handfast.payloads.json_profile import JsonObject
 from handfast.testing import Fail, Hang, Reply, Script, call, refusal, text
@@ -219,6 +229,34 @@ async def test_a_model_that_is_away_for_a_moment_is_asked_again(make_lab: MakeLa
     assert (event.usage.input_tokens, event.usage.output_tokens, event.model) == (70, 7, "small")
     own = [each for each in lab.model.requests if not is_review(each)]
     assert result.usage.requests == len(own) + 1
+
+
+@pytest.mark.parametrize("priced", [True, False], ids=["priced", "without-a-price"])
+async def test_a_limit_of_money_holds_for_reviewers_too(make_lab: MakeLab, effects: Effects, priced: bool) -> None:
+    """Where a run may cost so much, a reviewer's model counts with its price; one without a price is not asked, and
+    people decide."""
+    prices = {"m": Price(input=10, output=40)} | ({"small": Price(input=1, output=4)} if priced else {})
+    models = {"default": lambda client: ResponsesModel(client, prices=prices)}
+
+    def play(request: RecordedRequest) -> Step:
+        if is_review(request):
+            return Reply(text(YES), usage=Usage(1000, 250))
+        usage = Usage(1000, 250)
+        return Reply(text("done"), usage=usage) if request.turns else Reply(call("wipe", {"target": "t"}), usage=usage)
+
+    agent = Agent("desk", model="m", tools=[gated("wipe", Approval(review=CLERK), effects)], max_cost=1)
+    lab = await make_lab([agent], script=Script.of(play), models=models)
+    run = await lab.start("desk")
+    if not priced:
+        await logged(lab, run, "reviewed", 1)
+        [request] = await run.pending()
+        assert request.review is not None
+        assert request.review.problem == "the reviewer asks small, which has no price, and a limit of money holds"
+        await run.approve(request, decided_by="lead")
+    result = await run.result()
+    assert effects == ["wipe"]
+    assert result.usage.cost == (Decimal("0.042") if priced else Decimal("0.04"))
+    assert len([each for each in lab.model.requests if is_review(each)]) == int(priced)
 
 
 @pytest.mark.parametrize("models", [{}, {"default": ChatCompletionsModel}], ids=["responses", "chat-completions"])

@@ -8,7 +8,7 @@ from typing import Final
 
 from handfast.workflows.loop.verdicts import OUTCOME_UNKNOWN
 from support.crash.cases import REVIEWED
-from support.crash.grpc_proxy import Point
+from support.crash.grpc_proxy import Double, Drop, Fault, Point
 from support.crash.matrix import Case, Matrix, Trial, wrongs
 from support.crash.matrix_page import VARIABLE, keep
 
@@ -70,3 +70,23 @@ async def test_a_review_ends_as_it_would_have_wherever_its_worker_is_killed(matr
         broken += [f"{case.name}, {each.point}: {each.pause_s:.1f} s" for each in trials if not each.in_time]
     assert broken == [], "\n".join(broken)
     assert matrix.model.violations == []
+
+
+async def test_a_lost_or_doubled_answer_of_a_reviewer_decides_once(matrix: Matrix) -> None:
+    """XA17: what a reviewer says is lost on its way, sent twice, or brought twice: the call is decided once, by the
+    reviewer, and has one effect."""
+    case = REVIEWED[0]
+    faults: list[tuple[Point, Fault | None]] = [
+        (Point("RespondActivityTaskCompleted", REVIEW, "before"), Drop()),
+        (Point("RespondActivityTaskCompleted", REVIEW, "after"), Drop()),
+        (Point("RespondActivityTaskCompleted", REVIEW, "before"), Double()),
+        (Point("RespondActivityTaskCompleted", REVIEW, "after"), Double()),
+        (Point("PollWorkflowTaskQueue", REVIEW, "after"), Drop()),
+        (Point("RespondWorkflowTaskCompleted", REVIEW, "before"), Double()),
+    ]
+    trials = await matrix.trials(case, faults)
+    assert [line for trial in trials for line in wrongs(trial, case)] == []
+    assert [trial.point for trial in trials if not trial.reached] == []
+    for trial in trials:
+        assert (dict(trial.deciders), list(trial.reviews)) == ({"reviewer:judge": 1}, [None]), trial.point
+        assert (trial.effects["settle"], trial.doubts) == (1, 0), trial.point

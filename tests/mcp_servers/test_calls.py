@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from handfast import Agent, GiveUp, Ran, RunAgain
+from handfast.errors import EditRefusedError
 from handfast.testing import Lab, Reply, call, text
 from handfast.workflows.loop.verdicts import OUTCOME_UNKNOWN
 from support.desk import outputs
@@ -252,3 +253,15 @@ async def test_servers_of_the_plugin_are_every_agents(make_lab: MakeLab, world: 
     offered = [[tool["name"] for tool in request.body["tools"]] for request in lab.model.requests]
     assert offered == [["shop_look", "shop_write"]] * 3
     assert world.effects == ["look a"]
+
+
+async def test_an_approver_may_change_the_arguments(make_lab: MakeLab, world: World) -> None:
+    """Other arguments have to satisfy the server's schema, and are those that the server gets."""
+    lab = await make_lab([desk(world)], script=[WRITE, DONE])
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    with pytest.raises(EditRefusedError, match="'name' is a required property"):
+        await run.approve(request, decided_by="lead", arguments={"title": "b"})
+    await run.approve(request, decided_by="lead", arguments={"name": "b"})
+    assert (await run.result()).output == "done"
+    assert world.effects == ["write b"]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
-from handfast import Agent, Answer, Approval, Reject
+from handfast import Agent, Answer, Approval, McpServer, Reject, RunAgain
 from handfast.errors import AnswerRefusedError
 from handfast.payloads.json_profile import JsonObject
 from handfast.testing import Lab, Reply, call, text
@@ -14,6 +19,7 @@ from support.desk import outputs
 from support.labs import MakeLab
 from support.mcp.world import Called, World, said
 
+CROOKED: Final = Path(__file__).parents[1] / "support" / "mcp" / "crooked.py"
 DONE = Reply(text("done"))
 WRITE = Reply(call("write", {"name": "a"}, "c1"))
 FORM: JsonObject = {
@@ -229,3 +235,77 @@ async def test_a_server_that_wants_to_be_asked_again_later_is(make_lab: MakeLab,
         return asks(f"s{len(world.effects)}") if len(world.effects) < 4 else said(str(called.params["requestState"]))
 
     assert await settled(lab, world, answer) == "s3"
+
+
+# --- servers of the older protocol, whose session has to live ---
+
+
+def asking(log: Path, **options: Any) -> McpServer:
+    """A server of the older protocol whose tool asks two questions in the middle of a call."""
+    return McpServer.stdio("asker", sys.executable, str(CROOKED), "asks", str(log), **options)
+
+
+async def test_a_live_session_is_held_for_the_answers(make_lab: MakeLab, tmp_path: Path, cache: int) -> None:
+    """The call is made once, whatever time its questions take: no activity runs meanwhile."""
+    log = tmp_path / "calls"
+    agent = Agent("desk", model="m", mcp=[asking(log, approval=False)])
+    lab = await make_lab([agent], script=[Reply(call("look", {}, "c1")), DONE], max_cached_workflows=cache)
+    run = await lab.start("desk")
+    for message in ("Why?", "How?"):
+        request = await lab.next_request(run)
+        assert (request.kind, request.facts and request.facts["question"]) == ("question", message)
+        described = await lab.client.get_workflow_handle(run.id).describe()
+        assert not described.raw_description.pending_activities
+        if message == "Why?":
+            await run.answer(request, {"said": "so"}, decided_by="ana")
+        else:
+            await run.reject(request, decided_by="ana")
+    assert (await run.result()).output == "done"
+    [(_, output)] = outputs(lab)
+    assert json.loads(output) == [{"action": "accept", "content": {"said": "so"}}, {"action": "decline"}]
+    assert log.read_text().splitlines() == ["look"]
+
+
+async def test_a_call_that_waits_no_more_is_cancelled_at_the_server(make_lab: MakeLab, tmp_path: Path) -> None:
+    """Where call or run are cancelled while a live session is held for an answer, the server hears of it."""
+    logs = [tmp_path / name for name in ("call", "run")]
+    agents = [Agent(log.name, model="m", mcp=[_named(asking(log, approval=False), log.name)]) for log in logs]
+    lab = await make_lab(agents, script=[Reply(call("look", {}, "c1")), Reply(call("look", {}, "c1")), DONE])
+    runs = [await lab.start(log.name) for log in logs]
+    for run in runs:
+        await lab.next_request(run)
+    await runs[0].cancel_call("c1")
+    await runs[1].cancel()
+    assert (await runs[0].result()).output == "done"
+    async with asyncio.timeout(30):
+        for log in logs:
+            while "cancelled" not in log.read_text().splitlines():  # noqa: ASYNC110 - a file has no event
+                await asyncio.sleep(0.1)
+
+
+async def test_a_live_session_that_ends_with_its_worker(make_lab: MakeLab, tmp_path: Path) -> None:
+    """A call that may be repeated is made again, and asks again; of one that may not the outcome is unknown, and a
+    person says whether it runs again."""
+    logs = {effect: tmp_path / effect for effect in ("idempotent", "at_most_once")}
+    agents = [
+        Agent(effect, model="m", mcp=[_named(asking(log, effect=effect, approval=rule, on_unknown="ask"), effect)])
+        for (effect, log), rule in zip(logs.items(), (False, False), strict=True)
+    ]
+    lab = await make_lab(agents, script=[Reply(call("look", {}, "c1")), Reply(call("look", {}, "c1")), DONE, DONE])
+    runs = {effect: await lab.start(effect) for effect in logs}
+    asked = {effect: await lab.next_request(run) for effect, run in runs.items()}
+    await lab.replace_worker()
+    for effect, run in runs.items():
+        await run.answer(asked[effect], {"said": "so"}, decided_by="ana")
+    doubt = await lab.next_request(runs["at_most_once"])
+    assert doubt.kind == "in_doubt"
+    await runs["at_most_once"].decide(doubt, RunAgain(), decided_by="lead")
+    for run in runs.values():
+        async for request in run.requests():
+            await run.answer(request, {"said": "now"}, decided_by="ana")
+        assert (await run.result()).output == "done"
+    assert [log.read_text().splitlines().count("look") for log in logs.values()] == [2, 2]
+
+
+def _named(server: McpServer, name: str) -> McpServer:
+    return replace(server, name=name)

@@ -85,3 +85,19 @@ async def test_files_are_read_at_once_and_written_once_approved(make_lab: MakeLa
     read = dict(outputs(lab))
     assert "ship on Friday" in str(read["read"])
     assert "Access denied" in str(read["outside"])
+
+
+@pytest.mark.parametrize("way", ["stdio", "http"])
+async def test_everything_asks(make_lab: MakeLab, way: str) -> None:
+    """Its form waits for a person like any question, and the answer reaches it in the session that asked."""
+    async with everything(way, approval=False) as server:
+        agent = Agent("desk", model="m", mcp=[server])
+        lab = await make_lab([agent], script=[Reply(call("trigger-elicitation-request", {}, "c1")), DONE])
+        run = await lab.start("desk")
+        request = await lab.next_request(run)
+        assert request.facts is not None
+        assert request.facts["question"] == "Please provide inputs for the following fields:"
+        await run.answer(request, {"name": "Ana", "check": True}, decided_by="ana")
+        assert (await run.result()).output == "done"
+    [(_, output)] = outputs(lab)
+    assert "Ana" in str(output)

@@ -151,3 +151,7 @@ async def test_the_command_raises_it(make_lab: MakeLab, make_cli: MakeCli) -> No
     done = await cli("raise", session.id, "--tokens", "500", "--session", "--by", "ana")
     assert (done.code, done.err) == (exits.OK, "")
     assert "at most 1,500 tokens of the session" in done.out
+    refused = await cli("raise", session.id, "--cost", "0.5", "--session", "--by", "ana")
+    assert "the session has no limit of cost that could be raised" in refused.err
+    wrong = await cli("raise", session.id, "--cost", "much", "--session", "--by", "ana")
+    assert "cost: " in wrong.err

@@ -152,8 +152,9 @@ FAILURES: Final = {
         "see the workers' `trusted_keys`: [Security](security.md#signed-decisions)",
     ),
     "ModelRefused": (
-        "the provider said no: a wrong key, an unknown model, a parameter that it does not take",
-        "the message has its words",
+        "the provider said no: a wrong key, an unknown model, a parameter that it does not take; or the server speaks "
+        "another API than its [model entry](models.md#which-api-a-model-is-asked-by)",
+        "the message has its words, or the entry to take",
     ),
     "ModelUnavailable": (
         "the provider was busy or away for an hour (a day in the background)",
@@ -165,7 +166,10 @@ FAILURES: Final = {
     ),
     "ModelRefusal": ("the model declined to answer", "`on_refusal=` says what the run ends with"),
     "ModelIncomplete": ("the reply was cut off, at `max_output_tokens` or by a content filter", "raise the limit"),
-    "ModelReplyInvalid": ("three replies in a row were empty or could not be read", "see the message"),
+    "ModelReplyInvalid": (
+        "three replies in a row were empty or could not be read: half of one, a web page, nothing",
+        "see the message; a web page is a sign of a wrong address in the model entry",
+    ),
     "ModelReplyTooLarge": (
         "a reply above 1.8 MB",
         "give workers `artifacts=`, which keeps images; ask for fewer calls",
@@ -180,6 +184,7 @@ FAILURES: Final = {
         "no answer within `max_turns` replies",
         '[limits](agents.md#limits): raise it, `on_limit="ask"`, `on_max_turns=`',
     ),
+    "MaxCostExceeded": ("the loop spent its `max_cost`", "likewise"),
     "MaxTokensExceeded": ("the loop spent its `max_tokens`", "likewise"),
     "MaxDurationExceeded": ("the loop worked for its `max_duration`", "likewise"),
     "DeadlineExpired": (

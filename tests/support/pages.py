@@ -25,13 +25,14 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
-from typing import Final
+from typing import Any, Final
 
+import openai
 import pytest
 
 from handfast import Agent, testing
@@ -173,6 +174,7 @@ class Page:
         self._stack = AsyncExitStack()
         self._worker = AsyncExitStack()
         self._failed: Block | None = None
+        self._clients: list[openai.AsyncOpenAI] = []
         self._agents: str | None = None
 
     async def open(self, server: EmbeddedServer) -> None:
@@ -186,10 +188,25 @@ class Page:
             "HANDFAST_MODEL": "scripted",
         }.items():
             patch.setenv(name, value)
+        self._stack.push_async_callback(self._close_clients)
+        patch.setattr(openai.AsyncOpenAI, "__init__", self._remembering(openai.AsyncOpenAI.__init__))
         patch.syspath_prepend(str(self._folder))
         patch.chdir(self._folder)
         self._remember(self._module.__name__)
         sys.modules[self._module.__name__] = self._module
+
+    def _remembering(self, make: Callable[..., None]) -> Callable[..., None]:
+        """Make clients that the page closes at its end, as its programs live on in this process."""
+
+        def init(client: openai.AsyncOpenAI, *args: Any, **options: Any) -> None:
+            make(client, *args, **options)
+            self._clients.append(client)
+
+        return init
+
+    async def _close_clients(self) -> None:
+        for client in self._clients:
+            await client.close()
 
     async def close(self) -> None:
         """Stop the page's worker and forget its modules."""

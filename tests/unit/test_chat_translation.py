@@ -228,6 +228,14 @@ def test_a_signature_that_comes_late_seals_the_thought_before() -> None:
     assert (message["content"], message["extra_content"]) == ("so", {"a": 1})
 
 
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_instructions_have_one_role(role: str) -> None:
+    """A server that knows one of the two roles may refuse the other: all instructions have the entry's."""
+    items = [user("a"), *({"type": "message", "role": each, "content": "b"} for each in ("system", "developer"))]
+    messages = messages_of(items, instructions="Help.", role=role)
+    assert [each["role"] for each in messages] == [role, "user", role, role]
+
+
 def test_an_image_that_a_tool_returned_follows_its_text() -> None:
     """A tool message holds text alone: images come in a user message behind all outputs of the reply."""
     image = {"type": "input_image", "image_url": "data:image/png;base64,AA==", "detail": "high"}

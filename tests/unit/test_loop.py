@@ -9,6 +9,7 @@ import pytest
 
 from handfast.payloads.model_call import ApprovalPlan, PlannedCall
 from handfast.payloads.requests import Approve, Request, RunAgain, Verdict
+from handfast.payloads.usage import Usage
 from handfast.workflows.driver.driver import METHODS
 from handfast.workflows.frame.frame import Call, Frame
 from handfast.workflows.ledger.entry import Entry
@@ -45,7 +46,7 @@ def test_approved_and_cancelled_in_one_task_does_not_run(cancelling: str, output
     """K10: `cancel_call` answers that a call never runs; that holds when its approval came in just before."""
     frame, call, entries = asked(Approve())
     call.cancelling = cancelling
-    [step] = next_steps(frame, entries, NOW, 0)
+    [step] = next_steps(frame, entries, NOW, Usage())
     assert step == SetOutput(call, f"This call was cancelled before it finished.{output}")
 
 
@@ -53,7 +54,7 @@ def test_a_person_runs_a_call_again_that_had_been_cancelled() -> None:
     """P4: a call that was told to stop and ended in doubt is run again where a person says so."""
     frame, call, entries = asked(RunAgain())
     call.cancelling = "too slow"
-    assert next_steps(frame, entries, NOW, 0) == [StartTool(call)]
+    assert next_steps(frame, entries, NOW, Usage()) == [StartTool(call)]
     assert call.cancelling is None
 
 

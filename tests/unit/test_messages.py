@@ -11,6 +11,7 @@ from handfast.errors import MessageConflictError
 from handfast.payloads.guardrails import Judged
 from handfast.payloads.messages import Message
 from handfast.payloads.model_call import ModelReply
+from handfast.payloads.usage import Usage
 from handfast.workflows.frame.frame import Frame, Guard, Queued
 from handfast.workflows.ledger.log import RequestLog
 from handfast.workflows.loop import guardrails, messages, next_steps
@@ -32,7 +33,7 @@ def frame_with(*queued: str, input_guard: bool = False) -> Frame:
 
 def steps(frame: Frame) -> list[object]:
     """What the loop wants next."""
-    return list(next_steps.next_steps(frame, {}, NOW, 0))
+    return list(next_steps.next_steps(frame, {}, NOW, Usage()))
 
 
 def test_a_model_call_waits_until_every_message_was_looked_at() -> None:

@@ -89,6 +89,7 @@ PUBLIC: Final = (
     "Opinion",
     "OutcomeUnknownError",
     "OutputGuardrail",
+    "Price",
     "Question",
     "Ran",
     "Receipt",

@@ -81,6 +81,7 @@ class More:
     turns: int | None
     tokens: int | None
     seconds: int | None
+    cost: str | None
     frame: str | None
     by: str
     session: bool
@@ -96,7 +97,13 @@ async def raise_limits(where: Where, run_id: str, more: More, *, as_json: bool) 
     hf = await handfast(where)
     duration = None if more.seconds is None else timedelta(seconds=more.seconds)
     raised = await hf.run(run_id).raise_limits(
-        turns=more.turns, tokens=more.tokens, duration=duration, by=more.by, frame=more.frame, session=more.session
+        turns=more.turns,
+        tokens=more.tokens,
+        duration=duration,
+        cost=more.cost,
+        by=more.by,
+        frame=more.frame,
+        session=more.session,
     )
     if as_json:
         write_json({"run": run_id, "limits": raised})
@@ -112,8 +119,10 @@ def _raised_text(run_id: str, raised: LimitsRaised) -> str:
             (raised.max_turns, "turns"),
             (raised.max_tokens, "tokens"),
             (raised.max_seconds, "seconds of work"),
+            (raised.max_cost, "of money"),
             (raised.session_turns, "turns of the session"),
             (raised.session_tokens, "tokens of the session"),
+            (raised.session_cost, "of money for the session"),
         )
         if limit is not None
     ]

@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
@@ -274,6 +275,7 @@ class Handfast:
         requested_by: str | None = None,
         max_session_turns: int | None = None,
         max_session_tokens: int | None = None,
+        max_session_cost: Decimal | float | str | None = None,
         history: GivenHistory | None = None,
         on_message: OnBusy = "queue",
         stream: bool = False,
@@ -296,6 +298,7 @@ class Handfast:
             max_session_turns: Most model replies of the whole session; None is no limit. Above it, the agent's
                 `on_limit` says if a person is asked for more or the message fails; `raise_limits` raises it.
             max_session_tokens: Most tokens of the whole session, likewise.
+            max_session_cost: Most money of the whole session, likewise.
             history: Let the model's provider keep the conversation, as `start` takes it.
             on_message: What happens to a message while another one is being answered: it waits for a turn of its own
                 (*queue*), goes into the turn under way before the next model call (*steer*), or is refused.
@@ -320,6 +323,7 @@ class Handfast:
             "requested_by": requested_by,
             "max_session_turns": max_session_turns,
             "max_session_tokens": max_session_tokens,
+            "max_session_cost": max_session_cost,
             "history": history_to_wire(history),
             "on_message": on_message,
             "stream": stream or None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, Mapping
 from datetime import timedelta
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Generic, Literal, TypeVar, overload
 
@@ -332,11 +333,12 @@ class Execution(Generic[AnswerT_co]):
         turns: int | None = None,
         tokens: int | None = None,
         duration: timedelta | None = None,
+        cost: Decimal | float | str | None = None,
         decision_id: str | None = None,
     ) -> Receipt:
-        """Grant an exhausted run more turns, tokens or time; it goes on where it stopped. See `decide`."""
+        """Grant an exhausted run more turns, tokens, time or money; it goes on where it stopped. See `decide`."""
         seconds = None if duration is None else math.ceil(duration.total_seconds())
-        verdict = decide.made(Grant, turns=turns, tokens=tokens, seconds=seconds)
+        verdict = decide.made(Grant, turns=turns, tokens=tokens, seconds=seconds, cost=cost)
         return await self.decide(request, verdict, decided_by=decided_by, decision_id=decision_id)
 
     async def decision(self, decision_id: str) -> DecisionOutcome:
@@ -365,16 +367,18 @@ class Execution(Generic[AnswerT_co]):
         turns: int | None = None,
         tokens: int | None = None,
         duration: timedelta | None = None,
+        cost: Decimal | float | str | None = None,
         by: str | None = None,
         frame: str | None = None,
         session: bool = False,
     ) -> LimitsRaised:
-        """Give a run that goes on more turns, tokens or time; one that waits for a budget goes on where it stopped.
+        """Give a run that goes on more turns, tokens, time or money; one that waits for it goes on where it stopped.
 
         Args:
             turns: Model replies to add.
             tokens: Tokens to add.
             duration: Time to add, in whole seconds.
+            cost: Money to add.
             by: The person who raises the limits: a claimed name, recorded.
             frame: The loop, where several are at work, as `Request.frame` has it.
             session: Raise the budget of a whole session, in place of the limits of the message under way.
@@ -388,7 +392,7 @@ class Execution(Generic[AnswerT_co]):
             RunNotFoundError: The server does not know the run.
         """
         return await steer.raise_limits(
-            self._handle, turns=turns, tokens=tokens, duration=duration, by=by, frame=frame, session=session
+            self._handle, turns=turns, tokens=tokens, duration=duration, cost=cost, by=by, frame=frame, session=session
         )
 
     async def cancel_call(

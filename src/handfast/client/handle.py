@@ -28,7 +28,7 @@ from handfast.history.chain import chain_of, current
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.runs import OWN_WORKFLOWS, RunPhase
 from handfast.temporal.rpc import is_failed, is_not_ready, is_update_limit, typed_errors
-from handfast.temporal.updates import patiently, turn
+from handfast.temporal.turns import in_turn, patiently, query_in_turn
 
 ANSWER_WITHIN: Final = timedelta(seconds=5)
 """Limit of time for a worker's answer."""
@@ -118,9 +118,20 @@ class Handle:
         *args: JsonObject,
         within: timedelta | None = None,
     ) -> Any:
-        """Query the run; the SDK's errors pass, see `needs_worker`."""
+        """Query the run; the SDK's errors pass, see `needs_worker`.
+
+        Args:
+            description: The run's.
+            name: Of the query.
+            args: Its arguments.
+            within: For a query that is not worth a wait: it takes no turn.
+        """
         full = f"{self.prefix(description)}{name}"
-        return await self.workflow.query(full, args=args, rpc_timeout=within or ANSWER_WITHIN)
+
+        def ask(within: timedelta) -> Awaitable[Any]:
+            return self.workflow.query(full, args=args, rpc_timeout=within)
+
+        return await (query_in_turn(self.id, ask, ANSWER_WITHIN) if within is None else ask(within))
 
     @contextmanager
     def needs_worker(self) -> Iterator[None]:
@@ -151,7 +162,7 @@ class Handle:
         full, update_id = f"{self.prefix(description)}{name}", str(uuid.uuid4())
         with typed_errors(self.client, self.id):
             try:
-                answer = await self._answer(full, arg, update_id)
+                answer = await self._answer(full, arg, update_id, while_answered=ANSWER_WITHIN)
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND:  # it ended in between
                     raise self.ended(await self.describe()) from error
@@ -174,14 +185,15 @@ class Handle:
                 return None
             raise
 
-    async def _answer(self, name: str, arg: JsonObject, update_id: str) -> Any:
+    async def _answer(
+        self, name: str, arg: JsonObject, update_id: str, *, while_answered: timedelta | None = None
+    ) -> Any:
         """Send an update under one id, so that it counts once; None where no worker answers it in time."""
 
         def send() -> Awaitable[Any]:
             return answered(self.workflow.execute_update(name, arg, id=update_id, rpc_timeout=ANSWER_WITHIN))
 
-        async with turn(self.id) as mine:
-            return await patiently(send) if mine else None
+        return await in_turn(self.id, send, while_answered=while_answered)
 
     async def update_or_signal(self, name: str, arg: JsonObject, update_id: str) -> Any:
         """Send an update, or, where no worker answers it, the signal of the same name; None after a signal.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -17,8 +18,9 @@ from handfast.client.start import Starter, attributes_of
 from handfast.errors import SessionClosedError
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.sessions import SessionInput
-from handfast.temporal.rpc import is_update_limit, typed_errors
+from handfast.temporal.rpc import is_failed, is_not_ready, is_update_limit, typed_errors
 from handfast.temporal.search_attributes import about_attributes
+from handfast.temporal.turns import in_turn, patiently
 
 WORKFLOW: Final = "AgentSession"
 
@@ -54,6 +56,19 @@ class Opening:
         Raises:
             RefusalError: The session refuses it. SessionClosedError: It has ended.
         """
+
+        def send() -> Awaitable[Any]:
+            return self._try_update(message, update_id)
+
+        with typed_errors(self._client, self._id):
+            try:
+                return await in_turn(self._id, send)
+            except RPCError as error:
+                if is_update_limit(error) or is_not_ready(error) or is_failed(error):
+                    return None
+                raise
+
+    async def _try_update(self, message: JsonObject, update_id: str) -> Any:
         while True:
             operation: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
                 WORKFLOW, self._wire, **self._start()
@@ -62,18 +77,14 @@ class Opening:
                 "send", message, start_workflow_operation=operation, id=update_id, rpc_timeout=ANSWER_WITHIN
             )
             try:
-                with typed_errors(self._client, self._id):
-                    return await answered(updating)
+                return await answered(updating)
             except WorkflowAlreadyStartedError:
                 with suppress(WorkflowAlreadyStartedError):
                     await operation.workflow_handle()  # else asyncio logs an error that nobody has looked at
                 raise closed(self._id) from None
             except RPCError as error:
-                if self._lacks_attributes(error):
-                    continue
-                if is_update_limit(error):
-                    return None
-                raise
+                if not self._lacks_attributes(error):
+                    raise
 
     async def signal(self, message: JsonObject) -> None:
         """Leave a message with the server, which creates the session for it: it is read when a worker returns.
@@ -81,12 +92,16 @@ class Opening:
         Raises:
             SessionClosedError: It has ended.
         """
+
+        def start() -> Awaitable[Any]:
+            return self._client.start_workflow(
+                WORKFLOW, self._wire, **self._start(), start_signal="send", start_signal_args=[message]
+            )
+
         while True:
             try:
                 with typed_errors(self._client, self._id):
-                    await self._client.start_workflow(
-                        WORKFLOW, self._wire, **self._start(), start_signal="send", start_signal_args=[message]
-                    )
+                    await patiently(start)
             except WorkflowAlreadyStartedError:
                 raise closed(self._id) from None
             except RPCError as error:

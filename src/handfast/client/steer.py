@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import uuid
 from datetime import timedelta
+from decimal import Decimal
 from typing import Literal
 
 from pydantic import ValidationError
@@ -43,6 +44,7 @@ async def raise_limits(
     turns: int | None,
     tokens: int | None,
     duration: timedelta | None,
+    cost: Decimal | float | str | None,
     by: str | None,
     frame: str | None,
     session: bool,
@@ -51,7 +53,13 @@ async def raise_limits(
     try:
         seconds = None if duration is None else math.ceil(duration.total_seconds())
         given = RaiseLimits(
-            turns=turns, tokens=tokens, seconds=seconds, by=by, frame=frame, session=True if session else None
+            turns=turns,
+            tokens=tokens,
+            seconds=seconds,
+            cost=cost,  # type: ignore[arg-type] # read as an amount: a number or a text of one
+            by=by,
+            frame=frame,
+            session=True if session else None,
         )
     except ValidationError as error:
         raise DecisionInvalidError("; ".join(problems_of(error))) from None

@@ -19,7 +19,13 @@ from handfast.client.merge import Item
 from handfast.client.opening import closed
 from handfast.definitions.schema.arguments import UNSET, checked_methods
 from handfast.definitions.schema.output_type import OutputType
-from handfast.errors import AnswerExpiredError, MessageRefusedError, TurnFailedError, WaitingForPeople
+from handfast.errors import (
+    AnswerExpiredError,
+    MessageRefusedError,
+    ServerFailedError,
+    TurnFailedError,
+    WaitingForPeople,
+)
 from handfast.history.reader import ledger_changes
 from handfast.payloads.events import MessageAnswered, MessagePlaced, MessageRefused, MessageSent, MessageTakenBack
 from handfast.payloads.json_profile import JsonObject
@@ -27,6 +33,7 @@ from handfast.payloads.messages import MessageReceipt
 from handfast.payloads.requests import Transition
 from handfast.payloads.runs import AnswerT_co
 from handfast.payloads.sessions import TurnQuery, TurnResult, TurnStatus
+from handfast.temporal.turns import query_in_turn
 
 OVER: Final = frozenset({"answered", "failed", "refused"})
 """States in which nothing more comes of a message."""
@@ -208,7 +215,8 @@ class Turn(Generic[AnswerT_co]):
         while True:
             try:
                 return await self.status()
-            except (TimeoutError, WorkflowQueryFailedError):  # a worker that is leaving drops what it was asked
+            except (TimeoutError, WorkflowQueryFailedError, ServerFailedError):
+                # A worker that is leaving drops what it was asked; a server refuses where it keeps too many queries.
                 await asyncio.sleep(ASK_AGAIN_S)
 
     async def _last_step(self, *, wait_for_people: bool) -> Transition | None:
@@ -230,9 +238,13 @@ class Turn(Generic[AnswerT_co]):
 
 async def _query_twice(session: Handle, name: str, arg: JsonObject) -> Any:
     """Query, and once more: a worker that evicts the session just then drops the query, which is never answered."""
-    try:
-        return await session.workflow.query(name, arg, rpc_timeout=FIRST_TRY)
-    except RPCError as error:
-        if error.status not in NO_WORKER:
-            raise
-    return await session.workflow.query(name, arg, rpc_timeout=ANSWER_WITHIN - FIRST_TRY)
+
+    async def ask(within: timedelta) -> Any:
+        try:
+            return await session.workflow.query(name, arg, rpc_timeout=FIRST_TRY)
+        except RPCError as error:
+            if error.status not in NO_WORKER:
+                raise
+        return await session.workflow.query(name, arg, rpc_timeout=within - FIRST_TRY)
+
+    return await query_in_turn(session.id, ask, ANSWER_WITHIN)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
+from decimal import Decimal, InvalidOperation
 from typing import Any, TypeGuard
 
 from pydantic import BaseModel
 
 from handfast.errors import DefinitionError
+from handfast.payloads.usage import MOST_PLACES, plain
 
 __all__ = [
     "a_kind",
+    "check_amount",
     "check_bool",
     "check_choice",
     "check_count",
@@ -207,3 +210,34 @@ def check_model_class(subject: str, option: str, given: object) -> TypeGuard[typ
         remedy = f"; give the class {type(given).__name__}" if isinstance(given, BaseModel) else ""
         raise DefinitionError(subject, f"{option} must be a pydantic model class, not {a_kind(given)}{remedy}")
     return True
+
+
+def check_amount(
+    subject: str, option: str, given: object, *, places: int = MOST_PLACES, zero: bool = False, none: str | None = None
+) -> Decimal | None:
+    """Read an amount of money: a number, or a text of one.
+
+    Args:
+        subject: The definition.
+        option: Its option.
+        given: The amount.
+        places: Most places behind the point.
+        zero: It may be 0.
+        none: What None stands for; without it, None is no amount.
+
+    Raises:
+        DefinitionError: It is none.
+    """
+    if none is not None and given is None:
+        return None
+    try:
+        is_amount = isinstance(given, Decimal | int | float | str) and not isinstance(given, bool)
+        read = Decimal(str(given)) if is_amount else None
+    except InvalidOperation:
+        read = None
+    exponent = None if read is None else read.as_tuple().exponent
+    least = Decimal(0) if zero else Decimal(10) ** -places
+    if read is None or not isinstance(exponent, int) or not least <= read <= Decimal(10**12) or -exponent > places:
+        more = f", or None for {none}" if none is not None else ""
+        raise DefinitionError(subject, f"{option} must be an amount of money such as 0.25{more}, not {given!r}")
+    return plain(read)

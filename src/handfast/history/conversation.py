@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
@@ -15,6 +16,7 @@ from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.media import references_in, with_data
 from handfast.payloads.transcript import Artifact, Pack, TranscriptPage, TranscriptQuery
 from handfast.storage.artifacts import ArtifactStore
+from handfast.temporal.turns import query_in_turn
 
 PAGE_WITHIN: Final = timedelta(seconds=15)
 """Limit of time for one page: a run that nobody remembers is replayed first."""
@@ -49,11 +51,15 @@ async def read_transcript(
     after: str | None = None
     while True:
         asked = asked.model_copy(update={"after": after})
-        page = TranscriptPage.from_wire(await handle.query(query, asked.to_wire(), rpc_timeout=PAGE_WITHIN))
-        for block in page.blocks:
+
+        def page(within: timedelta, asked: TranscriptQuery = asked) -> Awaitable[Any]:
+            return handle.query(query, asked.to_wire(), rpc_timeout=within)
+
+        found = TranscriptPage.from_wire(await query_in_turn(handle.id, page, PAGE_WITHIN))
+        for block in found.blocks:
             items.extend(block.items if block.packed is None else await _unpacked(block.packed, place))
             after = block.id
-        if not page.more or not page.blocks:
+        if not found.more or not found.blocks:
             return await with_media(items, place)
 
 

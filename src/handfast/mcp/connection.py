@@ -8,6 +8,7 @@ import math
 from collections.abc import Awaitable
 from importlib.metadata import version
 from typing import Any, Final, TypeVar, cast
+from weakref import WeakSet
 
 import anyio
 import mcp_types as types
@@ -21,9 +22,10 @@ from pydantic import BaseModel, ValidationError
 from handfast.definitions.tools.mcp import McpServer, StdioTransport
 from handfast.errors import McpUnavailableError, OutcomeUnknownError
 from handfast.mcp.elicitation import asked_of, linked, responses_of
+from handfast.mcp.live_call import LiveCall
 from handfast.mcp.results import prompt_of, resource_of
 from handfast.mcp.tool import McpToolError
-from handfast.mcp.transport import LOST, NOT_REACHED, Stderr, Values, opened, quiet_client
+from handfast.mcp.transport import LOST, NOT_REACHED, Stderr, Values, hidden_in, opened, quiet_client
 from handfast.payloads.base import problems_of
 from handfast.payloads.cutting import cut
 from handfast.payloads.json_profile import JsonObject, scrub
@@ -49,6 +51,8 @@ class Connection:
     """A session, from its start to its end; it is not started twice.
 
     Attributes:
+        live_calls: Calls under way, of a server of an older protocol.
+        secrets: Values that it was reached with.
         left_out: What it lists and is no tool, and why.
         changed: Set while the server has said that its tools have changed, and nobody has looked yet.
     """
@@ -63,6 +67,8 @@ class Connection:
         self._holding: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
         self._told_of_noise = False
+        self.live_calls: WeakSet[LiveCall] = WeakSet()
+        self.secrets: tuple[str, ...] = ()
         self.left_out: dict[str, str] = {}
         self.changed = asyncio.Event()
 
@@ -77,10 +83,15 @@ class Connection:
         """True where the server has promised to say when its tools change, and there is a way on which it can."""
         if self._client is None:
             return False
-        if self._client.protocol_version in MODERN_PROTOCOL_VERSIONS:
+        if self.is_modern:
             return self._listening is not None and not self._listening.done()
         tools = self._client.server_capabilities.tools
         return isinstance(self._server.transport, StdioTransport) and tools is not None and bool(tools.list_changed)
+
+    @property
+    def is_modern(self) -> bool:
+        """True where the server asks by an answer that ends the request, so that no session has to live for it."""
+        return self._client is not None and self._client.protocol_version in MODERN_PROTOCOL_VERSIONS
 
     async def start(self, values: Values) -> None:
         """Reach the server and agree on the protocol.
@@ -89,6 +100,7 @@ class Connection:
             McpUnavailableError: That failed, or took too long.
         """
         quiet_client()
+        self.secrets = self._stderr.secrets = tuple(values.values())
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._holding = asyncio.create_task(self._hold(values, ready), name=f"mcp {self._server.name}")
         try:
@@ -142,8 +154,7 @@ class Connection:
             McpToolError: The server refused it, or asks for what it is not given.
             OutcomeUnknownError: It was sent, and what became of it is not known.
         """
-        client, told = self._live(), cast(types.RequestParamsMeta, meta)
-        modern = client.protocol_version in MODERN_PROTOCOL_VERSIONS
+        client, told, modern = self._live(), cast(types.RequestParamsMeta, meta), self.is_modern
         answers = responses_of(asked) if asked is not None and asked.answers and modern else None
         state = None if asked is None else asked.state
         pause, longest = UNASKED_PAUSE
@@ -268,7 +279,7 @@ class Connection:
             if error.code in (types.CONNECTION_CLOSED, types.INVALID_REQUEST):
                 self._ended.set()  # a session that the server has forgotten is as good as none
             problem = _told(error)
-        raise McpUnavailableError(self._server.name, cut(scrub(problem), PROBLEM_BYTES)[0])
+        raise McpUnavailableError(self._server.name, self._shortened(problem))
 
     async def _sent(self, sending: Awaitable[AnswerT]) -> AnswerT:
         """Await what may have an effect, and tell apart whether it may have had one."""
@@ -278,7 +289,7 @@ class Connection:
             if error.code == NOT_REACHED:
                 raise McpUnavailableError(self._server.name, f"{error.message}; the call was not made") from None
             if error.code in (LOST, types.CONNECTION_CLOSED, types.PARSE_ERROR):
-                said = cut(scrub(error.message), PROBLEM_BYTES)[0]
+                said = self._shortened(error.message)
                 problem = f"the connection to the MCP server {self._server.name} broke during the call: {said}"
                 raise OutcomeUnknownError(problem) from None
             if error.code == types.URL_ELICITATION_REQUIRED:
@@ -288,7 +299,7 @@ class Connection:
             form = f"its result has another form than the protocol's: {'; '.join(problems_of(error))}"
             raise McpToolError(f"the MCP server {self._server.name} has answered, and {form}") from None
         except RuntimeError as error:  # the SDK's word for a result that is not as the tool declares it
-            said = cut(scrub(str(error)), PROBLEM_BYTES)[0]
+            said = self._shortened(str(error))
             raise McpToolError(f"the MCP server {self._server.name} has answered, and {said}") from None
 
     async def _hold(self, values: Values, ready: asyncio.Future[None]) -> None:
@@ -349,7 +360,16 @@ class Connection:
     async def _asked_by_server(
         self, context: ClientRequestContext, params: types.ElicitRequestParams
     ) -> types.ElicitResult | types.ErrorData:
-        """Answer a server of an older protocol, which asks while its session lives."""
+        """Ask people what a server of an older protocol asks while its session lives.
+
+        Such a question does not say which call it belongs to: where several may ask, nobody is asked.
+        """
+        asking = [each for each in self.live_calls if each.may_ask]
+        if len(asking) == 1:
+            return await asking[0].ask(params)
+        logger.warning(
+            "the MCP server %s asks while %d calls of it are under way: nobody is asked", self._server.name, len(asking)
+        )
         return types.ElicitResult(action="cancel")
 
     async def _heard(self, message: object) -> None:
@@ -375,7 +395,10 @@ class Connection:
             text = f"answers in another form than the protocol's: {'; '.join(problems_of(said))}"
         else:
             text = f"cannot be reached: {type(said).__name__}: {said}"
-        return cut(scrub(text), PROBLEM_BYTES)[0]
+        return self._shortened(text)
+
+    def _shortened(self, text: str) -> str:
+        return cut(scrub(hidden_in(text, self.secrets)), PROBLEM_BYTES)[0]
 
 
 class _Given:

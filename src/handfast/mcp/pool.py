@@ -18,12 +18,13 @@ from handfast.definitions.secret import Secret
 from handfast.definitions.tools.mcp import McpServer
 from handfast.errors import McpUnavailableError, UnknownToolError
 from handfast.mcp.readable import readable
-from handfast.mcp.tool import McpTool, ToolRefusedError, made_tool, offered_name
+from handfast.mcp.tool import McpTool, StillWaits, ToolRefusedError, made_tool, offered_name
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.mcp import McpAsked
 
 if TYPE_CHECKING:
     from handfast.mcp.connection import Connection
+    from handfast.mcp.live_call import LiveCall
 
 __all__ = ["McpPool"]
 
@@ -55,7 +56,11 @@ class Listing:
 
 
 class Pooled:
-    """One server of the pool."""
+    """One server of the pool.
+
+    Attributes:
+        held: Calls whose server waits for an answer in its session, by their idempotency keys.
+    """
 
     def __init__(self, server: McpServer, secrets: ResolveSecrets) -> None:
         self._server = server
@@ -66,6 +71,7 @@ class Pooled:
         self._refreshing: asyncio.Task[Listing] | None = None
         self._failed: tuple[float, McpUnavailableError] | None = None
         self._told: set[str] = set()
+        self.held: dict[str, LiveCall] = {}
 
     async def listing(self, since: float | None = None) -> Listing:
         """Return the server's tools.
@@ -86,12 +92,19 @@ class Pooled:
             if since is None or found.at >= since:
                 return found
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Values that the server was reached with."""
+        return () if self._connection is None else self._connection.secrets
+
     async def close(self) -> None:
         """End what is under way, and the connection."""
         under_way = [each for each in (self._refreshing, self._starting) if each is not None and not each.done()]
         for each in under_way:
             each.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
+        for live in self.held.values():
+            live.cancel()
         if self._connection is not None:
             await self._connection.close()
 
@@ -133,6 +146,42 @@ class Pooled:
         self._connection = connection
         return connection
 
+    async def _call(
+        self,
+        connection: Connection,
+        name: str,
+        context: ToolContext[Any],
+        arguments: JsonObject,
+        asked: McpAsked | None = None,
+        *,
+        waits: StillWaits,
+    ) -> object:
+        from handfast.mcp.live_call import LiveCall  # noqa: PLC0415 - needs an optional extra
+        from handfast.mcp.results import value_of  # noqa: PLC0415 - likewise
+
+        async def told(progress: float, total: float | None, message: str | None) -> None:
+            if math.isfinite(progress) and (total is None or math.isfinite(total)):
+                context.progress(message or "", done=progress, total=total)
+
+        key = context.idempotency_key
+        live = self.held.pop(key, None) if asked is not None and asked.held else None
+        if live is None:
+            live = LiveCall()
+            meta = {"handfast/idempotency-key": key}
+            live.begin(connection.call(name, arguments, meta=meta, progress=live.told, asked=asked))
+            if not connection.is_modern:
+                connection.live_calls.add(live)
+        elif asked is not None:
+            live.answer(asked.answers[-1])
+        live.heard = told
+        answer = await live.next()
+        if not isinstance(answer, McpAsked):
+            return value_of(answer)
+        if answer.held:
+            self.held[key] = live
+            live.hold(waits, lambda: self.held.pop(key, None))
+        return answer
+
     def _read(self, connection: Connection, listed: Sequence[JsonObject]) -> dict[str, McpTool]:
         """Make tools of what a server lists. What cannot be one is left out, with a word in the log."""
         server = self._server
@@ -148,7 +197,7 @@ class Pooled:
                 self._warn(f"{name} is not offered: {names[called]} tools of it are called {called}")
                 continue
             try:
-                tools[called] = made_tool(server, each, partial(_call, connection, name))
+                tools[called] = made_tool(server, each, partial(self._call, connection, name))
             except ToolRefusedError as error:
                 self._warn(f"{name} is not offered: {error}")
         for tool in readable(server, connection):
@@ -220,6 +269,19 @@ class McpPool:
             raise UnknownToolError(name, sorted(listing.tools))
         return tool
 
+    def secrets_of(self, server: str) -> tuple[str, ...]:
+        """Return the values that a server was reached with, which nothing that it says may tell on."""
+        return self._pooled[server].secrets if server in self._pooled else ()
+
+    def holds(self, server: str, key: str) -> bool:
+        """Return whether the server of a call waits for an answer in a session of this worker.
+
+        Args:
+            server: Name of the server.
+            key: Idempotency key of the call.
+        """
+        return server in self._pooled and key in self._pooled[server].held
+
     def warn(self, text: str) -> None:
         """Log a warning, once."""
         if text not in self._told:
@@ -238,20 +300,6 @@ class McpPool:
                 raise
             self.warn(f"{error}; its tools are not offered meanwhile")
             return None
-
-
-async def _call(
-    connection: Connection, name: str, context: ToolContext[Any], arguments: JsonObject, asked: McpAsked | None = None
-) -> object:
-    from handfast.mcp.results import value_of  # noqa: PLC0415 - needs an optional extra
-
-    async def told(progress: float, total: float | None, message: str | None) -> None:
-        if math.isfinite(progress) and (total is None or math.isfinite(total)):
-            context.progress(message or "", done=progress, total=total)
-
-    meta = {"handfast/idempotency-key": context.idempotency_key}
-    answer = await connection.call(name, arguments, meta=meta, progress=told, asked=asked)
-    return answer if isinstance(answer, McpAsked) else value_of(answer)
 
 
 async def _shared(task: asyncio.Task[SharedT]) -> SharedT:

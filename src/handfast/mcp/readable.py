@@ -65,7 +65,7 @@ def readable(server: McpServer, connection: Connection) -> Iterator[McpTool]:
 
 
 def _tool(server: McpServer, name: str, description: str, schema: JsonObject, read: Read) -> McpTool:
-    async def call(_: Any, arguments: JsonObject, asked: object = None) -> object:
+    async def call(_: Any, arguments: JsonObject, **__: object) -> object:
         return await read(arguments)
 
     return made_tool(

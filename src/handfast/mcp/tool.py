@@ -31,6 +31,7 @@ __all__ = [
     "CallFunction",
     "McpTool",
     "McpToolError",
+    "StillWaits",
     "ToolRefusedError",
     "made_tool",
     "object_schema",
@@ -38,9 +39,10 @@ __all__ = [
     "problems_of",
 ]
 
+StillWaits = Callable[[], Awaitable[bool]]
 CallFunction = Callable[..., Awaitable[object]]
-"""Makes the call: given tool context and arguments, and as ``asked`` what the server wanted to know, with the answers.
-It returns what the call does, or an `McpAsked`."""
+"""Makes the call: given tool context and arguments, and ``asked`` and ``waits`` as `McpTool.going_on`. It returns what
+the call does, or an `McpAsked`."""
 
 DEFINITION_BYTES: Final = 64 * 1024
 """Largest definition that is offered to a model."""
@@ -103,9 +105,14 @@ class McpTool(Tool[..., Any]):
         self.validate(arguments)
         return {"arguments": arguments}
 
-    def going_on(self, asked: McpAsked | None) -> McpTool:
-        """Return it for a call that goes on with the answers to what its server *asked*."""
-        return self if asked is None else replace(self, function=partial(self.function, asked=asked))
+    def going_on(self, asked: McpAsked | None, waits: StillWaits) -> McpTool:
+        """Return it for one call.
+
+        Args:
+            asked: What its server asked for, with the answers, where the call goes on.
+            waits: Says whether the call still waits for an answer.
+        """
+        return replace(self, function=partial(self.function, asked=asked, waits=waits))
 
     @property
     def kept(self) -> JsonObject:

@@ -18,6 +18,7 @@ from handfast.models.chat.reply import StreamedCompletion, read_completion
 from handfast.models.claude.reply import StreamedMessage, read_message
 from handfast.models.claude.request import body_of
 from handfast.models.port import ModelAnswer, ModelCallError, ModelRequest, Transport
+from handfast.models.prices import Price, checked_prices
 from handfast.models.provider_error import error_of, text
 from handfast.models.reading import broken, no_json
 from handfast.models.streaming import broke_off
@@ -51,18 +52,28 @@ class AnyLLMModel:
         model: The model that the entry names; agents of it need name none.
     """
 
-    def __init__(self, name: str, *, api_key: str | None = None, api_base: str | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        api_key: str | None = None,
+        api_base: str | None = None,
+        prices: Mapping[str, Price] | None = None,
+        **options: Any,
+    ) -> None:
         """Name the provider, and the model.
 
         Args:
             name: ``PROVIDER:MODEL``, or the provider alone where agents name the model.
             api_key: By default what the provider's own variable says, as ``ANTHROPIC_API_KEY``.
             api_base: Another address of the provider.
+            prices: What its models cost, by their names; under ``"*"`` that of every other one.
             options: Further options of ``AnyLLM.create``, for the provider's client.
 
         Raises:
             DefinitionError: any-llm is not installed, does not know the provider, or lacks its package or key.
         """
+        self.prices = checked_prices("AnyLLMModel", prices)
         provider, _, model = name.partition(":")
         try:
             import any_llm  # noqa: PLC0415 - an optional extra

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
@@ -16,6 +16,7 @@ from handfast.models.background import BackgroundResponse
 from handfast.models.conversations import ResponsesConversations
 from handfast.models.omissions import ENCRYPTED, MOST, UNREADABLE, omission_for, without, without_reasoning
 from handfast.models.port import ConversationPort, ModelAnswer, ModelCallError, ModelRequest
+from handfast.models.prices import Price, checked_prices
 from handfast.models.reading import broken, read_answer
 from handfast.models.streaming import streamed
 from handfast.models.transport import sent_as
@@ -54,6 +55,7 @@ class ResponsesModel:
         store: bool | None = False,
         strict: bool = True,
         max_tools: int | None = MOST_TOOLS,
+        prices: Mapping[str, Price] | None = None,
         model: str | None = None,
     ) -> None:
         """Describe a model entry, for ``HandfastPlugin(models={…})``.
@@ -67,6 +69,7 @@ class ResponsesModel:
             strict: Whether schemas of tools and answers are sent as strict ones.
             max_tools: How many tools one request may offer: a worker whose agent has more does not start. None where
                 the server has no such limit.
+            prices: What its models cost, by their names; under ``"*"`` that of every other one.
             model: The model that is asked for agents that name none.
         """
         self._client = client.with_options(max_retries=0)
@@ -74,6 +77,7 @@ class ResponsesModel:
         self._store = store
         self._strict = strict
         self.max_tools = max_tools
+        self.prices = checked_prices("ResponsesModel", prices)
         self.model = model
         self.conversations: ConversationPort = ResponsesConversations(self._client)
         self._learned: dict[str, list[str]] = {}

@@ -100,12 +100,14 @@ class McpAsked(Payload):
         state: Opaque to us: the server wants it back.
         round: How often it has asked for this call, from 1.
         answers: So far.
+        held: The call goes on at the server meanwhile, in a session of the worker that made it.
     """
 
     questions: list[McpQuestion] = []
     state: str | None = None
     round: int = 1
     answers: list[McpAnswer] = []
+    held: bool | None = None
 
     @property
     def next_question(self) -> McpQuestion | None:

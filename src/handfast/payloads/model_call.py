@@ -11,7 +11,7 @@ from handfast.payloads.history import KeptHistory
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.requests import DeadlineDefault, LimitPolicy, OnEdit
 from handfast.payloads.review import ReviewPlan
-from handfast.payloads.usage import Usage
+from handfast.payloads.usage import Money, Usage
 
 
 class Underway(Payload):
@@ -89,6 +89,7 @@ class ModelCall(Payload):
         stream: What the model writes is told while it writes it, to whoever watches.
         underway: A background response that was begun for this call, and is waited for.
         told: Hooks hear of this before the model is called.
+        costs: A limit of money holds: a model without a price is not asked.
     """
 
     origin: Origin
@@ -103,6 +104,7 @@ class ModelCall(Payload):
     stream: bool | None = None
     underway: Underway | None = None
     told: list[ToldHooks] | None = None
+    costs: bool | None = None
 
 
 class NamedGuardrail(Payload):
@@ -288,6 +290,7 @@ class ModelReply(Payload):
         input_guardrails: The model was not called: these come first.
         output_guardrails: Names of those that have to see the output, where this reply may end the run.
         max_tokens: On a probe: the agent's own limit, where it has one.
+        max_cost: Likewise in money.
         max_seconds: On a probe: how long the agent may work, where that is limited.
         max_open: How many requests of the run may be open when one of its calls is to be asked about; None is no limit.
         on_limit: On a probe: what follows at a limit; None stands for *fail*.
@@ -322,6 +325,7 @@ class ModelReply(Payload):
     max_turns: int | None = None
     structured: StructuredOutput | None = None
     max_tokens: int | None = None
+    max_cost: Money | None = None
     max_seconds: float | None = None
     max_open: int | None = None
     on_limit: LimitPolicy | None = None

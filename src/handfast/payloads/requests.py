@@ -14,15 +14,17 @@ from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.remember import Remember
 from handfast.payloads.review import LeftBecause, Review, Share
 from handfast.payloads.signature import Signature, SignedBy
+from handfast.payloads.usage import Money
 
 RequestKind = Literal["approval", "question", "budget", "handoff", "hosted_mcp", "in_doubt"]
 DeadlineDefault = Literal["reject", "approve", "fail", "give_up"]
-LimitKind = Literal["turns", "tokens", "time"]
+LimitKind = Literal["turns", "tokens", "time", "cost"]
 LimitPolicy = Literal["fail", "ask"]
 OnEdit = Literal["ask_again", "accept"]
 Turns = Annotated[int, Field(ge=1, le=1_000_000)]
 Tokens = Annotated[int, Field(ge=1, le=1_000_000_000_000)]
 Seconds = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Cost = Annotated[Money, Field(gt=0)]
 
 DECISION_BYTES = 64 * 1024
 """Largest decision that is taken: an approver writes a note, not a book."""
@@ -191,31 +193,32 @@ class GiveUp(Payload):
 
 
 class Grant(Payload):
-    """More turns, tokens or time for an exhausted budget."""
+    """More turns, tokens, time or money for an exhausted budget."""
 
     kind: Literal["grant"] = "grant"
     turns: Turns | None = None
     tokens: Tokens | None = None
     seconds: Seconds | None = None
+    cost: Cost | None = None
 
 
 class BudgetFacts(Payload):
     """Facts of a *budget* request: which limit was reached.
 
     Attributes:
-        used: Model replies, tokens of the loop and of everything below it, or seconds that these have worked.
+        used: Model replies, tokens or money of the loop and of everything below it, or seconds that these have worked.
         limit: How many were allowed, granted ones included.
         session: It is the budget of a whole session, and no limit of the message under way.
     """
 
     what: LimitKind
-    used: int
-    limit: int
+    used: int | Money
+    limit: int | Money
     session: bool | None = None
 
 
 class RaiseLimits(Payload):
-    """The argument of the update `raise_limits`: more turns, tokens or time for a run that goes on.
+    """The argument of the update `raise_limits`: more turns, tokens, time or money for a run that goes on.
 
     Attributes:
         frame: Which loop; None means the one that was started, where there is only one.
@@ -226,6 +229,7 @@ class RaiseLimits(Payload):
     turns: Turns | None = None
     tokens: Tokens | None = None
     seconds: Seconds | None = None
+    cost: Cost | None = None
     frame: Name | None = None
     by: Name | None = None
     session: bool | None = None
@@ -236,16 +240,18 @@ class LimitsRaised(Payload):
 
     Attributes:
         request: The budget request that was closed by it as granted.
-        session_turns: Budget of the whole session, where it has one; `session_tokens` likewise.
+        session_turns: Budget of the whole session, where it has one; `session_tokens` and `session_cost` likewise.
     """
 
     frame: str
     max_turns: int | None = None
     max_tokens: int | None = None
     max_seconds: float | None = None
+    max_cost: Money | None = None
     request: str | None = None
     session_turns: int | None = None
     session_tokens: int | None = None
+    session_cost: Money | None = None
 
 
 Verdict = Annotated[

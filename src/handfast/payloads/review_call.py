@@ -38,6 +38,7 @@ class ReviewCall(Payload):
         request: The request, without its arguments.
         arguments: Of the call; None where they are large: `at` says where they stand.
         blocks: Blocks of the conversation that the reviewer is shown something of.
+        costs: A limit of money holds: a model without a price is not asked.
     """
 
     origin: Origin
@@ -45,6 +46,7 @@ class ReviewCall(Payload):
     arguments: JsonObject | None = None
     at: ArgumentsAt | None = None
     blocks: list[str] = []
+    costs: bool | None = None
 
 
 class Reviewed(Payload):

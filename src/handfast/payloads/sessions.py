@@ -11,6 +11,7 @@ from handfast.payloads.conversation import first_torn
 from handfast.payloads.cutting import Reason
 from handfast.payloads.guardrails import GuardrailResult
 from handfast.payloads.json_profile import JsonObject
+from handfast.payloads.requests import Cost
 from handfast.payloads.runs import Output, RunInput
 from handfast.payloads.usage import Usage
 
@@ -30,6 +31,7 @@ class SessionInput(RunInput):
         max_turns: Most model replies for one message.
         max_session_turns: Most model replies of the whole session; None is no limit.
         max_session_tokens: Most tokens of the whole session, nested agents included; None is no limit.
+        max_session_cost: Most money of the whole session, likewise.
         on_message: What happens to a message while another one is being answered.
     """
 
@@ -37,6 +39,7 @@ class SessionInput(RunInput):
     import_items: list[JsonObject] = []
     max_session_turns: Annotated[int, Field(ge=1)] | None = None
     max_session_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_session_cost: Cost | None = None
     on_message: OnBusy = "queue"  # type: ignore[assignment] # a session has turns to give, so it knows other answers
 
     @field_validator("import_items")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from threading import Lock
 from typing import Any, Final
@@ -29,6 +30,8 @@ PREFIX: Final = "handfast."
 """Beginning of the names of a host's signals in a workflow of the user's."""
 OURS: Final = frozenset({AgentRun, AgentSession})
 """Workflows all of whose signals are ours."""
+EVICT: Final = "handfast.evict"
+"""What a worker calls the function that has a run replayed from its history, by its run id."""
 
 
 def holding(runner: WorkflowRunner) -> WorkflowRunner:
@@ -46,15 +49,19 @@ class _Holding(WorkflowRunner):
         held: Held = deque()
         functions = {**det.extern_functions, HELD: lambda: held}
         told = replace(det, extern_functions=functions)
-        return _Instance(super().create_instance(told), held, ours=det.defn.cls in OURS)  # type: ignore[safe-super]
+        evict = det.extern_functions.get(EVICT, lambda _run_id: None)  # a replay alone has no tasks to come
+        inner = super().create_instance(told)  # type: ignore[safe-super]
+        return _Instance(inner, held, evict, ours=det.defn.cls in OURS)
 
 
 class _Instance(WorkflowInstance):
     """One workflow, which passes its activations on without most signals of a flood."""
 
-    def __init__(self, inner: WorkflowInstance, held: Held, *, ours: bool) -> None:
+    def __init__(self, inner: WorkflowInstance, held: Held, evict: Callable[[str], None], *, ours: bool) -> None:
         self._inner = inner
         self._held = held
+        self._evict = evict
+        self._started: tuple[tuple[int, int], int] | None = None
         self._ours = ours
         self._one_at_a_time = Lock()
 
@@ -67,9 +74,28 @@ class _Instance(WorkflowInstance):
         threads were at work tasks remain; it can never be evicted, and this worker takes no further task of the run.
         """
         with self._one_at_a_time:
+            if self._is_early(act):
+                self._evict(act.run_id)
             if len(act.jobs) > SHOWN:
                 self._hold(act)
             return self._inner.activate(act)
+
+    def _is_early(self, act: WorkflowActivation) -> bool:
+        """Tell events that came with a query, ahead of their workflow task.
+
+        A query that a busy worker takes late brings a history in which a workflow task waits, and the SDK (1.35) acts
+        on its events at once (`HistoryUpdate::take_next_wft_sequence` in its Core: a query has no started task, so that
+        any history ends with "the last one"). What comes until the task starts is acted on in it, apart from them, and
+        on a replay together with them: commands change places, and the run stops for ever. So the run is given up once
+        the query has its answer, and its task begins from its history. Only a task moves the workflow's time.
+        """
+        if all(job.HasField("query_workflow") or job.HasField("remove_from_cache") for job in act.jobs):
+            return False
+        time, length = (act.timestamp.seconds, act.timestamp.nanos), act.history_length
+        if self._started is not None and self._started[0] == time and self._started[1] < length:
+            return True
+        self._started = time, length
+        return False
 
     def _hold(self, act: WorkflowActivation) -> None:
         shown, jobs = 0, []

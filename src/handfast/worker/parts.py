@@ -45,7 +45,7 @@ from handfast.discretion import shows_texts
 from handfast.payloads.base import UNREADABLE, Undecodable
 from handfast.payloads.signed import REFUSED, VERIFY
 from handfast.payloads.tool_call import CALL_TYPES
-from handfast.worker.held_signals import holding
+from handfast.worker.held_signals import EVICT, holding
 from handfast.workflows.continuation.archive import ArchiveRun
 from handfast.workflows.run import AgentRun
 from handfast.workflows.session import AgentSession
@@ -144,6 +144,7 @@ class PluginParts(BeatGuard):
         made: Model clients that were made for this worker alone.
         refused: Is told of decisions that did not count, in production mode.
         held: True once the worker runs with its resources.
+        worker: The worker, once it runs.
     """
 
     owner: object
@@ -152,6 +153,7 @@ class PluginParts(BeatGuard):
     activities: Sequence[Callable[..., Any]]
     refused: RefusedDecisions
     held: bool = False
+    worker: Worker | None = None
 
     @classmethod
     def of(cls, owner: object, runtime: Runtime, made: Sequence[openai.AsyncOpenAI], client: Client) -> Self:
@@ -165,6 +167,7 @@ class PluginParts(BeatGuard):
         self, input: WorkflowInterceptorClassInput
     ) -> type[WorkflowInboundInterceptor] | None:
         """Give validators the worker's keys, and let our workflows say which activities the task queue hands out."""
+        input.unsafe_extern_functions[EVICT] = self._evict
         if self.runtime.trusted is not None:
             input.unsafe_extern_functions[VERIFY] = verifier(self.runtime.trusted)
             input.unsafe_extern_functions[REFUSED] = self.refused
@@ -187,8 +190,14 @@ class PluginParts(BeatGuard):
         config["activities"] = [each for each in config.get("activities", []) if each not in self.activities]
         config["interceptors"] = [each for each in config.get("interceptors", []) if each is not self]
 
+    def _evict(self, run_id: str) -> None:
+        """Have the worker forget a run, once it has answered what it was asked: its next task replays it."""
+        if self.worker is not None and self.worker._bridge_worker is not None:
+            self.worker._bridge_worker.request_workflow_eviction(run_id)
+
     async def hold(self, worker: Worker, held: AsyncExitStack) -> None:
         """Open what the activities of *worker* need; it ends with *held*."""
+        self.worker = worker
         logging.getLogger(activity.__name__).addFilter(_BRIEF)  # once per process: it is the same one
         self.runtime.open(worker)
         held.callback(self.runtime.close)

@@ -1,6 +1,6 @@
 """A server of the older protocol, written by hand, that does one thing wrong: started as ``crooked.py FAULT [LOG]``.
 
-Each call that reaches it is a line of LOG.
+Each call that reaches it is a line of LOG, and so is a cancel.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ def tools() -> list[Any]:
     match FAULT:
         case "many":
             return [tool(f"tool_{place}") for place in range(300)]
+        case "changes":
+            return [tool("look", description=f"as it was listed at {time.monotonic_ns()}")]
         case "twins":
             return [look, tool("twin", description="one"), tool("twin", description="another")]
         case "alike":
@@ -59,8 +61,9 @@ def answer(message: dict[str, Any]) -> dict[str, Any] | None:
             if LOG is not None:
                 with LOG.open("a") as log:
                     log.write(f"{message['params']['name']}\n")
-            if FAULT == "dies_in_call":
-                os._exit(3)
+            if FAULT == "asks":
+                told = [elicited(f"{which}?") for which in ("Why", "How")]
+                return {"result": {"content": [{"type": "text", "text": json.dumps(told)}]}}
             if FAULT == "dies_once" and LOG is not None and len(LOG.read_text().splitlines()) == 1:
                 os._exit(3)
             if FAULT == "no_result":
@@ -72,6 +75,23 @@ def answer(message: dict[str, Any]) -> dict[str, Any] | None:
         case _:
             return {"error": {"code": -32601, "message": "no such method"}}
     return {"result": result}
+
+
+def elicited(message: str) -> Any:
+    """Ask the client something, and answer what it asks meanwhile; return its answer."""
+    form = {"type": "object", "properties": {"said": {"type": "string"}}, "required": ["said"]}
+    asked = {"id": message, "method": "elicitation/create", "params": {"message": message, "requestedSchema": form}}
+    write(json.dumps({"jsonrpc": "2.0", **asked}))
+    while True:
+        came = json.loads(sys.stdin.readline())
+        if came.get("id") == message:
+            return came["result"]
+        if came.get("method") == "notifications/cancelled" and LOG is not None:
+            with LOG.open("a") as log:
+                log.write("cancelled\n")
+            return None
+        if "id" in came and (said := answer(came)) is not None:
+            write(json.dumps({"jsonrpc": "2.0", "id": came["id"], **said}))
 
 
 def write(line: str) -> None:

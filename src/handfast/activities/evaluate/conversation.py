@@ -27,6 +27,7 @@ from handfast.definitions.agents.compaction import Compact
 from handfast.errors import ArtifactError
 from handfast.models.input_items import wire_items
 from handfast.models.port import CompactingPort, ModelAnswer, ModelCallError, ModelRequest
+from handfast.models.prices import priced
 from handfast.payloads.base import json_size
 from handfast.payloads.conversation import is_from_model, start_of_turns
 from handfast.payloads.evaluation import CompactHistory, HistoryCompacted, PackBlocks, Packed
@@ -97,16 +98,17 @@ async def _short(
     port = port_of(runtime, by, asked.client)
     try:
         if rule.agent is not None:
-            return _summary(read_again(await port.answer(request)), request.model), request.model
+            answer = priced(read_again(await port.answer(request)), port, request.model)
+            return _summary(answer, request.model), request.model
         if not isinstance(port, CompactingPort):
             raise ApplicationError(
                 f"the model client {asked.client!r} cannot compact; let an agent do it: Compact(by=…)",
                 type="ModelRefused",
                 non_retryable=True,
             )
-        return await port.compact(request), request.model
+        return priced(await port.compact(request), port, request.model), request.model
     except ModelCallError as error:
-        raise failure_of_call(error, request.model) from None
+        raise failure_of_call(error, request.model, port) from None
 
 
 def _summary(answer: ModelAnswer, model: str) -> ModelAnswer:

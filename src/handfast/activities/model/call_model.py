@@ -27,6 +27,7 @@ from handfast.activities.model.request import (
     instructions_of,
     offered_now,
     port_of,
+    refuse_unpriced,
     request_settings,
     settings_of,
     structured,
@@ -56,6 +57,7 @@ from handfast.models.port import (
     OnDelta,
     StillUnderwayError,
 )
+from handfast.models.prices import priced
 from handfast.payloads.base import json_size
 from handfast.payloads.call_items import CALLS
 from handfast.payloads.json_profile import JsonObject
@@ -122,10 +124,10 @@ class CallModel:
         prompt = await prompt_of(self._runtime, agent, context)
         tools = [*self._definitions(offered), *(each.definition() for each in agent.hosted)]
         settings = settings_of(agent, facts)
-        turn = ModelsInTurn(call, models, self._runtime.outages, saying)
-        await turn.begin()
+        turn = await ModelsInTurn(call, models, self._runtime.outages, saying).begin()
         client = turn.choice.client
         port = port_of(self._runtime, agent, client)
+        refuse_unpriced(agent, port, turn.choice, limited=bool(call.costs))
         request = ModelRequest(
             model=turn.choice.model,
             instructions=given.instructions,
@@ -141,7 +143,7 @@ class CallModel:
         await observers.tell("on_model_start", context, model_start(request))
         began = time.monotonic()
         try:
-            answer = await _asked(turn, kept or port, request)
+            answer = await _asked(turn, kept or port, request, port)
         except StillUnderwayError as still:
             return self._without_items(underway=turn.waited_for(still.response))
         took_s = time.monotonic() - began
@@ -251,6 +253,7 @@ class CallModel:
             "attributes": await self._attributes.existing(activity.client()),
             "max_turns": agent.max_turns or 0,
             "max_tokens": agent.max_tokens,
+            "max_cost": agent.max_cost,
             "max_seconds": None if agent.max_duration is None else agent.max_duration.total_seconds(),
             "on_limit": "ask" if agent.on_limit == "ask" else None,
             "keeps": True if self._runtime.artifacts.kept_here else None,
@@ -315,20 +318,26 @@ class CallModel:
         return KeptConversation(self._runtime.blocks, call, call.history, port, agent.client)
 
 
-async def _asked(turn: ModelsInTurn, port: ModelPort, request: ModelRequest) -> ModelAnswer:
+async def _asked(turn: ModelsInTurn, by: ModelPort, request: ModelRequest, port: ModelPort) -> ModelAnswer:
     """Ask the model of this attempt.
+
+    Args:
+        turn: Which model that is.
+        by: What makes the request.
+        request: The request.
+        port: The model entry, which knows prices.
 
     Raises:
         ApplicationError: It did not answer, or not with a reply; the next attempt may ask another one.
         StillUnderwayError: A background response takes longer than the attempt can wait.
     """
     try:
-        answer = await answered(port, request)
+        answer = await answered(by, request)
     except ModelCallError as error:
         # Without its cause: a vendor's error quotes the body, and one that cannot be recorded would be retried.
-        raise await turn.passed(error) or failure_of_call(error, request.model) from None
+        raise await turn.passed(error) or failure_of_call(error, request.model, port) from None
     turn.answered()
-    return answer
+    return priced(answer, port, request.model)
 
 
 def _with_own_id(delta: ModelDelta) -> ModelDelta:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -61,10 +61,11 @@ class ModelsInTurn:
         for each in resting if call.underway is None else ():
             self._pass_over(each, RESTING, once=True)
 
-    async def begin(self) -> None:
+    async def begin(self) -> Self:
         """Let the attempts after this one know when the model was first asked."""
         if len(self._choices) > 1:
             await self.say()
+        return self
 
     async def say(self, **more: Any) -> None:
         """Say what is known with every heartbeat from now on."""

@@ -32,6 +32,7 @@ from handfast.models.port import (
     Transport,
     model_of,
 )
+from handfast.models.prices import price_of, priced_usage
 from handfast.payloads.json_profile import JsonObject, scrub
 from handfast.payloads.model_call import REPLY_BROKEN, NamedGuardrail, StructuredOutput
 from handfast.payloads.model_settings import TRANSPORT_SETTINGS, merged_settings
@@ -57,8 +58,8 @@ def asked_models(runtime: Runtime, agent: Agent, facts: RunFacts) -> Sequence[As
     Raises:
         ApplicationError: ``ModelRefused``: nobody named one.
     """
-    if facts.model is not None:
-        return [Asked(facts.model, agent.client)]
+    if named := facts.model or runtime.one_model:
+        return [Asked(named, agent.client)]
     if agent.choices:
         return [Asked(each.model, each.client or agent.client, each.patience) for each in agent.choices]
     if agent.prompt is not None:
@@ -176,10 +177,25 @@ def to_application_error(error: ModelCallError) -> ApplicationError:
     )
 
 
-def failure_of_call(error: ModelCallError, model: str) -> ApplicationError:
+def failure_of_call(error: ModelCallError, model: str, port: ModelPort) -> ApplicationError:
     """Translate the failure of a call of *model*, with what it has cost."""
     failed = to_application_error(error)
-    return failed if error.usage is None else with_spent(failed, error.usage, model)
+    return failed if error.usage is None else with_spent(failed, priced_usage(error.usage, port, model), model)
+
+
+def refuse_unpriced(agent: Agent, port: ModelPort, asked: Asked, *, limited: bool) -> None:
+    """Refuse a model without a price where a limit of money holds: nobody could say when it is reached.
+
+    Raises:
+        ApplicationError: ``ModelRefused``.
+    """
+    if (limited or agent.max_cost is not None) and price_of(port, asked.model) is None:
+        raise ApplicationError(
+            f"a limit of money holds for agent {agent.name}, and the model entry {asked.client!r} has no price for "
+            f"{asked.model or 'the model of a prompt template'!r}; add it to its prices",
+            type="ModelRefused",
+            non_retryable=True,
+        )
 
 
 def with_spent(error: ApplicationError, usage: Usage, model: str) -> ApplicationError:

@@ -17,6 +17,7 @@ from handfast.definitions.gates.review import Opinion, ReviewInput
 from handfast.definitions.schema.output_type import OutputType, built
 from handfast.errors import DefinitionError, JsonProfileError, OutputInvalidError
 from handfast.models.port import ModelAnswer, ModelCallError, ModelRequest
+from handfast.models.prices import price_of, priced, priced_usage
 from handfast.payloads.json_profile import JsonObject, parse_json
 from handfast.payloads.model_settings import TRANSPORT_SETTINGS
 from handfast.payloads.transcript import user_message
@@ -50,9 +51,17 @@ ANSWER: Final[OutputType] = built(ModelOpinion, "ModelReviewer")
 
 
 async def opinion_of_model(
-    reviewer: ModelReviewer, given: ReviewInput, runtime: Runtime, *, name: str, within: float
+    reviewer: ModelReviewer, given: ReviewInput, runtime: Runtime, *, name: str, within: float, limited: bool
 ) -> tuple[Opinion | Problem, Spent | None]:
     """Ask the model; each failure of it that a retry can mend is one of the activity.
+
+    Args:
+        reviewer: Says which model, and by which policy.
+        given: What is judged.
+        runtime: Of the worker.
+        name: The reviewer's, for the log.
+        within: Seconds that the model may take.
+        limited: A limit of money holds: a model without a price is not asked, as nobody could say when it is reached.
 
     Raises:
         ApplicationError: The model is away for now.
@@ -60,9 +69,11 @@ async def opinion_of_model(
     port = runtime.models.get(reviewer.client)
     if port is None:
         return _noted(name, f"asks the model client {reviewer.client!r}, which this worker does not have"), None
+    if limited and price_of(port, reviewer.model) is None:
+        return _noted(name, f"asks {reviewer.model}, which has no price, and a limit of money holds"), None
     settings = ANSWER.settings(reviewer.settings, "ModelReviewer")
     request = ModelRequest(
-        model=reviewer.model,
+        model=runtime.one_model or reviewer.model,
         instructions=INSTRUCTIONS.format(policy=reviewer.policy),
         items=[user_message(json.dumps(material(given), ensure_ascii=False))],
         settings={key: value for key, value in settings.items() if key not in TRANSPORT_SETTINGS}
@@ -71,13 +82,14 @@ async def opinion_of_model(
     )
     try:
         async with asyncio.timeout(within):
-            answer = read_again(await port.answer(request))
+            answer = priced(read_again(await port.answer(request)), port, reviewer.model)
     except TimeoutError:
         problem = Problem(f"took longer than {within:g} s")
         log_timeout(name, problem.brief, THEN)
         return problem, None
     except ModelCallError as error:
-        spent = None if error.usage is None else Spent(usage=error.usage, model=reviewer.model)
+        paid = None if error.usage is None else priced_usage(error.usage, port, reviewer.model)
+        spent = None if paid is None else Spent(usage=paid, model=reviewer.model)
         if error.retryable and error.kind != "ModelReplyInvalid" and not is_last_attempt():
             failed = to_application_error(error)
             raise failed if spent is None else with_spent(failed, spent.usage, reviewer.model) from None

@@ -88,7 +88,8 @@ class ReviewRequests:
             agent_path=tuple(request.agent_path),
             messages=tuple(messages),
         )
-        opinion, spent = await self._opinion(reviewer, context, given)
+        limited = bool(asked.costs) or agent.max_cost is not None
+        opinion, spent = await self._opinion(reviewer, context, given, limited=limited)
         if isinstance(opinion, Problem):
             return Reviewed(problem=f"the reviewer {opinion.brief}", messages=messages, spent=spent)
         said = Reviewed(
@@ -101,13 +102,14 @@ class ReviewRequests:
         return said.model_copy(update={"sampled": self._sampled(request), **self._signed(asked, said)})
 
     async def _opinion(
-        self, reviewer: Reviewer, context: RunContext[Any], given: ReviewInput
+        self, reviewer: Reviewer, context: RunContext[Any], given: ReviewInput, *, limited: bool
     ) -> tuple[Opinion | Problem, Spent | None]:
         review = given.request.review
         assert review is not None
         name = f"the reviewer {review.by} of {given.tool}"
         if isinstance(reviewer, ModelReviewer):
-            return await opinion_of_model(reviewer, given, self._runtime, name=name, within=review.timeout_s)
+            runtime, within = self._runtime, review.timeout_s
+            return await opinion_of_model(reviewer, given, runtime, name=name, within=within, limited=limited)
         within, threads = review.timeout_s, self._runtime.review_threads
         answer = await ask(reviewer, context, given, name=name, within=within, threads=threads, then=THEN)
         if answer is None:

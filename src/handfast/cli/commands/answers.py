@@ -1,4 +1,4 @@
-"""`answer`: the output of a question. `grant`, `raise`: more turns, tokens or time."""
+"""`answer`: the output of a question. `grant`, `raise`: more turns, tokens, time or money."""
 
 # ruff: noqa: PLC0415 a command imports its code when it runs: see the package
 
@@ -15,6 +15,7 @@ from handfast.cli.commands.decisions import Note, RequestArgument
 TurnsOption = Annotated[int | None, typer.Option(metavar="N", min=1, help="Model replies to add.")]
 TokensOption = Annotated[int | None, typer.Option(metavar="N", min=1, help="Tokens to add.")]
 SecondsOption = Annotated[int | None, typer.Option(metavar="N", min=1, help="Seconds of work to add.")]
+CostOption = Annotated[str | None, typer.Option(metavar="AMOUNT", help="Money to add.")]
 
 
 def answer(
@@ -48,6 +49,7 @@ def grant(
     turns: TurnsOption = None,
     tokens: TokensOption = None,
     seconds: SecondsOption = None,
+    cost: CostOption = None,
     run: options.RunOption = None,
     by: options.By = None,
     note: Note = None,
@@ -58,10 +60,11 @@ def grant(
 ) -> int:
     """Grant what an exhausted run asks for; it goes on where it stopped."""
     from handfast.cli import decide as deciding
+    from handfast.client.decide import made
     from handfast.payloads.requests import Grant
 
     where = options.Where(address, namespace, profile)
-    verdict = Grant(turns=turns, tokens=tokens, seconds=seconds)
+    verdict = made(Grant, turns=turns, tokens=tokens, seconds=seconds, cost=cost)
     decision = deciding.Wanted(request, verdict, by=options.user(by), run=run, note=note)
     return asyncio.run(deciding.decide(where, decision, as_json=json))
 
@@ -72,6 +75,7 @@ def raise_limits(
     turns: TurnsOption = None,
     tokens: TokensOption = None,
     seconds: SecondsOption = None,
+    cost: CostOption = None,
     frame: Annotated[
         str | None, typer.Option(metavar="ID", help="Which loop, where several agents are at work.")
     ] = None,
@@ -84,9 +88,9 @@ def raise_limits(
     profile: options.Profile = None,
     json: options.Json = False,
 ) -> int:
-    """Give a run that goes on more turns, tokens or time, whether it waits for them or not."""
+    """Give a run that goes on more turns, tokens, time or money, whether it waits for them or not."""
     from handfast.cli import steer
 
     where = options.Where(address, namespace, profile)
-    more = steer.More(turns=turns, tokens=tokens, seconds=seconds, frame=frame, by=options.user(by), session=session)
+    more = steer.More(turns, tokens, seconds, cost, frame=frame, by=options.user(by), session=session)
     return asyncio.run(steer.raise_limits(where, run, more, as_json=json))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Generic, TypeAlias, TypeVar, cast, overload
 
@@ -23,6 +24,7 @@ from handfast.definitions.agents.model_input import InputFilter, Prompt, check_f
 from handfast.definitions.agents.rejection import RejectionText
 from handfast.definitions.checks import (
     a_kind,
+    check_amount,
     check_bool,
     check_count,
     check_function,
@@ -96,12 +98,13 @@ class Agent(Generic[AnswerT_co]):
         max_turns: Most model replies; None is no limit.
         max_tokens: Most tokens, of this agent's loop and of every agent that it uses as a tool; None is no limit. A
             reply that was begun is taken, so a run may end a reply above it.
+        max_cost: Most money, likewise, by the prices of its model entries, which each of its models needs.
         max_duration: Longest time that its loop may work, with every agent that it uses as a tool; while all of it
             waits for people, no time is counted. Checked before each model call. None is no limit.
         max_open_requests: Most requests of a run that are open at a time, for calls of this agent; further calls wait,
             in their order, until others are decided. At most 500.
         on_limit: ``"fail"``: at a limit the run fails (``MaxTurnsExceeded``, ``MaxTokensExceeded``,
-            ``MaxDurationExceeded``). ``"ask"``: a person is asked for more.
+            ``MaxCostExceeded``, ``MaxDurationExceeded``). ``"ask"``: a person is asked for more.
         on_max_turns: A function of the run context and `MaxTurns`, called at the limit of turns; its return value is
             the run's output. None fails the run.
         on_refusal: A function of the run context and `Refusal`, called where the model refuses to answer; its return
@@ -145,6 +148,7 @@ class Agent(Generic[AnswerT_co]):
     model_settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     max_turns: int | None = 100
     max_tokens: int | None = None
+    max_cost: _Kept[Decimal | float | str | None, Decimal | None] = _Kept(None)
     max_duration: timedelta | None = None
     max_open_requests: int = 256
     on_limit: LimitPolicy = "fail"
@@ -179,6 +183,7 @@ class Agent(Generic[AnswerT_co]):
         tools, hosted = split_hosted(subject, given)
         kept = {
             "model": checked_models(subject, self.model),
+            "max_cost": check_amount(subject, "max_cost", self.max_cost, none="no limit"),
             "output": output,
             "tools": _wrapped(subject, tools),
             "hosted": hosted,

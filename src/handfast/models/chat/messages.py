@@ -19,6 +19,8 @@ FILLED: Final = frozenset({"messages", "model", "tools", "response_format", "str
 TRANSLATED: Final = frozenset({"max_output_tokens", "text", "reasoning", "include"})
 """Settings in the words of the Responses API alone."""
 _IMPLIED: Final = frozenset({"message.output_text.logprobs", "reasoning.encrypted_content"})
+_INSTRUCTING: Final = ("system", "developer")
+"""Roles that mean the same: a server that knows one of them may refuse the other."""
 _ANSWERS: Final = ("function_call_output", "custom_tool_call_output")
 
 
@@ -38,7 +40,8 @@ def messages_of(
 
     Args:
         items: The conversation in the shape of the Responses API.
-        instructions: The first message, in the role *role*.
+        instructions: The first message.
+        role: The role of instructions, also of those within the conversation.
         reasoning: Which of the model's own reasoning is sent again, in the field that it came in.
         short_ids: Calls have ids of nine letters and digits, which every server takes.
 
@@ -78,7 +81,8 @@ def messages_of(
                 shown.append({"role": "user", "content": [about, *further]})
         elif kind == "message":
             close()
-            messages.append({"role": item["role"], "content": _content(item.get("content"))})
+            speaker = role if item["role"] in _INSTRUCTING else item["role"]
+            messages.append({"role": speaker, "content": _content(item.get("content"))})
         else:
             raise refused(f"an item of type {kind!r}")
     close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal, cast
 
@@ -17,6 +18,7 @@ from handfast.models.chat.form import Form, LearnedForms, MaxTokens, Reasoning
 from handfast.models.chat.messages import FILLED, TRANSLATED, messages_of, settings_of, tools_of
 from handfast.models.chat.reply import StreamedCompletion, read_completion
 from handfast.models.port import ModelAnswer, ModelCallError, ModelRequest, OnDelta
+from handfast.models.prices import Price, checked_prices
 from handfast.models.reading import parsed
 from handfast.models.streaming import STREAM, EventDecoder, broke_off
 from handfast.models.transport import sent_as
@@ -54,6 +56,7 @@ class ChatCompletionsModel:
         role: Literal["system", "developer"] = "system",
         max_tokens: MaxTokens = "max_completion_tokens",
         usage_in_stream: bool = True,
+        prices: Mapping[str, Price] | None = None,
         model: str | None = None,
     ) -> None:
         """Describe the server.
@@ -66,9 +69,10 @@ class ChatCompletionsModel:
             structured: How the server is asked for an answer of a type: by a JSON schema; as any JSON object, with
                 the schema in the instructions; or by the instructions alone.
             strict: Whether the server knows ``strict`` for tools.
-            role: The role of the instructions.
+            role: The role of the instructions, and of messages of either role in the conversation.
             max_tokens: The server's name for the limit of a reply.
             usage_in_stream: Whether it knows ``stream_options``; without them a streamed reply counts no tokens.
+            prices: What its models cost, by their names; under ``"*"`` that of every other one.
             model: The model that is asked for agents that name none.
 
         Raises:
@@ -87,6 +91,7 @@ class ChatCompletionsModel:
                 raise DefinitionError("ChatCompletionsModel", f"{name} must be one of {one_of}, not {value!r}")
         self._structured = structured
         self._role = role
+        self.prices = checked_prices("ChatCompletionsModel", prices)
         self.model = model
         self._forms = LearnedForms(
             Form(reasoning=reasoning, strict=strict, max_tokens=max_tokens, usage_in_stream=usage_in_stream)

@@ -60,6 +60,7 @@ class Conversation:
         frame = self._runs.begin(given.model_copy(update={"input": given.import_items, "on_message": None}))
         frame.phase, frame.lasts = "finished", True
         frame.session_turns, frame.session_tokens = given.max_session_turns, given.max_session_tokens
+        frame.session_cost = given.max_session_cost
         self._runs.mailbox.early[:], frame.queue = frame.queue, []  # each message gets a turn of its own
         if given.segment_events is not None:
             self._runs.segment.after(given.segment_events)

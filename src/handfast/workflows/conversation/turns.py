@@ -14,8 +14,8 @@ from handfast.payloads.usage import Usage
 from handfast.workflows.frame.frame import Frame
 
 PER_MESSAGE: Final = (
-    *("granted_turns", "granted_tokens", "granted_seconds", "limit_refused", "callers", "reply", "forms"),
-    *("after_tools", "max_parallel", "max_open", "held", "worked_s", "clock_at", "resting"),
+    *("granted_turns", "granted_tokens", "granted_seconds", "granted_cost", "limit_refused", "callers", "reply"),
+    *("forms", "after_tools", "max_parallel", "max_open", "held", "worked_s", "clock_at", "resting"),
     *("request", "missing_since", "broken_replies", "invalid_outputs", "resume_at", "waits"),
     *("output", "answer", "answer_structured", "answered_by"),
     *("guards", "guards_known", "output_guards", "guardrails", "usage", "nested_usage", "underway"),

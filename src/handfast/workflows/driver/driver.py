@@ -172,15 +172,16 @@ class Driver:
 
     def _next_steps(self) -> list[steps.Step]:
         frame = self._frame
-        tokens = self._frames.usage_of(frame).total_tokens if limits.counts_tokens(frame) else 0
-        return next_steps.next_steps(frame, self._ledger.book.entries, workflow.now(), tokens)
+        spent = self._frames.usage_of(frame) if limits.counts_usage(frame) else Usage()
+        return next_steps.next_steps(frame, self._ledger.book.entries, workflow.now(), spent)
 
     def _take(self, step: steps.Step) -> None:
         METHODS[type(step)](self, step)
 
     def _call_model(self, _: steps.CallModel) -> None:
         self._frame.phase = "thinking"
-        self._work.spawn(self._model_calls.call())
+        costs = any(map(limits.counts_cost, self._frames.above(self._frame)))
+        self._work.spawn(self._model_calls.call(costs=costs))
 
     def _stop(self, _: steps.Stop) -> None:
         frame = self._frame

@@ -247,7 +247,9 @@ class CallEndings:
         now = workflow.now()
         if missing:
             call.missing_since = call.missing_since or now
-            if now - call.missing_since < next_steps.MISSING_PATIENCE:
+            held = call.asked is not None and call.asked.held
+            patience = next_steps.HELD_PATIENCE if held else next_steps.MISSING_PATIENCE
+            if now - call.missing_since < patience:
                 call.state = "backoff"
                 call.resume_at = now + next_steps.pause_of_missing(call.missing_since, now)
                 return
@@ -256,9 +258,22 @@ class CallEndings:
             if call.starts < next_steps.MOST_STARTS:
                 call.state, call.resume_at = "backoff", now + next_steps.delay_of(call.starts - 1)
                 return
+        if call.asked is not None:
+            self._cut_off(call, why or "no worker went on with it")
+            return
         ended = "not_registered" if missing and why is None else "not_begun"
         told = why or ("no worker has this tool" if missing else "no worker could start this call")
         self._ask_doubt(call, f"{told}; it has not run", {"ended": ended, "starts": call.starts})
+
+    def _cut_off(self, call: Call, why: str) -> None:
+        """Take the ending of a call that had begun, and that nobody can go on with after its MCP server had asked."""
+        held = call.asked is not None and call.asked.held
+        if held:
+            call.asked = None
+        if held and call.plan.effect not in (None, "at_most_once"):
+            call.state, call.missing_since = "ready", None
+            return
+        self._in_doubt(call, {"ended": why})
 
     def _nobody_took(self, call: Call) -> None:
         queue = call.plan.task_queue

@@ -24,7 +24,7 @@ class LastWords:
 
     async def at_limit(self, limit: Reached) -> None:
         """End at a limit with the answer of `on_max_turns`."""
-        arg = HandleMaxTurns(origin=self._loop.origin, limit=limit.limit)
+        arg = HandleMaxTurns(origin=self._loop.origin, limit=int(limit.limit))
         failure = limits.failure(self._frame, limit)
         await self._ask(arg, "on_max_turns", failure)
 

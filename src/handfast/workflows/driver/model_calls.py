@@ -53,8 +53,8 @@ class ModelCalls:
         self._deployment = deployment
         self._last_words = last_words
 
-    async def call(self) -> None:
-        """Make one model call, and take its ending."""
+    async def call(self, *, costs: bool) -> None:
+        """Make one model call, and take its ending; *costs*: a limit of money holds."""
         frame = self._frame
         if self._interrupted() or self._too_large():
             return
@@ -72,6 +72,7 @@ class ModelCalls:
             underway=frame.underway,
             failed=frame.failed_calls or None,
             told=frame.untold or None,
+            costs=True if costs else None,
         )
         ending = await self._loop.work.activity(
             "handfast.call_model",

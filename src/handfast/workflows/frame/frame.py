@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel
@@ -28,7 +29,7 @@ from handfast.payloads.model_call import (
 )
 from handfast.payloads.requests import LimitKind, LimitPolicy
 from handfast.payloads.tool_call import LostStart, Proofs
-from handfast.payloads.usage import Usage
+from handfast.payloads.usage import Money, Usage
 
 FAILURE_BYTES: Final = 8192
 FAILURE_TYPE_CHARACTERS: Final = 256
@@ -195,8 +196,8 @@ class Frame(BaseModel):
             ends with, for want of an answer. *filter*, *filtering*: a handoff's filter is to say, or
             says, what is seen. *compacting*: the conversation is being made short. *checking*: there is an output, and
             guardrails look at it.
-        granted_turns: Beyond `max_turns`; `granted_tokens` and `granted_seconds` likewise. Limits are never reset, only
-            raised.
+        granted_turns: Beyond `max_turns`; `granted_tokens`, `granted_seconds` and `granted_cost` likewise. Limits are
+            never reset, only raised.
         worked_s: For how long it, or something below it, has worked until `clock_at`; since then it works, unless it is
             `resting`: all of it waits for people.
         max_open: How many requests of the workflow may be open when one more is to be opened for a call of the turn;
@@ -244,7 +245,7 @@ class Frame(BaseModel):
         unlimited: The caller lifted the agent's own limit of turns.
         turns_before: Model replies to earlier messages, which count for no limit of a message; `spent_before` likewise.
         session_turns: Most model replies to all messages together, raises included; None is no limit. `session_tokens`
-            likewise.
+            and `session_cost` likewise.
     """
 
     id: str
@@ -263,6 +264,8 @@ class Frame(BaseModel):
     on_limit: LimitPolicy = "fail"
     granted_turns: int = 0
     granted_tokens: int = 0
+    max_cost: Money | None = None
+    granted_cost: Money = Decimal(0)
     max_seconds: float | None = None
     granted_seconds: int = 0
     worked_s: float = 0.0
@@ -330,6 +333,7 @@ class Frame(BaseModel):
     spent_before: Usage = Usage()
     session_turns: int | None = None
     session_tokens: int | None = None
+    session_cost: Money | None = None
 
     @property
     def has_to_answer(self) -> bool:
@@ -341,7 +345,7 @@ class Frame(BaseModel):
         self.limit_known = True
         if self.max_turns is None and not self.unlimited:
             self.max_turns = reply.max_turns or None
-        self.max_tokens, self.max_seconds = reply.max_tokens, reply.max_seconds
+        self.max_tokens, self.max_seconds, self.max_cost = reply.max_tokens, reply.max_seconds, reply.max_cost
         self.on_limit = reply.on_limit or "fail"
 
     def take(self, reply: ModelReply) -> None:
@@ -440,12 +444,12 @@ class Reached:
     """A limit that a frame has reached.
 
     Attributes:
-        used: Model replies, tokens of the frame and of everything below it, or whole seconds.
+        used: Model replies, tokens or money of the frame and of everything below it, or whole seconds.
         limit: What was allowed, granted ones included.
         session: It is the budget of a whole session, and no limit of the message under way.
     """
 
     what: LimitKind
-    used: int
-    limit: int
+    used: int | Money
+    limit: int | Money
     session: bool = False

@@ -1,8 +1,9 @@
-"""The handler through which a caller gives a run more turns, tokens or time."""
+"""The handler through which a caller gives a run more turns, tokens, time or money."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from temporalio import workflow
 
@@ -61,9 +62,11 @@ class LimitRaiser:
             max_turns=limits.turns_of(frame),
             max_tokens=limits.tokens_of(frame),
             max_seconds=limits.seconds_of(frame),
+            max_cost=limits.cost_of(frame),
             request=request.id if request else None,
             session_turns=frame.session_turns,
             session_tokens=frame.session_tokens,
+            session_cost=frame.session_cost,
         ).to_wire()
 
     def _checked(self, given: RaiseLimits) -> tuple[Frame, Request | None]:
@@ -74,6 +77,7 @@ class LimitRaiser:
                 ("turns", given.turns, frame.session_turns),
                 ("tokens", given.tokens, frame.session_tokens),
                 ("time", given.seconds, None),
+                ("cost", given.cost, frame.session_cost),
             )
         else:
             frame = self._runs.frames.addressed(given.frame, DecisionInvalidError)
@@ -83,6 +87,7 @@ class LimitRaiser:
                     ("turns", given.turns, frame.max_turns),
                     ("tokens", given.tokens, frame.max_tokens),
                     ("time", given.seconds, frame.max_seconds),
+                    ("cost", given.cost, frame.max_cost),
                 )
         request = next((each for each in self._budgets() if each.frame == frame.id), None)
         if request is not None and given.session and not (request.facts or {}).get("session"):
@@ -101,7 +106,7 @@ class LimitRaiser:
         return [each for each in self._runs.ledger.book.open_requests() if each.kind == "budget"]
 
 
-def _refuse_absent(who: str, *limits_named: tuple[LimitKind, int | None, float | None]) -> None:
+def _refuse_absent(who: str, *limits_named: tuple[LimitKind, int | Decimal | None, float | Decimal | None]) -> None:
     """Refuse to raise what has no limit."""
     for what, more, limit in limits_named:
         if more is not None and limit is None:
@@ -114,17 +119,17 @@ def _granted(request: Request, given: RaiseLimits) -> Decision:
 
 
 def _grant(given: RaiseLimits) -> Grant:
-    return Grant(turns=given.turns, tokens=given.tokens, seconds=given.seconds)
+    return Grant(turns=given.turns, tokens=given.tokens, seconds=given.seconds, cost=given.cost)
 
 
 def _read(args: Sequence[object]) -> RaiseLimits:
-    value = only_argument(args, '{"turns"?, "tokens"?, "seconds"?}')
+    value = only_argument(args, '{"turns"?, "tokens"?, "seconds"?, "cost"?}')
     try:
         check_json(value)
         given = RaiseLimits.from_wire(value)
     except (JsonProfileError, PayloadInvalidError) as error:
         raise DecisionInvalidError(str(error)) from None
     check_person("by", given.by)
-    if given.turns is None and given.tokens is None and given.seconds is None:
-        raise DecisionInvalidError("say how many turns, tokens or seconds are added")
+    if given.turns is None and given.tokens is None and given.seconds is None and given.cost is None:
+        raise DecisionInvalidError("say how many turns, tokens or seconds, or how much money, are added")
     return given

@@ -90,7 +90,7 @@ class Sender:
         if work is not None and work.ending:
             return messages.RefuseMessages("ended", "the run is ending")
         if frame.stop is not None or frame.phase in ("checking", "closing"):
-            return messages.no_call_to_come(frame, runs.frames.usage_of(frame).total_tokens)
+            return messages.no_call_to_come(frame, runs.frames.usage_of(frame))
         return None
 
 

@@ -125,12 +125,13 @@ def refuse_useless(request: Request, grant: Grant) -> None:
     """
     facts = BudgetFacts.from_wire(request.facts)
     unit = "seconds" if facts.what == "time" else facts.what
-    more = {"turns": grant.turns, "tokens": grant.tokens, "time": grant.seconds}[facts.what]
-    least = facts.used - facts.limit + 1
-    if more is None or more < least:
+    more = {"turns": grant.turns, "tokens": grant.tokens, "time": grant.seconds, "cost": grant.cost}[facts.what]
+    over = facts.used - facts.limit
+    least = over if facts.what == "cost" else over + 1
+    if more is None or more < least or more == over:
+        at_least = f"more than {over:,}" if facts.what == "cost" else f"at least {least:,} {unit}"
         raise GrantRefusedError(
-            f"{request.id} is about {facts.what}: {facts.used:,} of {facts.limit:,} are used; "
-            f"grant at least {least:,} {unit}",
+            f"{request.id} is about {facts.what}: {facts.used:,} of {facts.limit:,} are used; grant {at_least}",
             request=request.id,
             limit=facts.what,
             least=str(least),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from handfast.payloads.requests import Grant, LimitKind, Request
+from handfast.payloads.usage import Usage
 from handfast.workflows.frame.frame import Failure, Frame, Reached
 from handfast.workflows.ledger.entry import Entry
 
@@ -25,35 +27,42 @@ class HandleLimit:
     reached: Reached
 
 
-def reached(frame: Frame, tokens: int) -> Reached | None:
+def reached(frame: Frame, below: Usage) -> Reached | None:
     """Say which limit forbids the next model call; None where it may be made.
 
     Args:
         frame: The loop.
-        tokens: What it and everything below it have spent.
+        below: What it and everything below it have spent.
     """
     turns = frame.turn - frame.turns_before
-    spent: tuple[tuple[LimitKind, float, float | None], ...] = (
-        ("turns", turns, turns_of(frame)),
-        ("tokens", tokens, tokens_of(frame)),
-        ("time", frame.worked_s, seconds_of(frame)),
+    together = frame.spent_before.plus(below)
+    each: tuple[tuple[LimitKind, float | Decimal, float | Decimal | None, bool], ...] = (
+        ("turns", turns, turns_of(frame), False),
+        ("tokens", below.total_tokens, tokens_of(frame), False),
+        ("time", frame.worked_s, seconds_of(frame), False),
+        ("cost", below.cost or Decimal(0), cost_of(frame), False),
+        ("turns", frame.turn, frame.session_turns, True),
+        ("tokens", together.total_tokens, frame.session_tokens, True),
+        ("cost", together.cost or Decimal(0), frame.session_cost, True),
     )
-    for what, used, limit in spent:
+    for what, used, limit, session in each:
         if limit is not None and used >= limit:
-            return Reached(what=what, used=int(used), limit=int(limit))
-    together: tuple[tuple[LimitKind, int, int | None], ...] = (
-        ("turns", frame.turn, frame.session_turns),
-        ("tokens", frame.spent_before.total_tokens + tokens, frame.session_tokens),
-    )
-    for what, used, limit in together:
-        if limit is not None and used >= limit:
-            return Reached(what=what, used=used, limit=limit, session=True)
+            return Reached(what=what, used=_counted(used), limit=_counted(limit), session=session)
     return None
 
 
-def counts_tokens(frame: Frame) -> bool:
-    """Return whether a limit of the frame is one of tokens."""
-    return frame.max_tokens is not None or frame.session_tokens is not None
+def _counted(value: float | Decimal) -> int | Decimal:
+    return value if isinstance(value, Decimal) else int(value)
+
+
+def counts_usage(frame: Frame) -> bool:
+    """Return whether a limit of the frame is one of tokens or money."""
+    return frame.max_tokens is not None or frame.session_tokens is not None or counts_cost(frame)
+
+
+def counts_cost(frame: Frame) -> bool:
+    """Return whether a limit of the frame is one of money."""
+    return frame.max_cost is not None or frame.session_cost is not None
 
 
 def turns_of(frame: Frame) -> int | None:
@@ -64,6 +73,11 @@ def turns_of(frame: Frame) -> int | None:
 def tokens_of(frame: Frame) -> int | None:
     """Return how many tokens the frame may spend, granted ones included; None is no limit."""
     return None if frame.max_tokens is None else frame.max_tokens + frame.granted_tokens
+
+
+def cost_of(frame: Frame) -> Decimal | None:
+    """Return how much money the frame may spend, granted money included; None is no limit."""
+    return None if frame.max_cost is None else frame.max_cost + frame.granted_cost
 
 
 def seconds_of(frame: Frame) -> float | None:
@@ -120,8 +134,9 @@ def at_limit(frame: Frame, limit: Reached) -> list[AskBudget | HandleLimit]:
 def failure(frame: Frame, limit: Reached, why: str = "") -> Failure:
     """Return the failure of a run at a limit, or of the turn of a message."""
     if limit.session:
-        kind = "MaxTurnsExceeded" if limit.what == "turns" else "MaxTokensExceeded"
-        text = f"the session used {limit.used:,} {limit.what} of {limit.limit:,}"
+        kind = {"turns": "MaxTurnsExceeded", "cost": "MaxCostExceeded"}.get(limit.what, "MaxTokensExceeded")
+        used = f"has cost {limit.used:,}" if limit.what == "cost" else f"used {limit.used:,} {limit.what}"
+        text = f"the session {used} of {limit.limit:,}"
         return Failure(type=kind, message=f"{text}; raise_limits(session=True) raises its budget{why}")
     if limit.what == "turns":
         text = f"{frame.agent} used its {limit.limit} turns without an answer; raise max_turns"
@@ -129,6 +144,9 @@ def failure(frame: Frame, limit: Reached, why: str = "") -> Failure:
     if limit.what == "time":
         text = f"{frame.agent} worked for {limit.used:,} s of {limit.limit:,} s without an answer; raise max_duration"
         return Failure(type="MaxDurationExceeded", message=text + why)
+    if limit.what == "cost":
+        text = f"{frame.agent} has cost {limit.used:,} of {limit.limit:,} without an answer; raise max_cost"
+        return Failure(type="MaxCostExceeded", message=text + why)
     text = f"{frame.agent} used {limit.used:,} tokens of {limit.limit:,} without an answer; raise max_tokens"
     return Failure(type="MaxTokensExceeded", message=text + why)
 
@@ -149,7 +167,9 @@ def grant(frame: Frame, more: Grant, *, session: bool = False) -> None:
     if session:
         frame.session_turns = None if frame.session_turns is None else frame.session_turns + (more.turns or 0)
         frame.session_tokens = None if frame.session_tokens is None else frame.session_tokens + (more.tokens or 0)
+        frame.session_cost = None if frame.session_cost is None else frame.session_cost + (more.cost or 0)
         return
     frame.granted_turns += more.turns or 0
     frame.granted_tokens += more.tokens or 0
     frame.granted_seconds += more.seconds or 0
+    frame.granted_cost += more.cost or 0

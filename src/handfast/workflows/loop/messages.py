@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from handfast.payloads.usage import Usage
 from handfast.workflows.frame.frame import Frame, Guard, Queued
 from handfast.workflows.loop import limits
 
@@ -65,14 +66,14 @@ def next_placed(frame: Frame) -> list[PlaceMessages]:
     return [PlaceMessages()] if frame.queue and frame.guards_known and read else []
 
 
-def at_end(frame: Frame, tokens: int) -> list[RefuseMessages]:
+def at_end(frame: Frame, spent: Usage) -> list[RefuseMessages]:
     """Say what becomes of messages that wait while the frame is about to end; reopens it for one that it may answer.
 
     Args:
         frame: The loop, in the phase *checking*.
-        tokens: What it and everything below it have spent.
+        spent: What it and everything below it have spent.
     """
-    refusal = no_call_to_come(frame, tokens)
+    refusal = no_call_to_come(frame, spent)
     if refusal is not None:
         return [refusal]
     if hold_model(frame) or any(guard.kind != "input" and guard.state == "running" for guard in frame.guards):
@@ -84,14 +85,14 @@ def at_end(frame: Frame, tokens: int) -> list[RefuseMessages]:
     return []
 
 
-def no_call_to_come(frame: Frame, tokens: int) -> RefuseMessages | None:
+def no_call_to_come(frame: Frame, spent: Usage) -> RefuseMessages | None:
     """Return why a frame that has its output makes no further model call for a message; None where it makes one."""
     if frame.stop is not None:
         return RefuseMessages("stopped", "the run was told to stop")
     if frame.on_message == "refuse":
         return RefuseMessages("no_turn", "the run has its answer, and opens no further turn for a message")
-    limit = limits.reached(frame, tokens)
+    limit = limits.reached(frame, spent)
     if limit is not None:
-        left = "time is" if limit.what == "time" else f"{limit.what} are"
+        left = {"time": "time is", "cost": "money is"}.get(limit.what, f"{limit.what} are")
         return RefuseMessages("no_turn", f"the run has its answer, and no {left} left for a further one")
     return None

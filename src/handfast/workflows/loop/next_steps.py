@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from handfast.payloads.requests import RunAgain
+from handfast.payloads.usage import Usage
 from handfast.workflows.frame.frame import Call, Failure, Frame
 from handfast.workflows.ledger.entry import Entry
 from handfast.workflows.loop import guardrails, limits, messages
@@ -28,6 +29,8 @@ from handfast.workflows.loop.verdicts import apply_verdict, cancelled_text
 
 MISSING_PATIENCE: Final = timedelta(minutes=2)
 """Longest wait of a call for a worker that has its tool, before a person is told."""
+HELD_PATIENCE: Final = timedelta(seconds=10)
+"""Longest wait of a call for the worker in whose session its MCP server has asked: it mostly has the run as well."""
 MOST_STARTS: Final = 5
 """Most times that a call which never began is scheduled before a person is told."""
 MOST_BROKEN_REPLIES: Final = 3
@@ -41,7 +44,7 @@ MISSING_PAUSE: Final = (timedelta(seconds=0.25), timedelta(seconds=15))
 try to any worker, so where one of two has it, nine tries in the first ten seconds miss it once in 500 times."""
 
 
-def next_steps(frame: Frame, entries: Mapping[str, Entry], now: datetime, tokens: int) -> list[Step]:
+def next_steps(frame: Frame, entries: Mapping[str, Entry], now: datetime, spent: Usage) -> list[Step]:
     """Say what is missing in *frame*; an empty list means: wait.
 
     Args:
@@ -57,10 +60,10 @@ def next_steps(frame: Frame, entries: Mapping[str, Entry], now: datetime, tokens
     if started or guardrails.hold_model(frame):
         return started
     _leave_missing(frame, entries, now)
-    if frame.phase == "checking" and frame.has_to_answer and (refused := messages.at_end(frame, tokens)):
+    if frame.phase == "checking" and frame.has_to_answer and (refused := messages.at_end(frame, spent)):
         return list(refused)
     if frame.phase == "model":
-        return _before_model(frame, tokens)
+        return _before_model(frame, spent)
     if frame.phase == "filter":
         return [FilterHistory()]
     guardrails.finish_if_checked(frame)
@@ -91,10 +94,10 @@ def _of_calls(frame: Frame, entries: Mapping[str, Entry], now: datetime) -> list
     return steps
 
 
-def _before_model(frame: Frame, tokens: int) -> list[Step]:
+def _before_model(frame: Frame, spent: Usage) -> list[Step]:
     if frame.stop is not None:
         return [Stop()]
-    limit = limits.reached(frame, tokens)
+    limit = limits.reached(frame, spent)
     if limit is not None:
         return list(limits.at_limit(frame, limit))
     if messages.hold_model(frame):

@@ -65,6 +65,8 @@ def apply_verdict(frame: Frame, call: Call, entry: Entry) -> Step | None:
                 update={"again": again, "doubt": entry.request.binding, "reruns": True}
             )
             call.lost = []
+            if call.asked is not None and call.asked.held:
+                call.asked = None  # its session has ended with that attempt
             call.cancelling = None  # whoever says so knows that it had been cancelled
             return None
         case GiveUp():

@@ -17,6 +17,7 @@ from handfast.workflows.frame.identity import Identity
 from handfast.workflows.frame.table import FrameTable
 from handfast.workflows.ledger import reviews
 from handfast.workflows.ledger.ledger import Ledger
+from handfast.workflows.loop.limits import counts_cost
 from handfast.workflows.state.call_arguments import CallArguments
 from handfast.workflows.state.spending import Spending
 from handfast.workflows.tasks.await_activity import Cancelled, Done, Ending, Failed, await_activity, start_activity
@@ -99,6 +100,7 @@ class Reviews:
             arguments=arguments,
             at=at,
             blocks=[*frame.blocks[:1], *frame.blocks[1:][-REVIEWED_BLOCKS:]],
+            costs=any(map(counts_cost, self._frames.above(frame))) or None,
         )
         summary = f"{request.agent} · {request.review.by} reviews {request.tool}"
         config = timeouts_of(request.review.timeout_s, frame.model_queue)
