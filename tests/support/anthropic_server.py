@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -251,7 +252,7 @@ class AnthropicServer:
             for place, block in enumerate(_blocks(message)):
                 if block["type"] == "text" and not block["text"].strip():
                     raise ApiRefusal("messages: text content blocks must contain non-whitespace text")
-                if block["type"] == "tool_use" and not block["id"].replace("_", "").replace("-", "").isalnum():
+                if block["type"] == "tool_use" and re.fullmatch("[a-zA-Z0-9_-]+", block["id"]) is None:
                     raise ApiRefusal(
                         f"messages.{number}.content.{place}.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'"
                     )

@@ -44,6 +44,15 @@ def parsed(content: bytes) -> object:
         raise broken(no_json(content), Usage(requests=1)) from None
 
 
+def is_json(content: bytes) -> bool:
+    """Return whether *content* is whole."""
+    try:
+        parsed(content)
+    except ModelCallError:
+        return False
+    return True
+
+
 def no_json(content: bytes) -> str:
     """Say what a body is that is no JSON."""
     begin = content[:64].lstrip().lower()

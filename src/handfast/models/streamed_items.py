@@ -69,6 +69,11 @@ class StreamedItems:
         items = (self._done.get(place) or self._assembled(place) for place in places)
         return [item for item in items if item is not None]
 
+    @property
+    def are_whole(self) -> bool:
+        """Whether there are items, and each of them was said to be done."""
+        return bool(self._done) and self._done.keys() >= self._begun.keys() | self._parts.keys() | self._fields.keys()
+
     def completed(self, closing: object) -> object:
         """The output of a closed stream: that of its closing event, unless that says less than came before.
 

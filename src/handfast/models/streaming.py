@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple, cast
@@ -16,6 +17,7 @@ from handfast.models.reading import (
     COMPLETION_CAME,
     broken,
     is_completion,
+    is_json,
     parsed,
     read_answer,
     read_response,
@@ -29,7 +31,11 @@ from handfast.payloads.usage import Usage
 LEAVE_S: Final = 0.2
 """Longest wait for the end of a stream after the reply: one read to its end leaves its connection to the next call."""
 STREAM: Final = "text/event-stream"
-LAST: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+LAST: Final = frozenset(
+    {"response.completed", "response.done", "response.incomplete", "response.failed", "response.cancelled"}
+)
+_LINES: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""How a line of a stream may begin."""
 ERRORS: Final = frozenset({"error", "response.error"})
 _PIECES: Final[Mapping[str, Literal["text", "reasoning", "arguments"]]] = {
     "response.output_text.delta": "text",
@@ -58,8 +64,8 @@ async def streamed(client: openai.AsyncOpenAI, body: Mapping[str, Any], on_delta
             await client.post("/responses", cast_to=httpx2.Response, body={**body, "stream": True}, stream=stream),
         )
         try:
-            if not response.headers.get("content-type", "").startswith(STREAM):
-                return read_answer(await response.aread(), response.headers)  # of a proxy that cannot stream
+            if not is_stream(response.headers):  # of a proxy that cannot stream, or calls it otherwise
+                return whole_answer(await response.aread(), response.headers, on_delta)
             return await _read(response, on_delta)
         finally:
             await response.aclose()
@@ -82,6 +88,34 @@ async def _read(response: httpx2.Response, on_delta: OnDelta) -> ModelAnswer:
     except (httpx2.RequestError, ssl.SSLError, TimeoutError):
         if reply.answer is None:
             raise
+    return _ended(events, reply)
+
+
+def is_stream(headers: Mapping[str, str]) -> bool:
+    """Return whether an answer says that it is a stream."""
+    return headers.get("content-type", "").lower().startswith(STREAM)
+
+
+def whole_answer(content: bytes, headers: Mapping[str, str], on_delta: OnDelta | None = None) -> ModelAnswer:
+    """Read the body of an answer that does not say that it is a stream; some are all the same.
+
+    Raises:
+        ModelCallError: It is no reply, or says that the provider failed.
+    """
+    if not content.removeprefix(codecs.BOM_UTF8).lstrip().startswith(_LINES):
+        return read_answer(content, headers)
+    events, reply = EventDecoder(), StreamedReply(on_delta or (lambda delta: None))
+    reply.headers = headers
+    for event in events.feed(content):
+        if reply.take(event):
+            break
+    return _ended(events, reply)
+
+
+def _ended(events: EventDecoder, reply: StreamedReply) -> ModelAnswer:
+    """Return the reply of a stream that has ended; its last event may lack the empty line after it."""
+    if reply.answer is None and (last := events.last()) is not None and is_json(last.data):
+        reply.take(last)
     if reply.answer is None:
         raise broke_off("the stream ended")
     return reply.answer
@@ -103,12 +137,15 @@ class EventDecoder:
 
     def __init__(self) -> None:
         """Begin at the start of a stream."""
+        self._begun = False
         self._line: list[bytes] = []
         self._name = ""
         self._data: list[bytes] = []
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """Yield each event that *chunk* completes."""
+        if not self._begun and chunk:
+            self._begun, chunk = True, chunk.removeprefix(codecs.BOM_UTF8)
         *ends, rest = chunk.split(b"\n")
         for end in ends:
             line = b"".join((*self._line, end)).removesuffix(b"\r")
@@ -124,6 +161,10 @@ class EventDecoder:
                 self._name = line.removeprefix(b"event:").strip().decode(errors="replace")
         if rest:
             self._line.append(rest)
+
+    def last(self) -> Event | None:
+        """Return the event that no empty line has ended."""
+        return next(self.feed(b"\n\n"), None)
 
 
 class StreamedReply:
@@ -148,7 +189,7 @@ class StreamedReply:
             ModelCallError: It cannot be read, or says that the provider failed.
         """
         if came.data == b"[DONE]":
-            return False
+            return self._done()
         event = parsed(came.data)
         if not isinstance(event, dict):
             raise broken("an event of the model's stream is no object", Usage(requests=1))
@@ -170,6 +211,12 @@ class StreamedReply:
             call = self._calls.get(place) if piece == "arguments" else None
             self._on_delta(ModelDelta(piece, place, scrub(event["delta"]), call))
         return False
+
+    def _done(self) -> bool:
+        """Take the end of a stream that has no closing event: all that was begun is there."""
+        if self.answer is None and self._items.are_whole:
+            self.answer = read_response({"status": "completed", "output": self._items.whole()}, self.headers)
+        return self.answer is not None
 
     def _closing(self, kind: str, response: object) -> JsonObject:
         """The response of a closing event, with what the events before it have told and it does not say again."""

@@ -20,7 +20,7 @@ from handfast.models.chat.reply import StreamedCompletion, read_completion
 from handfast.models.port import ModelAnswer, ModelCallError, ModelRequest, OnDelta
 from handfast.models.prices import Price, checked_prices
 from handfast.models.reading import parsed
-from handfast.models.streaming import STREAM, EventDecoder, broke_off
+from handfast.models.streaming import EventDecoder, broke_off, is_stream
 from handfast.models.transport import sent_as
 from handfast.models.vendor_errors import failure_of
 
@@ -170,7 +170,7 @@ class ChatCompletionsModel:
                 await client.post(CREATE, cast_to=httpx2.Response, body=body, stream=stream),
             )
             try:
-                if not response.headers.get("content-type", "").startswith(STREAM):
+                if not is_stream(response.headers):
                     return read_completion(parsed(await response.aread()), response.headers)  # it cannot stream
                 return await _read(response, on_delta)
             finally:
