@@ -9,8 +9,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,18 +23,18 @@ from temporalio.worker import Worker
 
 from handfast.cli import exits
 from handfast.cli.application import PROJECT, TABLE, Application, Served, find_application, import_application
-from handfast.cli.hub import join_deltas, own_deltas
 from handfast.cli.options import Where
 from handfast.cli.output import one_line, say, warn, write_json
 from handfast.cli.place import quiet_core
 from handfast.cli.rehearsal import KEY, Rehearsal, note_silent_server, scripted_model
 from handfast.cli.reload import Reloader
-from handfast.connection import DEFAULT_ADDRESS, connect
+from handfast.connection import DEFAULT_ADDRESS, connect, connect_config
+from handfast.deltas.hub import DeltaHub
 from handfast.deltas.local import forget_hub, nearby_hub, write_hub
 from handfast.discretion import OWN, TEXTS, Discreet
 from handfast.errors import ModelClientMissingError, PortBusyError, ServerUnavailableError
 from handfast.server import DEFAULT_PORT, EmbeddedServer
-from handfast.server.state import DIRECTORY
+from handfast.server.state import DIRECTORY, nearest_state
 from handfast.temporal.namespace import project_of
 from handfast.temporal.pollers import ACTIVITIES, WORKFLOWS, pollers
 from handfast.worker import make_worker, serve
@@ -362,3 +362,36 @@ def _note_other_address(server: EmbeddedServer) -> None:
 
 def _address(client: Client) -> str:
     return client.service_client.config.target_host
+
+
+VARIABLE: Final = "HANDFAST_DELTAS"
+
+
+@asynccontextmanager
+async def own_deltas() -> AsyncIterator[DeltaHub | None]:
+    """Keep the deltas of every plugin that is made meanwhile, unless the environment says where they go.
+
+    Yields:
+        The hub, for others to find; None where there is another.
+    """
+    running = nearest_state(Path.cwd())
+    found = nearby_hub(running.address) if running is not None else None
+    if found is not None or os.environ.get(VARIABLE):
+        os.environ.setdefault(VARIABLE, found or "")
+        yield None
+        return
+    async with DeltaHub() as hub:
+        os.environ[VARIABLE] = hub.url
+        try:
+            yield hub
+        finally:
+            os.environ.pop(VARIABLE, None)
+
+
+def join_deltas(address: str | None, profile: str | None) -> None:
+    """Let plugins that are made from here on tell the `handfast dev` that runs the server, if one does."""
+    if os.environ.get(VARIABLE):
+        return
+    found = nearby_hub(str(connect_config(address, profile)["target_host"]))
+    if found is not None:
+        os.environ[VARIABLE] = found

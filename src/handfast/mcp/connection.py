@@ -36,7 +36,7 @@ __all__ = ["Connection"]
 logger = logging.getLogger("handfast.mcp")
 
 CLOSE_S: Final = 10.0
-"""How long a server may take to end: the SDK gives it two seconds, then asks, then kills."""
+"""Limit of time for the end of a server: the SDK gives it two seconds, then asks, then kills."""
 PROBLEM_BYTES: Final = 600
 NAME_BYTES: Final = 200
 MOST_PAGES: Final = 100
@@ -381,7 +381,7 @@ class Connection:
             logger.warning(noise, self._server.name)
 
     def _problem(self, error: BaseException) -> str:
-        """Why it could not be reached, in one sentence."""
+        """The reason why it could not be reached, in one sentence."""
         leaves = list(_leaves(error))
         said = next((each for each in leaves if isinstance(each, MCPError)), leaves[0])
         last = self._stderr.last
@@ -415,7 +415,7 @@ class _Given:
 
 
 def _plain(listed: BaseModel) -> JsonObject:
-    """What a server lists, as JSON, without what is for programs."""
+    """Return a server's listing as JSON, without the fields that are for programs."""
     return listed.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"meta", "icons", "annotations"})
 
 

@@ -31,7 +31,7 @@ __all__ = ["McpPool"]
 logger = logging.getLogger("handfast.mcp")
 
 LISTING_S: Final = 60.0
-"""How long a listing is taken for true, where the server does not say that its tools have changed."""
+"""Time for which a listing is taken for true, where the server does not say that its tools have changed."""
 RESTART_PAUSE_S: Final = 1.0
 """From one failed start to the next: whoever asks meanwhile hears of the failure."""
 MOST_ASKED: Final = 10_000

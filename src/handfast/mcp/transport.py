@@ -1,4 +1,4 @@
-"""How an MCP server is reached: by a process that is started, or at an address."""
+"""Transports to an MCP server: a process that is started, or an address."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ ENDED: Final = frozenset({"completed", "incomplete", "failed"})
 FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 3.0
 CANCEL_S: Final = 5.0
-"""How long cancelling at the provider may take: the activity is being ended meanwhile."""
+"""Limit of time for the cancel at the provider: the activity is being ended meanwhile."""
 
 
 class BackgroundResponse:

@@ -70,7 +70,7 @@ def wrong_api(came: str, sent: str, entry: str) -> ModelCallError:
 
 
 def is_completion(body: Mapping[str, Any]) -> bool:
-    """Whether a server answered in the shape of Chat Completions."""
+    """Return whether a server answered in the shape of Chat Completions."""
     return str(body.get("object")).startswith("chat.completion") or isinstance(body.get("choices"), list)
 
 

@@ -21,7 +21,7 @@ _FIELDS: Final[Mapping[str, str]] = {
 
 
 class StreamedItems:
-    """What the events of one stream have told of its items so far."""
+    """The items that the events of one stream have told of so far."""
 
     def __init__(self) -> None:
         self._places: dict[str, int] = {}
@@ -105,7 +105,7 @@ def _add(whole: JsonObject, field: str, what: str, event: Mapping[str, Any]) -> 
 
 
 def _said(items: Sequence[Any]) -> int:
-    """How much is said in *items*: their texts and arguments, in characters."""
+    """Count the characters of the texts and arguments in *items*."""
     size = 0
     for item in items:
         if isinstance(item, dict):

@@ -30,7 +30,7 @@ from handfast.payloads.json_profile import JsonObject, scrub
 from handfast.payloads.usage import Usage
 
 LEAVE_S: Final = 0.2
-"""How long a stream may go on after the reply: one that is read to its end leaves its connection to the next call."""
+"""Longest wait for the end of a stream after the reply: one read to its end leaves its connection to the next call."""
 STREAM: Final = "text/event-stream"
 LAST: Final = frozenset(
     {"response.completed", "response.done", "response.incomplete", "response.failed", "response.cancelled"}
@@ -179,7 +179,7 @@ class EventDecoder:
 
 
 class StreamedReply:
-    """What the events of one stream have said so far.
+    """The reply that the events of one stream have told so far.
 
     Attributes:
         answer: The whole reply, once the last event has brought it.

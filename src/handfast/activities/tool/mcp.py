@@ -18,7 +18,7 @@ from handfast.payloads.runs import RunStatus
 from handfast.payloads.tool_call import ToolCall, ToolOutcome
 
 LISTED_S: Final = 1.2
-"""How long the server may take to list its tools: nothing beats meanwhile. Where it has yet to be started that goes on,
+"""Limit of time for a listing of tools: nothing beats meanwhile. Where it has yet to be started that goes on,
 and the next start of the call finds it there."""
 
 

@@ -26,7 +26,7 @@ from handfast.models.vendor_errors import failure_of
 
 CREATE: Final = "/chat/completions"
 USAGE_S: Final = 2.0
-"""How long a stream may go on after the reply: its usage comes in an event of its own."""
+"""Longest wait for the end of a stream after the reply: its usage comes in an event of its own."""
 _NO_FORMAT: Final = "Answer with one JSON object that satisfies this JSON schema, and with nothing else:"
 
 
