@@ -13,9 +13,9 @@ import pytest
 
 from handfast import Handfast, errors
 from handfast.cli import exits
-from handfast.payloads.search_attributes import SEARCH_ATTRIBUTES
 from handfast.server import EmbeddedServer
 from handfast.temporal.namespace import ensure_namespace
+from handfast.temporal.search_attributes import SEARCH_ATTRIBUTES
 from support.commands import Cli, finish, line_with
 
 TIMES = 50

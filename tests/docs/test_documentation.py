@@ -19,9 +19,10 @@ from handfast.cli.app import app
 from handfast.client.client import Handfast
 from handfast.client.run import Run
 from handfast.errors import REFUSALS
-from handfast.payloads import messages, requests, review, runs, search_attributes, sessions
+from handfast.payloads import messages, requests, review, runs, sessions
 from handfast.payloads.base import Payload
 from handfast.server import EmbeddedServer, find_binary
+from handfast.temporal.search_attributes import SEARCH_ATTRIBUTES
 from handfast.workflows.loop import verdicts
 from support.pages import PAGES, ROOT, TUTORIAL, Block, Reader, all_blocks, blocks
 
@@ -148,5 +149,5 @@ def test_the_page_of_runs_names_every_method_of_the_client() -> None:
 def test_the_wire_page_names_what_travels() -> None:
     """Every refusal, search attribute and memo key stands on the page about the wire."""
     page = (ROOT / "docs/wire.md").read_text()
-    names = [*REFUSALS, *search_attributes.SEARCH_ATTRIBUTES, requests.MEMO_REQUEST, requests.MEMO_LOG]
+    names = [*REFUSALS, *SEARCH_ATTRIBUTES, requests.MEMO_REQUEST, requests.MEMO_LOG]
     assert [name for name in names if name not in page] == []

@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import pytest_asyncio
@@ -39,7 +39,12 @@ def refunds(order: int, count: int) -> list[Reply]:
 
 
 SCRIPT: Final = Script.per_conversation(
-    {"order 7": refunds(7, 5), "order 8": refunds(8, 1), "money": [Reply(text("Which order is it?"))]}
+    {
+        "order 7": refunds(7, 5),
+        "order 8": refunds(8, 1),
+        "money": [Reply(text("Which order is it?"))],
+        "Hello.": [Reply(text("Which order is it?"))],
+    }
 )
 
 
@@ -123,6 +128,41 @@ async def test_the_stock_command_words_an_empty_list(hf: Handfast) -> None:
     assert shown is not None
     assert json.loads(said)["queryResult"] == [json.loads(shown[1])]
     assert await hf.client.get_workflow_handle("quiet").query("pending_approvals") == json.loads(shown[2])
+
+
+def shown(payload: str, number: int = 0) -> dict[str, Any]:
+    """One of the page's JSON examples, by the payload that it is."""
+    found = [json.loads(each.source) for each in blocks_of(PAGE, "json") if each.note == ("payload", payload)]
+    return dict(found[number])
+
+
+async def test_what_is_sent_is_taken_and_answered_as_shown(hf: Handfast) -> None:
+    """Each JSON example of what a client sends, to agents without options of their own, is taken word for word but for
+    ids and digests; what comes back has no field that the page does not name."""
+    page, call_id = PAGE.read_text(), shown("CancelCall")["call_id"]
+    start, answers = hf.client.start_workflow, list[dict[str, Any]]()
+    handle = await start("AgentRun", shown("RunInput"), id="payloads", task_queue="agents")
+    async for request in hf.run("payloads").requests():
+        if request.call_id == call_id:
+            break
+        decision = shown("Decision") | {"id": request.id, "digest": request.digest, "decision_id": request.id}
+        answers.append(await handle.execute_update("decide", decision))
+    for update, example in [("raise_limits", "RaiseLimits"), ("send", "Message"), ("cancel_call", "CancelCall")]:
+        answers.append(await handle.execute_update(update, shown(example)))
+    answers += [await handle.query("status"), *await handle.query("pending_approvals")]
+    await handle.cancel()
+
+    talk = await start("AgentSession", shown("SessionInput"), id="talk", task_queue="agents")
+    message = shown("Message") | {"text": "I want my money back."}
+    answers.append(await talk.execute_update("send", message))
+    assert await hf.session("talk").turn(message["id"]).output() == "Which order is it?"
+    asked = {"message_id": message["id"]}
+    answers += [await talk.query("turn", asked), await talk.execute_update("take_back", {**asked, "by": "ana"})]
+    await talk.signal("close")
+    answers.append(await talk.result())
+    assert len(answers) >= 10
+    unnamed = {name for each in answers for name in each if f'"{name}"' not in page and f"`{name}`" not in page}
+    assert unnamed == set()
 
 
 PRINTED: Final = {

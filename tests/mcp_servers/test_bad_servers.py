@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import shutil
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -10,10 +12,12 @@ from typing import Any, Final
 
 import pytest
 
-from handfast import Agent, McpServer
-from handfast.errors import McpUnavailableError
+from handfast import Agent, McpServer, Run
+from handfast.definitions.agents.registry import Registry
+from handfast.errors import DefinitionError, McpUnavailableError
 from handfast.mcp.connection import Connection
-from handfast.testing import Reply, call, text
+from handfast.testing import Lab, Reply, call, text
+from handfast.worker.options import check_extra
 from support.desk import outputs
 from support.labs import MakeLab
 
@@ -147,3 +151,32 @@ async def test_a_server_that_is_not_required_may_be_missing(make_lab: MakeLab) -
     lab = await make_lab([Agent("desk", model="m", mcp=[server])], script=[DONE])
     assert (await (await lab.start("desk")).result()).output == "done"
     assert lab.model.requests[0].body.get("tools", []) == []
+
+
+async def test_a_run_waits_for_a_server_that_is_required(make_lab: MakeLab, tmp_path: Path) -> None:
+    """While it cannot be started the model is not asked; once it can, the run goes on by itself."""
+    program = tmp_path / "server.py"
+    server = McpServer.stdio("late", sys.executable, str(program), "fine")
+    lab = await make_lab([Agent("desk", model="m", mcp=[server])], script=[LOOK, DONE])
+    run = await lab.start("desk")
+    async with asyncio.timeout(30):
+        while not (failed := await _last_failure(lab, run)):  # noqa: ASYNC110 - a try that fails is no event
+            await asyncio.sleep(0.1)
+    assert failed.startswith("the MCP server late ended at its start: ")
+    assert "No such file or directory" in failed
+    assert lab.model.requests == []
+    shutil.copy(CROOKED, program)
+    assert (await run.result()).output == "done"
+    assert outputs(lab) == [("c1", "fine")]
+
+
+async def _last_failure(lab: Lab, run: Run) -> str:
+    described = await lab.client.get_workflow_handle(run.id).describe()
+    return "".join(each.last_failure.message for each in described.raw_description.pending_activities)
+
+
+def test_servers_need_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker whose agents have MCP servers does not start without the package, and says what to install."""
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    with pytest.raises(DefinitionError, match=r"need the extra mcp: pip install 'handfast\[mcp\]'"):
+        check_extra(Registry([Agent("desk", model="m", mcp=[crooked("fine")])]))

@@ -11,10 +11,12 @@ import psutil
 import pytest
 
 from handfast import Agent, GiveUp, Ran, RunAgain
+from handfast.errors import EditRefusedError
 from handfast.testing import Lab, Reply, call, text
 from handfast.workflows.loop.verdicts import OUTCOME_UNKNOWN
 from support.desk import outputs
 from support.labs import MakeLab
+from support.mcp.shown import shown
 from support.mcp.world import World, said
 from support.progress import told
 
@@ -37,6 +39,7 @@ async def test_a_tool_that_says_nothing_of_itself_asks_a_person(make_lab: MakeLa
     assert world.effects == ["look a"]
     assert (request.kind, request.tool, request.arguments) == ("approval", "write", {"name": "a"})
     assert request.facts == {"mcp": {"server": "store", "tool": "write", "description": "write it"}}
+    assert "store, which says of write: write it" in shown(request)
     await run.approve(request, decided_by="lead")
     assert (await run.result()).output == "done"
     assert world.effects == ["look a", "write a"]
@@ -252,3 +255,15 @@ async def test_servers_of_the_plugin_are_every_agents(make_lab: MakeLab, world: 
     offered = [[tool["name"] for tool in request.body["tools"]] for request in lab.model.requests]
     assert offered == [["shop_look", "shop_write"]] * 3
     assert world.effects == ["look a"]
+
+
+async def test_an_approver_may_change_the_arguments(make_lab: MakeLab, world: World) -> None:
+    """Other arguments have to satisfy the server's schema, and are those that the server gets."""
+    lab = await make_lab([desk(world)], script=[WRITE, DONE])
+    run = await lab.start("desk")
+    request = await lab.next_request(run)
+    with pytest.raises(EditRefusedError, match="'name' is a required property"):
+        await run.approve(request, decided_by="lead", arguments={"title": "b"})
+    await run.approve(request, decided_by="lead", arguments={"name": "b"})
+    assert (await run.result()).output == "done"
+    assert world.effects == ["write b"]

@@ -17,6 +17,7 @@ from handfast.payloads.json_profile import JsonObject
 from handfast.testing import Lab, Reply, call, text
 from support.desk import outputs
 from support.labs import MakeLab
+from support.mcp.shown import shown
 from support.mcp.world import Called, World, said
 
 CROOKED: Final = Path(__file__).parents[1] / "support" / "mcp" / "crooked.py"
@@ -67,6 +68,7 @@ async def test_a_server_asks_and_the_call_goes_on(make_lab: MakeLab, world: Worl
     assert request.facts is not None
     assert (request.facts["question"], request.facts["schema"]) == ("Why?", FORM)
     assert request.facts["mcp"]["server"] == "store"
+    assert [each in shown(request) for each in ("question  Why?", "write", '"copies"')] == [True] * 3
     with pytest.raises(AnswerRefusedError, match="copies: must satisfy type"):
         await run.answer(request, {"why": "x", "copies": "two"}, decided_by="ana")
     await run.answer(request, {"why": "it is late", "copies": 2}, decided_by="ana")
@@ -103,6 +105,7 @@ async def test_a_page_to_visit_is_shown_as_a_link(
     assert request.facts is not None
     assert (request.facts["question"], request.facts["url"]) == ("Sign in", "https://bank.example/ok?7")
     assert "schema" not in request.facts
+    assert "visit     https://bank.example/ok?7" in shown(request)
     await run.decide(request, verdict, decided_by="ana")
     again = await world.called()
     assert again.params["inputResponses"] == {"at": {"action": action}}

@@ -188,7 +188,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a header that cannot be read raises",
-        "encryption/sealed_payload.py",
+        "encryption/converter.py",
         '_UNREAD: Final = b"binary/null"',
         '_UNREAD: Final = b"binary/unread"',
         "tests/security/test_beside_histories.py::test_headers_are_encrypted_and_read_where_they_go",

@@ -16,8 +16,8 @@ from handfast.payloads.base import Payload
 from handfast.payloads.binding import Bound
 from handfast.payloads.requests import MEMO_LOG, MEMO_REQUEST, Answer, GiveUp, Grant, Ran, Reject, RunAgain, Transition
 from handfast.payloads.runs import RunInput
-from handfast.payloads.search_attributes import SEARCH_ATTRIBUTES
 from handfast.server import EmbeddedServer
+from handfast.temporal.search_attributes import SEARCH_ATTRIBUTES
 from handfast.testing import Lab, Reply, call, text
 from support.evidence import events_of, logged
 from support.labs import Effects, MakeLab

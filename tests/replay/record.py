@@ -51,7 +51,7 @@ from handfast.history.reader import history_of  # noqa: E402
 from handfast.server import EmbeddedServer, find_binary  # noqa: E402
 from handfast.testing import Compacted, Fail, Gate, Hang, Lab, Reply, call, mcp_approval, refusal, text  # noqa: E402
 from handfast.workflows.tasks import timeouts  # noqa: E402
-from replay import asked  # noqa: E402
+from replay import asked, served  # noqa: E402
 from support.evidence import logged  # noqa: E402
 from support.signing import ring, signed  # noqa: E402
 from support.two_runs import TwoRuns  # noqa: E402
@@ -211,7 +211,7 @@ teller = Agent("teller", model="m", tools=[exchange, charge, lend, give])
 hoster = Agent("hoster", model="m", tools=[hosted_mcp("files", server_url="https://files.example/mcp")])
 thinker = Agent("thinker", instructions="Think.", model="m", background=True)
 keeper = Agent("keeper", model="m", tools=[wipe, look], compaction=Compact(at_tokens=1, keep_turns=0))
-AGENTS = [desk, frugal, front, thinker, keeper, *stalling, hoster, teller, insurer, *asked.AGENTS]
+AGENTS = [desk, frugal, front, thinker, keeper, *stalling, hoster, teller, insurer, *asked.AGENTS, *served.AGENTS]
 STARTED_WITH = {
     "nested": "front",
     "handed_over": "front",
@@ -230,6 +230,7 @@ STARTED_WITH = {
     "uncompacted": "keeper",
     "reviewing": "insurer",
     **asked.STARTED_WITH,
+    **served.STARTED_WITH,
 }
 """Scenes that begin with another agent than the desk."""
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -624,6 +625,7 @@ SCENES: dict[str, Scene] = {
     "reviewing": ([Reply(*(call("insure", {"amount": each}, f"c{each}") for each in (7, 70, 700)))], reviewing),
     "hosted": ([Reply(WIPE), DONE, Reply(WIPE), Gate("never", DONE)], hosted),
     **asked.SCENES,
+    **served.SCENES,
 }
 
 

@@ -27,8 +27,7 @@ from temporalio.worker import (
 
 from handfast import Agent, Handfast, Run, ToolContext, tool
 from handfast.deltas.stream import delta_stream
-from handfast.encryption.converter import of_workflow
-from handfast.encryption.sealed_payload import ENCRYPTED
+from handfast.encryption.converter import ENCRYPTED, of_workflow
 from handfast.errors import HistoryUnreadableError
 from handfast.payloads.deltas import Delta
 from handfast.server import EmbeddedServer

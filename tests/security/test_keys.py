@@ -14,9 +14,8 @@ from temporalio.client import Client
 
 from handfast import Agent, Handfast, tool
 from handfast.encryption.codec import EncryptionCodec, encrypted
-from handfast.encryption.converter import of_workflow, tolerant
+from handfast.encryption.converter import KEY, of_workflow, tolerant
 from handfast.encryption.keyring import Keyring, key_file
-from handfast.encryption.sealed_payload import KEY
 from handfast.errors import DecisionInvalidError, HistoryUnreadableError
 from handfast.history.reader import history_of
 from handfast.payloads.notify import Notified

@@ -23,10 +23,10 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from handfast.errors import PortBusyError, ServerBinaryMissingError, ServerStartError
-from handfast.payloads.search_attributes import SEARCH_ATTRIBUTES
 from handfast.server import EmbeddedServer
 from handfast.server.process import ensure_binary, find_binary
 from handfast.server.state import ServerState, read_state, write_state
+from handfast.temporal.search_attributes import SEARCH_ATTRIBUTES
 
 DEADLINE_S = 30
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -74,10 +75,14 @@ class AnthropicServer:
     port: int = 0
     _sent: list[Json] = field(default_factory=list)
     _gates: dict[str, asyncio.Event] = field(default_factory=dict)
-    _connections: set[asyncio.Task[None]] = field(default_factory=set)
+    _connections: dict[asyncio.Task[None], Connection] = field(default_factory=dict)
+
+    def play(self, script: Sequence[Step]) -> None:
+        """Go on with another script."""
+        self._steps: Iterator[Step] = iter(script)
 
     async def __aenter__(self) -> Self:
-        self._steps: Iterator[Step] = iter(self.script)
+        self.play(self.script)
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -86,8 +91,9 @@ class AnthropicServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.close()
-        for task in self._connections:
+        for task, connection in self._connections.items():
             task.cancel()
+            connection.abort()
         await asyncio.gather(*self._connections, return_exceptions=True)
         await self._server.wait_closed()
 
@@ -101,9 +107,10 @@ class AnthropicServer:
         self._gates.setdefault(gate, asyncio.Event()).set()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(Connection(reader, writer, self._handle).serve())
-        self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
+        connection = Connection(reader, writer, self._handle)
+        task = asyncio.ensure_future(connection.serve())
+        self._connections[task] = connection
+        task.add_done_callback(self._connections.pop)
 
     async def _handle(self, exchange: Exchange) -> None:
         request = exchange.request
@@ -251,7 +258,7 @@ class AnthropicServer:
             for place, block in enumerate(_blocks(message)):
                 if block["type"] == "text" and not block["text"].strip():
                     raise ApiRefusal("messages: text content blocks must contain non-whitespace text")
-                if block["type"] == "tool_use" and not block["id"].replace("_", "").replace("-", "").isalnum():
+                if block["type"] == "tool_use" and re.fullmatch("[a-zA-Z0-9_-]+", block["id"]) is None:
                     raise ApiRefusal(
                         f"messages.{number}.content.{place}.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'"
                     )

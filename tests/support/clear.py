@@ -14,8 +14,8 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
 from handfast.connection import connect
+from handfast.encryption.converter import ENCRYPTED
 from handfast.encryption.keyring import Keyring
-from handfast.encryption.sealed_payload import ENCRYPTED
 from handfast.server import EmbeddedServer
 
 BY_TEMPORAL: Final = frozenset({"core_patch"})

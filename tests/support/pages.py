@@ -13,6 +13,7 @@ How a page is written so that its code runs as it stands:
 - ``<!-- model: Reply(…), Reply(…) -->`` before a block says what the model plays from there on; a name stands for an
   entry of `scripts.SCRIPTS`. A worker then serves the agents of the page's last file that has some, on the task queue
   ``agents``; ``<!-- model, no worker: … -->`` leaves that to the page.
+- ``<!-- claude: … -->`` says likewise what Claude answers, at a server of Anthropic's API.
 - ``<!-- payload: NAME -->`` before a JSON block says which payload it is.
 - `TUTORIAL` is read in another way: see `support.terminals`.
 """
@@ -25,7 +26,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,13 +36,14 @@ from typing import Any, Final
 import openai
 import pytest
 
-from handfast import Agent, testing
+from handfast import Agent, AnyLLMModel, testing
 from handfast.connection import connect
 from handfast.server import EmbeddedServer
 from handfast.temporal.pollers import WORKFLOWS, pollers
 from handfast.testing import ResponsesServer, Script
 from handfast.testing.script import RecordedRequest, Step
 from handfast.worker import load_plugin, make_worker
+from support.anthropic_server import AnthropicServer
 from support.scripts import SCRIPTS
 
 ROOT: Final = Path(__file__).parents[2]
@@ -52,7 +54,7 @@ TEST_FILE_S: Final = 120.0
 
 _FENCE: Final = re.compile(r"^(?P<indent> *)```(?P<language>[a-z]+)?[^`]*$")
 _COMMENT: Final = re.compile(
-    r"^\s*<!--\s*(?P<key>model|model, no worker|payload|prints|terminal|exit):\s*(?P<value>.*?)\s*-->\s*$"
+    r"^\s*<!--\s*(?P<key>model|model, no worker|claude|payload|prints|terminal|exit):\s*(?P<value>.*?)\s*-->\s*$"
 )
 _FILE: Final = re.compile(r"^# (?P<name>[a-z_/]+\.(?:py|toml))$")
 
@@ -171,6 +173,7 @@ class Page:
         self._module = ModuleType(f"page_{path.stem}")
         self._play = Script().player()
         self._model = ResponsesServer(Script.of(self._choose))
+        self._claude: AnthropicServer | None = None
         self._stack = AsyncExitStack()
         self._worker = AsyncExitStack()
         self._failed: Block | None = None
@@ -181,6 +184,10 @@ class Page:
         """Give the page a folder, an environment and a model."""
         await self._stack.enter_async_context(self._model)
         patch = self._stack.enter_context(pytest.MonkeyPatch.context())
+        if any(block.note is not None and block.note[0] == "claude" for block in self._left):
+            self._claude = await self._stack.enter_async_context(AnthropicServer([]))
+            patch.setenv("ANTHROPIC_BASE_URL", self._claude.base_url)
+            patch.setenv("ANTHROPIC_API_KEY", "test")
         for name, value in {
             "TEMPORAL_ADDRESS": server.address,
             "OPENAI_BASE_URL": self._model.base_url,
@@ -233,9 +240,12 @@ class Page:
             assert pattern_of(block.source).fullmatch(printed), f"{block}: {value} printed\n{printed}"
             return
         if key:
-            self._play = _script(value).player()
+            self._play = _script(value if key != "claude" else "").player()
             await self._worker.aclose()
-            if key == "model":
+            if key == "claude":
+                assert self._claude is not None
+                self._claude.play(steps_of(value))
+            if key in ("model", "claude"):
                 await self._serve()
         if block.file is not None:
             await self._run_file(block, block.file)
@@ -249,6 +259,7 @@ class Page:
             )
             await _execute(code, self._module)
         assert self._model.violations == []
+        assert self._claude is None or self._claude.violations == []
 
     async def _run_file(self, block: Block, name: str) -> None:
         file = self._folder / name
@@ -266,8 +277,12 @@ class Page:
         module = name.removesuffix(".py").replace("/", ".")
         self._remember(module)
         importlib.invalidate_caches()
-        if any(isinstance(value, Agent) for value in vars(importlib.import_module(module)).values()):
+        named = vars(importlib.import_module(module))
+        if any(isinstance(value, Agent) for value in named.values()):
             self._agents = module
+        for entry in named.get("models", {}).values():
+            if isinstance(entry, AnyLLMModel):
+                self._stack.push_async_callback(entry.close)
 
     def _remember(self, module: str) -> None:
         """Put a module's namesake aside until the page is closed."""
@@ -290,11 +305,14 @@ class Page:
 
 
 def _script(note: str) -> Script:
-    if note in SCRIPTS:
-        return SCRIPTS[note]
+    return SCRIPTS[note] if note in SCRIPTS else Script(steps_of(note))
+
+
+def steps_of(note: str) -> Sequence[Any]:
+    """The steps that a note in a page writes down."""
     names = {name: getattr(testing, name) for name in testing.__all__}
-    steps = FunctionType(compile(f"({note},)", "<model>", "eval"), names)()
-    return Script(steps)
+    steps: Sequence[Any] = FunctionType(compile(f"({note},)" if note else "()", "<model>", "eval"), names)()
+    return steps
 
 
 async def _execute(code: CodeType, module: ModuleType) -> None:

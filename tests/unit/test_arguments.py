@@ -169,7 +169,7 @@ def test_a_definition_says_whose_argument_it_is() -> None:
     with pytest.raises(DefinitionError, match=r"^HandfastPlugin: models must be a mapping, not a str"):
         HandfastPlugin([billing], models="gpt")  # type: ignore[arg-type]
     with pytest.raises(
-        DefinitionError, match=r"^HandfastPlugin: models\['default'\] must be an AsyncOpenAI or a ModelPort"
+        DefinitionError, match=r"^HandfastPlugin: models\['default'\] must be an AsyncOpenAI, a ModelPort or a string"
     ):
         HandfastPlugin([billing], models={"default": 5})  # type: ignore[dict-item]
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from handfast import Agent, Truncate
-from handfast.activities.model.conversation import sent
+from handfast.activities.model.model_input import sent
 from handfast.errors import DefinitionError
 from handfast.payloads.conversation import (
     cut_points,

@@ -15,9 +15,8 @@ from temporalio.converter import DataConverter, WorkflowSerializationContext
 
 from handfast import Keyring
 from handfast.encryption.codec import EncryptionCodec, encrypted
-from handfast.encryption.converter import tolerant
+from handfast.encryption.converter import KEY, WORKFLOW, tolerant
 from handfast.encryption.keyring import keyring_named
-from handfast.encryption.sealed_payload import KEY, WORKFLOW
 from handfast.errors import DefinitionError, KeyMissingError, PayloadUnreadableError, SealBrokenError
 from handfast.payloads.base import Undecodable
 from handfast.storage.artifacts import FolderStore

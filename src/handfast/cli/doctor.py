@@ -18,8 +18,8 @@ from handfast.cli.place import handfast, quiet_core
 from handfast.cli.terminal import cell, console
 from handfast.connection import connect, connect_config
 from handfast.errors import NamespaceNotFoundError, ServerUnavailableError
-from handfast.payloads.search_attributes import SEARCH_ATTRIBUTES
 from handfast.temporal.namespace import register_search_attributes
+from handfast.temporal.search_attributes import SEARCH_ATTRIBUTES
 
 MARKS: Final = {"ok": ("ok", "green"), "note": ("note", "yellow"), "wrong": ("WRONG", "bold red")}
 

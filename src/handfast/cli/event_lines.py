@@ -84,6 +84,8 @@ def _of_calls(event: events.RunEvent) -> tuple[str, str]:
             return f"{one_line(tool)} failed ({why}): {_short(output or message)}", "red"
         case events.MayHaveHappened(tool=tool, why=why, arguments=arguments):
             return f"{one_line(tool)} may have happened ({why}) {_short(arguments)}".rstrip(), "red"
+        case events.ToolAsked(tool=tool):
+            return f"{one_line(tool)} waits: its MCP server asks a person", "yellow"
         case events.ToolCancelled(tool=tool):
             return f"{one_line(tool)} was cancelled", "magenta"
         case events.RequestReviewed():

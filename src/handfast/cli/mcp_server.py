@@ -134,7 +134,7 @@ class Inbox:
         return of, found
 
     def _barred(self, request: Request) -> str | None:
-        """Why the person of this session may not decide a request; None where they may, as far as that is known."""
+        """Return why the person of this session may not decide a request; None where they may, as far as is known."""
         if self._by is None:
             return "this session has no identity; start `handfast mcp --by NAME` for one that decides"
         return why_barred(request, self._by)

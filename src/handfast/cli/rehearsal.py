@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import openai
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -23,11 +24,14 @@ from handfast.cli.terminal import console
 from handfast.client.client import Handfast
 from handfast.client.run import Run
 from handfast.errors import HandfastError, RunCancelledError, RunFailedError, RunNotFoundError
+from handfast.models.named import named_model
 
 if TYPE_CHECKING:
     from handfast.testing import Script
 
 KEY: Final = "OPENAI_API_KEY"
+LOOK_S: Final = 3.0
+"""Time limit of a look at the model server."""
 FIRST_RUN: Final = "first-run"
 """The first run's id: the server knows by it whether there was one."""
 
@@ -52,6 +56,28 @@ async def scripted_model(application: Application | None) -> AsyncIterator[bool]
         yield True
 
 
+async def note_silent_server(name: str) -> None:
+    """Make sure that a model can be asked, and say where its server does not answer, or does not have it.
+
+    Raises:
+        DefinitionError: It is no such name, or its provider cannot be asked.
+        ModelClientMissingError: It is OpenAI's, and there is no key.
+    """
+    named = named_model(name)
+    if named.client is None or not named.address.startswith("http:"):
+        return  # a provider of many; its refusals say enough
+    async with named.client:
+        try:
+            listed = await named.client.with_options(timeout=LOOK_S, max_retries=0).models.list()
+            has = {each.id.removesuffix(":latest") for each in listed.data}
+        except openai.OpenAIError:
+            warn(one_line(f"note: no model server answers at {named.address}; start it: runs wait for it"))
+            return
+    if named.model.removesuffix(":latest") not in has:
+        others = ", ".join(sorted(has)) or "none"
+        warn(one_line(f"note: the server at {named.address} lists no model {named.model!r}; it has {others}"))
+
+
 def _script(file: str) -> Script:
     from handfast.testing.script import Script, ScriptInvalidError  # noqa: PLC0415 only rehearsals need the test tools
 
@@ -69,20 +95,24 @@ class Rehearsal:
 
     Attributes:
         played: The application's script plays the model.
+        named: The model that every agent asks, as it was typed.
         aloud: A person reads; a program gets one document and starts its own runs.
     """
 
     application: Application | None
     played: bool
     aloud: bool
+    named: str | None = None
 
     @property
     def model(self) -> str:
-        """Name the model for programs: ``script`` or ``real``."""
-        return "script" if self.played else "real"
+        """Name the model for programs: ``script``, ``real``, or what was typed."""
+        return "script" if self.played else self.named or "real"
 
     def introduce(self) -> None:
-        """Say first of all where a script plays the model."""
+        """Say first of all where a script plays the model, or one model stands in for all."""
+        if self.aloud and self.named is not None:
+            say(one_line(f"Every agent asks {self.named}, in place of its own model."))
         if self.aloud and self.played and self.application is not None:
             script = self.application.script
             say(one_line(f"The model is a script ({script}), because {KEY} is not set; everything else is real."))

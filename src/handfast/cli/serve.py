@@ -9,8 +9,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,21 +23,22 @@ from temporalio.worker import Worker
 
 from handfast.cli import exits
 from handfast.cli.application import PROJECT, TABLE, Application, Served, find_application, import_application
-from handfast.cli.hub import join_deltas, own_deltas
 from handfast.cli.options import Where
 from handfast.cli.output import one_line, say, warn, write_json
 from handfast.cli.place import quiet_core
-from handfast.cli.rehearsal import KEY, Rehearsal, scripted_model
+from handfast.cli.rehearsal import KEY, Rehearsal, note_silent_server, scripted_model
 from handfast.cli.reload import Reloader
-from handfast.connection import DEFAULT_ADDRESS, connect
+from handfast.connection import DEFAULT_ADDRESS, connect, connect_config
+from handfast.deltas.hub import DeltaHub
 from handfast.deltas.local import forget_hub, nearby_hub, write_hub
 from handfast.discretion import OWN, TEXTS, Discreet
 from handfast.errors import ModelClientMissingError, PortBusyError, ServerUnavailableError
 from handfast.server import DEFAULT_PORT, EmbeddedServer
-from handfast.server.state import DIRECTORY
+from handfast.server.state import DIRECTORY, nearest_state
 from handfast.temporal.namespace import project_of
 from handfast.temporal.pollers import ACTIVITIES, WORKFLOWS, pollers
 from handfast.worker import make_worker, serve
+from handfast.worker.options import ONE_MODEL
 
 POLLING_WITHIN_S: Final = 10.0
 POLLING_LOOK_S: Final = 0.02
@@ -120,7 +121,13 @@ async def worker(target: str | None, where: Where, serving: Serving, *, until_eo
 
 
 async def dev(
-    target: str | None, serving: Serving, *, port: int | None, ui_port: int | None, reload: bool = False
+    target: str | None,
+    serving: Serving,
+    *,
+    port: int | None,
+    ui_port: int | None,
+    model: str | None = None,
+    reload: bool = False,
 ) -> int:
     """Run the embedded server, or use the one that runs, and serve the agents of *target* or this folder's application.
 
@@ -135,6 +142,11 @@ async def dev(
     application = _application(target)
     if reload and application is None:
         raise exits.InputError(f"--reload needs agents: name MODULE[:NAME], or agents under [{TABLE}] in {PROJECT}")
+    if model is not None:
+        if application is None:
+            raise exits.InputError(f"--model needs agents: name MODULE[:NAME], or agents under [{TABLE}] in {PROJECT}")
+        await note_silent_server(model)
+        os.environ[ONE_MODEL] = model  # for the workers of --reload too
     # Two versions of a file may come within a second: a worker must not read what was compiled of the other one.
     sys.dont_write_bytecode = sys.dont_write_bytecode or reload
     task = asyncio.current_task()
@@ -142,10 +154,10 @@ async def dev(
     up, code = False, exits.OK
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # whoever stops us stops the server too
     try:
-        async with scripted_model(application) as offered, own_deltas() as hub:
+        async with scripted_model(application if model is None else None) as offered, own_deltas() as hub:
             served = _import_for_dev(application) if application is not None else None
             played = offered and served is not None and served.plugin.models_from_environment
-            rehearsal = Rehearsal(application, played, aloud=not serving.as_json)
+            rehearsal = Rehearsal(application, played, aloud=not serving.as_json, named=model)
             rehearsal.introduce()
             async with await _server(port, ui_port) as server:
                 up = True
@@ -226,8 +238,7 @@ def _import_for_dev(application: Application) -> Served:
         raise exits.InputError(
             f"no model answers {application.agents}: set {KEY}; or without a key let a script play the model "
             f'(agents = "{application.agents}" and script = "script.json" under [{TABLE}] in {PROJECT}, then '
-            f"`handfast dev`), or a local model server (OPENAI_BASE_URL, and any {KEY}: "
-            "`python -m handfast.testing.responses_server`)"
+            "`handfast dev`), or ask a local model: `handfast dev --model ollama:llama3.2`"
         ) from None
 
 
@@ -351,3 +362,36 @@ def _note_other_address(server: EmbeddedServer) -> None:
 
 def _address(client: Client) -> str:
     return client.service_client.config.target_host
+
+
+VARIABLE: Final = "HANDFAST_DELTAS"
+
+
+@asynccontextmanager
+async def own_deltas() -> AsyncIterator[DeltaHub | None]:
+    """Keep the deltas of every plugin that is made meanwhile, unless the environment says where they go.
+
+    Yields:
+        The hub, for others to find; None where there is another.
+    """
+    running = nearest_state(Path.cwd())
+    found = nearby_hub(running.address) if running is not None else None
+    if found is not None or os.environ.get(VARIABLE):
+        os.environ.setdefault(VARIABLE, found or "")
+        yield None
+        return
+    async with DeltaHub() as hub:
+        os.environ[VARIABLE] = hub.url
+        try:
+            yield hub
+        finally:
+            os.environ.pop(VARIABLE, None)
+
+
+def join_deltas(address: str | None, profile: str | None) -> None:
+    """Let plugins that are made from here on tell the `handfast dev` that runs the server, if one does."""
+    if os.environ.get(VARIABLE):
+        return
+    found = nearby_hub(str(connect_config(address, profile)["target_host"]))
+    if found is not None:
+        os.environ[VARIABLE] = found

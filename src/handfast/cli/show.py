@@ -14,7 +14,7 @@ from rich.text import Text
 from handfast.cli import exits
 from handfast.cli.event_lines import opinion_text, verified_text
 from handfast.cli.options import Where
-from handfast.cli.output import json_text, plain, visible, write_json
+from handfast.cli.output import json_text, one_line, plain, visible, write_json
 from handfast.cli.place import handfast, whole
 from handfast.cli.tables import ago, approvers_text, arguments_text, calls_table, status_text, step_text, until, utc_now
 from handfast.cli.terminal import cell, console
@@ -238,6 +238,11 @@ def facts_of(request: Request, now: datetime) -> Iterator[tuple[str, str]]:
         if attempt := attempt_text(facts, now):
             yield "attempt", attempt
         facts = {name: value for name, value in facts.items() if name not in Attempt.model_fields}
+    if isinstance(of := facts.pop("mcp", None), dict):
+        described = f": {one_line(str(of['description']))}" if of.get("description") else ""
+        yield "server", f"{of.get('server')}, which says of {of.get('tool')}{described}"
+        if of.get("annotations"):
+            yield "hints", json_text(of["annotations"])
     if facts:
         yield "known", json_text(facts)
 

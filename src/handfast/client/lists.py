@@ -19,14 +19,14 @@ from handfast.history.reader import requests_in_memo
 from handfast.payloads.people import is_group, named
 from handfast.payloads.requests import Request
 from handfast.payloads.runs import OWN_WORKFLOWS, RunPhase
-from handfast.payloads.search_attributes import AGENT, APPROVERS, LABELS, PENDING, STATUS
 from handfast.temporal.rpc import typed_errors
-from handfast.temporal.visibility import (
-    AGENT_KEY,
-    DUE_KEY,
-    LABELS_KEY,
-    PENDING_KEY,
-    STATUS_KEY,
+from handfast.temporal.search_attributes import (
+    AGENT,
+    APPROVERS,
+    DUE,
+    LABELS,
+    PENDING,
+    STATUS,
     about_attributes,
     quoted,
 )
@@ -67,7 +67,7 @@ class OpenRequest:
 
 def of_agents() -> str:
     """Write the clause of a visibility query that finds runs of agents, those in users' own workflows too."""
-    return f"(WorkflowType IN ({quoted(sorted(OWN_WORKFLOWS))}) OR {STATUS} IS NOT NULL)"
+    return f"(WorkflowType IN ({quoted(sorted(OWN_WORKFLOWS))}) OR {STATUS.name} IS NOT NULL)"
 
 
 def ordered(found: list[OpenRequest], by: Literal["age", "due"]) -> list[OpenRequest]:
@@ -84,9 +84,9 @@ async def runs(
     if status is not None:
         clauses.append(_in_phase(status))
     if agent is not None:
-        clauses.append(f"{AGENT} = {quoted([agent])}")
+        clauses.append(f"{AGENT.name} = {quoted([agent])}")
     if label is not None:
-        clauses.append(f"{LABELS} = {quoted([label])}")
+        clauses.append(f"{LABELS.name} = {quoted([label])}")
     return [_info(execution) async for execution in _list(client, " AND ".join(clauses), limit)]
 
 
@@ -101,12 +101,12 @@ async def requests(
     limit: int,
 ) -> list[OpenRequest]:
     """See `Handfast.requests`."""
-    clauses = [f"{PENDING} > 0 AND ExecutionStatus = 'Running'"]
+    clauses = [f"{PENDING.name} > 0 AND ExecutionStatus = 'Running'"]
     if agent is not None:
-        clauses.append(f"{AGENT} = {quoted([agent])}")
+        clauses.append(f"{AGENT.name} = {quoted([agent])}")
     if approver is not None and is_group(approver):
-        clauses.append(f"{APPROVERS} = {quoted([approver])}")  # people are in the requests alone
-    clauses += [f"{LABELS} = {quoted([f'{key}={value}'])}" for key, value in (labels or {}).items()]
+        clauses.append(f"{APPROVERS.name} = {quoted([approver])}")  # people are in the requests alone
+    clauses += [f"{LABELS.name} = {quoted([f'{key}={value}'])}" for key, value in (labels or {}).items()]
     found = [
         OpenRequest(execution.id, request)
         async for execution in _list(client, " AND ".join(clauses), limit)
@@ -136,7 +136,7 @@ def _in_phase(status: RunPhase) -> str:
     """Write the clause of a visibility query that finds the runs of one phase."""
     ended = [execution for execution, phase in PHASE_AT_END.items() if phase == status]
     if not ended:
-        return f"ExecutionStatus = 'Running' AND {STATUS} = {quoted([status])}"
+        return f"ExecutionStatus = 'Running' AND {STATUS.name} = {quoted([status])}"
     return f"ExecutionStatus IN ({quoted([each.name.title().replace('_', '') for each in ended])})"
 
 
@@ -163,19 +163,19 @@ async def _readable(execution: WorkflowExecution) -> list[Request]:
 def _info(execution: WorkflowExecution) -> RunInfo:
     attributes = execution.typed_search_attributes
     ended = PHASE_AT_END.get(execution.status) if execution.status else None
-    shown = attributes.get(STATUS_KEY)
+    shown = attributes.get(STATUS)
     live: RunPhase = "waiting" if shown == "waiting" else "idle" if shown == "idle" else "running"
     return RunInfo(
         id=execution.id,
         run_id=execution.run_id,
         workflow=execution.workflow_type,
-        agent=attributes.get(AGENT_KEY),
+        agent=attributes.get(AGENT),
         status=ended or live,
-        pending=0 if ended else attributes.get(PENDING_KEY) or 0,
-        labels=tuple(attributes.get(LABELS_KEY) or ()),
+        pending=0 if ended else attributes.get(PENDING) or 0,
+        labels=tuple(attributes.get(LABELS) or ()),
         started_at=execution.start_time,
         ended_at=execution.close_time,
-        due=attributes.get(DUE_KEY),
+        due=attributes.get(DUE),
     )
 
 

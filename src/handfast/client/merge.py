@@ -25,6 +25,7 @@ ENDS_SOMETHING: Final = (
     events.ModelFailed,
     events.ToolOutput,
     events.ToolFailed,
+    events.ToolAsked,
     events.ToolCancelled,
     events.AgentFinished,
     events.MessageAnswered,

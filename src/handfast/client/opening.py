@@ -19,8 +19,8 @@ from handfast.errors import SessionClosedError
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.sessions import SessionInput
 from handfast.temporal.rpc import is_failed, is_not_ready, is_update_limit, typed_errors
+from handfast.temporal.search_attributes import about_attributes
 from handfast.temporal.turns import in_turn, patiently
-from handfast.temporal.visibility import about_attributes
 
 WORKFLOW: Final = "AgentSession"
 

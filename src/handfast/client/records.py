@@ -23,7 +23,7 @@ from handfast.payloads.events import RunStarted
 from handfast.payloads.json_profile import JsonObject
 from handfast.storage.artifacts import place_of_run
 from handfast.temporal.rpc import is_missing_namespace, typed_errors
-from handfast.temporal.visibility import quoted
+from handfast.temporal.search_attributes import quoted
 
 GONE_WITHIN_S: Final = 120.0
 """Limit of time for the server to delete histories. Measured: four seconds on ours, 35 on one with default settings."""

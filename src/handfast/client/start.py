@@ -24,7 +24,7 @@ from handfast.payloads.runs import RunInput, published_labels
 from handfast.payloads.sessions import SessionInput
 from handfast.storage.artifacts import ArtifactStore, keep_media, place_of_run
 from handfast.temporal.rpc import typed_errors
-from handfast.temporal.visibility import AGENT_KEY, LABELS_KEY, PENDING_KEY, STATUS_KEY, about_attributes
+from handfast.temporal.search_attributes import AGENT, LABELS, PENDING, STATUS, about_attributes
 from handfast.workflows.agent_ref import AgentRef
 
 logger = logging.getLogger(__name__)
@@ -184,12 +184,12 @@ class Starter:
 def attributes_of(given: RunInput | SessionInput) -> TypedSearchAttributes:
     """Make the search attributes with which a run or session begins."""
     pairs: list[SearchAttributePair[Any]] = [
-        SearchAttributePair(STATUS_KEY, "running"),
-        SearchAttributePair(AGENT_KEY, given.agent),
-        SearchAttributePair(PENDING_KEY, 0),
+        SearchAttributePair(STATUS, "running"),
+        SearchAttributePair(AGENT, given.agent),
+        SearchAttributePair(PENDING, 0),
     ]
     if given.labels:
-        pairs.append(SearchAttributePair(LABELS_KEY, published_labels(given.labels)))
+        pairs.append(SearchAttributePair(LABELS, published_labels(given.labels)))
     return TypedSearchAttributes(pairs)
 
 

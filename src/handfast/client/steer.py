@@ -14,7 +14,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from handfast.client.handle import Handle
 from handfast.client.transcript import place_of
-from handfast.encryption.cancel_reason import concealed
+from handfast.encryption.converter import concealed
 from handfast.errors import DecisionInvalidError, RunEndedError, RunNotFoundError
 from handfast.payloads.base import json_size, problems_of
 from handfast.payloads.cutting import reason_text

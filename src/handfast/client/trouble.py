@@ -26,7 +26,7 @@ from temporalio.exceptions import FailureError
 from handfast.errors import HistoryUnreadableError, PayloadUnreadableError
 from handfast.history.reader import flood_in_memo, requests_in_memo
 from handfast.temporal.pollers import ACTIVITIES, WORKFLOWS, versions_polling
-from handfast.temporal.visibility import AGENT_KEY
+from handfast.temporal.search_attributes import AGENT
 
 ATTEMPTS: Final = 4
 """Attempts of an activity from which on a person should know: the first few are what retries are for."""
@@ -294,7 +294,7 @@ def _trouble(
         run=described.id,
         run_id=described.run_id,
         workflow=described.workflow_type,
-        agent=described.typed_search_attributes.get(AGENT_KEY),
+        agent=described.typed_search_attributes.get(AGENT),
         task_queue=described.task_queue,
         kind=kind,
         since=since,

@@ -22,7 +22,7 @@ from handfast.client.transcript import transcript
 from handfast.client.trouble import activity_trouble, trouble_of
 from handfast.definitions.schema.arguments import UNSET
 from handfast.definitions.schema.output_type import OutputType, built, typed_result
-from handfast.encryption.cancel_reason import revealed
+from handfast.encryption.converter import revealed
 from handfast.errors import (
     HandfastError,
     HistoryUnreadableError,

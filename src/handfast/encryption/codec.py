@@ -25,9 +25,8 @@ from temporalio.converter import (
     WorkflowSerializationContext,
 )
 
-from handfast.encryption.converter import Watchful, tolerant
+from handfast.encryption.converter import ENCRYPTED, KEY, NAMESPACE, WORKFLOW, Watchful, tolerant, unread
 from handfast.encryption.keyring import Keyring
-from handfast.encryption.sealed_payload import ENCRYPTED, KEY, NAMESPACE, WORKFLOW, unread
 from handfast.errors import KeyMissingError, PayloadUnreadableError, SealBrokenError
 from handfast.payloads.base import Undecodable
 

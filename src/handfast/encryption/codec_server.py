@@ -15,8 +15,8 @@ from temporalio.api.common.v1 import Payload, Payloads
 
 from handfast._socket_server import SocketServer
 from handfast.encryption.codec import EncryptionCodec
+from handfast.encryption.converter import ENCRYPTED, NAMESPACE, read_unread
 from handfast.encryption.keyring import Keyring
-from handfast.encryption.sealed_payload import ENCRYPTED, NAMESPACE, read_unread
 
 __all__ = ["CodecServer"]
 

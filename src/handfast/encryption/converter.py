@@ -1,12 +1,16 @@
-"""A payload converter that never raises where no type was asked for."""
+"""Reads payloads without raising: a sentinel stands for one that is unreadable. Also the reasons of cancellations."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import copy
 import dataclasses
+import os
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Final, Self
 
+from google.protobuf.message import DecodeError
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
@@ -20,11 +24,43 @@ from temporalio.converter import (
     WorkflowSerializationContext,
 )
 
-from handfast.encryption.sealed_payload import read_unread
 from handfast.errors import ConverterIncompatibleError, PayloadUnreadableError
 from handfast.payloads.base import Undecodable
 
+ENCRYPTED: Final = b"binary/handfast-encrypted"
+"""Encoding of our encrypted payloads."""
+KEY: Final = "handfast-key"
+NAMESPACE: Final = "handfast-namespace"
+WORKFLOW: Final = "handfast-workflow"
+
 _PROBE: dict[str, Any] = {"handfast": [1, True, None, "x"]}
+_ENCODED: Final = "handfast-encoded:"
+_UNREAD: Final = b"binary/null"
+"""Other converters read a sentinel as None. Interceptors read headers with converters of their own, and one that raised
+there would fail the workflow task for good."""
+_OURS: Final = os.urandom(16)
+"""Known to this process alone, so that nobody can send a sentinel."""
+
+
+def unread(problem: str, key: str | None = None) -> Payload:
+    """Make the sentinel that a codec returns instead of raising: a payload that says why another one is unreadable."""
+    metadata = {"encoding": _UNREAD, "ours": _OURS, "problem": problem.encode()}
+    if key is not None:
+        metadata["key"] = key.encode()
+    return Payload(metadata=metadata)
+
+
+def read_unread(payload: Payload) -> Undecodable | None:
+    """Return the problem of a sentinel or of a payload that is still encrypted; None for every other payload."""
+    encoding = payload.metadata.get("encoding")
+    if encoding == ENCRYPTED:
+        key = payload.metadata.get(KEY, b"?").decode(errors="replace")[:64]
+        return Undecodable(f"it is encrypted with the key {key!r}, and this process has no key ring", True, key)
+    if encoding != _UNREAD or payload.metadata.get("ours") != _OURS:
+        return None
+    missing = payload.metadata.get("key")
+    problem = payload.metadata["problem"].decode()
+    return Undecodable(problem, True, None if missing is None else missing.decode())
 
 
 def tolerant(converter: DataConverter | None) -> DataConverter:
@@ -129,3 +165,25 @@ class Watchful(WithSerializationContext):
             case ActivitySerializationContext():
                 return True
         return False
+
+
+async def concealed(reason: str, converter: DataConverter) -> str:
+    """Return the reason as the codec encodes it, or as it is where there is no codec."""
+    if converter.payload_codec is None or not reason:
+        return reason
+    [payload] = await converter.encode([reason])
+    return _ENCODED + base64.b64encode(payload.SerializeToString()).decode()
+
+
+async def revealed(told: str, converter: DataConverter) -> str:
+    """Decode a reason; where that fails, say so in its place."""
+    if not told.startswith(_ENCODED):
+        return told
+    try:
+        payload = Payload.FromString(base64.b64decode(told.removeprefix(_ENCODED), validate=True))
+        [reason] = await converter.decode([payload])
+    except (binascii.Error, DecodeError, ValueError):
+        return told
+    if isinstance(reason, Undecodable):
+        return f"(the reason cannot be read here: {reason.problem})"
+    return reason if isinstance(reason, str) else told

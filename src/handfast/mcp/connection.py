@@ -25,7 +25,7 @@ from handfast.mcp.elicitation import asked_of, linked, responses_of
 from handfast.mcp.live_call import LiveCall
 from handfast.mcp.results import prompt_of, resource_of
 from handfast.mcp.tool import McpToolError
-from handfast.mcp.transport import LOST, NOT_REACHED, Stderr, Values, opened, quiet_client
+from handfast.mcp.transport import LOST, NOT_REACHED, Stderr, Values, hidden_in, opened, quiet_client
 from handfast.payloads.base import problems_of
 from handfast.payloads.cutting import cut
 from handfast.payloads.json_profile import JsonObject, scrub
@@ -36,7 +36,7 @@ __all__ = ["Connection"]
 logger = logging.getLogger("handfast.mcp")
 
 CLOSE_S: Final = 10.0
-"""How long a server may take to end: the SDK gives it two seconds, then asks, then kills."""
+"""Limit of time for the end of a server: the SDK gives it two seconds, then asks, then kills."""
 PROBLEM_BYTES: Final = 600
 NAME_BYTES: Final = 200
 MOST_PAGES: Final = 100
@@ -52,6 +52,7 @@ class Connection:
 
     Attributes:
         live_calls: Calls under way, of a server of an older protocol.
+        secrets: Values that it was reached with.
         left_out: What it lists and is no tool, and why.
         changed: Set while the server has said that its tools have changed, and nobody has looked yet.
     """
@@ -67,6 +68,7 @@ class Connection:
         self._listening: asyncio.Task[None] | None = None
         self._told_of_noise = False
         self.live_calls: WeakSet[LiveCall] = WeakSet()
+        self.secrets: tuple[str, ...] = ()
         self.left_out: dict[str, str] = {}
         self.changed = asyncio.Event()
 
@@ -98,6 +100,7 @@ class Connection:
             McpUnavailableError: That failed, or took too long.
         """
         quiet_client()
+        self.secrets = self._stderr.secrets = tuple(values.values())
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._holding = asyncio.create_task(self._hold(values, ready), name=f"mcp {self._server.name}")
         try:
@@ -276,7 +279,7 @@ class Connection:
             if error.code in (types.CONNECTION_CLOSED, types.INVALID_REQUEST):
                 self._ended.set()  # a session that the server has forgotten is as good as none
             problem = _told(error)
-        raise McpUnavailableError(self._server.name, cut(scrub(problem), PROBLEM_BYTES)[0])
+        raise McpUnavailableError(self._server.name, self._shortened(problem))
 
     async def _sent(self, sending: Awaitable[AnswerT]) -> AnswerT:
         """Await what may have an effect, and tell apart whether it may have had one."""
@@ -286,7 +289,7 @@ class Connection:
             if error.code == NOT_REACHED:
                 raise McpUnavailableError(self._server.name, f"{error.message}; the call was not made") from None
             if error.code in (LOST, types.CONNECTION_CLOSED, types.PARSE_ERROR):
-                said = cut(scrub(error.message), PROBLEM_BYTES)[0]
+                said = self._shortened(error.message)
                 problem = f"the connection to the MCP server {self._server.name} broke during the call: {said}"
                 raise OutcomeUnknownError(problem) from None
             if error.code == types.URL_ELICITATION_REQUIRED:
@@ -296,7 +299,7 @@ class Connection:
             form = f"its result has another form than the protocol's: {'; '.join(problems_of(error))}"
             raise McpToolError(f"the MCP server {self._server.name} has answered, and {form}") from None
         except RuntimeError as error:  # the SDK's word for a result that is not as the tool declares it
-            said = cut(scrub(str(error)), PROBLEM_BYTES)[0]
+            said = self._shortened(str(error))
             raise McpToolError(f"the MCP server {self._server.name} has answered, and {said}") from None
 
     async def _hold(self, values: Values, ready: asyncio.Future[None]) -> None:
@@ -378,7 +381,7 @@ class Connection:
             logger.warning(noise, self._server.name)
 
     def _problem(self, error: BaseException) -> str:
-        """Why it could not be reached, in one sentence."""
+        """The reason why it could not be reached, in one sentence."""
         leaves = list(_leaves(error))
         said = next((each for each in leaves if isinstance(each, MCPError)), leaves[0])
         last = self._stderr.last
@@ -392,7 +395,10 @@ class Connection:
             text = f"answers in another form than the protocol's: {'; '.join(problems_of(said))}"
         else:
             text = f"cannot be reached: {type(said).__name__}: {said}"
-        return cut(scrub(text), PROBLEM_BYTES)[0]
+        return self._shortened(text)
+
+    def _shortened(self, text: str) -> str:
+        return cut(scrub(hidden_in(text, self.secrets)), PROBLEM_BYTES)[0]
 
 
 class _Given:
@@ -409,7 +415,7 @@ class _Given:
 
 
 def _plain(listed: BaseModel) -> JsonObject:
-    """What a server lists, as JSON, without what is for programs."""
+    """Return a server's listing as JSON, without the fields that are for programs."""
     return listed.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"meta", "icons", "annotations"})
 
 

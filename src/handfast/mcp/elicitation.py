@@ -1,4 +1,4 @@
-"""What an MCP server asks for in the middle of a call, and what it is answered."""
+"""Questions of an MCP server in the middle of a call, and the answers to them."""
 
 from __future__ import annotations
 

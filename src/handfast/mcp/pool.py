@@ -31,7 +31,7 @@ __all__ = ["McpPool"]
 logger = logging.getLogger("handfast.mcp")
 
 LISTING_S: Final = 60.0
-"""How long a listing is taken for true, where the server does not say that its tools have changed."""
+"""Time for which a listing is taken for true, where the server does not say that its tools have changed."""
 RESTART_PAUSE_S: Final = 1.0
 """From one failed start to the next: whoever asks meanwhile hears of the failure."""
 MOST_ASKED: Final = 10_000
@@ -91,6 +91,11 @@ class Pooled:
             found = await _shared(self._refreshing)
             if since is None or found.at >= since:
                 return found
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Values that the server was reached with."""
+        return () if self._connection is None else self._connection.secrets
 
     async def close(self) -> None:
         """End what is under way, and the connection."""
@@ -263,6 +268,10 @@ class McpPool:
         if tool is None:
             raise UnknownToolError(name, sorted(listing.tools))
         return tool
+
+    def secrets_of(self, server: str) -> tuple[str, ...]:
+        """Return the values that a server was reached with, which nothing that it says may tell on."""
+        return self._pooled[server].secrets if server in self._pooled else ()
 
     def holds(self, server: str, key: str) -> bool:
         """Return whether the server of a call waits for an answer in a session of this worker.

@@ -1,4 +1,4 @@
-"""What an MCP server returns, as a tool of ours would: texts, images, files, structured values."""
+"""Results of an MCP server, as a tool of ours returns them: texts, images, files, structured values."""
 
 from __future__ import annotations
 

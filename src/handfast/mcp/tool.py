@@ -189,7 +189,7 @@ def offered_name(server: McpServer, name: str) -> str:
 
 
 def _told(_: ToolContext[Any], error: Exception) -> str:
-    """What the model reads of a call that failed: in the server's own words, where it has said some."""
+    """Return the text that the model reads of a call that failed: the server's own words, where it said some."""
     named = "" if isinstance(error, McpToolError | McpUnavailableError) else f"{type(error).__name__}: "
     return f"Error: {named}{error}"
 

@@ -1,4 +1,4 @@
-"""How an MCP server is reached: by a process that is started, or at an address."""
+"""Transports to an MCP server: a process that is started, or an address."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Final, Self
@@ -22,7 +22,7 @@ from handfast.definitions.secret import Secret
 from handfast.definitions.tools.mcp import HttpTransport, McpServer, StdioTransport
 from handfast.discretion import shows_texts
 
-__all__ = ["LOST", "NOT_REACHED", "Streams", "Values", "opened"]
+__all__ = ["LOST", "NOT_REACHED", "Streams", "Values", "hidden_in", "opened"]
 
 logger = logging.getLogger("handfast.mcp")
 
@@ -31,6 +31,7 @@ NOT_REACHED: Final = -32950
 LOST: Final = -32951
 """Code of the error that stands for a request which was sent, and whose answer did not come."""
 CONNECT_S: Final = 30.0
+MARKER: Final = "[secret]"
 STDERR_LINES: Final = 20
 STDERR_CHARACTERS: Final = 500
 
@@ -41,10 +42,22 @@ Values = Mapping[Secret, str]
 """The secrets that a server needs, by reference."""
 
 
+def hidden_in(text: str, secrets: Iterable[str]) -> str:
+    """Return a text of a server's without the values that it was given."""
+    for value in secrets:
+        text = text.replace(value, MARKER) if value else text
+    return text
+
+
 class Stderr:
-    """Reads what a server's process writes to its stderr: logs it, and keeps the last lines."""
+    """Reads what a server's process writes to its stderr: logs it, and keeps the last lines.
+
+    Attributes:
+        secrets: Values that are neither logged nor kept.
+    """
 
     def __init__(self, server: str) -> None:
+        self.secrets: tuple[str, ...] = ()
         self._server = server
         self._lines: deque[str] = deque(maxlen=STDERR_LINES)
         self._transport: asyncio.ReadTransport | None = None
@@ -73,6 +86,7 @@ class Stderr:
             self._transport.close()
 
     def _take(self, line: str) -> None:
+        line = hidden_in(line, self.secrets)
         self._lines.append(line)
         if shows_texts():
             logger.info("%s: %s", self._server, line)

@@ -34,7 +34,7 @@ UNBOUNDED_S: Final = 600.0
 """Anthropic's client refuses a long reply that is not streamed, unless it is told how long it may take."""
 _ADDRESS: Final = "check the provider and the address (api_base) of its model entry"
 _UNREADABLE: Final = (ValidationError, json.JSONDecodeError, UnicodeDecodeError, AttributeError, LookupError, TypeError)
-"""What clients of providers raise of a reply that is none."""
+"""Errors that clients of providers raise of a reply that is none."""
 
 
 class AnyLLMModel:
@@ -182,7 +182,7 @@ class AnyLLMModel:
 
 
 def _is_claude(client: AnyLLM, model: str) -> bool:
-    """Whether any-llm asks for *model* by Anthropic's API because it is Anthropic's, whoever hosts it."""
+    """Return whether any-llm asks for *model* by Anthropic's API because it is Anthropic's, whoever hosts it."""
     return "anthropic" in client.PROVIDER_NAME or "claude" in model.lower()
 
 
@@ -237,7 +237,7 @@ def _nothing_came() -> ModelCallError:
 
 
 def _failure(error: Exception, client: AnyLLM) -> ModelCallError:
-    """What any-llm raises, as every failure is read: by the words and the status of the provider."""
+    """Read an error of any-llm as every failure is read: by the words and the status of the provider."""
     from any_llm import AnyLLMError, InvalidRequestError  # noqa: PLC0415 - an optional extra
 
     cause = error.original_exception if isinstance(error, AnyLLMError) else error

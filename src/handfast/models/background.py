@@ -16,7 +16,7 @@ import openai
 from handfast.models.port import Background, ModelAnswer, ModelCallError, OnDelta, StillUnderwayError
 from handfast.models.provider_error import text
 from handfast.models.reading import broken, parsed, read_response
-from handfast.models.streaming import STREAM, Event, EventDecoder, StreamedReply, broke_off
+from handfast.models.streaming import Event, EventDecoder, StreamedReply, broke_off, is_stream
 from handfast.models.vendor_errors import failure_of
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.usage import Usage
@@ -28,7 +28,7 @@ ENDED: Final = frozenset({"completed", "incomplete", "failed"})
 FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 3.0
 CANCEL_S: Final = 5.0
-"""How long cancelling at the provider may take: the activity is being ended meanwhile."""
+"""Limit of time for the cancel at the provider: the activity is being ended meanwhile."""
 
 
 class BackgroundResponse:
@@ -175,7 +175,7 @@ class BackgroundResponse:
             opened = await self._client.get(_path(self._id), cast_to=httpx2.Response, options=options, stream=stream)
         self._headers = opened.headers
         try:
-            if not opened.headers.get("content-type", "").startswith(STREAM):  # of a proxy that cannot stream
+            if not is_stream(opened.headers):  # of a proxy that cannot stream
                 yield Event(b'{"response": %b}' % await opened.aread())
                 return
             decoder = EventDecoder()

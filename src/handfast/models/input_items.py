@@ -1,4 +1,4 @@
-"""What goes back to a model is a valid request, whatever it has said before.
+"""Makes items that go back to a model valid, whatever it has said before.
 
 Inside a run, each call has an id of at most 64 characters. Where a server's own id is none (some carry signatures of
 several KB in them, which they want back), the run has one of its own, and the item keeps the server's in

@@ -1,4 +1,4 @@
-"""What a request can do without, where its server refuses it for that.
+"""Leaves parts out of a request that its server refuses for them.
 
 An omission is the path of a field in the request: ``prompt_cache_key``, ``reasoning.summary``, ``tools.strict`` (of
 every tool), ``input.id`` (of every item), ``include.reasoning.encrypted_content`` (an entry of `include`).
@@ -112,7 +112,7 @@ def _path(param: str | None) -> tuple[str, ...]:
 
 
 def is_unknown(said: ProviderError) -> bool:
-    """Whether the server does not know a parameter at all; a value that it does not take is the agent's mistake."""
+    """Return whether the server does not know a parameter at all; a value that it refuses is the agent's mistake."""
     code = (said.code or "").lower()
     if ("value" in code or _WRONG_VALUE.search(said.message)) and _path(said.param) != ("reasoning", "summary"):
         return False
@@ -128,7 +128,7 @@ def _names_reasoning(param: str | None, body: Mapping[str, Any]) -> bool:
 
 
 def _thoughts(body: Mapping[str, Any]) -> bool:
-    """Whether reasoning can be left out: with a history that the provider keeps, an item stands for others."""
+    """Return whether reasoning can be left out: with a history that the provider keeps, an item stands for others."""
     kept = body.get("previous_response_id") or body.get("conversation")
     items = body.get("input")
     return not kept and isinstance(items, list) and any(item.get("type") == "reasoning" for item in items)
@@ -151,7 +151,7 @@ def _entry_of_include(said: ProviderError, body: Mapping[str, Any]) -> str | Non
 
 
 def _names(message: str, name: str) -> bool:
-    """Whether *message* names a parameter: in quotes or brackets, or after a colon."""
+    """Return whether *message* names a parameter: in quotes or brackets, or after a colon."""
     word = re.escape(name)
     return re.search(rf"[\"'`\[]{word}[\"'`\],]|:\s*{word}\b", message) is not None
 

@@ -1,4 +1,4 @@
-"""What Handfast asks of a model provider, whatever its API."""
+"""The port of a model provider: requests, answers and errors, whatever its API."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class StillUnderwayError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Transport:
-    """How a request is sent, beside its body. A provider without HTTP may leave it alone.
+    """Transport options of a request, beside its body. A provider without HTTP may leave it alone.
 
     Attributes:
         headers: Further headers; None takes away one that the client would send.
@@ -214,7 +214,7 @@ class BoundedPort(Protocol):
 
     @property
     def max_tools(self) -> int | None:
-        """How many; None where there is no limit."""
+        """The limit; None where there is none."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What a provider says when it fails, and what that means: the same inside a 200 as with an HTTP status."""
+"""Errors of a provider, and their meaning: the same inside a 200 as with an HTTP status."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class ProviderError:
 
     @property
     def is_unpaid(self) -> bool:
-        """Whether it says that nobody pays for the model any more."""
+        """True if it says that nobody pays for the model any more."""
         return self.status == 402 or any(_holds(_words(name), _UNPAID) for name in (self.code, self.kind) if name)
 
     @property
@@ -110,7 +110,7 @@ class ProviderError:
 
 
 def passes(status: int) -> bool:
-    """Whether the same request may be answered later, after *status*."""
+    """Return whether the same request may be answered later, after *status*."""
     return status in RETRYABLE_STATUS or status >= 500
 
 
@@ -191,7 +191,7 @@ def _holds(name: str, parts: Sequence[str]) -> bool:
 
 
 def _told(fields: Mapping[str, Any]) -> timedelta | None:
-    """How long to wait, by the fields of an error or of its metadata."""
+    """Return how long to wait, by the fields of an error or of its metadata."""
     for name, unit in _WAITS.items():
         if (wait := _wait(fields.get(name), unit)) is not None:
             return wait
@@ -204,7 +204,7 @@ def _told(fields: Mapping[str, Any]) -> timedelta | None:
 
 
 def _worded(message: str) -> timedelta | None:
-    """How long to wait, by a sentence such as "Please try again in 1m30.5s."."""
+    """Return how long to wait, by a sentence such as "Please try again in 1m30.5s."."""
     found = _AGAIN_IN.search(message)
     if found is None:
         return None

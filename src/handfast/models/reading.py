@@ -44,6 +44,15 @@ def parsed(content: bytes) -> object:
         raise broken(no_json(content), Usage(requests=1)) from None
 
 
+def is_json(content: bytes) -> bool:
+    """Return whether *content* is whole."""
+    try:
+        parsed(content)
+    except ModelCallError:
+        return False
+    return True
+
+
 def no_json(content: bytes) -> str:
     """Say what a body is that is no JSON."""
     begin = content[:64].lstrip().lower()
@@ -61,7 +70,7 @@ def wrong_api(came: str, sent: str, entry: str) -> ModelCallError:
 
 
 def is_completion(body: Mapping[str, Any]) -> bool:
-    """Whether a server answered in the shape of Chat Completions."""
+    """Return whether a server answered in the shape of Chat Completions."""
     return str(body.get("object")).startswith("chat.completion") or isinstance(body.get("choices"), list)
 
 

@@ -12,13 +12,15 @@ import httpx2
 import openai
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
+from handfast.definitions.checks import check_count
+from handfast.errors import DefinitionError
 from handfast.models.background import BackgroundResponse
 from handfast.models.conversations import ResponsesConversations
 from handfast.models.omissions import ENCRYPTED, MOST, UNREADABLE, omission_for, without, without_reasoning
 from handfast.models.port import ConversationPort, ModelAnswer, ModelCallError, ModelRequest
 from handfast.models.prices import Price, checked_prices
-from handfast.models.reading import broken, read_answer
-from handfast.models.streaming import streamed
+from handfast.models.reading import broken
+from handfast.models.streaming import streamed, whole_answer
 from handfast.models.transport import sent_as
 from handfast.models.vendor_errors import failure_of
 from handfast.payloads.call_items import PROVIDER_FIELDS
@@ -36,6 +38,9 @@ REMEMBERED: Final = 10_000
 """Reasoning items that are known to be unreadable, the newest of them."""
 
 _NOT_FOUND: Final = re.compile(r"not found|not exist|no longer|expired|unknown|could not be found", re.I)
+_NO_PATH: Final = re.compile(
+    r"\s*(<|(404 )?(page )?not found\W*$|method not allowed\W*$|invalid url|cannot post|no route)", re.I
+)
 _HISTORY: Final = re.compile(r"\b(conversation|response)\b", re.I)
 
 
@@ -71,7 +76,13 @@ class ResponsesModel:
                 the server has no such limit.
             prices: What its models cost, by their names; under ``"*"`` that of every other one.
             model: The model that is asked for agents that name none.
+
+        Raises:
+            DefinitionError: An option has none of its values.
         """
+        if reasoning not in ("keep", "drop"):
+            raise DefinitionError("ResponsesModel", f"reasoning must be 'keep' or 'drop', not {reasoning!r}")
+        check_count("ResponsesModel", "max_tools", max_tools, none="no limit")
         self._client = client.with_options(max_retries=0)
         self._reasoning = reasoning
         self._store = store
@@ -145,7 +156,7 @@ class ResponsesModel:
             except ModelCallError as error:
                 more = _omission(error, body) if len(left_out) - known < MOST else None
                 if more is None:
-                    raise _lost(error, body) from error
+                    raise _lost(_of_another_api(error, path), body) from error
                 logger.warning("%s refused %s (%s); it is left out", request.model, more, error.message)
                 if more == UNREADABLE:
                     self._forget_reasoning(body["input"])
@@ -167,7 +178,7 @@ class ResponsesModel:
             response = await client.post(path, cast_to=httpx2.Response, body=body)
         except Exception as error:
             raise failure_of(error) from error
-        return read_answer(response.content, response.headers)
+        return whole_answer(response.content, response.headers)
 
     def _learn(self, model: str, omissions: Sequence[str]) -> None:
         """Leave out at once, from now on, what this model was refused for."""
@@ -220,6 +231,15 @@ def _lost(error: ModelCallError, body: JsonObject) -> ModelCallError:
     if not (by_id or by_name):
         return error
     return ModelCallError("HistoryLost", f"the provider has forgotten it: {said.message}", retryable=False, said=said)
+
+
+def _of_another_api(error: ModelCallError, path: str) -> ModelCallError:
+    """Say what a server means that does not know the path: it is older than the API, or has another one."""
+    said = error.said
+    if path != CREATE or said is None or said.status not in (404, 405) or not _NO_PATH.match(said.message):
+        return error
+    hint = "(its server seems to have no Responses API: make its model entry of ChatCompletionsModel)"
+    return ModelCallError(error.kind, f"{error.message} {hint}", retryable=False, said=said)
 
 
 def _lenient(body: JsonObject) -> JsonObject:

@@ -21,7 +21,7 @@ _FIELDS: Final[Mapping[str, str]] = {
 
 
 class StreamedItems:
-    """What the events of one stream have told of its items so far."""
+    """The items that the events of one stream have told of so far."""
 
     def __init__(self) -> None:
         self._places: dict[str, int] = {}
@@ -69,6 +69,11 @@ class StreamedItems:
         items = (self._done.get(place) or self._assembled(place) for place in places)
         return [item for item in items if item is not None]
 
+    @property
+    def are_whole(self) -> bool:
+        """Whether there are items, and each of them was said to be done."""
+        return bool(self._done) and self._done.keys() >= self._begun.keys() | self._parts.keys() | self._fields.keys()
+
     def completed(self, closing: object) -> object:
         """The output of a closed stream: that of its closing event, unless that says less than came before.
 
@@ -100,7 +105,7 @@ def _add(whole: JsonObject, field: str, what: str, event: Mapping[str, Any]) -> 
 
 
 def _said(items: Sequence[Any]) -> int:
-    """How much is said in *items*: their texts and arguments, in characters."""
+    """Count the characters of the texts and arguments in *items*."""
     size = 0
     for item in items:
         if isinstance(item, dict):

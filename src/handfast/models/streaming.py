@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final, Literal, NamedTuple, cast
 
 import httpx2
@@ -16,6 +18,7 @@ from handfast.models.reading import (
     COMPLETION_CAME,
     broken,
     is_completion,
+    is_json,
     parsed,
     read_answer,
     read_response,
@@ -27,9 +30,13 @@ from handfast.payloads.json_profile import JsonObject, scrub
 from handfast.payloads.usage import Usage
 
 LEAVE_S: Final = 0.2
-"""How long a stream may go on after the reply: one that is read to its end leaves its connection to the next call."""
+"""Longest wait for the end of a stream after the reply: one read to its end leaves its connection to the next call."""
 STREAM: Final = "text/event-stream"
-LAST: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+LAST: Final = frozenset(
+    {"response.completed", "response.done", "response.incomplete", "response.failed", "response.cancelled"}
+)
+_LINES: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""How a line of a stream may begin."""
 ERRORS: Final = frozenset({"error", "response.error"})
 _PIECES: Final[Mapping[str, Literal["text", "reasoning", "arguments"]]] = {
     "response.output_text.delta": "text",
@@ -42,6 +49,29 @@ _PIECES: Final[Mapping[str, Literal["text", "reasoning", "arguments"]]] = {
 }
 
 
+@asynccontextmanager
+async def opened(client: openai.AsyncOpenAI, path: str, body: Mapping[str, Any]) -> AsyncIterator[httpx2.Response]:
+    """Open a stream: the raw response, unread, of whichever httpx the client was made with. Closed at the end.
+
+    Raises:
+        ModelCallError: The server did not answer, or what is done inside with its stream failed.
+    """
+    stream: bool = True
+    try:
+        response = cast(
+            httpx2.Response,
+            await client.post(path, cast_to=httpx2.Response, body={**body, "stream": True}, stream=stream),
+        )
+        try:
+            yield response
+        finally:
+            await response.aclose()
+    except (httpx2.RequestError, ssl.SSLError) as error:
+        raise broke_off(type(error).__name__) from error
+    except Exception as error:
+        raise failure_of(error) from error
+
+
 async def streamed(client: openai.AsyncOpenAI, body: Mapping[str, Any], on_delta: OnDelta) -> ModelAnswer:
     """Call the model once, and tell *on_delta* what it writes while it writes it.
 
@@ -50,23 +80,10 @@ async def streamed(client: openai.AsyncOpenAI, body: Mapping[str, Any], on_delta
     Raises:
         ModelCallError: As without a stream; one that ends before its reply does can be asked for again.
     """
-    stream: bool = True
-    try:
-        # What comes is the raw response, unread, of whichever httpx the client was made with.
-        response = cast(
-            httpx2.Response,
-            await client.post("/responses", cast_to=httpx2.Response, body={**body, "stream": True}, stream=stream),
-        )
-        try:
-            if not response.headers.get("content-type", "").startswith(STREAM):
-                return read_answer(await response.aread(), response.headers)  # of a proxy that cannot stream
-            return await _read(response, on_delta)
-        finally:
-            await response.aclose()
-    except (httpx2.RequestError, ssl.SSLError) as error:
-        raise broke_off(type(error).__name__) from error
-    except Exception as error:
-        raise failure_of(error) from error
+    async with opened(client, "/responses", body) as response:
+        if not is_stream(response.headers):  # of a proxy that cannot stream, or calls it otherwise
+            return whole_answer(await response.aread(), response.headers, on_delta)
+        return await _read(response, on_delta)
 
 
 async def _read(response: httpx2.Response, on_delta: OnDelta) -> ModelAnswer:
@@ -82,6 +99,34 @@ async def _read(response: httpx2.Response, on_delta: OnDelta) -> ModelAnswer:
     except (httpx2.RequestError, ssl.SSLError, TimeoutError):
         if reply.answer is None:
             raise
+    return _ended(events, reply)
+
+
+def is_stream(headers: Mapping[str, str]) -> bool:
+    """Return whether an answer says that it is a stream."""
+    return headers.get("content-type", "").lower().startswith(STREAM)
+
+
+def whole_answer(content: bytes, headers: Mapping[str, str], on_delta: OnDelta | None = None) -> ModelAnswer:
+    """Read the body of an answer that does not say that it is a stream; some are all the same.
+
+    Raises:
+        ModelCallError: It is no reply, or says that the provider failed.
+    """
+    if not content.removeprefix(codecs.BOM_UTF8).lstrip().startswith(_LINES):
+        return read_answer(content, headers)
+    events, reply = EventDecoder(), StreamedReply(on_delta or (lambda delta: None))
+    reply.headers = headers
+    for event in events.feed(content):
+        if reply.take(event):
+            break
+    return _ended(events, reply)
+
+
+def _ended(events: EventDecoder, reply: StreamedReply) -> ModelAnswer:
+    """Return the reply of a stream that has ended; its last event may lack the empty line after it."""
+    if reply.answer is None and (last := events.last()) is not None and is_json(last.data):
+        reply.take(last)
     if reply.answer is None:
         raise broke_off("the stream ended")
     return reply.answer
@@ -103,12 +148,15 @@ class EventDecoder:
 
     def __init__(self) -> None:
         """Begin at the start of a stream."""
+        self._begun = False
         self._line: list[bytes] = []
         self._name = ""
         self._data: list[bytes] = []
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """Yield each event that *chunk* completes."""
+        if not self._begun and chunk:
+            self._begun, chunk = True, chunk.removeprefix(codecs.BOM_UTF8)
         *ends, rest = chunk.split(b"\n")
         for end in ends:
             line = b"".join((*self._line, end)).removesuffix(b"\r")
@@ -125,9 +173,13 @@ class EventDecoder:
         if rest:
             self._line.append(rest)
 
+    def last(self) -> Event | None:
+        """Return the event that no empty line has ended."""
+        return next(self.feed(b"\n\n"), None)
+
 
 class StreamedReply:
-    """What the events of one stream have said so far.
+    """The reply that the events of one stream have told so far.
 
     Attributes:
         answer: The whole reply, once the last event has brought it.
@@ -148,7 +200,7 @@ class StreamedReply:
             ModelCallError: It cannot be read, or says that the provider failed.
         """
         if came.data == b"[DONE]":
-            return False
+            return self._done()
         event = parsed(came.data)
         if not isinstance(event, dict):
             raise broken("an event of the model's stream is no object", Usage(requests=1))
@@ -170,6 +222,12 @@ class StreamedReply:
             call = self._calls.get(place) if piece == "arguments" else None
             self._on_delta(ModelDelta(piece, place, scrub(event["delta"]), call))
         return False
+
+    def _done(self) -> bool:
+        """Take the end of a stream that has no closing event: all that was begun is there."""
+        if self.answer is None and self._items.are_whole:
+            self.answer = read_response({"status": "completed", "output": self._items.whole()}, self.headers)
+        return self.answer is not None
 
     def _closing(self, kind: str, response: object) -> JsonObject:
         """The response of a closing event, with what the events before it have told and it does not say again."""

@@ -1,4 +1,4 @@
-"""How one request is sent, beside its body, through a client of the `openai` package."""
+"""Transport options of one request through a client of the `openai` package."""
 
 from __future__ import annotations
 

@@ -52,6 +52,6 @@ def failure(said: ProviderError, usage: Usage | None = None, *, key: str = "OPEN
     if meaning is None:
         return ModelCallError("ModelRefused", message, retryable=False, usage=paid, said=said)
     kind: ModelErrorKind = "ModelBusy" if meaning in (409, 429) else "ModelUnavailable"
-    if paid is not None:
+    if paid is not None and meaning == 500:  # a busy provider has made nothing that would be paid for again
         kind = "ModelReplyInvalid"
     return ModelCallError(kind, message, retryable=True, retry_after=said.retry_after, usage=paid, said=said)

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from handfast.payloads.errors import PayloadInvalidError
 from handfast.payloads.json_profile import JsonObject
 
 _SHOWN_PROBLEMS: Final = 10
 _SHOWN_PARTS: Final = 8
+_SHOWN_PART_CHARS: Final = 64
+_SHOWN_TEXT_CHARS: Final = 300
 UNREADABLE: Final = "PayloadUnreadable"
 """Error type of an activity whose worker cannot decrypt what it was given; it has run nothing."""
 
@@ -33,10 +35,6 @@ class Undecodable:
     key: str | None = None
 
 
-_SHOWN_PART_CHARS: Final = 64
-_SHOWN_TEXT_CHARS: Final = 300
-
-
 def _aware_utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("a time needs a UTC offset")
@@ -46,6 +44,10 @@ def _aware_utc(value: datetime) -> datetime:
         raise ValueError("a time must lie between the years 1 and 9999 in UTC") from None
 
 
+Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+"""A name of a person, a task queue or a model; or the id of a message, a call or a response."""
+Claimed = Annotated[str, StringConstraints(max_length=256)]
+"""The name of a person who says so."""
 Instant = Annotated[datetime, Field(strict=False), AfterValidator(_aware_utc)]
 """A point in time: ISO 8601 with an offset on the wire, UTC inside."""
 

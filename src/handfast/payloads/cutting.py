@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import StringConstraints
 
 from handfast.payloads.json_profile import scrub
 
 REASON_CHARACTERS: Final = 2000
 """Longest reason that a history takes: the server takes megabytes, which every worker would have to read."""
+Reason = Annotated[str, StringConstraints(max_length=REASON_CHARACTERS)]
 
 
 def reason_text(reason: str) -> str:

@@ -16,7 +16,6 @@ KEPT_BYTES: Final = 128 * 1024
 """Most bytes of them together: they go into the run's result, beside its output."""
 INFO_BYTES: Final = 2048
 """Most bytes of a guardrail's info; a larger one is left out, and says so."""
-REASON_CHARACTERS: Final = 2000
 
 GuardrailKind = Literal["input", "output", "tool_input", "tool_output"]
 GuardrailOutcome = Literal["allow", "replace", "fail", "error"]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import ConfigDict, Field
 
-from handfast.payloads.base import Payload
+from handfast.payloads.base import Name, Payload
 from handfast.payloads.json_profile import JsonObject
 
 
@@ -20,7 +20,7 @@ class Chain(Payload):
     model_config = ConfigDict(extra="forbid")
 
     kind: Literal["chain"] = "chain"
-    previous_response_id: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    previous_response_id: Name | None = None
 
     def __init__(self, previous_response_id: str | None = None, **data: Any) -> None:
         """Name the stored response that the first request continues, if there is one."""
@@ -40,7 +40,7 @@ class Conversation(Payload):
     model_config = ConfigDict(extra="forbid")
 
     kind: Literal["conversation"] = "conversation"
-    id: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    id: Name | None = None
 
     def __init__(self, id: str | None = None, **data: Any) -> None:
         """Name the conversation, if there is one."""

@@ -1,4 +1,4 @@
-"""What travels about calls of MCP tools: the definition that was shown, questions of the server, and the answers."""
+"""Payloads about calls of MCP tools: the definition that was shown, questions of the server, and the answers."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ STATE_BYTES: Final = 32 * 1024
 MOST_QUESTIONS: Final = 10
 """Questions that a server may ask at once."""
 MOST_ROUNDS: Final = 10
-"""How often a server may ask for one call."""
+"""Most questions of a server about one call."""
 MESSAGE_CHARACTERS: Final = 4000
-"""Of a question's text: the rest is cut."""
+"""Most characters of a question's text: the rest is cut."""
 
 
 class McpShown(Payload):
@@ -52,7 +52,7 @@ class McpShown(Payload):
 
 
 class McpChange(Payload):
-    """What a server says of a tool by now, where that is not what was shown.
+    """The definition that a server gives of a tool by now, where that is not the one that was shown.
 
     Attributes:
         shown: The definition by now.

@@ -6,12 +6,11 @@ from typing import Final, Literal
 
 from pydantic import model_validator
 
-from handfast.payloads.base import Instant, Payload
+from handfast.payloads.base import Instant, Name, Payload
 from handfast.payloads.canonical import sha256_digest
 from handfast.payloads.errors import JsonProfileError, PayloadInvalidError
 from handfast.payloads.json_profile import JsonObject, JsonValue, check_json
 from handfast.payloads.refusals import MessageInvalidError
-from handfast.payloads.requests import Name
 from handfast.payloads.transcript import user_message
 
 MESSAGE_BYTES: Final = 64 * 1024

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from handfast.payloads.base import Instant, Payload
+from handfast.payloads.base import Claimed, Instant, Name, Payload
 from handfast.payloads.binding import Binding, Bound
+from handfast.payloads.cutting import Reason
 from handfast.payloads.json_profile import JsonObject, JsonValue
 from handfast.payloads.remember import Remember
 from handfast.payloads.review import LeftBecause, Review, Share
@@ -20,7 +21,6 @@ DeadlineDefault = Literal["reject", "approve", "fail", "give_up"]
 LimitKind = Literal["turns", "tokens", "time", "cost"]
 LimitPolicy = Literal["fail", "ask"]
 OnEdit = Literal["ask_again", "accept"]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Turns = Annotated[int, Field(ge=1, le=1_000_000)]
 Tokens = Annotated[int, Field(ge=1, le=1_000_000_000_000)]
 Seconds = Annotated[int, Field(ge=1, le=1_000_000_000)]
@@ -420,10 +420,10 @@ class CancelCall(Payload):
         by: Who cancels: a claimed name.
     """
 
-    call_id: Annotated[str, Field(min_length=1, max_length=256)]
+    call_id: Name
     frame: Annotated[str, StringConstraints(max_length=64)] | None = None
-    reason: Annotated[str, StringConstraints(max_length=2000)] | None = None
-    by: Annotated[str, StringConstraints(max_length=256)] | None = None
+    reason: Reason | None = None
+    by: Claimed | None = None
 
 
 class CallCancelled(Payload):

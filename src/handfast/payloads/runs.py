@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticSerializationError
 from typing_extensions import TypeVar
 
-from handfast.payloads.base import Payload, json_size, problems_of
+from handfast.payloads.base import Claimed, Name, Payload, json_size, problems_of
 from handfast.payloads.errors import JsonProfileError, PayloadInvalidError
 from handfast.payloads.guardrails import GuardrailResult
 from handfast.payloads.history import History, KeptHistory
@@ -82,13 +82,13 @@ class RunInput(Payload):
     context: JsonObject | None = None
     max_turns: Annotated[int, Field(ge=1)] | None = None
     labels: Annotated[dict[Label, Annotated[str, StringConstraints(max_length=128)]], Field(max_length=20)] = {}
-    requested_by: Annotated[str, StringConstraints(max_length=256)] | None = None
+    requested_by: Claimed | None = None
     segment_events: Annotated[int, Field(ge=40, le=10_000)] | None = None
     history: History | None = None
     stream: bool | None = None
     on_message: OnMessage | None = None
-    model_queue: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = None
-    model: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = None
+    model_queue: Name | None = None
+    model: Name | None = None
     model_settings: JsonObject | None = None
 
     @field_validator("model_settings")

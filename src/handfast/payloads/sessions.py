@@ -6,8 +6,9 @@ from typing import Annotated, Generic, Literal, cast
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from handfast.payloads.base import Payload
+from handfast.payloads.base import Claimed, Name, Payload
 from handfast.payloads.conversation import first_torn
+from handfast.payloads.cutting import Reason
 from handfast.payloads.guardrails import GuardrailResult
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.requests import Cost
@@ -98,7 +99,7 @@ class TurnResult(Payload, Generic[Output]):
 class TurnQuery(Payload):
     """The argument of the query `turn`."""
 
-    message_id: Annotated[str, Field(min_length=1, max_length=256)]
+    message_id: Name
 
 
 class TurnStatus(Payload):
@@ -125,12 +126,12 @@ class TakeBack(Payload):
         by: Who takes it back: a claimed name.
     """
 
-    message_id: Annotated[str, Field(min_length=1, max_length=256)] | None = None
-    by: Annotated[str, Field(max_length=256)] | None = None
+    message_id: Name | None = None
+    by: Claimed | None = None
 
 
 class TakenBack(Payload):
-    """What was taken back.
+    """The messages that were taken back.
 
     Attributes:
         messages: Ids of the messages: the last one, with those that steered its turn.
@@ -152,5 +153,5 @@ class TakenBack(Payload):
 class CloseSession(Payload):
     """The argument of the signal `close`; none at all stands for the defaults."""
 
-    by: Annotated[str, Field(max_length=256)] | None = None
-    reason: Annotated[str, Field(max_length=2000)] | None = None
+    by: Claimed | None = None
+    reason: Reason | None = None

@@ -23,9 +23,9 @@ from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from handfast.errors import PortBusyError, ServerBinaryMissingError, ServerStartError
-from handfast.payloads.search_attributes import SEARCH_ATTRIBUTES
 from handfast.storage.private_files import open_private
 from handfast.temporal.namespace import DEFAULT_NAMESPACE, namespace_id
+from handfast.temporal.search_attributes import SEARCH_ATTRIBUTES
 
 LOOPBACK: Final = "127.0.0.1"
 START_WAIT_S: Final = 30.0

@@ -19,7 +19,7 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from handfast.payloads.search_attributes import SEARCH_ATTRIBUTES
+from handfast.temporal.search_attributes import KEYS, SEARCH_ATTRIBUTES
 
 DEFAULT_NAMESPACE: Final = "default"
 """The server always makes it, so its id tells servers apart, and its data may say whose server it is."""
@@ -29,10 +29,7 @@ USABLE_WAIT_S: Final = 30.0
 USABLE_POLL_S: Final = 0.1
 
 _TYPES: Final[Mapping[str, IndexedValueType.ValueType]] = {
-    "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-    "KeywordList": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,
-    "Int": IndexedValueType.INDEXED_VALUE_TYPE_INT,
-    "Datetime": IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
+    key.name: IndexedValueType.Value(f"INDEXED_VALUE_TYPE_{key.indexed_value_type.name}") for key in KEYS
 }
 
 
@@ -46,7 +43,7 @@ async def missing_search_attributes(client: Client, namespace: str | None = None
         ListSearchAttributesRequest(namespace=namespace or client.namespace), timeout=RPC_TIMEOUT
     )
     return {
-        name: kind for name, kind in SEARCH_ATTRIBUTES.items() if listed.custom_attributes.get(name) != _TYPES[kind]
+        name: kind for name, kind in SEARCH_ATTRIBUTES.items() if listed.custom_attributes.get(name) != _TYPES[name]
     }
 
 
@@ -56,7 +53,7 @@ async def register_search_attributes(client: Client, namespace: str | None = Non
     if missing:
         request = AddSearchAttributesRequest(
             namespace=namespace or client.namespace,
-            search_attributes={name: _TYPES[kind] for name, kind in missing.items()},
+            search_attributes={name: _TYPES[name] for name in missing},
         )
         await client.operator_service.add_search_attributes(request, timeout=RPC_TIMEOUT)
     return missing

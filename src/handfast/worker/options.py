@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from difflib import get_close_matches
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import openai
 from temporalio.client import Client
@@ -29,6 +29,7 @@ from handfast.deltas.stream import DeltaStream, delta_stream
 from handfast.encryption.codec import keyring_of
 from handfast.encryption.keyring import EncryptionAt, keyring_named
 from handfast.errors import DefinitionError, ModelClientMissingError
+from handfast.models.named import named_model
 from handfast.models.port import BoundedPort, ModelPort, SettingsPort, model_of
 from handfast.models.prices import price_of
 from handfast.models.responses import ResponsesModel
@@ -45,7 +46,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("handfast.plugin")
 
 Resources = Callable[[], AbstractAsyncContextManager[Any]]
-Models = Mapping[str, openai.AsyncOpenAI | ModelPort]
+Models = Mapping[str, openai.AsyncOpenAI | ModelPort | str]
+ONE_MODEL: Final = "HANDFAST_ONE_MODEL"
+"""Environment variable that names the one model which every agent asks, as ``handfast dev --model`` sets it."""
 
 
 class PluginOptions:
@@ -114,17 +117,35 @@ class PluginOptions:
         check_extra(self._registry)
         if not self._registry.agents:
             return self.models or {}, ()
-        ports = {} if self.models is None else _ports(self.models)
-        check_model_names(self._registry, self._default_model, ports)
-        if self.models is not None:
-            check_agents(self._registry, ports)
-            return self.models, ()
-        try:
-            made = openai.AsyncOpenAI()
-        except openai.OpenAIError:
-            raise ModelClientMissingError from None
-        check_agents(self._registry, _ports({"default": made}))
-        return {"default": made}, (made,)
+        models, made = self._made()
+        ports = _ports(models)
+        if self.one_model is None:
+            check_model_names(self._registry, self._default_model, ports if self.models is not None else {})
+        check_agents(self._registry, ports)
+        return models, made
+
+    @property
+    def one_model(self) -> str | None:
+        """The model that every agent asks in place of its own; None: each asks its own."""
+        named = os.environ.get(ONE_MODEL)
+        return named.partition(":")[2] if named else None
+
+    def _made(self) -> tuple[Models, Sequence[openai.AsyncOpenAI]]:
+        """Make the model entries that are given by name alone, or by the environment."""
+        if named := os.environ.get(ONE_MODEL):
+            one = named_model(named)
+            clients = {name for agent in self._registry.agents.values() for name in agent.clients}
+            clients |= {each.client for _, each in reviewers_of(self._registry) if isinstance(each, ModelReviewer)}
+            return dict.fromkeys(sorted(clients), one.port), () if one.client is None else (one.client,)
+        if self.models is None:
+            try:
+                default = openai.AsyncOpenAI()
+            except openai.OpenAIError:
+                raise ModelClientMissingError from None
+            return {"default": default}, (default,)
+        found = {name: named_model(each) for name, each in self.models.items() if isinstance(each, str)}
+        ports: dict[str, openai.AsyncOpenAI | ModelPort | str] = {name: each.port for name, each in found.items()}
+        return {**self.models, **ports}, [each.client for each in found.values() if each.client is not None]
 
     def runtime(self, client: Client, models: Models) -> Runtime:
         """Return the runtime that the activities of one worker share.
@@ -137,6 +158,7 @@ class PluginOptions:
         runtime = Runtime(
             self._registry, _ports(models), self._default_model, self._groups, self._hooks, artifacts, self._archive
         )
+        runtime.one_model = self.one_model
         runtime.trusted = self._trusted
         runtime.reviewer_key = self._reviewer_key
         runtime.sample_key = self._sample_key
@@ -298,4 +320,5 @@ def _ports(models: Models) -> dict[str, ModelPort]:
     return {
         name: ResponsesModel(client) if isinstance(client, openai.AsyncOpenAI) else client
         for name, client in models.items()
+        if not isinstance(client, str)
     }

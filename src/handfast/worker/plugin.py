@@ -66,7 +66,7 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
         *,
         tools: Sequence[Tool] = (),
         mcp: Sequence[McpServer] = (),
-        models: Mapping[str, openai.AsyncOpenAI | ModelPort] | None = None,
+        models: Mapping[str, openai.AsyncOpenAI | ModelPort | str] | None = None,
         default_model: str | None = None,
         resources: Resources | None = None,
         groups: Groups | None = None,
@@ -87,7 +87,8 @@ class HandfastPlugin(ClientPlugin, WorkerPlugin):
             agents: The agents of this worker; a client that only starts and decides needs none.
             tools: Further tools, for a worker on a task queue of its own that has tools and no agents.
             mcp: MCP servers whose tools every agent offers; an agent may have servers of its own.
-            models: Model clients by the name that agents use in ``client=``; None makes an ``AsyncOpenAI()`` from
+            models: Model clients by the name that agents use in ``client=``, or the names of their models, as
+                ``"ollama:llama3.2"``; None makes an ``AsyncOpenAI()`` from
                 the environment when a worker starts that has agents.
             default_model: Name of the model for agents that name none; ``HANDFAST_MODEL`` by default.
             resources: An async context manager, entered once per worker: what it yields is every tool's

@@ -28,6 +28,8 @@ def tools() -> list[Any]:
     match FAULT:
         case "many":
             return [tool(f"tool_{place}") for place in range(300)]
+        case "changes":
+            return [tool("look", description=f"as it was listed at {time.monotonic_ns()}")]
         case "twins":
             return [look, tool("twin", description="one"), tool("twin", description="another")]
         case "alike":

@@ -41,7 +41,8 @@ async def call_tool(
 ) -> types.CallToolResult | types.InputRequiredResult:
     """Tell the world of a call, and do what it says."""
     wire = params.model_dump(mode="json", by_alias=True, exclude_none=True)
-    reader, writer = await ask({"what": "call", "params": wire})
+    sent = None if context.request is None else context.request.headers.get("authorization")
+    reader, writer = await ask({"what": "call", "params": wire, "authorization": sent})
     try:
         while True:
             order = json.loads(await reader.readline())

@@ -37,6 +37,7 @@ class Called:
         tool: The server's own name of it.
         pid: Of the server's process.
         params: As they came: ``arguments``, ``inputResponses``, ``requestState``, ``_meta``.
+        authorization: What came with it, by HTTP.
         ended: Set when the server's handler waits no more: it was cancelled, or its process is gone.
     """
 
@@ -44,6 +45,7 @@ class Called:
         self.tool = str(told["params"]["name"])
         self.pid = int(told["pid"])
         self.params: JsonObject = told["params"]
+        self.authorization: str | None = told["authorization"]
         self.ended = asyncio.Event()
         self._writer = writer
 

@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from temporalio.exceptions import ApplicationError
 
-from handfast.activities.model.conversation import OrderedBlocks
-from handfast.activities.model.model_input import prompt_of
+from handfast.activities.model.model_input import OrderedBlocks, prompt_of
 from handfast.activities.model.request import (
     body_settings,
     failure_of_call,

@@ -9,8 +9,8 @@ from typing import Final
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from handfast.payloads.search_attributes import SEARCH_ATTRIBUTES
 from handfast.temporal.namespace import missing_search_attributes
+from handfast.temporal.search_attributes import SEARCH_ATTRIBUTES
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,8 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from handfast.activities.model.attributes import AttributeProbe
-from handfast.activities.model.conversation import sent, to_be_compacted
 from handfast.activities.model.in_turn import Asked, ModelsInTurn
-from handfast.activities.model.model_input import filtered, prompt_of
+from handfast.activities.model.model_input import filtered, prompt_of, sent, to_be_compacted
 from handfast.activities.model.plans import Planner, after_tools_plan, asks, servers
 from handfast.activities.model.provider_history import FullTranscript, KeptConversation, history_port, refuse_unfit
 from handfast.activities.model.replies import answerable, drop_last_thoughts, offered_kinds, says_something, used_ids

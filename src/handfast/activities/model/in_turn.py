@@ -39,7 +39,7 @@ class Asked:
 
 
 class ModelsInTurn:
-    """Which model this attempt asks. What the attempts before it have found stands in their heartbeats.
+    """Chooses the model that this attempt asks. The findings of attempts before it stand in their heartbeats.
 
     Attributes:
         choice: The model.
@@ -121,7 +121,7 @@ class ModelsInTurn:
         return int(self._known["at"]) % len(self._choices)
 
     def _first(self) -> int:
-        """Where a call begins: with the model whose response it waits for, or the first that is not known to be out."""
+        """Return the number of the first model: whose response the call waits for, or which is not known to be out."""
         if self._under is not None:
             return self._under.choice or 0
         out = [self._outages.holds(each.client, each.model) for each in self._choices]

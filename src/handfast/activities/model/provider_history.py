@@ -10,7 +10,7 @@ from typing import Any
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from handfast.activities.model.conversation import OrderedBlocks
+from handfast.activities.model.model_input import OrderedBlocks
 from handfast.activities.model.request import to_application_error
 from handfast.activities.runtime.blocks import Blocks
 from handfast.definitions.agents.agent import Agent

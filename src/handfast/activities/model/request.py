@@ -58,8 +58,8 @@ def asked_models(runtime: Runtime, agent: Agent, facts: RunFacts) -> Sequence[As
     Raises:
         ApplicationError: ``ModelRefused``: nobody named one.
     """
-    if facts.model is not None:
-        return [Asked(facts.model, agent.client)]
+    if named := facts.model or runtime.one_model:
+        return [Asked(named, agent.client)]
     if agent.choices:
         return [Asked(each.model, each.client or agent.client, each.patience) for each in agent.choices]
     if agent.prompt is not None:

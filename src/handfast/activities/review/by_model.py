@@ -73,7 +73,7 @@ async def opinion_of_model(
         return _noted(name, f"asks {reviewer.model}, which has no price, and a limit of money holds"), None
     settings = ANSWER.settings(reviewer.settings, "ModelReviewer")
     request = ModelRequest(
-        model=reviewer.model,
+        model=runtime.one_model or reviewer.model,
         instructions=INSTRUCTIONS.format(policy=reviewer.policy),
         items=[user_message(json.dumps(material(given), ensure_ascii=False))],
         settings={key: value for key, value in settings.items() if key not in TRANSPORT_SETTINGS}

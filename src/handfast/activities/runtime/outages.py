@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import Final
 
 REST: Final = timedelta(minutes=5)
-"""How long a model that was left is not asked first."""
+"""Time for which a model that was left is not asked first."""
 
 
 class Outages:
-    """What one worker knows of them."""
+    """The outages that one worker knows of."""
 
     def __init__(self) -> None:
         """Know of none."""
@@ -27,5 +27,5 @@ class Outages:
         self._until.pop((client, model), None)
 
     def holds(self, client: str, model: str) -> bool:
-        """Whether a model was left a moment ago."""
+        """Return whether a model was left a moment ago."""
         return self._until.get((client, model), 0.0) > time.monotonic()

@@ -49,6 +49,7 @@ class Runtime:
 
     Attributes:
         default_model: Name of the model for agents that name none.
+        one_model: Name of the model that every agent asks in place of its own.
         groups: Looks up the groups of a person, where the application has such a function.
         hooks: Hear of the model calls and tools of every agent.
         artifacts: Keeps outputs that are too large for the history.
@@ -74,6 +75,7 @@ class Runtime:
     notify: NotifyFunction | None = None
     secrets: SecretResolver | None = None
     resources: Any = None
+    one_model: str | None = None
     trusted: TrustedKeys | None = None
     reviewer_key: Signer | None = None
     sample_key: bytes = b""

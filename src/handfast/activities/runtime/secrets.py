@@ -52,7 +52,7 @@ async def resolved(
 async def resolved_for_server(
     server: McpServer, resolver: SecretResolver | None, threads: Executor
 ) -> dict[Secret, str]:
-    """The values of the secrets that an MCP server is reached with; what it returns hides them from then on.
+    """Return the values of the secrets that an MCP server is reached with.
 
     Raises:
         McpUnavailableError: One of them is not there, or whoever keeps it did not answer.
@@ -65,7 +65,6 @@ async def resolved_for_server(
         raise McpUnavailableError(server.name, f"needs {each.reference}, which is missing on this worker") from None
     except SecretUnavailableError as error:
         raise McpUnavailableError(server.name, f"needs a secret: {error.problem}") from None
-    hide(values.values())
     return values
 
 

@@ -9,6 +9,7 @@ from temporalio import activity
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.service import RPCError
 
+from handfast.activities.runtime.redaction import hide
 from handfast.activities.tool.body import outcome
 from handfast.errors import McpUnavailableError, PayloadInvalidError, UnknownToolError
 from handfast.mcp.pool import McpPool
@@ -17,7 +18,7 @@ from handfast.payloads.runs import RunStatus
 from handfast.payloads.tool_call import ToolCall, ToolOutcome
 
 LISTED_S: Final = 1.2
-"""How long the server may take to list its tools: nothing beats meanwhile. Where it has yet to be started that goes on,
+"""Limit of time for a listing of tools: nothing beats meanwhile. Where it has yet to be started that goes on,
 and the next start of the call finds it there."""
 
 
@@ -37,6 +38,7 @@ async def found_tool(call: ToolCall, server: str, pool: McpPool) -> McpTool | To
     except UnknownToolError:
         gone = f"the MCP server {server} has no tool {call.tool} any more"
         return outcome("error", output=f"Error: {gone}; it was not called")
+    hide(pool.secrets_of(server))
     change = tool.change_since(shown)
     # Where nobody is asked about this tool, whatever it says of itself, nobody is asked about a change either.
     if change is not None and (call.request is not None or tool.approval is not False):

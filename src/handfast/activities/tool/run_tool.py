@@ -105,7 +105,8 @@ class ToolActivities:
         if refused is not None:
             return refused
         if not tool.secrets:
-            return await self._execute(call, tool, prepared.bound, prepared.context)
+            ended = await self._execute(call, tool, prepared.bound, prepared.context)
+            return ToolOutcome.from_wire(hidden_in(ended.to_wire())) if isinstance(tool, McpTool) else ended
         left_s = FETCH_S - (asyncio.get_running_loop().time() - began)
         try:
             secrets = await resolved(call.tool, tool.secrets, self._runtime.secrets, left_s, self._runtime.threads)

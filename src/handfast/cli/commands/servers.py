@@ -47,6 +47,13 @@ def dev(
     task_queue: options.TaskQueue = options.TASK_QUEUE,
     grace: Grace = 30,
     concurrency: Concurrency = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROVIDER:MODEL",
+            help="Every agent asks this model in place of its own, as in ollama:llama3.2; no script plays it.",
+        ),
+    ] = None,
     reload: Annotated[
         bool,
         typer.Option("--reload", help="Serve the code as it is now: a fresh worker whenever a Python file changes."),
@@ -61,7 +68,7 @@ def dev(
     from handfast.cli import serve
 
     serving = serve.Serving(task_queue, grace, concurrency, as_json=json)
-    return asyncio.run(serve.dev(target, serving, port=port, ui_port=ui_port, reload=reload))
+    return asyncio.run(serve.dev(target, serving, port=port, ui_port=ui_port, model=model, reload=reload))
 
 
 def worker(

@@ -49,12 +49,19 @@ def doctor(
 def init(
     *,
     name: Annotated[str, typer.Argument(help="Of the folder, the project, its module and its agent, as in my-desk.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROVIDER:MODEL",
+            help="What its agents ask, as in ollama:llama3.2; by default OpenAI's, and a script where there is no key.",
+        ),
+    ] = None,
     json: options.Json = False,
 ) -> int:
     """Write a small application into a new folder: agents, tools, a workflow, a worker, tests.
 
-    `handfast dev` runs it at once: without OPENAI_API_KEY a script plays the model.
+    `handfast dev` runs it at once: without OPENAI_API_KEY a script plays the model, unless --model names another.
     """
     from handfast.cli import init as writing
 
-    return writing.init(name, as_json=json)
+    return writing.init(name, model=model, as_json=json)

@@ -14,12 +14,12 @@ from handfast.cli.health.findings import Finding
 from handfast.client.client import Handfast
 from handfast.client.lists import of_agents
 from handfast.encryption.codec import keyring_of
+from handfast.encryption.converter import ENCRYPTED, KEY
 from handfast.encryption.keyring import VARIABLE, Keyring
-from handfast.encryption.sealed_payload import ENCRYPTED, KEY
 from handfast.errors import DefinitionError, KeysUnavailableError
 from handfast.signing.key_files import trusted_keys_at
 from handfast.temporal.rpc import typed_errors
-from handfast.temporal.visibility import about_attributes
+from handfast.temporal.search_attributes import about_attributes
 
 Facts: TypeAlias = Mapping[str, object]
 

@@ -19,7 +19,7 @@ from handfast.client.client import Handfast
 from handfast.client.lists import of_agents
 from handfast.temporal.pollers import ACTIVITIES, POLLS_EVERY, WORKFLOWS, pollers
 from handfast.temporal.rpc import typed_errors
-from handfast.temporal.visibility import about_attributes
+from handfast.temporal.search_attributes import about_attributes
 from handfast.worker.plugin import PLUGIN
 
 RUNS_LOOKED_AT: Final = 200

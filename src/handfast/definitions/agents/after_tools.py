@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
@@ -65,7 +65,7 @@ class ToolResult:
 
 
 AfterToolsRule: TypeAlias = Callable[
-    [RunContext[Any], Sequence[ToolResult]], FinalOutput | Awaitable[FinalOutput | None] | None
+    [RunContext[Any], list[ToolResult]], FinalOutput | Awaitable[FinalOutput | None] | None
 ]
 AfterTools: TypeAlias = Literal["run_again", "stop_on_first"] | StopAt | AfterToolsRule
 """``"run_again"``: the model reads the outputs. ``"stop_on_first"``, `StopAt`: the first call that ran ends the run. A

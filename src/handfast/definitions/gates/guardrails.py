@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 from handfast.definitions.checks import a_kind, check_bool, check_function, listed
 from handfast.definitions.context import RunContext
 from handfast.errors import DefinitionError
-from handfast.payloads.json_profile import scrub
+from handfast.payloads.cutting import reason_text
 
 __all__ = [
     "Allow",
@@ -23,9 +23,6 @@ __all__ = [
 ]
 
 LONGEST_NAME: Final = 64
-
-REASON_CHARACTERS: Final = 2000
-"""Longest reason that a `Fail` keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,7 @@ class Fail:
     def __post_init__(self) -> None:
         if not isinstance(self.reason, str):
             raise DefinitionError("Fail", f"reason must be a text, not {a_kind(self.reason)}")
-        object.__setattr__(self, "reason", scrub(self.reason[:REASON_CHARACTERS]))
+        object.__setattr__(self, "reason", reason_text(self.reason))
 
 
 GuardrailVerdict: TypeAlias = Allow | Replace | Fail | None

@@ -7,10 +7,13 @@ be null; `handfast.definitions.schema.strict_values` reads such a null as the de
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any, Final
 
 from pydantic import BaseModel, TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
+from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, JsonSchemaWarningKind
+from pydantic_core import core_schema
 
 from handfast.payloads.json_profile import JsonObject
 
@@ -58,6 +61,19 @@ class _NotStrictError(Exception):
 class _QuietJsonSchema(GenerateJsonSchema):
     # A default that is no JSON (a sentinel) is fine: the model sends null and never sees it.
     ignored_warning_kinds: set[JsonSchemaWarningKind] = {"skipped-choice", "non-serializable-default"}
+
+    # Pydantic has a schema for these two, and then takes no JSON at all for them.
+
+    def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:
+        for each in schema["expected"]:
+            if isinstance(each, Enum) and not isinstance(each, str | int):
+                raise PydanticInvalidForJsonSchema(
+                    f"no JSON value is {each}; take Literal[{each.value!r}], the enum, or a StrEnum"
+                )
+        return super().literal_schema(schema)
+
+    def is_subclass_schema(self, schema: core_schema.IsSubclassSchema) -> JsonSchemaValue:
+        raise PydanticInvalidForJsonSchema(f"no JSON value is a class, as type[{schema['cls'].__name__}] wants it")
 
 
 def arguments_schema(model: type[BaseModel]) -> JsonObject:

@@ -29,6 +29,7 @@ __all__ = ["ParsedDocstring", "Signature", "parse_docstring", "read_signature"]
 
 _CONFIG: Final = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=())
 
+_OF_ANOTHER: Final = (typing.ParamSpecArgs, typing.ParamSpecKwargs)
 _UNBUILDABLE: Final = (PydanticUserError, NameError, TypeError, ValueError, RecursionError)
 _ARGUMENTS_HEADER: Final = re.compile(r"(Args|Arguments|Parameters):\s*")
 _ENTRY: Final = re.compile(r"(?P<name>\w+)\s*(\(.*?\))?\s*:\s*(?P<text>.*)")
@@ -94,7 +95,7 @@ def _resolve_hints(
     for name, parameter in parameters.items():
         holder = SimpleNamespace(__annotations__={name: parameter.annotation})
         try:
-            hints |= typing.get_type_hints(holder, namespace, local, include_extras=True)
+            found = typing.get_type_hints(holder, namespace, local, include_extras=True)
         except (TypeError, SyntaxError) as error:
             raise DefinitionError(subject, f"the annotation of parameter {name!r} is no type: {error}") from None
         except (NameError, AttributeError) as error:
@@ -103,6 +104,13 @@ def _resolve_hints(
                 f"the annotation of parameter {name!r} cannot be resolved ({error}); "
                 "import or define the type where it exists at run time, not only under TYPE_CHECKING",
             ) from None
+        if isinstance(found[name], _OF_ANOTHER):
+            raise DefinitionError(
+                subject,
+                f"parameter {name!r} stands for what another function takes; decorate the function that takes it with "
+                "functools.wraps, or write its parameters out",
+            )
+        hints |= found
     return hints
 
 

@@ -175,7 +175,7 @@ def _integer(value: float, schema: JsonObject) -> _Reading:
 
 
 def _holds_only(value: list[Any], schema: JsonObject) -> bool:
-    """Whether every item is a plain scalar of *schema*: a hundred thousand of them are then no walk."""
+    """Return whether every item is a plain scalar of *schema*: a hundred thousand of them are then no walk."""
     kind = schema.get("type")
     if kind not in ("string", "boolean", "number") or schema.keys() - {"type", "title", "description"}:
         return False

@@ -266,10 +266,13 @@ def _checked_name(function: Callable[..., Any], name: str | None) -> str:
         raise DefinitionError(subject, "is a tool already")
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
         given: object = function
-        remedy = f"; write name={given!r}" if isinstance(given, str) else ""
+        remedy = "; write a function that calls it, with what a model may fill in" if callable(given) else ""
+        remedy = f"; write name={given!r}" if isinstance(given, str) else remedy
         raise DefinitionError(subject, f"must be made of a function, not of {a_kind(given)}{remedy}")
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
         raise DefinitionError(subject, "is a generator; return one value instead of yielding")
+    if hasattr(function, "registry") and hasattr(function, "dispatch"):
+        raise DefinitionError(subject, "is a functools.singledispatch; take one of its functions, or a union")
     return chosen
 
 

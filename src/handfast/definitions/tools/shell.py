@@ -31,12 +31,12 @@ MOST_OUTPUT_BYTES: Final = 256 * 1024
 LONGEST_RUN: Final = timedelta(days=364)
 """With grace and margin, it is within the longest timeout of a tool."""
 LAST_WORDS_S: Final = 1.0
-"""How long to read on after the command has ended and its group has been killed."""
+"""Time to read on after the command has ended and its group has been killed."""
 LOOK_EVERY_S: Final = 0.05
 LONGEST_GRACE: Final = timedelta(seconds=45)
 """A call that is cancelled has a minute to end; beyond it nobody would hear how it did."""
 TOOL_MARGIN: Final = timedelta(seconds=30)
-"""Of the tool's own timeout beyond the command's and the grace, so that a command that takes too long is told of."""
+"""Time of the tool's own timeout beyond the command's and the grace: a command that takes too long is told of."""
 
 _PR_SET_DUMPABLE: Final = 4
 

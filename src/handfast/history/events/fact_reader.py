@@ -14,7 +14,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError, CancelledError
 
-from handfast.encryption.cancel_reason import revealed
+from handfast.encryption.converter import revealed
 from handfast.errors import HistoryUnreadableError
 from handfast.history.events.facts import (
     OWN,
@@ -36,7 +36,7 @@ from handfast.history.reader import begins_again, retried_as
 from handfast.payloads.base import Undecodable
 from handfast.payloads.requests import MEMO_LOG, MEMO_REQUEST
 from handfast.payloads.runs import OWN_WORKFLOWS
-from handfast.payloads.search_attributes import STATUS
+from handfast.temporal.search_attributes import STATUS
 
 MESSAGES: Final = frozenset({"approve", "reject", "decide", "send", "stop", "cancel_call"})
 """Signals and updates that events tell of, without a host's prefix."""
@@ -110,7 +110,7 @@ class FactReader:
             for key, payload in attributes.memo.fields.items()
             if key.startswith(MEMO_REQUEST)
         }
-        status = attributes.search_attributes.indexed_fields.get(STATUS)
+        status = attributes.search_attributes.indexed_fields.get(STATUS.name)
         return Started(
             workflow=workflow,
             arguments=arguments,
@@ -197,7 +197,7 @@ class FactReader:
 
     def _published(self, event: HistoryEvent) -> Published | None:
         fields = event.upsert_workflow_search_attributes_event_attributes.search_attributes.indexed_fields
-        status = _attribute(fields.get(STATUS))
+        status = _attribute(fields.get(STATUS.name))
         return None if status is None else Published(status)
 
     async def _received(self, name: str, payloads: Sequence[Payload]) -> Received | None:

@@ -12,7 +12,7 @@ from handfast.models.port import ModelCallError
 from handfast.models.provider_error import ProviderError
 
 Reasoning = Literal["keep", "turn", "drop"]
-"""Which of its own reasoning a model is sent again: all, that since the last message to it, or none."""
+"""Part of its own reasoning that a model is sent again: all, that since the last message to it, or none."""
 MaxTokens = Literal["max_completion_tokens", "max_tokens"]
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ _OTHER_LIMIT: Final[dict[MaxTokens, MaxTokens]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """What a server takes.
+    """The form of a request that a server takes.
 
     Attributes:
         reasoning: Which reasoning goes back.

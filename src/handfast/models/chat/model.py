@@ -7,7 +7,7 @@ import json
 import ssl
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 import httpx2
 import openai
@@ -20,13 +20,13 @@ from handfast.models.chat.reply import StreamedCompletion, read_completion
 from handfast.models.port import ModelAnswer, ModelCallError, ModelRequest, OnDelta
 from handfast.models.prices import Price, checked_prices
 from handfast.models.reading import parsed
-from handfast.models.streaming import STREAM, EventDecoder, broke_off
+from handfast.models.streaming import EventDecoder, broke_off, is_stream, opened
 from handfast.models.transport import sent_as
 from handfast.models.vendor_errors import failure_of
 
 CREATE: Final = "/chat/completions"
 USAGE_S: Final = 2.0
-"""How long a stream may go on after the reply: its usage comes in an event of its own."""
+"""Longest wait for the end of a stream after the reply: its usage comes in an event of its own."""
 _NO_FORMAT: Final = "Answer with one JSON object that satisfies this JSON schema, and with nothing else:"
 
 
@@ -125,7 +125,10 @@ class ChatCompletionsModel:
         if request.on_delta is not None:
             if form.usage_in_stream:
                 body["stream_options"] = {"include_usage": True}
-            return await self._streamed(client, body, request.on_delta)
+            async with opened(client, CREATE, body) as response:
+                if not is_stream(response.headers):
+                    return read_completion(parsed(await response.aread()), response.headers)
+                return await _read(response, request.on_delta)
         try:
             response = await client.post(CREATE, cast_to=httpx2.Response, body=body)
         except Exception as error:
@@ -159,26 +162,6 @@ class ChatCompletionsModel:
         if request.tools:
             body["tools"] = tools_of(request.tools, strict=form.strict)
         return body
-
-    async def _streamed(self, client: openai.AsyncOpenAI, body: dict[str, Any], on_delta: OnDelta) -> ModelAnswer:
-        body = {**body, "stream": True}
-        stream: bool = True
-        try:
-            # What comes is the raw response, unread, of whichever httpx the client was made with.
-            response = cast(
-                httpx2.Response,
-                await client.post(CREATE, cast_to=httpx2.Response, body=body, stream=stream),
-            )
-            try:
-                if not response.headers.get("content-type", "").startswith(STREAM):
-                    return read_completion(parsed(await response.aread()), response.headers)  # it cannot stream
-                return await _read(response, on_delta)
-            finally:
-                await response.aclose()
-        except (httpx2.RequestError, ssl.SSLError) as error:
-            raise broke_off(type(error).__name__) from error
-        except Exception as error:
-            raise failure_of(error) from error
 
 
 async def _read(response: httpx2.Response, on_delta: OnDelta) -> ModelAnswer:

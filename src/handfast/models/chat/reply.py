@@ -238,7 +238,7 @@ class ChatReply:
 
 
 class StreamedCompletion:
-    """What the chunks of one stream have said so far.
+    """The reply that the chunks of one stream have told so far.
 
     Attributes:
         begun: A chunk has come.
@@ -291,7 +291,7 @@ class StreamedCompletion:
 
     @property
     def finished(self) -> bool:
-        """Whether the reply is whole: what may follow is its usage."""
+        """True once the reply is whole: only its usage may follow."""
         return self._finished is not None
 
     def answer(self) -> ModelAnswer:
@@ -309,7 +309,7 @@ def _grow(last: JsonObject, part: JsonObject) -> None:
 
 
 def _goes_on(last: JsonObject, part: JsonObject) -> bool:
-    """Whether a part is a further piece of the last one: OpenRouter's share their index, LiteLLM's end with the
+    """Return whether a part is a further piece of the last one: OpenRouter's share their index, LiteLLM's end with the
     signature."""
     if part.get("type") != last.get("type"):
         return False

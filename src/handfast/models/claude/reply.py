@@ -27,7 +27,7 @@ _PIECES: Final[Mapping[str, tuple[str, Literal["text", "reasoning", "arguments"]
     "signature_delta": ("signature", None),
     "input_json_delta": ("input", "arguments"),
 }
-"""What a delta writes: the field of its block, and the kind of piece that is told of it."""
+"""By kind of delta the field of its block that it writes, and the kind of piece that is told of it."""
 _DECLINED: Final = "The model declined to answer."
 
 
@@ -115,7 +115,7 @@ def _refusal(details: object) -> JsonObject:
 
 
 class StreamedMessage:
-    """What the events of one stream have said so far.
+    """The reply that the events of one stream have told so far.
 
     Attributes:
         begun: Something of it has come.

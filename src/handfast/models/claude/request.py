@@ -63,8 +63,10 @@ def body_of(
 
 
 def _thought(messages: Sequence[JsonObject]) -> bool:
-    """Whether the calls of the turn under way were thought of first, as the API wants it of models with a budget: they
-    may be another model's."""
+    """Return whether the calls of the turn under way were thought of first, as models with a budget must.
+
+    They may be another model's.
+    """
     for number in range(len(messages) - 1, -1, -1):
         blocks = messages[number]["content"]
         if messages[number]["role"] == "user":

@@ -1,4 +1,4 @@
-"""What a server that speaks the Chat Completions API does otherwise than OpenAI's own."""
+"""Differences of a server that speaks the Chat Completions API from OpenAI's own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _told(error: Json, head: Json) -> Json:
 
 @dataclass(frozen=True, kw_only=True)
 class ChatDialect:
-    """How a server answers.
+    """The way in which a server answers.
 
     Attributes:
         name: Its name, for `ResponsesServer(dialect=…)`.

@@ -206,7 +206,7 @@ def _lmstudio_chunks(chunks: Chunks, completion: Json) -> Iterator[Json]:
 
 
 def _lmstudio_error(status: int, message: str, code: str | None, param: str | None) -> Json:
-    """What is wrong with a request is one sentence."""
+    """A problem of a request is one sentence."""
     if status < 500:
         return {"error": message}
     return {"error": {"message": message, "type": "internal_error", "param": param, "code": code or "unknown"}}
@@ -339,7 +339,7 @@ _PROMPT: Final = [{"prompt_index": 0, "content_filter_results": _SAFE}]
 
 
 def _azure_reply(completion: Json, body: Json) -> Json:
-    """What its filters found, in the prompt and in the answer."""
+    """Findings of its filters, in the prompt and in the answer."""
     told = _message(completion, lambda message: message, content_filter_results=_SAFE)
     return {**told, "prompt_filter_results": _PROMPT}
 

@@ -10,13 +10,13 @@ from typing import Any, Final
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 
-from handfast.payloads import search_attributes
 from handfast.payloads.base import json_size
 from handfast.payloads.json_profile import JsonObject
 from handfast.payloads.people import groups_among
 from handfast.payloads.requests import MEMO_FLOOD, MEMO_LOG, MEMO_REQUEST, Flood, Request
 from handfast.payloads.runs import published_labels
 from handfast.payloads.tool_call import INLINE_ARGUMENTS_BYTES
+from handfast.temporal.search_attributes import AGENT, APPROVERS, DUE, LABELS, PENDING, STATUS
 from handfast.workflows.ledger.ledger import Ledger
 from handfast.workflows.state.deployment import Deployment
 from handfast.workflows.tasks.marks import TaskMarks
@@ -34,13 +34,6 @@ ATTRIBUTE_BYTES: Final = 2000
 """The server takes 2 KB as the value of one search attribute."""
 SHORTEST_BYTES: Final = 64
 """Bytes to which arguments are shortened for it at most."""
-
-STATUS: Final = SearchAttributeKey.for_keyword(search_attributes.STATUS)
-AGENT: Final = SearchAttributeKey.for_keyword(search_attributes.AGENT)
-PENDING: Final = SearchAttributeKey.for_int(search_attributes.PENDING)
-APPROVERS: Final = SearchAttributeKey.for_keyword_list(search_attributes.APPROVERS)
-LABELS: Final = SearchAttributeKey.for_keyword_list(search_attributes.LABELS)
-DUE: Final = SearchAttributeKey.for_datetime(search_attributes.DUE)
 
 
 class Publisher:
