@@ -8,6 +8,7 @@ import pytest
 
 from handfast import Agent, RequestUsage, Usage, tool
 from handfast.errors import RunCancelledError, RunFailedError
+from handfast.payloads.base import json_size
 from handfast.testing import Fail, Hang, Reply, call, refusal, text
 from handfast.testing.script import Step, Usage as Spent
 from handfast.workflows.frame.frame import Frame
@@ -182,5 +183,5 @@ def test_the_figures_are_bounded() -> None:
     assert frame.usage.requests == MOST_REQUESTS + 500
     assert found[-1].turn == MOST_REQUESTS + 500
     assert 10 < len(found) < MOST_REQUESTS
-    assert sum(len(each.model_dump_json()) for each in found) <= REQUESTS_BYTES
+    assert sum(json_size(each.to_wire()) for each in found) <= REQUESTS_BYTES
     assert kept.of([frame], room=100) == []

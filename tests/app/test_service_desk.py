@@ -21,6 +21,7 @@ from handfast import Agent, Request, Run
 from handfast.errors import NotAnApproverError, RequesterExcludedError
 from handfast.history.reader import history_of
 from handfast.testing import Lab
+from support.evidence import logged
 from support.labs import MakeLab
 from workflows import service_desk
 from workflows.service_desk import Outcome, Resolution, ServiceDesk, Ticket
@@ -74,7 +75,8 @@ async def answer_question(lab: Lab, run: Run, answer: str = "It is order 4711.")
 
 
 async def decide_cleanups(lab: Lab, run: Run) -> None:
-    """Approve the first cleanup, reject the second."""
+    """Approve the first cleanup, reject the second, once the caretaker has left both to people."""
+    await logged(lab, run, "reviewed", 2)
     first, second = await lab.open_requests(run, 2)
     await run.approve(first, decided_by="lead")
     await run.reject(second, decided_by="lead", reason="not today")

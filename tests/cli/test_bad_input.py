@@ -36,7 +36,7 @@ NOWHERE = "127.0.0.1:1"
         pytest.param(["worker", "desk_agents"], exits.BAD_INPUT, "OPENAI_API_KEY", id="worker-without-key"),
         pytest.param(["dev", "desk_agents"], exits.BAD_INPUT, "set OPENAI_API_KEY; or without", id="dev-without-key"),
         pytest.param(["dev", "desk_agents"], exits.BAD_INPUT, 'script = "script.json" under', id="dev-by-a-script"),
-        pytest.param(["dev", "desk_agents"], exits.BAD_INPUT, "OPENAI_BASE_URL", id="dev-by-a-local-model"),
+        pytest.param(["dev", "desk_agents"], exits.BAD_INPUT, "dev --model ollama:", id="dev-by-a-local-model"),
         pytest.param(["show", "no-such-run"], exits.NOT_FOUND, "handfast runs", id="show-unknown-run"),
         pytest.param(["cancel", "no-such-run"], exits.NOT_FOUND, "handfast runs", id="cancel-unknown-run"),
         pytest.param(["approvals", "--run", "no-such-run"], exits.NOT_FOUND, "no run", id="approvals-of-unknown-run"),
