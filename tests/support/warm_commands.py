@@ -16,6 +16,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NoReturn, Protocol
 
@@ -183,7 +184,8 @@ def main(path: str) -> None:
     import handfast.cli  # noqa: PLC0415 - only this process needs it
 
     for each in pkgutil.walk_packages(handfast.cli.__path__, "handfast.cli."):
-        importlib.import_module(each.name)
+        if each.name != "handfast.cli.mcp_server" or find_spec("mcp") is not None:  # it needs the extra
+            importlib.import_module(each.name)
     for name in ("openai", "handfast.server", "handfast.testing", "handfast.worker"):
         importlib.import_module(name)
     load_default_build_id()  # hashes every module that is loaded, once a process: for a worker, some tenths of a second

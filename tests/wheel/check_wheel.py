@@ -26,7 +26,7 @@ from trove_classifiers import classifiers
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 CONSTRAINTS: Final = ROOT / "constraints.txt"
-TEST_TOOLS: Final = ("pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "hypothesis", "psutil")
+TEST_TOOLS: Final = ("pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "hypothesis", "psutil", "anthropic")
 STRANGER: Final = "handfast".replace("and", "old")  # the name itself stands in the changelog alone
 
 LINK: Final = re.compile(r'\]\(\s*([^)\s]+)|^\[[^\]]+\]:\s*(\S+)|(?:href|src)="([^"]*)"', re.MULTILINE)
@@ -117,7 +117,7 @@ def install(wheels: Sequence[Path], environment: Path) -> Path:
     """Install the wheels and the test tools into a fresh environment; return its Python."""
     wheel, *others = wheels
     python = environment / "bin" / "python"
-    wanted = [f"handfast[server,cli,artifacts,signing] @ {wheel.as_uri()}", *map(str, others), *TEST_TOOLS]
+    wanted = [f"handfast[server,cli,artifacts,signing,any-llm] @ {wheel.as_uri()}", *map(str, others), *TEST_TOOLS]
     constraints = ["--constraint", str(CONSTRAINTS)]
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if uv is not None and os.environ.get("HANDFAST_PIP") != "1":
