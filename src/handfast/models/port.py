@@ -259,3 +259,8 @@ class HistoryPort(Protocol):
 def model_of(port: ModelPort) -> str | None:
     """Return the model that an entry names, if it does."""
     return port.model if isinstance(port, NamedPort) else None
+
+
+def most_tools_of(port: ModelPort) -> int | None:
+    """Return how many tools one request to a provider takes; None where there is no limit."""
+    return port.max_tools if isinstance(port, BoundedPort) else None

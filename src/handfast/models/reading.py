@@ -86,7 +86,7 @@ def read_response(body: object, headers: Mapping[str, str] | None = None) -> Mod
     """
     if isinstance(body, dict) and "output" not in body and is_completion(body):
         raise wrong_api(*COMPLETION_CAME)
-    usage = _usage(body.get("usage") if isinstance(body, dict) else None)
+    usage = usage_of(body.get("usage") if isinstance(body, dict) else None)
     failed = _failure_in(body) if isinstance(body, dict) else None
     if failed is not None:
         raise failure(error_of(failed, headers=headers), usage)
@@ -139,15 +139,22 @@ def _incomplete(body: Mapping[str, Any]) -> str:
     return text(str(reason or "unknown"))
 
 
-def _usage(raw: object) -> Usage:
+def usage_of(raw: object, *, read: str = "input_tokens", written: str = "output_tokens") -> Usage:
+    """Read what a reply has cost; what is missing counts as none.
+
+    Args:
+        raw: The usage as the server tells it.
+        read: What it calls the tokens of the request; its details stand under ``<name>_details``.
+        written: Likewise, the tokens of the reply.
+    """
     usage = raw if isinstance(raw, dict) else {}
-    inputs, outputs = token_count(usage, "input_tokens"), token_count(usage, "output_tokens")
+    inputs, outputs = token_count(usage, read), token_count(usage, written)
     return Usage(
         requests=1,
         input_tokens=inputs,
-        cached_input_tokens=token_count(usage.get("input_tokens_details"), "cached_tokens"),
+        cached_input_tokens=token_count(usage.get(f"{read}_details"), "cached_tokens"),
         output_tokens=outputs,
-        reasoning_tokens=token_count(usage.get("output_tokens_details"), "reasoning_tokens"),
+        reasoning_tokens=token_count(usage.get(f"{written}_details"), "reasoning_tokens"),
         total_tokens=token_count(usage, "total_tokens") or inputs + outputs,
     )
 

@@ -30,7 +30,7 @@ from handfast.encryption.codec import keyring_of
 from handfast.encryption.keyring import EncryptionAt, keyring_named
 from handfast.errors import DefinitionError, ModelClientMissingError
 from handfast.models.named import named_model
-from handfast.models.port import BoundedPort, ModelPort, SettingsPort, model_of
+from handfast.models.port import ModelPort, SettingsPort, model_of, most_tools_of
 from handfast.models.prices import price_of
 from handfast.models.responses import ResponsesModel
 from handfast.payloads.model_settings import TRANSPORT_SETTINGS
@@ -297,7 +297,7 @@ def _check_prices(subject: str, agent: Agent, ports: Mapping[str, ModelPort]) ->
 
 def _check_tools(subject: str, agent: Agent, port: ModelPort) -> None:
     """Refuse more tools than one request to the agent's model can offer; those with a rule may be offered in turn."""
-    most = port.max_tools if isinstance(port, BoundedPort) else None
+    most = most_tools_of(port)
     always = sum(each.enabled is True for each in agent.offered.values()) + len(agent.hosted)
     if most is not None and always > most:
         raise DefinitionError(

@@ -48,7 +48,6 @@ from handfast.errors import ArtifactError, McpUnavailableError, PayloadInvalidEr
 from handfast.models.input_items import own_id, wire_items
 from handfast.models.port import (
     Background,
-    BoundedPort,
     ModelAnswer,
     ModelCallError,
     ModelDelta,
@@ -56,6 +55,7 @@ from handfast.models.port import (
     ModelRequest,
     OnDelta,
     StillUnderwayError,
+    most_tools_of,
 )
 from handfast.models.prices import priced
 from handfast.payloads.base import json_size
@@ -292,15 +292,16 @@ class CallModel:
             ApplicationError: `MCP_UNAVAILABLE`: one of them cannot be reached.
         """
         servers = self._runtime.registry.servers_of(agent)
+        if not servers:
+            return {}
         try:
-            found = await self._runtime.mcp.offered(servers, (*offered, READ_OUTPUT)) if servers else {}
+            found = await self._runtime.mcp.offered(servers, (*offered, READ_OUTPUT))
         except McpUnavailableError as error:
             raise ApplicationError(str(error), type=MCP_UNAVAILABLE) from None
-        ports = [port_of(self._runtime, agent, each.client) for each in models]
-        bounds = [port.max_tools for port in ports if isinstance(port, BoundedPort) and port.max_tools is not None]
-        if not bounds or not found:
+        bounds = [most_tools_of(port_of(self._runtime, agent, each.client)) for each in models]
+        most = min((bound for bound in bounds if bound is not None), default=None)
+        if most is None:
             return found
-        most = min(bounds)
         room = max(0, most - len(offered) - len(agent.hosted))
         if len(found) > room:
             self._runtime.mcp.warn(

@@ -24,13 +24,13 @@ from handfast.definitions.tools.offered import Offered
 from handfast.errors import OutputInvalidError
 from handfast.models.output_items import ItemUnreadableError, read_items
 from handfast.models.port import (
-    BoundedPort,
     ModelAnswer,
     ModelCallError,
     ModelPort,
     ModelRequest,
     Transport,
     model_of,
+    most_tools_of,
 )
 from handfast.models.prices import price_of, priced_usage
 from handfast.payloads.json_profile import JsonObject, scrub
@@ -107,7 +107,7 @@ def bounded_tools(agent: Agent, port: ModelPort, tools: list[JsonObject]) -> lis
     Raises:
         ApplicationError: ``ModelRefused``: the rules of too many tools said yes at once.
     """
-    most = port.max_tools if isinstance(port, BoundedPort) else None
+    most = most_tools_of(port)
     if most is None or len(tools) <= most:
         return tools
     less = [tool for tool in tools if tool.get("name") != READ_OUTPUT]

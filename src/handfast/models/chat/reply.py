@@ -11,7 +11,7 @@ from typing import Any, Final
 from handfast.errors import JsonProfileError
 from handfast.models.port import ModelAnswer, ModelDelta, OnDelta
 from handfast.models.provider_error import error_of, text
-from handfast.models.reading import broken, parsed, token_count, wrong_api
+from handfast.models.reading import broken, parsed, usage_of, wrong_api
 from handfast.models.streaming import Event
 from handfast.models.vendor_errors import failure
 from handfast.payloads.call_items import PROVIDER_FIELDS
@@ -42,7 +42,7 @@ def read_completion(body: object, headers: Mapping[str, str] | None = None) -> M
     """
     if not isinstance(body, dict):
         raise broken("the model's reply is no object", Usage(requests=1))
-    usage = usage_of(body.get("usage"))
+    usage = _usage_of(body.get("usage"))
     _raise_error(body, usage, headers)
     if body.get("object") == "response" or isinstance(body.get("output"), list):
         raise wrong_api(*_RESPONSE_CAME)
@@ -65,18 +65,8 @@ def _raise_error(body: Mapping[str, Any], usage: Usage, headers: Mapping[str, st
         raise failure(error_of(told, headers=headers), usage)
 
 
-def usage_of(raw: object) -> Usage:
-    """Read what a reply has cost; what is missing counts as none."""
-    inputs, outputs = token_count(raw, "prompt_tokens"), token_count(raw, "completion_tokens")
-    told = raw if isinstance(raw, dict) else {}
-    return Usage(
-        requests=1,
-        input_tokens=inputs,
-        cached_input_tokens=token_count(told.get("prompt_tokens_details"), "cached_tokens"),
-        output_tokens=outputs,
-        reasoning_tokens=token_count(told.get("completion_tokens_details"), "reasoning_tokens"),
-        total_tokens=token_count(raw, "total_tokens") or inputs + outputs,
-    )
+def _usage_of(raw: object) -> Usage:
+    return usage_of(raw, read="prompt_tokens", written="completion_tokens")
 
 
 @dataclass
@@ -277,7 +267,7 @@ class StreamedCompletion:
         self.begun = True
         if isinstance(kind := chunk.get("type"), str) and kind.startswith("response."):
             raise wrong_api(*_RESPONSE_CAME)
-        _raise_error(chunk, usage_of(self._usage), self.headers)
+        _raise_error(chunk, _usage_of(self._usage), self.headers)
         self._id = self._id or chunk.get("id")
         self._usage = chunk.get("usage") or self._usage
         choices = chunk.get("choices")
@@ -300,7 +290,7 @@ class StreamedCompletion:
         Raises:
             ModelCallError: A part of it cannot be recorded.
         """
-        return self._reply.answer(self._finished, usage_of(self._usage), self._id)
+        return self._reply.answer(self._finished, _usage_of(self._usage), self._id)
 
 
 def _grow(last: JsonObject, part: JsonObject) -> None:
